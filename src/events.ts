@@ -1,0 +1,127 @@
+import { EventEmitter } from "eventemitter3";
+
+/** What a pool tells, by event name. Payloads are readonly and never hold a secret. */
+export interface SessionPoolEvents {
+  /** A caller has to wait. */
+  waiting: (event: { readonly waiters: number; readonly nextAvailableAt: number | null }) => void;
+  leased: (event: { readonly id: string }) => void;
+  released: (event: { readonly id: string; readonly heldMs: number }) => void;
+  /** A session, or one method or peer of it, rests until an instant. */
+  cooled: (event: {
+    readonly id: string;
+    readonly until: number;
+    readonly seconds: number;
+    readonly method?: string;
+    readonly peer?: string;
+  }) => void;
+  /** A session that cooled, was restricted, dead or disabled can serve again. */
+  recovered: (event: { readonly id: string }) => void;
+  restricted: (event: { readonly id: string; readonly reason: string }) => void;
+  died: (event: { readonly id: string; readonly reason: string }) => void;
+  connected: (event: { readonly id: string }) => void;
+  disconnected: (event: { readonly id: string; readonly reason: string }) => void;
+  /** The stored session string, tags or profile changed. */
+  sessionChanged: (event: { readonly id: string }) => void;
+  /** Another process took the session. */
+  ownershipLost: (event: { readonly id: string }) => void;
+  /** A lease was held too long and taken back. */
+  leaked: (event: { readonly id: string; readonly heldMs: number; readonly stack?: string }) => void;
+  /** A record could not be read; it was left as it is. */
+  recordRejected: (event: { readonly id: string; readonly reason: string }) => void;
+  /** A write did not succeed in time; it is retried. */
+  storageFailed: (event: { readonly error: Error }) => void;
+}
+
+type Listener = (...values: never[]) => unknown;
+
+/**
+ * An emitter whose listeners cannot hurt each other: one that throws or rejects becomes one process warning, and the
+ * others are called all the same.
+ */
+export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
+  /** By listener and event. */
+  readonly #wrappers = new WeakMap<Listener, Map<unknown, Listener>>();
+
+  override on<Name extends EventEmitter.EventNames<Events>>(
+    event: Name,
+    listener: EventEmitter.EventListener<Events, Name>,
+    context?: unknown,
+  ): this {
+    return super.on(event, this.#wrap(event, listener), context);
+  }
+
+  override addListener<Name extends EventEmitter.EventNames<Events>>(
+    event: Name,
+    listener: EventEmitter.EventListener<Events, Name>,
+    context?: unknown,
+  ): this {
+    return this.on(event, listener, context);
+  }
+
+  override once<Name extends EventEmitter.EventNames<Events>>(
+    event: Name,
+    listener: EventEmitter.EventListener<Events, Name>,
+    context?: unknown,
+  ): this {
+    return super.once(event, this.#wrap(event, listener), context);
+  }
+
+  override off<Name extends EventEmitter.EventNames<Events>>(
+    event: Name,
+    listener?: EventEmitter.EventListener<Events, Name>,
+    context?: unknown,
+    once?: boolean,
+  ): this {
+    const wrapper = listener && (this.#wrappers.get(listener as Listener)?.get(event) ?? listener);
+    return super.off(event, wrapper as EventEmitter.EventListener<Events, Name> | undefined, context, once);
+  }
+
+  override removeListener<Name extends EventEmitter.EventNames<Events>>(
+    event: Name,
+    listener?: EventEmitter.EventListener<Events, Name>,
+    context?: unknown,
+    once?: boolean,
+  ): this {
+    return this.off(event, listener, context, once);
+  }
+
+  #wrap<Name extends EventEmitter.EventNames<Events>>(
+    event: Name,
+    listener: EventEmitter.EventListener<Events, Name>,
+  ): EventEmitter.EventListener<Events, Name> {
+    if (typeof listener !== "function") return listener;
+    const original = listener as Listener;
+    const wrappers = this.#wrappers.get(original) ?? new Map<unknown, Listener>();
+    this.#wrappers.set(original, wrappers);
+    let wrapper = wrappers.get(event);
+    if (wrapper === undefined) {
+      wrapper = function (this: unknown, ...values: never[]): void {
+        try {
+          const result = original.apply(this, values);
+          if (isThenable(result)) Promise.resolve(result).catch((error: unknown) => warn(String(event), error));
+        } catch (error) {
+          warn(String(event), error);
+        }
+      };
+      wrappers.set(event, wrapper);
+    }
+    return wrapper as EventEmitter.EventListener<Events, Name>;
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof Reflect.get(value, "then") === "function";
+}
+
+function warn(event: string, error: unknown): void {
+  process.emitWarning(`A listener of "${event}" failed: ${textOf(error)}`, "SessionPoolWarning");
+}
+
+/** What was thrown may not even be printable. */
+function textOf(error: unknown): string {
+  try {
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  } catch {
+    return "it threw something that cannot be printed";
+  }
+}

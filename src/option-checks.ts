@@ -1,0 +1,222 @@
+import type { ClientProfile } from "./client-profile.js";
+import { systemClock } from "./clock.js";
+import { OptionsError } from "./errors.js";
+import {
+  check,
+  count,
+  countFromZero,
+  describe,
+  finiteMilliseconds,
+  flag,
+  hasMethods,
+  isObject,
+  methods,
+  milliseconds,
+  oneOf,
+  type Rule,
+  type Rules,
+  someMilliseconds,
+  tags,
+  text,
+} from "./option-rules.js";
+import type {
+  AcquireOptions,
+  AddOptions,
+  ResolvedOptions,
+  SessionChange,
+  SessionPoolOptions,
+  UseOptions,
+} from "./options.js";
+import { RESERVED_PREFIX } from "./records/key-reservations.js";
+import { memory } from "./records/memory-storage.js";
+import { isPeerKey } from "./telegram/peers.js";
+import { parseSession } from "./telegram/session-string.js";
+
+const POOL: Rules = {
+  client: methods("a client adapter, for instance gramjs({ apiId, apiHash })", "open", "create"),
+  storage: {
+    expected: "a session storage, for instance memory() (an object with list(), read(), write() and a boolean shared)",
+    holds: (value) =>
+      hasMethods(value, ["list", "read", "write"]) && isObject(value) && typeof value.shared === "boolean",
+  },
+  cooldownScope: oneOf("session", "method"),
+  leasesPerSession: count,
+  inlineWaitMs: milliseconds,
+  maxConnected: count,
+  maxWaiters: countFromZero,
+  idleTimeoutMs: milliseconds,
+  connectTimeoutMs: finiteMilliseconds,
+  callTimeoutMs: finiteMilliseconds,
+  maxLeaseMs: someMilliseconds,
+  closeTimeoutMs: milliseconds,
+  storageTimeoutMs: finiteMilliseconds,
+  restrictedForMs: someMilliseconds,
+  traceLeases: flag,
+  trustServers: flag,
+  logger: methods("a logger", "debug", "info", "warn", "error"),
+  clock: methods("a clock", "now", "monotonic", "setTimer"),
+};
+
+const peer: Rule = {
+  expected: '"user:<id>", "chat:<id>" or "channel:<id>"',
+  holds: (value) => typeof value === "string" && isPeerKey(value),
+};
+
+const ACQUIRE: Rules = {
+  id: text,
+  key: text,
+  tags,
+  method: text,
+  peer,
+  wait: {
+    expected: "true, false or a number of milliseconds, 0 or more",
+    holds: (value) => typeof value === "boolean" || milliseconds.holds(value),
+  },
+  priority: { expected: "a finite number", holds: (value) => typeof value === "number" && Number.isFinite(value) },
+  signal: {
+    expected: "an AbortSignal",
+    holds: (value) =>
+      isObject(value) && typeof value.aborted === "boolean" && typeof value.addEventListener === "function",
+  },
+};
+
+const USE: Rules = {
+  ...ACQUIRE,
+  retry: oneOf("safe", "any", "none"),
+  maxAttempts: count,
+  timeoutMs: someMilliseconds,
+};
+
+const PROXY: Rules = {
+  ip: text,
+  port: {
+    expected: "a port number",
+    holds: (value) => Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536,
+  },
+  socksType: { expected: "4 or 5", holds: (value) => value === 4 || value === 5 },
+  username: text,
+  password: text,
+  secret: text,
+  timeout: { expected: "a number of seconds, more than 0", holds: (value) => typeof value === "number" && value > 0 },
+};
+
+const PROFILE: Rules = {
+  apiId: { expected: "a whole number, more than 0", holds: (value) => Number.isInteger(value) && Number(value) > 0 },
+  apiHash: text,
+  proxy: { expected: "a proxy: { ip, port, socksType } or { ip, port, secret }", holds: isObject },
+  deviceModel: text,
+  systemVersion: text,
+  appVersion: text,
+  langCode: text,
+  systemLangCode: text,
+};
+
+const ADD: Rules = { tags, profile: { expected: "a client profile", holds: isObject } };
+const UPDATE: Rules = { ...ADD, session: text };
+const COOL_DOWN: Rules = { method: text, peer };
+const CLOSE: Rules = { timeoutMs: milliseconds };
+
+/** Checks the options of `open` and fills in the defaults. Throws `OptionsError`. */
+export function resolveOptions<Client>(options: SessionPoolOptions<Client>): ResolvedOptions<Client> {
+  check("SessionPool.open", options, POOL, ["client"]);
+  return {
+    storage: options.storage ?? memory(),
+    cooldownScope: "session",
+    leasesPerSession: 1,
+    inlineWaitMs: 0,
+    maxConnected: Number.POSITIVE_INFINITY,
+    maxWaiters: Number.POSITIVE_INFINITY,
+    idleTimeoutMs: 300_000,
+    connectTimeoutMs: 15_000,
+    callTimeoutMs: 60_000,
+    maxLeaseMs: Number.POSITIVE_INFINITY,
+    closeTimeoutMs: 10_000,
+    storageTimeoutMs: 5_000,
+    restrictedForMs: 86_400_000,
+    traceLeases: false,
+    trustServers: false,
+    clock: systemClock,
+    logger: undefined,
+    ...defined(options),
+  };
+}
+
+/** Throws `OptionsError` when the options of `acquire` are not valid. */
+export function checkAcquireOptions(options: AcquireOptions): void {
+  check("acquire", options, ACQUIRE);
+}
+
+/** Throws `OptionsError` when the options of `use` or `invoke` are not valid. */
+export function checkUseOptions(options: UseOptions): void {
+  check("use", options, USE);
+}
+
+/** Throws `OptionsError` when the arguments of `add` are not valid; the session string is somebody else's matter. */
+export function checkAddArguments(id: unknown, options: AddOptions): void {
+  checkId("add", id);
+  check("add", options, ADD);
+  checkProfile("add", options.profile);
+}
+
+/** Throws `OptionsError` when the change of `update` is not valid. */
+export function checkChange(change: SessionChange): void {
+  check("update", change, UPDATE);
+  checkProfile("update", change.profile);
+}
+
+/** Throws `OptionsError` when the options of `close` are not valid. */
+export function checkCloseOptions(options: { readonly timeoutMs?: number | undefined }): void {
+  check("close", options, CLOSE);
+}
+
+/** Throws `OptionsError` when the reason of `disable` or `retire` is no text: it goes into the record. */
+export function checkReason(call: string, reason: unknown): asserts reason is string {
+  if (!text.holds(reason)) throw new OptionsError(`${call}: reason must be ${text.expected}; got ${describe(reason)}.`);
+}
+
+/** What `coolDown` rests. Throws `OptionsError` when it is not valid. */
+export function checkCoolDown(seconds: unknown, scope: unknown): void {
+  check("coolDown", scope, COOL_DOWN);
+  if (typeof seconds !== "number" || !(seconds >= 0)) {
+    throw new OptionsError(`coolDown: seconds must be a number, 0 or more; got ${describe(seconds)}.`);
+  }
+}
+
+function checkId(call: string, id: unknown): asserts id is string {
+  if (typeof id !== "string" || id === "")
+    throw new OptionsError(`${call}: id must be a non-empty string; got ${describe(id)}.`);
+  if (isSession(id)) {
+    throw new OptionsError(`${call}: the id is a session string; were the arguments swapped? It is add(id, session).`);
+  }
+  if (id.startsWith(RESERVED_PREFIX)) {
+    throw new OptionsError(`${call}: ids that start with "${RESERVED_PREFIX}" are reserved; choose another id.`);
+  }
+}
+
+/** An id is in every log line: a session string must not become one. */
+function isSession(text: string): boolean {
+  try {
+    parseSession(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkProfile(call: string, profile: ClientProfile | undefined): void {
+  if (profile === undefined) return;
+  check(`${call}: profile`, profile, PROFILE);
+  if (profile.proxy === undefined) return;
+  check(`${call}: profile.proxy`, profile.proxy, PROXY, ["ip", "port"]);
+  if (profile.proxy.socksType === undefined && profile.proxy.secret === undefined) {
+    throw new OptionsError(`${call}: profile.proxy needs socksType (4 or 5), or secret for an MTProto proxy.`);
+  }
+}
+
+function defined<Options extends object>(
+  options: Options,
+): { [Key in keyof Options]: Exclude<Options[Key], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [Key in keyof Options]: Exclude<Options[Key], undefined>;
+  };
+}
