@@ -1,0 +1,76 @@
+import { innermost, type TelegramRequest } from "./requests.js";
+
+/**
+ * The user, group or channel a request is about: `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `"user:self"` where
+ * the request says "self". Ids are Telegram's own, without the marks (`-100…`) of the Bot API. `undefined` for a request
+ * about none or several, and for one that was not resolved yet (a user name).
+ */
+export function peerOf(request: TelegramRequest): string | undefined {
+  const query = innermost(request);
+  for (const field of peerFields) {
+    const value: unknown = Reflect.get(query, field);
+    if (value === undefined || value === null) continue;
+    if (field !== "chatId") return peerKeyOf(value);
+    return withoutChat.has(query.className) ? undefined : keyOf("chat", value);
+  }
+  return undefined;
+}
+
+/** Whether the text is what {@link peerOf} gives, as a caller may write it. */
+export function isPeerKey(text: string): boolean {
+  return /^(?:user:self|(?:user|chat|channel):[1-9]\d{0,18})$/.test(text);
+}
+
+/**
+ * Where the requests of layer 198 name their peer. The first one that is set decides: a forward is about where it goes,
+ * a change of a group's member about the group. `chatId` is the one that holds a bare id.
+ */
+const peerFields: readonly string[] = ["toPeer", "peer", "channel", "chatId", "userId", "bot", "id", "toId"];
+
+/** Its `chatId` is a secret chat's. */
+const withoutChat: ReadonlySet<string> = new Set(["messages.DiscardEncryption"]);
+
+/** The classes that name a peer (core.telegram.org/api/peers), and the field with the id. */
+const peerClasses: ReadonlyMap<string, readonly [kind: string, field: string]> = new Map([
+  ["InputPeerUser", ["user", "userId"]],
+  ["InputPeerChat", ["chat", "chatId"]],
+  ["InputPeerChannel", ["channel", "channelId"]],
+  ["InputPeerUserFromMessage", ["user", "userId"]],
+  ["InputPeerChannelFromMessage", ["channel", "channelId"]],
+  ["InputUser", ["user", "userId"]],
+  ["InputUserFromMessage", ["user", "userId"]],
+  ["InputChannel", ["channel", "channelId"]],
+  ["InputChannelFromMessage", ["channel", "channelId"]],
+  ["PeerUser", ["user", "userId"]],
+  ["PeerChat", ["chat", "chatId"]],
+  ["PeerChannel", ["channel", "channelId"]],
+  ["User", ["user", "id"]],
+  ["Chat", ["chat", "id"]],
+  ["Channel", ["channel", "id"]],
+]);
+
+/** Classes around a peer. */
+const peerWrappers: ReadonlySet<string> = new Set(["InputDialogPeer", "InputNotifyPeer", "InputFolderPeer"]);
+
+function peerKeyOf(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const className: unknown = Reflect.get(value, "className");
+  if (typeof className !== "string") return undefined;
+  if (className === "InputPeerSelf" || className === "InputUserSelf") return "user:self";
+  if (peerWrappers.has(className)) return peerKeyOf(Reflect.get(value, "peer"));
+  const known = peerClasses.get(className);
+  if (known === undefined) return undefined;
+  return keyOf(known[0], Reflect.get(value, known[1]));
+}
+
+function keyOf(kind: string, value: unknown): string | undefined {
+  const id = idOf(value);
+  return id === undefined ? undefined : `${kind}:${id}`;
+}
+
+/** A `number`, a `bigint` or one of the big-integer package, which is told by what it prints. */
+function idOf(value: unknown): string | undefined {
+  if (typeof value !== "number" && typeof value !== "bigint" && typeof value !== "object") return undefined;
+  const text = value === null ? "" : String(value);
+  return /^[1-9]\d*$/.test(text) ? text : undefined;
+}

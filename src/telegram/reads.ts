@@ -1,0 +1,118 @@
+const names = `
+  account.CheckUsername account.GetAccountTTL account.GetAllSecureValues account.GetAuthorizationForm
+  account.GetAuthorizations account.GetAutoDownloadSettings account.GetAutoSaveSettings
+  account.GetBotBusinessConnection account.GetBusinessChatLinks account.GetChannelDefaultEmojiStatuses
+  account.GetChannelRestrictedStatusEmojis account.GetChatThemes account.GetCollectibleEmojiStatuses
+  account.GetConnectedBots account.GetContactSignUpNotification account.GetContentSettings
+  account.GetDefaultBackgroundEmojis account.GetDefaultEmojiStatuses account.GetDefaultGroupPhotoEmojis
+  account.GetDefaultProfilePhotoEmojis account.GetGlobalPrivacySettings account.GetMultiWallPapers
+  account.GetNotifyExceptions account.GetNotifySettings account.GetPassword account.GetPrivacy
+  account.GetReactionsNotifySettings account.GetRecentEmojiStatuses account.GetSavedRingtones
+  account.GetSecureValue account.GetTheme account.GetThemes account.GetWallPaper account.GetWallPapers
+  account.GetWebAuthorizations
+
+  bots.CanSendMessage bots.CheckDownloadFileParams bots.GetAdminedBots bots.GetBotCommands bots.GetBotInfo
+  bots.GetBotMenuButton bots.GetBotRecommendations bots.GetPopularAppBots bots.GetPreviewInfo
+  bots.GetPreviewMedias
+
+  channels.CheckUsername channels.ExportMessageLink channels.GetAdminLog channels.GetAdminedPublicChannels
+  channels.GetChannelRecommendations channels.GetChannels channels.GetForumTopics channels.GetForumTopicsByID
+  channels.GetFullChannel channels.GetGroupsForDiscussion channels.GetInactiveChannels
+  channels.GetLeftChannels channels.GetMessages channels.GetParticipant channels.GetParticipants
+  channels.GetSendAs
+
+  chatlists.CheckChatlistInvite chatlists.GetChatlistUpdates chatlists.GetExportedInvites
+  chatlists.GetLeaveChatlistSuggestions
+
+  contacts.GetBirthdays contacts.GetBlocked contacts.GetContactIDs contacts.GetContacts contacts.GetSaved
+  contacts.GetStatuses contacts.GetTopPeers contacts.ResolvePhone contacts.ResolveUsername contacts.Search
+
+  fragment.GetCollectibleInfo
+
+  help.GetAppConfig help.GetAppUpdate help.GetCdnConfig help.GetConfig help.GetCountriesList
+  help.GetDeepLinkInfo help.GetInviteText help.GetNearestDc help.GetPassportConfig help.GetPeerColors
+  help.GetPeerProfileColors help.GetPremiumPromo help.GetPromoData help.GetRecentMeUrls help.GetSupport
+  help.GetSupportName help.GetTermsOfServiceUpdate help.GetTimezonesList help.GetUserInfo
+
+  langpack.GetDifference langpack.GetLangPack langpack.GetLanguage langpack.GetLanguages langpack.GetStrings
+
+  messages.CheckChatInvite messages.CheckHistoryImport messages.CheckHistoryImportPeer
+  messages.CheckQuickReplyShortcut messages.GetAdminsWithInvites messages.GetAllDrafts messages.GetAllStickers
+  messages.GetArchivedStickers messages.GetAttachMenuBot messages.GetAttachMenuBots
+  messages.GetAttachedStickers messages.GetAvailableEffects messages.GetAvailableReactions messages.GetBotApp
+  messages.GetChatInviteImporters messages.GetChats messages.GetCommonChats messages.GetCustomEmojiDocuments
+  messages.GetDefaultHistoryTTL messages.GetDefaultTagReactions messages.GetDhConfig
+  messages.GetDialogFilters messages.GetDialogUnreadMarks messages.GetDialogs messages.GetDiscussionMessage
+  messages.GetDocumentByHash messages.GetEmojiGroups messages.GetEmojiKeywords
+  messages.GetEmojiKeywordsDifference messages.GetEmojiKeywordsLanguages messages.GetEmojiProfilePhotoGroups
+  messages.GetEmojiStatusGroups messages.GetEmojiStickerGroups messages.GetEmojiStickers
+  messages.GetExportedChatInvite messages.GetExportedChatInvites messages.GetExtendedMedia
+  messages.GetFactCheck messages.GetFavedStickers messages.GetFeaturedEmojiStickers
+  messages.GetFeaturedStickers messages.GetFullChat messages.GetGameHighScores messages.GetHistory
+  messages.GetInlineGameHighScores messages.GetMaskStickers messages.GetMessageEditData
+  messages.GetMessageReactionsList messages.GetMessageReadParticipants messages.GetMessages
+  messages.GetMessagesReactions messages.GetMyStickers messages.GetOldFeaturedStickers messages.GetOnlines
+  messages.GetOutboxReadDate messages.GetPaidReactionPrivacy messages.GetPeerDialogs messages.GetPeerSettings
+  messages.GetPinnedDialogs messages.GetPinnedSavedDialogs messages.GetPollResults messages.GetPollVotes
+  messages.GetPreparedInlineMessage messages.GetQuickReplies messages.GetQuickReplyMessages
+  messages.GetRecentLocations messages.GetRecentReactions messages.GetRecentStickers messages.GetReplies
+  messages.GetSavedDialogs messages.GetSavedGifs messages.GetSavedHistory messages.GetSavedReactionTags
+  messages.GetScheduledHistory messages.GetScheduledMessages messages.GetSearchCounters
+  messages.GetSearchResultsCalendar messages.GetSearchResultsPositions messages.GetSplitRanges
+  messages.GetSponsoredMessages messages.GetStickerSet messages.GetStickers
+  messages.GetSuggestedDialogFilters messages.GetTopReactions messages.GetUnreadMentions
+  messages.GetUnreadReactions messages.GetWebPage messages.GetWebPagePreview messages.Search
+  messages.SearchCustomEmoji messages.SearchEmojiStickerSets messages.SearchGlobal messages.SearchSentMedia
+  messages.SearchStickerSets messages.SearchStickers messages.TranslateText
+
+  payments.CanPurchasePremium payments.CheckGiftCode payments.GetBankCardData payments.GetConnectedStarRefBot
+  payments.GetConnectedStarRefBots payments.GetGiveawayInfo payments.GetPaymentForm
+  payments.GetPaymentReceipt payments.GetPremiumGiftCodeOptions payments.GetSavedInfo
+  payments.GetSavedStarGift payments.GetSavedStarGifts payments.GetStarGiftUpgradePreview
+  payments.GetStarGifts payments.GetStarsGiftOptions payments.GetStarsGiveawayOptions
+  payments.GetStarsRevenueStats payments.GetStarsStatus payments.GetStarsSubscriptions
+  payments.GetStarsTopupOptions payments.GetStarsTransactions payments.GetStarsTransactionsByID
+  payments.GetSuggestedStarRefBots payments.GetUniqueStarGift
+
+  phone.CheckGroupCall phone.GetCallConfig phone.GetGroupCall phone.GetGroupCallJoinAs
+  phone.GetGroupCallStreamChannels phone.GetGroupParticipants
+
+  photos.GetUserPhotos
+
+  premium.GetBoostsList premium.GetBoostsStatus premium.GetMyBoosts premium.GetUserBoosts
+
+  smsjobs.GetStatus smsjobs.IsEligibleToJoin
+
+  stats.GetBroadcastRevenueStats stats.GetBroadcastRevenueTransactions stats.GetBroadcastStats
+  stats.GetMegagroupStats stats.GetMessagePublicForwards stats.GetMessageStats stats.GetStoryPublicForwards
+  stats.GetStoryStats stats.LoadAsyncGraph
+
+  stickers.CheckShortName stickers.SuggestShortName
+
+  stories.CanSendStory stories.ExportStoryLink stories.GetAllReadPeerStories stories.GetAllStories
+  stories.GetChatsToSend stories.GetPeerMaxIDs stories.GetPeerStories stories.GetPinnedStories
+  stories.GetStoriesArchive stories.GetStoriesByID stories.GetStoriesViews stories.GetStoryReactionsList
+  stories.GetStoryViewsList stories.SearchPosts
+
+  updates.GetChannelDifference updates.GetDifference updates.GetState
+
+  upload.GetCdnFile upload.GetCdnFileHashes upload.GetFile upload.GetFileHashes upload.GetWebFile
+  upload.ReuploadCdnFile upload.SaveBigFilePart upload.SaveFilePart
+
+  users.GetFullUser users.GetIsPremiumRequiredToContact users.GetUsers
+
+  GetFutureSalts Ping PingDelayDisconnect
+`;
+
+/**
+ * The requests that are harmless to repeat, on this account or on another: they change nothing that anybody can see.
+ * Full names as the libraries' classes have them, of layer 198, each judged by its page under core.telegram.org/methods.
+ * Never add one for its name: `messages.GetBotCallbackAnswer` presses a button. Upload parts belong here: a part that is
+ * sent again replaces itself.
+ */
+export const reads: ReadonlySet<string> = new Set(names.trim().split(/\s+/));
+
+/** Whether the method (`"messages.GetHistory"`) is known to be harmless to repeat; anything not known is a write. */
+export function isRead(method: string): boolean {
+  return reads.has(method);
+}

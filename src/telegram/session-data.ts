@@ -1,0 +1,126 @@
+import { createHash } from "node:crypto";
+import { inspect } from "node:util";
+import { InvalidSessionError } from "../errors.js";
+
+/** The libraries whose session strings can be read and written; teleproto's are GramJS's. */
+export type SessionFormat = "gramjs" | "telethon" | "pyrogram" | "mtcute";
+
+/** A data centre as mtcute's strings name it. */
+export interface DataCentreAddress {
+  readonly dcId: number;
+  readonly serverAddress: string;
+  readonly port: number;
+  readonly isMediaOnly: boolean;
+}
+
+/** What a session string says. Any object of this form can be formatted; {@link createSessionData} makes one that hides its key. */
+export interface SessionData {
+  /** The number of the data centre the account lives in: 1 to 255. */
+  readonly dcId: number;
+  /** IPv4, IPv6 or, in GramJS's strings only, a host name. */
+  readonly serverAddress: string;
+  /** 1 to 65535. GramJS ignores it, and reads one above 32767 as negative: its strings carry a signed 16 bit number. */
+  readonly port: number;
+  /** The 256 bytes that are the authorisation: a copy, to be kept as secret as the string. */
+  readonly authKey: Uint8Array;
+  /** The format it was read from. */
+  readonly format: SessionFormat;
+  /** Whether it is of Telegram's test servers; where a format does not say, known by the address. */
+  readonly isTest: boolean;
+  /** The account's id (pyrogram, mtcute). */
+  readonly userId?: number | undefined;
+  /** Whether the account is a bot (pyrogram, mtcute). */
+  readonly isBot?: boolean | undefined;
+  /** The application's id (pyrogram, the 362 characters form). */
+  readonly apiId?: number | undefined;
+  /** Whether it was in Pyrogram's oldest form, of 351 characters, which has room for 32 bits of user id. */
+  readonly isShortUserId?: boolean | undefined;
+  /** The data centre for transfers, where it is another one (mtcute). */
+  readonly media?: DataCentreAddress | undefined;
+}
+
+export const authKeyBytes = 256;
+
+/** The data of a session, checked. Its key is in no `inspect` output, JSON, or copy by spreading. */
+export function createSessionData(fields: SessionData): SessionData {
+  checkKey(fields.authKey);
+  checkServer(fields);
+  if (fields.media !== undefined) checkServer(fields.media);
+  checkNumber(fields.userId, Number.MAX_SAFE_INTEGER);
+  checkNumber(fields.apiId, 2 ** 32 - 1);
+  return Object.freeze(new ParsedSession(fields));
+}
+
+class ParsedSession implements SessionData {
+  readonly dcId: number;
+  readonly serverAddress: string;
+  readonly port: number;
+  readonly format: SessionFormat;
+  readonly isTest: boolean;
+  readonly userId?: number;
+  readonly isBot?: boolean;
+  readonly apiId?: number;
+  readonly isShortUserId?: boolean;
+  readonly media?: DataCentreAddress;
+  readonly #authKey: Uint8Array;
+
+  constructor(fields: SessionData) {
+    this.dcId = fields.dcId;
+    this.serverAddress = fields.serverAddress;
+    this.port = fields.port;
+    this.format = fields.format;
+    this.isTest = fields.isTest;
+    if (fields.userId !== undefined) this.userId = fields.userId;
+    if (fields.isBot !== undefined) this.isBot = fields.isBot;
+    if (fields.apiId !== undefined) this.apiId = fields.apiId;
+    if (fields.isShortUserId === true) this.isShortUserId = true;
+    if (fields.media !== undefined) this.media = Object.freeze({ ...fields.media });
+    this.#authKey = Uint8Array.from(fields.authKey);
+  }
+
+  get authKey(): Uint8Array {
+    return Uint8Array.from(this.#authKey);
+  }
+
+  [inspect.custom](): object {
+    return { ...this };
+  }
+}
+
+/**
+ * What tells one authorisation from another over all formats, without giving it away: the last 8 bytes of the SHA-1 of
+ * the auth key, in hexadecimal. MTProto's own `auth_key_id` (core.telegram.org/mtproto/description#key-identifier).
+ */
+export function authKeyFingerprint(authKey: Uint8Array): string {
+  return createHash("sha1").update(authKey).digest("hex").slice(-16);
+}
+
+function checkKey(authKey: Uint8Array): void {
+  if (!(authKey instanceof Uint8Array) || authKey.length !== authKeyBytes) {
+    throw new InvalidSessionError(
+      `The session's auth key is not ${authKeyBytes} bytes long. Make a new session by logging in.`,
+    );
+  }
+  if (authKey.every((byte) => byte === 0)) {
+    throw new InvalidSessionError(
+      "The session's auth key is all zeros: nobody logged in before it was saved. Make a new session by logging in.",
+    );
+  }
+}
+
+function checkNumber(value: number | undefined, largest: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= 0 && value <= largest)) return;
+  throw new InvalidSessionError("The session's user id or api id is no such number. Export the session again.");
+}
+
+/** IP addresses and host names; an address is never longer than GramJS can tell from an IPv6 address of Telethon. */
+const serverName = /^[A-Za-z0-9.:-]{1,100}$/;
+
+function checkServer(server: { readonly dcId: number; readonly serverAddress: string; readonly port: number }): void {
+  const isWhole = (value: number, largest: number) => Number.isInteger(value) && value >= 1 && value <= largest;
+  if (!isWhole(server.dcId, 255) || !isWhole(server.port, 65_535) || !serverName.test(server.serverAddress)) {
+    throw new InvalidSessionError(
+      "The session names no data centre that could exist: the text is damaged, or no session string. Export it again.",
+    );
+  }
+}

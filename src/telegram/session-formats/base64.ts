@@ -1,0 +1,36 @@
+import { InvalidSessionError } from "../../errors.js";
+
+/** The two alphabets of base64 (RFC 4648, sections 4 and 5), and whether `=` fills up the end. */
+export interface Base64Variant {
+  readonly alphabet: "standard" | "url";
+  readonly isPadded: boolean;
+}
+
+/** The bytes, whatever the alphabet and the padding. */
+export function decodeLoosely(text: string): Buffer {
+  return Buffer.from(text, "base64");
+}
+
+export function encode(bytes: Uint8Array, variant: Base64Variant): string {
+  const standard = Buffer.from(bytes).toString("base64");
+  const text = variant.isPadded ? standard : standard.replace(/=+$/, "");
+  return variant.alphabet === "standard" ? text : text.replaceAll("+", "-").replaceAll("/", "_");
+}
+
+/** Throws unless the text is exactly what its writer would have written. */
+export function checkBase64(text: string, bytes: Uint8Array, variant: Base64Variant, writer: string): void {
+  if (encode(bytes, variant) === text) return;
+  throw new InvalidSessionError(`${differenceOf(text, variant, writer)} Export it again from there, or convert it.`);
+}
+
+function differenceOf(text: string, { alphabet, isPadded }: Base64Variant, writer: string): string {
+  const [wrong, right, isWrong] =
+    alphabet === "standard" ? (["URL-safe", "standard", /[-_]/] as const) : (["standard", "URL-safe", /[+/]/] as const);
+  if (isWrong.test(text))
+    return `The session string is in the ${wrong} base64 alphabet, and ${writer} writes the ${right} one.`;
+  if (isPadded && text.length % 4 !== 0)
+    return `The session string lost the padding at its end, which ${writer} writes.`;
+  if (!isPadded && text.endsWith("="))
+    return `The session string has padding at its end, which ${writer} does not write.`;
+  return "The last characters of the session string are damaged.";
+}

@@ -1,0 +1,130 @@
+import { isIPv6 } from "node:net";
+import { InvalidSessionError } from "../../errors.js";
+import { createSessionData, type DataCentreAddress, type SessionData } from "../session-data.js";
+import { type Base64Variant, checkBase64, encode } from "./base64.js";
+import { TlReader, tlBytes, tlInt } from "./tl.js";
+
+// In URL-safe base64 without padding: version u8 (3), flags i32, data centre, [media data centre], [user id i53, bot
+// Bool], key; little-endian TL. A data centre is TL bytes of: version u8 (2), number u8, flags u8, address, port i32.
+// Source: @mtcute/core 0.31 highlevel/utils/string-session.js and utils/dcs.js.
+const base64: Base64Variant = { alphabet: "url", isPadded: false };
+const version = 3;
+const currentServerVersion = 2;
+const hasSelf = 1;
+/** Written by older versions; since then the data centres say it themselves. */
+const isTestFlag = 2;
+const hasMedia = 4;
+const isV6 = 1;
+const isMediaOnlyServer = 2;
+const isTestServer = 4;
+const boolTrue = 0x997275b5;
+const boolFalse = 0xbc799737;
+
+interface Server extends DataCentreAddress {
+  readonly isTest: boolean;
+  readonly version: number;
+}
+
+/** Whether these bytes begin as mtcute's do: the version, and flags of which only three are in use. */
+export function isMtcute(bytes: Buffer): boolean {
+  return bytes.length > 4 && bytes[0] === version && bytes.readInt32LE(1) >>> 3 === 0;
+}
+
+/** Reads an mtcute string of version 3. */
+export function parseMtcute(text: string, bytes: Buffer): SessionData {
+  const reader = new TlReader(bytes.subarray(1), "mtcute");
+  const flags = reader.int();
+  const main = readServer(reader.bytes());
+  const media = (flags & hasMedia) === 0 ? undefined : readServer(reader.bytes());
+  const self = (flags & hasSelf) === 0 ? undefined : { userId: readLong(reader), isBot: readBool(reader) };
+  const authKey = reader.bytes();
+  reader.end();
+  checkBase64(text, bytes, base64, "mtcute");
+  const session = createSessionData({
+    ...withoutTest(main),
+    authKey,
+    format: "mtcute",
+    isTest: main.isTest || (flags & isTestFlag) !== 0,
+    ...self,
+    media: media === undefined ? undefined : withoutTest(media),
+  });
+  const layout = { serverVersion: main.version, hasTestFlag: (flags & isTestFlag) !== 0 };
+  if (!bytesOf(session, layout).equals(bytes)) throw damaged();
+  return session;
+}
+
+/** Writes it as the current release of mtcute does. */
+export function formatMtcute(session: SessionData): string {
+  return encode(bytesOf(session, { serverVersion: currentServerVersion, hasTestFlag: false }), base64);
+}
+
+/** How a release of mtcute says that a session is of the test servers. */
+interface Layout {
+  readonly serverVersion: number;
+  readonly hasTestFlag: boolean;
+}
+
+function bytesOf(session: SessionData, layout: Layout): Buffer {
+  const { media, userId } = session;
+  const flags =
+    (userId === undefined ? 0 : hasSelf) | (layout.hasTestFlag ? isTestFlag : 0) | (media === undefined ? 0 : hasMedia);
+  const isTest = session.isTest && !layout.hasTestFlag;
+  const main = { ...session, isMediaOnly: false };
+  const parts = [Buffer.from([version]), tlInt(flags), tlBytes(serverBytes(main, isTest, layout.serverVersion))];
+  if (media !== undefined) parts.push(tlBytes(serverBytes(media, isTest, layout.serverVersion)));
+  if (userId !== undefined) {
+    parts.push(tlInt(userId % 2 ** 32), tlInt(Math.floor(userId / 2 ** 32)));
+    parts.push(tlInt(session.isBot === true ? boolTrue : boolFalse));
+  }
+  parts.push(tlBytes(session.authKey));
+  return Buffer.concat(parts);
+}
+
+function serverBytes(server: DataCentreAddress, isTest: boolean, serverVersion: number): Buffer {
+  const flags =
+    (isIPv6(server.serverAddress) ? isV6 : 0) |
+    (server.isMediaOnly ? isMediaOnlyServer : 0) |
+    (isTest ? isTestServer : 0);
+  const address = tlBytes(Buffer.from(server.serverAddress, "latin1"));
+  return Buffer.concat([Buffer.from([serverVersion, server.dcId, flags]), address, tlInt(server.port)]);
+}
+
+function readServer(bytes: Buffer): Server {
+  const [serverVersion = 0, dcId = 0, flags = 0] = bytes;
+  if (serverVersion !== 1 && serverVersion !== currentServerVersion) throw damaged();
+  const reader = new TlReader(bytes.subarray(3), "mtcute");
+  const serverAddress = reader.bytes().toString("latin1");
+  const port = reader.int();
+  const isTest = serverVersion === currentServerVersion && (flags & isTestServer) !== 0;
+  return {
+    dcId,
+    serverAddress,
+    port,
+    isMediaOnly: (flags & isMediaOnlyServer) !== 0,
+    isTest,
+    version: serverVersion,
+  };
+}
+
+function withoutTest({ dcId, serverAddress, port, isMediaOnly }: Server): DataCentreAddress {
+  return { dcId, serverAddress, port, isMediaOnly };
+}
+
+function readLong(reader: TlReader): number {
+  const low = reader.int() >>> 0;
+  const id = (reader.int() >>> 0) * 2 ** 32 + low;
+  if (!Number.isSafeInteger(id)) throw damaged();
+  return id;
+}
+
+function readBool(reader: TlReader): boolean {
+  const value = reader.int() >>> 0;
+  if (value !== boolTrue && value !== boolFalse) throw damaged();
+  return value === boolTrue;
+}
+
+function damaged(): InvalidSessionError {
+  return new InvalidSessionError(
+    "The text begins like an mtcute string but goes on differently: it is damaged. Export it again from mtcute.",
+  );
+}

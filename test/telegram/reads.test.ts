@@ -1,0 +1,109 @@
+import { Api } from "telegram";
+import { describe, expect, test } from "vitest";
+import { isRead, reads } from "../../src/telegram/reads.js";
+
+/** Named like a read, and yet repeating it is not harmless, with the reason. */
+const notReads: ReadonlyMap<string, string> = new Map([
+  ["auth.CheckPassword", "logs in"],
+  ["auth.CheckRecoveryPassword", "attempts are counted"],
+  ["auth.ExportAuthorization", "hands out an authorisation"],
+  ["auth.ExportLoginToken", "hands out a login token"],
+  ["auth.RequestPasswordRecovery", "sends a code"],
+  ["auth.RequestFirebaseSms", "sends a code"],
+  ["account.GetPasswordSettings", "spends a password proof; attempts are counted"],
+  ["account.GetTmpPassword", "hands out a password"],
+  ["account.ResolveBusinessChatLink", "counts a view of the link"],
+  ["chatlists.ExportChatlistInvite", "creates a link"],
+  ["channels.SearchPosts", "may be paid for in later layers"],
+  ["contacts.ExportContactToken", "hands out a token"],
+  ["contacts.GetLocated", "may publish the own place"],
+  ["messages.ExportChatInvite", "creates a link"],
+  ["messages.GetBotCallbackAnswer", "presses a button"],
+  ["messages.GetEmojiURL", "hands out a login link"],
+  ["messages.GetInlineBotResults", "asks somebody's bot"],
+  ["messages.GetMessagesViews", "may count a view"],
+  ["messages.ReceivedMessages", "confirms"],
+  ["messages.ReceivedQueue", "confirms"],
+  ["messages.RequestAppWebView", "opens a web app"],
+  ["messages.RequestEncryption", "starts a secret chat"],
+  ["messages.RequestMainWebView", "opens a web app"],
+  ["messages.RequestSimpleWebView", "opens a web app"],
+  ["messages.RequestUrlAuth", "asks for a login"],
+  ["messages.RequestWebView", "opens a web app"],
+  ["messages.TranscribeAudio", "spends a trial"],
+  ["messages.ViewSponsoredMessage", "counts a view"],
+  ["payments.ExportInvoice", "creates a link"],
+  ["payments.GetStarGiftWithdrawalUrl", "starts a withdrawal"],
+  ["payments.GetStarsRevenueAdsAccountUrl", "hands out a login link"],
+  ["payments.GetStarsRevenueWithdrawalUrl", "starts a withdrawal"],
+  ["payments.ValidateRequestedInfo", "may save it, and asks somebody's bot"],
+  ["phone.ExportGroupCallInvite", "creates a link"],
+  ["phone.GetGroupCallStreamRtmpUrl", "may revoke the old key"],
+  ["phone.ReceivedCall", "confirms"],
+  ["phone.RequestCall", "rings"],
+  ["smsjobs.GetSmsJob", "takes a job"],
+  ["stats.GetBroadcastRevenueWithdrawalUrl", "starts a withdrawal"],
+]);
+
+const looksLikeRead =
+  /(?:^|\.)(?:Get|Search|Check|Resolve|Find|List|Is|Can|Has|Load|Fetch|Count|View|Suggest|Validate|Export|Request|Received|Tran(?:slate|scribe))(?=[A-Z]|$)/;
+
+test("isRead() - every request of the installed library has been judged", () => {
+  const unjudged = requestNames().filter((name) => looksLikeRead.test(name) && !isRead(name) && !notReads.has(name));
+  expect(unjudged).toEqual([]);
+});
+
+test("isRead() - every listed name exists in the library, on one side only", () => {
+  const known = new Set(requestNames());
+  expect(known.size).toBeGreaterThan(600);
+  expect([...reads, ...notReads.keys()].filter((name) => !known.has(name))).toEqual([]);
+  expect([...notReads.keys()].filter(isRead)).toEqual([]);
+});
+
+describe("isRead() - by name", () => {
+  test.each([
+    "users.GetUsers",
+    "messages.GetHistory",
+    "contacts.ResolveUsername",
+    "updates.GetState",
+    "updates.GetDifference",
+    "help.GetConfig",
+    "upload.SaveFilePart",
+    "upload.SaveBigFilePart",
+  ])("%s is a read", (name) => expect(isRead(name)).toBe(true));
+
+  test.each([
+    "messages.SendMessage",
+    "messages.GetBotCallbackAnswer",
+    "account.UpdateStatus",
+    "account.InitTakeoutSession",
+    "messages.ReadHistory",
+    "messages.gethistory",
+    "GetHistory",
+    "InvokeWithLayer",
+    "messages.GetWhatALaterLayerHas",
+    "constructor",
+    "",
+  ])("%j is a write", (name) => expect(isRead(name)).toBe(false));
+});
+
+function requestNames(): string[] {
+  return namesIn(Api as unknown as Record<string, unknown>);
+}
+
+function namesIn(scope: Record<string, unknown>): string[] {
+  return Object.values(scope).flatMap((entry) => {
+    if (typeof entry === "object" && entry !== null) return namesIn(entry as Record<string, unknown>);
+    const request = typeof entry === "function" ? instanceOf(entry as new (args: object) => object) : undefined;
+    return request?.classType === "request" ? [request.className] : [];
+  });
+}
+
+/** Some classes want arguments that matter here to nobody; none of those is a request. */
+function instanceOf(type: new (args: object) => object): { classType: string; className: string } | undefined {
+  try {
+    return new type({ id: [] }) as { classType: string; className: string };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,283 @@
+import { createHash } from "node:crypto";
+import { inspect } from "node:util";
+import fc from "fast-check";
+import { AuthKey } from "telegram/crypto/AuthKey.js";
+import { StringSession } from "telegram/sessions/index.js";
+import { describe, expect, test } from "vitest";
+import { InvalidSessionError } from "../../src/errors.js";
+import {
+  authKeyFingerprint,
+  formatSession,
+  parseSession,
+  type SessionData,
+  type SessionFormat,
+} from "../../src/telegram/session-string.js";
+
+const key = Buffer.from(Array.from({ length: 256 }, (_, index) => (index * 7 + 1) % 256));
+const url = (...parts: readonly (Uint8Array | number[])[]) =>
+  Buffer.concat(parts.map((part) => Buffer.from(part))).toString("base64url");
+const padded = (text: string) => text.padEnd(Math.ceil(text.length / 4) * 4, "=");
+
+/** Strings laid out by hand, as each library's source has it. */
+const vectors = {
+  gramjs: `1${Buffer.concat([Buffer.from([2, 0, 14]), Buffer.from("149.154.167.51"), Buffer.from([1, 187]), key]).toString("base64")}`,
+  telethon: `1${padded(url([2, 149, 154, 167, 51, 1, 187], key))}`,
+  telethon6: `1${padded(url([2, 0x20, 1, 6, 0x7c, 4, 0xe8, 0xf0, 2, 0, 0, 0, 0, 0, 0, 0, 10, 1, 187], key))}`,
+  pyrogram: url([2, 0, 0, 0, 9, 0], key, [0, 0, 0, 1, 0, 0, 0, 5, 1]),
+  pyrogram64: url([2, 1], key, [0, 0, 0, 1, 0, 0, 0, 5, 0]),
+  pyrogram32: url([2, 0], key, [0, 0, 0, 5, 0]),
+  mtcute: url(
+    [3, 1, 0, 0, 0, 23, 2, 2, 0, 14],
+    Buffer.from("149.154.167.51"),
+    [0, 187, 1, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0x37, 0x97, 0x79, 0xbc, 254, 0, 1, 0],
+    key,
+  ),
+  mtcuteMedia: url(
+    [3, 4, 0, 0, 0, 23, 2, 2, 4, 14],
+    Buffer.from("149.154.167.40"),
+    [0, 187, 1, 0, 0, 23, 2, 2, 6, 15],
+    Buffer.from("149.154.167.222"),
+    [187, 1, 0, 0, 254, 0, 1, 0],
+    key,
+  ),
+};
+
+describe("parseSession() - each format", () => {
+  const home = { dcId: 2, serverAddress: "149.154.167.51", port: 443, isTest: false };
+
+  test.each<[string, string, Partial<SessionData>]>([
+    ["gramjs", vectors.gramjs, { ...home, format: "gramjs" }],
+    ["telethon", vectors.telethon, { ...home, format: "telethon" }],
+    ["telethon6", vectors.telethon6, { ...home, format: "telethon", serverAddress: "2001:67c:4e8:f002::a" }],
+    ["pyrogram", vectors.pyrogram, { ...home, format: "pyrogram", apiId: 9, userId: 2 ** 32 + 5, isBot: true }],
+    ["pyrogram64", vectors.pyrogram64, { format: "pyrogram", isTest: true, serverAddress: "149.154.167.40", port: 80 }],
+    ["pyrogram32", vectors.pyrogram32, { ...home, format: "pyrogram", userId: 5, isBot: false }],
+    ["mtcute", vectors.mtcute, { ...home, format: "mtcute", userId: 2 ** 32 + 5, isBot: false }],
+    [
+      "mtcuteMedia",
+      vectors.mtcuteMedia,
+      {
+        ...home,
+        format: "mtcute",
+        serverAddress: "149.154.167.40",
+        isTest: true,
+        media: { dcId: 2, serverAddress: "149.154.167.222", port: 443, isMediaOnly: true },
+      },
+    ],
+  ])("%s", (_, text, expected) => {
+    const session = parseSession(text);
+    expect({ ...session }).toMatchObject(expected);
+    expect(Buffer.from(session.authKey)).toEqual(key);
+    expect(formatSession(session, session.format)).toBe(text);
+  });
+
+  test("mtcute's older way to say test server formats to today's", () => {
+    const bytes = Buffer.from(vectors.mtcuteMedia, "base64url");
+    bytes[1] = 4 | 2;
+    bytes[8] = 0;
+    bytes[32] = 2;
+    const session = parseSession(bytes.toString("base64url"));
+    expect(session.isTest).toBe(true);
+    expect(formatSession(session, "mtcute")).toBe(vectors.mtcuteMedia);
+  });
+
+  test("the lengths are the documented ones", () => {
+    const { gramjs, telethon, telethon6, pyrogram, pyrogram64, pyrogram32 } = vectors;
+    const lengths = [gramjs, telethon, telethon6, pyrogram, pyrogram64, pyrogram32].map(({ length }) => length);
+    expect(lengths).toEqual([369, 353, 369, 362, 356, 351]);
+  });
+});
+
+describe("parseSession() - what GramJS itself writes and reads", () => {
+  test("its strings, byte for byte", async () => {
+    for (const address of ["149.154.167.51", "91.108.56.130", "venus.web.telegram.org", "2001:67c:4e8:f002::a"]) {
+      const text = await savedByGramjs(5, address, 80);
+      const session = parseSession(text);
+      expect(session).toMatchObject({ dcId: 5, serverAddress: address, port: 80, format: "gramjs" });
+      expect(Buffer.from(session.authKey)).toEqual(key);
+      expect(formatSession(session, "gramjs")).toBe(text);
+    }
+  });
+
+  test.each(["telethon", "telethon6", "pyrogram32", "mtcute"] as const)("what is converted from %s", async (name) => {
+    const session = parseSession(vectors[name]);
+    const loaded = new StringSession(formatSession(session, "gramjs"));
+    await loaded.load();
+    expect([loaded.dcId, loaded.serverAddress, loaded.port]).toEqual([2, session.serverAddress, 443]);
+    expect(loaded.getAuthKey()?.getKey()).toEqual(key);
+  });
+
+  test.each(["telethon", "telethon6"] as const)("a string of %s, which it reads as we do", (name) => {
+    const session = parseSession(vectors[name]);
+    const loaded = new StringSession(vectors[name]);
+    expect([loaded.dcId, loaded.serverAddress, loaded.port]).toEqual([2, session.serverAddress, session.port]);
+  });
+});
+
+describe("formatSession() - there and back", () => {
+  const authKey = fc.uint8Array({ minLength: 256, maxLength: 256 }).filter((bytes) => bytes.some((byte) => byte !== 0));
+  const ipv4 = fc.ipV4().filter((address) => !address.startsWith("0."));
+  const ipv6 = fc.ipV6().filter((address) => /^(?:2|f)[\da-f]{3}:/.test(address));
+  const session = fc.record({
+    dcId: fc.integer({ min: 1, max: 5 }),
+    serverAddress: fc.oneof(ipv4, ipv6),
+    port: fc.integer({ min: 1, max: 65_535 }),
+    authKey,
+    isTest: fc.constant(false),
+    userId: fc.option(fc.maxSafeNat(), { nil: undefined }),
+    isBot: fc.boolean(),
+    apiId: fc.option(fc.nat(), { nil: undefined }),
+    isShortUserId: fc.boolean(),
+  });
+  const formats: readonly SessionFormat[] = ["gramjs", "telethon", "pyrogram", "mtcute"];
+
+  test.each(formats)("%s keeps the key, the data centre and its own characters", (format) => {
+    fc.assert(
+      fc.property(session, (fields) => {
+        const text = formatSession({ ...fields, format }, format);
+        const read = parseSession(text);
+        expect(read.format).toBe(format);
+        expect(read.dcId).toBe(fields.dcId);
+        expect(Buffer.from(read.authKey)).toEqual(Buffer.from(fields.authKey));
+        expect(formatSession(read, format)).toBe(text);
+        if (format !== "pyrogram") expect(read.port).toBe(fields.port);
+        if (format === "pyrogram" || format === "mtcute") expect(read.userId ?? 0).toBe(fields.userId ?? 0);
+        if (format === "pyrogram") expect([read.apiId, read.isBot]).toEqual([fields.apiId, fields.isBot]);
+      }),
+    );
+  });
+
+  test("a host name does not fit into Telethon's", () => {
+    const fields = {
+      dcId: 2,
+      serverAddress: "venus.web.telegram.org",
+      port: 443,
+      authKey: key,
+      isTest: false,
+    } as const;
+    expect(() => formatSession({ ...fields, format: "gramjs" }, "telethon")).toThrow(/by host/);
+    expect(() => formatSession({ ...fields, format: "gramjs" }, "tdata" as SessionFormat)).toThrow(InvalidSessionError);
+  });
+});
+
+describe("parseSession() - what is not a session string", () => {
+  const flip = (text: string) => text.replaceAll("+", "-").replaceAll("/", "_");
+  const zero = Buffer.alloc(256);
+
+  test.each<[string, unknown, RegExp]>([
+    ["undefined", undefined, /is a string, and this is undefined/],
+    ["null", null, /this is null/],
+    ["a session object", new StringSession(vectors.gramjs), /this is object/],
+    ["nothing", "", /empty/],
+    ["white space", " \n", /empty/],
+    ["a line break after it", `${vectors.gramjs}\n`, /line break after/],
+    ["a space after it", `${vectors.gramjs} `, /white space after/],
+    ["a space before it", ` ${vectors.gramjs}`, /white space before/],
+    ["a broken line", `${vectors.gramjs.slice(0, 80)}\n${vectors.gramjs.slice(80)}`, /white space inside/],
+    ["quotation marks", `"${vectors.gramjs}"`, /quotation marks/],
+    ["a bot token", "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw", /bot token/],
+    ["a phone number", "+1 202 555 0100", /phone number/],
+    ["a phone number", "12025550100", /phone number/],
+    ["JSON", `{"session":"${vectors.gramjs}"}`, /JSON/],
+    ["an api hash", "0123456789abcdef0123456789abcdef", /api hash/],
+    ["a key in hexadecimal", key.toString("hex"), /hexadecimal/],
+    ["a file name", "alice.session", /session file/],
+    ["a word", "hello", /not a session string/],
+    ["the version alone", "1", /263 bytes/],
+    ["GramJS's without its end", vectors.gramjs.slice(0, -16), /lacks 11 bytes of what GramJS/],
+    ["GramJS's without most of it", vectors.gramjs.slice(0, 40), /lacks 246 bytes of what GramJS/],
+    ["GramJS's without one character", vectors.gramjs.slice(0, -1), /padding|lacks 1 byte /],
+    ["Telethon's without its end", vectors.telethon.slice(0, -9), /lacks 6 bytes of what Telethon/],
+    ["Telethon's IPv6 without its end", vectors.telethon6.slice(0, -9), /lacks 6 bytes of what Telethon/],
+    ["Pyrogram's without its end", vectors.pyrogram.slice(0, -2), /Pyrogram.*351, 356, 362/],
+    ["mtcute's without its end", vectors.mtcute.slice(0, -8), /lacks 6 bytes of what mtcute/],
+    ["something after it", `${vectors.gramjs.replace(/=+$/, "")}AAAA`, /longer than GramJS/],
+    ["two of them", vectors.telethon + vectors.telethon, /padding in its middle/],
+    ["GramJS's in the other alphabet", flip(vectors.gramjs), /URL-safe base64 alphabet/],
+    [
+      "Telethon's in the other alphabet",
+      `1${Buffer.from(vectors.telethon.slice(1), "base64url").toString("base64")}`,
+      /standard base64/,
+    ],
+    ["Telethon's without padding", vectors.telethon.replace(/=+$/, ""), /padding at its end/],
+    ["another version", `2${vectors.gramjs.slice(1)}`, /version/],
+    ["another version of mtcute", url([9], Buffer.from(vectors.mtcute, "base64url").subarray(1)), /version/],
+    ["a key of zeros", `1${padded(url([2, 149, 154, 167, 51, 1, 187], zero))}`, /all zeros/],
+    ["no data centre", `1${padded(url([0, 149, 154, 167, 51, 1, 187], key))}`, /no data centre/],
+    ["no port", `1${padded(url([2, 149, 154, 167, 51, 0, 0], key))}`, /no data centre/],
+    [
+      "no address",
+      vectors.gramjs.replace(Buffer.from("149.154").toString("base64").slice(0, 8), "AAAAAAAA"),
+      /no data centre/,
+    ],
+    ["Pyrogram's with damage", url([9, 0, 0, 0, 9, 0], key, [0, 0, 0, 1, 0, 0, 0, 5, 1]), /damaged/],
+    ["Pyrogram's with damage", url([2, 0, 0, 0, 9, 7], key, [0, 0, 0, 1, 0, 0, 0, 5, 1]), /damaged/],
+    ["Pyrogram's with an impossible user id", url([2, 0], key, [255, 255, 255, 255, 0, 0, 0, 5, 0]), /damaged/],
+    ["text of other letters", `${vectors.pyrogram.slice(0, 300)}€`, /characters in it/],
+    ["a book", "A".repeat(5_000), /far too long/],
+  ])("%s", (_, text, expected) => {
+    expect(() => parseSession(text as string)).toThrow(InvalidSessionError);
+    expect(() => parseSession(text as string)).toThrow(expected);
+  });
+
+  test("any damage to a string is noticed or harmless, and no message repeats a piece of it", () => {
+    const texts = fc.constantFrom(...Object.values(vectors));
+    const damage = fc.tuple(texts, fc.nat(360), fc.nat(360), fc.string({ maxLength: 3 }));
+    fc.assert(
+      fc.property(damage, ([text, from, length, put]) => {
+        expectStrict(text.slice(0, from) + put + text.slice(from + length));
+      }),
+    );
+    fc.assert(fc.property(fc.string({ maxLength: 500 }), (text) => expectStrict(text)));
+    fc.assert(fc.property(fc.base64String({ maxLength: 500 }), (text) => expectStrict(`1${text}`)));
+  });
+});
+
+describe("SessionData - its key", () => {
+  test("is in no inspection, JSON or copy", () => {
+    const session = parseSession(vectors.gramjs);
+    const shown = [
+      inspect(session, { showHidden: true, getters: true, depth: 9, maxArrayLength: null }),
+      JSON.stringify(session),
+      inspect({ ...session }),
+      inspect(structuredClone(session)),
+    ].join();
+    expect(shown).toContain("149.154.167.51");
+    expect(shown).not.toMatch(/authKey|Uint8Array|Buffer/);
+  });
+
+  test("cannot be changed from outside", () => {
+    const session = parseSession(vectors.gramjs);
+    session.authKey.fill(0);
+    expect(Buffer.from(session.authKey)).toEqual(key);
+    expect(Object.isFrozen(session)).toBe(true);
+  });
+
+  test("authKeyFingerprint() - MTProto's auth_key_id", () => {
+    const expected = createHash("sha1").update(key).digest().subarray(12).toString("hex");
+    expect(authKeyFingerprint(key)).toBe(expected);
+    expect(authKeyFingerprint(parseSession(vectors.pyrogram).authKey)).toBe(expected);
+  });
+});
+
+async function savedByGramjs(dcId: number, address: string, port: number): Promise<string> {
+  const session = new StringSession("");
+  session.setDC(dcId, address, port);
+  const authKey = new AuthKey();
+  await authKey.setKey(key);
+  session.setAuthKey(authKey, dcId);
+  return session.save();
+}
+
+/** Either it formats back to the same characters, or it is refused without a piece of it in the message. */
+function expectStrict(text: string): void {
+  try {
+    const session = parseSession(text);
+    expect(formatSession(session, session.format)).toBe(text);
+  } catch (error) {
+    if (!(error instanceof InvalidSessionError)) throw error;
+    for (let at = 0; at + 12 <= text.length; at += 1) {
+      expect(error.message.includes(text.slice(at, at + 12))).toBe(false);
+    }
+  }
+}

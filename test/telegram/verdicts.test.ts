@@ -1,0 +1,290 @@
+import { errors } from "telegram";
+import { describe, expect, test } from "vitest";
+import { verdictTable } from "../../src/telegram/verdict-table.js";
+import { classifyTelegramError, type Verdict } from "../../src/telegram/verdicts.js";
+
+const request = { className: "messages.SendMessage" };
+
+/** The error GramJS makes of this answer. */
+function gramjs(errorCode: number, errorMessage: string): unknown {
+  return errors.RPCMessageToError({ errorCode, errorMessage } as never, request as never);
+}
+
+/** What teleproto 1.229 makes of it: a class of its own, a sentence as message, the code kept as it came. */
+function teleproto(code: number, errorMessage: string): unknown {
+  const message = "A sentence about it. (caused by messages.SendMessage)";
+  return Object.assign(new Error(message), { name: "SomeTelegramError", code, errorMessage });
+}
+
+/** A well-known answer of each row: what Telegram sends, and the verdict. */
+const answers: readonly (readonly [number, string, string])[] = [
+  [420, "FLOOD_WAIT_33", "cooldown session 33 FLOOD_WAIT"],
+  [420, "FLOOD_TEST_PHONE_WAIT_9", "cooldown method 9 FLOOD_TEST_PHONE_WAIT"],
+  [420, "SLOWMODE_WAIT_12", "cooldown peer 12 SLOWMODE_WAIT"],
+  [420, "TAKEOUT_INIT_DELAY_86400", "cooldown method 86400 TAKEOUT_INIT_DELAY"],
+  [400, "STORY_SEND_FLOOD_WEEKLY_500", "cooldown method 500 STORY_SEND_FLOOD_WEEKLY"],
+  [400, "STORY_SEND_FLOOD_MONTHLY_600", "cooldown method 600 STORY_SEND_FLOOD_MONTHLY"],
+  [400, "PASSWORD_TOO_FRESH_700", "cooldown method 700 PASSWORD_TOO_FRESH"],
+  [400, "SESSION_TOO_FRESH_800", "cooldown method 800 SESSION_TOO_FRESH"],
+  [406, "PREVIOUS_CHAT_IMPORT_ACTIVE_WAIT_5MIN", "cooldown method 300 PREVIOUS_CHAT_IMPORT_ACTIVE_WAIT"],
+  [406, "FRESH_CHANGE_PHONE_FORBIDDEN", "cooldown method 86400 FRESH_CHANGE_PHONE_FORBIDDEN"],
+  [406, "FRESH_RESET_AUTHORISATION_FORBIDDEN", "cooldown method 86400 FRESH_RESET_AUTHORISATION_FORBIDDEN"],
+  [401, "AUTH_KEY_UNREGISTERED", "dead session AUTH_KEY_UNREGISTERED"],
+  [401, "AUTH_KEY_INVALID", "dead session AUTH_KEY_INVALID"],
+  [401, "SESSION_REVOKED", "dead session SESSION_REVOKED"],
+  [401, "SESSION_EXPIRED", "dead session SESSION_EXPIRED"],
+  [406, "AUTH_KEY_DUPLICATED", "dead session AUTH_KEY_DUPLICATED"],
+  [401, "USER_DEACTIVATED", "dead session USER_DEACTIVATED"],
+  [401, "USER_DEACTIVATED_BAN", "dead session USER_DEACTIVATED_BAN"],
+  [400, "PHONE_NUMBER_BANNED", "dead session PHONE_NUMBER_BANNED"],
+  [400, "PEER_FLOOD", "restricted session PEER_FLOOD"],
+  [420, "FROZEN_METHOD_INVALID", "restricted session FROZEN_METHOD_INVALID"],
+  [400, "FROZEN_PARTICIPANT_MISSING", "restricted session FROZEN_PARTICIPANT_MISSING"],
+  [403, "USER_RESTRICTED", "restricted session USER_RESTRICTED"],
+  [401, "AUTH_KEY_PERM_EMPTY", "retry session AUTH_KEY_PERM_EMPTY"],
+  [400, "CONNECTION_NOT_INITED", "retry session CONNECTION_NOT_INITED"],
+  [400, "CONNECTION_LAYER_INVALID", "retry session CONNECTION_LAYER_INVALID"],
+  [401, "SESSION_PASSWORD_NEEDED", "none session SESSION_PASSWORD_NEEDED"],
+  [401, "ACTIVE_USER_REQUIRED", "none session ACTIVE_USER_REQUIRED"],
+  [400, "CHANNELS_TOO_MUCH", "none session CHANNELS_TOO_MUCH"],
+  [403, "PREMIUM_ACCOUNT_REQUIRED", "none session PREMIUM_ACCOUNT_REQUIRED"],
+  [500, "RANDOM_ID_DUPLICATE", "none request RANDOM_ID_DUPLICATE ?"],
+  [420, "FLOOD_SKIP_FAILED_WAIT", "retry request FLOOD_SKIP_FAILED_WAIT"],
+  [500, "RPC_CALL_FAIL", "retry server RPC_CALL_FAIL ?"],
+  [400, "RPC_MCGET_FAIL", "retry server RPC_MCGET_FAIL ?"],
+  [500, "INTERDC_2_CALL_ERROR", "retry server INTERDC_CALL_ERROR ?"],
+  [500, "INTERDC_2_CALL_RICH_ERROR", "retry server INTERDC_CALL_RICH_ERROR ?"],
+  [500, "AUTH_KEY_UNSYNCHRONIZED", "retry server AUTH_KEY_UNSYNCHRONIZED ?"],
+  [500, "WORKER_BUSY_TOO_LONG_RETRY", "retry server WORKER_BUSY_TOO_LONG_RETRY ?"],
+  [400, "MSG_WAIT_FAILED", "retry server MSG_WAIT_FAILED ?"],
+  [-503, "Timeout", "retry server Timeout ?"],
+  [-503, "Timedout", "retry server Timedout ?"],
+  [420, "2FA_CONFIRM_WAIT_604800", "none request 2FA_CONFIRM_WAIT"],
+  [303, "USER_MIGRATE_2", "none request USER_MIGRATE"],
+  [303, "PHONE_MIGRATE_2", "none request PHONE_MIGRATE"],
+  [303, "NETWORK_MIGRATE_2", "none request NETWORK_MIGRATE"],
+  [303, "FILE_MIGRATE_2", "none request FILE_MIGRATE"],
+  [303, "STATS_MIGRATE_2", "none request STATS_MIGRATE"],
+  [400, "EMAIL_UNCONFIRMED_6", "none request EMAIL_UNCONFIRMED"],
+  [400, "API_ID_INVALID", "none request API_ID_INVALID"],
+  [400, "API_ID_PUBLISHED_FLOOD", "none request API_ID_PUBLISHED_FLOOD"],
+  [400, "CONNECTION_API_ID_INVALID", "none request CONNECTION_API_ID_INVALID"],
+  [406, "UPDATE_APP_TO_LOGIN", "none request UPDATE_APP_TO_LOGIN"],
+  [400, "PHONE_NUMBER_FLOOD", "none request PHONE_NUMBER_FLOOD"],
+  [406, "PHONE_PASSWORD_FLOOD", "none request PHONE_PASSWORD_FLOOD"],
+  [403, "ALLOW_PAYMENT_REQUIRED_5", "none peer ALLOW_PAYMENT_REQUIRED"],
+  [403, "PRIVACY_PREMIUM_REQUIRED", "none peer PRIVACY_PREMIUM_REQUIRED"],
+  [403, "CHAT_WRITE_FORBIDDEN", "none peer CHAT_WRITE_FORBIDDEN"],
+  [400, "CHAT_RESTRICTED", "none peer CHAT_RESTRICTED"],
+  [400, "USER_BANNED_IN_CHANNEL", "none peer USER_BANNED_IN_CHANNEL"],
+  [400, "CHANNEL_PRIVATE", "none peer CHANNEL_PRIVATE"],
+  [400, "CHANNEL_INVALID", "none peer CHANNEL_INVALID"],
+  [400, "PEER_ID_INVALID", "none peer PEER_ID_INVALID"],
+  [403, "USER_PRIVACY_RESTRICTED", "none peer USER_PRIVACY_RESTRICTED"],
+  // Codes no row knows.
+  [400, "USERNAME_NOT_OCCUPIED", "none request USERNAME_NOT_OCCUPIED"],
+  [400, "INPUT_USER_DEACTIVATED", "none request INPUT_USER_DEACTIVATED"],
+  [401, "NEW_401", "none request NEW_401"],
+  [403, "NEW_403", "none request NEW_403"],
+  [404, "METHOD_NOT_FOUND", "none request METHOD_NOT_FOUND"],
+  [406, "NEW_406", "none request NEW_406"],
+  [420, "NEW_FLOOD_77", "cooldown session 77 NEW_FLOOD"],
+  [500, "NEW_500", "retry server NEW_500 ?"],
+  [-500, "NEW_NEGATIVE", "retry server NEW_NEGATIVE ?"],
+  [409, "NEW_409", "retry server NEW_409 ?"],
+];
+
+describe("classifyTelegramError() - answers", () => {
+  test.each(answers)("%i %s as GramJS throws it", (code, text, expected) => {
+    expect(brief(classifyTelegramError(gramjs(code, text)))).toBe(expected);
+  });
+
+  test.each(answers)("%i %s as teleproto throws it", (code, text, expected) => {
+    expect(brief(classifyTelegramError(teleproto(Math.abs(code), text)))).toBe(expected);
+  });
+
+  test.each(answers)("%i %s as a message", (code, text, expected) => {
+    const message = `${code}: ${text} (caused by messages.SendMessage)`;
+    expect(brief(classifyTelegramError(new Error(message)))).toBe(expected);
+    expect(brief(classifyTelegramError({ message: `${code}: ${text}` }))).toBe(expected);
+    expect(brief(classifyTelegramError(message))).toBe(expected);
+  });
+
+  test("every row of the table has an answer above", () => {
+    const untold = verdictTable.filter((row) => !answers.some(([, text]) => row.pattern.test(text)));
+    expect(untold.map((row) => row.code)).toEqual(["FLOOD_PREMIUM_WAIT_X", "MSG_WAIT_TIMEOUT"]);
+  });
+
+  test("every row says who says so", () => {
+    expect(verdictTable.filter((row) => row.source === "")).toEqual([]);
+  });
+});
+
+describe("classifyTelegramError() - what the libraries blur", () => {
+  test("GramJS makes FLOOD_PREMIUM_WAIT a FloodWaitError, teleproto keeps it", () => {
+    expect(brief(classifyTelegramError(gramjs(420, "FLOOD_PREMIUM_WAIT_4")))).toBe("cooldown session 4 FLOOD_WAIT");
+    expect(brief(classifyTelegramError(teleproto(420, "FLOOD_PREMIUM_WAIT_4")))).toBe(
+      "cooldown session 4 FLOOD_PREMIUM_WAIT",
+    );
+  });
+
+  test("GramJS makes every MSG_WAIT_… one error", () => {
+    expect(brief(classifyTelegramError(gramjs(-503, "MSG_WAIT_TIMEOUT")))).toBe("retry server MSG_WAIT_FAILED ?");
+    expect(brief(classifyTelegramError(teleproto(503, "MSG_WAIT_TIMEOUT")))).toBe("retry server MSG_WAIT_TIMEOUT ?");
+  });
+
+  test("a minifier took the class names", () => {
+    for (const text of ["SLOWMODE_WAIT_12", "FLOOD_TEST_PHONE_WAIT_9", "FLOOD_WAIT_33", "MSG_WAIT_FAILED"]) {
+      const error = gramjs(420, text) as Error;
+      const anonymous = { ...error, message: error.message };
+      expect(brief(classifyTelegramError(anonymous)), text).toBe(brief(classifyTelegramError(error)));
+    }
+  });
+
+  test("classes of GramJS that nobody throws put a word where the code was", () => {
+    const error = new errors.AuthKeyError("AUTH_KEY_DUPLICATED", request as never, 406);
+    expect(error.errorMessage).toBe("AUTH_KEY");
+    expect(brief(classifyTelegramError(error))).toBe("dead session AUTH_KEY_DUPLICATED");
+  });
+
+  test("attempts spent: the cause is lost", () => {
+    const expected = "retry server REQUEST_UNSUCCESSFUL ?";
+    expect(brief(classifyTelegramError(new Error("Request was unsuccessful 5 time(s)")))).toBe(expected);
+    expect(brief(classifyTelegramError("Request was unsuccessful 1 time(s)"))).toBe(expected);
+  });
+
+  test("the transport's own errors, which GramJS turns to positive numbers", () => {
+    const transport = (code: number) => {
+      const payload = Buffer.alloc(4);
+      payload.writeInt32LE(-code);
+      return brief(classifyTelegramError(new errors.InvalidBufferError(payload)));
+    };
+    expect(transport(404)).toBe("retry session TRANSPORT_404 ?");
+    expect(transport(429)).toBe("retry proxy TRANSPORT_429 ?");
+    expect(transport(444)).toBe("retry session TRANSPORT_444 ?");
+    expect(brief(classifyTelegramError({ code: -404 }))).toBe("retry session TRANSPORT_404 ?");
+    expect(brief(classifyTelegramError({ code: -429, message: "" }))).toBe("retry proxy TRANSPORT_429 ?");
+    const short = new errors.InvalidBufferError(Buffer.alloc(2));
+    expect(brief(classifyTelegramError(short))).toBe("retry server TRANSPORT_ERROR ?");
+  });
+
+  test("a message the server would not take", () => {
+    const error = new errors.BadMessageError(request as never, 20);
+    expect(brief(classifyTelegramError(error))).toBe("retry server BAD_MESSAGE ?");
+  });
+});
+
+describe("classifyTelegramError() - seconds", () => {
+  const secondsOf = (error: unknown) => classifyTelegramError(error).seconds;
+
+  test.each([
+    [0, 1],
+    [-5, 1],
+    [1.2, 2],
+    [59, 59],
+    [10 ** 12, 365 * 86_400],
+    [Number.POSITIVE_INFINITY, 365 * 86_400],
+  ])("%d is %d", (seconds, expected) => {
+    expect(secondsOf({ name: "FloodWaitError", code: 420, errorMessage: "FLOOD", seconds })).toBe(expected);
+  });
+
+  test.each([Number.NaN, undefined, null, "soon", {}])("%o is a guess of a minute", (seconds) => {
+    const error = { name: "FloodWaitError", code: 420, errorMessage: "FLOOD", seconds };
+    expect(classifyTelegramError(error)).toMatchObject({ seconds: 60, isGuess: true });
+  });
+
+  test("of the text, when the number is there", () => {
+    expect(secondsOf(gramjs(420, "FLOOD_WAIT_0"))).toBe(1);
+    expect(secondsOf(gramjs(420, "FLOOD_WAIT_99999999999999999999999"))).toBe(365 * 86_400);
+    expect(secondsOf("FLOOD_WAIT_30")).toBe(30);
+    expect(secondsOf(new Error("FLOOD_WAIT_30"))).toBe(30);
+    expect(secondsOf({ errorMessage: "FLOOD_WAIT_%d", code: 420, seconds: 30 })).toBe(30);
+  });
+
+  test.each(["FLOOD_WAIT_abc", "FLOOD_WAIT_", "FLOOD_WAIT"])("%s is a guess of a minute", (text) => {
+    expect(classifyTelegramError(gramjs(420, text))).toMatchObject({ kind: "cooldown", seconds: 60, isGuess: true });
+  });
+});
+
+describe("classifyTelegramError() - the line", () => {
+  test.each([
+    Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:80"), { code: "ECONNREFUSED" }),
+    Object.assign(new Error("read ETIMEDOUT"), { code: "ETIMEDOUT" }),
+    Object.assign(new AggregateError([]), { code: "ECONNREFUSED" }),
+    new (class SocksClientError extends Error {})("Socks5 Authentication failed"),
+    new errors.ReadCancelledError(),
+    new Error("Not connected"),
+    new Error("TIMEOUT"),
+    new Error("Cannot send requests while disconnected. Please reconnect."),
+    new Error("Could not reconnect to dc 2"),
+    new Error("Disconnected from dc 2"),
+    "Maximum reconnection retries reached. Aborting!",
+  ])("%s", (error) => {
+    expect(classifyTelegramError(error)).toMatchObject({ kind: "retry", scope: "proxy", provesNotExecuted: false });
+  });
+});
+
+describe("classifyTelegramError() - not Telegram's", () => {
+  class FetchError extends Error {
+    readonly code = "ECONNREFUSED";
+  }
+
+  test.each<[string, unknown]>([
+    ["a bug", new TypeError("x is not a function")],
+    ["a report of a flood", new Error("the job met FLOOD_WAIT_33 yesterday")],
+    ["a report of a dead key", new Error("alice: 401: AUTH_KEY_UNREGISTERED")],
+    ["a word of many programs", new Error("SESSION_EXPIRED")],
+    ["a word of many programs", Object.assign(new Error("x"), { code: "SESSION_EXPIRED" })],
+    ["another service's answer", { code: 401, message: "SESSION_EXPIRED" }],
+    ["a longer report", new Error("401: AUTH_KEY_UNREGISTERED, so it was retired")],
+    ["an HTTP client's error", new FetchError("no")],
+    ["an error that wraps one", new Error("failed", { cause: gramjs(420, "FLOOD_WAIT_33") })],
+    ["an abort", new DOMException("aborted", "AbortError")],
+    ["a timeout signal's", new DOMException("too late", "TimeoutError")],
+    ["an error with seconds", Object.assign(new Error("wait"), { seconds: 5 })],
+    ["a database's", { code: 1062, errorMessage: "DUP_ENTRY" }],
+    ["a sentence", { code: 500, errorMessage: "Internal server error" }],
+    ["a sentence", "please wait FLOOD_WAIT_33"],
+    ["nothing", undefined],
+    ["nothing", null],
+    ["a number", 420],
+    ["a symbol", Symbol("FLOOD_WAIT_3")],
+    ["an empty text", ""],
+    ["an empty object", {}],
+    ["a bare object", Object.create(null)],
+    ["a function", () => {}],
+  ])("%s", (_, error) => {
+    expect(brief(classifyTelegramError(error))).toBe("none request UNKNOWN ?");
+  });
+});
+
+describe("classifyTelegramError() - hostile values", () => {
+  const fail = () => {
+    throw new Error("no");
+  };
+
+  test("getters and traps that throw", () => {
+    const traps = new Proxy({}, { get: fail, has: fail, getPrototypeOf: fail, ownKeys: fail });
+    const revoked = Proxy.revocable({}, {});
+    revoked.revoke();
+    for (const error of [traps, revoked.proxy])
+      expect(brief(classifyTelegramError(error))).toBe("none request UNKNOWN ?");
+    const half = Object.defineProperty({ code: 420, errorMessage: "FLOOD_WAIT_3" }, "seconds", { get: fail });
+    expect(brief(classifyTelegramError(half))).toBe("cooldown session 3 FLOOD_WAIT");
+  });
+
+  test("very long texts are cheap", () => {
+    const long = "A_".repeat(100_000);
+    const startedAt = performance.now();
+    for (const error of [long, new Error(long), { code: 400, errorMessage: long }]) {
+      expect(classifyTelegramError(error).kind).toBe("none");
+    }
+    expect(performance.now() - startedAt).toBeLessThan(100);
+  });
+});
+
+/** kind, scope, seconds, code, and a question mark where it is no proof of non-execution. */
+function brief(verdict: Verdict): string {
+  const { kind, scope, seconds, code, provesNotExecuted } = verdict;
+  return [kind, scope, seconds, code, provesNotExecuted ? null : "?"].filter((part) => part !== null).join(" ");
+}
