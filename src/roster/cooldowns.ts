@@ -1,0 +1,73 @@
+import type { CooldownScope, Hold } from "../cooldown-scope.js";
+
+const SESSION: CooldownScope = { kind: "session" };
+
+/** Until when one session, its methods and its peers rest. Every instant only ever moves later. */
+export class Cooldowns {
+  sessionUntil = 0;
+  reason: string | null = null;
+  #methods: Map<string, number> | undefined;
+  #peers: Map<string, number> | undefined;
+
+  /** Whether this moved the instant. */
+  extend(scope: CooldownScope, until: number, reason: string | null = null): boolean {
+    switch (scope.kind) {
+      case "session":
+        if (until <= this.sessionUntil) return false;
+        this.sessionUntil = until;
+        this.reason = reason;
+        return true;
+      case "method":
+        this.#methods ??= new Map();
+        return extend(this.#methods, scope.method, until);
+      case "peer":
+        this.#peers ??= new Map();
+        return extend(this.#peers, scope.peer, until);
+    }
+  }
+
+  /** The latest cooldown that a request of this kind has to wait for. */
+  holds(methods: readonly string[], peers: readonly string[], now: number): Hold | undefined {
+    let hold: Hold | undefined;
+    if (this.sessionUntil > now) hold = { scope: SESSION, until: this.sessionUntil };
+    for (const method of this.#methods === undefined ? [] : methods) {
+      hold = later(hold, this.#methods?.get(method), now, { kind: "method", method });
+    }
+    for (const peer of this.#peers === undefined ? [] : peers) {
+      hold = later(hold, this.#peers?.get(peer), now, { kind: "peer", peer });
+    }
+    return hold;
+  }
+
+  /** What is still cooling, for the record. */
+  entries(now: number): { readonly methods: readonly [string, number][]; readonly peers: readonly [string, number][] } {
+    return { methods: live(this.#methods, now), peers: live(this.#peers, now) };
+  }
+
+  /** Drops what has passed. */
+  prune(now: number): void {
+    if (prune(this.#methods, now)) this.#methods = undefined;
+    if (prune(this.#peers, now)) this.#peers = undefined;
+  }
+}
+
+function extend(untils: Map<string, number>, key: string, until: number): boolean {
+  if (until <= (untils.get(key) ?? 0)) return false;
+  untils.set(key, until);
+  return true;
+}
+
+function later(hold: Hold | undefined, until: number | undefined, now: number, scope: CooldownScope): Hold | undefined {
+  if (until === undefined || until <= now || (hold !== undefined && hold.until >= until)) return hold;
+  return { scope, until };
+}
+
+function live(untils: ReadonlyMap<string, number> | undefined, now: number): readonly [string, number][] {
+  return untils === undefined ? [] : [...untils].filter(([, until]) => until > now);
+}
+
+function prune(untils: Map<string, number> | undefined, now: number): boolean {
+  if (untils === undefined) return true;
+  for (const [key, until] of untils) if (until <= now) untils.delete(key);
+  return untils.size === 0;
+}

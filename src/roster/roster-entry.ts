@@ -1,0 +1,136 @@
+import type { SessionState } from "../session-info.js";
+import { Cooldowns } from "./cooldowns.js";
+import type { HeapOrder } from "./heap.js";
+
+/** Why and until when a session is kept back from new work. `until` is `null` when only `enable` ends it. */
+export interface Restriction {
+  readonly reason: string;
+  readonly until: number | null;
+}
+
+/** When a restriction ends; `Infinity` when only `enable` ends it. */
+export function endOf({ until }: Restriction): number {
+  return until ?? Number.POSITIVE_INFINITY;
+}
+
+/**
+ * What the roster knows of one session. Instants are on the pool's own time line; only the two dates that are shown
+ * to people (`addedAt`, `lastUsedAt`) are wall clock. Fields change through {@link Roster} alone.
+ */
+export class RosterEntry {
+  readonly id: string;
+  tags: readonly string[];
+  addedAt: number;
+  lastUsedAt: number | null = null;
+
+  leases = 0;
+  /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
+  draining = 0;
+  /** To be forgotten when the last lease ends. */
+  isLeaving = false;
+  deadReason: string | null = null;
+  disabledReason: string | null = null;
+  restriction: Restriction | null = null;
+  isForeign = false;
+  readonly cooldowns: Cooldowns = new Cooldowns();
+  /** A failed connect: not before this instant again. Not durable. */
+  backOffUntil = 0;
+
+  state: SessionState = "free";
+  /** Whether it is in a roster. */
+  isEntered = false;
+  /** It was kept from work since it was last free: when that ends, it has recovered. */
+  owesRecovery = false;
+  /** The order of use: the smaller, the longer it has rested. */
+  usedOrder = 0;
+  duePosition = -1;
+  restedPosition = -1;
+  previous: RosterEntry | null = null;
+  next: RosterEntry | null = null;
+  isListed = false;
+
+  constructor(id: string, tags: readonly string[], addedAt: number) {
+    this.id = id;
+    this.tags = tags;
+    this.addedAt = addedAt;
+  }
+
+  /** The instant from which neither flood nor back-off holds it. */
+  get restsUntil(): number {
+    return Math.max(this.cooldowns.sessionUntil, this.backOffUntil);
+  }
+
+  /** The next instant at which its state changes by itself; `Infinity` when none does. */
+  get dueAt(): number {
+    return this.restriction === null ? this.restsUntil : endOf(this.restriction);
+  }
+
+  get isLeased(): boolean {
+    return this.leases + this.draining > 0;
+  }
+
+  stateAt(now: number): SessionState {
+    if (this.isLeased) return "leased";
+    if (this.disabledReason !== null) return "disabled";
+    if (this.deadReason !== null) return "dead";
+    if (this.restriction !== null) return "restricted";
+    if (this.isForeign) return "foreign";
+    return this.restsUntil > now ? "cooling" : "free";
+  }
+
+  /** Whether a further lease may be given, as far as the session itself goes. */
+  canServeAt(now: number, leasesPerSession: number): boolean {
+    return (
+      this.leases < leasesPerSession &&
+      this.draining === 0 &&
+      !this.isLeaving &&
+      this.disabledReason === null &&
+      this.deadReason === null &&
+      this.restriction === null &&
+      !this.isForeign &&
+      this.restsUntil <= now
+    );
+  }
+
+  /** Whether time alone will change what it can do: also while it is leased, if it has room for another lease. */
+  isDueSomedayAt(now: number, leasesPerSession: number): boolean {
+    if (this.state === "cooling" || this.state === "restricted") return Number.isFinite(this.dueAt);
+    const hasRoom = this.state === "leased" && this.leases < leasesPerSession && this.draining === 0;
+    if (!hasRoom || !this.isKeptByTimeAlone) return false;
+    return this.restriction === null ? this.restsUntil > now : this.restriction.until !== null;
+  }
+
+  /** Whether waiting for it can ever help: it is not dead, disabled, restricted or on its way out. */
+  get isWorthWaiting(): boolean {
+    return !this.isLeaving && this.disabledReason === null && this.deadReason === null && this.restriction === null;
+  }
+
+  /** Nothing but a rest or a restriction can hold it back. */
+  get isKeptByTimeAlone(): boolean {
+    return !this.isLeaving && this.disabledReason === null && this.deadReason === null && !this.isForeign;
+  }
+
+  get reason(): string | null {
+    switch (this.state) {
+      case "disabled":
+        return this.disabledReason;
+      case "dead":
+        return this.deadReason;
+      case "restricted":
+        return this.restriction?.reason ?? null;
+      case "cooling":
+        return this.backOffUntil > this.cooldowns.sessionUntil ? "connect failed" : this.cooldowns.reason;
+      default:
+        return null;
+    }
+  }
+}
+
+/** Who is due first. */
+export const BY_DUE_INSTANT: HeapOrder<RosterEntry> = {
+  compare: (a, b) => a.dueAt - b.dueAt,
+  position: (entry) => entry.duePosition,
+  setPosition: (entry, position) => {
+    entry.duePosition = position;
+  },
+};

@@ -1,0 +1,62 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { IndexedHeap } from "../../src/roster/heap.js";
+
+interface Item {
+  key: number;
+  position: number;
+}
+
+const heapOfItems = (): IndexedHeap<Item> =>
+  new IndexedHeap<Item>({
+    compare: (a, b) => a.key - b.key,
+    position: (item) => item.position,
+    setPosition: (item, position) => {
+      item.position = position;
+    },
+  });
+
+test("IndexedHeap - add, update, remove and removeFirst as a sorted list does", () => {
+  const step = fc.tuple(fc.constantFrom("add", "update", "remove", "first"), fc.nat(30), fc.integer());
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const heap = heapOfItems();
+      const items: Item[] = Array.from({ length: 31 }, () => ({ key: 0, position: -1 }));
+      const inside = new Set<Item>();
+      for (const [kind, index, key] of steps) {
+        const item = items[index] as Item;
+        const first = heap.peek();
+        if (kind === "remove") {
+          heap.remove(item);
+          inside.delete(item);
+        } else if (kind === "first" && first !== undefined) {
+          heap.removeFirst();
+          inside.delete(first);
+        } else if (kind === "update" || (kind === "add" && !inside.has(item))) {
+          item.key = key;
+          heap.update(item);
+          inside.add(item);
+        }
+        expect(heap.size).toBe(inside.size);
+        expect(heap.peek()?.key).toBe(
+          inside.size === 0 ? undefined : Math.min(...Array.from(inside, (one) => one.key)),
+        );
+      }
+      for (const item of items) expect(item.position >= 0).toBe(inside.has(item));
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("remove() - of an item that is not in is a no-op", () => {
+  const heap = heapOfItems();
+  heap.add({ key: 1, position: -1 });
+  heap.remove({ key: 1, position: -1 });
+  expect(heap.size).toBe(1);
+});
+
+test("removeFirst() - of an empty heap is a no-op", () => {
+  const heap = heapOfItems();
+  heap.removeFirst();
+  expect(heap.size).toBe(0);
+});

@@ -1,0 +1,207 @@
+import type { CooldownScope } from "../../src/cooldown-scope.js";
+import type { Criteria } from "../../src/roster/criteria.js";
+import { rankOf } from "../../src/roster/criteria.js";
+import type { SessionState } from "../../src/session-info.js";
+
+/** One session as the model sees it: plain fields, nothing derived. */
+export interface ModelSession {
+  readonly id: string;
+  readonly tags: readonly string[];
+  order: number;
+  leases: number;
+  draining: number;
+  isLeaving: boolean;
+  isDead: boolean;
+  isDisabled: boolean;
+  isForeign: boolean;
+  /** `Infinity`: no end is known. */
+  restrictedUntil: number | null;
+  until: number;
+  backOffUntil: number;
+  methods: Map<string, number>;
+  peers: Map<string, number>;
+}
+
+/** The roster told naively: every question is answered by looking at all sessions. */
+export class RosterModel {
+  readonly sessions: Map<string, ModelSession> = new Map();
+  now: number;
+  /** Ends of method and peer cooldowns that have not been passed. */
+  narrow: number[] = [];
+  readonly #leasesPerSession: number;
+  readonly #maxLeased: number;
+  #useOrder = 0;
+  #addOrder = -1_000_000;
+
+  constructor(leasesPerSession: number, maxLeased: number, now: number) {
+    this.#leasesPerSession = leasesPerSession;
+    this.#maxLeased = maxLeased;
+    this.now = now;
+  }
+
+  add(id: string, tags: readonly string[]): void {
+    this.sessions.set(id, {
+      id,
+      tags,
+      order: ++this.#addOrder,
+      leases: 0,
+      draining: 0,
+      isLeaving: false,
+      isDead: false,
+      isDisabled: false,
+      isForeign: false,
+      restrictedUntil: null,
+      until: 0,
+      backOffUntil: 0,
+      methods: new Map(),
+      peers: new Map(),
+    });
+  }
+
+  advance(now: number): void {
+    this.now = now;
+    this.narrow = this.narrow.filter((until) => until > now);
+    for (const session of this.sessions.values()) {
+      if (session.restrictedUntil === null || session.restrictedUntil > now) continue;
+      if (Number.isFinite(this.#dueAt(session))) session.restrictedUntil = null;
+    }
+  }
+
+  take(criteria: Criteria): string | undefined {
+    const picked = this.pick(criteria);
+    if (picked === undefined) return undefined;
+    picked.leases++;
+    if (this.#leasesPerSession > 1) picked.order = ++this.#useOrder;
+    return picked.id;
+  }
+
+  pick(criteria: Criteria): ModelSession | undefined {
+    const candidates = [...this.sessions.values()].filter((session) => this.#suits(session, criteria));
+    if (criteria.key === undefined || criteria.id !== undefined) {
+      const usable = candidates.filter((session) => this.#canServe(session) && this.#isWithinCap(session));
+      return usable.sort((a, b) => a.order - b.order)[0];
+    }
+    const { key } = criteria;
+    const ranked = candidates
+      .filter((session) => this.#canServe(session) || this.#isInUse(session))
+      .sort((a, b) => rankOf(key, b.id) - rankOf(key, a.id));
+    const [best] = ranked;
+    return best !== undefined && this.#canServe(best) && this.#isWithinCap(best) ? best : undefined;
+  }
+
+  giveBack(session: ModelSession, isDraining: boolean): void {
+    session.leases--;
+    if (isDraining) session.draining++;
+    session.order = ++this.#useOrder;
+    this.#leave(session);
+  }
+
+  giveBackUnused(session: ModelSession): void {
+    session.leases--;
+    this.#leave(session);
+  }
+
+  drained(session: ModelSession): void {
+    session.draining--;
+    this.#leave(session);
+  }
+
+  remove(session: ModelSession): void {
+    session.isLeaving = true;
+    this.#leave(session);
+  }
+
+  cool(session: ModelSession, scope: CooldownScope, until: number): boolean {
+    const known =
+      scope.kind === "session"
+        ? session.until
+        : scope.kind === "method"
+          ? (session.methods.get(scope.method) ?? 0)
+          : (session.peers.get(scope.peer) ?? 0);
+    if (until <= known) return false;
+    if (scope.kind === "session") session.until = until;
+    else if (scope.kind === "method") session.methods.set(scope.method, until);
+    else session.peers.set(scope.peer, until);
+    if (scope.kind !== "session") this.narrow.push(until);
+    return true;
+  }
+
+  stateOf(session: ModelSession): SessionState {
+    if (session.leases + session.draining > 0) return "leased";
+    if (session.isDisabled) return "disabled";
+    if (session.isDead) return "dead";
+    if (session.restrictedUntil !== null) return "restricted";
+    if (session.isForeign) return "foreign";
+    return Math.max(session.until, session.backOffUntil) > this.now ? "cooling" : "free";
+  }
+
+  counts(): Record<SessionState, number> {
+    const counts = { free: 0, leased: 0, cooling: 0, restricted: 0, dead: 0, disabled: 0, foreign: 0 };
+    for (const session of this.sessions.values()) counts[this.stateOf(session)]++;
+    return counts;
+  }
+
+  get nextAvailableAt(): number | null {
+    const sessions = [...this.sessions.values()];
+    if (sessions.some((session) => this.#canServe(session))) return this.now;
+    const ends = sessions
+      .filter((session) => this.stateOf(session) === "cooling")
+      .map((session) => Math.max(session.until, session.backOffUntil));
+    return ends.length === 0 ? null : Math.min(...ends);
+  }
+
+  get nextDueAt(): number {
+    const ends = [...this.sessions.values()].map((session) => this.#dueAt(session));
+    return Math.min(Number.POSITIVE_INFINITY, ...ends, ...this.narrow);
+  }
+
+  #dueAt(session: ModelSession): number {
+    const state = this.stateOf(session);
+    const rest = Math.max(session.until, session.backOffUntil);
+    if (state === "restricted") return session.restrictedUntil ?? Number.POSITIVE_INFINITY;
+    if (state === "cooling") return rest;
+    const isWatched = this.#hasRoomOfItsOwn(session) && !session.isDead && !session.isDisabled;
+    if (!isWatched) return Number.POSITIVE_INFINITY;
+    if (session.isForeign) return Number.POSITIVE_INFINITY;
+    if (session.restrictedUntil !== null) return session.restrictedUntil;
+    return rest > this.now ? rest : Number.POSITIVE_INFINITY;
+  }
+
+  #hasRoomOfItsOwn(session: ModelSession): boolean {
+    const isLeased = session.leases > 0 && session.draining === 0;
+    return isLeased && session.leases < this.#leasesPerSession && !session.isLeaving;
+  }
+
+  #canServe(session: ModelSession): boolean {
+    const state = this.stateOf(session);
+    if (state === "free") return !session.isLeaving;
+    const isFit = !session.isDead && !session.isDisabled && session.restrictedUntil === null && !session.isForeign;
+    return this.#hasRoomOfItsOwn(session) && isFit && Math.max(session.until, session.backOffUntil) <= this.now;
+  }
+
+  #isInUse(session: ModelSession): boolean {
+    const isFit = !session.isLeaving && !session.isDead && !session.isDisabled && session.restrictedUntil === null;
+    const isRested = Math.max(session.until, session.backOffUntil) <= this.now;
+    return this.stateOf(session) === "leased" && isFit && isRested;
+  }
+
+  #isWithinCap(session: ModelSession): boolean {
+    return this.stateOf(session) === "leased" || this.counts().leased < this.#maxLeased;
+  }
+
+  #suits(session: ModelSession, criteria: Criteria): boolean {
+    const isCool = (untils: Map<string, number>, keys: readonly string[]) =>
+      keys.every((key) => (untils.get(key) ?? 0) <= this.now);
+    return (
+      (criteria.id === undefined || criteria.id === session.id) &&
+      criteria.excluded?.has(session.id) !== true &&
+      criteria.tags.every((tag) => session.tags.includes(tag)) &&
+      isCool(session.methods, criteria.methods) &&
+      isCool(session.peers, criteria.peers)
+    );
+  }
+
+  #leave(session: ModelSession): void {
+    if (session.isLeaving && session.leases + session.draining === 0) this.sessions.delete(session.id);
+  }
+}
