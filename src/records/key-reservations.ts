@@ -1,0 +1,94 @@
+import type { SessionStorage, StoredRecord } from "./storage.js";
+import { endless, ROUNDS, type StorageDeadline } from "./storage-deadline.js";
+
+/** Ids that start with this belong to the pool's own records. */
+export const RESERVED_PREFIX = "~key:";
+
+/** Who has taken a key, and whether for good. */
+interface Claim {
+  readonly id: string;
+  readonly isConfirmed: boolean;
+}
+
+/**
+ * One auth key, one session: each key is taken by a reserved record named by its fingerprint, so that of two processes
+ * that add one key under two ids the first wins.
+ *
+ * A process may die between taking the key and writing its session, so a key is taken in two steps: `take` before the
+ * session's record is written, `confirm` after. A key that is not confirmed, of an id without a record, may be taken
+ * over; which of two writers has it is decided by one compare-and-set of the reservation alone: the confirmation.
+ */
+export class KeyReservations {
+  readonly #storage: SessionStorage;
+  readonly #deadline: StorageDeadline;
+
+  constructor(storage: SessionStorage, deadline: StorageDeadline) {
+    this.#storage = storage;
+    this.#deadline = deadline;
+  }
+
+  /** Takes the key for a session, until `confirm`. Resolves the id that holds it, or `undefined` when it is taken now. */
+  async take(fingerprint: string, id: string): Promise<string | undefined> {
+    const key = RESERVED_PREFIX + fingerprint;
+    const claim = textOf({ id, isConfirmed: false });
+    for (let round = 0; round < ROUNDS; round++) {
+      if ((await this.#write(key, 0, claim)) !== undefined) return undefined;
+      const reservation = await this.#read(key);
+      if (reservation === undefined) continue;
+      const holder = claimIn(reservation)?.id;
+      if (holder === id) return undefined;
+      if (holder !== undefined && (await this.#read(holder)) !== undefined) return holder;
+      if ((await this.#write(key, reservation.version, claim)) !== undefined) return undefined;
+    }
+    throw endless(key);
+  }
+
+  /**
+   * Makes the key this session's for good; its record MUST be on disk. Resolves the id that was faster, or `undefined`.
+   */
+  async confirm(fingerprint: string, id: string): Promise<string | undefined> {
+    const key = RESERVED_PREFIX + fingerprint;
+    for (let round = 0; round < ROUNDS; round++) {
+      const reservation = await this.#read(key);
+      const claim = reservation && claimIn(reservation);
+      if (claim?.isConfirmed) return claim.id === id ? undefined : claim.id;
+      const version = await this.#write(key, reservation?.version ?? 0, textOf({ id, isConfirmed: true }));
+      if (version !== undefined) return undefined;
+    }
+    throw endless(key);
+  }
+
+  /** Gives the key back, if it is this session's. */
+  async release(fingerprint: string, id: string): Promise<void> {
+    const key = RESERVED_PREFIX + fingerprint;
+    for (let round = 0; round < ROUNDS; round++) {
+      const reservation = await this.#read(key);
+      if (reservation === undefined || claimIn(reservation)?.id !== id) return;
+      if ((await this.#write(key, reservation.version, null)) !== undefined) return;
+    }
+    throw endless(key);
+  }
+
+  #write(key: string, expected: number, data: string | null): Promise<number | undefined> {
+    return this.#deadline.run("write the record of an auth key", () => this.#storage.write(key, expected, data));
+  }
+
+  #read(id: string): Promise<StoredRecord | undefined> {
+    return this.#deadline.run("read a record", () => this.#storage.read(id));
+  }
+}
+
+function textOf(claim: Claim): string {
+  return JSON.stringify({ v: 1, ...claim });
+}
+
+function claimIn(reservation: StoredRecord): Claim | undefined {
+  try {
+    const value: unknown = JSON.parse(reservation.data);
+    if (typeof value !== "object" || value === null) return undefined;
+    const id: unknown = Reflect.get(value, "id");
+    return typeof id === "string" ? { id, isConfirmed: Reflect.get(value, "isConfirmed") === true } : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,234 @@
+import type { Clock, Timer } from "../clock.js";
+import { StorageError } from "../errors.js";
+import type { SessionStorage, StoredRecord } from "./storage.js";
+import { endless, ROUNDS, StorageDeadline } from "./storage-deadline.js";
+
+/** What a ledger needs to know and to tell. */
+export interface LedgerPolicy {
+  readonly clock: Clock;
+  /** Milliseconds for which a caller waits for a write. */
+  readonly storageTimeoutMs: number;
+  /** The record as it is to be written now; `undefined` when the session is gone. */
+  encode(id: string): string | undefined;
+  /** Another writer has changed the record; what it says is to be taken in before the next write. */
+  merge(record: StoredRecord): void;
+  /** Another writer has deleted the record: it is not written again. */
+  gone(id: string): void;
+  /** A write failed, or was not acknowledged in time. It goes on. */
+  failed(error: Error): void;
+}
+
+/** One record: which state of it is wanted on disk, and which is there. */
+interface Slot {
+  version: number;
+  wanted: number;
+  written: number;
+  isWriting: boolean;
+  /** The latest state that somebody has waited for in vain: nobody waits for it a second time. */
+  overdue: number;
+  /** How often a write of it failed or was late. */
+  failures: number;
+  retry: { readonly timer: Timer; readonly again: () => void } | undefined;
+  waiting: { readonly target: number; readonly done: () => void }[];
+}
+
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 30_000;
+
+/**
+ * Writes what has changed: one write in flight per record, what changes meanwhile goes with the next one. Memory is
+ * the truth while the storage fails; the write is retried until it succeeds or the ledger is closed.
+ */
+export class Ledger {
+  readonly #storage: SessionStorage;
+  readonly #policy: LedgerPolicy;
+  readonly #deadline: StorageDeadline;
+  readonly #slots = new Map<string, Slot>();
+  #isClosed = false;
+
+  constructor(storage: SessionStorage, policy: LedgerPolicy) {
+    this.#storage = storage;
+    this.#policy = policy;
+    this.#deadline = new StorageDeadline(policy.clock, policy.storageTimeoutMs);
+  }
+
+  /** Takes in a record that is on disk at this version. */
+  track(id: string, version: number): void {
+    this.#slots.set(id, {
+      version,
+      wanted: 0,
+      written: 0,
+      isWriting: false,
+      overdue: 0,
+      failures: 0,
+      retry: undefined,
+      waiting: [],
+    });
+  }
+
+  /** Whether all changes of the record are on disk, or were waited for already. */
+  isSettled(id: string): boolean {
+    const slot = this.#slots.get(id);
+    return slot === undefined || Math.max(slot.written, slot.overdue) >= slot.wanted;
+  }
+
+  /** Writes the record as it is now. Resolves when it is on disk, or after `storageTimeoutMs`, with `failed` told. */
+  save(id: string): Promise<void> {
+    const slot = this.#slots.get(id);
+    if (slot === undefined || this.#isClosed) return Promise.resolve();
+    slot.wanted++;
+    void this.#write(id, slot);
+    return this.#until(id, slot, slot.wanted);
+  }
+
+  /** Resolves when the changes made so far are on disk, or after `storageTimeoutMs`. */
+  settle(id: string): Promise<void> {
+    const slot = this.#slots.get(id);
+    return slot === undefined || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.wanted);
+  }
+
+  /** Resolves when everything is on disk, or after `storageTimeoutMs`. */
+  async flush(): Promise<void> {
+    for (const slot of this.#slots.values()) slot.retry?.again();
+    const late = [...this.#slots].filter(([, slot]) => slot.written < slot.wanted);
+    await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.wanted)));
+  }
+
+  /** Deletes the record. Rejects when the storage does. */
+  async delete(id: string): Promise<void> {
+    const slot = this.#slots.get(id);
+    if (slot === undefined) return;
+    await this.settle(id);
+    this.#slots.delete(id);
+    slot.retry?.again();
+    try {
+      await this.#erase(id, slot);
+    } catch (error) {
+      this.#slots.set(id, slot);
+      slot.wanted++;
+      void this.#write(id, slot);
+      throw error;
+    }
+  }
+
+  async #erase(id: string, slot: Slot): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const gone = await this.#deadline.run(`delete the record of "${id}"`, () =>
+        this.#storage.write(id, slot.version, null),
+      );
+      if (gone !== undefined) return;
+      const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
+      if (current === undefined) return;
+      slot.version = current.version;
+    }
+    throw endless(id);
+  }
+
+  /** Stops retrying. */
+  close(): void {
+    this.#isClosed = true;
+    for (const slot of this.#slots.values()) slot.retry?.again();
+  }
+
+  /** One failure is told once, however many wait for the write. */
+  #fail(slot: Slot, error: unknown): void {
+    slot.failures++;
+    this.#policy.failed(error instanceof Error ? error : new StorageError("The storage failed.", { cause: error }));
+  }
+
+  #until(id: string, slot: Slot, target: number): Promise<void> {
+    const { failures } = slot;
+    return new Promise((resolve) => {
+      const timer = this.#policy.clock.setTimer(this.#policy.storageTimeoutMs, () => {
+        slot.waiting = slot.waiting.filter((entry) => entry !== waiter);
+        slot.overdue = Math.max(slot.overdue, target);
+        if (slot.failures === failures) this.#fail(slot, this.#deadline.late(`write the record of "${id}"`));
+        resolve();
+      });
+      const waiter = {
+        target,
+        done: () => {
+          timer.cancel();
+          resolve();
+        },
+      };
+      slot.waiting.push(waiter);
+    });
+  }
+
+  async #write(id: string, slot: Slot): Promise<void> {
+    if (slot.isWriting) return;
+    slot.isWriting = true;
+    for (let failures = 0; slot.written < slot.wanted && this.#isTracked(id, slot); ) {
+      try {
+        slot.written = await this.#writeState(id, slot);
+        failures = 0;
+        release(slot);
+      } catch (error) {
+        this.#fail(slot, error);
+        if (this.#isClosed) break;
+        await this.#pause(slot, Math.min(FIRST_RETRY_MS * 2 ** failures++, LONGEST_RETRY_MS));
+      }
+    }
+    slot.isWriting = false;
+    if (this.#isTracked(id, slot)) return;
+    slot.written = slot.wanted;
+    release(slot);
+  }
+
+  #isTracked(id: string, slot: Slot): boolean {
+    return this.#slots.get(id) === slot && !this.#isClosed;
+  }
+
+  /** Writes what is wanted, over whatever others write meanwhile. Resolves which state that was. */
+  async #writeState(id: string, slot: Slot): Promise<number> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const target = slot.wanted;
+      if (await this.#writeOnce(id, slot)) return target;
+    }
+    throw endless(id);
+  }
+
+  /** Whether the record is as wanted now. Otherwise somebody else has written it, and it is to be tried again. */
+  async #writeOnce(id: string, slot: Slot): Promise<boolean> {
+    const data = this.#policy.encode(id);
+    if (data === undefined) return true;
+    // A write that hangs is given up and tried again: should it land after all, only one of the two finds its version.
+    const version = await this.#deadline.run(`write the record of "${id}"`, () =>
+      this.#storage.write(id, slot.version, data),
+    );
+    if (version !== undefined) {
+      slot.version = version;
+      return true;
+    }
+    const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
+    if (current === undefined) {
+      this.#slots.delete(id);
+      this.#policy.gone(id);
+      return true;
+    }
+    slot.version = current.version;
+    if (current.data === data) return true;
+    this.#policy.merge(current);
+    return false;
+  }
+
+  #pause(slot: Slot, delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const again = (): void => {
+        timer.cancel();
+        slot.retry = undefined;
+        resolve();
+      };
+      const timer = this.#policy.clock.setTimer(delayMs, again);
+      slot.retry = { timer, again };
+    });
+  }
+}
+
+function release(slot: Slot): void {
+  const done = slot.waiting.filter((waiter) => waiter.target <= slot.written);
+  if (done.length === 0) return;
+  slot.waiting = slot.waiting.filter((waiter) => waiter.target > slot.written);
+  for (const waiter of done) waiter.done();
+}

@@ -1,0 +1,95 @@
+import { StorageError } from "../errors.js";
+import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
+
+/** A record's place. `data` null: deleted; the version stays, so that a re-created record goes on from there. */
+interface Slot {
+  version: number;
+  data: string | null;
+}
+
+/**
+ * Keeps records in this process's memory: the default, for tests and for pools that start from nothing each time.
+ *
+ * Nothing survives the process. `close` makes every further call reject with `StorageError`; `open` on the same object
+ * makes it usable again with what it held, so that a test can play a restart. All calls cost O(1) but `list`, which is
+ * O(records).
+ */
+export function memory(): SessionStorage {
+  return new MemoryStorage();
+}
+
+class MemoryStorage implements SessionStorage {
+  readonly shared = false;
+  readonly peers: PeerStorage;
+  readonly #slots = new Map<string, Slot>();
+  #isClosed = false;
+
+  constructor() {
+    this.peers = new MemoryPeers(() => this.#assertOpen());
+  }
+
+  async open(): Promise<void> {
+    this.#isClosed = false;
+  }
+
+  async list(): Promise<readonly StoredRecord[]> {
+    this.#assertOpen();
+    return [...this.#slots].flatMap(([id, slot]) => toRecord(id, slot) ?? []);
+  }
+
+  async read(id: string): Promise<StoredRecord | undefined> {
+    this.#assertOpen();
+    return toRecord(id, this.#slots.get(id));
+  }
+
+  async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+    this.#assertOpen();
+    const slot = this.#slots.get(id) ?? { version: 0, data: null };
+    const current = slot.data === null ? 0 : slot.version;
+    if (current !== expected || (current === 0 && data === null)) return undefined;
+    this.#slots.set(id, { version: slot.version + 1, data });
+    return slot.version + 1;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw new StorageError("The memory storage is closed.");
+  }
+}
+
+class MemoryPeers implements PeerStorage {
+  readonly #assertOpen: () => void;
+  readonly #sessions = new Map<string, Map<string, StoredPeer>>();
+
+  constructor(assertOpen: () => void) {
+    this.#assertOpen = assertOpen;
+  }
+
+  async load(sessionId: string): Promise<readonly StoredPeer[]> {
+    this.#assertOpen();
+    return [...(this.#sessions.get(sessionId)?.values() ?? [])].map((peer) => ({ ...peer }));
+  }
+
+  async save(sessionId: string, peers: readonly StoredPeer[]): Promise<void> {
+    this.#assertOpen();
+    const known = this.#sessions.get(sessionId) ?? new Map<string, StoredPeer>();
+    this.#sessions.set(sessionId, known);
+    for (const peer of peers) {
+      known.delete(peer.id);
+      known.set(peer.id, { ...peer });
+    }
+  }
+
+  async clear(sessionId: string): Promise<void> {
+    this.#assertOpen();
+    this.#sessions.delete(sessionId);
+  }
+}
+
+function toRecord(id: string, slot: Slot | undefined): StoredRecord | undefined {
+  if (slot === undefined || slot.data === null) return undefined;
+  return { id, version: slot.version, data: slot.data };
+}

@@ -1,0 +1,80 @@
+import type { ClientProfile } from "../client-profile.js";
+
+/** Everything durable about one session. Instants are wall clock, epoch milliseconds. */
+export interface SessionRecord {
+  /** The session string as the pool keeps it. */
+  readonly session: string;
+  /** Names the auth key without revealing it: the last 8 bytes of its SHA-1, in hex. */
+  readonly fingerprint: string;
+  readonly tags: readonly string[];
+  readonly profile: ClientProfile;
+  readonly addedAt: number;
+  readonly lastUsedAt: number | null;
+  readonly cooldown: { readonly until: number; readonly reason: string } | null;
+  readonly methods: Readonly<Record<string, number>>;
+  readonly peers: Readonly<Record<string, number>>;
+  readonly restriction: { readonly until: number | null; readonly reason: string } | null;
+  readonly deadReason: string | null;
+  readonly disabledReason: string | null;
+}
+
+/** Grows when an older version of this package could not read what a newer one wrote. */
+const FORMAT = 1;
+
+/** The text of a record. */
+export function encodeRecord(record: SessionRecord): string {
+  return JSON.stringify({ v: FORMAT, ...record });
+}
+
+/** The record of a text. Throws an `Error` that says what is wrong with it and repeats nothing of it. */
+export function decodeRecord(data: string): SessionRecord {
+  const value = parse(data);
+  if (value.v !== FORMAT) {
+    throw new Error(
+      typeof value.v === "number" && value.v > FORMAT
+        ? `it was written by a newer version of this package (format ${value.v}; this one knows ${FORMAT})`
+        : "it has no known format",
+    );
+  }
+  for (const [field, isValid] of Object.entries(FIELDS)) {
+    if (!isValid(value[field])) throw new Error(`its field "${field}" is missing or damaged`);
+  }
+  return value as unknown as SessionRecord;
+}
+
+type Fields = Record<string, unknown>;
+
+const isObject = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isInstant = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
+const isTextOrNull = (value: unknown): boolean => value === null || typeof value === "string";
+const isInstants = (value: unknown): boolean => isObject(value) && Object.values(value).every(isInstant);
+
+const FIELDS: Readonly<Record<keyof SessionRecord, (value: unknown) => boolean>> = {
+  session: (value) => typeof value === "string" && value !== "",
+  fingerprint: (value) => typeof value === "string" && /^[0-9a-f]{16}$/.test(value),
+  tags: (value) => Array.isArray(value) && value.every((tag) => typeof tag === "string"),
+  profile: isObject,
+  addedAt: isInstant,
+  lastUsedAt: (value) => value === null || isInstant(value),
+  cooldown: (value) =>
+    value === null || (isObject(value) && isInstant(value.until) && typeof value.reason === "string"),
+  methods: isInstants,
+  peers: isInstants,
+  restriction: (value) =>
+    value === null ||
+    (isObject(value) && (value.until === null || isInstant(value.until)) && typeof value.reason === "string"),
+  deadReason: isTextOrNull,
+  disabledReason: isTextOrNull,
+};
+
+function parse(data: string): Fields {
+  let value: unknown;
+  try {
+    value = JSON.parse(data);
+  } catch {
+    throw new Error("it is not JSON");
+  }
+  if (!isObject(value)) throw new Error("it is not an object");
+  return value;
+}

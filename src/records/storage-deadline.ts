@@ -1,0 +1,50 @@
+import type { Clock } from "../clock.js";
+import { StorageError } from "../errors.js";
+
+/** Runs storage operations: each ends by its deadline, and whatever goes wrong is a `StorageError`. */
+export class StorageDeadline {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  readonly #name: string;
+
+  constructor(clock: Clock, timeoutMs: number, name = "storageTimeoutMs") {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.#name = name;
+  }
+
+  /** The same for an operation that may take so many times as long. */
+  times(factor: number): StorageDeadline {
+    return new StorageDeadline(this.#clock, this.#timeoutMs * factor, `${factor} times ${this.#name}`);
+  }
+
+  /** The operation's answer. `what` completes "The storage could not …". */
+  run<T>(what: string, operation: () => T | Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.setTimer(this.#timeoutMs, () => reject(this.late(what)));
+      const answer = (async () => operation())();
+      answer.then(resolve, (error: unknown) => reject(asStorageError(error, what))).finally(() => timer.cancel());
+    });
+  }
+
+  /** What is told when the deadline has passed. */
+  late(what: string): StorageError {
+    return new StorageError(`The storage did not ${what} within ${this.#timeoutMs} ms (${this.#name}).`);
+  }
+}
+
+/** A storage may throw anything; a caller gets a `StorageError`. */
+function asStorageError(error: unknown, what: string): StorageError {
+  if (error instanceof StorageError) return error;
+  return new StorageError(`The storage could not ${what}.`, { cause: error });
+}
+
+/** So often in a row no other writer is faster: the storage does not keep its word. */
+export const ROUNDS: number = 100;
+
+/** What is told then. */
+export function endless(key: string): StorageError {
+  return new StorageError(
+    `The storage has refused ${ROUNDS} writes of "${key}" at the version that it told just before.`,
+  );
+}

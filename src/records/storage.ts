@@ -1,0 +1,56 @@
+/** One durable record. The pool owns `data`; a storage treats it as opaque text. */
+export interface StoredRecord {
+  readonly id: string;
+  /** At least 1. Grows with every write of this id, also over delete and re-create. */
+  readonly version: number;
+  readonly data: string;
+}
+
+/**
+ * The whole contract of a storage adapter.
+ *
+ * Everything durable is a versioned write: the pool never asks for a transaction, a query or an expiry. Every method
+ * that cannot do its work rejects (adapters of this package: with `StorageError`); none swallows a failure, none
+ * repeats `data` in an error message.
+ */
+export interface SessionStorage {
+  /** Called once, before anything else. Nothing touches disk or network before it. */
+  open?(): Promise<void>;
+  /** Every record, each internally consistent. Throws; MUST NOT return a partial list. */
+  list(): Promise<readonly StoredRecord[]>;
+  /** One record as it is now, or `undefined` when there is none. */
+  read(id: string): Promise<StoredRecord | undefined>;
+  /**
+   * Compare-and-set, in one atomic step: `expected` 0 creates, `data` null deletes. Resolves the new version, or
+   * `undefined` when the record is not at `expected` (another writer won). MUST be durable when it resolves.
+   */
+  write(id: string, expected: number, data: string | null): Promise<number | undefined>;
+  /** Whether `write` is atomic across processes. `false`: the pool has to be the only process. */
+  readonly shared: boolean;
+  /** Optional: persists what each session knows of its peers. */
+  readonly peers?: PeerStorage;
+  /** Optional: tells of other processes' writes. Returns the function that stops it. */
+  watch?(changed: (id: string) => void): () => void;
+  /** Ends every handle. MUST be idempotent. */
+  close?(): Promise<void>;
+}
+
+/** What one session knows of one peer. The access hash is valid for that session alone. */
+export interface StoredPeer {
+  /** Telegram's marked id: users as they are, chats negative, channels with the `-100` prefix. */
+  readonly id: string;
+  readonly accessHash: string;
+  readonly username?: string;
+  readonly phone?: string;
+  readonly name?: string;
+}
+
+/** Where peers survive a restart. */
+export interface PeerStorage {
+  /** All peers of a session, the most recently used last. */
+  load(sessionId: string): Promise<readonly StoredPeer[]>;
+  /** Inserts or replaces. */
+  save(sessionId: string, peers: readonly StoredPeer[]): Promise<void>;
+  /** Forgets all peers of a session. */
+  clear(sessionId: string): Promise<void>;
+}

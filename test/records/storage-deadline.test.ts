@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { StorageError } from "../../src/errors.js";
+import { StorageDeadline } from "../../src/records/storage-deadline.js";
+import { VirtualClock } from "../fakes/virtual-clock.js";
+
+test("run() - whatever the operation throws, rejects or is late with is a StorageError", async () => {
+  const clock = new VirtualClock();
+  const deadline = new StorageDeadline(clock, 5_000);
+  const cause = new Error("disk full");
+  const thrown = deadline.run("do it", () => {
+    throw cause;
+  });
+  await expect(thrown).rejects.toMatchObject({ code: "STORAGE_FAILED", cause });
+  await expect(deadline.run("do it", () => Promise.reject(cause))).rejects.toMatchObject({ cause });
+  const own = new StorageError("mine");
+  await expect(deadline.run("do it", () => Promise.reject(own))).rejects.toBe(own);
+  const late = expect(deadline.run("do it", () => new Promise(() => {}))).rejects.toThrow(
+    /did not do it within 5000 ms/,
+  );
+  await clock.advance(5_000);
+  await late;
+  expect(clock.pending).toBe(0);
+});
+
+test("times() - the same with a longer deadline", async () => {
+  const clock = new VirtualClock();
+  const never = new StorageDeadline(clock, 1_000).times(3).run("do it", () => new Promise(() => {}));
+  const late = expect(never).rejects.toThrow(/3000 ms/);
+  await clock.advance(3_000);
+  await late;
+});
