@@ -1,0 +1,105 @@
+import type { ClientProfile } from "../client-profile.js";
+import type { Clock } from "../clock.js";
+import type { SessionData } from "../telegram/session-string.js";
+import type { LeaseScope } from "./lease-scope.js";
+
+/** One API request, as far as the pool has to know it. */
+export interface OutgoingRequest {
+  /** The full name of the innermost query: `"messages.SendMessage"`. */
+  readonly method: string;
+  /** `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `undefined` when the request names none. */
+  readonly peer: string | undefined;
+  /** Whether Telegram itself refuses a second copy, by its `random_id`. */
+  readonly hasRandomId: boolean;
+  /** Whether the library would chain it to others (invokeAfterMsg), so that it has to go out alone. */
+  readonly isOrdered: boolean;
+  /** Whether it goes to the account's own data centre: a 401 from another one is not the account's death. */
+  readonly isHome: boolean;
+}
+
+/** A request on its way. */
+export interface Transmission {
+  /** Settles with Telegram's answer, or rejects with {@link ConnectionLostError} or {@link HeldBackError}. */
+  readonly answer: Promise<unknown>;
+  /** Nobody waits for it any more; a late answer is dropped and it MUST NOT be sent again. */
+  abandon(): void;
+}
+
+/** What a request has to wait for: the seconds to tell the caller, and whether a peer's slow mode is the reason. */
+export interface FloodNotice {
+  readonly seconds: number;
+  readonly isSlowMode: boolean;
+}
+
+/**
+ * What every API request passes before it reaches the network, wherever the library sends it from. Written by the
+ * pool, called by client adapters.
+ */
+export interface RequestGate {
+  /**
+   * Runs one request: refuses it while something of it is cooling, keeps ordered ones apart, puts it on the wire by
+   * `transmit` (again only where that is harmless), and settles by the answer, a deadline, or the end of the lease.
+   */
+  call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => Transmission): Promise<unknown>;
+  /** Whether it may still go: MUST be asked once more when the bytes are about to be written. */
+  isHeldBack(request: OutgoingRequest): boolean;
+}
+
+/** Rejects a transmission whose connection was lost. */
+export class ConnectionLostError extends Error {
+  override readonly name = "ConnectionLostError";
+  /** Whether it may have reached Telegram. */
+  readonly wasSent: boolean;
+
+  constructor(message: string, wasSent: boolean) {
+    super(message);
+    this.wasSent = wasSent;
+  }
+}
+
+/** Rejects a transmission that the gate held back at the last moment: it was not sent. */
+export class HeldBackError extends Error {
+  override readonly name = "HeldBackError";
+}
+
+/** What a client is made of. */
+export interface ClientRequest {
+  readonly id: string;
+  readonly session: SessionData;
+  readonly profile: ClientProfile;
+  readonly gate: RequestGate;
+  readonly clock: Clock;
+  /** Milliseconds for connections that the client opens by itself, to other data centres. */
+  readonly connectTimeoutMs: number;
+  /** To be called once for each connection that is lost, with a reason without secrets. */
+  readonly lost: (reason: string) => void;
+}
+
+/** One client of one session, connected or not. */
+export interface ClientHandle<Client> {
+  readonly isConnected: boolean;
+  /**
+   * Connects once, without retries. Rejects with the cause, or when `signal` aborts, and MUST have closed what it
+   * opened by then. MUST be callable again after it failed or the connection was lost; never called twice at once.
+   */
+  connect(signal: AbortSignal): Promise<void>;
+  /**
+   * The client as one lease may use it: see `guard`. The client itself MUST hide its secrets from `inspect` and JSON,
+   * which look through a Proxy.
+   */
+  guard(scope: LeaseScope): Client;
+  /** The library's own error for a request that was not sent because of a cooldown. */
+  floodError(notice: FloodNotice, request: OutgoingRequest): Error;
+  /** Ends every connection and settles every call; MUST be safe during `connect` and when called twice. */
+  close(): Promise<void>;
+}
+
+/** The one place that knows a Telegram library. */
+export interface ClientAdapter<Client> {
+  /** Imports the library. Called by `SessionPool.open`; throws `OptionsError` with the fix when it is not installed. */
+  open(): Promise<void>;
+  /** Makes a client without touching the network. */
+  create(request: ClientRequest): ClientHandle<Client>;
+  /** Sends one raw request. */
+  invoke(client: Client, request: unknown): Promise<unknown>;
+}

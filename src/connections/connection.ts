@@ -1,0 +1,140 @@
+import type { Clock } from "../clock.js";
+import { ConnectError } from "../errors.js";
+import type { ClientHandle } from "./client-adapter.js";
+
+/** What one connection tells and asks. */
+export interface ConnectionPolicy {
+  readonly clock: Clock;
+  readonly connectTimeoutMs: number;
+  /** Why it must not connect now, if so. */
+  refusal(): Error | undefined;
+  connected(): void;
+  disconnected(reason: string): void;
+  /** Takes note of a failed connect; returns the error that the callers get. */
+  connectFailed(error: unknown): Error;
+}
+
+/** After this long, a client that is still closing counts as gone. */
+const CLOSE_WITHIN_MS = 5_000;
+
+/** The one client of one session: connected once at a time, again when it was lost, closed for good. */
+export class Connection<Client> {
+  readonly id: string;
+  /** Leases that use it. */
+  users = 0;
+  /** Since when no lease uses it, by the monotonic clock. */
+  idleSince = 0;
+  /** Set once it is being closed: resolves when the client is gone, and never rejects. */
+  closing: Promise<void> | undefined;
+  readonly #handle: ClientHandle<Client>;
+  readonly #policy: ConnectionPolicy;
+  #connecting: Promise<void> | undefined;
+  #abort: AbortController | undefined;
+  #wasConnected = false;
+  #flaw: string | undefined;
+  /** Why it is closed, which is more than the client can tell. */
+  #closeReason: string | undefined;
+
+  constructor(id: string, handle: ClientHandle<Client>, policy: ConnectionPolicy) {
+    this.id = id;
+    this.#handle = handle;
+    this.#policy = policy;
+  }
+
+  get handle(): ClientHandle<Client> {
+    return this.#handle;
+  }
+
+  get isConnected(): boolean {
+    return this.#handle.isConnected && this.closing === undefined;
+  }
+
+  /** Why the next lease must not get it, if so. */
+  get flaw(): string | undefined {
+    return this.#flaw;
+  }
+
+  /** Keeps it from the next lease: a new client serves that one. */
+  spoil(flaw: string): void {
+    this.#flaw ??= flaw;
+  }
+
+  /** Connects unless it is connected. Callers at the same time share one connect: two would open three sockets. */
+  ensure(): Promise<void> {
+    if (this.isConnected) return Promise.resolve();
+    if (this.closing !== undefined) {
+      return Promise.reject(
+        new ConnectError(`The connection of session "${this.id}" is closed.`, { sessionId: this.id }),
+      );
+    }
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
+  }
+
+  /** To be called when the library says that the connection is gone. */
+  lost(reason: string): void {
+    if (!this.#wasConnected) return;
+    this.#wasConnected = false;
+    this.#policy.disconnected(this.#closeReason ?? reason);
+  }
+
+  /** Ends it for good; resolves when the client is gone, and never rejects. */
+  close(reason: string): Promise<void> {
+    this.closing ??= this.#close(reason);
+    return this.closing;
+  }
+
+  async #connect(): Promise<void> {
+    const refusal = this.#policy.refusal();
+    if (refusal !== undefined) throw refusal;
+    const abort = new AbortController();
+    this.#abort = abort;
+    const timer = this.#policy.clock.setTimer(this.#policy.connectTimeoutMs, () => {
+      abort.abort(
+        new ConnectError(
+          `Session "${this.id}" could not connect within ${this.#policy.connectTimeoutMs} ms (connectTimeoutMs).`,
+          { sessionId: this.id },
+        ),
+      );
+    });
+    try {
+      await unlessAborted(abort.signal, this.#handle.connect(abort.signal));
+      this.#wasConnected = true;
+    } catch (error) {
+      throw this.closing === undefined ? this.#policy.connectFailed(error) : abort.signal.reason;
+    } finally {
+      timer.cancel();
+      this.#abort = undefined;
+    }
+    this.#policy.connected();
+  }
+
+  async #close(reason: string): Promise<void> {
+    this.#closeReason = reason;
+    this.#abort?.abort(new ConnectError(`The connection of session "${this.id}" is closed.`, { sessionId: this.id }));
+    try {
+      await this.#inTime(this.#handle.close());
+    } catch {
+      // Nobody could do more about it: the client counts as gone.
+    }
+    this.lost(reason);
+  }
+
+  /** A client that does not close must not keep the pool from closing. */
+  #inTime(closed: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#policy.clock.setTimer(CLOSE_WITHIN_MS, resolve);
+      closed.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+}
+
+/** The result, or the signal's reason, whichever comes first. */
+function unlessAborted<T>(signal: AbortSignal, result: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    result.then(resolve, reject);
+  });
+}

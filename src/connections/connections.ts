@@ -1,0 +1,150 @@
+import type { Clock, Timer } from "../clock.js";
+import { ConnectError } from "../errors.js";
+import type { Connection } from "./connection.js";
+
+/** How many clients at once, and how long without a lease. */
+export interface ConnectionsOptions {
+  readonly clock: Clock;
+  /** Clients at once, connecting and closing ones included. */
+  readonly maxConnected: number;
+  /** Milliseconds without a lease after which a client is closed. */
+  readonly idleTimeoutMs: number;
+}
+
+/**
+ * Which sessions have a client: made lazily, one at a time per session, kept open between leases, closed after a while
+ * without one, and never more than `maxConnected` of them.
+ */
+export class Connections<Client> {
+  readonly #options: ConnectionsOptions;
+  readonly #create: (id: string) => Connection<Client>;
+  readonly #open = new Map<string, Connection<Client>>();
+  /** Those without a lease, the longest idle first. */
+  readonly #idle = new Map<string, Connection<Client>>();
+  #sweep: Timer | undefined;
+  #isClosed = false;
+
+  constructor(options: ConnectionsOptions, create: (id: string) => Connection<Client>) {
+    this.#options = options;
+    this.#create = create;
+  }
+
+  get(id: string): Connection<Client> | undefined {
+    return this.#open.get(id);
+  }
+
+  /** The session's connection for one more lease, if it is ready at once. */
+  take(id: string): Connection<Client> | undefined {
+    const connection = this.#open.get(id);
+    if (connection === undefined || !connection.isConnected || connection.flaw !== undefined) return undefined;
+    return this.#use(connection);
+  }
+
+  /** The session's connection for one more lease, connected. Rejects as its connect does. */
+  async open(id: string): Promise<Connection<Client>> {
+    const connection = this.#use(await this.#find(id));
+    try {
+      await connection.ensure();
+      return connection;
+    } catch (error) {
+      await this.giveBack(connection, "connect failed");
+      throw error;
+    }
+  }
+
+  /** Ends one lease's use. With `reason`, or when it is spoilt or gone, the client is closed now if nobody else uses it. */
+  giveBack(connection: Connection<Client>, reason?: string): Promise<void> | undefined {
+    connection.users--;
+    if (connection.users > 0 || connection.closing !== undefined) return connection.closing;
+    const cause = reason ?? connection.flaw;
+    if (cause !== undefined || !connection.isConnected || this.#isClosed || this.#options.idleTimeoutMs === 0) {
+      return this.close(connection.id, cause ?? "idle");
+    }
+    connection.idleSince = this.#options.clock.monotonic();
+    this.#idle.set(connection.id, connection);
+    this.#armSweep();
+    return undefined;
+  }
+
+  /** Its only caller waits no longer for the connect: it ends, and its place is free for another session. */
+  abandon(id: string): void {
+    const connection = this.#open.get(id);
+    if (connection?.users === 1 && !connection.isConnected)
+      void this.close(id, "nobody waits for the connect any more");
+  }
+
+  /** Closes the session's client, whoever uses it; resolves when it is gone. */
+  close(id: string, reason: string): Promise<void> {
+    const connection = this.#open.get(id);
+    if (connection === undefined) return Promise.resolve();
+    this.#idle.delete(id);
+    if (connection.closing !== undefined) return connection.closing;
+    return connection.close(reason).then(() => {
+      if (this.#open.get(id) === connection) this.#open.delete(id);
+    });
+  }
+
+  /** Closes every client, and opens none any more. */
+  async closeAll(reason: string): Promise<void> {
+    this.#isClosed = true;
+    this.#sweep?.cancel();
+    this.#sweep = undefined;
+    await Promise.all([...this.#open.keys()].map((id) => this.close(id, reason)));
+  }
+
+  #use(connection: Connection<Client>): Connection<Client> {
+    this.#idle.delete(connection.id);
+    connection.users++;
+    return connection;
+  }
+
+  /** The open connection, or a new one as soon as there is room. */
+  async #find(id: string): Promise<Connection<Client>> {
+    for (;;) {
+      if (this.#isClosed) throw new ConnectError("The pool is closed.", { sessionId: id });
+      const connection = this.#open.get(id);
+      if (connection?.flaw !== undefined && connection.users === 0) await this.close(id, connection.flaw);
+      else if (connection !== undefined && connection.closing === undefined) return connection;
+      else if (connection !== undefined) await gone(connection);
+      else if (this.#open.size < this.#options.maxConnected) {
+        const created = this.#create(id);
+        this.#open.set(id, created);
+        return created;
+      } else await this.#makeRoom();
+    }
+  }
+
+  async #makeRoom(): Promise<void> {
+    const [idle] = this.#idle.values();
+    if (idle !== undefined) return this.close(idle.id, "another session needs its place");
+    const closing = [...this.#open.values()].filter((connection) => connection.closing !== undefined);
+    if (closing.length === 0) throw new ConnectError("Every connection that maxConnected allows is in use.");
+    await Promise.race(closing.map(gone));
+  }
+
+  #armSweep(): void {
+    if (this.#sweep !== undefined || !Number.isFinite(this.#options.idleTimeoutMs)) return;
+    const [oldest] = this.#idle.values();
+    if (oldest === undefined) return;
+    const left = oldest.idleSince + this.#options.idleTimeoutMs - this.#options.clock.monotonic();
+    this.#sweep = this.#options.clock.setTimer(Math.max(left, 1), () => {
+      this.#sweep = undefined;
+      this.#closeIdle();
+      this.#armSweep();
+    });
+  }
+
+  #closeIdle(): void {
+    const latest = this.#options.clock.monotonic() - this.#options.idleTimeoutMs;
+    for (const connection of this.#idle.values()) {
+      if (connection.idleSince > latest) return;
+      void this.close(connection.id, "idle");
+    }
+  }
+}
+
+/** Resolves one turn after the connection is gone and forgotten. */
+async function gone(connection: Connection<unknown>): Promise<void> {
+  await connection.closing;
+  await Promise.resolve();
+}

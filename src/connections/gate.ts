@@ -1,0 +1,266 @@
+import type { Clock } from "../clock.js";
+import type { CooldownScope, Hold } from "../cooldown-scope.js";
+import { CallTimeoutError, ConnectError, OutcomeUnknownError } from "../errors.js";
+import { isRead } from "../telegram/reads.js";
+import { classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
+import { type CallTrace, UNTRACKED } from "./attempt.js";
+import {
+  ConnectionLostError,
+  type FloodNotice,
+  HeldBackError,
+  type OutgoingRequest,
+  type RequestGate,
+  type Transmission,
+} from "./client-adapter.js";
+import type { LeaseScope } from "./lease-scope.js";
+import { Turns } from "./turns.js";
+
+/** What the gate of one session asks of the pool. */
+export interface GatePolicy {
+  readonly clock: Clock;
+  readonly callTimeoutMs: number;
+  /** Milliseconds that one call may sleep in all. */
+  readonly inlineWaitMs: number;
+  /** Now, on the pool's time line. */
+  now(): number;
+  /** What holds the request back. */
+  hold(request: OutgoingRequest): Hold | undefined;
+  /** Why nothing may be sent on this session any more, if so. */
+  fatal(): Error | undefined;
+  /** Telegram has answered with an error. What it cools, if it cools anything. */
+  report(error: unknown, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined;
+  isConnected(): boolean;
+  /** Resolves when the client is connected; rejects with the reason why it cannot be. */
+  ensureConnected(): Promise<void>;
+  floodError(notice: FloodNotice, request: OutgoingRequest): Error;
+  /** A request was not answered in time: the connection is not to be trusted with the next lease. */
+  unanswered(): void;
+}
+
+/** How often a request that is harmless to repeat is sent again: after a lost connection, and after a server's fault. */
+const RESENDS = 2;
+/** The pause before the first repetition after a server's fault; doubles. */
+const SERVER_FAULT_PAUSE_MS = 500;
+
+/** One request in the gate, and what is left of its allowances. */
+interface Passage {
+  readonly request: OutgoingRequest;
+  readonly isRead: boolean;
+  readonly scope: LeaseScope | undefined;
+  readonly trace: CallTrace;
+  readonly transmit: () => Transmission;
+  inlineWaitMs: number;
+  resends: number;
+  /** Whether an earlier transmission of it may have reached Telegram. */
+  mayHaveArrived: boolean;
+}
+
+/** The gate of one session. See {@link RequestGate}. */
+export class Gate implements RequestGate {
+  readonly #policy: GatePolicy;
+  readonly #turns = new Turns();
+  #timeouts = 0;
+
+  constructor(policy: GatePolicy) {
+    this.#policy = policy;
+  }
+
+  isHeldBack(request: OutgoingRequest): boolean {
+    return this.#policy.hold(request) !== undefined || this.#policy.fatal() !== undefined;
+  }
+
+  call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => Transmission): Promise<unknown> {
+    if (scope?.ended !== undefined) return Promise.reject(scope.ended);
+    const isHarmless = isRead(request.method);
+    const result = this.#pass({
+      request,
+      isRead: isHarmless,
+      scope,
+      trace: (scope?.tracker ?? UNTRACKED).trace(isHarmless),
+      transmit,
+      inlineWaitMs: this.#policy.inlineWaitMs,
+      resends: 0,
+      mayHaveArrived: false,
+    });
+    return scope === undefined ? result : scope.race(result);
+  }
+
+  async #pass(passage: Passage): Promise<unknown> {
+    for (;;) {
+      await this.#untilAllowed(passage);
+      const turn = passage.request.isOrdered ? this.#turns.take() : undefined;
+      try {
+        if (turn?.before !== undefined && !(await this.#waitFor(turn.before, passage))) continue;
+        return await this.#transmit(passage);
+      } catch (error) {
+        await this.#afterFailure(passage, error);
+      } finally {
+        turn?.end();
+      }
+    }
+  }
+
+  /** Returns at once when the request may go; sleeps where that is asked for; throws what refuses it. */
+  async #untilAllowed(passage: Passage): Promise<void> {
+    for (;;) {
+      const refusal = passage.scope?.ended ?? this.#policy.fatal();
+      if (refusal !== undefined) throw this.#notSent(passage, refusal);
+      const hold = this.#policy.hold(passage.request);
+      if (hold !== undefined) {
+        const waitMs = hold.until - this.#policy.now();
+        if (!this.#maySleep(passage, hold.scope, waitMs)) {
+          throw this.#notSent(passage, this.#floodError(hold.scope, waitMs, passage.request), hold.scope);
+        }
+        passage.inlineWaitMs -= waitMs;
+        await this.#sleep(waitMs, passage.scope);
+      } else if (this.#policy.isConnected()) {
+        return;
+      } else {
+        await this.#policy.ensureConnected().catch((error: Error) => {
+          throw this.#notSent(passage, error);
+        });
+      }
+    }
+  }
+
+  /** Waits for the ordered requests ahead. Whether the request may be sent now without a second look. */
+  async #waitFor(before: Promise<void>, passage: Passage): Promise<boolean> {
+    const timeouts = this.#timeouts;
+    await before;
+    if (this.#timeouts !== timeouts) {
+      throw this.#notSent(
+        passage,
+        this.#timeoutError(passage, "was not sent, because the one before it was not answered"),
+      );
+    }
+    return passage.scope?.ended === undefined && this.#policy.isConnected() && !this.isHeldBack(passage.request);
+  }
+
+  #maySleep(passage: Passage, scope: CooldownScope, waitMs: number): boolean {
+    if (waitMs > passage.inlineWaitMs) return false;
+    return !(passage.scope?.tracker ?? UNTRACKED).shouldRotate(scope);
+  }
+
+  /** What the caller gets for a request that is not sent (again). */
+  #notSent(passage: Passage, error: Error, scope?: CooldownScope): Error {
+    if (!isWithoutEffect(passage)) return outcomeUnknown(passage, error);
+    passage.trace.refused(scope);
+    return error;
+  }
+
+  #floodError(scope: CooldownScope, waitMs: number, request: OutgoingRequest): Error {
+    const seconds = Math.max(1, Math.ceil(waitMs / 1000));
+    return this.#policy.floodError({ seconds, isSlowMode: scope.kind === "peer" }, request);
+  }
+
+  async #transmit(passage: Passage): Promise<unknown> {
+    const transmission = passage.transmit();
+    passage.trace.sent();
+    passage.scope?.sent();
+    let stop: () => void = () => {};
+    const timeout = new Promise<never>((_, reject) => {
+      const timer = this.#policy.clock.setTimer(this.#policy.callTimeoutMs, () => {
+        this.#timeouts++;
+        transmission.abandon();
+        this.#policy.unanswered();
+        const error = this.#timeoutError(passage, `was not answered within ${this.#policy.callTimeoutMs} ms`);
+        reject(passage.isRead ? error : outcomeUnknown(passage, error));
+      });
+      stop = () => timer.cancel();
+    });
+    try {
+      return await Promise.race([transmission.answer, timeout]);
+    } finally {
+      stop();
+      passage.scope?.answered();
+    }
+  }
+
+  #timeoutError(passage: Passage, what: string): CallTimeoutError {
+    return new CallTimeoutError(`${passage.request.method} ${what} (callTimeoutMs).`, {
+      sessionId: passage.scope?.sessionId,
+    });
+  }
+
+  /** Returns when the request may be tried again on this session; throws what the caller gets otherwise. */
+  async #afterFailure(passage: Passage, error: unknown): Promise<void> {
+    if (error instanceof HeldBackError) {
+      if (isWithoutEffect(passage)) passage.trace.refused();
+      return;
+    }
+    if (error instanceof OutcomeUnknownError || error instanceof CallTimeoutError) throw error;
+    if (error instanceof ConnectionLostError) return this.#afterLoss(passage, error);
+    const verdict = classifyTelegramError(error);
+    passage.trace.failed(error);
+    if (verdict.code === "RANDOM_ID_DUPLICATE" && passage.mayHaveArrived) throw alreadyExecuted(passage, error);
+    const cooled = this.#policy.report(error, verdict, passage.request);
+    if (verdict.provesNotExecuted && isWithoutEffect(passage)) passage.trace.refused(cooled);
+    if (cooled !== undefined && this.#isSleptOut(passage)) return;
+    // The second copy was refused; the first one may have gone through.
+    if (!isWithoutEffect(passage)) throw outcomeUnknown(passage, error);
+    if (verdict.kind === "retry" && passage.isRead && passage.resends < RESENDS) {
+      await this.#sleep(SERVER_FAULT_PAUSE_MS * 2 ** passage.resends++, passage.scope);
+      return;
+    }
+    throw error;
+  }
+
+  /** Whether the flood that Telegram just told is to be slept out in this call. */
+  #isSleptOut(passage: Passage): boolean {
+    const hold = this.#policy.hold(passage.request);
+    return hold !== undefined && this.#maySleep(passage, hold.scope, hold.until - this.#policy.now());
+  }
+
+  /** A read may go again; so may, once, a write that Telegram would refuse a second time. Nothing else. */
+  #afterLoss(passage: Passage, error: ConnectionLostError): void {
+    passage.mayHaveArrived ||= error.wasSent;
+    const allowed = passage.isRead || !passage.mayHaveArrived ? RESENDS : passage.request.hasRandomId ? 1 : 0;
+    if (passage.resends++ < allowed) return;
+    const { request, scope } = passage;
+    throw this.#notSent(
+      passage,
+      new ConnectError(`${request.method} got no answer: ${error.message}.`, {
+        cause: error,
+        sessionId: scope?.sessionId,
+      }),
+    );
+  }
+
+  /** Sleeps until the pool's time line has passed the whole wait, however early the timer fires, or the lease ends. */
+  async #sleep(waitMs: number, scope: LeaseScope | undefined): Promise<void> {
+    const until = this.#policy.now() + waitMs;
+    for (let left = waitMs; left > 0 && scope?.ended === undefined; left = until - this.#policy.now()) {
+      await new Promise<void>((resolve) => {
+        const stop = scope?.onEnd(() => {
+          timer.cancel();
+          resolve();
+        });
+        const timer = this.#policy.clock.setTimer(left, () => {
+          stop?.();
+          resolve();
+        });
+      });
+    }
+  }
+}
+
+/** Whether a refusal now means that nothing of the request has taken effect. */
+function isWithoutEffect({ isRead, mayHaveArrived }: Passage): boolean {
+  return isRead || !mayHaveArrived;
+}
+
+function outcomeUnknown({ request, scope }: Passage, cause: unknown): OutcomeUnknownError {
+  return new OutcomeUnknownError(
+    `${request.method} was sent and not answered: it may have taken effect. It is not repeated; look before you send it again.`,
+    "unknown",
+    { cause, sessionId: scope?.sessionId },
+  );
+}
+
+function alreadyExecuted({ request, scope }: Passage, cause: unknown): OutcomeUnknownError {
+  return new OutcomeUnknownError(
+    `${request.method} took effect, but its answer was lost with the connection: Telegram refuses the second copy.`,
+    "yes",
+    { cause, sessionId: scope?.sessionId },
+  );
+}

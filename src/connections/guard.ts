@@ -1,0 +1,94 @@
+import type { LeaseScope } from "./lease-scope.js";
+
+/** What a client adapter knows of its client, so that a lease's view of it can be guarded. */
+export interface GuardPlan<Client extends object> {
+  /** Own implementations by name, for methods through which requests, handlers or connections go. */
+  override(name: string, scope: LeaseScope, guarded: Client): ((...values: never[]) => unknown) | undefined;
+  /** Fields that are not to be read from the client itself, by name. */
+  replace(name: string, scope: LeaseScope): { readonly value: unknown } | undefined;
+  /** Whether a method answers at once, so that a dead lease has to throw instead of reject. */
+  isSynchronous(name: string): boolean;
+  /** Whether a field is a cache of the client that all its leases share. Any other field set under a lease ends with it. */
+  isShared(name: string): boolean;
+  /** Fields that a lease cannot change. */
+  isFixed(name: string): boolean;
+}
+
+/**
+ * The client as one lease may use it: the same class, the same methods, `this` being the guard itself, so that whatever
+ * a method makes (messages, iterators, events) holds the guard and not the client. Once the lease has ended every
+ * method throws or rejects.
+ */
+export function guard<Client extends object>(client: Client, scope: LeaseScope, plan: GuardPlan<Client>): Client {
+  const handler = new Guard(client, scope, plan);
+  const guarded = new Proxy(client, handler);
+  handler.guarded = guarded;
+  return guarded;
+}
+
+type Method = (...values: unknown[]) => unknown;
+
+class Guard<Client extends object> implements ProxyHandler<Client> {
+  guarded: Client;
+  readonly #scope: LeaseScope;
+  readonly #plan: GuardPlan<Client>;
+  readonly #methods = new Map<string, Method>();
+  readonly #settings = new Map<string, unknown>();
+
+  constructor(client: Client, scope: LeaseScope, plan: GuardPlan<Client>) {
+    this.guarded = client;
+    this.#scope = scope;
+    this.#plan = plan;
+  }
+
+  get(client: Client, name: string | symbol): unknown {
+    if (typeof name === "symbol") return Reflect.get(client, name);
+    const known = this.#methods.get(name);
+    if (known !== undefined) return known;
+    if (this.#settings.has(name)) return this.#settings.get(name);
+    const replaced = this.#plan.replace(name, this.#scope);
+    if (replaced !== undefined) return replaced.value;
+    const method = this.#method(client, name);
+    if (method === undefined) return Reflect.get(client, name, this.guarded);
+    this.#methods.set(name, method);
+    return method;
+  }
+
+  set(client: Client, name: string | symbol, value: unknown): boolean {
+    if (this.#scope.ended !== undefined) throw this.#scope.ended;
+    if (typeof name === "symbol") return Reflect.set(client, name, value);
+    if (this.#plan.isFixed(name)) return true;
+    const setter = propertyOf(client, name)?.set;
+    if (setter !== undefined) setter.call(this.guarded, value);
+    else if (this.#plan.isShared(name)) return Reflect.set(client, name, value);
+    else this.#settings.set(name, value);
+    return true;
+  }
+
+  /** The guarded method of this name, if it is a method: not an accessor, nor a class that the client keeps in a field. */
+  #method(client: Client, name: string): Method | undefined {
+    if (Object.hasOwn(client, name) || name === "constructor") return undefined;
+    const original: unknown = propertyOf(client, name)?.value;
+    if (typeof original !== "function") return undefined;
+    const run = (this.#plan.override(name, this.#scope, this.guarded) as Method | undefined) ?? (original as Method);
+    return (...values) => {
+      const { ended } = this.#scope;
+      if (ended === undefined) return run.apply(this.guarded, values);
+      if (this.#plan.isSynchronous(name)) throw ended;
+      return Promise.reject(ended);
+    };
+  }
+}
+
+/** Not those of Object itself: a client whose lease has ended can still be printed. */
+function propertyOf(target: object, name: string): PropertyDescriptor | undefined {
+  for (
+    let holder: object | null = target;
+    holder !== null && holder !== Object.prototype;
+    holder = Object.getPrototypeOf(holder)
+  ) {
+    const property = Object.getOwnPropertyDescriptor(holder, name);
+    if (property !== undefined) return property;
+  }
+  return undefined;
+}

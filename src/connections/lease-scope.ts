@@ -1,0 +1,83 @@
+import { type RequestTracker, UNTRACKED } from "./attempt.js";
+
+/**
+ * The life of one lease as its requests see it: whether it has ended and why, and how much of what it sent is still
+ * unanswered.
+ */
+export class LeaseScope {
+  readonly sessionId: string;
+  readonly tracker: RequestTracker;
+  #reason: (() => Error) | undefined;
+  #ended: Error | undefined;
+  #revoked: Error | undefined;
+  #unanswered = 0;
+  readonly #atEnd = new Set<() => void>();
+  #atQuiet: (() => void)[] = [];
+
+  constructor(sessionId: string, tracker: RequestTracker = UNTRACKED) {
+    this.sessionId = sessionId;
+    this.tracker = tracker;
+  }
+
+  /** What every further call rejects with; `undefined` while the lease lives. */
+  get ended(): Error | undefined {
+    this.#ended ??= this.#reason?.();
+    return this.#ended;
+  }
+
+  /** Why it was taken back; `undefined` while it lives and after it was given back. */
+  get revoked(): Error | undefined {
+    return this.#revoked;
+  }
+
+  get isOver(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** Whether something it sent is still to be answered. */
+  get isQuiet(): boolean {
+    return this.#unanswered === 0;
+  }
+
+  /** `reason` is made into an error only when somebody needs it: most leases end with nothing left to say. */
+  end(reason: () => Error, revoked?: Error): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    this.#revoked = revoked;
+    for (const callback of this.#atEnd) callback();
+    this.#atEnd.clear();
+  }
+
+  /** Calls back when the lease ends. Returns the function that takes this back. */
+  onEnd(callback: () => void): () => void {
+    this.#atEnd.add(callback);
+    return () => this.#atEnd.delete(callback);
+  }
+
+  /** The result, or the lease's end, whichever comes first. */
+  race<T>(result: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.ended !== undefined) reject(this.ended);
+      const stop = this.onEnd(() => reject(this.ended));
+      result.then(resolve, reject).finally(stop);
+    });
+  }
+
+  sent(): void {
+    this.#unanswered++;
+  }
+
+  answered(): void {
+    this.#unanswered--;
+    if (this.#unanswered > 0) return;
+    const callbacks = this.#atQuiet;
+    this.#atQuiet = [];
+    for (const callback of callbacks) callback();
+  }
+
+  /** Calls back as soon as nothing is on the wire. */
+  onQuiet(callback: () => void): void {
+    if (this.#unanswered === 0) callback();
+    else this.#atQuiet.push(callback);
+  }
+}

@@ -1,0 +1,14 @@
+import { expect, test } from "vitest";
+import { plainError } from "../../src/connections/plain-error.js";
+
+test("plainError() - keeps name, message and code, and no secret anywhere", () => {
+  const error = Object.assign(new TypeError("auth failed for socks5://joe:hunter2@10.0.0.1"), {
+    code: "EAUTH",
+    options: { proxy: { password: "hunter2" } },
+  });
+  const plain = plainError(error, ["hunter2", undefined, ""]);
+  expect(plain).toMatchObject({ name: "TypeError", code: "EAUTH" });
+  expect(plain.message).toBe("auth failed for socks5://joe:[redacted]@10.0.0.1");
+  expect(`${plain.stack} ${JSON.stringify(plain)} ${Object.keys(plain)}`).not.toMatch(/hunter2|options/);
+  expect(plainError("a text", []).message).toBe("a text");
+});
