@@ -1,0 +1,58 @@
+export type { ClientProfile, ProxyProfile } from "./client-profile.js";
+export { type Clock, systemClock, type Timer } from "./clock.js";
+export type {
+  ClientAdapter,
+  ClientHandle,
+  ClientRequest,
+  FloodNotice,
+  OutgoingRequest,
+  RequestGate,
+  Transmission,
+} from "./connections/client-adapter.js";
+export { ConnectionLostError, HeldBackError } from "./connections/client-adapter.js";
+export { type GuardPlan, guard } from "./connections/guard.js";
+export type { LeaseScope } from "./connections/lease-scope.js";
+export {
+  AcquireTimeoutError,
+  AttemptTimeoutError,
+  CallTimeoutError,
+  ConnectError,
+  DuplicateSessionError,
+  InvalidSessionError,
+  LeaseReleasedError,
+  NoSessionAvailableError,
+  OptionsError,
+  OutcomeUnknownError,
+  OwnershipLostError,
+  PoolClosedError,
+  QueueFullError,
+  RotationUnsafeError,
+  SessionNotFoundError,
+  SessionPoolError,
+  type SessionPoolErrorCode,
+  StorageCorruptError,
+  StorageError,
+} from "./errors.js";
+export type { SessionPoolEvents } from "./events.js";
+export type {
+  AcquireOptions,
+  AddOptions,
+  Logger,
+  RetryPolicy,
+  SessionChange,
+  SessionPoolOptions,
+  UseOptions,
+} from "./options.js";
+export type { CoolDownScope, Lease, LeaseInfo } from "./pool/lease.js";
+export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
+export { memory } from "./records/memory-storage.js";
+export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./records/storage.js";
+export type { PoolStatus, SessionInfo, SessionState } from "./session-info.js";
+export {
+  type DataCentreAddress,
+  formatSession,
+  parseSession,
+  type SessionData,
+  type SessionFormat,
+} from "./telegram/session-string.js";
+export { classifyTelegramError, type Verdict, type VerdictKind, type VerdictScope } from "./telegram/verdicts.js";

@@ -1,0 +1,243 @@
+import type { Clock } from "../clock.js";
+import type { RequestTracker } from "../connections/attempt.js";
+import type { Connection } from "../connections/connection.js";
+import type { Connections } from "../connections/connections.js";
+import {
+  type AcquireTimeoutError,
+  AttemptTimeoutError,
+  CallTimeoutError,
+  ConnectError,
+  type NoSessionAvailableError,
+  PoolClosedError,
+} from "../errors.js";
+import type { Criteria } from "../roster/criteria.js";
+import type { Outlook } from "../roster/outlook.js";
+import type { Roster } from "../roster/roster.js";
+import type { RosterEntry } from "../roster/roster-entry.js";
+import type { PoolStatus } from "../session-info.js";
+import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
+import type { Dispatcher } from "./dispatcher.js";
+import type { KeepAlive } from "./keep-alive.js";
+import type { GrantedLease, Leases } from "./leases.js";
+import { acquireTimedOut, attemptTimedOut, queueFull, unavailable, unknownSession } from "./refusals.js";
+import type { SharedSignals } from "./shared-signals.js";
+import type { TimeLine } from "./time-line.js";
+import type { Waiter } from "./waiters.js";
+
+/** What acquiring needs. */
+export interface AcquisitionParts<Client> {
+  readonly clock: Clock;
+  readonly time: TimeLine;
+  readonly roster: Roster;
+  readonly dispatcher: Dispatcher;
+  readonly connections: Connections<Client>;
+  readonly leases: Leases<Client>;
+  readonly signals: SharedSignals;
+  readonly keepAlive: KeepAlive;
+  readonly maxWaiters: number;
+  status(): PoolStatus;
+  /** Why nobody gets a lease any more. */
+  closed(): PoolClosedError | undefined;
+  /** A session has not connected in its caller's time. */
+  backOff(id: string): void;
+  waiting(): void;
+}
+
+/** One caller's wish, and what has become of it so far. */
+export interface Wish {
+  criteria: Criteria;
+  /** Milliseconds that it may still wait in all; `Infinity`: as long as it can help. */
+  waitMs: number;
+  readonly priority: number;
+  readonly signal: AbortSignal | undefined;
+  /** Milliseconds that connecting may take; `Infinity`: what `connectTimeoutMs` allows. */
+  readonly attemptMs: number;
+  /** Sessions that failed this caller already, and how. */
+  readonly failures: Map<string, Error>;
+  /** Every session that was tried for this caller. */
+  readonly touched: Set<string>;
+  /** Why another session is wanted. */
+  cause: unknown;
+}
+
+/** Finds a session, waits for one, connects it, tries another when that fails. */
+export class Acquisition<Client> {
+  readonly #parts: AcquisitionParts<Client>;
+
+  constructor(parts: AcquisitionParts<Client>) {
+    this.#parts = parts;
+  }
+
+  async acquire(wish: Wish, tracker: RequestTracker): Promise<GrantedLease<Client>> {
+    for (;;) {
+      const closed = this.#parts.closed();
+      if (closed !== undefined) throw withCause(closed, wish.cause);
+      wish.signal?.throwIfAborted();
+      const entry = await this.#session(wish);
+      wish.touched.add(entry.id);
+      const takenAt = this.#parts.time.now();
+      const connection =
+        this.#parts.connections.take(entry.id) ??
+        (await this.#parts.keepAlive.during(() => this.#connect(entry, wish)));
+      if (connection !== undefined) return this.#parts.leases.grant(entry, connection, tracker, takenAt);
+    }
+  }
+
+  /** A session that is leased to this caller, as soon as there is one. */
+  async #session(wish: Wish): Promise<RosterEntry> {
+    const { roster, time, dispatcher } = this.#parts;
+    const fresh = without(wish.criteria, wish.failures);
+    const entry = dispatcher.take(fresh);
+    if (entry !== undefined) return entry;
+    const now = time.now();
+    const last = [...wish.failures.values()].at(-1);
+    wish.cause ??= last;
+    if (last !== undefined && !roster.hasHope(fresh, now, Number.POSITIVE_INFINITY)) throw this.#allFailed(wish, last);
+    const criteria = without(wish.criteria, lasting(wish.failures));
+    const { id } = wish.criteria;
+    if (id !== undefined && roster.get(id) === undefined) throw unknownSession(id);
+    const deadline = now + wish.waitMs;
+    if (wish.waitMs === 0 || !roster.hasHope(criteria, now, deadline)) {
+      throw this.unavailable(wish.criteria, roster.outlook(criteria, now), wish.cause);
+    }
+    if (dispatcher.waiting >= this.#parts.maxWaiters) {
+      throw queueFull(this.#parts.maxWaiters);
+    }
+    const found = await this.#parts.keepAlive.during(() => this.#wait(wish, criteria, deadline));
+    wish.waitMs = Math.max(deadline - time.now(), 0);
+    return found;
+  }
+
+  #wait(wish: Wish, criteria: Criteria, deadline: number): Promise<RosterEntry> {
+    const { dispatcher, signals, clock, time } = this.#parts;
+    return new Promise((resolve, reject) => {
+      let forget: () => void = () => {};
+      const settle = (finish: () => void): void => {
+        forget();
+        finish();
+      };
+      const waiter: Waiter = {
+        criteria,
+        priority: wish.priority,
+        deadline,
+        serve: (entry) => settle(() => resolve(entry)),
+        fail: (error) => settle(() => reject(withCause(error, wish.cause))),
+      };
+      const leave = (error: unknown): void => {
+        if (dispatcher.dequeue(waiter)) settle(() => reject(error));
+      };
+      const stopListening = wish.signal && signals.onAbort(wish.signal, () => leave(wish.signal?.reason));
+      const timer = Number.isFinite(deadline)
+        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(this.#timedOut(wish)))
+        : undefined;
+      forget = () => {
+        stopListening?.();
+        timer?.cancel();
+      };
+      dispatcher.enqueue(waiter);
+      this.#parts.waiting();
+    });
+  }
+
+  #timedOut(wish: Wish): AcquireTimeoutError {
+    return acquireTimedOut(wish.waitMs, this.#parts.status(), wish.cause);
+  }
+
+  /** The connected client of a session that was taken; `undefined` when it cannot be had and another is to be tried. */
+  async #connect(entry: RosterEntry, wish: Wish): Promise<Connection<Client> | undefined> {
+    let connection: Connection<Client> | undefined;
+    try {
+      connection = await this.#open(entry, wish);
+      wish.signal?.throwIfAborted();
+      const closed = this.#parts.closed();
+      if (closed !== undefined) throw closed;
+      return connection;
+    } catch (error) {
+      if (connection !== undefined) void this.#parts.connections.giveBack(connection);
+      this.#parts.leases.giveUp(entry);
+      const closed = this.#parts.closed();
+      if (closed !== undefined) throw closed;
+      if (!(error instanceof ConnectError)) return this.#refused(wish, error);
+      if (wish.criteria.id !== undefined) throw error;
+      wish.failures.set(entry.id, error);
+      return undefined;
+    }
+  }
+
+  /** Telegram's own verdict on connecting has changed the session's state already: another one is next, or none. */
+  #refused(wish: Wish, error: unknown): undefined {
+    const isFinal =
+      error === wish.signal?.reason || error instanceof PoolClosedError || error instanceof AttemptTimeoutError;
+    if (isFinal || !isAboutSession(classifyTelegramError(error))) throw error;
+    wish.cause ??= error;
+    return undefined;
+  }
+
+  #open(entry: RosterEntry, wish: Wish): Promise<Connection<Client>> {
+    const opening = this.#parts.connections.open(entry.id);
+    if (!Number.isFinite(wish.attemptMs) && wish.signal === undefined) return opening;
+    return new Promise((resolve, reject) => {
+      let isOver = false;
+      const { clock, signals, connections } = this.#parts;
+      const giveUp = (error: unknown): void => {
+        isOver = true;
+        connections.abandon(entry.id);
+        reject(error);
+      };
+      const timer = Number.isFinite(wish.attemptMs)
+        ? clock.setTimer(wish.attemptMs, () => {
+            this.#parts.backOff(entry.id);
+            giveUp(attemptTimedOut(entry.id, wish.attemptMs));
+          })
+        : undefined;
+      const stopListening = wish.signal && signals.onAbort(wish.signal, () => giveUp(wish.signal?.reason));
+      opening
+        .then(
+          (connection) => {
+            if (isOver) void this.#parts.connections.giveBack(connection);
+            else resolve(connection);
+          },
+          (error: unknown) => reject(error),
+        )
+        .finally(() => {
+          timer?.cancel();
+          stopListening?.();
+        });
+    });
+  }
+
+  /** Every session that could have served has failed this caller: what the last one said. */
+  #allFailed(wish: Wish, last: Error): Error {
+    if (last instanceof ConnectError || last instanceof CallTimeoutError) return last;
+    const outlook = this.#parts.roster.outlook(wish.criteria, this.#parts.time.now());
+    return this.unavailable(wish.criteria, outlook, last);
+  }
+
+  /** Why nobody can serve this caller. */
+  unavailable(criteria: Criteria, outlook: Outlook, cause?: unknown): NoSessionAvailableError {
+    const { time, roster } = this.#parts;
+    const { earliest, cooling } = outlook;
+    return unavailable(criteria, this.#parts.status(), {
+      waitingCount: cooling,
+      waitMs: earliest === null ? null : Math.max(earliest - time.now(), 0),
+      retryAt: earliest === null ? null : time.toWall(earliest),
+      isFull: roster.isFull,
+      cause,
+    });
+  }
+}
+
+/** The criteria without some sessions. */
+function without(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Criteria {
+  return excluded.size === 0 ? criteria : { ...criteria, excluded };
+}
+
+/** Those that are not worth another try by this caller. One that could not connect is, after its back-off. */
+function lasting(failures: ReadonlyMap<string, Error>): ReadonlyMap<string, Error> {
+  return new Map([...failures].filter(([, error]) => !(error instanceof ConnectError)));
+}
+
+function withCause(error: Error, cause: unknown): Error {
+  if (cause !== undefined && error.cause === undefined) error.cause = cause;
+  return error;
+}

@@ -1,0 +1,112 @@
+import type { Clock, Timer } from "../clock.js";
+import type { Criteria } from "../roster/criteria.js";
+import { ANY } from "../roster/criteria.js";
+import type { Outlook } from "../roster/outlook.js";
+import type { Roster } from "../roster/roster.js";
+import type { RosterEntry } from "../roster/roster-entry.js";
+import type { TimeLine } from "./time-line.js";
+import { type Waiter, Waiters } from "./waiters.js";
+
+/** What a dispatcher tells. */
+export interface DispatcherPolicy {
+  recovered(entry: RosterEntry): void;
+  /** Why waiting cannot help this caller. */
+  hopeless(criteria: Criteria, outlook: Outlook): Error;
+}
+
+/**
+ * Brings free sessions and waiting callers together: when one is given back, when a cooldown ends, when a session is
+ * added; and tells those who wait in vain as soon as that is known. One timer serves all cooldowns.
+ */
+export class Dispatcher {
+  readonly #roster: Roster;
+  readonly #time: TimeLine;
+  readonly #clock: Clock;
+  readonly #policy: DispatcherPolicy;
+  readonly #waiters = new Waiters();
+  #isClosed = false;
+  #timer: { readonly at: number; readonly timer: Timer } | undefined;
+
+  constructor(roster: Roster, time: TimeLine, clock: Clock, policy: DispatcherPolicy) {
+    this.#roster = roster;
+    this.#time = time;
+    this.#clock = clock;
+    this.#policy = policy;
+  }
+
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  /** Leases a session to the caller if one can serve now. */
+  take(criteria: Criteria): RosterEntry | undefined {
+    const now = this.#time.now();
+    if (this.#roster.nextDueAt <= now) this.changed();
+    return this.#roster.take(criteria, now);
+  }
+
+  enqueue(waiter: Waiter): void {
+    this.#waiters.add(waiter);
+    this.#arm();
+  }
+
+  /** Whether the caller was still waiting. */
+  dequeue(waiter: Waiter): boolean {
+    return this.#waiters.remove(waiter);
+  }
+
+  /** A session may have become free. */
+  changed(): void {
+    const now = this.#time.now();
+    this.#roster.advance(now);
+    for (const entry of this.#roster.takeRecovered()) this.#policy.recovered(entry);
+    this.#serve(now);
+    this.#arm();
+  }
+
+  /** A session rests longer, or is lost: some may wait in vain now. */
+  worsened(): void {
+    this.changed();
+    if (this.#waiters.size === 0) return;
+    const now = this.#time.now();
+    const hasAnyone = this.#roster.hasHope(ANY, now, Number.POSITIVE_INFINITY);
+    for (const waiter of this.#waiters.inOrder()) {
+      if (hasAnyone && this.#roster.hasHope(waiter.criteria, now, waiter.deadline)) continue;
+      const outlook = this.#roster.outlook(waiter.criteria, now);
+      if (this.#waiters.remove(waiter)) waiter.fail(this.#policy.hopeless(waiter.criteria, outlook));
+    }
+  }
+
+  /** Ends every wait. */
+  fail(error: (waiter: Waiter) => Error): void {
+    for (const waiter of this.#waiters.inOrder()) if (this.#waiters.remove(waiter)) waiter.fail(error(waiter));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.timer.cancel();
+    this.#timer = undefined;
+  }
+
+  #serve(now: number): void {
+    if (this.#waiters.size === 0 || !this.#roster.hasReady) return;
+    for (const waiter of this.#waiters.inOrder()) {
+      const entry = this.#roster.take(waiter.criteria, now);
+      if (entry === undefined) continue;
+      this.#waiters.remove(waiter);
+      waiter.serve(entry);
+      if (!this.#roster.hasReady) return;
+    }
+  }
+
+  #arm(): void {
+    const at = this.#roster.nextDueAt;
+    if (this.#isClosed || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
+    this.#timer?.timer.cancel();
+    const timer = this.#clock.setTimer(Math.max(at - this.#time.now(), 0), () => {
+      this.#timer = undefined;
+      this.changed();
+    });
+    this.#timer = { at, timer };
+  }
+}

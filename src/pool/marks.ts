@@ -1,0 +1,121 @@
+import type { OutgoingRequest } from "../connections/client-adapter.js";
+import type { CooldownScope } from "../cooldown-scope.js";
+import { LeaseReleasedError } from "../errors.js";
+import type { SessionPoolEvents } from "../events.js";
+import type { Logger } from "../options.js";
+import type { Ledger } from "../records/ledger.js";
+import type { Roster } from "../roster/roster.js";
+import type { RosterEntry } from "../roster/roster-entry.js";
+import { endsByItself, type Verdict } from "../telegram/verdicts.js";
+import type { Dispatcher } from "./dispatcher.js";
+import type { TimeLine } from "./time-line.js";
+
+/** The events that follow from a verdict. */
+export type MarkEvents = Pick<SessionPoolEvents, "cooled" | "restricted" | "died">;
+
+/** What marking needs. */
+export interface MarksParts {
+  readonly roster: Roster;
+  readonly ledger: Ledger;
+  readonly time: TimeLine;
+  readonly dispatcher: Dispatcher;
+  readonly logger: Logger | undefined;
+  readonly cooldownScope: "session" | "method";
+  readonly restrictedForMs: number;
+  emit<Name extends keyof MarkEvents>(name: Name, event: Parameters<MarkEvents[Name]>[0]): void;
+  /** The session is not to be used any more: its client can go. */
+  retired(id: string): void;
+}
+
+/** Turns verdicts into what the roster, the records and the listeners have to know, in that order. */
+export class Marks {
+  readonly #parts: MarksParts;
+  readonly #fatal = new Map<string, Error>();
+
+  constructor(parts: MarksParts) {
+    this.#parts = parts;
+  }
+
+  /** Why nothing may be sent on a dead session. */
+  fatal(id: string): Error | undefined {
+    return this.#fatal.get(id);
+  }
+
+  /** Takes note of an error of Telegram's. Returns what it cooled, if it cooled anything. */
+  report(id: string, error: unknown, verdict: Verdict, request?: OutgoingRequest): CooldownScope | undefined {
+    const entry = this.#parts.roster.get(id);
+    if (entry === undefined) return undefined;
+    if (verdict.isGuess)
+      this.#parts.logger?.warn(`Session "${id}": a wait without readable seconds; resting ${verdict.seconds} s.`);
+    switch (verdict.kind) {
+      case "cooldown": {
+        const scope = this.#scopeOf(verdict, request);
+        this.cool(entry, scope, verdict.seconds ?? 60, verdict.code);
+        return scope;
+      }
+      case "restricted":
+        this.restrict(entry, verdict.code);
+        return undefined;
+      case "dead":
+        if (request?.isHome !== false) this.kill(entry, verdict.code, error);
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  cool(entry: RosterEntry, scope: CooldownScope, seconds: number, reason: string): void {
+    const { roster, time, dispatcher } = this.#parts;
+    const now = time.now();
+    const until = now + seconds * 1000;
+    if (!roster.cool(entry, scope, until, reason, now)) return;
+    dispatcher.worsened();
+    this.#saveThen(entry.id, () => {
+      const event = { id: entry.id, until: time.toWall(until), seconds };
+      if (scope.kind === "session") this.#parts.emit("cooled", event);
+      else if (scope.kind === "method") this.#parts.emit("cooled", { ...event, method: scope.method });
+      else this.#parts.emit("cooled", { ...event, peer: scope.peer });
+    });
+  }
+
+  restrict(entry: RosterEntry, reason: string): void {
+    const { roster, time, dispatcher, restrictedForMs } = this.#parts;
+    const now = time.now();
+    const until = endsByItself(reason) && Number.isFinite(restrictedForMs) ? now + restrictedForMs : null;
+    roster.restrict(entry, { reason, until }, now);
+    dispatcher.worsened();
+    this.#saveThen(entry.id, () => this.#parts.emit("restricted", { id: entry.id, reason }));
+  }
+
+  kill(entry: RosterEntry, reason: string, error?: unknown): void {
+    if (entry.deadReason !== null) return;
+    const { roster, time, dispatcher } = this.#parts;
+    this.#fatal.set(
+      entry.id,
+      error instanceof Error
+        ? error
+        : new LeaseReleasedError(`Session "${entry.id}" is dead: ${reason}.`, { sessionId: entry.id }),
+    );
+    roster.kill(entry, reason, time.now());
+    dispatcher.worsened();
+    this.#saveThen(entry.id, () => this.#parts.emit("died", { id: entry.id, reason }));
+    this.#parts.retired(entry.id);
+  }
+
+  /** The session may be used again. */
+  forgive(id: string): void {
+    this.#fatal.delete(id);
+  }
+
+  #scopeOf(verdict: Verdict, request: OutgoingRequest | undefined): CooldownScope {
+    if (request === undefined) return { kind: "session" };
+    if (verdict.scope === "peer" && request.peer !== undefined) return { kind: "peer", peer: request.peer };
+    if (verdict.scope === "session" && this.#parts.cooldownScope === "session") return { kind: "session" };
+    return { kind: "method", method: request.method };
+  }
+
+  /** Listeners are told when it is on disk, so that what they were told is true after a crash. */
+  #saveThen(id: string, tell: () => void): void {
+    void this.#parts.ledger.save(id).then(tell);
+  }
+}

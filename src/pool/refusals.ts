@@ -1,0 +1,106 @@
+import {
+  AcquireTimeoutError,
+  AttemptTimeoutError,
+  DuplicateSessionError,
+  NoSessionAvailableError,
+  QueueFullError,
+  SessionNotFoundError,
+  StorageCorruptError,
+} from "../errors.js";
+import type { Criteria } from "../roster/criteria.js";
+import type { PoolStatus } from "../session-info.js";
+
+/** What a caller that cannot be served may hope for. */
+export interface Prospects {
+  readonly waitingCount: number;
+  /** Until the first is free; `null` when nobody knows. */
+  readonly waitMs: number | null;
+  readonly retryAt: number | null;
+  /** Whether `maxConnected` is reached. */
+  readonly isFull: boolean;
+  readonly cause: unknown;
+}
+
+/** Nobody can serve this caller. */
+export function unavailable(criteria: Criteria, status: PoolStatus, prospects: Prospects): NoSessionAvailableError {
+  const { waitingCount, waitMs, retryAt, isFull, cause } = prospects;
+  const nextReleaseIn = waitMs === null ? null : Math.ceil(waitMs / 1000);
+  const full = isFull ? "; maxConnected allows no further client" : "";
+  const next = nextReleaseIn === null ? "" : `; the first is free in ${nextReleaseIn} s`;
+  return new NoSessionAvailableError(
+    `No session is available${narrowed(criteria)}: ${describe(status)}${full}${next}.`,
+    { waitingCount, nextReleaseIn, retryAt, status },
+    { ...(cause === undefined ? {} : { cause }), sessionId: criteria.id },
+  );
+}
+
+/** The wait has passed. */
+export function acquireTimedOut(waitMs: number, status: PoolStatus, cause: unknown): AcquireTimeoutError {
+  return new AcquireTimeoutError(
+    `No session was free within ${Math.round(waitMs)} ms: ${describe(status)}.`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/** So many wait already. */
+export function queueFull(maxWaiters: number): QueueFullError {
+  return new QueueFullError(`${maxWaiters} callers are waiting already (maxWaiters).`);
+}
+
+/** The deadline of one attempt has passed. */
+export function attemptTimedOut(id: string, timeoutMs: number): AttemptTimeoutError {
+  return new AttemptTimeoutError(
+    `The attempt on session "${id}" took longer than ${timeoutMs} ms (timeoutMs). What it had sent may have taken effect.`,
+    { sessionId: id },
+  );
+}
+
+/** No session has this id. */
+export function unknownSession(id: string): SessionNotFoundError {
+  return new SessionNotFoundError(`No session has the id "${id}". Add it with add(), or look at sessions().`, {
+    sessionId: id,
+  });
+}
+
+/** The key is held under another id. */
+export function keyHeld(id: string, holder: string): DuplicateSessionError {
+  return new DuplicateSessionError(
+    `"${id}" has the same auth key as "${holder}": Telegram destroys a key that is used from two places. Keep one of them; to rename or replace a session use remove() or update().`,
+    { sessionId: holder },
+  );
+}
+
+/** The id is taken until the last lease of what was removed has ended. */
+export function stillLeaving(id: string): SessionNotFoundError {
+  return new SessionNotFoundError(
+    `"${id}" is being removed: its last lease still runs. Add it again when that has ended.`,
+    {
+      sessionId: id,
+    },
+  );
+}
+
+/** What the storage has under this id cannot be read. */
+export function rejected(id: string, reason: string): StorageCorruptError {
+  return new StorageCorruptError(
+    `The record of "${id}" could not be read (${reason}) and was left as it is. Restore it from a backup, or remove("${id}") and add it again.`,
+    { sessionId: id },
+  );
+}
+
+function describe(status: PoolStatus): string {
+  if (status.total === 0) return "the pool has no sessions; add() some";
+  const states = ["free", "leased", "cooling", "restricted", "dead", "disabled", "foreign"] as const;
+  const parts = states.filter((state) => status[state] > 0).map((state) => `${status[state]} ${state}`);
+  return `${parts.join(", ")}, ${status.total} in all`;
+}
+
+function narrowed({ id, tags, methods, peers }: Criteria): string {
+  const parts = [
+    id === undefined ? "" : ` with the id "${id}"`,
+    tags.length === 0 ? "" : ` with the tags ${tags.map((tag) => `"${tag}"`).join(", ")}`,
+    methods.length === 0 ? "" : ` for ${methods.join(", ")}`,
+    peers.length === 0 ? "" : ` for ${peers.join(", ")}`,
+  ];
+  return parts.join("");
+}

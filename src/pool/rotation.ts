@@ -1,0 +1,218 @@
+import type { Clock } from "../clock.js";
+import { Attempt } from "../connections/attempt.js";
+import type { LeaseScope } from "../connections/lease-scope.js";
+import type { CooldownScope } from "../cooldown-scope.js";
+import { CallTimeoutError, ConnectError, OutcomeUnknownError, RotationUnsafeError } from "../errors.js";
+import type { RetryPolicy } from "../options.js";
+import type { Ledger } from "../records/ledger.js";
+import type { Criteria } from "../roster/criteria.js";
+import type { Roster } from "../roster/roster.js";
+import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
+import type { Acquisition, Wish } from "./acquisition.js";
+import type { KeepAlive } from "./keep-alive.js";
+import type { Lease } from "./lease.js";
+import type { GrantedLease } from "./leases.js";
+import { attemptTimedOut } from "./refusals.js";
+import type { SharedSignals } from "./shared-signals.js";
+import type { TimeLine } from "./time-line.js";
+
+/** What rotation needs. */
+export interface RotationParts<Client> {
+  readonly clock: Clock;
+  readonly time: TimeLine;
+  readonly roster: Roster;
+  readonly ledger: Ledger;
+  readonly acquisition: Acquisition<Client>;
+  readonly signals: SharedSignals;
+  readonly keepAlive: KeepAlive;
+}
+
+/** One job, and how it is to be run. */
+export interface Job<Client, T> {
+  readonly work: (client: Client, lease: Lease<Client>) => T | Promise<T>;
+  /** For this run alone. */
+  readonly wish: Wish;
+  readonly retry: RetryPolicy;
+  readonly maxAttempts: number;
+  readonly timeoutMs: number;
+}
+
+/** How one attempt has ended. */
+type Outcome<T> =
+  | { readonly isDone: true; readonly value: T }
+  /** `isCut`: by the attempt's deadline or the caller's signal. */
+  | { readonly isDone: false; readonly error: unknown; readonly isCut: boolean };
+
+/**
+ * Runs a job on one session after the other until it is done, as long as that is harmless: see `RetryPolicy`.
+ */
+export class Rotation<Client> {
+  readonly #parts: RotationParts<Client>;
+
+  constructor(parts: RotationParts<Client>) {
+    this.#parts = parts;
+  }
+
+  async run<T>(job: Job<Client, T>): Promise<T> {
+    const { wish } = job;
+    let isCut = false;
+    try {
+      for (let attempts = 1; ; attempts++) {
+        const attempt: Attempt = new Attempt((tried, scope) => this.#hasAlternative(tried, scope, wish));
+        const granted = await this.#parts.acquisition.acquire(wish, attempt);
+        const { id } = granted.lease;
+        const outcome = await this.#attempt(job, granted, attempt);
+        if (outcome.isDone) return outcome.value;
+        isCut = outcome.isCut;
+        const failure = this.#judge(job, outcome.error, attempt, id, attempts);
+        if (failure.isFinal) throw failure.error;
+        if (failure.isExcluded) wish.failures.set(id, failure.error);
+        wish.cause = failure.error;
+        wish.criteria = withRefused(wish.criteria, attempt);
+      }
+    } finally {
+      // A deadline and a signal end the job at once; the storage has its own deadline.
+      if (!isCut && !wish.signal?.aborted) await this.settled(wish.touched);
+    }
+  }
+
+  /** Runs the work once, until it is over or its deadline or its caller's signal ends it, and gives the session back. */
+  async #attempt<T>(job: Job<Client, T>, granted: GrantedLease<Client>, attempt: Attempt): Promise<Outcome<T>> {
+    const { lease, scope } = granted;
+    const limits = this.#limit(job, granted);
+    try {
+      const value = await unlessRevoked(scope, (async () => job.work(lease.client, lease))());
+      return { isDone: true, value };
+    } catch (error) {
+      if (job.retry === "safe" && !attempt.isClean && attempt.wasRefused) await quietOrOver(scope);
+      const isCut = limits.isReached();
+      return { isDone: false, error: isCut ? limits.reason() : error, isCut };
+    } finally {
+      limits.lift();
+      lease.release();
+    }
+  }
+
+  /** Takes the lease back at the attempt's deadline, or when the caller gives up. */
+  #limit<T>(job: Job<Client, T>, granted: GrantedLease<Client>): Limits {
+    const { id } = granted.lease;
+    const { signal } = job.wish;
+    const leftMs = job.timeoutMs - (this.#parts.time.now() - granted.takenAt);
+    if (!Number.isFinite(leftMs) && signal === undefined) return NO_LIMITS;
+    let isReached = false;
+    let reason: unknown;
+    const end = (cause: unknown, what: string): void => {
+      isReached = true;
+      reason = cause;
+      granted.revoke(asError(cause), what);
+    };
+    const timer = Number.isFinite(leftMs)
+      ? this.#parts.clock.setTimer(Math.max(leftMs, 0), () =>
+          end(attemptTimedOut(id, job.timeoutMs), "an attempt took longer than timeoutMs"),
+        )
+      : undefined;
+    const stopListening = signal && this.#parts.signals.onAbort(signal, () => end(signal.reason, "its caller gave up"));
+    return {
+      isReached: () => isReached,
+      reason: () => reason,
+      lift: () => {
+        timer?.cancel();
+        stopListening?.();
+      },
+    };
+  }
+
+  /** What becomes of a job whose attempt has failed. */
+  #judge<T>(job: Job<Client, T>, error: unknown, attempt: Attempt, id: string, attempts: number): Failure {
+    const final = { isFinal: true, error } as const;
+    if (job.retry === "none") return final;
+    const isSessionFault = isOwnFault(error, id);
+    const verdict = classifyTelegramError(error);
+    const isRefusal = attempt.wasRefused && isAboutSession(verdict);
+    if (!isRefusal && !isSessionFault) {
+      const isUnknown = verdict.kind === "retry" && !attempt.isClean && attempt.isAnswer(error);
+      return isUnknown ? { isFinal: true, error: outcomeUnknown(id, error) } : final;
+    }
+    if (job.retry === "safe" && !attempt.isClean) return { isFinal: true, error: unsafe(id, error) };
+    if (attempts >= job.maxAttempts) return final;
+    // Only a wait is known to end: what was refused for another reason is not tried again by this job.
+    return { isFinal: false, error: asError(error), isExcluded: verdict.kind !== "cooldown" };
+  }
+
+  #hasAlternative(attempt: Attempt, scope: CooldownScope, { criteria }: Wish): boolean {
+    const narrowed = withRefused(criteria, attempt, scope);
+    return this.#parts.roster.canServe(narrowed, this.#parts.time.now());
+  }
+
+  /** The records of the sessions that were used are on disk, or the storage had its time. */
+  async settled(ids: ReadonlySet<string>): Promise<void> {
+    const { ledger, keepAlive } = this.#parts;
+    const unsettled = [...ids].filter((id) => !ledger.isSettled(id));
+    if (unsettled.length > 0) await keepAlive.during(() => Promise.all(unsettled.map((id) => ledger.settle(id))));
+  }
+}
+
+type Failure =
+  | { readonly isFinal: true; readonly error: unknown }
+  | { readonly isFinal: false; readonly error: Error; readonly isExcluded: boolean };
+
+/** The session could not connect, or did not answer a read: another one may do better. */
+function isOwnFault(error: unknown, id: string): error is Error {
+  return (error instanceof ConnectError || error instanceof CallTimeoutError) && error.sessionId === id;
+}
+
+function withRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope): Criteria {
+  const methods = new Set([...criteria.methods, ...attempt.refusedMethods]);
+  const peers = new Set([...criteria.peers, ...attempt.refusedPeers]);
+  if (scope?.kind === "method") methods.add(scope.method);
+  if (scope?.kind === "peer") peers.add(scope.peer);
+  return { ...criteria, methods: [...methods], peers: [...peers] };
+}
+
+function unsafe(id: string, cause: unknown): RotationUnsafeError {
+  return new RotationUnsafeError(
+    `Session "${id}" was refused after the work had sent a write that may have taken effect, so it is not run again on another session. Do one write per use(), or pass retry: "any" if repeating is harmless.`,
+    { cause, sessionId: id },
+  );
+}
+
+function outcomeUnknown(id: string, cause: unknown): OutcomeUnknownError {
+  return new OutcomeUnknownError(
+    `Telegram failed while it handled a write of session "${id}": it may have taken effect. It is not repeated; look before you send it again.`,
+    "unknown",
+    { cause, sessionId: id },
+  );
+}
+
+/** What ends an attempt from outside. */
+interface Limits {
+  isReached(): boolean;
+  /** Why it was ended, if it was: whatever an abort signal carries. */
+  reason(): unknown;
+  lift(): void;
+}
+
+const NO_LIMITS: Limits = { isReached: () => false, reason: () => undefined, lift: () => {} };
+
+/** The work's result, unless the lease is taken away under it. */
+function unlessRevoked<T>(scope: LeaseScope, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = scope.onEnd(() => {
+      if (scope.revoked !== undefined) reject(scope.revoked);
+    });
+    work.then(resolve, reject).finally(stop);
+  });
+}
+
+/** Waits for what is still on the wire: whether it took effect decides whether the work may run elsewhere. */
+function quietOrOver(scope: LeaseScope): Promise<void> {
+  if (scope.isOver) return Promise.resolve();
+  return new Promise((resolve) => {
+    scope.onQuiet(resolve);
+    scope.onEnd(() => resolve());
+  });
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

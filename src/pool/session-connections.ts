@@ -1,0 +1,153 @@
+import type { ClientHandle } from "../connections/client-adapter.js";
+import { Connection } from "../connections/connection.js";
+import { Connections } from "../connections/connections.js";
+import { Gate } from "../connections/gate.js";
+import { plainError } from "../connections/plain-error.js";
+import { ConnectError } from "../errors.js";
+import type { SessionPoolEvents } from "../events.js";
+import type { ResolvedOptions } from "../options.js";
+import type { Roster } from "../roster/roster.js";
+import { parseSession } from "../telegram/session-string.js";
+import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
+import type { Dispatcher } from "./dispatcher.js";
+import type { Marks } from "./marks.js";
+import type { SessionBook } from "./session-book.js";
+import type { TimeLine } from "./time-line.js";
+
+type ConnectionEvents = Pick<SessionPoolEvents, "connected" | "disconnected">;
+
+/** What making connections needs. */
+export interface ConnectionParts<Client> {
+  readonly options: ResolvedOptions<Client>;
+  readonly book: SessionBook;
+  readonly roster: Roster;
+  readonly marks: Marks;
+  readonly dispatcher: Dispatcher;
+  readonly time: TimeLine;
+  emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
+}
+
+/** After a failed connect a session rests, twice as long each time. */
+const FIRST_BACK_OFF_MS = 1_000;
+const LONGEST_BACK_OFF_MS = 300_000;
+
+/** The connections of a pool, and the back-off of those that fail. */
+export interface SessionConnections<Client> {
+  readonly connections: Connections<Client>;
+  /** A connect took longer than its caller would wait: the session rests as after any failed connect. */
+  backOff(id: string): void;
+}
+
+/** Makes the connections of a pool: each with its gate, its client and its back-off. */
+export function makeConnections<Client>(parts: ConnectionParts<Client>): SessionConnections<Client> {
+  const { clock, maxConnected, idleTimeoutMs } = parts.options;
+  const failures = new Map<string, number>();
+  const connections = new Connections<Client>({ clock, maxConnected, idleTimeoutMs }, (id) => {
+    try {
+      return connectionOf(parts, id, failures);
+    } catch (error) {
+      throw connectFailed(parts, id, failures, error);
+    }
+  });
+  return { connections, backOff: (id) => backOff(parts, id, failures) };
+}
+
+function connectionOf<Client>(
+  parts: ConnectionParts<Client>,
+  id: string,
+  failures: Map<string, number>,
+): Connection<Client> {
+  const known = parts.book.get(id);
+  if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
+  const { options } = parts;
+  const { clock, connectTimeoutMs } = options;
+  // The gate, the client and the connection know each other: the last one is looked up when it is needed.
+  const connection: Connection<Client> = new Connection(
+    id,
+    options.client.create({
+      id,
+      session: parseSession(known.secret.reveal()),
+      profile: known.profile,
+      gate: gateOf(parts, id, () => connection),
+      clock,
+      connectTimeoutMs,
+      lost: (reason) => connection.lost(reason),
+    }),
+    {
+      clock,
+      connectTimeoutMs,
+      refusal: () => refusalOf(parts, id),
+      connected: () => {
+        failures.delete(id);
+        parts.emit("connected", { id });
+      },
+      disconnected: (reason) => parts.emit("disconnected", { id, reason }),
+      connectFailed: (error) => connectFailed(parts, id, failures, error),
+    },
+  );
+  return connection;
+}
+
+function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: () => Connection<Client>): Gate {
+  const { options, roster, time } = parts;
+  const handle = (): ClientHandle<Client> => connection().handle;
+  return new Gate({
+    clock: options.clock,
+    callTimeoutMs: options.callTimeoutMs,
+    inlineWaitMs: options.inlineWaitMs,
+    now: () => time.now(),
+    hold: ({ method, peer }) => {
+      const entry = roster.get(id);
+      return entry && roster.holdOn(entry, method, peer, time.now());
+    },
+    fatal: () => parts.marks.fatal(id),
+    report: (error, verdict, request) => parts.marks.report(id, error, verdict, request),
+    isConnected: () => connection().isConnected,
+    ensureConnected: () => connection().ensure(),
+    floodError: (notice, request) => handle().floodError(notice, request),
+    unanswered: () => {
+      connection().spoil("a request was not answered");
+    },
+  });
+}
+
+/** Nothing connects while it rests: neither to a cooldown nor to a back-off. */
+function refusalOf<Client>({ roster, time }: ConnectionParts<Client>, id: string): Error | undefined {
+  const entry = roster.get(id);
+  const leftMs = entry === undefined ? 0 : entry.restsUntil - time.now();
+  if (leftMs <= 0) return undefined;
+  return new ConnectError(`Session "${id}" does not connect for another ${Math.ceil(leftMs / 1000)} s: it rests.`, {
+    sessionId: id,
+  });
+}
+
+/** Telegram's verdict changes the session's state; anything else is a back-off. */
+function connectFailed<Client>(
+  parts: ConnectionParts<Client>,
+  id: string,
+  failures: Map<string, number>,
+  error: unknown,
+): Error {
+  const verdict = classifyTelegramError(error);
+  if (isAboutSession(verdict) && error instanceof Error) {
+    parts.marks.report(id, error, verdict);
+    return error;
+  }
+  backOff(parts, id, failures);
+  if (error instanceof ConnectError) return error;
+  const { profile } = parts.book.get(id) ?? {};
+  const cause = plainError(error, [profile?.apiHash, profile?.proxy?.password, profile?.proxy?.secret]);
+  return new ConnectError(`Session "${id}" could not connect: ${cause.message}.`, { cause, sessionId: id });
+}
+
+/** The session rests for a while: longer each time, until it has connected again. */
+function backOff<Client>(parts: ConnectionParts<Client>, id: string, failures: Map<string, number>): void {
+  const { roster, time, dispatcher } = parts;
+  const count = failures.get(id) ?? 0;
+  failures.set(id, count + 1);
+  const entry = roster.get(id);
+  const now = time.now();
+  if (entry === undefined) return;
+  roster.backOff(entry, now + Math.min(FIRST_BACK_OFF_MS * 2 ** count, LONGEST_BACK_OFF_MS), now);
+  dispatcher.worsened();
+}

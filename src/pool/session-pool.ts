@@ -1,0 +1,245 @@
+import { UNTRACKED } from "../connections/attempt.js";
+import { StorageError } from "../errors.js";
+import { SafeEmitter, type SessionPoolEvents } from "../events.js";
+import {
+  checkAcquireOptions,
+  checkCloseOptions,
+  checkReason,
+  checkUseOptions,
+  resolveOptions,
+} from "../option-checks.js";
+import type {
+  AcquireOptions,
+  AddOptions,
+  ResolvedOptions,
+  SessionChange,
+  SessionPoolOptions,
+  UseOptions,
+} from "../options.js";
+import type { StoredRecord } from "../records/storage.js";
+import { StorageDeadline } from "../records/storage-deadline.js";
+import type { PoolStatus, SessionInfo } from "../session-info.js";
+import { methodOf, type TelegramRequest } from "../telegram/requests.js";
+import { KeepAlive } from "./keep-alive.js";
+import type { Lease, LeaseInfo } from "./lease.js";
+import { assemble, type PoolParts } from "./pool-parts.js";
+import { unknownSession } from "./refusals.js";
+import { RequestCopies } from "./request-copies.js";
+import { jobOf, requestIn, wishOf } from "./wishes.js";
+
+/** What a request of the library resolves to. */
+export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
+
+/**
+ * A pool of Telegram accounts in this process: it leases them as connected clients, rests those that Telegram told to
+ * wait, gives the caller another one, and remembers all of it across restarts.
+ *
+ * @example
+ * ```ts
+ * await using pool = await SessionPool.open({ client: gramjs({ apiId, apiHash }), storage: sqlite("sessions.db") });
+ * await pool.add("alice", aliceSession);
+ * const me = await pool.use((client) => client.getMe());
+ * ```
+ */
+export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implements AsyncDisposable {
+  readonly #parts: PoolParts<Client>;
+  readonly #client: ResolvedOptions<Client>["client"];
+
+  private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive) {
+    super();
+    this.#client = options.client;
+    this.#parts = assemble(options, keepAlive, (name, event) => {
+      (this.emit as (name: string, event: unknown) => boolean).call(this, name, event);
+    });
+  }
+
+  /**
+   * Opens the storage and loads what it holds. Connects nothing. Throws `OptionsError` for what is wrong with the
+   * options, `StorageError` when the storage cannot be opened or listed.
+   */
+  static async open<Client>(options: SessionPoolOptions<Client>): Promise<SessionPool<Client>> {
+    const resolved = resolveOptions(options);
+    const keepAlive = new KeepAlive(resolved.clock);
+    const records = await keepAlive
+      .during(() => readRecords(resolved))
+      .catch((error: unknown) => {
+        keepAlive.end();
+        throw error;
+      });
+    const pool = new SessionPool(resolved, keepAlive);
+    const rejected = pool.#parts.load(records);
+    setImmediate(() => {
+      for (const record of rejected) pool.emit("recordRejected", record);
+      pool.#parts.begin();
+    });
+    return pool;
+  }
+
+  /**
+   * Adds a session; safe at every start. A known id with the same auth key resolves with what is there: its state and
+   * cooldown are kept, tags and profile, when given, replace.
+   *
+   * Throws `InvalidSessionError`, `DuplicateSessionError` (the id has another key, or the key another id),
+   * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
+   */
+  async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
+    return this.#change((parts) => parts.registration.add(id, session, options));
+  }
+
+  /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
+  async update(id: string, change: SessionChange): Promise<SessionInfo> {
+    return this.#change((parts) => parts.registration.update(id, change));
+  }
+
+  /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
+  async remove(id: string): Promise<boolean> {
+    return this.#change((parts) => parts.registration.remove(id));
+  }
+
+  /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
+  async disable(id: string, reason = "disabled"): Promise<void> {
+    checkReason("disable", reason);
+    return this.#change((parts) => parts.registration.disable(id, reason));
+  }
+
+  /** Revives a dead, restricted or disabled session. A cooldown stays. Throws `SessionNotFoundError`. */
+  async enable(id: string): Promise<void> {
+    return this.#change((parts) => parts.registration.enable(id));
+  }
+
+  /** One session as it is now. */
+  get(id: string): SessionInfo | undefined {
+    this.#parts.refresh();
+    const known = this.#parts.book.get(id);
+    return known && this.#parts.book.info(known);
+  }
+
+  /** All sessions as they are now. */
+  sessions(): readonly SessionInfo[] {
+    this.#parts.refresh();
+    return this.#parts.book.infos();
+  }
+
+  /** Records that could not be read, and why. They are left as they are; `remove` deletes them. */
+  rejected(): readonly { readonly id: string; readonly reason: string }[] {
+    return this.#parts.book.rejected();
+  }
+
+  /**
+   * The session string: the one deliberate way out for it. Whoever has it has the whole account. Throws
+   * `SessionNotFoundError`.
+   */
+  async exportSession(id: string): Promise<string> {
+    const known = this.#parts.book.get(id);
+    if (known === undefined) throw unknownSession(id);
+    return known.secret.reveal();
+  }
+
+  /**
+   * Leases a session: the longest rested one that matches. To be given back by `release()` or `using`.
+   *
+   * Throws `NoSessionAvailableError` when waiting cannot help or is not wanted, `AcquireTimeoutError`,
+   * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),
+   * `PoolClosedError`, `OptionsError`, or the signal's reason.
+   */
+  async acquire(options: AcquireOptions = {}): Promise<Lease<Client>> {
+    checkAcquireOptions(options);
+    const wish = wishOf(options);
+    const { acquisition, rotation } = this.#parts;
+    try {
+      return (await acquisition.acquire(wish, UNTRACKED)).lease;
+    } finally {
+      if (!wish.signal?.aborted) await rotation.settled(wish.touched);
+    }
+  }
+
+  /**
+   * Leases a session, runs the work, gives the session back; when Telegram refuses the session, runs the work again on
+   * another one, as far as `retry` allows. The work's own errors come through unchanged.
+   *
+   * Throws as `acquire`, and `RotationUnsafeError`, `OutcomeUnknownError`, `AttemptTimeoutError`, `CallTimeoutError`.
+   */
+  async use<T>(work: (client: Client, lease: Lease<Client>) => T | Promise<T>, options: UseOptions = {}): Promise<T> {
+    checkUseOptions(options);
+    return this.#parts.rotation.run(jobOf(work, options));
+  }
+
+  /**
+   * Sends one raw request by `use`. The request is rebuilt for every session from the arguments it was made with; pass
+   * a function that makes it when they hold objects of their own.
+   */
+  async invoke<R>(request: R | (() => R), options: UseOptions = {}): Promise<ResponseOf<R>> {
+    checkUseOptions(options);
+    const source = requestIn(request);
+    const copies = new RequestCopies(source);
+    const method = options.method ?? (typeof source === "function" ? undefined : methodOf(source as TelegramRequest));
+    const job = jobOf<Client, unknown>((client, lease) => this.#client.invoke(client, copies.for(lease.id)), {
+      ...options,
+      method,
+    });
+    return (await this.#parts.rotation.run(job)) as ResponseOf<R>;
+  }
+
+  /** Who holds which session since when. */
+  leases(): readonly LeaseInfo[] {
+    return this.#parts.leases.list();
+  }
+
+  /** The pool in numbers. */
+  status(): PoolStatus {
+    return this.#parts.status();
+  }
+
+  /**
+   * Ends the pool: queued callers reject with `PoolClosedError`, leases are waited for, then taken back and told as
+   * `leaked`. Resolves when clients are gone, writes flushed, and the storage is closed. A second call returns the same
+   * promise. `timeoutMs` replaces `closeTimeoutMs`.
+   */
+  close(options: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
+    checkCloseOptions(options);
+    return this.#parts.shutdown.close(options.timeoutMs);
+  }
+
+  /** Ends the pool now: every lease and every queued caller rejects, with `reason` as the `cause`. */
+  destroy(reason?: Error): Promise<void> {
+    return this.#parts.shutdown.destroy(reason);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Runs a change of the register, and lets `close` wait for it. */
+  async #change<T>(change: (parts: PoolParts<Client>) => Promise<T>): Promise<T> {
+    const closed = this.#parts.shutdown.closed();
+    if (closed !== undefined) throw closed;
+    return this.#parts.shutdown.waitFor(this.#parts.keepAlive.during(() => change(this.#parts)));
+  }
+}
+
+/** Reading everything may take so many times as long as one operation. */
+const LISTING_TAKES = 12;
+
+async function readRecords<Client>(options: ResolvedOptions<Client>): Promise<readonly StoredRecord[]> {
+  const { storage } = options;
+  await options.client.open();
+  const deadline = new StorageDeadline(options.clock, options.storageTimeoutMs);
+  const patient = deadline.times(LISTING_TAKES);
+  try {
+    await patient.run("be opened", () => storage.open?.());
+    return await patient.run("be listed", async () => checked(await storage.list()));
+  } catch (error) {
+    await deadline.run("be closed", () => storage.close?.()).catch(() => {});
+    throw error;
+  }
+}
+
+/** What a storage of the user's own has listed. Throws `StorageError` when it is no list of records. */
+function checked(records: readonly StoredRecord[]): readonly StoredRecord[] {
+  const isRecord = (record: Partial<StoredRecord> | null): boolean =>
+    typeof record?.id === "string" && typeof record.data === "string" && Number.isInteger(record.version);
+  if (Array.isArray(records) && records.every(isRecord)) return records;
+  throw new StorageError(
+    "The storage's list() must resolve an array of { id, version, data }; it resolved something else.",
+  );
+}

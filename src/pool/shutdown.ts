@@ -1,0 +1,105 @@
+import type { Clock } from "../clock.js";
+import type { Connections } from "../connections/connections.js";
+import { PoolClosedError } from "../errors.js";
+import type { Ledger } from "../records/ledger.js";
+import type { SessionStorage } from "../records/storage.js";
+import type { StorageDeadline } from "../records/storage-deadline.js";
+import type { Dispatcher } from "./dispatcher.js";
+import type { KeepAlive } from "./keep-alive.js";
+import type { Leases } from "./leases.js";
+
+/** What ending a pool needs. */
+export interface ShutdownParts {
+  readonly clock: Clock;
+  readonly closeTimeoutMs: number;
+  readonly dispatcher: Dispatcher;
+  readonly leases: Leases<unknown>;
+  readonly connections: Connections<unknown>;
+  readonly ledger: Ledger;
+  readonly storage: SessionStorage;
+  readonly deadline: StorageDeadline;
+  readonly keepAlive: KeepAlive;
+  storageFailed(error: Error): void;
+}
+
+/** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
+export class Shutdown {
+  readonly #parts: ShutdownParts;
+  readonly #changes = new Set<Promise<unknown>>();
+  #ended: Promise<void> | undefined;
+  #reason: Error | undefined;
+  #isHurried = false;
+  #hurry: () => void = () => {};
+
+  constructor(parts: ShutdownParts) {
+    this.#parts = parts;
+  }
+
+  /** What everybody gets who comes too late. */
+  closed(): PoolClosedError | undefined {
+    return this.#ended === undefined ? undefined : closedError(this.#reason);
+  }
+
+  /** A change that is under way is waited for. */
+  waitFor<T>(change: Promise<T>): Promise<T> {
+    this.#changes.add(change);
+    const forget = (): boolean => this.#changes.delete(change);
+    change.then(forget, forget);
+    return change;
+  }
+
+  close(timeoutMs: number = this.#parts.closeTimeoutMs): Promise<void> {
+    this.#ended ??= this.#end(timeoutMs);
+    return this.#ended;
+  }
+
+  destroy(reason?: Error): Promise<void> {
+    this.#reason ??= reason;
+    this.#isHurried = true;
+    this.#ended ??= this.#end(undefined);
+    this.#hurry();
+    return this.#ended;
+  }
+
+  /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
+  async #end(timeoutMs: number | undefined): Promise<void> {
+    const { dispatcher, leases, connections, ledger, keepAlive } = this.#parts;
+    keepAlive.need();
+    // One turn later `closed()` is set, and what is rejected here can look at it.
+    await Promise.resolve();
+    dispatcher.fail(() => closedError(this.#reason));
+    if (timeoutMs !== undefined && !this.#isHurried) await this.#leasesEnd(timeoutMs);
+    leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
+    await connections.closeAll("the pool was closed");
+    await Promise.allSettled(this.#changes);
+    await ledger.flush();
+    ledger.close();
+    await this.#closeStorage();
+    dispatcher.close();
+    keepAlive.end();
+  }
+
+  /** Resolves when no lease is left, or after `timeoutMs`. */
+  #leasesEnd(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = Number.isFinite(timeoutMs) ? this.#parts.clock.setTimer(timeoutMs, resolve) : undefined;
+      this.#hurry = resolve;
+      void this.#parts.leases.idle().then(() => {
+        timer?.cancel();
+        resolve();
+      });
+    });
+  }
+
+  async #closeStorage(): Promise<void> {
+    const { storage, deadline, storageFailed } = this.#parts;
+    await deadline.run("close", () => storage.close?.()).catch(storageFailed);
+  }
+}
+
+function closedError(reason: Error | undefined, sessionId?: string): PoolClosedError {
+  return new PoolClosedError("The pool is closed.", {
+    ...(reason === undefined ? {} : { cause: reason }),
+    sessionId,
+  });
+}

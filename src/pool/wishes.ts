@@ -1,0 +1,65 @@
+import { OptionsError } from "../errors.js";
+import type { AcquireOptions, UseOptions } from "../options.js";
+import { ANY, type Criteria } from "../roster/criteria.js";
+import { canonicalMethod, type TelegramRequest } from "../telegram/requests.js";
+import type { Wish } from "./acquisition.js";
+import type { Lease } from "./lease.js";
+import type { Job } from "./rotation.js";
+
+/** What checked options of `acquire` mean. */
+export function wishOf(options: AcquireOptions): Wish {
+  return {
+    criteria: criteriaOf(options),
+    waitMs: waitOf(options.wait),
+    priority: options.priority ?? 0,
+    signal: options.signal,
+    attemptMs: Number.POSITIVE_INFINITY,
+    failures: new Map(),
+    touched: new Set(),
+    cause: undefined,
+  };
+}
+
+/** What checked options of `use` mean. */
+export function jobOf<Client, T>(
+  work: (client: Client, lease: Lease<Client>) => T | Promise<T>,
+  options: UseOptions,
+): Job<Client, T> {
+  if (typeof work !== "function") throw new OptionsError(`use: the work must be a function; got ${typeof work}.`);
+  const timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
+  return {
+    work,
+    wish: { ...wishOf(options), attemptMs: timeoutMs },
+    retry: options.retry ?? "safe",
+    maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
+    timeoutMs,
+  };
+}
+
+/** The request or the function that makes it. Throws `OptionsError` for anything else. */
+export function requestIn(value: unknown): TelegramRequest | (() => TelegramRequest) {
+  if (typeof value === "function") return value as () => TelegramRequest;
+  const className: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "className") : undefined;
+  if (typeof className === "string") return value as TelegramRequest;
+  throw new OptionsError(
+    "invoke: expected a request, for instance new Api.users.GetUsers({ … }), or a function that makes one.",
+  );
+}
+
+function criteriaOf({ id, key, tags, method, peer }: AcquireOptions): Criteria {
+  if (id === undefined && key === undefined && tags === undefined && method === undefined && peer === undefined) {
+    return ANY;
+  }
+  return {
+    id,
+    key,
+    tags: tags ?? [],
+    methods: method === undefined ? [] : [canonicalMethod(method)],
+    peers: peer === undefined ? [] : [peer],
+  };
+}
+
+function waitOf(wait: boolean | number | undefined): number {
+  if (wait === undefined || wait === true) return Number.POSITIVE_INFINITY;
+  return wait === false ? 0 : wait;
+}

@@ -1,0 +1,272 @@
+import { describe, expect, test } from "vitest";
+import {
+  DuplicateSessionError,
+  InvalidSessionError,
+  NoSessionAvailableError,
+  OptionsError,
+  SessionNotFoundError,
+  StorageCorruptError,
+  StorageError,
+} from "../../src/errors.js";
+import { READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { dead, flood } from "../fakes/telegram-errors.js";
+import { START, settled } from "../fakes/virtual-clock.js";
+
+describe("add()", () => {
+  test("resolves with a frozen snapshot that is on disk", async () => {
+    const { pool, storage } = await openPool();
+    const info = await pool.add("a", sessionString("a"), { tags: ["x"] });
+    expect(info).toEqual({
+      id: "a",
+      state: "free",
+      tags: ["x"],
+      availableAt: null,
+      reason: null,
+      addedAt: START,
+      lastUsedAt: null,
+    });
+    expect(Object.isFrozen(info) && Object.isFrozen(info.tags)).toBe(true);
+    expect(await storage.stored("a")).toMatchObject({ session: sessionString("a"), tags: ["x"] });
+    expect(await pool.exportSession("a")).toBe(sessionString("a"));
+  });
+
+  test("of a known id with its key keeps state and cooldown; tags and profile, when given, replace", async () => {
+    const { pool, events, storage } = await openPool();
+    await pool.add("a", sessionString("a"), { tags: ["x"], profile: { deviceModel: "One" } });
+    const lease = await pool.acquire();
+    lease.coolDown(60);
+    lease.release();
+    expect(await pool.add("a", sessionString("a"))).toMatchObject({
+      state: "cooling",
+      tags: ["x"],
+      availableAt: START + 60_000,
+    });
+    expect(events("sessionChanged")).toEqual([]);
+    expect(await pool.add("a", sessionString("a"), { tags: ["y"] })).toMatchObject({ state: "cooling", tags: ["y"] });
+    expect(await storage.stored("a")).toMatchObject({ tags: ["y"], profile: { deviceModel: "One" } });
+    await pool.add("a", sessionString("a"), { profile: {} });
+    expect(await storage.stored("a")).toMatchObject({ tags: ["y"], profile: {} });
+    expect(events("sessionChanged")).toEqual([{ id: "a" }, { id: "a" }]);
+  });
+
+  test("of a known id with another key, or a known key under another id, is DuplicateSessionError", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const other = watch(pool.add("a", sessionString("b")));
+    const twin = watch(pool.add("b", sessionString("a")));
+    await settled();
+    for (const { error } of [other, twin]) {
+      expect(error).toBeInstanceOf(DuplicateSessionError);
+      expect(error).toMatchObject({ sessionId: "a", message: expect.stringContaining("update(") });
+    }
+    expect(pool.sessions()).toHaveLength(1);
+    await pool.add("b", sessionString("b"));
+  });
+
+  test("many at once of one id, or of one key: one wins", async () => {
+    const { pool } = await openPool();
+    await Promise.all([pool.add("a", sessionString("a")), pool.add("a", sessionString("a"))]);
+    const results = await Promise.allSettled(["b", "c", "d"].map((id) => pool.add(id, sessionString("one"))));
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected"]);
+    expect(pool.status().total).toBe(2);
+  });
+
+  test.each([
+    ["", "x"],
+    ["~key:1", "x"],
+    [5, "x"],
+    ["a", sessionString("a"), { tags: "x" }],
+    ["a", sessionString("a"), { tag: [] }],
+    ["a", sessionString("a"), { profile: { proxy: { ip: "1.2.3.4", port: 1 } } }],
+  ])("refuses wrong arguments: %j", async (...given) => {
+    const { pool } = await openPool();
+    const adding = pool.add(...(given as [string, string, object]));
+    await expect(adding).rejects.toBeInstanceOf(OptionsError);
+  });
+
+  test("refuses what is no session, repeating nothing of it", async () => {
+    const { pool, storage } = await openPool();
+    for (const text of ["", "hunter2hunter2", sessionString().slice(0, -9), undefined, 5]) {
+      const adding = watch(pool.add("a", text as string));
+      await settled();
+      expect(adding.error).toBeInstanceOf(InvalidSessionError);
+      if (typeof text === "string" && text !== "") expect(String(adding.error)).not.toContain(text);
+    }
+    expect(storage.writes).toEqual([]);
+  });
+
+  test("that storage refuses rejects, holds nothing, and can be tried again", async () => {
+    const { pool, storage, clock } = await openPool();
+    for (const fate of ["fails", "hangs"] as const) {
+      storage.fateOfWrite = (id) => (id === "a" ? fate : "works");
+      const adding = watch(pool.add("a", sessionString("a")));
+      await clock.advance(5_000);
+      expect(adding.error).toBeInstanceOf(StorageError);
+      expect(pool.sessions()).toEqual([]);
+    }
+    storage.heal();
+    await pool.add("a", sessionString("a"));
+    expect(pool.status().free).toBe(1);
+  });
+});
+
+describe("update()", () => {
+  test("a new session string makes a dead session free and drops the old key", async () => {
+    const { pool, telegram, events } = await openPool({ sessions: ["a"] });
+    telegram.onCall = () => {
+      throw dead();
+    };
+    await pool.use((client) => client.call(READ)).catch(() => {});
+    expect(pool.get("a")?.state).toBe("dead");
+    telegram.onCall = () => "fine";
+    await pool.update("a", { session: sessionString("a2") });
+    expect(pool.get("a")?.state).toBe("free");
+    expect(await pool.use((client) => client.call(READ))).toBe("fine");
+    expect(await pool.exportSession("a")).toBe(sessionString("a2"));
+    expect(events("sessionChanged")).toEqual([{ id: "a" }]);
+    await pool.add("b", sessionString("a"));
+    await expect(pool.add("c", sessionString("a2"))).rejects.toMatchObject({ sessionId: "a" });
+  });
+
+  test("a key that another id holds is DuplicateSessionError, an unknown id SessionNotFoundError", async () => {
+    const { pool } = await openPool({ sessions: ["a", "b"] });
+    await expect(pool.update("a", { session: sessionString("b") })).rejects.toMatchObject({
+      code: "DUPLICATE_SESSION",
+      sessionId: "b",
+    });
+    await expect(pool.update("x", { tags: [] })).rejects.toBeInstanceOf(SessionNotFoundError);
+    expect(await pool.exportSession("a")).toBe(sessionString("a"));
+  });
+
+  test("under a lease: the next lease has the new key, even if the connection was made anew meanwhile", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    const former = telegram.handle("a");
+    await pool.update("a", { session: sessionString("a2") });
+    former.drop();
+    await lease.client.call(READ).catch(() => {});
+    lease.release();
+    await settled();
+    (await pool.acquire()).release();
+    expect(telegram.handle("a").fingerprint).not.toBe(former.fingerprint);
+    expect(telegram.violations).toEqual([]);
+  });
+
+  test("tags serve those who wait for them, and fail those who now wait in vain", async () => {
+    const { pool } = await openPool();
+    await pool.add("a", sessionString("a"), { tags: ["x"] });
+    await pool.add("b", sessionString("b"), { tags: ["y"] });
+    await pool.acquire({ id: "a" });
+    const [onX, onY] = [watch(pool.acquire({ tags: ["x"] })), await pool.acquire({ tags: ["y"] })];
+    await settled();
+    await pool.update("a", { tags: ["z"] });
+    await settled();
+    expect(onX.error).toBeInstanceOf(NoSessionAvailableError);
+    onY.release();
+  });
+});
+
+describe("remove()", () => {
+  test("forgets the session, its record and its key; the second time says false", async () => {
+    const { pool, storage, telegram } = await openPool({ sessions: ["a"] });
+    (await pool.acquire()).release();
+    expect(await pool.remove("a")).toBe(true);
+    expect(await pool.remove("a")).toBe(false);
+    expect([pool.get("a"), await storage.list(), telegram.online]).toEqual([undefined, [], []]);
+    await pool.add("b", sessionString("a"));
+  });
+
+  test("under a lease: it ends first, then the session leaves", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    expect(await pool.remove("a")).toBe(true);
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+    lease.release();
+    await settled();
+    expect([pool.status().total, pool.sessions(), telegram.online]).toEqual([0, [], []]);
+    lease.coolDown(5);
+    expect(pool.status()).toMatchObject({ total: 0, free: 0, cooling: 0 });
+  });
+
+  test("a dead one can be added anew under its id", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    telegram.onCall = () => {
+      throw dead();
+    };
+    await pool.use((client) => client.call(READ)).catch(() => {});
+    await pool.remove("a");
+    telegram.onCall = () => "fine";
+    await pool.add("a", sessionString("new"));
+    expect(await pool.use((client) => client.call(READ))).toBe("fine");
+  });
+});
+
+describe("disable() and enable()", () => {
+  test("disable() lets the lease finish, is durable, and says why", async () => {
+    const { pool, storage, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    await pool.disable("a", "on holiday");
+    expect(pool.get("a")?.state).toBe("leased");
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+    lease.release();
+    await settled();
+    expect(pool.get("a")).toMatchObject({ state: "disabled", reason: "on holiday" });
+    expect(await storage.stored("a")).toMatchObject({ disabledReason: "on holiday" });
+    expect(telegram.online).toEqual([]);
+    await expect(pool.acquire({ id: "a" })).rejects.toBeInstanceOf(NoSessionAvailableError);
+  });
+
+  test("enable() revives dead, restricted and disabled; a cooldown stays", async () => {
+    const { pool, telegram, events } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = ({ id }) => {
+      throw id === "a" ? dead() : flood(60);
+    };
+    await pool.use((client) => client.call(READ), { wait: false }).catch(() => {});
+    await pool.disable("b");
+    await pool.enable("a");
+    await pool.enable("b");
+    expect([pool.get("a")?.state, pool.get("b")?.state]).toEqual(["free", "cooling"]);
+    expect(events("recovered")).toEqual([{ id: "a" }]);
+    await expect(pool.enable("x")).rejects.toBeInstanceOf(SessionNotFoundError);
+    await expect(pool.disable("x")).rejects.toBeInstanceOf(SessionNotFoundError);
+  });
+});
+
+test("acquire({ id }) - unknown: SessionNotFoundError; known without the tags: NoSessionAvailableError", async () => {
+  const { pool } = await openPool({ sessions: ["a"] });
+  await expect(pool.acquire({ id: "x" })).rejects.toBeInstanceOf(SessionNotFoundError);
+  await expect(pool.acquire({ id: "a", tags: ["x"] })).rejects.toBeInstanceOf(NoSessionAvailableError);
+});
+
+test("a rejected record - is not in sessions(), cannot be added over, is left alone, and goes by remove()", async () => {
+  const storage = new FaultyStorage();
+  const damaged = {
+    empty: "",
+    text: "not json",
+    newer: '{"v":99}',
+    list: "[1]",
+    old: '{"v":0}',
+    half: '{"v":1,"session":"x"}',
+  };
+  for (const [id, data] of Object.entries(damaged)) await storage.write(id, 0, data);
+  const first = await openPool({ storage });
+  await first.pool.add("good", sessionString("good"));
+  await settled();
+  expect(first.pool.rejected().map(({ id }) => id)).toEqual(Object.keys(damaged));
+  expect(first.pool.sessions().map(({ id }) => id)).toEqual(["good"]);
+  const { pool, events } = await openPool({ storage: new FaultyStorage(storage) });
+  await settled();
+  expect(events("recordRejected").map(({ id }) => id)).toEqual(Object.keys(damaged));
+  expect(pool.get("good")?.state).toBe("free");
+  for (const [id, data] of Object.entries(damaged)) {
+    await expect(pool.add(id, sessionString())).rejects.toBeInstanceOf(StorageCorruptError);
+    await expect(pool.update(id, { tags: [] })).rejects.toBeInstanceOf(StorageCorruptError);
+    expect((await storage.read(id))?.data).toBe(data);
+  }
+  expect(await pool.remove("newer")).toBe(true);
+  expect(await storage.read("newer")).toBeUndefined();
+  expect(pool.rejected()).toHaveLength(5);
+  await pool.add("newer", sessionString());
+});

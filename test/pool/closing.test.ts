@@ -1,0 +1,234 @@
+import { describe, expect, test } from "vitest";
+import { LeaseReleasedError, NoSessionAvailableError, OptionsError, PoolClosedError } from "../../src/errors.js";
+import { READ } from "../fakes/fake-telegram.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { settled } from "../fakes/virtual-clock.js";
+
+describe("close()", () => {
+  test("queued callers reject at once with PoolClosedError; leases are waited for", async () => {
+    const { pool, clock, telegram, storage } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    const queued = watch(pool.acquire());
+    const closing = watch(pool.close());
+    await settled();
+    expect(queued.error).toBeInstanceOf(PoolClosedError);
+    await clock.advance(9_999);
+    expect(closing.state).toBe("pending");
+    expect(await lease.client.call("x")).toBe("x by a");
+    lease.release();
+    await settled();
+    expect([closing.state, telegram.online, storage.isClosed, clock.pending]).toEqual(["resolved", [], true, 0]);
+  });
+
+  test.each([
+    [undefined, 10_000],
+    [500, 500],
+    [0, 0],
+  ])("{ timeoutMs: %s }: after %d ms the rest is taken back and told as leaked", async (timeoutMs, ms) => {
+    const { pool, clock, telegram, events } = await openPool({ sessions: ["a", "b"] });
+    const [lease] = [await pool.acquire(), await pool.acquire()];
+    const closing = watch(pool.close({ timeoutMs }));
+    await clock.advance(ms);
+    expect([closing.state, telegram.online, clock.pending]).toEqual(["resolved", [], 0]);
+    expect(events("leaked")).toEqual([
+      { id: "a", heldMs: ms },
+      { id: "b", heldMs: ms },
+    ]);
+    expect(lease?.signal.aborted).toBe(true);
+    await expect(lease?.client.call("x")).rejects.toBeInstanceOf(LeaseReleasedError);
+    lease?.release();
+    expect(pool.leases()).toEqual([]);
+  });
+
+  test("a second call returns the same promise, destroy() too", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const closing = pool.close();
+    expect(pool.close({ timeoutMs: 1 })).toBe(closing);
+    expect(pool.destroy()).toBe(closing);
+    expect(pool.close()).toBe(closing);
+    await closing;
+  });
+
+  test("afterwards everything but looking rejects at once", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    await pool.close();
+    const calls = [
+      () => pool.acquire(),
+      () => pool.acquire({ wait: false, id: "nobody" }),
+      () => pool.use(() => 1),
+      () => pool.add("b", sessionString()),
+      () => pool.update("a", { tags: [] }),
+      () => pool.remove("a"),
+      () => pool.disable("a"),
+      () => pool.enable("a"),
+    ];
+    for (const call of calls) await expect(call()).rejects.toBeInstanceOf(PoolClosedError);
+    expect(pool.get("a")?.state).toBe("free");
+    expect(pool.sessions()).toHaveLength(1);
+    expect(pool.status()).toMatchObject({ total: 1, free: 1, waiters: 0 });
+  });
+
+  test("what cools after the end makes no timer and no write", async () => {
+    const { pool, clock, storage } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    await pool.destroy();
+    const writes = storage.writes.length;
+    lease.coolDown(60);
+    expect(() => lease.retire("late")).toThrow(LeaseReleasedError);
+    await settled();
+    expect(clock.pending).toBe(0);
+    await clock.advance(100_000);
+    expect([clock.pending, storage.writes.length]).toEqual([0, writes]);
+  });
+
+  test("a connect under way is given up, and its caller told that the pool is closed", async () => {
+    for (const options of [{}, { id: "a" }]) {
+      const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
+      telegram.onConnect = (_, signal) =>
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      const acquiring = watch(pool.acquire(options));
+      await settled();
+      const closing = watch(pool.close());
+      await settled();
+      expect([acquiring.error, closing.state]).toEqual([expect.any(PoolClosedError), "resolved"]);
+      expect([telegram.online, clock.pending]).toEqual([[], 0]);
+    }
+  });
+
+  test.each(["close", "destroy"] as const)(
+    "%s() in the tick of a hand-over leaves neither client nor timer nor lease",
+    async (end) => {
+      const { pool, clock, telegram } = await openPool({ sessions: ["a", "b"] });
+      const lease = await pool.acquire({ id: "a" });
+      const queued = watch(pool.acquire({ id: "a" }));
+      await settled();
+      lease.release();
+      const closing = watch(pool[end]());
+      await clock.advance(10_000);
+      expect([closing.state, telegram.online, clock.pending, pool.leases()]).toEqual(["resolved", [], 0, []]);
+      expect(queued.state).not.toBe("pending");
+    },
+  );
+
+  test("waits for a change under way and flushes what is unwritten", async () => {
+    const { pool, storage, clock } = await openPool({ sessions: ["a"] });
+    const gate = deferred();
+    storage.fateOfWrite = () => gate.promise;
+    const disabling = watch(pool.disable("a"));
+    const closing = watch(pool.close());
+    await settled();
+    expect(closing.state).toBe("pending");
+    gate.resolve();
+    await settled();
+    expect([disabling.state, closing.state, storage.isClosed, clock.pending]).toEqual([
+      "resolved",
+      "resolved",
+      true,
+      0,
+    ]);
+    expect(await storage.stored("a")).toMatchObject({ disabledReason: "disabled" });
+  });
+
+  test("ends by its deadlines though storage and client never answer", async () => {
+    const { pool, storage, telegram, clock, events } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    storage.fateOfWrite = () => "hangs";
+    storage.fateOfClose = () => "hangs";
+    telegram.onClose = () => new Promise(() => {});
+    lease.coolDown(60);
+    const closing = watch(pool.close({ timeoutMs: 1_000 }));
+    await clock.advance(60_000);
+    expect([closing.state, clock.pending]).toEqual(["resolved", 0]);
+    expect(events("storageFailed").length).toBeGreaterThan(0);
+  });
+
+  test("a client that fails to close does not hold it up", async () => {
+    const { pool, telegram, storage } = await openPool({ sessions: ["a", "b"] });
+    (await pool.acquire()).release();
+    (await pool.acquire()).release();
+    telegram.onClose = () => Promise.reject(new Error("no"));
+    await pool.close();
+    expect([telegram.online, storage.isClosed]).toEqual([[], true]);
+  });
+
+  test("await using closes", async () => {
+    const { pool, storage } = await openPool({ sessions: ["a"] });
+    {
+      await using open = pool;
+      await open.use(() => 1);
+    }
+    expect(storage.isClosed).toBe(true);
+  });
+});
+
+describe("destroy()", () => {
+  test("takes everything back at once; the reason is the cause", async () => {
+    const { pool, clock, telegram, events } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = () => new Promise(() => {});
+    const reason = new Error("out of memory");
+    const working = watch(pool.use((client) => client.call(READ)));
+    const lease = await pool.acquire();
+    const call = watch(lease.client.call(READ));
+    const queued = watch(pool.acquire());
+    await settled();
+    await pool.destroy(reason);
+    for (const { error } of [working, queued]) {
+      expect(error).toBeInstanceOf(PoolClosedError);
+      expect((error as Error).cause).toBe(reason);
+    }
+    expect(call.error).toBeInstanceOf(LeaseReleasedError);
+    expect([lease.signal.aborted, telegram.online, clock.pending]).toEqual([true, [], 0]);
+    expect(events("leaked")).toEqual([]);
+    await expect(pool.acquire()).rejects.toMatchObject({ cause: reason });
+  });
+
+  test.each([false, true])("hurries a close() that waits for leases (a turn later: %s)", async (isLater) => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    await pool.acquire();
+    const closing = watch(pool.close({ timeoutMs: 60_000 }));
+    if (isLater) await settled();
+    watch(pool.destroy());
+    await settled();
+    await settled();
+    expect(closing.state).toBe("resolved");
+  });
+});
+
+test("open() - then close() leaves nothing, also without a session", async () => {
+  const { pool, clock } = await openPool();
+  expect([clock.pending, clock.referenced]).toEqual([1, 0]);
+  await expect(pool.acquire()).rejects.toBeInstanceOf(NoSessionAvailableError);
+  await pool.close();
+  expect(clock.pending).toBe(0);
+});
+
+test("timers - keep the process alive only while a session is leased or a caller waits", async () => {
+  const { pool, clock } = await openPool({ sessions: ["a"] });
+  expect(clock.referenced).toBe(0);
+  const lease = await pool.acquire();
+  expect(clock.referenced).toBe(1);
+  lease.coolDown(60);
+  lease.release();
+  await settled();
+  expect(clock.referenced).toBe(0);
+  const waiting = watch(pool.acquire());
+  await settled();
+  expect(clock.referenced).toBe(1);
+  await clock.advance(60_000);
+  waiting.value?.release();
+  await settled();
+  expect(clock.referenced).toBe(0);
+});
+
+test("disable() and retire() - a reason that is no text is an OptionsError, and nothing is written", async () => {
+  const { pool, storage } = await openPool({ sessions: ["a"] });
+  using lease = await pool.acquire();
+  const writes = storage.writes.length;
+  for (const reason of [404, new Error("banned"), null, ""]) {
+    expect(() => lease.retire(reason as string)).toThrow(OptionsError);
+    await expect(pool.disable("a", reason as string)).rejects.toBeInstanceOf(OptionsError);
+  }
+  expect(() => lease.coolDown(5, { method: 5 as never })).toThrow(OptionsError);
+  expect([storage.writes.length, pool.get("a")?.state]).toEqual([writes, "leased"]);
+});

@@ -1,0 +1,248 @@
+import { describe, expect, test } from "vitest";
+import { LeaseReleasedError, OptionsError } from "../../src/errors.js";
+import { READ, WRITE } from "../fakes/fake-telegram.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
+import { flood } from "../fakes/telegram-errors.js";
+import { START, settled } from "../fakes/virtual-clock.js";
+
+describe("release()", () => {
+  test("frees the session; the second time it is a no-op, also when the next holds it", async () => {
+    const { pool, events } = await openPool({ sessions: ["a"] });
+    const first = await pool.acquire();
+    first.release();
+    first.release();
+    const second = await pool.acquire();
+    first.release();
+    expect(pool.status()).toMatchObject({ leased: 1, free: 0 });
+    expect(await second.client.call("x")).toBe("x by a");
+    expect(events("released")).toHaveLength(1);
+    second.release();
+    expect(pool.status().free).toBe(1);
+  });
+
+  test("every later call rejects with LeaseReleasedError and reaches nobody", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    const { client } = lease;
+    lease.release();
+    await expect(client.call(READ)).rejects.toBeInstanceOf(LeaseReleasedError);
+    await expect(lease.client.call(READ)).rejects.toBeInstanceOf(LeaseReleasedError);
+    expect(telegram.calls).toEqual([]);
+    expect(lease.signal.aborted).toBe(false);
+  });
+
+  test("requests in flight reject; the session is handed on only when Telegram has answered", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const answer = deferred();
+    telegram.onCall = () => answer.promise;
+    const lease = await pool.acquire();
+    const call = watch(lease.client.call(WRITE));
+    await settled();
+    lease.release();
+    const next = watch(pool.acquire());
+    await settled();
+    expect(call.error).toBeInstanceOf(LeaseReleasedError);
+    expect([next.state, pool.status().leased]).toEqual(["pending", 1]);
+    answer.resolve();
+    await settled();
+    expect(next.value?.id).toBe("a");
+  });
+
+  test("requests never answered: handed on after callTimeoutMs, on a new connection", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a"], callTimeoutMs: 5_000 });
+    telegram.onCall = () => new Promise(() => {});
+    const lease = await pool.acquire();
+    watch(lease.client.call(READ));
+    await settled();
+    lease.release();
+    const next = watch(pool.acquire());
+    await clock.advance(4_999);
+    expect(next.state).toBe("pending");
+    await clock.advance(1);
+    expect(next.state).toBe("resolved");
+    expect(telegram.handles).toHaveLength(2);
+    expect(telegram.violations).toEqual([]);
+  });
+
+  test("using and await using release, whatever happens inside", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    {
+      using lease = await pool.acquire();
+      expect(pool.status().leased).toBe(1);
+      expect(lease.id).toBe("a");
+    }
+    const failing = async (): Promise<void> => {
+      await using lease = await pool.acquire();
+      throw new Error(`mine on ${lease.id}`);
+    };
+    await expect(failing()).rejects.toThrow("mine on a");
+    expect(pool.status().free).toBe(1);
+  });
+});
+
+test("lease - tells its session, and leases() who holds what since when", async () => {
+  const { pool, clock } = await openPool({ sessions: ["a", "b"] });
+  const lease = await pool.acquire();
+  await clock.advance(1_500);
+  expect(lease.session).toMatchObject({ id: "a", state: "leased", availableAt: null, lastUsedAt: null });
+  expect(pool.leases()).toEqual([{ id: "a", leasedAt: START, heldMs: 1_500 }]);
+  lease.release();
+  expect(pool.get("a")).toMatchObject({ state: "free", lastUsedAt: START + 1_500 });
+});
+
+test("traceLeases - remembers who took a lease", async () => {
+  const { pool, clock, events } = await openPool({ sessions: ["a"], traceLeases: true, maxLeaseMs: 10 });
+  await pool.acquire();
+  expect(pool.leases()[0]?.stack).toMatch(/lease|acquire/i);
+  await clock.advance(10);
+  expect(events("leaked")[0]?.stack).toEqual(expect.any(String));
+});
+
+describe("maxLeaseMs", () => {
+  test("a lease held longer is told as leaked, taken back, and dead", async () => {
+    const { pool, clock, events, telegram } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
+    const lease = await pool.acquire();
+    const { signal } = lease;
+    const next = watch(pool.acquire());
+    await clock.advance(999);
+    expect([events("leaked"), signal.aborted]).toEqual([[], false]);
+    await clock.advance(1);
+    expect(events("leaked")).toEqual([{ id: "a", heldMs: 1_000 }]);
+    expect(signal.aborted).toBe(true);
+    expect(signal.reason).toBeInstanceOf(LeaseReleasedError);
+    await expect(lease.client.call("x")).rejects.toBeInstanceOf(LeaseReleasedError);
+    expect(next.value?.id).toBe("a");
+    lease.release();
+    expect(await next.value?.client.call("x")).toBe("x by a");
+    expect(telegram.violations).toEqual([]);
+  });
+
+  test("one given back in time leaves no timer", async () => {
+    const { pool, clock, events } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
+    (await pool.acquire()).release();
+    await clock.advance(5_000);
+    expect(events("leaked")).toEqual([]);
+  });
+
+  test("use() rejects when its lease is taken back", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
+    const working = watch(pool.use(() => new Promise(() => {})));
+    await clock.advance(1_000);
+    expect(working.error).toBeInstanceOf(LeaseReleasedError);
+  });
+});
+
+describe("coolDown()", () => {
+  test("rests the session from now on, for at least so long, and never shorter than known", async () => {
+    const { pool, clock, events, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    lease.coolDown(60);
+    lease.coolDown(5);
+    await expect(lease.client.call(READ)).rejects.toMatchObject({ errorMessage: "FLOOD_WAIT_60" });
+    lease.release();
+    await settled();
+    expect(pool.get("a")).toMatchObject({ state: "cooling", availableAt: START + 60_000 });
+    expect(events("cooled")).toEqual([{ id: "a", until: START + 60_000, seconds: 60 }]);
+    await clock.advance(59_999);
+    expect(pool.status().cooling).toBe(1);
+    await clock.advance(1);
+    expect([pool.status().free, events("recovered"), telegram.calls]).toEqual([1, [{ id: "a" }], []]);
+  });
+
+  test("counts after release too: the wait is the account's", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    lease.release();
+    lease.coolDown(60);
+    expect(pool.get("a")?.state).toBe("cooling");
+  });
+
+  test.each([
+    [0, 1],
+    [0.2, 1],
+    [1e12, 365 * 86_400],
+    [Number.POSITIVE_INFINITY, 365 * 86_400],
+  ])("of %s seconds is %s", async (seconds, rests) => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    lease.coolDown(seconds);
+    lease.release();
+    expect(pool.get("a")?.availableAt).toBe(START + rests * 1_000);
+  });
+
+  test.each([NaN, -1, "60", null])("of %s is an OptionsError", async (seconds) => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    expect(() => lease.coolDown(seconds as number)).toThrow(OptionsError);
+  });
+
+  test("of a method or a peer leaves the rest usable", async () => {
+    const { pool, events } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    lease.coolDown(10, { method: "messages.sendMessage" });
+    lease.coolDown(20, { peer: "user:7" });
+    await expect(lease.client.call(WRITE)).rejects.toMatchObject({ errorMessage: "FLOOD_WAIT_10" });
+    await expect(lease.client.call(READ, { peer: "user:7" })).rejects.toMatchObject({
+      errorMessage: "SLOWMODE_WAIT_20",
+    });
+    expect(await lease.client.call(READ, { peer: "user:8" })).toBe(`${READ} by a`);
+    lease.release();
+    await settled();
+    expect(pool.get("a")).toMatchObject({ state: "free", availableAt: null });
+    expect(events("cooled")).toEqual([
+      { id: "a", until: START + 10_000, seconds: 10, method: WRITE },
+      { id: "a", until: START + 20_000, seconds: 20, peer: "user:7" },
+    ]);
+  });
+});
+
+describe("retire()", () => {
+  test("is death: durable, refused at once, never handed out again", async () => {
+    const { pool, events, storage, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    lease.retire("spam bot said no");
+    await expect(lease.client.call(READ)).rejects.toBeInstanceOf(Error);
+    lease.release();
+    await settled();
+    expect(pool.get("a")).toMatchObject({ state: "dead", reason: "spam bot said no", availableAt: null });
+    expect(events("died")).toEqual([{ id: "a", reason: "spam bot said no" }]);
+    expect(await storage.stored("a")).toMatchObject({ deadReason: "spam bot said no" });
+    await expect(pool.acquire({ id: "a" })).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
+    expect([telegram.calls, telegram.online]).toEqual([[], []]);
+  });
+});
+
+test("retire() - after release throws and leaves the next holder alone", async () => {
+  const { pool } = await openPool({ sessions: ["a"] });
+  const lease = await pool.acquire();
+  lease.release();
+  using next = await pool.acquire();
+  expect(() => lease.retire("mine")).toThrow(LeaseReleasedError);
+  expect([pool.get("a")?.state, await next.client.call("users.GetUsers")]).toEqual(["leased", expect.anything()]);
+});
+
+test("a flood that arrives after the lease has ended still counts", async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a"] });
+  const answer = deferred();
+  telegram.onCall = () => answer.promise;
+  const lease = await pool.acquire();
+  watch(lease.client.call(WRITE));
+  await settled();
+  lease.release();
+  answer.reject(flood(60));
+  await settled();
+  expect(pool.get("a")).toMatchObject({ state: "cooling", availableAt: START + 60_000 });
+});
+
+test("leasesPerSession - so many callers and no more", async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a"], leasesPerSession: 2 });
+  const [one, two] = [await pool.acquire(), await pool.acquire()];
+  const third = watch(pool.acquire());
+  await settled();
+  expect([third.state, telegram.connects.length, telegram.handles.length]).toEqual(["pending", 1, 1]);
+  one.release();
+  await settled();
+  expect(third.state).toBe("resolved");
+  await expect(one.client.call("x")).rejects.toBeInstanceOf(LeaseReleasedError);
+  expect(await two.client.call("x")).toBe("x by a");
+});

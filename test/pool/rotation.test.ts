@@ -1,0 +1,348 @@
+import { describe, expect, test } from "vitest";
+import {
+  AttemptTimeoutError,
+  CallTimeoutError,
+  LeaseReleasedError,
+  NoSessionAvailableError,
+  OutcomeUnknownError,
+  RotationUnsafeError,
+} from "../../src/errors.js";
+import type { FakeCall, FakeTelegram } from "../fakes/fake-telegram.js";
+import { READ, WRITE } from "../fakes/fake-telegram.js";
+import { openPool, watch } from "../fakes/pools.js";
+import { badRequest, dead, flood, peerFlood, serverFault, slowMode } from "../fakes/telegram-errors.js";
+import { START, settled } from "../fakes/virtual-clock.js";
+
+/** Session "a" refuses with this error, everybody else answers. */
+function refuseOn(
+  telegram: FakeTelegram,
+  error: Error,
+  isRefused: (call: FakeCall) => boolean = ({ id }) => id === "a",
+): void {
+  telegram.onCall = (call) => {
+    if (isRefused(call)) throw error;
+    return `${call.method} by ${call.id}`;
+  };
+}
+
+const ran = (telegram: FakeTelegram): readonly string[] => telegram.calls.map(({ id, method }) => `${method} ${id}`);
+
+test("wait - is what a job may wait in all, over all its attempts", async () => {
+  const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
+  telegram.onCall = () => {
+    throw flood(2);
+  };
+  const job = watch(pool.use((client) => client.call(WRITE), { wait: 5_000 }));
+  await clock.advance(4_500);
+  expect(job.error).toBeInstanceOf(NoSessionAvailableError);
+  expect(telegram.calls).toHaveLength(3);
+});
+
+describe('retry: "safe"', () => {
+  test("a refused write is run again on another session, and the flood is durable when use() resolves", async () => {
+    const { pool, telegram, events, storage } = await openPool({ sessions: ["a", "b"] });
+    refuseOn(telegram, flood(60));
+    expect(await pool.use((client) => client.call(WRITE))).toBe(`${WRITE} by b`);
+    expect(ran(telegram)).toEqual([`${WRITE} a`, `${WRITE} b`]);
+    expect(events("cooled")).toEqual([{ id: "a", until: START + 60_000, seconds: 60 }]);
+    expect(await storage.stored("a")).toMatchObject({ cooldown: { until: START + 60_000 } });
+    expect(pool.status()).toMatchObject({ free: 1, cooling: 1, leased: 0 });
+  });
+
+  test("reads before the flood do not matter, a write that was done does", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    const error = flood(60);
+    refuseOn(telegram, error, ({ id, number }) => id === "a" && number % 2 === 0);
+    const work = (first: string) => pool.use(async (client) => [await client.call(first), await client.call(WRITE)]);
+    expect(await work(READ)).toEqual([`${READ} by b`, `${WRITE} by b`]);
+    telegram.calls.length = 0;
+    await pool.enable("a");
+    const made = await openPool({ sessions: ["a", "b"] });
+    refuseOn(made.telegram, error, ({ number }) => number === 2);
+    const failed = watch(made.pool.use(async (client) => [await client.call(WRITE), await client.call(WRITE)]));
+    await settled();
+    expect(failed.error).toBeInstanceOf(RotationUnsafeError);
+    expect((failed.error as Error).cause).toBe(error);
+    expect(made.pool.get("a")?.state).toBe("cooling");
+    expect(made.telegram.calls).toHaveLength(2);
+  });
+
+  test("a write on the wire beside a refused read: what Telegram answers decides", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = async ({ id, method }) => {
+      if (id === "a" && method === READ) throw flood(60);
+      if (id === "a") await new Promise<void>((resolve) => void clock.setTimer(1_000, resolve));
+      return id;
+    };
+    const work = watch(pool.use((client) => Promise.all([client.call(WRITE), client.call(READ)])));
+    await settled();
+    expect(work.state).toBe("pending");
+    await clock.advance(1_000);
+    expect(work.error).toBeInstanceOf(RotationUnsafeError);
+  });
+
+  test("the wait for what is on the wire ends by the attempt's deadline and the signal", async () => {
+    for (const how of ["timeoutMs", "signal"] as const) {
+      const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+      telegram.onCall = ({ method }) => {
+        if (method === READ) throw flood(60);
+        return new Promise(() => {});
+      };
+      const abort = new AbortController();
+      const options = how === "signal" ? { signal: abort.signal } : { timeoutMs: 1_000 };
+      const work = watch(pool.use((client) => Promise.all([client.call(WRITE), client.call(READ)]), options));
+      await clock.advance(999);
+      expect(work.state).toBe("pending");
+      if (how === "signal") abort.abort(new Error("enough"));
+      await clock.advance(1);
+      expect(work.state).toBe("rejected");
+    }
+  });
+
+  test.each([dead, peerFlood])("a session that is lost is left for another", async (make) => {
+    const { pool, telegram, events } = await openPool({ sessions: ["a", "b"] });
+    refuseOn(telegram, make());
+    expect(await pool.use((client) => client.call(WRITE))).toBe(`${WRITE} by b`);
+    expect(pool.get("a")?.state).toBe(make === dead ? "dead" : "restricted");
+    expect(events(make === dead ? "died" : "restricted")).toHaveLength(1);
+    expect(telegram.online).not.toContain(make === dead ? "a" : "nobody");
+  });
+
+  test("an error about the request, or the work's own, comes through unchanged and costs no session", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    const [bad, own] = [badRequest(), new Error("FLOOD_WAIT_99")];
+    refuseOn(telegram, bad);
+    await expect(pool.use((client) => client.call(WRITE), { id: "a" })).rejects.toBe(bad);
+    await expect(pool.use(() => Promise.reject(own))).rejects.toBe(own);
+    await expect(
+      pool.use(() => {
+        throw own;
+      }),
+    ).rejects.toBe(own);
+    expect(pool.status()).toMatchObject({ free: 2 });
+  });
+
+  test("a flood that the work itself caught is no reason to rotate", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    refuseOn(telegram, flood(60));
+    expect(await pool.use((client) => client.call(WRITE).catch(() => "caught"))).toBe("caught");
+    expect(pool.get("a")?.state).toBe("cooling");
+  });
+});
+
+test('retry: "none" - never: Telegram\'s own error comes out', async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+  const error = flood(60);
+  refuseOn(telegram, error);
+  await expect(pool.use((client) => client.call(READ), { retry: "none" })).rejects.toBe(error);
+  expect([ran(telegram), pool.get("a")?.state]).toEqual([[`${READ} a`], "cooling"]);
+});
+
+test('retry: "any" - also after a write was done', async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+  refuseOn(telegram, flood(60), ({ number }) => number === 2);
+  const work = pool.use(async (client) => [await client.call(WRITE), await client.call(WRITE)], { retry: "any" });
+  expect(await work).toEqual([`${WRITE} by b`, `${WRITE} by b`]);
+});
+
+describe("when nobody is left", () => {
+  test("waits for the first, then goes on", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    refuseOn(telegram, flood(60), ({ number }) => number <= 2);
+    const work = watch(pool.use((client) => client.call(WRITE)));
+    await clock.advance(59_999);
+    expect([work.state, telegram.calls.length]).toEqual(["pending", 2]);
+    await clock.advance(1);
+    expect(work.value).toBe(`${WRITE} by a`);
+  });
+
+  test.each([false, 1_000])("wait: %s rejects with the flood as cause", async (wait) => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    const error = flood(60);
+    refuseOn(telegram, error, () => true);
+    const failed = watch(pool.use((client) => client.call(WRITE), { wait }));
+    await settled();
+    expect(failed.error).toBeInstanceOf(NoSessionAvailableError);
+    expect(failed.error).toMatchObject({ cause: error, waitingCount: 2, retryAt: START + 60_000 });
+  });
+
+  test("maxAttempts spent: the last Telegram error itself", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b", "c"] });
+    const errors = [flood(10), flood(20), flood(30)];
+    telegram.onCall = ({ number }) => Promise.reject(errors[number - 1] as Error);
+    await expect(pool.use((client) => client.call(WRITE), { maxAttempts: 2 })).rejects.toBe(errors[1]);
+    expect(telegram.calls).toHaveLength(2);
+  });
+});
+
+describe("cooldown scopes", () => {
+  test("SLOWMODE rests the peer: another session takes over, the first stays free", async () => {
+    const { pool, telegram, events } = await openPool({ sessions: ["a", "b"] });
+    refuseOn(telegram, slowMode(30), ({ id, peer }) => id === "a" && peer === "channel:5");
+    expect(await pool.use((client) => client.call(WRITE, { peer: "channel:5" }))).toBe(`${WRITE} by b`);
+    expect(events("cooled")).toEqual([{ id: "a", until: START + 30_000, seconds: 30, peer: "channel:5" }]);
+    expect(pool.status()).toMatchObject({ free: 2, cooling: 0 });
+    await expect(pool.acquire({ peer: "channel:5", id: "a", wait: false })).rejects.toMatchObject({ waitingCount: 1 });
+  });
+
+  test("alone with a slow peer: a free session is not picked for ever, use() waits", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
+    refuseOn(telegram, slowMode(30), ({ number }) => number === 1);
+    const work = watch(pool.use((client) => client.call(WRITE, { peer: "channel:5" })));
+    await clock.advance(29_999);
+    expect([work.state, telegram.calls.length]).toEqual(["pending", 1]);
+    await clock.advance(1);
+    expect(work.value).toBe(`${WRITE} by a`);
+  });
+
+  test('cooldownScope: "method" rests the method alone', async () => {
+    const { pool, telegram, events } = await openPool({ sessions: ["a", "b"], cooldownScope: "method" });
+    refuseOn(telegram, flood(30), ({ id, method }) => id === "a" && method === READ);
+    expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
+    expect(events("cooled")).toEqual([{ id: "a", until: START + 30_000, seconds: 30, method: READ }]);
+    expect(await pool.use((client) => client.call(WRITE), { id: "a" })).toBe(`${WRITE} by a`);
+    const work = watch(pool.use((client) => client.call(READ), { id: "a", wait: false }));
+    await settled();
+    expect(work.error).toMatchObject({ code: "NO_SESSION_AVAILABLE", cause: { errorMessage: "FLOOD_WAIT_30" } });
+    expect(telegram.calls.filter(({ id, method }) => id === "a" && method === READ)).toHaveLength(1);
+  });
+});
+
+describe("timeoutMs", () => {
+  test("the attempt's deadline is final: the lease is revoked, its client dead", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = () => new Promise(() => {});
+    const seen: { call?: ReturnType<typeof watch>; signal?: AbortSignal } = {};
+    const work = watch(
+      pool.use(
+        (client, lease) => {
+          seen.signal = lease.signal;
+          const call = client.call(READ);
+          seen.call = watch(call);
+          return call;
+        },
+        { timeoutMs: 1_000 },
+      ),
+    );
+    await clock.advance(1_000);
+    expect(work.error).toBeInstanceOf(AttemptTimeoutError);
+    expect(seen.signal?.aborted).toBe(true);
+    expect(seen.call?.error).toBeInstanceOf(LeaseReleasedError);
+    expect(telegram.calls).toHaveLength(1);
+    await settled();
+    expect(pool.status().free).toBe(2);
+  });
+
+  test("connecting counts", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
+    telegram.onConnect = () => new Promise<void>((resolve) => void clock.setTimer(600, resolve));
+    const work = watch(
+      pool.use((client) => new Promise((resolve) => clock.setTimer(600, () => resolve(client))), { timeoutMs: 1_000 }),
+    );
+    await clock.advance(999);
+    expect(work.state).toBe("pending");
+    await clock.advance(1);
+    expect(work.error).toBeInstanceOf(AttemptTimeoutError);
+  });
+});
+
+describe("a call that is not answered, or by a fault", () => {
+  test("a single read that timed out may rotate; a write is OutcomeUnknownError", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"], callTimeoutMs: 1_000 });
+    telegram.onCall = ({ id }) => (id === "a" ? new Promise(() => {}) : id);
+    const read = watch(pool.use((client) => client.call(READ)));
+    await clock.advance(1_000);
+    expect(read.value).toBe("b");
+    const write = watch(pool.use((client) => client.call(WRITE), { id: "a" }));
+    const only = watch(pool.use((client) => client.call(READ), { id: "a", retry: "none" }));
+    await clock.advance(2_000);
+    expect(write.error).toBeInstanceOf(OutcomeUnknownError);
+    expect(write.error).toMatchObject({ executed: "unknown", cause: expect.any(CallTimeoutError) });
+    expect(only.error).toBeInstanceOf(CallTimeoutError);
+    expect(telegram.calls.filter(({ method }) => method === WRITE)).toHaveLength(1);
+  });
+
+  test("a write answered with a 500 is OutcomeUnknownError and not repeated; a read is asked again", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    const error = serverFault();
+    refuseOn(telegram, error, ({ method, number }) => method === WRITE || number <= 2);
+    const read = watch(pool.use((client) => client.call(READ)));
+    await clock.advance(10_000);
+    expect(read.state).toBe("resolved");
+    const before = telegram.calls.length;
+    const write = watch(pool.use((client) => client.call(WRITE)));
+    await clock.advance(10_000);
+    expect(write.error).toBeInstanceOf(OutcomeUnknownError);
+    expect(write.error).toMatchObject({ executed: "unknown", cause: error });
+    expect(telegram.calls).toHaveLength(before + 1);
+  });
+
+  test("the work's own network error after a write is not taken for Telegram's", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    refuseOn(telegram, badRequest(), ({ method }) => method === READ);
+    const own = Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:5432"), { code: "ECONNREFUSED" });
+    const work = pool.use(async (client) => {
+      await client.call(WRITE);
+      await client.call(READ).catch(() => {});
+      throw own;
+    });
+    await expect(work).rejects.toBe(own);
+  });
+});
+
+describe("no endless loop", () => {
+  test("a 401 from another data centre - every session is tried once, the pool stays as it is", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    const error = dead();
+    refuseOn(telegram, error, () => true);
+    const job = watch(pool.use((client) => client.call(READ, { isHome: false })));
+    await settled();
+    expect(job.error).toMatchObject({ code: "NO_SESSION_AVAILABLE", cause: error });
+    expect([telegram.calls.length, pool.status().free]).toEqual([2, 2]);
+  });
+
+  test("PEER_FLOOD with the shortest restriction - the same session is not asked again", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a"], restrictedForMs: 1 });
+    refuseOn(telegram, peerFlood());
+    const job = watch(pool.use((client) => client.call(WRITE)));
+    await clock.advance(10_000);
+    expect(job.error).toBeInstanceOf(NoSessionAvailableError);
+    expect(telegram.calls).toHaveLength(1);
+  });
+});
+
+test("a read that was cut off and is refused when it is sent again - rotates", async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+  let calls = 0;
+  telegram.onCall = ({ id }) => {
+    if (id === "b") return "by b";
+    if (++calls > 1) throw flood(30);
+    telegram.handle("a").drop();
+    return undefined;
+  };
+  expect(await pool.use((client) => client.call(READ))).toBe("by b");
+  expect(pool.get("a")?.state).toBe("cooling");
+});
+
+test("a signal and a deadline do not wait for the storage", async () => {
+  const { pool, telegram, storage, clock } = await openPool({ sessions: ["a"], storageTimeoutMs: 3_000 });
+  telegram.onCall = ({ method }) => {
+    if (method === READ) throw flood(30);
+    return new Promise(() => {});
+  };
+  storage.fateOfWrite = () => "hangs";
+  const abort = new AbortController();
+  const cut = (options: object) =>
+    watch(
+      pool.use(async (client) => {
+        await client.call(READ).catch(() => {});
+        await new Promise(() => {});
+      }, options),
+    );
+  const first = cut({ signal: abort.signal });
+  await clock.advance(100);
+  const reason = new Error("enough");
+  abort.abort(reason);
+  await settled();
+  expect(first.error).toBe(reason);
+});
