@@ -1,0 +1,58 @@
+import { createHash } from "node:crypto";
+import { StorageCorruptError } from "../../../src/errors.js";
+import type { StoredRecord } from "../../../src/records/storage.js";
+
+/** What is where: Keyv cannot list with every adapter, so the ids are an entry of their own. */
+export interface KeyvIndex {
+  readonly ids: ReadonlySet<string>;
+  /** At least the version of every deleted record: a created one starts above it. */
+  readonly highest: number;
+  /** Ids whose entry is still to be deleted, should the process have ended before it was. */
+  readonly deleted: readonly string[];
+}
+
+/** The key of the index. */
+export const INDEX_KEY = "telegram-session-pool/index";
+
+/** The key of a record: a digest, since stores limit the length of keys and some ignore case or trailing blanks. */
+export function recordKey(id: string): string {
+  return `telegram-session-pool/${createHash("sha256").update(id).digest("hex")}`;
+}
+
+/** The text of the index, as {@link parseIndex} reads it. */
+export function formatIndex(index: KeyvIndex): string {
+  return JSON.stringify({ ...index, ids: [...index.ids] });
+}
+
+/** No entry: nothing was ever kept. Anything that is not an index throws, so that it is not overwritten. */
+export function parseIndex(entry: unknown): KeyvIndex {
+  if (entry === undefined || entry === null) return { ids: new Set(), highest: 0, deleted: [] };
+  const { ids, highest, deleted } = parseObject(entry);
+  if (!isTexts(ids) || typeof highest !== "number" || !isTexts(deleted)) throw unreadable();
+  return { ids: new Set(ids), highest, deleted };
+}
+
+/** The index names the record, so that a missing entry is a lost one. */
+export function parseRecord(id: string, entry: unknown): StoredRecord {
+  const record = parseObject(entry);
+  if (record.id !== id || typeof record.version !== "number" || typeof record.data !== "string") throw unreadable();
+  return { id, version: record.version, data: record.data };
+}
+
+function parseObject(entry: unknown): Readonly<Record<string, unknown>> {
+  if (typeof entry !== "string") throw unreadable();
+  try {
+    return Object(JSON.parse(entry));
+  } catch {
+    throw unreadable();
+  }
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((text) => typeof text === "string");
+}
+
+/** Without a cause: a JSON error quotes what it could not read. */
+function unreadable(): StorageCorruptError {
+  return new StorageCorruptError("The Keyv has lost or damaged an entry of the session pool.");
+}

@@ -1,0 +1,122 @@
+import { OptionsError, StorageError } from "../../src/errors.js";
+import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import { Changes } from "./postgres/changes.js";
+import { listenerFor } from "./postgres/notifications.js";
+import { type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
+import { postgresPeers } from "./postgres/postgres-peers.js";
+import { type Statements, statementsFor } from "./postgres/statements.js";
+import { codeOf, storageFailure } from "./storage-failure.js";
+
+export type { PgClient, PostgresClient, PostgresJsClient } from "./postgres/postgres-client.js";
+
+/** What {@link postgres} can be told. */
+export interface PostgresOptions {
+  /** The table, perhaps with its schema: `"app.sessions"`. Peers go into one more, `_peers`. @default "telegram_session_pool" */
+  readonly table?: string;
+}
+
+/** What a second process that creates the same table at the same instant gets. */
+const CREATED_MEANWHILE = ["23505", "42P07", "42710"];
+/** data_corrupted, index_corrupted. */
+const DAMAGED = ["XX001", "XX002"];
+
+/**
+ * Keeps records in Postgres, for any number of processes on any number of hosts: the safest of the shared storages.
+ *
+ * One statement per write, durable when it resolves (unless the database runs with `synchronous_commit = off`); `list`
+ * is one SELECT. `open` creates the two tables where they are missing. With a pool of `pg`, or postgres.js, LISTEN on one
+ * more connection tells of other processes' writes. The client stays the caller's: `close` does not end it. A deleted
+ * record leaves its id and version.
+ *
+ * @throws `OptionsError` for a wrong argument.
+ */
+export function postgres(client: PostgresClient, options: PostgresOptions = {}): SessionStorage {
+  const isClient = client !== null && (typeof client === "object" || typeof client === "function");
+  if (!isClient || !("query" in client || "unsafe" in client)) {
+    throw new OptionsError(
+      "postgres() expects a Pool of pg, the sql of postgres.js, or anything with query(text, values).",
+    );
+  }
+  const unknown = Object.keys(options).find((key) => key !== "table");
+  if (unknown !== undefined) throw new OptionsError(`postgres() knows no option "${unknown}".`);
+  const { table = "telegram_session_pool" } = options;
+  if (typeof table !== "string" || !/^([a-z_]\w{0,47}\.)?[a-z_]\w{0,47}$/i.test(table)) {
+    throw new OptionsError(
+      "postgres() expects a table of letters, digits and _, up to 48, perhaps with a schema and a dot.",
+    );
+  }
+  return new PostgresStorage(client, table);
+}
+
+class PostgresStorage implements SessionStorage {
+  readonly shared = true;
+  readonly peers: PeerStorage;
+  readonly watch?: (changed: (id: string) => void) => () => void;
+  readonly #client: PostgresClient;
+  readonly #statements: Statements;
+  readonly #changes: Changes;
+  #isClosed = false;
+
+  constructor(client: PostgresClient, table: string) {
+    this.#client = client;
+    this.#statements = statementsFor(table);
+    this.#changes = new Changes(table);
+    this.peers = postgresPeers(this.#statements, (...statement) => this.#run(...statement));
+    const listen = listenerFor(client);
+    if (listen !== undefined) this.watch = (changed) => this.#changes.watch(listen, changed);
+  }
+
+  async open(): Promise<void> {
+    this.#isClosed = false;
+    const [answer] = await this.#run(this.#statements.find);
+    if (answer?.found !== true) for (const statement of this.#statements.create) await this.#create(statement);
+    await this.#run(this.#statements.check);
+  }
+
+  async list(): Promise<readonly StoredRecord[]> {
+    return (await this.#run(this.#statements.list)).map(toRecord);
+  }
+
+  async read(id: string): Promise<StoredRecord | undefined> {
+    const [row] = await this.#run(this.#statements.read, id);
+    return row && toRecord(row);
+  }
+
+  async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+    if (expected === 0 && data === null) return undefined;
+    const payload = this.#changes.payloadFor(id);
+    const { insert, replace } = this.#statements;
+    const parameters = expected === 0 ? [id, data, payload] : [id, data, payload, expected];
+    const [row] = await this.#run(expected === 0 ? insert : replace, ...parameters);
+    return row && Number(row.version);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#changes.close();
+  }
+
+  /** Once more when another process was creating the same table: then there is nothing left to do. */
+  async #create(statement: string): Promise<void> {
+    try {
+      await this.#run(statement);
+    } catch (error) {
+      if (!(error instanceof Error) || !CREATED_MEANWHILE.includes(String(codeOf(error.cause)))) throw error;
+      await this.#run(statement);
+    }
+  }
+
+  async #run(statement: string, ...parameters: readonly (string | number | null)[]): Promise<readonly Row[]> {
+    if (this.#isClosed) throw new StorageError("The Postgres storage is closed.");
+    try {
+      return await query(this.#client, statement, parameters);
+    } catch (error) {
+      const secrets = parameters.filter((parameter) => typeof parameter === "string");
+      throw storageFailure("Postgres failed", error, { secrets, isCorrupt: DAMAGED.includes(String(codeOf(error))) });
+    }
+  }
+}
+
+function toRecord(row: Row): StoredRecord {
+  return { id: String(row.id), version: Number(row.version), data: String(row.data) };
+}

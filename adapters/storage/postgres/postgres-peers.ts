@@ -1,0 +1,32 @@
+import type { PeerStorage, StoredPeer } from "../../../src/records/storage.js";
+import { toPeer } from "../peer-rows.js";
+import type { Row } from "./postgres-client.js";
+import type { Statements } from "./statements.js";
+
+/** Runs one statement. */
+export type Run = (statement: string, ...parameters: readonly (string | number | null)[]) => Promise<readonly Row[]>;
+
+/** Peers in a table beside the records. Each call is one statement. */
+export function postgresPeers(statements: Statements, run: Run): PeerStorage {
+  return {
+    async load(sessionId) {
+      return (await run(statements.loadPeers, sessionId)).map(toPeer);
+    },
+    async save(sessionId, peers) {
+      if (peers.length > 0) await run(statements.savePeers, sessionId, JSON.stringify(lastOfEach(peers)));
+    },
+    async clear(sessionId) {
+      await run(statements.clearPeers, sessionId);
+    },
+  };
+}
+
+/** Postgres refuses to update one row twice in one statement. */
+function lastOfEach(peers: readonly StoredPeer[]): readonly StoredPeer[] {
+  const last = new Map<string, StoredPeer>();
+  for (const peer of peers) {
+    last.delete(peer.id);
+    last.set(peer.id, peer);
+  }
+  return [...last.values()];
+}

@@ -1,0 +1,58 @@
+import { CHANNEL } from "./notifications.js";
+
+/** The statements for one table. */
+export interface Statements {
+  readonly create: readonly string[];
+  readonly find: string;
+  readonly check: string;
+  readonly list: string;
+  readonly read: string;
+  readonly insert: string;
+  readonly replace: string;
+  readonly loadPeers: string;
+  readonly savePeers: string;
+  readonly clearPeers: string;
+}
+
+/**
+ * A deleted record stays as a row without data, so that its version can only grow. A write is one statement, which tells
+ * the listeners only when it has won. Peers that are saved again get a new place, which is the order of use.
+ *
+ * @param table A checked name, perhaps with a schema before a dot.
+ */
+export function statementsFor(table: string): Statements {
+  const records = quoted(table);
+  const peers = quoted(`${table}_peers`);
+  const told = (change: string): string =>
+    `WITH written AS (${change} RETURNING version) SELECT version, pg_notify('${CHANNEL}', $3::text) FROM written`;
+  return {
+    find: `SELECT to_regclass('${records}') IS NOT NULL AND to_regclass('${peers}') IS NOT NULL AS found`,
+    create: [
+      `CREATE TABLE IF NOT EXISTS ${records} (id text COLLATE "C" PRIMARY KEY, version bigint NOT NULL, data text)`,
+      `CREATE TABLE IF NOT EXISTS ${peers} (session_id text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, place bigserial, access_hash text NOT NULL, username text, phone text, name text, PRIMARY KEY (session_id, id))`,
+    ],
+    check: `SELECT r.id, r.version, r.data, p.place FROM ${records} r, ${peers} p LIMIT 0`,
+    list: `SELECT id, version, data FROM ${records} WHERE data IS NOT NULL`,
+    read: `SELECT id, version, data FROM ${records} WHERE id = $1 AND data IS NOT NULL`,
+    insert: told(
+      `INSERT INTO ${records} AS r (id, version, data) VALUES ($1, 1, $2) ON CONFLICT (id) DO UPDATE SET version = r.version + 1, data = excluded.data WHERE r.data IS NULL`,
+    ),
+    replace: told(
+      `UPDATE ${records} SET version = version + 1, data = $2 WHERE id = $1 AND version = $4 AND data IS NOT NULL`,
+    ),
+    loadPeers: `SELECT id, access_hash, username, phone, name FROM ${peers} WHERE session_id = $1 ORDER BY place`,
+    savePeers: `INSERT INTO ${peers} (session_id, id, access_hash, username, phone, name)
+      SELECT $1, p.peer ->> 'id', p.peer ->> 'accessHash', p.peer ->> 'username', p.peer ->> 'phone', p.peer ->> 'name'
+      FROM jsonb_array_elements($2::text::jsonb) WITH ORDINALITY AS p (peer, place) ORDER BY p.place
+      ON CONFLICT (session_id, id) DO UPDATE SET place = excluded.place, access_hash = excluded.access_hash,
+      username = excluded.username, phone = excluded.phone, name = excluded.name`,
+    clearPeers: `DELETE FROM ${peers} WHERE session_id = $1`,
+  };
+}
+
+function quoted(name: string): string {
+  return name
+    .split(".")
+    .map((part) => `"${part}"`)
+    .join(".");
+}

@@ -1,0 +1,142 @@
+import { randomUUID } from "node:crypto";
+import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
+import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../../src/records/storage.js";
+import { evaluate, type RedisClient, subscribe } from "./redis/redis-client.js";
+import { CLEAR_PEERS, LIST, LOAD_PEERS, MEMORY, READ, redisKeys, SAVE_PEERS, WRITE } from "./redis/scripts.js";
+import { storageFailure } from "./storage-failure.js";
+
+export type { RedisClient } from "./redis/redis-client.js";
+
+/** What {@link redis} can be told. */
+export interface RedisOptions {
+  /** Stands before every key, in braces: pools with one prefix are one pool. @default "telegram-session-pool" */
+  readonly prefix?: string;
+}
+
+/**
+ * Keeps records in Redis or Valkey, for any number of processes on any number of hosts.
+ *
+ * One script per write, one command per read; `list` reads a thousand records per command. Where the client can
+ * `duplicate()`, a second connection tells of other processes' writes. The client has to be connected and stays the
+ * caller's: `close` does not end it.
+ *
+ * Redis is as durable as it is told to be: with `appendonly yes` and `appendfsync everysec` a crash of the server loses
+ * up to a second of acknowledged writes, a failover likewise, and two processes may then hold one session. Where that
+ * matters take Postgres. A server that may evict the records is refused by `open`.
+ *
+ * @throws `OptionsError` for a wrong argument.
+ */
+export function redis(client: RedisClient, options: RedisOptions = {}): SessionStorage {
+  if (typeof client !== "object" && typeof client !== "function") throw wrong("a connected client with eval()");
+  if (client === null || typeof client.eval !== "function") throw wrong("a connected client with eval()");
+  const unknown = Object.keys(options).find((key) => key !== "prefix");
+  if (unknown !== undefined) throw new OptionsError(`redis() knows no option "${unknown}".`);
+  const { prefix = "telegram-session-pool" } = options;
+  if (typeof prefix !== "string" || prefix === "") throw wrong("a non-empty string as prefix");
+  return new RedisStorage(client, prefix);
+}
+
+class RedisStorage implements SessionStorage {
+  readonly shared = true;
+  readonly peers: PeerStorage;
+  readonly watch?: (changed: (id: string) => void) => () => void;
+  readonly #client: RedisClient;
+  readonly #keys: ReturnType<typeof redisKeys>;
+  readonly #writer = randomUUID();
+  readonly #stops = new Set<() => void>();
+  #isClosed = false;
+
+  constructor(client: RedisClient, prefix: string) {
+    this.#client = client;
+    this.#keys = redisKeys(prefix);
+    this.peers = { load: this.#loadPeers, save: this.#savePeers, clear: this.#clearPeers };
+    if (client.duplicate !== undefined) this.watch = (changed) => this.#watch(changed);
+  }
+
+  async open(): Promise<void> {
+    this.#isClosed = false;
+    const memory = String(await this.#run(MEMORY, [this.#keys.records], []));
+    if (/^maxmemory_policy:allkeys/m.test(memory) && !/^maxmemory:0\r?$/m.test(memory)) {
+      throw new StorageError("This Redis may evict sessions: set maxmemory-policy to noeviction.");
+    }
+  }
+
+  async list(): Promise<readonly StoredRecord[]> {
+    const records = new Map<string, StoredRecord>();
+    for (let cursor = "0", isFirst = true; isFirst || cursor !== "0"; isFirst = false) {
+      const page = (await this.#run(LIST, [this.#keys.records], [cursor])) as [unknown, readonly unknown[]];
+      const texts = page[1].map(String);
+      for (let index = 0; index < texts.length; index += 2) {
+        const id = texts[index] ?? "";
+        records.set(id, toRecord(id, texts[index + 1]));
+      }
+      cursor = String(page[0]);
+    }
+    return [...records.values()];
+  }
+
+  async read(id: string): Promise<StoredRecord | undefined> {
+    const found = await this.#run(READ, [this.#keys.records], [id]);
+    return found === null || found === undefined ? undefined : toRecord(id, String(found));
+  }
+
+  async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+    const { records, counter, channel } = this.#keys;
+    const change = data === null ? ["delete", ""] : ["set", data];
+    const version = await this.#run(WRITE, [records, counter], [id, `${expected}`, ...change, channel, this.#writer]);
+    return version === null || version === undefined ? undefined : Number(version);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const stop of this.#stops) stop();
+  }
+
+  #watch(changed: (id: string) => void): () => void {
+    const unsubscribe = subscribe(this.#client, this.#keys.channel, (message) => {
+      const [writer = "", ...id] = message.split(" ");
+      if (writer !== this.#writer && this.#stops.has(stop)) changed(id.join(" "));
+    });
+    const stop = (): void => {
+      if (this.#stops.delete(stop)) unsubscribe();
+    };
+    this.#stops.add(stop);
+    return stop;
+  }
+
+  readonly #loadPeers = async (sessionId: string): Promise<readonly StoredPeer[]> => {
+    const found = (await this.#run(LOAD_PEERS, [this.#keys.peersOf(sessionId)], [])) as readonly unknown[];
+    const saved = found.map((text) => /^(\d+):(.*)$/s.exec(String(text)));
+    return saved
+      .sort((left, right) => Number(left?.[1]) - Number(right?.[1]))
+      .map((parts) => JSON.parse(parts?.[2] ?? ""));
+  };
+
+  readonly #savePeers = async (sessionId: string, peers: readonly StoredPeer[]): Promise<void> => {
+    const pairs = peers.flatMap((peer) => [peer.id, JSON.stringify(peer)]);
+    if (pairs.length > 0) await this.#run(SAVE_PEERS, [this.#keys.peersOf(sessionId), this.#keys.counter], pairs);
+  };
+
+  readonly #clearPeers = async (sessionId: string): Promise<void> => {
+    await this.#run(CLEAR_PEERS, [this.#keys.peersOf(sessionId)], []);
+  };
+
+  async #run(script: string, keys: readonly string[], parameters: readonly string[]): Promise<unknown> {
+    if (this.#isClosed) throw new StorageError("The Redis storage is closed.");
+    try {
+      return await evaluate(this.#client, script, keys, parameters);
+    } catch (error) {
+      throw storageFailure("Redis failed", error, { secrets: parameters });
+    }
+  }
+}
+
+function toRecord(id: string, text = ""): StoredRecord {
+  const parts = /^([1-9]\d*):(.*)$/s.exec(text);
+  if (parts === null) throw new StorageCorruptError("Redis holds a record that this package did not write.");
+  return { id, version: Number(parts[1]), data: parts[2] ?? "" };
+}
+
+function wrong(expected: string): OptionsError {
+  return new OptionsError(`redis() expects ${expected}.`);
+}

@@ -1,0 +1,79 @@
+/** A function whose parameters are nobody's business here: so the clients' own, unlike types fit without a cast. */
+type AnyFunction = (...parameters: never[]) => unknown;
+
+/**
+ * A connected client for Redis or Valkey: `redis` (node-redis), `ioredis` or `iovalkey`, or anything whose `eval` is
+ * called like one of theirs.
+ */
+export interface RedisClient {
+  readonly eval: AnyFunction;
+  /** Makes a second connection, which tells of other processes' writes. */
+  readonly duplicate?: AnyFunction;
+}
+
+/** Runs a Lua script, its keys and its other parameters apart. */
+export async function evaluate(
+  client: RedisClient,
+  script: string,
+  keys: readonly string[],
+  parameters: readonly string[],
+): Promise<unknown> {
+  const isCounted = "defineCommand" in client;
+  const rest = isCounted ? [keys.length, ...keys, ...parameters] : [{ keys, arguments: parameters }];
+  return await Reflect.apply(client.eval, client, [script, ...rest]);
+}
+
+/** What is used of a duplicated node-redis client. */
+interface NodeRedisSubscriber {
+  on(event: "error", listener: () => void): unknown;
+  /** Not there on a cluster. */
+  unref?(): void;
+  connect(): Promise<unknown>;
+  subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  destroy(): void;
+}
+
+/** What is used of a duplicated ioredis client. */
+interface IoredisSubscriber {
+  readonly stream?: { unref(): unknown };
+  on(event: "error" | "connect" | "message", listener: (channel: string, message: string) => void): unknown;
+  subscribe(channel: string): Promise<unknown>;
+  disconnect(): void;
+}
+
+/**
+ * Listens to a channel on a connection of its own, which does not keep the process alive. What is published while it is
+ * cut off is missed, so failures need no more than the client's own reconnecting. Returns the function that ends it.
+ */
+export function subscribe(client: RedisClient, channel: string, onMessage: (message: string) => void): () => void {
+  const subscriber: unknown = client.duplicate && Reflect.apply(client.duplicate, client, []);
+  return "defineCommand" in client
+    ? subscribeIoredis(subscriber as IoredisSubscriber, channel, onMessage)
+    : subscribeNodeRedis(subscriber as NodeRedisSubscriber, channel, onMessage);
+}
+
+function subscribeIoredis(
+  subscriber: IoredisSubscriber,
+  channel: string,
+  onMessage: (message: string) => void,
+): () => void {
+  subscriber.on("error", () => {});
+  subscriber.on("connect", () => subscriber.stream?.unref());
+  subscriber.on("message", (_, message) => onMessage(message));
+  subscriber.subscribe(channel).catch(() => {});
+  return () => subscriber.disconnect();
+}
+
+function subscribeNodeRedis(
+  subscriber: NodeRedisSubscriber,
+  channel: string,
+  onMessage: (message: string) => void,
+): () => void {
+  subscriber.on("error", () => {});
+  subscriber.unref?.();
+  subscriber
+    .connect()
+    .then(() => subscriber.subscribe(channel, onMessage))
+    .catch(() => {});
+  return () => subscriber.destroy();
+}

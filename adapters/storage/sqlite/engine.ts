@@ -1,0 +1,49 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { codeOf } from "../storage-failure.js";
+
+/** One row, by column name. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/** The little of SQLite this adapter needs, over whichever driver there is. */
+export interface Engine {
+  /** Runs one statement to its end, by itself a transaction, and resolves its rows. */
+  query(statement: string, ...parameters: readonly (string | number | null)[]): Promise<readonly Row[]>;
+  close(): Promise<void>;
+}
+
+/** How long a statement waits for another process's write before it fails. */
+export const BUSY_TIMEOUT_MS = 5_000;
+
+const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+/** The database is damaged, or is no database. */
+export function isCorrupt(error: unknown): boolean {
+  return isCode(error, SQLITE_CORRUPT, "SQLITE_CORRUPT") || isCode(error, SQLITE_NOTADB, "SQLITE_NOTADB");
+}
+
+/**
+ * Repeats what another process's lock refused, up to {@link BUSY_TIMEOUT_MS}. A refused statement has done nothing.
+ * The synchronous drivers would block the event loop for the whole of SQLite's own busy timeout: they get a short one,
+ * and the rest is waited for here.
+ */
+export async function whenNotBusy<T>(work: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + BUSY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isCode(error, SQLITE_BUSY, "SQLITE_BUSY") || performance.now() >= deadline) throw error;
+    }
+    await pause(5 + Math.random() * 20);
+  }
+}
+
+/** node:sqlite says `errcode` (a number), sqlite3 and better-sqlite3 say `code` (a name, the latter with a suffix). */
+function isCode(error: unknown, primary: number, name: string): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  if ("errcode" in error && typeof error.errcode === "number") return (error.errcode & 0xff) === primary;
+  const code = codeOf(error);
+  return typeof code === "string" && (code === name || code.startsWith(`${name}_`));
+}

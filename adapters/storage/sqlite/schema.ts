@@ -1,0 +1,105 @@
+import { StorageCorruptError, StorageError } from "../../../src/errors.js";
+import type { Engine } from "./engine.js";
+
+/** "TSP1": marks a database file as this package's. */
+export const APPLICATION_ID = 0x54535031;
+
+const SCHEMA_VERSION = 1;
+
+/** A deleted record stays as a row without data, so that its version can only grow. */
+const RECORDS =
+  "CREATE TABLE IF NOT EXISTS telegram_session_pool (id TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, data TEXT) STRICT";
+
+const PEERS =
+  "CREATE TABLE IF NOT EXISTS telegram_session_pool_peers (session_id TEXT NOT NULL, id TEXT NOT NULL, access_hash TEXT NOT NULL, username TEXT, phone TEXT, name TEXT, PRIMARY KEY (session_id, id)) STRICT";
+
+/** Makes a file of our own ready: is it ours, is it whole, is it durable; then its tables. */
+export async function prepareDatabase(engine: Engine, path: string, busyTimeoutMs: number): Promise<void> {
+  await engine.query(`PRAGMA busy_timeout=${busyTimeoutMs}`);
+  await assertOurs(engine, path);
+  const checked = await value(engine, "PRAGMA quick_check(1)");
+  if (checked !== "ok") throw new StorageCorruptError(`${path} is damaged: ${String(checked)}`);
+  const version = String(await value(engine, "SELECT sqlite_version()"));
+  await value(engine, `PRAGMA journal_mode=${isWalSafe(version) ? "WAL" : "DELETE"}`);
+  await makeDurable(engine);
+  await setPragma(engine, "busy_timeout", busyTimeoutMs);
+  await setPragma(engine, "application_id", APPLICATION_ID);
+  await setPragma(engine, "user_version", SCHEMA_VERSION);
+  await createTables(engine);
+}
+
+/** Makes the tables in a database that somebody else looks after: its mode, marks and timeouts stay as they are. */
+export async function prepareHandle(engine: Engine): Promise<void> {
+  if ((await value(engine, "PRAGMA application_id")) === APPLICATION_ID) await assertNotNewer(engine, "The database");
+  await makeDurable(engine);
+  await createTables(engine);
+}
+
+/**
+ * A commit is on disk when it is acknowledged. Without a WAL that takes EXTRA: with FULL the removal of the rollback
+ * journal may not have reached the disk, and the journal that came back would undo the commit.
+ * Source: sqlite.org/pragma.html#pragma_synchronous. `fullfsync` means something on macOS only.
+ */
+async function makeDurable(engine: Engine): Promise<void> {
+  const mode = await value(engine, "PRAGMA journal_mode");
+  await setPragma(engine, "synchronous", mode === "wal" ? 2 : 3);
+  await setPragma(engine, "fullfsync", 1);
+  await setPragma(engine, "checkpoint_fullfsync", 1);
+  await setPragma(engine, "secure_delete", 1);
+}
+
+/**
+ * From 3.7.0 to 3.51.2 two connections that write and checkpoint a WAL can corrupt it, and this adapter cannot count
+ * the processes on a file. Source: sqlite.org/wal.html, "the WAL-reset bug".
+ */
+function isWalSafe(version: string): boolean {
+  const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number);
+  return major * 1_000_000 + minor * 1_000 + patch >= 3_051_003;
+}
+
+async function assertOurs(engine: Engine, path: string): Promise<void> {
+  const applicationId = await value(engine, "PRAGMA application_id");
+  if (applicationId === APPLICATION_ID) return assertNotNewer(engine, path);
+  if (applicationId !== 0) {
+    throw new StorageError(`${path} is a database of another application (application_id ${String(applicationId)}).`);
+  }
+  const others = await engine.query(
+    "SELECT name FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*' AND name NOT GLOB 'telegram_session_pool*' LIMIT 1",
+  );
+  if (others.length > 0 || (await value(engine, "PRAGMA user_version")) !== 0) {
+    throw new StorageError(
+      `${path} holds something else already: give the pool a file of its own, or open the database yourself and pass the handle to sqlite().`,
+    );
+  }
+}
+
+async function assertNotNewer(engine: Engine, name: string): Promise<void> {
+  const version = Number(await value(engine, "PRAGMA user_version"));
+  if (version > SCHEMA_VERSION) {
+    throw new StorageError(
+      `${name} was written by a newer version of telegram-session-pool (schema ${version}, this one knows ${SCHEMA_VERSION}).`,
+    );
+  }
+}
+
+async function createTables(engine: Engine): Promise<void> {
+  await engine.query(RECORDS);
+  await engine.query(PEERS);
+}
+
+/** Drivers may ignore a PRAGMA they do not like: only what is read back counts. */
+async function setPragma(engine: Engine, name: string, wanted: number): Promise<void> {
+  if ((await value(engine, `PRAGMA ${name}`)) === wanted) return;
+  await engine.query(`PRAGMA ${name}=${wanted}`);
+  const got = await value(engine, `PRAGMA ${name}`);
+  if (got !== wanted) {
+    throw new StorageError(`The SQLite driver does not take PRAGMA ${name}=${wanted} (it stays ${String(got)}).`);
+  }
+}
+
+/** The first column of the first row. Whole numbers come as bigint from a handle that was told so. */
+async function value(engine: Engine, statement: string): Promise<unknown> {
+  const [row] = await engine.query(statement);
+  const [first] = Object.values(row ?? {});
+  return typeof first === "bigint" ? Number(first) : first;
+}

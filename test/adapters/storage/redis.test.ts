@@ -1,0 +1,120 @@
+import { randomUUID } from "node:crypto";
+import { inspect } from "node:util";
+import { Redis as Ioredis } from "ioredis";
+import { createClient } from "redis";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type RedisClient, redis } from "../../../adapters/storage/redis.js";
+import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
+import type { SessionStorage } from "../../../src/records/storage.js";
+import { testSessionStorage } from "../../../src/testing/storage-contract.js";
+import { isServerThere } from "./servers.js";
+
+const url = process.env.REDIS_URL ?? "redis://127.0.0.1:6379";
+const isThere = await isServerThere("Redis", url);
+
+/** Every key of this run begins with it, after the brace. */
+const run = `test-${randomUUID()}`;
+
+test.each([
+  ["no client", undefined],
+  ["a client without eval", {}],
+])("redis() - %s is an OptionsError", (_, client) => {
+  expect(() => redis(client as never)).toThrow(OptionsError);
+});
+
+test("redis() - an unknown option is an OptionsError", () => {
+  expect(() => redis({ eval: () => undefined }, { prefx: "a" } as object)).toThrow('"prefx"');
+  expect(() => redis({ eval: () => undefined }, { prefix: "" })).toThrow(OptionsError);
+});
+
+test("write() - a client's error loses its parameters", async () => {
+  const command = { name: "eval", args: ["canary-1BVtsOKABu"] };
+  const failing = {
+    eval: () => Promise.reject(Object.assign(new Error("ERR near canary-1BVtsOKABu"), { command })),
+  };
+  const error: unknown = await redis(failing)
+    .write("a", 0, "canary-1BVtsOKABu")
+    .catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(StorageError);
+  expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("canary-1BVtsOKABu");
+});
+
+test("open() - a server that evicts is refused", async () => {
+  const server = (memory: string): RedisClient => ({ eval: () => Promise.resolve(memory) });
+  const evicting = "maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n";
+  await expect(redis(server(evicting)).open?.()).rejects.toThrow("noeviction");
+  await redis(server("maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n")).open?.();
+  await redis(server("maxmemory:1000\r\nmaxmemory_policy:noeviction\r\n")).open?.();
+});
+
+describe.skipIf(!isThere)("on a server", () => {
+  const nodeRedis = createClient({ url });
+  const ioredis = new Ioredis(url, { lazyConnect: true });
+  let prefixes = 0;
+
+  beforeAll(async () => {
+    await Promise.all([nodeRedis.connect(), ioredis.connect()]);
+  });
+
+  afterAll(async () => {
+    const keys = await ioredis.keys(`{${run}*`);
+    if (keys.length > 0) await ioredis.del(keys);
+    ioredis.disconnect();
+    nodeRedis.destroy();
+  });
+
+  for (const [name, client] of [
+    ["redis by node-redis", nodeRedis],
+    ["redis by ioredis", ioredis],
+  ] as const) {
+    const prefixOf = new WeakMap<SessionStorage, string>();
+    const storageAt = (prefix: string): SessionStorage => {
+      const storage = redis(client, { prefix });
+      prefixOf.set(storage, prefix);
+      return storage;
+    };
+    const newPrefix = (): string => {
+      prefixes += 1;
+      return `${run}-${prefixes}`;
+    };
+
+    testSessionStorage({
+      test,
+      expect,
+      name,
+      open: () => storageAt(newPrefix()),
+      reopen: (storage) => storageAt(prefixOf.get(storage) ?? ""),
+      corrupt: async (storage) => {
+        await ioredis.hset(`{${prefixOf.get(storage)}}:records`, "7", "junk");
+      },
+    });
+
+    test(`${name}: read() - a record of somebody else's making is corrupt`, async () => {
+      const prefix = newPrefix();
+      await ioredis.hset(`{${prefix}}:records`, "a", "junk");
+      await expect(storageAt(prefix).read("a")).rejects.toBeInstanceOf(StorageCorruptError);
+    });
+
+    test(`${name}: list() - 20,000 records, page by page`, async () => {
+      const prefix = newPrefix();
+      const pairs = Array.from({ length: 20_000 }, (_, index) => [`session ${index}`, `1:data of ${index}`]).flat();
+      await ioredis.hset(`{${prefix}}:records`, ...pairs);
+      expect(new Set((await storageAt(prefix).list()).map(({ id }) => id)).size).toBe(20_000);
+    });
+
+    test(`${name}: write() - versions outgrow a lost counter`, async () => {
+      const prefix = newPrefix();
+      const storage = storageAt(prefix);
+      await ioredis.hset(`{${prefix}}:records`, "a", "9007199254740000:one");
+      expect(await storage.write("a", 9_007_199_254_740_000, "two")).toBe(9_007_199_254_740_001);
+      expect(await storage.write("b", 0, "one")).toBe(9_007_199_254_740_002);
+    });
+
+    test(`${name}: close() - ends the subscription`, async () => {
+      const storage = storageAt(newPrefix());
+      await storage.open?.();
+      storage.watch?.(() => {});
+      await storage.close?.();
+    });
+  }
+});
