@@ -1,0 +1,211 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { AccountOptions, DataCentreAccount } from "./accounts.js";
+import { encodeAnswer } from "./answers.js";
+import type { FailedMessage, ProcessorTime, ReadyMessage } from "./fork-messages.js";
+import { type DataCentreClientOptions, dataCentreClientOptions, type TlWritable } from "./library.js";
+import type { DataCentreOptions } from "./options.js";
+import type { CallRecord, ConnectionRecord, MessageRecord, WaitedCall } from "./records.js";
+import { RemoteCaller } from "./remote-caller.js";
+import {
+  type DataCentreReport,
+  type Duplicate,
+  type DuplicateOptions,
+  duplicatesOf,
+  type ViolationOptions,
+} from "./report.js";
+import { RuleBook } from "./rule-book.js";
+import type { Action, Match } from "./rules.js";
+import type { WaitRecord } from "./waits.js";
+
+/** A rule that stands in another process. */
+export interface RemoteRule {
+  /** How many calls or packets it acted on. */
+  hits(): Promise<number>;
+  /** Ends it. Twice is a no-op. */
+  remove(): Promise<void>;
+}
+
+/**
+ * A data centre in a process of its own: what {@link DataCentre} does, by promises. Handlers and `when` cannot be sent
+ * there.
+ *
+ * Made by {@link forkDataCentre}.
+ */
+export class ForkedDataCentre extends RuleBook<Promise<RemoteRule>> implements AsyncDisposable {
+  readonly host: string;
+  readonly port: number;
+  /** The accounts it started with. */
+  readonly accounts: readonly DataCentreAccount[];
+  /** What a client of this process needs to reach it. */
+  readonly clientOptions: DataCentreClientOptions;
+  readonly #child: ChildProcess;
+  readonly #remote: RemoteCaller;
+  #closing: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(child: ChildProcess, ready: ReadyMessage, clientOptions: DataCentreClientOptions) {
+    super();
+    this.host = ready.host;
+    this.port = ready.port;
+    this.accounts = ready.accounts;
+    this.clientOptions = clientOptions;
+    this.#child = child;
+    this.#remote = new RemoteCaller(child);
+  }
+
+  /** The StringSessions of the accounts it started with. */
+  get sessions(): readonly string[] {
+    return this.accounts.map((account) => account.session);
+  }
+
+  /** Makes another account. */
+  addAccount(options: AccountOptions = {}): Promise<DataCentreAccount> {
+    return this.#remote.call("addAccount", options);
+  }
+
+  override async rule(match: Match, action: Action): Promise<RemoteRule> {
+    if (match.when !== undefined) throw new TypeError("A data centre in another process cannot take `when`");
+    const rule = await this.#remote.call("rule", { match, action });
+    return {
+      hits: () => this.#remote.call("ruleHits", rule),
+      remove: () => this.#remote.call("removeRule", rule),
+    };
+  }
+
+  /** Ends every rule. Waits that run go on. */
+  clearRules(): Promise<void> {
+    return this.#remote.call("clearRules");
+  }
+
+  /** Closes every connection, of one account or of all. */
+  disconnect(account?: string): Promise<void> {
+    return this.#remote.call("disconnect", account);
+  }
+
+  /** Expires the salt of an account: its next packet is told the new one. */
+  changeSalt(account: string): Promise<void> {
+    return this.#remote.call("changeSalt", account);
+  }
+
+  /** Sends an update to the connections of an account that take them. */
+  push(account: string, update: TlWritable | Uint8Array): Promise<void> {
+    return this.#remote.call("push", account, encodeAnswer(update));
+  }
+
+  /** Becomes unreachable. */
+  pause(): Promise<void> {
+    return this.#remote.call("pause");
+  }
+
+  /** Becomes reachable again, on the same port. */
+  resume(): Promise<void> {
+    return this.#remote.call("resume");
+  }
+
+  /** Every API request, with those of connects. */
+  calls(): Promise<readonly CallRecord[]> {
+    return this.#remote.call("calls");
+  }
+
+  /** Every message that took effect. */
+  messages(): Promise<readonly MessageRecord[]> {
+    return this.#remote.call("messages");
+  }
+
+  /** Every connection whose auth key is known. */
+  connections(): Promise<readonly ConnectionRecord[]> {
+    return this.#remote.call("connections");
+  }
+
+  /** How many connections of one auth key were open at once, at most: of that account, or of any. */
+  maxConnectionsPerKey(account?: string): Promise<number> {
+    return this.#remote.call("maxConnectionsPerKey", account);
+  }
+
+  /** Every wait that was told. */
+  waits(): Promise<readonly WaitRecord[]> {
+    return this.#remote.call("waits");
+  }
+
+  /** The calls that came although the client knew of a wait. */
+  violations(options?: ViolationOptions): Promise<readonly WaitedCall[]> {
+    return this.#remote.call("violations", options);
+  }
+
+  /** The calls that came in a wait but were on the wire before the client knew of it. */
+  inFlight(options?: ViolationOptions): Promise<readonly WaitedCall[]> {
+    return this.#remote.call("inFlight", options);
+  }
+
+  /** The messages that took effect more often than once. */
+  async duplicates(options?: DuplicateOptions): Promise<readonly Duplicate[]> {
+    return duplicatesOf(await this.messages(), options);
+  }
+
+  /** All of these at once. */
+  report(options?: ViolationOptions): Promise<DataCentreReport> {
+    return this.#remote.call("report", options);
+  }
+
+  /** Forgets what was recorded. */
+  clear(): Promise<void> {
+    return this.#remote.call("clear");
+  }
+
+  /** The processor time its process used since it started. */
+  processorTime(): Promise<ProcessorTime> {
+    return this.#remote.call("processorTime");
+  }
+
+  /** Ends the process. A second call returns the same promise. */
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) return resolve();
+      this.#child.once("exit", () => resolve());
+      this.#child.kill("SIGTERM");
+    });
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** The script beside this file: compiled, or as it is written, which takes tsx to run. */
+function script(): { readonly path: string; readonly execArgv: string[] } {
+  const compiled = fileURLToPath(new URL("./main.js", import.meta.url));
+  if (existsSync(compiled)) return { path: compiled, execArgv: [] };
+  return { path: fileURLToPath(new URL("./main.ts", import.meta.url)), execArgv: ["--import", "tsx"] };
+}
+
+function whenReady(child: ChildProcess): Promise<ReadyMessage> {
+  return new Promise((resolve, reject) => {
+    const fail = (reason: string): void => reject(new Error(`The data centre did not start: ${reason}`));
+    child.once("error", (error) => fail(error.message));
+    child.once("exit", (code, signal) => fail(`its process ended with ${code ?? signal}`));
+    child.once("message", (message) => {
+      const told = message as ReadyMessage | FailedMessage;
+      if (told.kind === "ready") resolve(told);
+      else fail(told.reason);
+    });
+  });
+}
+
+/**
+ * Starts a data centre in a process of its own, so that it takes no time of this one's event loop. It ends with
+ * `close()`, and with this process.
+ */
+export async function forkDataCentre(options: DataCentreOptions = {}): Promise<ForkedDataCentre> {
+  const { path, execArgv } = script();
+  const child = fork(path, [JSON.stringify(options)], {
+    execArgv,
+    serialization: "advanced",
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const ready = await whenReady(child);
+  const clientOptions = await dataCentreClientOptions(ready);
+  return new ForkedDataCentre(child, ready, clientOptions);
+}

@@ -1,0 +1,51 @@
+import type { AccountOptions } from "./accounts.js";
+
+/** How a data centre is set up. */
+export interface DataCentreOptions {
+  /** How many accounts it has at first, or which. @default 1 */
+  readonly accounts?: number | readonly AccountOptions[];
+  /** The port on 127.0.0.1. @default 0: any free one */
+  readonly port?: number;
+  /** How long everything it writes is under way, in milliseconds. @default 0 */
+  readonly latencyMs?: number;
+  /** Whether answers to the calls of one packet go out in a packet each instead of one container. @default false */
+  readonly sendsSingly?: boolean;
+  /** Whether calls, messages and connections are recorded, or how many of each are kept. @default true: all */
+  readonly record?: boolean | number;
+}
+
+/** The accounts to make at first. */
+export function accountOptions(accounts: DataCentreOptions["accounts"]): readonly AccountOptions[] {
+  if (accounts === undefined) return [{}];
+  return typeof accounts === "number" ? Array.from({ length: accounts }, () => ({})) : accounts;
+}
+
+/** How many records of a kind are kept. */
+export function recordLimit(record: DataCentreOptions["record"]): number {
+  if (record === undefined || record === true) return Number.POSITIVE_INFINITY;
+  return record === false ? 0 : record;
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 0;
+}
+
+const CHECKS: Readonly<Record<keyof DataCentreOptions, readonly [(value: unknown) => boolean, string]>> = {
+  accounts: [(value) => isCount(value) || Array.isArray(value), "a count or a list of accounts"],
+  port: [isCount, "a port"],
+  latencyMs: [(value) => typeof value === "number" && value >= 0 && value < 2 ** 31, "milliseconds"],
+  sendsSingly: [(value) => typeof value === "boolean", "a boolean"],
+  record: [(value) => typeof value === "boolean" || isCount(value), "a boolean or a count"],
+};
+
+/** Throws a `TypeError` that names the first option that is unknown or of the wrong kind. */
+export function checkOptions(options: DataCentreOptions): void {
+  for (const [key, value] of Object.entries(options)) {
+    const check = CHECKS[key as keyof DataCentreOptions];
+    if (check === undefined) throw new TypeError(`A data centre has no option ${key}`);
+    const [isRight, expected] = check;
+    if (value !== undefined && !isRight(value)) {
+      throw new TypeError(`${key}: expected ${expected}, got ${JSON.stringify(value)}`);
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+import { Api } from "telegram";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { type ForkedDataCentre, forkDataCentre } from "../../../src/testing/index.js";
+import { connectedClient, destroyClients, rejection } from "./clients.js";
+
+let dataCentre: ForkedDataCentre;
+
+beforeAll(async () => {
+  dataCentre = await forkDataCentre({ accounts: 2 });
+});
+
+afterEach(async () => {
+  await destroyClients();
+  await dataCentre.clearRules();
+});
+
+afterAll(() => dataCentre.close());
+
+/** Whether somebody listens. */
+async function isReachable(port: number): Promise<boolean> {
+  const socket = connect(port, "127.0.0.1");
+  const isOpen = await once(socket, "connect").then(
+    () => true,
+    () => false,
+  );
+  socket.destroy();
+  return isOpen;
+}
+
+describe("forkDataCentre()", () => {
+  test("a client - connects, and what it does is reported", async () => {
+    const client = await connectedClient(dataCentre, dataCentre.accounts[0]);
+    await client.sendMessage("channel7", { message: "hello" });
+    const report = await dataCentre.report();
+    expect(report.messages).toMatchObject([{ account: "account1", text: "hello" }]);
+    expect(report.calls.map(({ method }) => method)).toEqual([
+      "help.GetConfig",
+      "contacts.ResolveUsername",
+      "messages.SendMessage",
+    ]);
+    expect(report).toMatchObject({ violations: [], inFlight: [], duplicates: [], maxConnectionsPerKey: 1 });
+    expect(await dataCentre.messages()).toEqual(report.messages);
+  });
+
+  test("rules - are made, counted and removed there", async () => {
+    const client = await connectedClient(dataCentre, dataCentre.accounts[1]);
+    const limit = await dataCentre.limit("updates.getState", { calls: 1, perMs: 60_000, waitSeconds: 9 });
+    await client.invoke(new Api.updates.GetState());
+    await rejection(client.invoke(new Api.updates.GetState()));
+    expect(await limit.hits()).toBe(1);
+    const revoked = await dataCentre.revoke("account2");
+    expect((await rejection(client.getMe())).message).toContain("AUTH_KEY_UNREGISTERED");
+    await revoked.remove();
+    expect((await client.getMe()).username).toBe("account2");
+    expect(await dataCentre.waits()).toMatchObject([{ account: "account2", seconds: 9 }]);
+  });
+
+  test("a rule that is wrong - rejects", async () => {
+    expect((await rejection(dataCentre.mute({ account: "nobody" }))).message).toBe("There is no account nobody");
+    expect((await rejection(dataCentre.mute({ when: () => true }))).message).toContain("`when`");
+  });
+
+  test("pause() and resume() - it is away meanwhile", async () => {
+    await dataCentre.pause();
+    expect(await isReachable(dataCentre.port)).toBe(false);
+    await dataCentre.resume();
+    expect(await isReachable(dataCentre.port)).toBe(true);
+  });
+
+  test("an option it does not know - rejects with its name", async () => {
+    expect((await rejection(forkDataCentre({ latency: 1 } as never))).message).toContain("latency");
+  });
+
+  test("close() - ends the process, and what is asked of it later rejects", async () => {
+    const other = await forkDataCentre();
+    await other.close();
+    expect(await isReachable(other.port)).toBe(false);
+    await rejection(other.calls());
+  });
+
+  test("the parent is gone - it ends, too", async () => {
+    const script = fileURLToPath(new URL("./abandoning-parent.ts", import.meta.url));
+    const parent = fork(script, { execArgv: ["--import", "tsx"], stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    const [port] = (await once(parent, "message")) as [number];
+    expect(await isReachable(port)).toBe(true);
+    parent.kill("SIGKILL");
+    await vi.waitUntil(async () => !(await isReachable(port)), { timeout: 10_000, interval: 50 });
+  });
+});

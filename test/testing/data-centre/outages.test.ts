@@ -1,0 +1,138 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+import { Api } from "telegram";
+import { describe, expect, test, vi } from "vitest";
+import { startDataCentre } from "../../../src/testing/index.js";
+import { connectedClient, destroyClients, rejection } from "./clients.js";
+import { RawClient } from "./raw-client.js";
+
+const self = (): Buffer => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] }).getBytes();
+
+describe("pause()", () => {
+  test("connections end and none is accepted, until resume() on the same port", async () => {
+    await using dataCentre = await startDataCentre();
+    const { port } = dataCentre;
+    using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    await dataCentre.pause();
+    await raw.closed;
+    const refused = await rejection(RawClient.connect(dataCentre, dataCentre.accounts[0]));
+    expect(refused).toMatchObject({ code: "ECONNREFUSED" });
+    await dataCentre.resume();
+    using again = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    expect((await again.call(self())).error).toBeUndefined();
+    expect(dataCentre.port).toBe(port);
+  });
+});
+
+describe("connections()", () => {
+  test("maxConnectionsPerKey() - counts what was open at once", async () => {
+    await using dataCentre = await startDataCentre({ accounts: 2 });
+    const [one, two] = dataCentre.accounts;
+    using first = await RawClient.connect(dataCentre, one);
+    first[Symbol.dispose]();
+    await vi.waitUntil(() => dataCentre.connections()[0]?.closedAt !== null);
+    using _second = await RawClient.connect(dataCentre, one);
+    using _other = await RawClient.connect(dataCentre, two);
+    expect(dataCentre.maxConnectionsPerKey()).toBe(1);
+    using _third = await RawClient.connect(dataCentre, one);
+    expect([dataCentre.maxConnectionsPerKey(), dataCentre.maxConnectionsPerKey("account2")]).toEqual([2, 1]);
+    expect(dataCentre.connections().map(({ account }) => account)).toEqual([
+      "account1",
+      "account1",
+      "account2",
+      "account1",
+    ]);
+  });
+
+  test("disconnect() - ends those of the account", async () => {
+    await using dataCentre = await startDataCentre({ accounts: 2 });
+    using one = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    using two = await RawClient.connect(dataCentre, dataCentre.accounts[1]);
+    dataCentre.disconnect("account1");
+    await one.closed;
+    expect((await two.call(self())).error).toBeUndefined();
+  });
+
+  test("what is not MTProto - is hung up on and not recorded", async () => {
+    await using dataCentre = await startDataCentre();
+    const socket = connect(dataCentre.port, dataCentre.host);
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    socket.write("GET / HTTP/1.1\r\n\r\n");
+    await closed;
+    expect(dataCentre.connections()).toEqual([]);
+  });
+});
+
+describe("startDataCentre()", () => {
+  test("latencyMs - everything takes that long", async () => {
+    await using dataCentre = await startDataCentre({ latencyMs: 40 });
+    using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    const sentAt = Date.now();
+    await raw.call(self());
+    expect(Date.now() - sentAt).toBeGreaterThanOrEqual(39);
+  });
+
+  test("record - keeps nothing, or the newest", async () => {
+    await using none = await startDataCentre({ record: false });
+    await using some = await startDataCentre({ record: 2 });
+    for (const dataCentre of [none, some]) {
+      using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+      for (let i = 0; i < 5; i++) await raw.call(self());
+    }
+    expect([none.calls().length, some.calls().length]).toEqual([0, 2]);
+    expect(none.maxConnectionsPerKey()).toBe(1);
+  });
+
+  test("accounts - takes names, and sessions of an earlier data centre", async () => {
+    await using first = await startDataCentre({ accounts: [{ name: "alice" }] });
+    const session = first.sessions[0] ?? "";
+    await using second = await startDataCentre({ accounts: [{ name: "alice", session }] });
+    const client = await connectedClient(second, second.accounts[0]);
+    expect((await client.getMe()).username).toBe("alice");
+    expect(() => second.addAccount({ name: "alice" })).toThrow("There is an account alice already");
+    expect(() => second.addAccount({ session })).toThrow("is another account's");
+    expect(() => second.addAccount({ session: "nonsense" })).toThrow("Expected a StringSession");
+    await destroyClients();
+  });
+
+  test("a port that is taken - rejects", async () => {
+    await using dataCentre = await startDataCentre();
+    const refused = await rejection(startDataCentre({ port: dataCentre.port }));
+    expect(refused).toMatchObject({ code: "EADDRINUSE" });
+    await dataCentre.pause();
+    await using squatter = await startDataCentre({ port: dataCentre.port });
+    expect(await rejection(dataCentre.resume())).toMatchObject({ code: "EADDRINUSE" });
+    await squatter.close();
+    await dataCentre.resume();
+  });
+
+  test("an option it does not know, or of the wrong kind - rejects", async () => {
+    expect((await rejection(startDataCentre({ latency: 5 } as never))).message).toBe(
+      "A data centre has no option latency",
+    );
+    expect((await rejection(startDataCentre({ port: -1 }))).message).toBe("port: expected a port, got -1");
+  });
+});
+
+describe("close()", () => {
+  test("twice - is the same promise, and connections are ended", async () => {
+    const dataCentre = await startDataCentre();
+    using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    dataCentre.delay({ delayMs: 60_000 });
+    raw.send(self());
+    expect(dataCentre.close()).toBe(dataCentre.close());
+    await dataCentre.close();
+    await raw.closed;
+  });
+
+  test("nothing of it is left - the process ends", async () => {
+    const script = fileURLToPath(new URL("./ending-process.ts", import.meta.url));
+    const child = fork(script, { execArgv: ["--import", "tsx"], stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    const exit = once(child, "exit");
+    const [resources] = (await once(child, "message")) as [readonly string[]];
+    expect(resources).not.toContain("Timeout");
+    expect(await exit).toEqual([0, null]);
+  });
+});
