@@ -1,0 +1,71 @@
+import { spawn } from "node:child_process";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+/** The folder of the package. */
+export const root: string = fileURLToPath(new URL("../../", import.meta.url));
+
+const LOCK = join(root, "node_modules", ".examples-build");
+const LONGEST_BUILD_MS = 120_000;
+
+/** What a program printed, and how it ended. */
+export interface Run {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+/** Runs Node.js in a child process, its output in a pipe. */
+export function runNode(parameters: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Run> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, parameters, { cwd: root, env: { ...process.env, ...environment } });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding("utf8").on("data", (text) => (output += text));
+    child.once("error", reject).once("close", (code) => resolve({ code, output }));
+  });
+}
+
+/** Builds `dist`, which the examples import, when it is missing or older than a source. */
+export async function ensureBuilt(): Promise<void> {
+  const deadline = Date.now() + LONGEST_BUILD_MS;
+  while (!isBuilt()) {
+    if (!lock()) {
+      if (Date.now() > deadline) throw new Error(`Another build does not end. Delete ${LOCK} if there is none.`);
+      await sleep(200);
+      continue;
+    }
+    try {
+      const { code, output } = await runNode(["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
+      if (code !== 0) throw new Error(`The build failed:\n${output}`);
+    } finally {
+      rmSync(LOCK, { recursive: true, force: true });
+    }
+  }
+}
+
+function isBuilt(): boolean {
+  const built = changedAt(join(root, "dist/src/index.js"));
+  return built > Math.max(...["src", "adapters"].map((folder) => newestIn(join(root, folder))));
+}
+
+/** Whether this process may build: making a folder is atomic. */
+function lock(): boolean {
+  if (Date.now() - changedAt(LOCK) > LONGEST_BUILD_MS) rmSync(LOCK, { recursive: true, force: true });
+  try {
+    mkdirSync(LOCK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function newestIn(folder: string): number {
+  const entries = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  return Math.max(...entries.map((name) => changedAt(join(folder, name))));
+}
+
+function changedAt(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}

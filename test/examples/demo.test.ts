@@ -1,0 +1,58 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { ensureBuilt, root, runNode } from "./build.js";
+
+const runExample = (name: string, environment?: NodeJS.ProcessEnv) =>
+  runNode(["--import", "tsx", `examples/${name}`], environment);
+
+beforeAll(ensureBuilt, 120_000);
+
+describe("npm start", () => {
+  test("runs the demo", () => {
+    const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+      readonly scripts: Readonly<Record<string, string>>;
+    };
+    expect(scripts.start).toMatch(/ tsx examples\/00-demo\/demo\.ts$/);
+  });
+
+  test("in a pipe - plain lines, all the work done, exit code 0", async () => {
+    const { code, output } = await runExample("00-demo/demo.ts");
+    for (const line of [
+      /bob was told FLOOD_WAIT_6/,
+      /heidi is dead \(AUTH_KEY_UNREGISTERED\)/,
+      /^ 500\/500 done/m,
+      /^ {2}heidi .* dead: AUTH_KEY_UNREGISTERED$/m,
+      /^ {2}total +\d+ +400 /m,
+      /^ {2}ok {2}400 of 400 messages arrived$/m,
+      /^ {2}ok {2}0 duplicates/m,
+      /^ {2}ok {2}100 of 100 usernames were resolved$/m,
+      /^ {2}ok {2}0 violations/m,
+      /^ {2}ok {2}1 connection per auth key at most$/m,
+      /^ {2}ok {2}a restart remembers/m,
+      /^All of it held, in \d+\.\d s\.$/m,
+    ]) {
+      expect(output).toMatch(line);
+    }
+    expect(output).not.toContain("\u001b");
+    expect(output).not.toMatch(/MaxListeners|Unhandled/);
+    expect(code).toBe(0);
+  }, 60_000);
+});
+
+describe("examples", () => {
+  test("01-quickstart - says what it needs", async () => {
+    const { code, output } = await runExample("01-quickstart.ts", { API_ID: "", API_HASH: "", SESSIONS: "" });
+    expect(output.trim()).toBe(
+      "Set API_ID and API_HASH (from https://my.telegram.org) and SESSIONS (StringSessions, separated by commas or newlines).",
+    );
+    expect(code).toBe(1);
+  });
+
+  test("03-leases-and-events - runs to its end", async () => {
+    const { code, output } = await runExample("03-leases-and-events.ts");
+    expect(output).toContain("waitingCount 1, nextReleaseIn 2 s");
+    expect(output).toContain("A wait of 60 seconds is required");
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,199 @@
+import { describe, expect, test } from "vitest";
+import { OptionsError } from "../src/errors.js";
+import {
+  checkAcquireOptions,
+  checkAddArguments,
+  checkChange,
+  checkCloseOptions,
+  checkUseOptions,
+  resolveOptions,
+} from "../src/option-checks.js";
+import { FakeTelegram } from "./fakes/fake-telegram.js";
+import { sessionString } from "./fakes/sessions.js";
+import { VirtualClock } from "./fakes/virtual-clock.js";
+
+const clock = new VirtualClock();
+const client = new FakeTelegram(clock);
+const open = (options: object) => () => resolveOptions({ client, ...options } as Parameters<typeof resolveOptions>[0]);
+
+describe("SessionPool.open - options", () => {
+  test("fills in every default", () => {
+    const { client: _, storage, clock: time, ...rest } = resolveOptions({ client });
+    expect(rest).toEqual({
+      cooldownScope: "session",
+      leasesPerSession: 1,
+      inlineWaitMs: 0,
+      maxConnected: Number.POSITIVE_INFINITY,
+      maxWaiters: Number.POSITIVE_INFINITY,
+      idleTimeoutMs: 300_000,
+      connectTimeoutMs: 15_000,
+      callTimeoutMs: 60_000,
+      maxLeaseMs: Number.POSITIVE_INFINITY,
+      closeTimeoutMs: 10_000,
+      storageTimeoutMs: 5_000,
+      restrictedForMs: 86_400_000,
+      traceLeases: false,
+      trustServers: false,
+      logger: undefined,
+    });
+    expect([storage.shared, typeof time.now]).toEqual([false, "function"]);
+  });
+
+  test("undefined is the default, anything given is kept", () => {
+    expect(resolveOptions({ client, maxWaiters: undefined, callTimeoutMs: 5, clock })).toMatchObject({
+      maxWaiters: Number.POSITIVE_INFINITY,
+      callTimeoutMs: 5,
+    });
+  });
+
+  test.each([
+    ["client", undefined],
+    ["client", {}],
+    ["storage", { list() {}, read() {}, write() {} }],
+    ["cooldownScope", "peer"],
+    ...["leasesPerSession", "maxConnected"].flatMap((key) => [0, 1.5, -1, NaN, "1"].map((value) => [key, value])),
+    ...["maxWaiters"].flatMap((key) => [0.5, -1, NaN, "1"].map((value) => [key, value])),
+    ...["inlineWaitMs", "idleTimeoutMs", "closeTimeoutMs", "restrictedForMs"].flatMap((key) =>
+      [-1, NaN, "1", null].map((value) => [key, value]),
+    ),
+    ...["connectTimeoutMs", "callTimeoutMs", "storageTimeoutMs"].flatMap((key) =>
+      [0, -1, NaN, Number.POSITIVE_INFINITY, "1"].map((value) => [key, value]),
+    ),
+    ["maxLeaseMs", 0],
+    ["traceLeases", 1],
+    ["trustServers", "yes"],
+    ["logger", { warn() {} }],
+    ["clock", { now() {} }],
+  ] as [string, unknown][])("%s: %s is an OptionsError that names it", (key, value) => {
+    expect(open({ [key]: value })).toThrow(OptionsError);
+    expect(open({ [key]: value })).toThrow(key);
+  });
+
+  test.each(["maxLease", "storag", "constructor", "toString", "hasOwnProperty", "__proto__"])(
+    "an unknown option is named: %s",
+    (key) => {
+      const options = JSON.parse(`{ "${key}": 1 }`) as object;
+      expect(() => checkCloseOptions(options)).toThrow(OptionsError);
+      expect(() => checkCloseOptions(options)).toThrow(`"${key}"`);
+    },
+  );
+
+  test.each([null, 5, "text", [], undefined])("%s is no object of options", (options) => {
+    expect(() => resolveOptions(options as never)).toThrow(OptionsError);
+  });
+});
+
+describe("acquire and use - options", () => {
+  test.each([
+    ["id", ""],
+    ["id", 5],
+    ["key", ""],
+    ["tags", "x"],
+    ["tags", [""]],
+    ["tags", [5]],
+    ["method", ""],
+    ["peer", "5"],
+    ["peer", "user:-5"],
+    ["wait", "1"],
+    ["wait", NaN],
+    ["wait", -1],
+    ["priority", NaN],
+    ["priority", Number.POSITIVE_INFINITY],
+    ["priority", "1"],
+    ["signal", {}],
+    ["ids", "a"],
+  ] as [string, unknown][])("acquire: %s: %s", (key, value) => {
+    expect(() => checkAcquireOptions({ [key]: value })).toThrow(OptionsError);
+    expect(() => checkUseOptions({ [key]: value })).toThrow(key);
+  });
+
+  test.each([
+    ["retry", "all"],
+    ["maxAttempts", 0],
+    ["maxAttempts", 1.5],
+    ["timeoutMs", 0],
+    ["timeoutMs", NaN],
+  ] as [string, unknown][])("use: %s: %s", (key, value) => {
+    expect(() => checkUseOptions({ [key]: value })).toThrow(OptionsError);
+    expect(() => checkAcquireOptions({ [key]: value })).toThrow("unknown option");
+  });
+
+  test("what is right passes", () => {
+    const acquire = {
+      id: "a",
+      key: "k",
+      tags: ["x"],
+      method: "messages.sendMessage",
+      peer: "channel:5",
+      wait: 0,
+      priority: -1.5,
+    };
+    checkAcquireOptions({ ...acquire, signal: new AbortController().signal });
+    checkAcquireOptions({ id: undefined, wait: Number.POSITIVE_INFINITY, peer: "user:self" });
+    checkUseOptions({ ...acquire, wait: true, retry: "any", maxAttempts: Number.POSITIVE_INFINITY, timeoutMs: 5 });
+  });
+});
+
+describe("add and update - options", () => {
+  const proxy = { ip: "1.2.3.4", port: 1080, socksType: 5 } as const;
+
+  test("a whole profile passes", () => {
+    const profile = {
+      apiId: 5,
+      apiHash: "h",
+      proxy: { ...proxy, username: "u", password: "p", timeout: 5 },
+      deviceModel: "D",
+      systemVersion: "S",
+      appVersion: "A",
+      langCode: "en",
+      systemLangCode: "en",
+    };
+    checkAddArguments("a", { tags: ["x"], profile });
+    checkChange({ profile: { proxy: { ip: "1.2.3.4", port: 1, secret: "s" } }, tags: [], session: "text" });
+  });
+
+  test.each([
+    [{ apiId: 0 }],
+    [{ apiId: "5" }],
+    [{ apiHash: "" }],
+    [{ device: "D" }],
+    [{ proxy: "socks5://x" }],
+    [{ proxy: {} }],
+    [{ proxy: { ...proxy, port: 0 } }],
+    [{ proxy: { ...proxy, port: 65_536 } }],
+    [{ proxy: { ...proxy, socksType: 3 } }],
+    [{ proxy: { ip: "1.2.3.4", port: 1 } }],
+    [{ proxy: { ...proxy, timeout: 0 } }],
+    [null],
+    ["text"],
+  ])("profile %j is refused", (profile) => {
+    expect(() => checkAddArguments("a", { profile: profile as object })).toThrow(OptionsError);
+    expect(() => checkChange({ profile: profile as object })).toThrow(OptionsError);
+  });
+
+  test("an id that is a session string is refused, and not repeated", () => {
+    const session = sessionString();
+    const swapped = () => checkAddArguments(session, {});
+    expect(swapped).toThrow(OptionsError);
+    expect(swapped).not.toThrow(session);
+    expect(swapped).toThrow("swapped");
+  });
+
+  test("no message repeats a value that may be a secret", () => {
+    const secret = "hunter2hunter2";
+    for (const profile of [{ apiId: secret }, { proxy: { ...proxy, socksType: secret } }, { proxy: secret }, secret]) {
+      try {
+        checkAddArguments("a", { profile: profile as object });
+        expect.unreachable();
+      } catch (error) {
+        expect(String((error as Error).stack)).not.toContain(secret);
+      }
+    }
+  });
+});
+
+test("close - timeoutMs", () => {
+  for (const timeoutMs of [-1, NaN, "1"])
+    expect(() => checkCloseOptions({ timeoutMs: timeoutMs as number })).toThrow(OptionsError);
+  for (const timeoutMs of [0, 5, Number.POSITIVE_INFINITY, undefined]) checkCloseOptions({ timeoutMs });
+});

@@ -1,0 +1,131 @@
+import { performance } from "node:perf_hooks";
+import { TelegramClient } from "telegram";
+import { Logger, type LogLevel } from "telegram/extensions/Logger.js";
+import { StringSession } from "telegram/sessions/index.js";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { Api, callsOf, expectPeace, message, rejection, stage, until, within } from "./support.js";
+
+const self = () => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
+
+describe("answers in one container", () => {
+  test("invoke() - an error with answers behind it: all three settle", async () => {
+    const { dataCentre, open } = await stage({ latencyMs: 20 });
+    const pool = await open();
+    using lease = await pool.acquire();
+    await lease.client.getMe();
+    const calls = [
+      lease.client.invoke(new Api.contacts.ResolveUsername({ username: "nobody1" })),
+      lease.client.invoke(new Api.contacts.ResolveUsername({ username: "user1" })),
+      lease.client.invoke(self()),
+    ];
+    const settled = await within(2_000, Promise.allSettled(calls));
+    expect(settled.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
+    const packets = new Set(callsOf(dataCentre, "contacts.ResolveUsername").map(({ packet }) => packet));
+    expect(packets.size).toBe(1);
+  });
+
+  test("invoke() - a flood with answers behind it: the answers arrive, nothing more is sent", async () => {
+    const { dataCentre, open } = await stage({ latencyMs: 20 });
+    const pool = await open();
+    using lease = await pool.acquire();
+    await lease.client.getMe();
+    dataCentre.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30", times: 1 });
+    const calls = [lease.client.invoke(new Api.contacts.ResolveUsername({ username: "user1" }))];
+    for (let i = 0; i < 4; i++) calls.push(lease.client.invoke(self()) as never);
+    const settled = await within(2_000, Promise.allSettled(calls));
+    expect(settled[0]?.status).toBe("rejected");
+    expect(settled.slice(1).every(({ status }) => status === "fulfilled")).toBe(true);
+    const refused = await rejection(lease.client.invoke(self()), 500);
+    expect(refused).toMatchObject({ seconds: 30 });
+    expectPeace(dataCentre);
+  });
+});
+
+describe("calls at once on one lease", () => {
+  const ROUNDS = 30;
+  const AT_ONCE = 10;
+
+  async function percentile95(call: () => Promise<unknown>): Promise<number> {
+    const times: number[] = [];
+    const timed = async (): Promise<void> => {
+      const started = performance.now();
+      await call();
+      times.push(performance.now() - started);
+    };
+    for (let round = 0; round < ROUNDS; round++) await Promise.all(Array.from({ length: AT_ONCE }, timed));
+    times.sort((a, b) => a - b);
+    return times[Math.floor(times.length * 0.95)] ?? Number.NaN;
+  }
+
+  test("invoke() - nothing waits for a delayed acknowledgement: faster than bare GramJS", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const bare = new TelegramClient(new StringSession(dataCentre.sessions[1]), 1, "x", {
+      ...dataCentre.clientOptions,
+      baseLogger: new Logger("none" as LogLevel),
+      connectionRetries: 1,
+    });
+    Object.assign(bare, { _loopStarted: true });
+    onTestFinished(() => bare.destroy());
+    await bare.connect();
+    const pool = await open({ add: ["account1"] });
+    using lease = await pool.acquire();
+    await lease.client.invoke(self());
+    const theirs = await percentile95(() => bare.invoke(self()));
+    const ours = await percentile95(() => lease.client.invoke(self()));
+    expect(ours).toBeLessThan(Math.max(30, theirs));
+  });
+
+  test("leasesPerSession 2 - two leases share one connection and do not disturb each other", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open({ leasesPerSession: 2 });
+    const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
+    expect(first.id).toBe(second.id);
+    const slow = second.client.invoke(self());
+    await first.client.getMe();
+    first.release();
+    await slow;
+    await rejection(first.client.getMe(), 100);
+    await second.client.getMe();
+    expect(await rejection(pool.acquire({ wait: 0 }).then(() => pool.acquire({ wait: 0 })))).toMatchObject({
+      code: "NO_SESSION_AVAILABLE",
+    });
+    second.release();
+    expect(dataCentre.connections()).toHaveLength(1);
+  });
+
+  test("leasesPerSession 3 - a flood on one lease stops the sends of the others before they go out", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open({ leasesPerSession: 3 });
+    const leases = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()]);
+    const peer = await leases[0]?.client.getInputEntity("user1");
+    if (peer === undefined) throw new Error("no peer");
+    dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
+    const sends = leases.flatMap((lease, l) =>
+      Array.from({ length: 5 }, (_, i) => lease.client.sendMessage(peer, { message: `l${l}-${i}` })),
+    );
+    const settled = await within(3_000, Promise.allSettled(sends));
+    expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
+    expect(dataCentre.inFlight()).toEqual([]);
+    expectPeace(dataCentre);
+    for (const lease of leases) lease.release();
+    await until("cooling", () => pool.get("account1")?.state === "cooling");
+  });
+
+  test("use() - a hundred jobs on one session go one after the other", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    let running = 0;
+    let most = 0;
+    const jobs = Array.from({ length: 100 }, () =>
+      pool.use(async (client) => {
+        most = Math.max(most, ++running);
+        await client.invoke(self());
+        running -= 1;
+      }),
+    );
+    await within(5_000, Promise.all(jobs));
+    expect(most).toBe(1);
+    expect(dataCentre.connections()).toHaveLength(1);
+    await pool.invoke(message("done"));
+  });
+});

@@ -1,0 +1,130 @@
+import { describe, expect, test } from "vitest";
+import { NoSessionAvailableError } from "../../src/index.js";
+import { callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, within } from "./support.js";
+
+const DEATHS: readonly (readonly [number, string])[] = [
+  [401, "AUTH_KEY_UNREGISTERED"],
+  [401, "AUTH_KEY_INVALID"],
+  [401, "SESSION_REVOKED"],
+  [401, "SESSION_EXPIRED"],
+  [401, "USER_DEACTIVATED"],
+  [401, "USER_DEACTIVATED_BAN"],
+  [406, "AUTH_KEY_DUPLICATED"],
+];
+
+describe.each(DEATHS)("%i %s", (code, reason) => {
+  test("use() - on the first call: died, another account takes over, never again, also after a restart", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.revoke("account1", { code, message: reason });
+    for (let i = 0; i < 3; i++) expect(await pool.use(nameOf)).toBe("account2");
+    expect(toldOf("died")).toEqual([{ id: "account1", reason }]);
+    expect(pool.get("account1")).toMatchObject({ state: "dead", reason });
+    expect(await rejection(pool.acquire({ id: "account1" }), 500)).toBeInstanceOf(NoSessionAvailableError);
+    await pool.close();
+    const again = await open();
+    expect(again.get("account1")).toMatchObject({ state: "dead", reason });
+    for (let i = 0; i < 3; i++) expect(await again.use(nameOf)).toBe("account2");
+    expect(dataCentre.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    expect(callsOf(dataCentre, "users.GetUsers", "account1")).toHaveLength(1);
+  });
+
+  test("use() - on initConnection: died, another account takes over", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.revoke("account1", { code, message: reason, connect: true });
+    for (let i = 0; i < 3; i++) expect(await within(2_000, pool.use(nameOf))).toBe("account2");
+    expect(toldOf("died")).toEqual([{ id: "account1", reason }]);
+    expect(dataCentre.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+  });
+
+  test("use() - in the middle of work, after reads: rotates; after a write: RotationUnsafeError", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 3 });
+    const pool = await open();
+    dataCentre.fail({ code, message: reason, method: "messages.GetHistory", times: 1 });
+    await pool.use(async (client) => {
+      await client.getMe();
+      await client.getMessages("user1", { limit: 1 });
+    });
+    expect(toldOf("died")).toHaveLength(1);
+    dataCentre.fail({ code, message: reason, method: "users.GetFullUser", times: 1 });
+    const error = await rejection(
+      pool.use(async (client, lease) => {
+        await client.sendMessage("user1", { message: "written" });
+        const { Api } = await import("telegram");
+        await client.invoke(new Api.users.GetFullUser({ id: "me" }));
+        return lease.id;
+      }),
+    );
+    expect(error).toMatchObject({ code: "ROTATION_UNSAFE", cause: { errorMessage: reason } });
+    expect(toldOf("died")).toHaveLength(2);
+    expect(textsOf(dataCentre)).toEqual(["written"]);
+  });
+});
+
+describe("dead sessions", () => {
+  test("enable() - revives; update() with a new session too", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open({ add: ["account1"] });
+    const rule = dataCentre.revoke("account1");
+    await rejection(pool.use(nameOf));
+    expect(pool.get("account1")?.state).toBe("dead");
+    rule.remove();
+    await pool.enable("account1");
+    expect(await pool.use(nameOf)).toBe("account1");
+    dataCentre.revoke("account1");
+    await rejection(pool.use(nameOf));
+    await pool.update("account1", { session: dataCentre.sessions[1] ?? "" });
+    expect(pool.get("account1")?.state).toBe("free");
+    expect(await pool.use(nameOf)).toBe("account2");
+    expect(toldOf("died")).toHaveLength(2);
+    expect(toldOf("recovered").length).toBeGreaterThan(0);
+  });
+
+  test("use() - the last one dies: fails at once and says so, waiters too", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    dataCentre.revoke("account1");
+    const jobs = Array.from({ length: 5 }, () => rejection(pool.use(nameOf), 1_000));
+    for (const error of await Promise.all(jobs)) expect(error).toBeInstanceOf(NoSessionAvailableError);
+    expect(callsOf(dataCentre, "users.GetUsers")).toHaveLength(1);
+  });
+
+  test("retire() - dead, durable", async () => {
+    const { open } = await stage({ accounts: 2 });
+    const pool = await open();
+    const retired = await pool.use((_, lease) => {
+      lease.retire("the owner said so");
+      return lease.id;
+    });
+    await pool.close();
+    const again = await open();
+    expect(again.get(retired)).toMatchObject({ state: "dead", reason: "the owner said so" });
+  });
+});
+
+describe.each([
+  [400, "PEER_FLOOD"],
+  [420, "FROZEN_METHOD_INVALID"],
+  [403, "USER_RESTRICTED"],
+])("%i %s", (code, reason) => {
+  test("use() - restricts the session for good measure, another account takes over", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ account: "account1", method: "messages.SendMessage", code, message: reason });
+    for (let i = 0; i < 3; i++) await pool.invoke(message(`r${i}`));
+    expect(toldOf("restricted")).toEqual([{ id: "account1", reason }]);
+    expect(toldOf("died")).toEqual([]);
+    expect(pool.get("account1")).toMatchObject({ state: "restricted", reason });
+    expect(textsOf(dataCentre)).toEqual(["r0", "r1", "r2"]);
+    await pool.close();
+    const again = await open();
+    expect(again.get("account1")).toMatchObject({ state: "restricted", reason });
+    expect(again.status()).toMatchObject({ restricted: 1, free: 1 });
+    expect(await rejection(again.acquire({ id: "account1" }), 500)).toBeInstanceOf(NoSessionAvailableError);
+    dataCentre.clearRules();
+    await again.enable("account1");
+    await again.invoke(message("again"), { id: "account1" });
+    expectPeace(dataCentre);
+  });
+});

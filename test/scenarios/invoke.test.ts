@@ -1,0 +1,143 @@
+import { randomInt } from "node:crypto";
+import { createRequire } from "node:module";
+import { describe, expect, test } from "vitest";
+import { Api, callsOf, expectPeace, message, rejection, stage, textsOf } from "./support.js";
+
+const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
+
+describe("invoke()", () => {
+  test("a peer's name is resolved by each account for itself, the caller's object stays as it was", async () => {
+    const { dataCentre, open } = await stage({ accounts: 3 });
+    const pool = await open();
+    dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 2 });
+    const request = message("hello", "channel7");
+    const { randomId } = request;
+    await pool.invoke(request);
+    expect(request.peer).toBe("channel7");
+    expect(String(request.randomId)).toBe(String(randomId));
+    expect(textsOf(dataCentre)).toEqual(["hello"]);
+    expect(new Set(callsOf(dataCentre, "contacts.ResolveUsername").map(({ account }) => account)).size).toBe(3);
+    const outcomes = callsOf(dataCentre, "messages.SendMessage").map(({ outcome }) => outcome);
+    expect(outcomes.filter((outcome) => outcome.startsWith("CHANNEL_"))).toEqual([]);
+    expectPeace(dataCentre);
+  });
+
+  test("the same object twice: two messages, on whatever accounts", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    const request = message("twice", "channel7");
+    await pool.invoke(request, { id: "account1" });
+    await pool.invoke(request, { id: "account2" });
+    expect(dataCentre.messages().map(({ account }) => account)).toEqual(["account1", "account2"]);
+  });
+
+  test("a random id of the caller's own is kept on every account", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    const own = randomInt(1, 2 ** 40);
+    await pool.invoke(new Api.messages.SendMessage({ peer: "user1", message: "own", randomId: bigInt(own) }));
+    expect(dataCentre.messages().map(({ randomId }) => randomId)).toEqual([String(own)]);
+  });
+
+  test("after a flood slept out, the same account gets the same random id", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    const ids: string[] = [];
+    dataCentre.fail({
+      method: "messages.SendMessage",
+      message: "FLOOD_WAIT_1",
+      times: 1,
+      when: (call) => {
+        ids.push(String(call.request.randomId));
+        return true;
+      },
+    });
+    await pool.invoke(message("again"));
+    expect(dataCentre.messages().map(({ randomId }) => randomId)).toEqual(ids);
+    expectPeace(dataCentre);
+  });
+
+  test("a function makes a request of its own for each account", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    let made = 0;
+    await pool.invoke(() => {
+      made += 1;
+      return message(`made ${made}`, "channel7");
+    });
+    expect(made).toBe(2);
+    expect(textsOf(dataCentre)).toEqual(["made 2"]);
+  });
+
+  test.each([
+    ["InvokeWithoutUpdates", (query: Api.AnyRequest) => new Api.InvokeWithoutUpdates({ query })],
+    ["InvokeWithTakeout", (query: Api.AnyRequest) => new Api.InvokeWithTakeout({ takeoutId: bigInt(5), query })],
+    [
+      "both",
+      (query: Api.AnyRequest) =>
+        new Api.InvokeWithTakeout({ takeoutId: bigInt(5), query: new Api.InvokeWithoutUpdates({ query }) }),
+    ],
+  ])("a wrapper is judged by what it wraps (%s)", async (_, wrap) => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 3 });
+    const pool = await open({ cooldownScope: "method" });
+    dataCentre.fail({ method: "users.GetUsers", message: "RPC_CALL_FAIL", code: 500, times: 1 });
+    const self = () => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
+    await pool.invoke(wrap(self()));
+    expect(callsOf(dataCentre, "users.GetUsers")).toHaveLength(2);
+    dataCentre.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_30", times: 1 });
+    await pool.invoke(wrap(self()));
+    expect(toldOf("cooled")).toMatchObject([{ method: "users.GetUsers" }]);
+    dataCentre.fail({ method: "account.UpdateStatus", message: "RPC_CALL_FAIL", code: 500, times: 1 });
+    const error = await rejection(pool.invoke(wrap(new Api.account.UpdateStatus({ offline: true }))));
+    expect(error).toMatchObject({ code: "OUTCOME_UNKNOWN" });
+    expect(callsOf(dataCentre, "account.UpdateStatus")).toHaveLength(1);
+    expectPeace(dataCentre, "method");
+  });
+
+  test("a wrapped send with a peer's name is rebuilt for each account", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    const peerOf = async (client: { getInputEntity(name: string): Promise<Api.TypeInputPeer> }) =>
+      client.getInputEntity("channel7");
+    await pool.use(async (client) =>
+      client.invoke(
+        new Api.InvokeWithoutUpdates({
+          query: new Api.messages.SendMessage({ peer: await peerOf(client), message: "wrapped" }),
+        }),
+      ),
+    );
+    expect(textsOf(dataCentre)).toEqual(["wrapped"]);
+    expectPeace(dataCentre);
+  });
+
+  test("what is no request is refused before anything is leased for long", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    for (const wrong of [undefined, null, 5, {}, "messages.SendMessage"]) {
+      const error = await rejection(pool.invoke(wrong as never), 1_000);
+      expect(error).toBeInstanceOf(Error);
+    }
+    const error = await rejection(
+      pool.invoke(() => undefined as never),
+      1_000,
+    );
+    expect(error).toBeInstanceOf(Error);
+    expect(pool.status()).toMatchObject({ free: 1, leased: 0 });
+    expect(dataCentre.messages()).toEqual([]);
+  });
+
+  test("invoke() knows its method: it skips a session that cools for it", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open({ cooldownScope: "method" });
+    dataCentre.fail({ account: "account1", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30" });
+    const resolve = () => pool.invoke(new Api.contacts.ResolveUsername({ username: "user1" }));
+    await resolve();
+    const leasedBefore = callsOf(dataCentre, "contacts.ResolveUsername", "account1").length;
+    for (let i = 0; i < 5; i++) await resolve();
+    expect(callsOf(dataCentre, "contacts.ResolveUsername", "account1")).toHaveLength(leasedBefore);
+    expectPeace(dataCentre, "method");
+  });
+});

@@ -1,0 +1,159 @@
+import { describe, expect, test } from "vitest";
+import { CallTimeoutError, ConnectError, OutcomeUnknownError } from "../../src/index.js";
+import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, until, within } from "./support.js";
+
+describe("transport errors", () => {
+  test("-404 at connect: settles, the next session serves, no storm", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.failTransport({ account: "account1", code: -404 });
+    for (let i = 0; i < 3; i++) expect(await within(2_000, pool.use(nameOf))).toBe("account2");
+    expect(["cooling", "dead"]).toContain(pool.get("account1")?.state);
+    expect(dataCentre.connections().filter(({ account }) => account === "account1").length).toBeLessThanOrEqual(2);
+  });
+
+  test("-404 in mid-life: the read goes on elsewhere, the write is unknown", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
+    dataCentre.failTransport({ account: "account1", code: -404 });
+    const names = await within(3_000, Promise.all([pool.use(nameOf), pool.use(nameOf)]));
+    expect(names).toEqual(["account2", "account2"]);
+    dataCentre.failTransport({ account: "account2", code: -404 });
+    const error = await rejection(pool.invoke(new Api.account.UpdateStatus({ offline: true })), 3_000);
+    expect(error).toBeInstanceOf(OutcomeUnknownError);
+  });
+
+  test("-429 at connect: backs off instead of hammering", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    const rule = dataCentre.failTransport({ code: -429, on: "connect" });
+    expect(await rejection(pool.use(nameOf), 2_000)).toBeInstanceOf(ConnectError);
+    expect(dataCentre.connections().length).toBeLessThanOrEqual(2);
+    expect(pool.get("account1")?.state).toBe("cooling");
+    rule.remove();
+    expect(await within(4_000, pool.use(nameOf))).toBe("account1");
+  });
+
+  test("-429 once in mid-life: the read succeeds", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    await pool.use(nameOf);
+    dataCentre.failTransport({ code: -429, times: 1 });
+    expect(await within(3_000, pool.use(nameOf))).toBe("account1");
+  });
+});
+
+describe("mute server", () => {
+  test("at connect: connectTimeoutMs, then the next session", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open({ connectTimeoutMs: 200 });
+    dataCentre.ignore({ account: "account1" });
+    for (let i = 0; i < 3; i++) expect(await within(1_500, pool.use(nameOf))).toBe("account2");
+    expect(pool.get("account1")?.state).toBe("cooling");
+    await until("no dangling connection", () =>
+      dataCentre.connections().every(({ account, closedAt }) => account !== "account1" || closedAt !== null),
+    );
+  });
+
+  test("at connect, with id: ConnectError within connectTimeoutMs", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open({ connectTimeoutMs: 200 });
+    dataCentre.ignore();
+    const error = await rejection(pool.acquire({ id: "account1" }), 700);
+    expect(error).toBeInstanceOf(ConnectError);
+    expect(error.message).toContain("connectTimeoutMs");
+  });
+
+  test("initConnection is never answered: connectTimeoutMs too", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open({ connectTimeoutMs: 200 });
+    dataCentre.mute({ account: "account1", connect: "only" });
+    for (let i = 0; i < 2; i++) expect(await within(1_500, pool.use(nameOf))).toBe("account2");
+  });
+
+  test("in mid-life: a read rotates after callTimeoutMs", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open({ callTimeoutMs: 250 });
+    await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
+    dataCentre.ignore({ account: "account1" });
+    const names = await within(2_000, Promise.all([pool.use(nameOf), pool.use(nameOf)]));
+    expect(names).toEqual(["account2", "account2"]);
+  });
+
+  test("in mid-life, alone: CallTimeoutError for a read, OutcomeUnknownError for a write", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open({ callTimeoutMs: 250 });
+    const rule = dataCentre.mute({ method: ["users.GetUsers", "messages.SendMessage", "account.UpdateStatus"] });
+    expect(await rejection(pool.use(nameOf), 1_500)).toBeInstanceOf(CallTimeoutError);
+    expect(await rejection(pool.invoke(message("muted")), 1_500)).toBeInstanceOf(OutcomeUnknownError);
+    const error = await rejection(pool.invoke(new Api.account.UpdateStatus({ offline: true })), 1_500);
+    expect(error).toBeInstanceOf(OutcomeUnknownError);
+    expect(error.cause).toBeInstanceOf(CallTimeoutError);
+    expect(textsOf(dataCentre)).toEqual(["muted"]);
+    expect(callsOf(dataCentre, "account.UpdateStatus")).toHaveLength(1);
+    rule.remove();
+    expect(await within(3_000, pool.use(nameOf))).toBe("account1");
+    expectPeace(dataCentre);
+  });
+
+  test("timeoutMs: AttemptTimeoutError on time, final, the session is free again", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    const rule = dataCentre.mute({ method: "users.GetUsers" });
+    const started = Date.now();
+    const error = await rejection(pool.use(nameOf, { timeoutMs: 200 }), 600);
+    expect(error).toMatchObject({ code: "ATTEMPT_TIMEOUT" });
+    expect(Date.now() - started).toBeLessThan(450);
+    expect(callsOf(dataCentre, "users.GetUsers")).toHaveLength(1);
+    rule.remove();
+    await until("free again", () => pool.status().free === 2, 3_000);
+    for (let i = 0; i < 2; i++) await within(2_000, pool.use(nameOf));
+  });
+
+  test("timeoutMs over a mute connect: AttemptTimeoutError too", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open({ connectTimeoutMs: 2_000 });
+    dataCentre.ignore();
+    const error = await rejection(pool.use(nameOf, { timeoutMs: 200 }), 600);
+    expect(error).toMatchObject({ code: "ATTEMPT_TIMEOUT" });
+  });
+
+  test("signal: an abort in the middle of a call rejects at once with its reason", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    dataCentre.mute({ method: "users.GetUsers", times: 1 });
+    const abort = new AbortController();
+    const work = pool.use(nameOf, { signal: abort.signal });
+    work.catch(() => {});
+    await until("it is under way", () => callsOf(dataCentre, "users.GetUsers").length === 1);
+    const reason = new Error("enough");
+    abort.abort(reason);
+    expect(await rejection(work, 200)).toBe(reason);
+    expect(await within(3_000, pool.use(nameOf))).toBe("account1");
+  });
+});
+
+describe("initConnection refused", () => {
+  test("420 FLOOD_WAIT: the session cools, the next serves", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ account: "account1", connect: "only", code: 420, message: "FLOOD_WAIT_30" });
+    for (let i = 0; i < 3; i++) expect(await within(1_000, pool.use(nameOf))).toBe("account2");
+    expect(toldOf("cooled")).toMatchObject([{ id: "account1", seconds: 30 }]);
+    expect(dataCentre.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    await until("it is closed", () => dataCentre.connections()[0]?.closedAt !== null);
+  });
+
+  test("400 API_ID_INVALID: nobody is retired, ConnectError says why", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ connect: "only", code: 400, message: "API_ID_INVALID" });
+    const error = await rejection(pool.use(nameOf), 1_000);
+    expect(error).toBeInstanceOf(ConnectError);
+    expect(error.message).toContain("API_ID_INVALID");
+    expect(toldOf("died")).toEqual([]);
+    expect(pool.status()).toMatchObject({ dead: 0, cooling: 2 });
+    await until("all are closed", () => dataCentre.connections().every(({ closedAt }) => closedAt !== null));
+  });
+});

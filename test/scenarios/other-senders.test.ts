@@ -1,0 +1,176 @@
+import { createRequire } from "node:module";
+import type { TelegramClient } from "telegram";
+import { describe, expect, test } from "vitest";
+import { LeaseReleasedError } from "../../src/index.js";
+import type { DataCentre } from "../../src/testing/index.js";
+import { startChild } from "./child-processes.js";
+import { Api, callsOf, expectPeace, nameOf, rejection, stage, until, within } from "./support.js";
+
+const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
+const CHUNK = 64 * 1024;
+const CHUNKS = 6;
+
+const location = () =>
+  new Api.InputDocumentFileLocation({
+    id: bigInt(1),
+    accessHash: bigInt(2),
+    fileReference: Buffer.alloc(8),
+    thumbSize: "",
+  });
+
+/** Teaches the data centre to hand a file out. */
+function serveFile(dataCentre: DataCentre): void {
+  dataCentre.handle("upload.GetFile", ({ request, tl }) => {
+    const at = Number(request.offset);
+    const bytes = Buffer.alloc(Math.max(0, Math.min(CHUNK, CHUNKS * CHUNK - at)), 9);
+    return tl("upload.File", { type: tl("storage.FileUnknown"), mtime: 1, bytes });
+  });
+}
+
+const download = (client: TelegramClient) =>
+  client.downloadFile(location(), { fileSize: bigInt(CHUNKS * CHUNK), partSizeKb: CHUNK / 1024 });
+
+describe("downloads", () => {
+  test("downloadFile() - over the one connection, every part seen by the gate", async () => {
+    const { dataCentre, open } = await stage();
+    serveFile(dataCentre);
+    const pool = await open();
+    const file = await within(
+      3_000,
+      pool.use((client) => download(client)),
+    );
+    expect(file).toHaveLength(CHUNKS * CHUNK);
+    expect(callsOf(dataCentre, "upload.GetFile").length).toBeGreaterThanOrEqual(CHUNKS);
+    expect(dataCentre.connections()).toHaveLength(1);
+  });
+
+  test("downloadFile() - a flood in the middle surfaces at once and rotates", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    serveFile(dataCentre);
+    dataCentre.fail({ method: "upload.GetFile", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
+    const pool = await open();
+    const file = await within(
+      3_000,
+      pool.use((client) => download(client)),
+    );
+    expect(file).toHaveLength(CHUNKS * CHUNK);
+    expect(toldOf("cooled")).toMatchObject([{ seconds: 30 }]);
+    expect(dataCentre.inFlight()).toEqual([]);
+    expectPeace(dataCentre);
+  });
+
+  test("downloadFile() - refused while the session cools", async () => {
+    const { dataCentre, open } = await stage();
+    serveFile(dataCentre);
+    const pool = await open();
+    using lease = await pool.acquire();
+    lease.coolDown(30);
+    const error = await rejection(download(lease.client), 1_000);
+    expect(error).toMatchObject({ code: 420, seconds: 30 });
+    expect(callsOf(dataCentre, "upload.GetFile")).toEqual([]);
+  });
+
+  test("downloadFile() - in the middle of it the lease ends: LeaseReleasedError, no more parts", async () => {
+    const { dataCentre, open } = await stage();
+    serveFile(dataCentre);
+    dataCentre.delay({ method: "upload.GetFile", delayMs: 50 });
+    const pool = await open();
+    const lease = await pool.acquire();
+    const file = rejection(download(lease.client), 2_000);
+    await until("it is under way", () => callsOf(dataCentre, "upload.GetFile").length === 2);
+    lease.release();
+    expect(await file).toBeInstanceOf(LeaseReleasedError);
+    await pool.use(nameOf);
+    expect(callsOf(dataCentre, "upload.GetFile").length).toBeLessThanOrEqual(3);
+  });
+});
+
+/** Makes the configuration name a fourth data centre, with which nobody shares a key. */
+function listFarDataCentre(dataCentre: DataCentre): void {
+  const { host, port } = dataCentre;
+  dataCentre.handle("help.GetConfig", ({ tl }) => {
+    const numbers = Object.fromEntries(CONFIG_NUMBERS.map((name) => [name, 60_000]));
+    const dcOptions = [2, 4].map((id) => tl("DcOption", { id, ipAddress: host, port }));
+    const names = { dcTxtDomainName: "loopback.invalid", meUrlPrefix: "https://t.me/" };
+    const expires = Math.floor(Date.now() / 1000) + 3_600;
+    return tl("Config", {
+      ...numbers,
+      ...names,
+      date: expires - 3_600,
+      expires,
+      testMode: false,
+      thisDc: 2,
+      dcOptions,
+    });
+  });
+}
+
+/** Gives leave to log in elsewhere. */
+function exportAuthorizations(dataCentre: DataCentre): void {
+  dataCentre.handle("auth.ExportAuthorization", ({ tl }) =>
+    tl("auth.ExportedAuthorization", { id: 1n, bytes: Buffer.alloc(8) }),
+  );
+}
+
+const CONFIG_NUMBERS = [
+  "chatSizeMax",
+  "megagroupSizeMax",
+  "forwardedCountMax",
+  "onlineUpdatePeriodMs",
+  "offlineBlurTimeoutMs",
+  "offlineIdleTimeoutMs",
+  "onlineCloudTimeoutMs",
+  "notifyCloudDelayMs",
+  "notifyDefaultDelayMs",
+  "pushChatPeriodMs",
+  "pushChatLimit",
+  "editTimeLimit",
+  "revokeTimeLimit",
+  "revokePmTimeLimit",
+  "ratingEDecay",
+  "stickersRecentLimit",
+  "channelsReadMediaPeriod",
+  "callReceiveTimeoutMs",
+  "callRingTimeoutMs",
+  "callConnectTimeoutMs",
+  "callPacketTimeoutMs",
+  "captionLengthMax",
+  "messageLengthMax",
+  "webfileDcId",
+];
+
+/** In a process of its own: a client that loops without a pause can be ended only from outside. */
+describe("another data centre that nobody can reach", () => {
+  test.each([
+    ["not in the configuration", ["download", "invoke"]],
+    ["no leave to log in there", ["download", "invoke", "cooling", "FILE_MIGRATE_4"]],
+    ["it knows no key of ours", ["download", "invoke", "cooling", "FILE_MIGRATE_4", "USER_MIGRATE_4"]],
+    ["leave to log in there never comes", ["download", "invoke", "released"]],
+  ])(
+    "settles in time, the session stays usable (%s)",
+    async (obstacle, jobs) => {
+      const scene = await stage();
+      const { dataCentre } = scene;
+      serveFile(dataCentre);
+      if (obstacle !== "not in the configuration") listFarDataCentre(dataCentre);
+      if (obstacle === "it knows no key of ours") exportAuthorizations(dataCentre);
+      if (obstacle === "leave to log in there never comes") dataCentre.mute({ method: "auth.ExportAuthorization" });
+      const child = startChild(scene, "far-data-centre", jobs.join());
+      for (const job of jobs) {
+        await child.said(`${job} begins`);
+        const method = job === "FILE_MIGRATE_4" ? "upload.GetFile" : "users.GetUsers";
+        if (job.includes("MIGRATE")) dataCentre.fail({ method, code: 303, message: job, times: 1 });
+        child.tell("go");
+        const { error } = await within(5_000, child.said(`${job} settled`));
+        expect(error, job).toEqual(expect.any(String));
+        if (job === "released") expect(error).toBe("LeaseReleasedError");
+        if (job === "cooling") expect(error).toMatch(/FloodWait|RPCError/);
+        expect(await within(5_000, child.said(`${job} over`)), job).toMatchObject({ name: "account1", isSame: true });
+      }
+      child.tell("end");
+      expect(await within(2_000, child.ended)).toBe(0);
+      expect(dataCentre.maxConnectionsPerKey()).toBe(1);
+    },
+    60_000,
+  );
+});

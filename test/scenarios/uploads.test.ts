@@ -1,0 +1,133 @@
+import { CustomFile } from "telegram/client/uploads.js";
+import { describe, expect, test } from "vitest";
+import { LeaseReleasedError, NoSessionAvailableError, RotationUnsafeError } from "../../src/index.js";
+import { callsOf, expectPeace, rejection, stage, until, within } from "./support.js";
+
+/** What GramJS cuts small files into. */
+const PART = 128 * 1024;
+const fileOf = (parts: number): CustomFile => {
+  const bytes = Buffer.alloc(PART * parts, 7);
+  return new CustomFile("file.bin", bytes.length, "", bytes);
+};
+
+describe("uploads", () => {
+  test("uploadFile() - one connection, every part seen by the gate", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    await pool.use((client) => client.uploadFile({ file: fileOf(8), workers: 4 }));
+    expect(callsOf(dataCentre, "upload.SaveFilePart")).toHaveLength(8);
+    expect(dataCentre.connections()).toHaveLength(1);
+  });
+
+  test("sendFile() - with a Buffer: arrives once, over the one connection", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    await pool.use((client) =>
+      client.sendFile("user1", { file: fileOf(3), caption: "the file", forceDocument: true, workers: 2 }),
+    );
+    expect(dataCentre.messages().map(({ text }) => text)).toEqual(["the file"]);
+    expect(dataCentre.connections()).toHaveLength(1);
+    expectPeace(dataCentre);
+  });
+
+  test("uploadFile() - a flood in the middle surfaces at once and rotates", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ method: "upload.SaveFilePart", message: "FLOOD_WAIT_30", skip: 3, times: 1 });
+    await within(
+      3_000,
+      pool.use((client) =>
+        client.sendFile("user1", { file: fileOf(6), caption: "f", forceDocument: true, workers: 1 }),
+      ),
+    );
+    expect(toldOf("cooled")).toMatchObject([{ seconds: 30 }]);
+    expect(dataCentre.messages()).toHaveLength(1);
+    expect(dataCentre.inFlight()).toEqual([]);
+    expectPeace(dataCentre);
+  });
+
+  test("uploadFile() - parts at once, a flood among them: no part goes into the wait", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ method: "upload.SaveFilePart", message: "FLOOD_PREMIUM_WAIT_30", skip: 2, times: 1 });
+    await within(
+      3_000,
+      pool.use((client) => client.uploadFile({ file: fileOf(32), workers: 4 })),
+    );
+    expectPeace(dataCentre);
+  });
+
+  test("uploadFile() - alone: fails at once instead of sleeping the wait out", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    dataCentre.fail({ method: "upload.SaveFilePart", message: "FLOOD_WAIT_3", skip: 1, times: 1 });
+    const upload = pool.use((client) => client.uploadFile({ file: fileOf(4), workers: 1 }), { wait: false });
+    const error = await rejection(upload, 1_000);
+    expect(error).toBeInstanceOf(NoSessionAvailableError);
+    expect(error.cause).toMatchObject({ seconds: 3 });
+    expectPeace(dataCentre);
+  });
+
+  test("uploadFile() - after a message: RotationUnsafeError, the message once", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ method: "upload.SaveFilePart", message: "FLOOD_WAIT_30", times: 1 });
+    const work = pool.use(async (client) => {
+      await client.sendMessage("user1", { message: "first" });
+      await client.uploadFile({ file: fileOf(2), workers: 1 });
+    });
+    expect(await rejection(work, 2_000)).toBeInstanceOf(RotationUnsafeError);
+    expect(dataCentre.messages()).toHaveLength(1);
+  });
+
+  test("uploadFile() - refused while the session cools, before it is sent", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    using lease = await pool.acquire();
+    await lease.client.getMe();
+    lease.coolDown(30);
+    const error = await rejection(lease.client.uploadFile({ file: fileOf(4), workers: 2 }), 1_000);
+    expect(error).toMatchObject({ code: 420, seconds: 30 });
+    expect(callsOf(dataCentre, "upload.SaveFilePart")).toEqual([]);
+    expect(dataCentre.connections()).toHaveLength(1);
+  });
+
+  test("uploadFile() - in the middle of it the lease ends: LeaseReleasedError, no more parts", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    const lease = await pool.acquire();
+    dataCentre.delay({ method: "upload.SaveFilePart", delayMs: 60 });
+    const upload = rejection(lease.client.uploadFile({ file: fileOf(40), workers: 1 }), 2_000);
+    await until("it is under way", () => callsOf(dataCentre, "upload.SaveFilePart").length === 3);
+    lease.release();
+    expect(await upload).toBeInstanceOf(LeaseReleasedError);
+    const next = await within(1_000, pool.acquire());
+    await next.client.getMe();
+    next.release();
+    expect(callsOf(dataCentre, "upload.SaveFilePart").length).toBeLessThanOrEqual(4);
+  });
+
+  test("uploadFile() - a connection cut in the middle: the parts go on over a new one", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    dataCentre.cut({ method: "upload.SaveFilePart", at: "before", skip: 2, times: 1 });
+    await within(
+      5_000,
+      pool.use((client) =>
+        client.sendFile("user1", { file: fileOf(5), caption: "f", forceDocument: true, workers: 1 }),
+      ),
+    );
+    expect(dataCentre.messages()).toHaveLength(1);
+    expect(dataCentre.connections()).toHaveLength(2);
+  });
+
+  test("uploadFile() - an answer that never comes: callTimeoutMs, then the next session", async () => {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const pool = await open({ callTimeoutMs: 250 });
+    dataCentre.mute({ method: "upload.SaveFilePart", skip: 1, times: 1 });
+    await within(
+      3_000,
+      pool.use((client) => client.uploadFile({ file: fileOf(3), workers: 1 })),
+    );
+  });
+});
