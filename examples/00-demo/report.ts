@@ -1,0 +1,92 @@
+import type { SessionInfo } from "telegram-session-pool";
+import type { DataCentreReport } from "telegram-session-pool/testing";
+import type { Job } from "./data.js";
+import { paint } from "./progress.js";
+
+/** What there is to judge the run by: the pool's word, and the data centre's, which nobody can talk into anything. */
+export interface Evidence {
+  readonly jobs: readonly Job[];
+  readonly resolved: ReadonlySet<string>;
+  readonly sessions: readonly SessionInfo[];
+  /** The same sessions in a pool that was opened anew on the same file. */
+  readonly afterRestart: readonly SessionInfo[];
+  readonly dataCentre: DataCentreReport;
+  readonly tookMs: number;
+}
+
+/** Prints what every account did, and whether each promise was kept. Whether all of them were. */
+export function printReport(evidence: Evidence): boolean {
+  console.log(`\nWhat the data centre saw:\n\n${table(rows(evidence))}\n`);
+  const checks = judge(evidence);
+  for (const { isKept, text } of checks) {
+    console.log(`  ${isKept ? paint("green", "ok") : paint("red", "NO")}  ${text}`);
+  }
+  const isAllKept = checks.every(({ isKept }) => isKept);
+  const seconds = (evidence.tookMs / 1_000).toFixed(1);
+  console.log(`\n${isAllKept ? "All of it held" : "NOT all of it held"}, in ${seconds} s.`);
+  return isAllKept;
+}
+
+function rows({ sessions, dataCentre }: Evidence): readonly (readonly string[])[] {
+  const { calls, messages, waits } = dataCentre;
+  const of = <T extends { readonly account: string }>(list: readonly T[], id: string): number =>
+    list.filter(({ account }) => account === id).length;
+  const lines = sessions.map(({ id, state, reason }) => [
+    id,
+    `${of(calls, id)}`,
+    `${of(messages, id)}`,
+    `${of(waits, id)}`,
+    `${waits.filter(({ account }) => account === id).reduce((sum, { seconds }) => sum + seconds, 0)} s`,
+    state === "dead" ? `dead: ${reason}` : state,
+  ]);
+  const rested = waits.reduce((sum, { seconds }) => sum + seconds, 0);
+  const total = ["total", `${calls.length}`, `${messages.length}`, `${waits.length}`, `${rested} s`, ""];
+  return [["account", "calls", "messages", "floods", "rested", "at the end"], ...lines, total];
+}
+
+function judge(evidence: Evidence): readonly { readonly isKept: boolean; readonly text: string }[] {
+  const { jobs, resolved, sessions, afterRestart, dataCentre } = evidence;
+  const { messages, violations, duplicates, maxConnectionsPerKey } = dataCentre;
+  const wanted = new Set(jobs.flatMap((job) => (job.kind === "message" ? [job.text] : [])));
+  const usernames = jobs.filter(({ kind }) => kind === "username").length;
+  const arrived = new Set(messages.map(({ text }) => text));
+  const missing = [...wanted].filter((text) => !arrived.has(text)).length;
+  return [
+    { isKept: missing === 0, text: `${wanted.size - missing} of ${wanted.size} messages arrived` },
+    {
+      isKept: duplicates.length === 0 && messages.length === arrived.size,
+      text: `${duplicates.length} duplicates: every message arrived exactly once`,
+    },
+    { isKept: resolved.size === usernames, text: `${resolved.size} of ${usernames} usernames were resolved` },
+    { isKept: violations.length === 0, text: `${violations.length} violations: no call while its account had to wait` },
+    { isKept: maxConnectionsPerKey <= 1, text: `${maxConnectionsPerKey} connection per auth key at most` },
+    {
+      isKept: isRemembered(sessions, afterRestart),
+      text: "a restart remembers who is dead, and who has to rest until when",
+    },
+  ];
+}
+
+/** What was dead is dead, what rests until a later instant than now rests until the same one. */
+function isRemembered(before: readonly SessionInfo[], after: readonly SessionInfo[]): boolean {
+  const known = new Map(after.map((session) => [session.id, session]));
+  return before.every(({ id, state, reason, availableAt }) => {
+    const now = known.get(id);
+    if (state === "dead") return now?.state === "dead" && now.reason === reason;
+    if (availableAt === null || availableAt <= Date.now()) return now !== undefined;
+    return now?.availableAt === availableAt;
+  });
+}
+
+/** Columns: the first and the last to the left, numbers to the right. */
+function table(lines: readonly (readonly string[])[]): string {
+  const columns = lines[0] ?? [];
+  const widths = columns.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  const isText = (column: number): boolean => column === 0 || column === columns.length - 1;
+  const format = (line: readonly string[]): string =>
+    line.map((cell, at) => (isText(at) ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0))).join("   ");
+  const rule = widths.map((width) => "─".repeat(width)).join("   ");
+  return [format(columns), rule, ...lines.slice(1, -1).map(format), rule, format(lines.at(-1) ?? [])]
+    .map((line) => `  ${line}`.trimEnd())
+    .join("\n");
+}

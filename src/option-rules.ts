@@ -1,0 +1,93 @@
+import { OptionsError } from "./errors.js";
+
+/** What a value has to be, in words, and whether it is. */
+export interface Rule {
+  readonly expected: string;
+  holds(value: unknown): boolean;
+}
+
+/** A rule for each known option. */
+export type Rules = Readonly<Record<string, Rule>>;
+
+/** Whether it has fields at all. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+/** Whether it is an object with these methods. */
+export function hasMethods(value: unknown, names: readonly string[]): boolean {
+  return isObject(value) && names.every((name) => typeof value[name] === "function");
+}
+
+export const text: Rule = {
+  expected: "a non-empty string",
+  holds: (value) => typeof value === "string" && value !== "",
+};
+export const flag: Rule = { expected: "true or false", holds: (value) => typeof value === "boolean" };
+export const milliseconds: Rule = {
+  expected: "a number of milliseconds, 0 or more, or Infinity",
+  holds: (value) => typeof value === "number" && value >= 0,
+};
+export const someMilliseconds: Rule = {
+  expected: "a number of milliseconds, more than 0, or Infinity",
+  holds: (value) => typeof value === "number" && value > 0,
+};
+export const finiteMilliseconds: Rule = {
+  expected: "a finite number of milliseconds, more than 0",
+  holds: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
+};
+export const count: Rule = {
+  expected: "a whole number, 1 or more, or Infinity",
+  holds: (value) =>
+    typeof value === "number" && value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY),
+};
+export const countFromZero: Rule = {
+  expected: "a whole number, 0 or more, or Infinity",
+  holds: (value) =>
+    typeof value === "number" && value >= 0 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY),
+};
+export const tags: Rule = {
+  expected: "an array of non-empty strings",
+  holds: (value) => Array.isArray(value) && value.every((tag) => text.holds(tag)),
+};
+export const oneOf = (...values: readonly string[]): Rule => ({
+  expected: values.map((value) => `"${value}"`).join(" or "),
+  holds: (value) => values.some((allowed) => allowed === value),
+});
+export const methods = (what: string, ...names: readonly string[]): Rule => ({
+  expected: `${what} (an object with ${names.map((name) => `${name}()`).join(", ")})`,
+  holds: (value) => hasMethods(value, names),
+});
+
+/**
+ * Holds options against their rules. Throws `OptionsError` for an unknown key, a value that breaks its rule, and a
+ * required key that is missing.
+ */
+export function check(call: string, options: unknown, rules: Rules, required: readonly string[] = []): void {
+  if (!isObject(options) || Array.isArray(options)) {
+    throw new OptionsError(`${call}: expected an object of options; got ${describe(options)}.`);
+  }
+  for (const key of Object.keys(options)) {
+    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
+    if (rule === undefined) {
+      throw new OptionsError(`${call}: unknown option "${key}". Known options: ${Object.keys(rules).join(", ")}.`);
+    }
+    const value = options[key];
+    if (value !== undefined && !rule.holds(value)) {
+      throw new OptionsError(`${call}: ${key} must be ${rule.expected}; got ${describe(value)}.`);
+    }
+  }
+  for (const key of required) {
+    if (options[key] === undefined)
+      throw new OptionsError(`${call}: ${key} is missing; it must be ${rules[key]?.expected}.`);
+  }
+}
+
+/** Says what came without repeating a text that may be a secret. */
+export function describe(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value === "string") return value === "" ? "an empty string" : `a string of ${value.length} characters`;
+  if (Array.isArray(value)) return "an array";
+  return value === undefined ? "undefined" : `a value of type ${typeof value}`;
+}
