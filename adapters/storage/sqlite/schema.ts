@@ -57,16 +57,21 @@ function isWalSafe(version: string): boolean {
   return major * 1_000_000 + minor * 1_000 + patch >= 3_051_003;
 }
 
+/** One statement, so one snapshot: another process may be making the same new file ready between any two of ours. */
+const MARKS = `SELECT
+  (SELECT application_id FROM pragma_application_id) AS application_id,
+  (SELECT user_version FROM pragma_user_version) AS user_version,
+  (SELECT count(*) FROM sqlite_schema
+    WHERE name NOT GLOB 'sqlite_*' AND name NOT GLOB 'telegram_session_pool*') AS others`;
+
 async function assertOurs(engine: Engine, path: string): Promise<void> {
-  const applicationId = await value(engine, "PRAGMA application_id");
+  const [marks = {}] = await engine.query(MARKS);
+  const applicationId = Number(marks.application_id);
   if (applicationId === APPLICATION_ID) return assertNotNewer(engine, path);
   if (applicationId !== 0) {
-    throw new StorageError(`${path} is a database of another application (application_id ${String(applicationId)}).`);
+    throw new StorageError(`${path} is a database of another application (application_id ${applicationId}).`);
   }
-  const others = await engine.query(
-    "SELECT name FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*' AND name NOT GLOB 'telegram_session_pool*' LIMIT 1",
-  );
-  if (others.length > 0 || (await value(engine, "PRAGMA user_version")) !== 0) {
+  if (Number(marks.others) > 0 || Number(marks.user_version) !== 0) {
     throw new StorageError(
       `${path} holds something else already: give the pool a file of its own, or open the database yourself and pass the handle to sqlite().`,
     );

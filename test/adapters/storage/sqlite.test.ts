@@ -16,6 +16,7 @@ import { afterAll, expect, test } from "vitest";
 import type { Engine } from "../../../adapters/storage/sqlite/engine.js";
 import { handleEngine, nodeEngine, type SqliteHandle } from "../../../adapters/storage/sqlite/handle-engine.js";
 import { keyvEngine } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import { prepareDatabase } from "../../../adapters/storage/sqlite/schema.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
 import type { SessionStorage } from "../../../src/records/storage.js";
@@ -196,6 +197,23 @@ test("open() - eight at once on a new file", async () => {
   const versions = await Promise.all(storages.map((storage) => storage.write("a", 0, "one")));
   expect(versions.filter((version) => version !== undefined)).toEqual([1]);
   await Promise.all(storages.map((storage) => storage.close?.()));
+});
+
+test("open() - another process makes the same new file ready at any moment in between", async () => {
+  let statements = Number.POSITIVE_INFINITY;
+  for (let moment = 0; moment < statements; moment++) {
+    const path = newPath();
+    writeFileSync(path, "", { mode: 0o600 });
+    statements = 0;
+    await withEngine(path, async (engine) => {
+      const query: Engine["query"] = async (...statement) => {
+        if (statements++ === moment) await withEngine(path, (other) => prepareDatabase(other, path, 5_000));
+        return engine.query(...statement);
+      };
+      await prepareDatabase({ ...engine, query }, path, 5_000);
+    });
+  }
+  expect(statements).toBeGreaterThan(5);
 });
 
 test("write() - a deleted record's data is not left in the file", async () => {
