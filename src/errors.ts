@@ -119,8 +119,15 @@ export class CallTimeoutError extends SessionPoolError {
 
 /** The lease behind this client was released, revoked or lost. */
 export class LeaseReleasedError extends SessionPoolError {
+  constructor(message: string, details: SessionPoolErrorDetails & { readonly code?: "OWNERSHIP_LOST" } = {}) {
+    super(details.code ?? "LEASE_RELEASED", message, details);
+  }
+}
+
+/** This process lost its right to connect the session, and with it the lease. */
+export class OwnershipLostError extends LeaseReleasedError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
-    super("LEASE_RELEASED", message, details);
+    super(message, { ...details, code: "OWNERSHIP_LOST" });
   }
 }
 
@@ -174,13 +181,6 @@ export class OutcomeUnknownError extends SessionPoolError {
   constructor(message: string, executed: "yes" | "unknown", details: SessionPoolErrorDetails = {}) {
     super("OUTCOME_UNKNOWN", message, details);
     this.executed = executed;
-  }
-}
-
-/** This process lost its right to connect the session. */
-export class OwnershipLostError extends SessionPoolError {
-  constructor(message: string, details: SessionPoolErrorDetails = {}) {
-    super("OWNERSHIP_LOST", message, details);
   }
 }
 

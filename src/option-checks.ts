@@ -51,11 +51,14 @@ const POOL: Rules = {
   closeTimeoutMs: milliseconds,
   storageTimeoutMs: finiteMilliseconds,
   restrictedForMs: someMilliseconds,
+  ownership: { expected: "an object: { ttlMs, host }", holds: isObject },
   traceLeases: flag,
   trustServers: flag,
   logger: methods("a logger", "debug", "info", "warn", "error"),
   clock: methods("a clock", "now", "monotonic", "setTimer"),
 };
+
+const OWNERSHIP: Rules = { ttlMs: finiteMilliseconds, host: text };
 
 const peer: Rule = {
   expected: '"user:<id>", "chat:<id>" or "channel:<id>"',
@@ -119,6 +122,8 @@ const CLOSE: Rules = { timeoutMs: milliseconds };
 /** Checks the options of `open` and fills in the defaults. Throws `OptionsError`. */
 export function resolveOptions<Client>(options: SessionPoolOptions<Client>): ResolvedOptions<Client> {
   check("SessionPool.open", options, POOL, ["client"]);
+  const { ttlMs = 60_000, host } = options.ownership ?? {};
+  if (options.ownership !== undefined) check("SessionPool.open: ownership", options.ownership, OWNERSHIP);
   return {
     storage: options.storage ?? memory(),
     cooldownScope: "session",
@@ -138,6 +143,7 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
     clock: systemClock,
     logger: undefined,
     ...defined(options),
+    ownership: { ttlMs, host },
   };
 }
 

@@ -11,6 +11,20 @@ export interface Logger {
   error(message: string): void;
 }
 
+/** How a process holds its sessions. */
+export interface OwnershipOptions {
+  /**
+   * Milliseconds for which a claim holds that is not renewed. It is renewed every third; after three quarters without
+   * the storage's answer the session is given up; another host takes it after five quarters. @default 60_000
+   */
+  readonly ttlMs?: number | undefined;
+  /**
+   * A name of this host, where its boot id does not tell it from others: virtual machines resumed from one snapshot.
+   * @default the boot id
+   */
+  readonly host?: string | undefined;
+}
+
 /** How a pool is set up. Checked once by `open`; an unknown key or a wrong type is an `OptionsError`. */
 export interface SessionPoolOptions<Client> {
   /** The Telegram library behind the leases, for instance `gramjs({ apiId, apiHash })`. */
@@ -44,6 +58,8 @@ export interface SessionPoolOptions<Client> {
   readonly storageTimeoutMs?: number | undefined;
   /** Milliseconds for which PEER_FLOOD keeps a session back. A guess: Telegram names no end. @default 86_400_000 */
   readonly restrictedForMs?: number | undefined;
+  /** How this process holds the sessions it has connected, against other processes on the same storage. */
+  readonly ownership?: OwnershipOptions | undefined;
   /** Remember where each lease was taken, for `leaked` and `leases()`. Costs microseconds a lease. @default false */
   readonly traceLeases?: boolean | undefined;
   /** Accept sessions that name servers outside Telegram's published ranges. @default false */
@@ -105,8 +121,11 @@ export interface SessionChange {
 
 /** Options with every default filled in. */
 export type ResolvedOptions<Client> = {
-  readonly [Key in Exclude<keyof SessionPoolOptions<Client>, "logger">]-?: Exclude<
+  readonly [Key in Exclude<keyof SessionPoolOptions<Client>, "logger" | "ownership">]-?: Exclude<
     SessionPoolOptions<Client>[Key],
     undefined
   >;
-} & { readonly logger: Logger | undefined };
+} & {
+  readonly logger: Logger | undefined;
+  readonly ownership: { readonly ttlMs: number; readonly host: string | undefined };
+};

@@ -48,7 +48,11 @@ describe("errors", () => {
     for (const [, error] of all) {
       const classes = all.map(([, other]) => other.constructor as typeof Error);
       const matching = classes.filter((type) => error instanceof type);
-      const expected = error.name === "StorageCorruptError" ? ["StorageError", "StorageCorruptError"] : [error.name];
+      const above: Readonly<Record<string, string>> = {
+        StorageCorruptError: "StorageError",
+        OwnershipLostError: "LeaseReleasedError",
+      };
+      const expected = [above[error.name], error.name].filter((name) => name !== undefined);
       expect(matching.map(({ name }) => name)).toEqual(expected);
     }
   });

@@ -32,6 +32,7 @@ describe("SessionPool.open - options", () => {
       closeTimeoutMs: 10_000,
       storageTimeoutMs: 5_000,
       restrictedForMs: 86_400_000,
+      ownership: { ttlMs: 60_000, host: undefined },
       traceLeases: false,
       trustServers: false,
       logger: undefined,

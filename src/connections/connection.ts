@@ -2,12 +2,23 @@ import type { Clock } from "../clock.js";
 import { ConnectError } from "../errors.js";
 import type { ClientHandle } from "./client-adapter.js";
 
+/** Refuses a connect because the session is no longer what it was when it was taken: its taker looks again. */
+export class SessionChangedError extends Error {
+  override readonly name = "SessionChangedError";
+}
+
 /** What one connection tells and asks. */
 export interface ConnectionPolicy {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** Why it must not connect now, if so. */
   refusal(): Error | undefined;
+  /** Makes the session this process's before it connects; rejects with the reason why that cannot be. */
+  claim(): Promise<void>;
+  /** Whether the session has ceased to be this process's. */
+  isLapsed(): boolean;
+  /** The client is gone: others may have the session. */
+  closed(): void;
   connected(): void;
   disconnected(reason: string): void;
   /** Takes note of a failed connect; returns the error that the callers get. */
@@ -26,8 +37,11 @@ export class Connection<Client> {
   idleSince = 0;
   /** Set once it is being closed: resolves when the client is gone, and never rejects. */
   closing: Promise<void> | undefined;
+  /** Resolves when the client is gone for good. */
+  readonly gone: Promise<void>;
   readonly #handle: ClientHandle<Client>;
   readonly #policy: ConnectionPolicy;
+  #tellGone: () => void = () => {};
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
   #wasConnected = false;
@@ -39,6 +53,9 @@ export class Connection<Client> {
     this.id = id;
     this.#handle = handle;
     this.#policy = policy;
+    this.gone = new Promise((resolve) => {
+      this.#tellGone = resolve;
+    });
   }
 
   get handle(): ClientHandle<Client> {
@@ -51,7 +68,7 @@ export class Connection<Client> {
 
   /** Why the next lease must not get it, if so. */
   get flaw(): string | undefined {
-    return this.#flaw;
+    return this.#flaw ?? (this.#wasConnected && this.#policy.isLapsed() ? "its ownership ran out" : undefined);
   }
 
   /** Keeps it from the next lease: a new client serves that one. */
@@ -87,10 +104,22 @@ export class Connection<Client> {
   }
 
   async #connect(): Promise<void> {
-    const refusal = this.#policy.refusal();
-    if (refusal !== undefined) throw refusal;
     const abort = new AbortController();
     this.#abort = abort;
+    this.#assertAllowed();
+    await unlessAborted(abort.signal, this.#policy.claim());
+    // Another process may have learnt of a wait meanwhile.
+    this.#assertAllowed();
+    await this.#connectClient(abort);
+    this.#policy.connected();
+  }
+
+  #assertAllowed(): void {
+    const refusal = this.#policy.refusal();
+    if (refusal !== undefined) throw refusal;
+  }
+
+  async #connectClient(abort: AbortController): Promise<void> {
     const timer = this.#policy.clock.setTimer(this.#policy.connectTimeoutMs, () => {
       abort.abort(
         new ConnectError(
@@ -108,7 +137,6 @@ export class Connection<Client> {
       timer.cancel();
       this.#abort = undefined;
     }
-    this.#policy.connected();
   }
 
   async #close(reason: string): Promise<void> {
@@ -120,6 +148,8 @@ export class Connection<Client> {
       // Nobody could do more about it: the client counts as gone.
     }
     this.lost(reason);
+    this.#policy.closed();
+    this.#tellGone();
   }
 
   /** A client that does not close must not keep the pool from closing. */

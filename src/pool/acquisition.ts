@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.js";
 import type { RequestTracker } from "../connections/attempt.js";
-import type { Connection } from "../connections/connection.js";
+import { type Connection, SessionChangedError } from "../connections/connection.js";
 import type { Connections } from "../connections/connections.js";
 import {
   type AcquireTimeoutError,
@@ -157,6 +157,7 @@ export class Acquisition<Client> {
       this.#parts.leases.giveUp(entry);
       const closed = this.#parts.closed();
       if (closed !== undefined) throw closed;
+      if (error instanceof SessionChangedError) return undefined;
       if (!(error instanceof ConnectError)) return this.#refused(wish, error);
       if (wish.criteria.id !== undefined) throw error;
       wish.failures.set(entry.id, error);

@@ -113,6 +113,13 @@ export class Leases<Client> {
     return new Promise((resolve) => this.#atIdle.push(resolve));
   }
 
+  /** Takes the leases of one session back. */
+  revoke(id: string, cause: Error, reason: string): void {
+    for (const active of [...this.#active]) {
+      if (active.entry.id === id) this.#end(active, { cause, reason, isDistrusted: true });
+    }
+  }
+
   /** Takes every lease back. With `isLeak` each is told as `leaked`. */
   revokeAll(cause: (id: string) => Error, reason: string, isLeak: boolean): void {
     for (const active of [...this.#active]) {

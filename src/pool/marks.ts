@@ -5,9 +5,12 @@ import type { SessionPoolEvents } from "../events.js";
 import type { Logger } from "../options.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Roster } from "../roster/roster.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import type { Restriction, RosterEntry } from "../roster/roster-entry.js";
 import { endsByItself, type Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
+import { type KnownSession, markChanged } from "./known-session.js";
+import type { SessionBook } from "./session-book.js";
+import type { RecordedCooldown } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
 
 /** The events that follow from a verdict. */
@@ -16,6 +19,7 @@ export type MarkEvents = Pick<SessionPoolEvents, "cooled" | "restricted" | "died
 /** What marking needs. */
 export interface MarksParts {
   readonly roster: Roster;
+  readonly book: SessionBook;
   readonly ledger: Ledger;
   readonly time: TimeLine;
   readonly dispatcher: Dispatcher;
@@ -26,6 +30,16 @@ export interface MarksParts {
   /** The session is not to be used any more: its client can go. */
   retired(id: string): void;
 }
+
+/** What another process's record says of a session. */
+export interface Life {
+  readonly deadReason: string | null;
+  readonly disabledReason: string | null;
+  readonly restriction: Restriction | null;
+}
+
+/** A cooldown that another process's record moves by less is the same one, by another clock. */
+const NEWS_MS = 1_000;
 
 /** Turns verdicts into what the roster, the records and the listeners have to know, in that order. */
 export class Marks {
@@ -70,12 +84,7 @@ export class Marks {
     const until = now + seconds * 1000;
     if (!roster.cool(entry, scope, until, reason, now)) return;
     dispatcher.worsened();
-    this.#saveThen(entry.id, () => {
-      const event = { id: entry.id, until: time.toWall(until), seconds };
-      if (scope.kind === "session") this.#parts.emit("cooled", event);
-      else if (scope.kind === "method") this.#parts.emit("cooled", { ...event, method: scope.method });
-      else this.#parts.emit("cooled", { ...event, peer: scope.peer });
-    });
+    this.#saveThen(entry.id, () => this.#tellCooled(entry.id, scope, until, seconds));
   }
 
   restrict(entry: RosterEntry, reason: string): void {
@@ -88,7 +97,40 @@ export class Marks {
   }
 
   kill(entry: RosterEntry, reason: string, error?: unknown): void {
-    if (entry.deadReason !== null) return;
+    if (this.#bury(entry, reason, error)) this.#saveThen(entry.id, () => this.#tellDied(entry.id, reason));
+  }
+
+  /** Another process has learnt that the session has to rest. */
+  learnCooldown(entry: RosterEntry, { scope, until, reason }: RecordedCooldown): void {
+    const { roster, time } = this.#parts;
+    const now = time.now();
+    const known = entry.cooldowns.until(scope);
+    if (!roster.cool(entry, scope, until, reason, now) || until - Math.max(known, now) < NEWS_MS) return;
+    this.#tellCooled(entry.id, scope, until, Math.ceil((until - now) / 1000));
+  }
+
+  /** Another process has learnt how the session stands: dead, restricted, disabled, or none of these. */
+  learnLife(known: KnownSession, life: Life): void {
+    const { roster, time } = this.#parts;
+    const { entry, changing } = known;
+    const now = time.now();
+    if (changing.has("life")) return;
+    if (life.disabledReason !== entry.disabledReason) roster.disable(entry, life.disabledReason, now);
+    if (life.deadReason !== null) {
+      if (this.#bury(entry, life.deadReason)) this.#tellDied(entry.id, life.deadReason);
+    } else if (entry.deadReason !== null && !changing.has("verdict")) {
+      this.forgive(entry.id);
+      roster.kill(entry, null, now);
+    }
+    if (life.restriction !== null) {
+      if (entry.restriction === null) this.#parts.emit("restricted", { id: entry.id, reason: life.restriction.reason });
+      roster.restrict(entry, life.restriction, now);
+    } else if (!changing.has("verdict")) roster.restrict(entry, null, now);
+  }
+
+  /** Whether it was alive until now. */
+  #bury(entry: RosterEntry, reason: string, error?: unknown): boolean {
+    if (entry.deadReason !== null) return false;
     const { roster, time, dispatcher } = this.#parts;
     this.#fatal.set(
       entry.id,
@@ -98,8 +140,19 @@ export class Marks {
     );
     roster.kill(entry, reason, time.now());
     dispatcher.worsened();
-    this.#saveThen(entry.id, () => this.#parts.emit("died", { id: entry.id, reason }));
     this.#parts.retired(entry.id);
+    return true;
+  }
+
+  #tellCooled(id: string, scope: CooldownScope, until: number, seconds: number): void {
+    const event = { id, until: this.#parts.time.toWall(until), seconds };
+    if (scope.kind === "session") this.#parts.emit("cooled", event);
+    else if (scope.kind === "method") this.#parts.emit("cooled", { ...event, method: scope.method });
+    else this.#parts.emit("cooled", { ...event, peer: scope.peer });
+  }
+
+  #tellDied(id: string, reason: string): void {
+    this.#parts.emit("died", { id, reason });
   }
 
   /** The session may be used again. */
@@ -116,6 +169,8 @@ export class Marks {
 
   /** Listeners are told when it is on disk, so that what they were told is true after a crash. */
   #saveThen(id: string, tell: () => void): void {
+    const known = this.#parts.book.get(id);
+    if (known !== undefined) markChanged(known, "verdict");
     void this.#parts.ledger.save(id).then(tell);
   }
 }

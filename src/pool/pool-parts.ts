@@ -4,25 +4,34 @@ import { OptionsError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import { checkCoolDown, checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
-import { RESERVED_PREFIX } from "../records/key-reservations.js";
+import { KeyReservations, RESERVED_PREFIX } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
+import { LocalOwnership } from "../records/local-ownership.js";
+import type { Ownership, OwnershipEvents } from "../records/ownership.js";
+import { ownIdentity } from "../records/process-identity.js";
+import { SharedOwnership } from "../records/shared-ownership.js";
 import type { StoredRecord } from "../records/storage.js";
-import { StorageDeadline } from "../records/storage-deadline.js";
+import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { canonicalMethod } from "../telegram/requests.js";
 import { Acquisition } from "./acquisition.js";
+import { Departures } from "./departures.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
+import { KeyedLocks } from "./keyed-locks.js";
 import type { CoolDownScope } from "./lease.js";
 import { Leases } from "./leases.js";
 import { Marks } from "./marks.js";
+import { Merging } from "./merging.js";
+import { Refresh } from "./refresh.js";
 import { unknownSession } from "./refusals.js";
 import { Registration } from "./registration.js";
 import { Rotation } from "./rotation.js";
 import { SessionBook } from "./session-book.js";
-import { makeConnections } from "./session-connections.js";
+import { makeConnections, ownershipLost } from "./session-connections.js";
+import { SessionRecords } from "./session-records.js";
 import { SharedSignals } from "./shared-signals.js";
 import { Shutdown } from "./shutdown.js";
 import { TimeLine } from "./time-line.js";
@@ -37,6 +46,7 @@ export type Emit = <Name extends keyof SessionPoolEvents>(
 export interface PoolParts<Client> {
   readonly book: SessionBook;
   readonly registration: Registration;
+  readonly departures: Departures;
   readonly acquisition: Acquisition<Client>;
   readonly rotation: Rotation<Client>;
   readonly leases: Leases<Client>;
@@ -61,30 +71,61 @@ export function assemble<Client>(
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
   const roster = new Roster({ leasesPerSession: options.leasesPerSession, maxLeased: options.maxConnected });
-  const book = new SessionBook(roster, time);
+  const records = new SessionRecords(time);
+  const book = new SessionBook(roster, time, records);
   const signals = new SharedSignals();
   const storageFailed = (error: Error): void => {
     options.logger?.error(error.message);
     emit("storageFailed", { error });
   };
-  const ledger = new Ledger(storage, {
+  const ledger: Ledger = new Ledger(storage, {
     clock,
     storageTimeoutMs: options.storageTimeoutMs,
-    encode: (id) => book.encodeById(id),
-    merge: (record) => {
-      book.merge(record);
-      dispatcher.worsened();
+    draft: (id) => {
+      const known = book.get(id);
+      return known && records.draft(known, ownership.draft(id));
     },
-    gone: (id) => void registration.vanished(id).catch(storageFailed),
+    merge: (record) => merging.merge(record),
+    mayDelete: (id) => !ownership.isForeign(id),
+    gone: (id) => gone(id),
     failed: storageFailed,
   });
+  const later = (work: Promise<unknown>): void => void shutdown.waitFor(work).catch(storageFailed);
+  const gone = (id: string): void => {
+    ownership.forget(id);
+    later(departures.removedElsewhere(id));
+  };
+  const ownershipEvents: OwnershipEvents = {
+    foreign: (id, isForeign) => {
+      const entry = roster.get(id);
+      if (entry === undefined || entry.isForeign === isForeign) return;
+      roster.setForeign(entry, isForeign, time.now());
+      dispatcher.worsened();
+    },
+    lost: (id) => {
+      leases.revoke(id, ownershipLost(id), "its ownership was lost");
+      void connections.close(id, "its ownership was lost");
+      emit("ownershipLost", { id });
+    },
+  };
+  const ownership: Ownership = storage.shared
+    ? new SharedOwnership({
+        ...ownershipEvents,
+        clock,
+        ttlMs: options.ownership.ttlMs,
+        self: ownIdentity(options.ownership.host),
+        save: (id) => ledger.saveAside(id),
+        isKnown: (id) => ledger.versionOf(id) !== undefined,
+      })
+    : new LocalOwnership(storage, ownershipEvents);
   const dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
     recovered: ({ id }) => void ledger.settle(id).then(() => emit("recovered", { id })),
     hopeless: (criteria, outlook) => acquisition.unavailable(criteria, outlook),
   });
-  const marks = new Marks({
+  const marks: Marks = new Marks({
     roster,
+    book,
     ledger,
     time,
     dispatcher,
@@ -96,11 +137,11 @@ export function assemble<Client>(
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
   });
-  const refresh = (): void => {
+  const bringUp = (): void => {
     if (roster.nextDueAt <= time.now()) dispatcher.changed();
   };
   const status = (): PoolStatus => {
-    refresh();
+    bringUp();
     const { nextAvailableAt, ...counts } = roster.status(time.now());
     return Object.freeze({
       ...counts,
@@ -108,20 +149,45 @@ export function assemble<Client>(
       nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
     });
   };
-  const made = makeConnections<Client>({ options, book, roster, marks, dispatcher, time, emit });
+  const made = makeConnections<Client>({ options, book, ownership, roster, marks, dispatcher, time, emit });
   const connections: Connections<Client> = made.connections;
+  const locks = new KeyedLocks();
+  const keys = new KeyReservations(storage, deadline);
+  const shared = { book, records, ownership, roster, ledger, storage, deadline, locks, keys };
+  const departures = new Departures({ ...shared, dispatcher, connections, marks, time });
+  const changed = (id: string): void => emit("sessionChanged", { id });
   const registration = new Registration({
-    book,
-    roster,
-    ledger,
-    storage,
-    deadline,
+    ...shared,
+    departures,
     dispatcher,
     connections,
     marks,
     time,
     trustServers: options.trustServers,
-    changed: (id) => emit("sessionChanged", { id }),
+    changed,
+    rejected: (id) => emit("recordRejected", { id, reason: book.rejection(id) ?? "" }),
+    later,
+  });
+  const merging: Merging = new Merging({
+    book,
+    records,
+    ownership,
+    marks,
+    dispatcher,
+    connections,
+    changed,
+    removed: (id) => later(departures.removedElsewhere(id)),
+  });
+  const refresh = new Refresh({
+    clock,
+    intervalMs: options.ownership.ttlMs / 3,
+    storage,
+    deadline,
+    patientDeadline: deadline.times(LISTING_TAKES),
+    ledger,
+    discovered: (id) => registration.discovered(id),
+    gone,
+    failed: storageFailed,
   });
   const leases: Leases<Client> = new Leases({
     clock,
@@ -138,7 +204,7 @@ export function assemble<Client>(
       checkReason("retire", reason);
       marks.kill(entry, reason);
     },
-    left: (id) => void shutdown.waitFor(registration.left(id)).catch(storageFailed),
+    left: (id) => later(departures.left(id)),
     emit,
   });
   const shutdown = new Shutdown({
@@ -148,6 +214,8 @@ export function assemble<Client>(
     leases,
     connections,
     ledger,
+    ownership,
+    refresh,
     storage,
     deadline,
     keepAlive,
@@ -172,13 +240,37 @@ export function assemble<Client>(
     },
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
-  const load = (records: readonly StoredRecord[]) => {
-    const loaded = book.load(records.filter(({ id }) => !id.startsWith(RESERVED_PREFIX)));
-    for (const { id, version } of loaded) ledger.track(id, version);
+  const load = (stored: readonly StoredRecord[]) => {
+    const loaded = book.load(stored.filter(({ id }) => !id.startsWith(RESERVED_PREFIX)));
+    for (const {
+      stored: { id, version },
+      known,
+      owner,
+    } of loaded) {
+      if (known.isRemoved) later(registration.discovered(id));
+      else ledger.track(id, version);
+      if (!known.isRemoved) ownership.observe(id, owner);
+    }
     return book.rejected();
   };
-  const begin = (): void => dispatcher.changed();
-  return { book, registration, acquisition, rotation, leases, shutdown, keepAlive, load, begin, refresh, status };
+  const begin = (): void => {
+    dispatcher.changed();
+    if (storage.shared) refresh.start();
+  };
+  return {
+    book,
+    registration,
+    departures,
+    acquisition,
+    rotation,
+    leases,
+    shutdown,
+    keepAlive,
+    load,
+    begin,
+    refresh: bringUp,
+    status,
+  };
 }
 
 function infoOf(book: SessionBook, id: string): SessionInfo {

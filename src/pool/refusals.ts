@@ -6,6 +6,7 @@ import {
   QueueFullError,
   SessionNotFoundError,
   StorageCorruptError,
+  StorageError,
 } from "../errors.js";
 import type { Criteria } from "../roster/criteria.js";
 import type { PoolStatus } from "../session-info.js";
@@ -78,6 +79,11 @@ export function stillLeaving(id: string): SessionNotFoundError {
       sessionId: id,
     },
   );
+}
+
+/** Nothing was changed. */
+export function notWritten(id: string): StorageError {
+  return new StorageError(`The record of "${id}" could not be written in time. Try again.`, { sessionId: id });
 }
 
 /** What the storage has under this id cannot be read. */

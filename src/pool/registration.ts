@@ -1,27 +1,34 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClientProfile } from "../client-profile.js";
 import type { Connections } from "../connections/connections.js";
-import { DuplicateSessionError, InvalidSessionError } from "../errors.js";
+import { DuplicateSessionError, InvalidSessionError, SessionPoolError, StorageError } from "../errors.js";
 import { checkAddArguments, checkChange } from "../option-checks.js";
 import type { AddOptions, SessionChange } from "../options.js";
-import { KeyReservations } from "../records/key-reservations.js";
+import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
-import type { SessionStorage } from "../records/storage.js";
+import type { Ownership } from "../records/ownership.js";
+import { Secret } from "../records/secret.js";
+import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
 import type { SessionInfo } from "../session-info.js";
 import { isTelegramAddress } from "../telegram/data-centres.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
+import type { Departures } from "./departures.js";
 import type { Dispatcher } from "./dispatcher.js";
-import { KeyedLocks } from "./keyed-locks.js";
+import type { KeyedLocks } from "./keyed-locks.js";
+import { type KnownSession, markChanged, type OwnChange } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import { keyHeld, rejected, stillLeaving, unknownSession } from "./refusals.js";
-import type { KnownSession, OwnChange, SessionBook } from "./session-book.js";
+import type { SessionBook } from "./session-book.js";
+import type { SessionRecords } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
 
 /** What the register of sessions needs. */
 export interface RegistrationParts {
   readonly book: SessionBook;
+  readonly records: SessionRecords;
+  readonly ownership: Ownership;
   readonly roster: Roster;
   readonly ledger: Ledger;
   readonly storage: SessionStorage;
@@ -30,19 +37,29 @@ export interface RegistrationParts {
   readonly connections: Connections<unknown>;
   readonly marks: Marks;
   readonly time: TimeLine;
+  readonly locks: KeyedLocks;
+  readonly keys: KeyReservations;
+  readonly departures: Departures;
   readonly trustServers: boolean;
   changed(id: string): void;
+  /** A record could not be read. */
+  rejected(id: string): void;
+  /** Something to be done before the pool is closed. */
+  later(work: Promise<unknown>): void;
 }
 
-/** Which sessions there are: adds, changes, removes, switches off and on. One change per session at a time. */
+/** Which sessions there are: adds, changes, switches off and on. One change per session at a time. */
 export class Registration {
   readonly #parts: RegistrationParts;
-  readonly #locks = new KeyedLocks();
+  readonly #locks: KeyedLocks;
   readonly #keys: KeyReservations;
+  readonly #departures: Departures;
 
   constructor(parts: RegistrationParts) {
     this.#parts = parts;
-    this.#keys = new KeyReservations(parts.storage, parts.deadline);
+    this.#locks = parts.locks;
+    this.#keys = parts.keys;
+    this.#departures = parts.departures;
   }
 
   async add(id: string, session: string, options: AddOptions): Promise<SessionInfo> {
@@ -68,39 +85,35 @@ export class Registration {
       if (change.session !== undefined && fingerprint !== undefined) {
         await this.#changeKey(known, change.session, fingerprint);
       }
-      await this.#save(known, await this.#describe(known, change));
+      await this.#save(known, ...(await this.#describe(known, change)));
       this.#parts.changed(id);
       return this.#parts.book.info(known);
     });
   }
 
-  async remove(id: string): Promise<boolean> {
-    return this.#locks.hold([`id ${id}`], async () => {
-      const known = this.#parts.book.get(id);
-      if (known === undefined) return this.#removeRejected(id);
-      if (known.entry.isLeaving) return false;
-      await this.#parts.ledger.delete(id);
-      this.#parts.roster.remove(known.entry, this.#parts.time.now());
-      this.#parts.dispatcher.worsened();
-      if (!known.entry.isLeased) await this.#forget(known);
-      return true;
+  /** There is a record of a session that is not in the book: another process has added it, or has not finished removing it. */
+  async discovered(id: string): Promise<void> {
+    const { book, storage, deadline, dispatcher } = this.#parts;
+    await this.#locks.hold([`id ${id}`], async () => {
+      if (book.get(id) !== undefined) return;
+      const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+      if (stored === undefined) return book.forgetRejected(id);
+      const isNew = book.rejection(id) === undefined;
+      try {
+        if ((await this.#departures.sweep(stored)) === "stays") this.#enter(stored);
+        book.forgetRejected(id);
+        dispatcher.changed();
+      } catch (error) {
+        if (error instanceof StorageError) throw error;
+        book.reject(id, error);
+        if (isNew) this.#parts.rejected(id);
+      }
     });
   }
 
-  /** The last lease of a removed session has ended. */
-  async left(id: string): Promise<void> {
-    const known = this.#parts.book.get(id);
-    if (known !== undefined) await this.#locks.hold([`id ${id}`], () => this.#forget(known));
-  }
-
-  /** Another process has removed the session. */
-  async vanished(id: string): Promise<void> {
-    const { book, roster, time, dispatcher } = this.#parts;
-    const known = book.get(id);
-    if (known === undefined) return;
-    roster.remove(known.entry, time.now());
-    dispatcher.worsened();
-    if (!known.entry.isLeased) await this.left(id);
+  /** Another process has given the session other settings. */
+  outdated(known: KnownSession): Promise<void> {
+    return this.#outdate(known);
   }
 
   async disable(id: string, reason: string): Promise<void> {
@@ -110,7 +123,7 @@ export class Registration {
     roster.disable(entry, reason, time.now());
     dispatcher.worsened();
     if (!entry.isLeased) void connections.close(id, "the session was disabled");
-    await this.#save(known, ["life"]);
+    await this.#save(known, "life");
   }
 
   async enable(id: string): Promise<void> {
@@ -119,7 +132,7 @@ export class Registration {
     marks.forgive(id);
     roster.revive(known.entry, time.now());
     dispatcher.changed();
-    await this.#save(known, ["life"]);
+    await this.#save(known, "life");
   }
 
   #known(id: string): KnownSession {
@@ -140,20 +153,22 @@ export class Registration {
     }
     const changes = await this.#describe(known, options);
     if (changes.length > 0) {
-      await this.#save(known, changes);
+      await this.#save(known, ...changes);
       this.#parts.changed(id);
     }
     return this.#parts.book.info(known);
   }
 
   async #create(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
-    const { book, ledger, dispatcher, storage, deadline } = this.#parts;
+    const { book, records, ledger, dispatcher, storage, deadline } = this.#parts;
     const holder = await this.#keys.take(fingerprint, id);
     if (holder !== undefined) throw keyHeld(id, holder);
     const profile = frozenProfile(options.profile);
     const known = book.create({ id, session, fingerprint, tags: options.tags ?? [], profile });
-    const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, book.encode(known)));
-    if (version === undefined) return this.#adopt(id, fingerprint, options);
+    const version = await deadline.run(`write the record of "${id}"`, () =>
+      storage.write(id, 0, records.encode(known, null)),
+    );
+    if (version === undefined) return this.#adopt(id, session, fingerprint, options);
     ledger.track(id, version);
     const faster = await this.#keys.confirm(fingerprint, id);
     if (faster !== undefined) {
@@ -166,24 +181,36 @@ export class Registration {
   }
 
   /** Another process has added the id in the meantime. */
-  async #adopt(id: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
-    const { book, ledger, storage, dispatcher, deadline } = this.#parts;
+  async #adopt(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
+    const { storage, dispatcher, deadline } = this.#parts;
     const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (stored === undefined) throw unknownSession(id);
     let known: KnownSession;
     try {
-      known = book.adopt(stored);
+      const state = await this.#departures.sweep(stored);
+      if (state === "leaving") throw stillLeaving(id);
+      if (state === "gone") return await this.#create(id, session, fingerprint, options);
+      known = this.#enter(stored);
     } catch (error) {
+      if (error instanceof SessionPoolError) throw error;
       throw rejected(id, error instanceof Error ? error.message : String(error));
     }
-    ledger.track(id, stored.version);
     dispatcher.changed();
     if (known.fingerprint !== fingerprint) await this.#keys.release(fingerprint, id);
     return this.#addAgain(known, fingerprint, options);
   }
 
+  /** Takes in a session that another process has added. Throws as loading rejects. */
+  #enter(stored: StoredRecord): KnownSession {
+    const { book, ledger, ownership } = this.#parts;
+    const { known, owner } = book.adopt(stored);
+    ledger.track(stored.id, stored.version);
+    ownership.observe(stored.id, owner);
+    return known;
+  }
+
   async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
-    const { book, roster, marks, time, dispatcher } = this.#parts;
+    const { book, connections, ownership } = this.#parts;
     const { id } = known.entry;
     const former = known.fingerprint;
     if (former !== fingerprint) {
@@ -193,28 +220,30 @@ export class Registration {
         (await this.#keys.confirm(fingerprint, id));
       if (holder !== undefined) throw keyHeld(id, holder);
     }
-    book.replaceKey(known, session, fingerprint);
+    const secret = new Secret(session);
+    const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
+    book.replaceKey(known, secret, secret, fingerprint);
     await this.#outdate(known);
-    if (known.entry.deadReason !== null) {
-      marks.forgive(id);
-      roster.kill(known.entry, null, time.now());
-      dispatcher.changed();
-    }
+    this.#resurrect(known);
     if (former === fingerprint) return;
-    await this.#save(known, ["life"]);
-    await this.#keys.release(former, id);
+    await this.#save(known, "key", "life");
+    // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
+    if (!ownership.isForeign(id)) this.#parts.later(gone.then(() => this.#keys.release(former, id)));
+  }
+
+  /** A new session string makes a dead session free. */
+  #resurrect(known: KnownSession): void {
+    const { roster, marks, time, dispatcher } = this.#parts;
+    if (known.entry.deadReason === null) return;
+    marks.forgive(known.entry.id);
+    roster.kill(known.entry, null, time.now());
+    dispatcher.changed();
   }
 
   /** Writes what a person has changed: until it is on disk it wins over what another process wrote. */
-  async #save(known: KnownSession, changes: readonly OwnChange[]): Promise<void> {
-    const { changing } = known;
-    for (const change of changes) changing.set(change, (changing.get(change) ?? 0) + 1);
+  async #save(known: KnownSession, ...changes: readonly OwnChange[]): Promise<void> {
+    markChanged(known, ...changes);
     await this.#parts.ledger.save(known.entry.id);
-    for (const change of changes) {
-      const left = (changing.get(change) ?? 1) - 1;
-      if (left > 0) changing.set(change, left);
-      else changing.delete(change);
-    }
   }
 
   /** Tags and profile, when given, replace what was there. What has changed by that. */
@@ -238,27 +267,6 @@ export class Registration {
     const { connections } = this.#parts;
     connections.get(known.entry.id)?.spoil("the session was changed");
     if (!known.entry.isLeased) await connections.close(known.entry.id, "the session was changed");
-  }
-
-  async #removeRejected(id: string): Promise<boolean> {
-    const { book, storage, deadline } = this.#parts;
-    if (book.rejection(id) === undefined) return false;
-    const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
-    if (stored !== undefined) {
-      const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, stored.version, null));
-      if (gone === undefined) return false;
-    }
-    book.forgetRejected(id);
-    return true;
-  }
-
-  async #forget(known: KnownSession): Promise<void> {
-    const { book, connections, marks } = this.#parts;
-    await connections.close(known.entry.id, "the session was removed");
-    if (book.get(known.entry.id) !== known) return;
-    book.forget(known);
-    marks.forgive(known.entry.id);
-    await this.#keys.release(known.fingerprint, known.entry.id);
   }
 
   #fingerprintOf(id: string, session: string): string {

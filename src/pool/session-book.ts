@@ -1,26 +1,12 @@
 import type { ClientProfile } from "../client-profile.js";
-import type { CooldownScope } from "../cooldown-scope.js";
-import { decodeRecord, encodeRecord, type SessionRecord } from "../records/record.js";
 import { Secret } from "../records/secret.js";
 import type { StoredRecord } from "../records/storage.js";
 import type { Roster } from "../roster/roster.js";
-import { type Restriction, RosterEntry } from "../roster/roster-entry.js";
+import { RosterEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
-import { parseSession } from "../telegram/session-string.js";
+import type { KnownSession } from "./known-session.js";
+import type { RevivedSession, SessionRecords } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
-
-/** One session of the pool: its place in the roster and what is not the roster's business. */
-export interface KnownSession {
-  readonly entry: RosterEntry;
-  secret: Secret;
-  fingerprint: string;
-  profile: ClientProfile;
-  /** What this process has changed and not written yet: it wins over what another process wrote meanwhile. */
-  readonly changing: Map<OwnChange, number>;
-}
-
-/** What a person changes of a session, as against what Telegram says of it. `"life"`: dead, disabled, restricted. */
-export type OwnChange = "tags" | "profile" | "life";
 
 /** What a session begins with. */
 export interface NewSession {
@@ -31,17 +17,24 @@ export interface NewSession {
   readonly profile: ClientProfile;
 }
 
-/** The sessions of one pool, by id and by auth key, and their translation to and from records. No I/O. */
+/** A session that was loaded; one that was removed is not in the book. */
+export interface LoadedSession extends RevivedSession {
+  readonly stored: StoredRecord;
+}
+
+/** The sessions of one pool, by id and by auth key. No I/O. */
 export class SessionBook {
   readonly #roster: Roster;
   readonly #time: TimeLine;
+  readonly #records: SessionRecords;
   readonly #sessions = new Map<string, KnownSession>();
   readonly #idsByKey = new Map<string, string>();
   readonly #rejected = new Map<string, string>();
 
-  constructor(roster: Roster, time: TimeLine) {
+  constructor(roster: Roster, time: TimeLine, records: SessionRecords) {
     this.#roster = roster;
     this.#time = time;
+    this.#records = records;
   }
 
   get(id: string): KnownSession | undefined {
@@ -70,37 +63,46 @@ export class SessionBook {
     this.#rejected.delete(id);
   }
 
-  /** Takes in what the storage holds; what cannot be read is set aside. Returns the ids that were loaded. */
-  load(records: readonly StoredRecord[]): readonly StoredRecord[] {
-    const loaded: { readonly stored: StoredRecord; readonly known: KnownSession }[] = [];
+  /** Takes in what the storage holds; what cannot be read is set aside. */
+  load(records: readonly StoredRecord[]): readonly LoadedSession[] {
+    const loaded: LoadedSession[] = [];
     for (const stored of records) {
       try {
-        loaded.push({ stored, known: this.#revive(stored) });
+        loaded.push({ stored, ...this.#revive(stored) });
       } catch (error) {
-        this.#rejected.set(stored.id, error instanceof Error ? error.message : String(error));
+        this.reject(stored.id, error);
       }
     }
-    this.#roster.orderByLastUse(loaded.map(({ known }) => known.entry));
-    for (const { known } of loaded) this.#enter(known);
-    return loaded.map(({ stored }) => stored);
+    const entered = loaded.filter(({ known }) => !known.isRemoved);
+    this.#roster.orderByLastUse(entered.map(({ known }) => known.entry));
+    for (const { known } of entered) this.#enter(known);
+    return loaded;
+  }
+
+  /** Sets a record aside that cannot be read. */
+  reject(id: string, error: unknown): void {
+    this.#rejected.set(id, error instanceof Error ? error.message : String(error));
   }
 
   /** A new session, in no roster yet. */
   create(session: NewSession): KnownSession {
+    const secret = new Secret(session.session);
     return {
       entry: new RosterEntry(session.id, Object.freeze([...session.tags]), this.#time.date()),
-      secret: new Secret(session.session),
+      secret,
+      stored: secret,
       fingerprint: session.fingerprint,
       profile: session.profile,
+      isRemoved: false,
       changing: new Map(),
     };
   }
 
   /** Takes in a session that was written by somebody else. Throws as `load` rejects. */
-  adopt(stored: StoredRecord): KnownSession {
-    const known = this.#revive(stored);
-    this.enter(known);
-    return known;
+  adopt(stored: StoredRecord): RevivedSession {
+    const revived = this.#revive(stored);
+    this.enter(revived.known);
+    return revived;
   }
 
   /** Makes a session available. */
@@ -110,9 +112,10 @@ export class SessionBook {
   }
 
   /** Another auth key for a session. */
-  replaceKey(known: KnownSession, session: string, fingerprint: string): void {
+  replaceKey(known: KnownSession, secret: Secret, stored: Secret, fingerprint: string): void {
     this.#idsByKey.delete(known.fingerprint);
-    known.secret = new Secret(session);
+    known.secret = secret;
+    known.stored = stored;
     known.fingerprint = fingerprint;
     this.#idsByKey.set(fingerprint, known.entry.id);
   }
@@ -136,105 +139,19 @@ export class SessionBook {
     });
   }
 
-  /** The record as it is to be on disk. */
-  encode(known: KnownSession): string {
-    const { entry } = known;
-    const { cooldowns, restriction } = entry;
-    const { methods, peers } = cooldowns.entries(this.#time.now());
-    const isCooling = cooldowns.sessionUntil > this.#time.now();
-    return encodeRecord({
-      session: known.secret.reveal(),
-      fingerprint: known.fingerprint,
-      tags: entry.tags,
-      profile: known.profile,
-      addedAt: entry.addedAt,
-      lastUsedAt: entry.lastUsedAt,
-      cooldown: isCooling ? { until: this.#time.toWall(cooldowns.sessionUntil), reason: cooldowns.reason ?? "" } : null,
-      methods: this.#toWall(methods),
-      peers: this.#toWall(peers),
-      restriction:
-        restriction === null
-          ? null
-          : {
-              reason: restriction.reason,
-              until: restriction.until === null ? null : this.#time.toWall(restriction.until),
-            },
-      deadReason: entry.deadReason,
-      disabledReason: entry.disabledReason,
-    });
-  }
-
-  encodeById(id: string): string | undefined {
-    const known = this.#sessions.get(id);
-    return known && this.encode(known);
-  }
-
-  /** Takes in what another writer has learnt of the session: a cooldown only ever moves later, a death is a death. */
-  merge(stored: StoredRecord): void {
-    const known = this.#sessions.get(stored.id);
-    if (known === undefined) return;
-    const { entry } = known;
-    const record = decodeRecord(stored.data);
-    const now = this.#time.now();
-    for (const { scope, until, reason } of this.#cooldownsOf(record))
-      this.#roster.cool(entry, scope, until, reason, now);
-    if (!known.changing.has("tags")) entry.tags = Object.freeze([...record.tags]);
-    if (!known.changing.has("profile")) known.profile = record.profile;
-    if (known.changing.has("life")) return;
-    if (record.deadReason !== null) this.#roster.kill(entry, record.deadReason, now);
-    if (record.disabledReason !== null) this.#roster.disable(entry, record.disabledReason, now);
-    if (record.restriction !== null && entry.restriction === null) {
-      this.#roster.restrict(entry, this.#restrictionOf(record), now);
-    }
-  }
-
   #enter(known: KnownSession): void {
     this.#sessions.set(known.entry.id, known);
     this.#idsByKey.set(known.fingerprint, known.entry.id);
     this.#roster.add(known.entry, this.#time.now());
   }
 
-  #revive(stored: StoredRecord): KnownSession {
-    const record = decodeRecord(stored.data);
-    parseSession(record.session);
-    const holder = this.#idsByKey.get(record.fingerprint);
+  #revive(stored: StoredRecord): RevivedSession {
+    const revived = this.#records.revive(stored);
+    const { fingerprint, isRemoved } = revived.known;
+    if (isRemoved) return revived;
+    const holder = this.#idsByKey.get(fingerprint);
     if (holder !== undefined) throw new Error(`it holds the same auth key as "${holder}"`);
-    const entry = new RosterEntry(stored.id, Object.freeze([...record.tags]), record.addedAt);
-    entry.lastUsedAt = record.lastUsedAt;
-    entry.deadReason = record.deadReason;
-    entry.disabledReason = record.disabledReason;
-    entry.restriction = this.#restrictionOf(record);
-    for (const { scope, until, reason } of this.#cooldownsOf(record)) entry.cooldowns.extend(scope, until, reason);
-    this.#idsByKey.set(record.fingerprint, stored.id);
-    return {
-      entry,
-      secret: new Secret(record.session),
-      fingerprint: record.fingerprint,
-      profile: record.profile,
-      changing: new Map(),
-    };
-  }
-
-  #restrictionOf({ restriction }: SessionRecord): Restriction | null {
-    if (restriction === null) return null;
-    const { reason, until } = restriction;
-    return { reason, until: until === null ? null : this.#time.fromWall(until) };
-  }
-
-  *#cooldownsOf(record: SessionRecord): Generator<{ scope: CooldownScope; until: number; reason: string }> {
-    const { cooldown } = record;
-    if (cooldown !== null) {
-      yield { scope: { kind: "session" }, until: this.#time.fromWall(cooldown.until), reason: cooldown.reason };
-    }
-    for (const [method, until] of Object.entries(record.methods)) {
-      yield { scope: { kind: "method", method }, until: this.#time.fromWall(until), reason: "" };
-    }
-    for (const [peer, until] of Object.entries(record.peers)) {
-      yield { scope: { kind: "peer", peer }, until: this.#time.fromWall(until), reason: "" };
-    }
-  }
-
-  #toWall(instants: readonly [string, number][]): Record<string, number> {
-    return Object.fromEntries(instants.map(([key, until]) => [key, this.#time.toWall(until)]));
+    this.#idsByKey.set(fingerprint, stored.id);
+    return revived;
   }
 }

@@ -1,11 +1,12 @@
 import type { ClientHandle } from "../connections/client-adapter.js";
-import { Connection } from "../connections/connection.js";
+import { Connection, SessionChangedError } from "../connections/connection.js";
 import { Connections } from "../connections/connections.js";
 import { Gate } from "../connections/gate.js";
 import { plainError } from "../connections/plain-error.js";
-import { ConnectError } from "../errors.js";
+import { ConnectError, OwnershipLostError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { ResolvedOptions } from "../options.js";
+import type { Ownership } from "../records/ownership.js";
 import type { Roster } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
@@ -20,6 +21,7 @@ type ConnectionEvents = Pick<SessionPoolEvents, "connected" | "disconnected">;
 export interface ConnectionParts<Client> {
   readonly options: ResolvedOptions<Client>;
   readonly book: SessionBook;
+  readonly ownership: Ownership;
   readonly roster: Roster;
   readonly marks: Marks;
   readonly dispatcher: Dispatcher;
@@ -77,6 +79,9 @@ function connectionOf<Client>(
       clock,
       connectTimeoutMs,
       refusal: () => refusalOf(parts, id),
+      claim: () => claim(parts, id),
+      isLapsed: () => !parts.ownership.isHeld(id),
+      closed: () => void parts.ownership.release(id),
       connected: () => {
         failures.delete(id);
         parts.emit("connected", { id });
@@ -100,7 +105,7 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
       const entry = roster.get(id);
       return entry && roster.holdOn(entry, method, peer, time.now());
     },
-    fatal: () => parts.marks.fatal(id),
+    fatal: () => parts.marks.fatal(id) ?? (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
     report: (error, verdict, request) => parts.marks.report(id, error, verdict, request),
     isConnected: () => connection().isConnected,
     ensureConnected: () => connection().ensure(),
@@ -111,14 +116,23 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
   });
 }
 
-/** Nothing connects while it rests: neither to a cooldown nor to a back-off. */
+/** Nothing connects while it rests, neither to a cooldown nor to a back-off, nor when it is not to be used at all. */
 function refusalOf<Client>({ roster, time }: ConnectionParts<Client>, id: string): Error | undefined {
   const entry = roster.get(id);
-  const leftMs = entry === undefined ? 0 : entry.restsUntil - time.now();
-  if (leftMs <= 0) return undefined;
-  return new ConnectError(`Session "${id}" does not connect for another ${Math.ceil(leftMs / 1000)} s: it rests.`, {
-    sessionId: id,
-  });
+  if (entry === undefined || !entry.isWorthWaiting) return new SessionChangedError(`"${id}" is not to be used.`);
+  return entry.restsUntil > time.now() ? new SessionChangedError(`"${id}" rests.`) : undefined;
+}
+
+async function claim<Client>({ ownership }: ConnectionParts<Client>, id: string): Promise<void> {
+  if (!(await ownership.hold(id))) throw new SessionChangedError(`"${id}" is another process's.`);
+}
+
+/** What everybody gets who uses a session that is not this process's any more. */
+export function ownershipLost(id: string): OwnershipLostError {
+  return new OwnershipLostError(
+    `Session "${id}" was lost: its claim could not be renewed in time, or another process took it. What was sent may have taken effect.`,
+    { sessionId: id },
+  );
 }
 
 /** Telegram's verdict changes the session's state; anything else is a back-off. */

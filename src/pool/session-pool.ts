@@ -17,7 +17,7 @@ import type {
   UseOptions,
 } from "../options.js";
 import type { StoredRecord } from "../records/storage.js";
-import { StorageDeadline } from "../records/storage-deadline.js";
+import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { methodOf, type TelegramRequest } from "../telegram/requests.js";
 import { KeepAlive } from "./keep-alive.js";
@@ -93,7 +93,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
   async remove(id: string): Promise<boolean> {
-    return this.#change((parts) => parts.registration.remove(id));
+    return this.#change((parts) => parts.departures.remove(id));
   }
 
   /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
@@ -216,9 +216,6 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return this.#parts.shutdown.waitFor(this.#parts.keepAlive.during(() => change(this.#parts)));
   }
 }
-
-/** Reading everything may take so many times as long as one operation. */
-const LISTING_TAKES = 12;
 
 async function readRecords<Client>(options: ResolvedOptions<Client>): Promise<readonly StoredRecord[]> {
   const { storage } = options;

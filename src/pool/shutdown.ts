@@ -2,11 +2,13 @@ import type { Clock } from "../clock.js";
 import type { Connections } from "../connections/connections.js";
 import { PoolClosedError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
+import type { Ownership } from "../records/ownership.js";
 import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Leases } from "./leases.js";
+import type { Refresh } from "./refresh.js";
 
 /** What ending a pool needs. */
 export interface ShutdownParts {
@@ -16,6 +18,8 @@ export interface ShutdownParts {
   readonly leases: Leases<unknown>;
   readonly connections: Connections<unknown>;
   readonly ledger: Ledger;
+  readonly ownership: Ownership;
+  readonly refresh: Refresh;
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
   readonly keepAlive: KeepAlive;
@@ -63,7 +67,7 @@ export class Shutdown {
 
   /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
   async #end(timeoutMs: number | undefined): Promise<void> {
-    const { dispatcher, leases, connections, ledger, keepAlive } = this.#parts;
+    const { dispatcher, leases, connections, ledger, ownership, refresh, keepAlive } = this.#parts;
     keepAlive.need();
     // One turn later `closed()` is set, and what is rejected here can look at it.
     await Promise.resolve();
@@ -71,9 +75,11 @@ export class Shutdown {
     if (timeoutMs !== undefined && !this.#isHurried) await this.#leasesEnd(timeoutMs);
     leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
+    refresh.stop();
     await Promise.allSettled(this.#changes);
     await ledger.flush();
     ledger.close();
+    ownership.end();
     await this.#closeStorage();
     dispatcher.close();
     keepAlive.end();

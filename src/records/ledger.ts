@@ -3,15 +3,24 @@ import { StorageError } from "../errors.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { endless, ROUNDS, StorageDeadline } from "./storage-deadline.js";
 
+/** A record as it is to be written now. */
+export interface RecordDraft {
+  readonly data: string;
+  /** To be called when it is on disk. */
+  landed(): void;
+}
+
 /** What a ledger needs to know and to tell. */
 export interface LedgerPolicy {
   readonly clock: Clock;
   /** Milliseconds for which a caller waits for a write. */
   readonly storageTimeoutMs: number;
   /** The record as it is to be written now; `undefined` when the session is gone. */
-  encode(id: string): string | undefined;
+  draft(id: string): RecordDraft | undefined;
   /** Another writer has changed the record; what it says is to be taken in before the next write. */
-  merge(record: StoredRecord): void;
+  merge(record: StoredRecord): void | Promise<void>;
+  /** Whether the record may be deleted, after what was merged. */
+  mayDelete(id: string): boolean;
   /** Another writer has deleted the record: it is not written again. */
   gone(id: string): void;
   /** A write failed, or was not acknowledged in time. It goes on. */
@@ -23,6 +32,8 @@ interface Slot {
   version: number;
   wanted: number;
   written: number;
+  /** Which of the states callers wait for. */
+  owed: number;
   isWriting: boolean;
   /** The latest state that somebody has waited for in vain: nobody waits for it a second time. */
   overdue: number;
@@ -58,6 +69,7 @@ export class Ledger {
       version,
       wanted: 0,
       written: 0,
+      owed: 0,
       isWriting: false,
       overdue: 0,
       failures: 0,
@@ -66,25 +78,67 @@ export class Ledger {
     });
   }
 
+  /** The version that this ledger knows of. */
+  versionOf(id: string): number | undefined {
+    return this.#slots.get(id)?.version;
+  }
+
+  ids(): Iterable<string> {
+    return this.#slots.keys();
+  }
+
+  /** Takes in a record as it was just read, if another writer has changed it. A write of ours finds that out by itself. */
+  async take(record: StoredRecord): Promise<void> {
+    const slot = this.#slots.get(record.id);
+    if (slot === undefined || slot.isWriting || record.version <= slot.version) return;
+    slot.isWriting = true;
+    try {
+      await this.#policy.merge(record);
+      slot.version = record.version;
+    } finally {
+      slot.isWriting = false;
+      if (slot.written < slot.wanted) void this.#write(record.id, slot);
+    }
+  }
+
+  /** Stops writing the record: it is gone. Whether it was known, and nothing of it is being written. */
+  drop(id: string): boolean {
+    const slot = this.#slots.get(id);
+    if (slot === undefined || slot.isWriting) return false;
+    this.#slots.delete(id);
+    return true;
+  }
+
   /** Whether all changes of the record are on disk, or were waited for already. */
   isSettled(id: string): boolean {
     const slot = this.#slots.get(id);
-    return slot === undefined || Math.max(slot.written, slot.overdue) >= slot.wanted;
+    return slot === undefined || Math.max(slot.written, slot.overdue) >= slot.owed;
   }
 
-  /** Writes the record as it is now. Resolves when it is on disk, or after `storageTimeoutMs`, with `failed` told. */
-  save(id: string): Promise<void> {
+  /**
+   * Writes the record as it is now. Resolves when it is on disk, or after `storageTimeoutMs`, with `failed` told: whether
+   * it is on disk.
+   */
+  async save(id: string): Promise<boolean> {
     const slot = this.#slots.get(id);
-    if (slot === undefined || this.#isClosed) return Promise.resolve();
-    slot.wanted++;
+    if (slot !== undefined) slot.owed = slot.wanted + 1;
+    return this.saveAside(id);
+  }
+
+  /** The same for a change that nobody who settles has to wait for. */
+  async saveAside(id: string): Promise<boolean> {
+    const slot = this.#slots.get(id);
+    if (slot === undefined || this.#isClosed) return false;
+    const target = ++slot.wanted;
     void this.#write(id, slot);
-    return this.#until(id, slot, slot.wanted);
+    await this.#until(id, slot, target);
+    return slot.written >= target && this.#isTracked(id, slot);
   }
 
   /** Resolves when the changes made so far are on disk, or after `storageTimeoutMs`. */
   settle(id: string): Promise<void> {
     const slot = this.#slots.get(id);
-    return slot === undefined || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.wanted);
+    return slot === undefined || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.owed);
   }
 
   /** Resolves when everything is on disk, or after `storageTimeoutMs`. */
@@ -94,32 +148,37 @@ export class Ledger {
     await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.wanted)));
   }
 
-  /** Deletes the record. Rejects when the storage does. */
-  async delete(id: string): Promise<void> {
+  /** Deletes the record. Resolves whether it is gone: another writer may have made it one that is to stay. */
+  async delete(id: string): Promise<boolean> {
     const slot = this.#slots.get(id);
-    if (slot === undefined) return;
+    if (slot === undefined) return true;
     await this.settle(id);
     this.#slots.delete(id);
     slot.retry?.again();
+    let isGone = false;
     try {
-      await this.#erase(id, slot);
-    } catch (error) {
-      this.#slots.set(id, slot);
-      slot.wanted++;
-      void this.#write(id, slot);
-      throw error;
+      isGone = await this.#erase(id, slot);
+      return isGone;
+    } finally {
+      if (!isGone) {
+        this.#slots.set(id, slot);
+        slot.wanted++;
+        void this.#write(id, slot);
+      }
     }
   }
 
-  async #erase(id: string, slot: Slot): Promise<void> {
+  async #erase(id: string, slot: Slot): Promise<boolean> {
     for (let round = 0; round < ROUNDS; round++) {
       const gone = await this.#deadline.run(`delete the record of "${id}"`, () =>
         this.#storage.write(id, slot.version, null),
       );
-      if (gone !== undefined) return;
+      if (gone !== undefined) return true;
       const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
-      if (current === undefined) return;
+      if (current === undefined) return true;
+      await this.#policy.merge(current);
       slot.version = current.version;
+      if (!this.#policy.mayDelete(id)) return false;
     }
     throw endless(id);
   }
@@ -191,14 +250,16 @@ export class Ledger {
 
   /** Whether the record is as wanted now. Otherwise somebody else has written it, and it is to be tried again. */
   async #writeOnce(id: string, slot: Slot): Promise<boolean> {
-    const data = this.#policy.encode(id);
-    if (data === undefined) return true;
+    const draft = this.#policy.draft(id);
+    if (draft === undefined) return true;
+    const { data } = draft;
     // A write that hangs is given up and tried again: should it land after all, only one of the two finds its version.
     const version = await this.#deadline.run(`write the record of "${id}"`, () =>
       this.#storage.write(id, slot.version, data),
     );
     if (version !== undefined) {
       slot.version = version;
+      draft.landed();
       return true;
     }
     const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
@@ -207,10 +268,10 @@ export class Ledger {
       this.#policy.gone(id);
       return true;
     }
+    if (current.data === data) draft.landed();
+    else await this.#policy.merge(current);
     slot.version = current.version;
-    if (current.data === data) return true;
-    this.#policy.merge(current);
-    return false;
+    return current.data === data;
   }
 
   #pause(slot: Slot, delayMs: number): Promise<void> {

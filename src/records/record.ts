@@ -1,4 +1,5 @@
 import type { ClientProfile } from "../client-profile.js";
+import { type Claim, isClaim } from "./claim.js";
 
 /** Everything durable about one session. Instants are wall clock, epoch milliseconds. */
 export interface SessionRecord {
@@ -16,6 +17,10 @@ export interface SessionRecord {
   readonly restriction: { readonly until: number | null; readonly reason: string } | null;
   readonly deadReason: string | null;
   readonly disabledReason: string | null;
+  /** The pool that may connect the session. */
+  readonly owner: Claim | null;
+  /** Removed while it was connected: whoever holds it deletes the record when its client is gone. */
+  readonly isRemoved: boolean;
 }
 
 /** Grows when an older version of this package could not read what a newer one wrote. */
@@ -66,6 +71,8 @@ const FIELDS: Readonly<Record<keyof SessionRecord, (value: unknown) => boolean>>
     (isObject(value) && (value.until === null || isInstant(value.until)) && typeof value.reason === "string"),
   deadReason: isTextOrNull,
   disabledReason: isTextOrNull,
+  owner: (value) => value === null || isClaim(value),
+  isRemoved: (value) => typeof value === "boolean",
 };
 
 function parse(data: string): Fields {

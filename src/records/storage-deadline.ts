@@ -1,6 +1,9 @@
 import type { Clock } from "../clock.js";
 import { StorageError } from "../errors.js";
 
+/** Reading everything may take so many times as long as one operation. */
+export const LISTING_TAKES = 12;
+
 /** Runs storage operations: each ends by its deadline, and whatever goes wrong is a `StorageError`. */
 export class StorageDeadline {
   readonly #clock: Clock;

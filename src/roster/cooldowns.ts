@@ -26,6 +26,18 @@ export class Cooldowns {
     }
   }
 
+  /** Until when this rests; 0 when it does not. */
+  until(scope: CooldownScope): number {
+    switch (scope.kind) {
+      case "session":
+        return this.sessionUntil;
+      case "method":
+        return this.#methods?.get(scope.method) ?? 0;
+      case "peer":
+        return this.#peers?.get(scope.peer) ?? 0;
+    }
+  }
+
   /** The latest cooldown that a request of this kind has to wait for. */
   holds(methods: readonly string[], peers: readonly string[], now: number): Hold | undefined {
     let hold: Hold | undefined;

@@ -80,6 +80,12 @@ export class Roster {
     for (const entry of used) entry.usedOrder = ++this.#useOrder;
   }
 
+  /** Keeps the entry from new leases, as the first step of removing it, or takes that back. */
+  setLeaving(entry: RosterEntry, isLeaving: boolean, now: number): void {
+    entry.isLeaving = isLeaving;
+    this.#refresh(entry, now);
+  }
+
   /** Forgets the entry; a leased one leaves with its last lease. Whether it is gone already. */
   remove(entry: RosterEntry, now: number): boolean {
     entry.isLeaving = true;
@@ -151,7 +157,8 @@ export class Roster {
     this.#refresh(entry, now);
   }
 
-  disable(entry: RosterEntry, reason: string, now: number): void {
+  /** With `null` it is enabled again. */
+  disable(entry: RosterEntry, reason: string | null, now: number): void {
     entry.disabledReason = reason;
     this.#refresh(entry, now);
   }
@@ -285,7 +292,7 @@ export class Roster {
       this.#counts[state]++;
       entry.state = state;
     }
-    if (state !== "free" && state !== "leased") entry.owesRecovery = true;
+    if (state !== "free" && state !== "leased" && state !== "foreign") entry.owesRecovery = true;
     else if (state === "free" && entry.owesRecovery) {
       entry.owesRecovery = false;
       this.#recovered.push(entry);

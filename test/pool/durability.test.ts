@@ -41,6 +41,8 @@ describe("events and writes", () => {
     "a storage that %s: memory goes on, the failure is told once, the event after storageTimeoutMs",
     async (fate) => {
       const { pool, telegram, storage, clock, events } = await openPool({ sessions: ["a", "b"] });
+      await Promise.all(["a", "b"].map((id) => pool.use((client) => client.call(READ), { id })));
+      telegram.calls.length = 0;
       storage.fateOfWrite = () => fate;
       telegram.onCall = ({ id }) => {
         if (id === "a") throw flood(60);
@@ -76,6 +78,7 @@ describe("events and writes", () => {
 
   test("use() and release() write nothing of their own", async () => {
     const { pool, storage } = await openPool({ sessions: ["a"] });
+    (await pool.acquire()).release();
     storage.writes.length = 0;
     for (let turn = 0; turn < 10; turn++) await pool.use((client) => client.call(READ));
     expect(storage.writes).toEqual([]);
@@ -241,7 +244,9 @@ describe("a shared storage", () => {
     const [one, two] = await both();
     const lease = await one.pool.acquire();
     lease.coolDown(3_600);
+    lease.release();
     await settled();
+    await one.pool.close();
     await two.pool.update("a", { tags: ["x"] });
     expect(two.pool.get("a")).toMatchObject({ state: "cooling", availableAt: START + 3_600_000 });
     expect(two.pool.status()).toMatchObject({ free: 0, cooling: 1 });

@@ -63,6 +63,7 @@ describe("acquire({ wait: ms })", () => {
   test("rejects with AcquireTimeoutError at its instant and leaves nothing behind", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
+    await settled();
     const before = clock.pending;
     const waiting = watch(pool.acquire({ wait: 500 }));
     await clock.advance(499);

@@ -25,8 +25,9 @@ async function ledgerOf(): Promise<{
   const ledger = new Ledger(storage, {
     clock,
     storageTimeoutMs: 5_000,
-    encode: () => want.text,
+    draft: () => (want.text === undefined ? undefined : { data: want.text, landed: () => {} }),
     merge: (record) => void merged.push(record),
+    mayDelete: () => true,
     gone: (id) => void gone.push(id),
     failed: (error) => void failures.push(error),
   });

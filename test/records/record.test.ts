@@ -14,6 +14,8 @@ const record: SessionRecord = {
   restriction: { until: null, reason: "FROZEN" },
   deadReason: null,
   disabledReason: "off",
+  owner: { pool: "p", beat: 2, ttlMs: 60_000, host: "h", pid: 7, thread: 7, startedAt: "99" },
+  isRemoved: false,
 };
 
 const changed = (change: object): string => JSON.stringify({ ...JSON.parse(encodeRecord(record)), ...change });

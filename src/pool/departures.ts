@@ -1,0 +1,139 @@
+import type { Connections } from "../connections/connections.js";
+import type { KeyReservations } from "../records/key-reservations.js";
+import type { Ledger } from "../records/ledger.js";
+import type { Ownership } from "../records/ownership.js";
+import type { SessionStorage, StoredRecord } from "../records/storage.js";
+import type { StorageDeadline } from "../records/storage-deadline.js";
+import type { Roster } from "../roster/roster.js";
+import type { Dispatcher } from "./dispatcher.js";
+import type { KeyedLocks } from "./keyed-locks.js";
+import type { KnownSession } from "./known-session.js";
+import type { Marks } from "./marks.js";
+import { notWritten } from "./refusals.js";
+import type { SessionBook } from "./session-book.js";
+import type { SessionRecords } from "./session-records.js";
+import type { TimeLine } from "./time-line.js";
+
+/** What removing needs. */
+export interface DeparturesParts {
+  readonly book: SessionBook;
+  readonly records: SessionRecords;
+  readonly ownership: Ownership;
+  readonly roster: Roster;
+  readonly ledger: Ledger;
+  readonly storage: SessionStorage;
+  readonly deadline: StorageDeadline;
+  readonly locks: KeyedLocks;
+  readonly keys: KeyReservations;
+  readonly dispatcher: Dispatcher;
+  readonly connections: Connections<unknown>;
+  readonly marks: Marks;
+  readonly time: TimeLine;
+}
+
+/**
+ * How sessions leave. While a client is connected, here or in another process, the record stays and says that the session
+ * is removed: whoever holds it lets its lease end, closes the client, and only then deletes the record and frees the
+ * auth key for another id.
+ */
+export class Departures {
+  readonly #parts: DeparturesParts;
+
+  constructor(parts: DeparturesParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether there was one. Rejects when the storage does; nothing has changed then. */
+  async remove(id: string): Promise<boolean> {
+    return this.#parts.locks.hold([`id ${id}`], async () => {
+      const known = this.#parts.book.get(id);
+      if (known === undefined) return this.#removeRejected(id);
+      if (known.entry.isLeaving) return false;
+      await this.#takeOut(known);
+      await this.#leave(known);
+      return true;
+    });
+  }
+
+  /** The last lease of a removed session has ended. */
+  async left(id: string): Promise<void> {
+    const known = this.#parts.book.get(id);
+    if (known !== undefined) await this.#parts.locks.hold([`id ${id}`], () => this.#forget(known));
+  }
+
+  /** Another process has removed the session: its record is gone, or says so. */
+  async removedElsewhere(id: string): Promise<void> {
+    const known = this.#parts.book.get(id);
+    if (known === undefined || known.entry.isLeaving) return;
+    known.entry.isLeaving = true;
+    await this.#parts.locks.hold([`id ${id}`], () => this.#leave(known));
+  }
+
+  /**
+   * Finishes what another process may have left unfinished: the record of a removed session is deleted, unless a client
+   * may still be connected.
+   */
+  async sweep(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
+    const { records, ownership, storage, deadline, keys } = this.#parts;
+    const { id, version } = stored;
+    const { known, owner } = records.revive(stored);
+    if (!known.isRemoved) return "stays";
+    ownership.observe(id, owner);
+    if (ownership.isForeign(id)) return "leaving";
+    const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, version, null));
+    if (gone === undefined) return "leaving";
+    ownership.forget(id);
+    await keys.release(known.fingerprint, id);
+    return "gone";
+  }
+
+  /** The record is gone, or says that the session is removed. */
+  async #takeOut(known: KnownSession): Promise<void> {
+    const { roster, ledger, ownership, connections, keys, time } = this.#parts;
+    const { id } = known.entry;
+    roster.setLeaving(known.entry, true, time.now());
+    try {
+      const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
+      if (!isInUse && (await ledger.delete(id))) return await keys.release(known.fingerprint, id);
+      known.isRemoved = true;
+      if (!(await ledger.save(id))) throw notWritten(id);
+    } catch (error) {
+      known.isRemoved = false;
+      roster.setLeaving(known.entry, false, time.now());
+      throw error;
+    }
+  }
+
+  async #leave(known: KnownSession): Promise<void> {
+    const { roster, dispatcher, time } = this.#parts;
+    roster.remove(known.entry, time.now());
+    dispatcher.worsened();
+    if (!known.entry.isLeased) await this.#forget(known);
+  }
+
+  /** The client ends first, then the record, then the reservation of the key. */
+  async #forget(known: KnownSession): Promise<void> {
+    const { book, connections, marks, ledger, ownership, keys } = this.#parts;
+    const { id } = known.entry;
+    await connections.close(id, "the session was removed");
+    if (book.get(id) !== known) return;
+    book.forget(known);
+    marks.forgive(id);
+    const isOurs = known.isRemoved && !ownership.isForeign(id);
+    if (isOurs && (await ledger.delete(id))) await keys.release(known.fingerprint, id);
+    ledger.drop(id);
+    ownership.forget(id);
+  }
+
+  async #removeRejected(id: string): Promise<boolean> {
+    const { book, storage, deadline } = this.#parts;
+    if (book.rejection(id) === undefined) return false;
+    const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+    if (stored !== undefined) {
+      const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, stored.version, null));
+      if (gone === undefined) return false;
+    }
+    book.forgetRejected(id);
+    return true;
+  }
+}

@@ -1,0 +1,118 @@
+import type { Clock, Timer } from "../clock.js";
+import { RESERVED_PREFIX } from "../records/key-reservations.js";
+import type { Ledger } from "../records/ledger.js";
+import type { SessionStorage, StoredRecord } from "../records/storage.js";
+import type { StorageDeadline } from "../records/storage-deadline.js";
+
+/** What looking at the storage needs. */
+export interface RefreshParts {
+  readonly clock: Clock;
+  readonly intervalMs: number;
+  readonly storage: SessionStorage;
+  readonly deadline: StorageDeadline;
+  readonly patientDeadline: StorageDeadline;
+  readonly ledger: Ledger;
+  /** There is a record of a session that this pool does not know. */
+  discovered(id: string): Promise<void>;
+  /** The record of a known session is gone. */
+  gone(id: string): void;
+  failed(error: Error): void;
+}
+
+/**
+ * Looks for what other processes have written: at everything in an interval, at single records when the storage tells.
+ * Only records of another version than the known one are read.
+ */
+export class Refresh {
+  readonly #parts: RefreshParts;
+  /** Versions of records that cannot be used, so that they are not looked at again and again. */
+  readonly #unusable = new Map<string, number>();
+  readonly #told = new Set<string>();
+  #isReadingTold = false;
+  #isStopped = false;
+  #timer: Timer | undefined;
+  #stopWatching: () => void = () => {};
+
+  constructor(parts: RefreshParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    if (this.#isStopped) return;
+    this.#stopWatching = this.#parts.storage.watch?.((id) => this.#tell(id)) ?? (() => {});
+    this.#arm();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    this.#stopWatching();
+  }
+
+  #arm(): void {
+    if (this.#isStopped) return;
+    this.#timer = this.#parts.clock.setTimer(this.#parts.intervalMs, () => {
+      void this.#unlessStopped(() => this.#lookAtAll()).then(() => this.#arm());
+    });
+  }
+
+  async #lookAtAll(): Promise<void> {
+    const { patientDeadline, storage, ledger } = this.#parts;
+    const records = await patientDeadline.run("be listed", () => storage.list());
+    const listed = new Set<string>();
+    for (const record of records) {
+      listed.add(record.id);
+      if (this.#isNews(record)) await this.#take(record);
+    }
+    const missing = [...ledger.ids()].filter((id) => !listed.has(id));
+    for (const id of missing) await this.#lookAt(id);
+  }
+
+  async #lookAt(id: string): Promise<void> {
+    const { deadline, storage, ledger } = this.#parts;
+    const record = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+    if (record === undefined) {
+      if (ledger.drop(id)) this.#parts.gone(id);
+    } else if (this.#isNews(record)) await this.#take(record);
+  }
+
+  #isNews({ id, version }: StoredRecord): boolean {
+    if (id.startsWith(RESERVED_PREFIX) || this.#isStopped) return false;
+    const known = this.#parts.ledger.versionOf(id);
+    return known === undefined ? this.#unusable.get(id) !== version : version > known;
+  }
+
+  async #take(record: StoredRecord): Promise<void> {
+    const { ledger } = this.#parts;
+    if (ledger.versionOf(record.id) !== undefined) return ledger.take(record);
+    await this.#parts.discovered(record.id);
+    if (ledger.versionOf(record.id) === undefined) this.#unusable.set(record.id, record.version);
+    else this.#unusable.delete(record.id);
+  }
+
+  /** What is told in quick succession is read once, one record after the other. */
+  #tell(id: string): void {
+    if (id.startsWith(RESERVED_PREFIX)) return;
+    this.#told.add(id);
+    if (this.#isReadingTold) return;
+    this.#isReadingTold = true;
+    void this.#readTold();
+  }
+
+  async #readTold(): Promise<void> {
+    for (const id of this.#told) {
+      this.#told.delete(id);
+      await this.#unlessStopped(() => this.#lookAt(id));
+    }
+    this.#isReadingTold = false;
+  }
+
+  async #unlessStopped(look: () => Promise<void>): Promise<void> {
+    if (this.#isStopped) return;
+    try {
+      await look();
+    } catch (error) {
+      if (!this.#isStopped) this.#parts.failed(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { usableMs } from "./claim.js";
+
+/** Claims are renewed so often in a ttl. */
+const RENEWALS = 3;
+
+/** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
+export class HeldClaims {
+  readonly #ttlMs: number;
+  /** Since when each is held, the oldest first. */
+  readonly #fresh = new Map<string, number>();
+  /** The same of those whose renewal was asked for and is not on disk yet. */
+  readonly #renewing = new Map<string, number>();
+
+  /** `Infinity`: they need no renewal. */
+  constructor(ttlMs: number) {
+    this.#ttlMs = ttlMs;
+  }
+
+  /** It is on disk; `sentAt` was taken before the write began. */
+  set(id: string, sentAt: number): void {
+    this.delete(id);
+    this.#fresh.set(id, sentAt);
+  }
+
+  delete(id: string): boolean {
+    return this.#fresh.delete(id) || this.#renewing.delete(id);
+  }
+
+  /** Whether it was ever on disk and not lost since, used up or not. */
+  has(id: string): boolean {
+    return this.#fresh.has(id) || this.#renewing.has(id);
+  }
+
+  /** Whether the session may be used now. */
+  isUsable(id: string, now: number): boolean {
+    const sentAt = this.#fresh.get(id) ?? this.#renewing.get(id);
+    return sentAt !== undefined && now < sentAt + usableMs(this.#ttlMs);
+  }
+
+  /** Those whose time is over. */
+  takeSpent(now: number): readonly string[] {
+    const spent: string[] = [];
+    for (const claims of [this.#renewing, this.#fresh]) {
+      for (const [id, sentAt] of claims) {
+        if (now < sentAt + usableMs(this.#ttlMs)) break;
+        spent.push(id);
+      }
+    }
+    for (const id of spent) this.delete(id);
+    return spent;
+  }
+
+  /** Those that are to be renewed now; each is told once, until it is set again. */
+  takeDue(now: number): readonly string[] {
+    const due: string[] = [];
+    for (const [id, sentAt] of this.#fresh) {
+      if (now < sentAt + this.#ttlMs / RENEWALS) break;
+      due.push(id);
+      this.#renewing.set(id, sentAt);
+    }
+    for (const id of due) this.#fresh.delete(id);
+    return due;
+  }
+
+  /** When the next one is due or spent. */
+  get nextAt(): number {
+    const [due] = this.#fresh.values();
+    const [spent] = this.#renewing.values();
+    return Math.min(
+      due === undefined ? Number.POSITIVE_INFINITY : due + this.#ttlMs / RENEWALS,
+      spent === undefined ? Number.POSITIVE_INFINITY : spent + usableMs(this.#ttlMs),
+    );
+  }
+}

@@ -1,0 +1,84 @@
+import { readFileSync, readlinkSync, statSync } from "node:fs";
+
+/** One thread of one process, named so that others on the same host can tell whether it still runs. */
+export interface ProcessIdentity {
+  /** Boot id and process id namespace; `null` where the system does not tell. */
+  readonly host: string | null;
+  readonly pid: number;
+  /** The kernel's number of the thread: a worker thread is a pool's home of its own. */
+  readonly thread: number;
+  /** When the thread began, in the kernel's ticks since boot: process ids are used again, with another beginning. */
+  readonly startedAt: string;
+}
+
+/**
+ * This thread's identity. `host` replaces the boot id where several machines can show the same one.
+ * Source: proc(5), "/proc/sys/kernel/random/boot_id", "/proc/pid/stat", "/proc/thread-self"; namespaces(7).
+ */
+export function ownIdentity(host?: string): ProcessIdentity {
+  try {
+    const [pid, thread] = readlinkSync("/proc/thread-self").split("/task/").map(Number);
+    const startedAt = threadAt(process.pid, thread ?? 0)?.startedAt;
+    // Another namespace's /proc shows other numbers than the ones that signals take.
+    if (pid !== process.pid || thread === undefined || startedAt === undefined) return unknownHost();
+    const boot = host ?? readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+    return { host: `${boot} ${readlinkSync("/proc/self/ns/pid")}`, pid, thread, startedAt };
+  } catch {
+    return unknownHost();
+  }
+}
+
+/** Whether the thread still runs. Only of use for one of this host; in doubt it runs. */
+export function isRunning(identity: ProcessIdentity): boolean {
+  if (!hasProcess(identity.pid)) return false;
+  const thread = threadAt(identity.pid, identity.thread);
+  // A process of another user may be hidden (the hidepid option of /proc): it is there, and nothing else is known of it.
+  if (thread === undefined) return !isVisible(identity.pid);
+  return thread.startedAt === identity.startedAt && thread.state !== "Z" && thread.state !== "X";
+}
+
+/** Whether both are the same thread of the same process. */
+export function isSameThread(one: ProcessIdentity, other: ProcessIdentity): boolean {
+  return (
+    one.host !== null &&
+    one.host === other.host &&
+    one.pid === other.pid &&
+    one.thread === other.thread &&
+    one.startedAt === other.startedAt
+  );
+}
+
+function unknownHost(): ProcessIdentity {
+  return { host: null, pid: process.pid, thread: 0, startedAt: "" };
+}
+
+/** Signal 0 asks and does nothing; EPERM says that there is a process of somebody else's. */
+function hasProcess(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
+function isVisible(pid: number): boolean {
+  try {
+    statSync(`/proc/${pid}/stat`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Fields 3 and 22 of its stat line; the name before them may hold anything, also brackets. */
+function threadAt(pid: number, thread: number): { readonly state: string; readonly startedAt: string } | undefined {
+  try {
+    const line = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8");
+    const fields = line.slice(line.lastIndexOf(")") + 2).split(" ");
+    const [state = "", startedAt = ""] = [fields[0], fields[19]];
+    return { state, startedAt };
+  } catch {
+    return undefined;
+  }
+}
