@@ -103,7 +103,10 @@ export class SharedOwnership implements Ownership {
   }
 
   observe(id: string, claim: Claim | null): void {
-    if (claim?.pool === this.#pool) return this.#ownSeen(id);
+    if (claim?.pool === this.#pool) {
+      this.#ownSeen(id);
+      return;
+    }
     let lookAt = Number.POSITIVE_INFINITY;
     if (claim === null) this.#foreign.forget(id);
     else lookAt = this.#foreign.see(id, claim, this.#now());

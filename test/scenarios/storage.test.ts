@@ -30,6 +30,8 @@ describe("a database that is locked", () => {
   test("use() - settles after storageTimeoutMs, the cooldown holds, the write is made up for", async () => {
     const { dataCentre, file, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open({ storageTimeoutMs: 250 });
+    // A session that is connected is held; one that is not could not be claimed now.
+    await Promise.all(pool.sessions().map(({ id }) => pool.use(nameOf, { id })));
     dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const unlock = await lock(file);
     const started = Date.now();
@@ -48,6 +50,16 @@ describe("a database that is locked", () => {
     await within(6_000, pool.close());
     const again = await open();
     expect(again.get(id)).toMatchObject({ state: "cooling", availableAt: cooled?.until });
+  });
+
+  test("use() of a session that is not connected - rejects in time, and connects nothing", async () => {
+    const { dataCentre, file, open } = await stage();
+    const pool = await open({ storageTimeoutMs: 250 });
+    const unlock = await lock(file);
+    expect(await rejection(pool.use(nameOf), 2_000)).toMatchObject({ code: "STORAGE_FAILED", sessionId: "account1" });
+    expect(dataCentre.connections()).toEqual([]);
+    await unlock();
+    expect(await within(10_000, pool.use(nameOf))).toBe("account1");
   });
 
   test("add() - rejects in time; close() ends in time", async () => {
