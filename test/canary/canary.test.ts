@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import { EventEmitter } from "eventemitter3";
 import { describe, expect, test } from "vitest";
+import { runNode } from "../examples/build.js";
 import { openPool } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { allowSessionIn, expectNoFindings, look, takeFindings } from "./canary.js";
@@ -124,6 +125,13 @@ describe("a leak is seen in", () => {
   test("a process warning", async () => {
     process.emitWarning(`made up, and printed on purpose: ${PIECE}`);
     expect(await takeFindings()).toContain("a process warning (message)");
+  });
+
+  test.each(["stdout", "stderr"] as const)("a child process's %s", async (name) => {
+    const print = `process.${name}.write("made up: " + process.argv[1])`;
+    const { code, output } = await runNode(["-e", print, PIECE]);
+    expect([code, output]).toEqual([0, `made up: ${PIECE}`]);
+    expect(await takeFindings()).toEqual([`the ${name} of a program (text)`]);
   });
 
   test("a call that settles after its test", async () => {

@@ -1,3 +1,5 @@
+import type { ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
 import { look } from "./canary.js";
 
 const CONSOLE = ["debug", "dir", "error", "info", "log", "trace", "warn"] as const;
@@ -25,4 +27,11 @@ export function watchOutput(): void {
     };
   }
   process.on("warning", (warning) => look("a process warning", warning));
+}
+
+/** Watches what a child process prints into its pipes. */
+export function watchChild(where: string, { stdout, stderr }: ChildProcess): void {
+  for (const [name, input] of Object.entries({ stdout, stderr })) {
+    if (input !== null) createInterface({ input }).on("line", (line) => look(`the ${name} of ${where}`, line));
+  }
 }

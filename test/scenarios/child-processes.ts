@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import { look } from "../canary/canary.js";
+import { watchChild } from "../canary/output-watch.js";
 import { type Stage, until } from "./support.js";
 
 /** One line of a child process. */
@@ -35,14 +35,9 @@ export function startChild(stage: Stage, script: "endings" | "workers" | "far-da
   const child = spawn(process.execPath, ["--import", "tsx", path, orders], { stdio: ["pipe", "pipe", "pipe"] });
   const lines: Line[] = [];
   const reader = createInterface({ input: child.stdout });
-  reader.on("line", (line) => {
-    look(`the standard output of ${script}`, line);
-    lines.push({ ...JSON.parse(line), at: Date.now() });
-  });
-  createInterface({ input: child.stderr }).on("line", (line) => {
-    look(`the standard error of ${script}`, line);
-    process.stderr.write(`${line}\n`);
-  });
+  reader.on("line", (line) => lines.push({ ...JSON.parse(line), at: Date.now() }));
+  watchChild(script, child);
+  child.stderr.on("data", (chunk: Buffer) => process.stderr.write(chunk));
   const ended = Promise.all([once(child, "exit"), once(reader, "close")]).then(
     ([[code, signal]]) => (code ?? signal) as number | string,
   );
