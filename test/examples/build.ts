@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { watchChild } from "../canary/output-watch.js";
 
 /** The folder of the package. */
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
@@ -23,6 +24,7 @@ export function runNode(parameters: readonly string[], environment: NodeJS.Proce
     let output = "";
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text) => (output += text));
+    watchChild("a program", child);
     child.once("error", reject).once("close", (code) => resolve({ code, output }));
   });
 }

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { formatSession } from "../../src/telegram/session-string.js";
+import { remember } from "../canary/session-finder.js";
 
 /** A session string as GramJS writes it. The same name gives the same auth key; no name a new one. */
 export function sessionString(name?: string): string {
-  return formatSession(
+  const session = formatSession(
     {
       dcId: 2,
       serverAddress: "149.154.167.51",
@@ -14,6 +15,8 @@ export function sessionString(name?: string): string {
     },
     "gramjs",
   );
+  remember(session);
+  return session;
 }
 
 function keyNamed(name: string): Uint8Array {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
+import { watchChild } from "../canary/output-watch.js";
 import { type Stage, until } from "./support.js";
 
 /** One line of a child process. */
@@ -31,10 +32,12 @@ export function startChild(stage: Stage, script: "endings" | "workers" | "far-da
   const accounts = dataCentre.accounts.map(({ name, session }) => ({ name, session }));
   const orders = JSON.stringify({ host: dataCentre.host, port: dataCentre.port, file, accounts, mode });
   const path = fileURLToPath(new URL(`./processes/${script}.ts`, import.meta.url));
-  const child = spawn(process.execPath, ["--import", "tsx", path, orders], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--import", "tsx", path, orders], { stdio: ["pipe", "pipe", "pipe"] });
   const lines: Line[] = [];
   const reader = createInterface({ input: child.stdout });
   reader.on("line", (line) => lines.push({ ...JSON.parse(line), at: Date.now() }));
+  watchChild(script, child);
+  child.stderr.on("data", (chunk: Buffer) => process.stderr.write(chunk));
   const ended = Promise.all([once(child, "exit"), once(reader, "close")]).then(
     ([[code, signal]]) => (code ?? signal) as number | string,
   );

@@ -7,6 +7,7 @@ import { type GramjsOptions, gramjs } from "../../adapters/client/gramjs.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import { SessionPool, type SessionPoolEvents, type SessionPoolOptions } from "../../src/index.js";
 import { type DataCentre, type DataCentreOptions, startDataCentre, type WaitScope } from "../../src/testing/index.js";
+import { remember } from "../canary/session-finder.js";
 
 export { Api };
 
@@ -74,6 +75,7 @@ afterEach(async () => {
 /** Sets a scenario up. */
 export async function stage(options: DataCentreOptions = {}): Promise<Stage> {
   const dataCentre = await startDataCentre(options);
+  for (const session of dataCentre.sessions) remember(session);
   const directory = mkdtempSync(join(tmpdir(), "scenario-"));
   const file = join(directory, "sessions.db");
   const pools: Pool[] = [];
