@@ -6,6 +6,7 @@ import { checkCoolDown, checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
 import { RESERVED_PREFIX } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
+import { PeerJournal } from "../records/peer-journal.js";
 import type { StoredRecord } from "../records/storage.js";
 import { StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
@@ -78,6 +79,13 @@ export function assemble<Client>(
     gone: (id) => void registration.vanished(id).catch(storageFailed),
     failed: storageFailed,
   });
+  const peers = new PeerJournal(storage.peers, {
+    clock,
+    storageTimeoutMs: options.storageTimeoutMs,
+    // A connect must not fail because of them.
+    loadTimeoutMs: Math.min(options.storageTimeoutMs, options.connectTimeoutMs / 2),
+    failed: storageFailed,
+  });
   const dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
     recovered: ({ id }) => void ledger.settle(id).then(() => emit("recovered", { id })),
@@ -108,7 +116,7 @@ export function assemble<Client>(
       nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
     });
   };
-  const made = makeConnections<Client>({ options, book, roster, marks, dispatcher, time, emit });
+  const made = makeConnections<Client>({ options, book, roster, marks, dispatcher, time, peers, emit });
   const connections: Connections<Client> = made.connections;
   const registration = new Registration({
     book,
@@ -120,6 +128,7 @@ export function assemble<Client>(
     connections,
     marks,
     time,
+    peers,
     trustServers: options.trustServers,
     changed: (id) => emit("sessionChanged", { id }),
   });
@@ -148,6 +157,7 @@ export function assemble<Client>(
     leases,
     connections,
     ledger,
+    peers,
     storage,
     deadline,
     keepAlive,

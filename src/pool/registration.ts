@@ -6,6 +6,7 @@ import { checkAddArguments, checkChange } from "../option-checks.js";
 import type { AddOptions, SessionChange } from "../options.js";
 import { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
@@ -30,6 +31,7 @@ export interface RegistrationParts {
   readonly connections: Connections<unknown>;
   readonly marks: Marks;
   readonly time: TimeLine;
+  readonly peers: PeerJournal;
   readonly trustServers: boolean;
   changed(id: string): void;
 }
@@ -155,6 +157,8 @@ export class Registration {
     const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, book.encode(known)));
     if (version === undefined) return this.#adopt(id, fingerprint, options);
     ledger.track(id, version);
+    // A session of this id that was removed by a process that did not live to forget its peers.
+    void this.#parts.peers.clear(id);
     const faster = await this.#keys.confirm(fingerprint, id);
     if (faster !== undefined) {
       await ledger.delete(id);
@@ -194,6 +198,8 @@ export class Registration {
       if (holder !== undefined) throw keyHeld(id, holder);
     }
     book.replaceKey(known, session, fingerprint);
+    // It may be another account's key, and an access hash is of use to one account alone.
+    const forgotten = former === fingerprint ? undefined : this.#parts.peers.clear(id);
     await this.#outdate(known);
     if (known.entry.deadReason !== null) {
       marks.forgive(id);
@@ -201,6 +207,7 @@ export class Registration {
       dispatcher.changed();
     }
     if (former === fingerprint) return;
+    await forgotten;
     await this.#save(known, ["life"]);
     await this.#keys.release(former, id);
   }
@@ -249,6 +256,7 @@ export class Registration {
       if (gone === undefined) return false;
     }
     book.forgetRejected(id);
+    await this.#parts.peers.clear(id);
     return true;
   }
 
@@ -258,6 +266,7 @@ export class Registration {
     if (book.get(known.entry.id) !== known) return;
     book.forget(known);
     marks.forgive(known.entry.id);
+    await this.#parts.peers.clear(known.entry.id);
     await this.#keys.release(known.fingerprint, known.entry.id);
   }
 

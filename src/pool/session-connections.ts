@@ -6,6 +6,7 @@ import { plainError } from "../connections/plain-error.js";
 import { ConnectError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { ResolvedOptions } from "../options.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import type { Roster } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
@@ -24,6 +25,7 @@ export interface ConnectionParts<Client> {
   readonly marks: Marks;
   readonly dispatcher: Dispatcher;
   readonly time: TimeLine;
+  readonly peers: PeerJournal;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
 
@@ -70,6 +72,7 @@ function connectionOf<Client>(
       profile: known.profile,
       gate: gateOf(parts, id, () => connection),
       clock,
+      peers: parts.peers.for(id),
       connectTimeoutMs,
       lost: (reason) => connection.lost(reason),
     }),

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.js";
 import type { Connections } from "../connections/connections.js";
 import { PoolClosedError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Dispatcher } from "./dispatcher.js";
@@ -16,6 +17,7 @@ export interface ShutdownParts {
   readonly leases: Leases<unknown>;
   readonly connections: Connections<unknown>;
   readonly ledger: Ledger;
+  readonly peers: PeerJournal;
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
   readonly keepAlive: KeepAlive;
@@ -63,7 +65,7 @@ export class Shutdown {
 
   /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
   async #end(timeoutMs: number | undefined): Promise<void> {
-    const { dispatcher, leases, connections, ledger, keepAlive } = this.#parts;
+    const { dispatcher, leases, connections, ledger, peers, keepAlive } = this.#parts;
     keepAlive.need();
     // One turn later `closed()` is set, and what is rejected here can look at it.
     await Promise.resolve();
@@ -72,8 +74,9 @@ export class Shutdown {
     leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     await Promise.allSettled(this.#changes);
-    await ledger.flush();
+    await Promise.all([ledger.flush(), peers.flush()]);
     ledger.close();
+    peers.close();
     await this.#closeStorage();
     dispatcher.close();
     keepAlive.end();
