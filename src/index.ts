@@ -6,6 +6,7 @@ export type {
   ClientRequest,
   FloodNotice,
   OutgoingRequest,
+  PeerMemory,
   RequestGate,
   Transmission,
 } from "./connections/client-adapter.js";
@@ -48,6 +49,7 @@ export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
 export { memory } from "./records/memory-storage.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./records/storage.js";
 export type { PoolStatus, SessionInfo, SessionState } from "./session-info.js";
+export type { KnownPeer } from "./telegram/peer-cache.js";
 export {
   type DataCentreAddress,
   formatSession,

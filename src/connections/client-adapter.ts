@@ -1,5 +1,6 @@
 import type { ClientProfile } from "../client-profile.js";
 import type { Clock } from "../clock.js";
+import type { KnownPeer } from "../telegram/peer-cache.js";
 import type { SessionData } from "../telegram/session-string.js";
 import type { LeaseScope } from "./lease-scope.js";
 
@@ -62,6 +63,22 @@ export class HeldBackError extends Error {
   override readonly name = "HeldBackError";
 }
 
+/**
+ * What a session knew of its peers before this client, and where the client tells what it learns. Written by the pool,
+ * called by client adapters.
+ */
+export interface PeerMemory {
+  /** Peers worth keeping in memory. */
+  readonly limit: number;
+  /**
+   * What was known before, the most recently learnt last. To be called once, before the client is used. Never rejects
+   * and ends in time: with an empty list when the storage does not answer.
+   */
+  load(): Promise<readonly KnownPeer[]>;
+  /** Takes in a peer that is new or has changed; SHOULD NOT be told of one that is as it was. Costs no I/O. */
+  learnt(peer: KnownPeer): void;
+}
+
 /** What a client is made of. */
 export interface ClientRequest {
   readonly id: string;
@@ -69,6 +86,7 @@ export interface ClientRequest {
   readonly profile: ClientProfile;
   readonly gate: RequestGate;
   readonly clock: Clock;
+  readonly peers: PeerMemory;
   /** Milliseconds for connections that the client opens by itself, to other data centres. */
   readonly connectTimeoutMs: number;
   /** To be called once for each connection that is lost, with a reason without secrets. */

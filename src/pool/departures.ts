@@ -2,6 +2,7 @@ import type { Connections } from "../connections/connections.js";
 import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
@@ -28,6 +29,7 @@ export interface DeparturesParts {
   readonly dispatcher: Dispatcher;
   readonly connections: Connections<unknown>;
   readonly marks: Marks;
+  readonly peers: PeerJournal;
   readonly time: TimeLine;
 }
 
@@ -74,7 +76,7 @@ export class Departures {
    * may still be connected.
    */
   async sweep(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
-    const { records, ownership, storage, deadline, keys } = this.#parts;
+    const { records, ownership, storage, deadline } = this.#parts;
     const { id, version } = stored;
     const { known, owner } = records.revive(stored);
     if (!known.isRemoved) return "stays";
@@ -83,18 +85,18 @@ export class Departures {
     const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, version, null));
     if (gone === undefined) return "leaving";
     ownership.forget(id);
-    await keys.release(known.fingerprint, id);
+    await this.#forgetTraces(known);
     return "gone";
   }
 
   /** The record is gone, or says that the session is removed. */
   async #takeOut(known: KnownSession): Promise<void> {
-    const { roster, ledger, ownership, connections, keys, time } = this.#parts;
+    const { roster, ledger, ownership, connections, time } = this.#parts;
     const { id } = known.entry;
     roster.setLeaving(known.entry, true, time.now());
     try {
       const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
-      if (!isInUse && (await ledger.delete(id))) return await keys.release(known.fingerprint, id);
+      if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(known);
       known.isRemoved = true;
       if (!(await ledger.save(id))) throw notWritten(id);
     } catch (error) {
@@ -113,16 +115,22 @@ export class Departures {
 
   /** The client ends first, then the record, then the reservation of the key. */
   async #forget(known: KnownSession): Promise<void> {
-    const { book, connections, marks, ledger, ownership, keys } = this.#parts;
+    const { book, connections, marks, ledger, ownership } = this.#parts;
     const { id } = known.entry;
     await connections.close(id, "the session was removed");
     if (book.get(id) !== known) return;
     book.forget(known);
     marks.forgive(id);
     const isOurs = known.isRemoved && !ownership.isForeign(id);
-    if (isOurs && (await ledger.delete(id))) await keys.release(known.fingerprint, id);
+    if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(known);
     ledger.drop(id);
     ownership.forget(id);
+  }
+
+  /** What there is of the session beside its record, which MUST be gone. */
+  async #forgetTraces({ entry, fingerprint }: KnownSession): Promise<void> {
+    await this.#parts.peers.clear(entry.id);
+    await this.#parts.keys.release(fingerprint, entry.id);
   }
 
   async #removeRejected(id: string): Promise<boolean> {
@@ -134,6 +142,7 @@ export class Departures {
       if (gone === undefined) return false;
     }
     book.forgetRejected(id);
+    await this.#parts.peers.clear(id);
     return true;
   }
 }

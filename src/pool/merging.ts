@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Connections } from "../connections/connections.js";
 import type { Ownership } from "../records/ownership.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import { decodeRecord, type SessionRecord } from "../records/record.js";
 import type { StoredRecord } from "../records/storage.js";
 import type { Dispatcher } from "./dispatcher.js";
@@ -17,6 +18,7 @@ export interface MergingParts {
   readonly marks: Marks;
   readonly dispatcher: Dispatcher;
   readonly connections: Connections<unknown>;
+  readonly peers: PeerJournal;
   /** The session has another key, other tags or another profile. */
   changed(id: string): void;
   /** The record says that the session is removed. */
@@ -57,12 +59,13 @@ export class Merging {
 
   /** Whether the key, the tags or the profile are other ones now. */
   #describe(known: KnownSession, record: SessionRecord): boolean {
-    const { book, records, connections } = this.#parts;
+    const { book, records, connections, peers } = this.#parts;
     const { entry, changing } = known;
     const hasKey = !changing.has("key") && record.session !== known.stored.reveal();
     const hasProfile = !changing.has("profile") && !isDeepStrictEqual(record.profile, known.profile);
     const hasTags = !changing.has("tags") && !isDeepStrictEqual(record.tags, entry.tags);
     if (hasKey) {
+      if (record.fingerprint !== known.fingerprint) void peers.clear(entry.id);
       const secret = records.secretOf(record);
       book.replaceKey(known, secret, secret, record.fingerprint);
     }

@@ -6,10 +6,8 @@ import { checkCoolDown, checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
 import { KeyReservations, RESERVED_PREFIX } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
-import { LocalOwnership } from "../records/local-ownership.js";
-import type { Ownership, OwnershipEvents } from "../records/ownership.js";
-import { ownIdentity } from "../records/process-identity.js";
-import { SharedOwnership } from "../records/shared-ownership.js";
+import type { Ownership } from "../records/ownership.js";
+import { PeerJournal } from "../records/peer-journal.js";
 import type { StoredRecord } from "../records/storage.js";
 import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
@@ -31,6 +29,7 @@ import { Registration } from "./registration.js";
 import { Rotation } from "./rotation.js";
 import { SessionBook } from "./session-book.js";
 import { makeConnections, ownershipLost } from "./session-connections.js";
+import { makeOwnership } from "./session-ownership.js";
 import { SessionRecords } from "./session-records.js";
 import { SharedSignals } from "./shared-signals.js";
 import { Shutdown } from "./shutdown.js";
@@ -95,29 +94,25 @@ export function assemble<Client>(
     ownership.forget(id);
     later(departures.removedElsewhere(id));
   };
-  const ownershipEvents: OwnershipEvents = {
-    foreign: (id, isForeign) => {
-      const entry = roster.get(id);
-      if (entry === undefined || entry.isForeign === isForeign) return;
-      roster.setForeign(entry, isForeign, time.now());
-      dispatcher.worsened();
-    },
+  const ownership: Ownership = makeOwnership({
+    options,
+    roster,
+    time,
+    ledger: () => ledger,
+    dispatcher: () => dispatcher,
     lost: (id) => {
       leases.revoke(id, ownershipLost(id), "its ownership was lost");
       void connections.close(id, "its ownership was lost");
       emit("ownershipLost", { id });
     },
-  };
-  const ownership: Ownership = storage.shared
-    ? new SharedOwnership({
-        ...ownershipEvents,
-        clock,
-        ttlMs: options.ownership.ttlMs,
-        self: ownIdentity(options.ownership.host),
-        save: (id) => ledger.saveAside(id),
-        isKnown: (id) => ledger.versionOf(id) !== undefined,
-      })
-    : new LocalOwnership(storage, ownershipEvents);
+  });
+  const peers = new PeerJournal(storage.peers, {
+    clock,
+    storageTimeoutMs: options.storageTimeoutMs,
+    // A connect must not fail because of them.
+    loadTimeoutMs: Math.min(options.storageTimeoutMs, options.connectTimeoutMs / 2),
+    failed: storageFailed,
+  });
   const dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
     recovered: ({ id }) => void ledger.settle(id).then(() => emit("recovered", { id })),
@@ -149,12 +144,12 @@ export function assemble<Client>(
       nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
     });
   };
-  const made = makeConnections<Client>({ options, book, ownership, roster, marks, dispatcher, time, emit });
+  const made = makeConnections<Client>({ options, book, ownership, roster, marks, dispatcher, time, peers, emit });
   const connections: Connections<Client> = made.connections;
   const locks = new KeyedLocks();
   const keys = new KeyReservations(storage, deadline);
   const shared = { book, records, ownership, roster, ledger, storage, deadline, locks, keys };
-  const departures = new Departures({ ...shared, dispatcher, connections, marks, time });
+  const departures = new Departures({ ...shared, dispatcher, connections, marks, peers, time });
   const changed = (id: string): void => emit("sessionChanged", { id });
   const registration = new Registration({
     ...shared,
@@ -163,6 +158,7 @@ export function assemble<Client>(
     connections,
     marks,
     time,
+    peers,
     trustServers: options.trustServers,
     changed,
     rejected: (id) => emit("recordRejected", { id, reason: book.rejection(id) ?? "" }),
@@ -175,6 +171,7 @@ export function assemble<Client>(
     marks,
     dispatcher,
     connections,
+    peers,
     changed,
     removed: (id) => later(departures.removedElsewhere(id)),
   });
@@ -216,6 +213,7 @@ export function assemble<Client>(
     ledger,
     ownership,
     refresh,
+    peers,
     storage,
     deadline,
     keepAlive,

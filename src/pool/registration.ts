@@ -7,6 +7,7 @@ import type { AddOptions, SessionChange } from "../options.js";
 import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import { Secret } from "../records/secret.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
@@ -40,6 +41,7 @@ export interface RegistrationParts {
   readonly locks: KeyedLocks;
   readonly keys: KeyReservations;
   readonly departures: Departures;
+  readonly peers: PeerJournal;
   readonly trustServers: boolean;
   changed(id: string): void;
   /** A record could not be read. */
@@ -170,6 +172,8 @@ export class Registration {
     );
     if (version === undefined) return this.#adopt(id, session, fingerprint, options);
     ledger.track(id, version);
+    // A session of this id that was removed by a process that did not live to forget its peers.
+    void this.#parts.peers.clear(id);
     const faster = await this.#keys.confirm(fingerprint, id);
     if (faster !== undefined) {
       await ledger.delete(id);
@@ -223,9 +227,12 @@ export class Registration {
     const secret = new Secret(session);
     const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
     book.replaceKey(known, secret, secret, fingerprint);
+    // It may be another account's key, and an access hash is of use to one account alone.
+    const forgotten = former === fingerprint ? undefined : this.#parts.peers.clear(id);
     await this.#outdate(known);
     this.#resurrect(known);
     if (former === fingerprint) return;
+    await forgotten;
     await this.#save(known, "key", "life");
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
     if (!ownership.isForeign(id)) this.#parts.later(gone.then(() => this.#keys.release(former, id)));

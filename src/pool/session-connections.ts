@@ -7,6 +7,7 @@ import { ConnectError, OwnershipLostError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { ResolvedOptions } from "../options.js";
 import type { Ownership } from "../records/ownership.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import type { Roster } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
@@ -26,6 +27,7 @@ export interface ConnectionParts<Client> {
   readonly marks: Marks;
   readonly dispatcher: Dispatcher;
   readonly time: TimeLine;
+  readonly peers: PeerJournal;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
 
@@ -72,6 +74,7 @@ function connectionOf<Client>(
       profile: known.profile,
       gate: gateOf(parts, id, () => connection),
       clock,
+      peers: parts.peers.for(id),
       connectTimeoutMs,
       lost: (reason) => connection.lost(reason),
     }),

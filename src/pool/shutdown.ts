@@ -3,6 +3,7 @@ import type { Connections } from "../connections/connections.js";
 import { PoolClosedError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
+import type { PeerJournal } from "../records/peer-journal.js";
 import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Dispatcher } from "./dispatcher.js";
@@ -20,6 +21,7 @@ export interface ShutdownParts {
   readonly ledger: Ledger;
   readonly ownership: Ownership;
   readonly refresh: Refresh;
+  readonly peers: PeerJournal;
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
   readonly keepAlive: KeepAlive;
@@ -67,7 +69,7 @@ export class Shutdown {
 
   /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
   async #end(timeoutMs: number | undefined): Promise<void> {
-    const { dispatcher, leases, connections, ledger, ownership, refresh, keepAlive } = this.#parts;
+    const { dispatcher, leases, connections, ledger, ownership, refresh, peers, keepAlive } = this.#parts;
     keepAlive.need();
     // One turn later `closed()` is set, and what is rejected here can look at it.
     await Promise.resolve();
@@ -77,9 +79,10 @@ export class Shutdown {
     await connections.closeAll("the pool was closed");
     refresh.stop();
     await Promise.allSettled(this.#changes);
-    await ledger.flush();
+    await Promise.all([ledger.flush(), peers.flush()]);
     ledger.close();
     ownership.end();
+    peers.close();
     await this.#closeStorage();
     dispatcher.close();
     keepAlive.end();

@@ -72,7 +72,7 @@ export class FaultyStorage implements SessionStorage {
   }
 }
 
-async function meet(fate: Fate): Promise<void> {
+export async function meet(fate: Fate): Promise<void> {
   if (fate === "works") return;
   if (fate === "fails") throw new Error("disk full");
   if (fate === "hangs") return new Promise(() => {});

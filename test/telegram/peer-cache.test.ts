@@ -1,22 +1,24 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type CachedPeer, PeerCache } from "../../src/telegram/peer-cache.js";
+import { type KnownPeer, PeerCache } from "../../src/telegram/peer-cache.js";
+
+const peer = (id: string, rest: Partial<KnownPeer> = {}): KnownPeer => ({ id, accessHash: `${id}0`, ...rest });
 
 describe("put()", () => {
   test("the same peer again - is kept once, as it is told last", () => {
-    const peers = new PeerCache<CachedPeer>(10);
-    for (let index = 0; index < 1_000; index++) peers.put({ id: "7", username: "alice", name: `name ${index}` });
+    const peers = new PeerCache(10);
+    for (let index = 0; index < 1_000; index++) peers.put(peer("7", { username: "alice", name: `name ${index}` }));
     expect([peers.size, peers.byId("7")?.name, peers.byUsername("alice")?.name]).toEqual([1, "name 999", "name 999"]);
   });
 
   test("a username or phone that moved - belongs to its new holder alone", () => {
-    const peers = new PeerCache<CachedPeer>(10);
-    peers.put({ id: "1", username: "shop", phone: "555" });
-    peers.put({ id: "2", username: "shop", phone: "555" });
+    const peers = new PeerCache(10);
+    peers.put(peer("1", { username: "shop", phone: "555" }));
+    peers.put(peer("2", { username: "shop", phone: "555" }));
     expect([peers.byUsername("shop")?.id, peers.byPhone("555")?.id]).toEqual(["2", "2"]);
-    peers.put({ id: "1" });
+    peers.put(peer("1"));
     expect([peers.byUsername("shop")?.id, peers.byPhone("555")?.id]).toEqual(["2", "2"]);
-    peers.put({ id: "2", username: "store" });
+    peers.put(peer("2", { username: "store" }));
     expect([peers.byUsername("shop"), peers.byPhone("555"), peers.byUsername("store")?.id]).toEqual([
       undefined,
       undefined,
@@ -24,32 +26,85 @@ describe("put()", () => {
     ]);
   });
 
+  test("a username that moved - the former holder is told of, without it", () => {
+    const displaced: KnownPeer[] = [];
+    const peers = new PeerCache(10, (former) => displaced.push(former));
+    peers.put(peer("1", { username: "shop", phone: "555", name: "Old" }));
+    peers.put(peer("2", { username: "shop" }));
+    expect(displaced).toStrictEqual([peer("1", { phone: "555", name: "Old" })]);
+    expect(peers.byId("1")).toStrictEqual(displaced[0]);
+    expect(peers.byPhone("555")).toStrictEqual(displaced[0]);
+    peers.put(peer("2", { username: "shop" }));
+    expect(displaced).toHaveLength(1);
+  });
+
   test("over the limit - the one not asked for or told of for longest goes", () => {
-    const peers = new PeerCache<CachedPeer>(2);
-    peers.put({ id: "1", username: "one" });
-    peers.put({ id: "2", username: "two" });
+    const peers = new PeerCache(2);
+    peers.put(peer("1", { username: "one" }));
+    peers.put(peer("2", { username: "two" }));
     peers.byUsername("one");
-    peers.put({ id: "3" });
+    peers.put(peer("3"));
     expect([peers.byId("2"), peers.byUsername("two"), peers.byId("1")?.id]).toEqual([undefined, undefined, "1"]);
+  });
+});
+
+describe("take()", () => {
+  test("another's username - is nobody's; one's own stays", () => {
+    const displaced: KnownPeer[] = [];
+    const peers = new PeerCache(10, (former) => displaced.push(former));
+    peers.put(peer("1", { username: "shop" }));
+    peers.take("username", "shop", "1");
+    expect(peers.byUsername("shop")?.id).toBe("1");
+    peers.take("username", "shop", "2");
+    expect([peers.byUsername("shop"), displaced]).toStrictEqual([undefined, [peer("1")]]);
+  });
+});
+
+describe("restore()", () => {
+  test("what was learnt meanwhile - is newer than what was kept", () => {
+    const displaced: KnownPeer[] = [];
+    const peers = new PeerCache(3, (former) => displaced.push(former));
+    peers.put(peer("2", { username: "shop", name: "new" }));
+    peers.restore([peer("1", { username: "shop" }), peer("2", { name: "old" }), peer("3")]);
+    expect(displaced).toStrictEqual([peer("1")]);
+    peers.restore([peer("4")]);
+    expect(peers.size).toBe(3);
+    expect(peers.byUsername("shop")).toEqual(peer("2", { username: "shop", name: "new" }));
+    expect([peers.byId("1")?.id, peers.byId("3")?.id, peers.byId("4")]).toEqual(["1", "3", undefined]);
+  });
+
+  test("more than the limit - the latest are kept", () => {
+    const peers = new PeerCache(2);
+    peers.restore([peer("1"), peer("2"), peer("3")]);
+    expect([peers.byId("1"), peers.byId("2")?.id, peers.byId("3")?.id]).toEqual([undefined, "2", "3"]);
   });
 });
 
 test("any order of puts and look-ups - as a plain list would answer, and never over the limit", () => {
   const name = fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined });
-  const peer = fc.record({ id: fc.constantFrom("1", "2", "3", "4"), username: name, phone: name, name });
+  const told = fc.record({ id: fc.constantFrom("1", "2", "3", "4"), username: name, phone: name, name });
   fc.assert(
-    fc.property(fc.array(peer, { maxLength: 60 }), (told) => {
-      const peers = new PeerCache<CachedPeer>(4);
-      for (const one of told) peers.put(one);
+    fc.property(fc.array(told, { maxLength: 60 }), (list) => {
+      const peers = new PeerCache(4);
+      for (const one of list) peers.put(peer(one.id, defined(one)));
       for (const key of ["username", "phone"] as const) {
         for (const value of ["a", "b", "c"]) {
-          const last = told.findLast((one) => one[key] === value);
-          const stillHas = told.findLast((one) => one.id === last?.id) === last;
+          const last = list.findLast((one) => one[key] === value);
+          const stillHas = list.findLast((one) => one.id === last?.id) === last;
           const found = key === "username" ? peers.byUsername(value) : peers.byPhone(value);
-          expect(found).toBe(stillHas ? last : undefined);
+          expect([found?.id, found?.name]).toEqual(stillHas ? [last?.id, last?.name] : [undefined, undefined]);
         }
       }
-      expect(peers.size).toBe(new Set(told.map(({ id }) => id)).size);
+      for (const value of ["a", "b", "c"]) {
+        const ids = new Set(list.map(({ id }) => id));
+        const named = [...ids].filter((id) => list.findLast((one) => one.id === id)?.name === value);
+        expect(peers.byName(value) !== undefined).toBe(named.length > 0);
+      }
+      expect(peers.size).toBe(new Set(list.map(({ id }) => id)).size);
     }),
   );
 });
+
+function defined(fields: Readonly<Record<string, string | undefined>>): Partial<KnownPeer> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}

@@ -2,6 +2,7 @@ import { inspect } from "node:util";
 import type { Api, TelegramClient } from "telegram";
 import type { TelegramClientParams } from "telegram/client/telegramBaseClient.js";
 import type { ClientProfile, ProxyProfile } from "../../../src/client-profile.js";
+import type { PeerMemory } from "../../../src/connections/client-adapter.js";
 import type { Calls } from "./guard-plan.js";
 import type { ClientInternals, Library, SenderBase } from "./library.js";
 import { type PooledSenderClass, senderClass } from "./sender.js";
@@ -33,6 +34,7 @@ export interface ClientSettings {
   readonly profile: ClientProfile;
   /** In GramJS's own format. */
   readonly session: string;
+  readonly peers: PeerMemory;
 }
 
 /** The classes that all clients of one adapter share. */
@@ -103,7 +105,7 @@ function patient(builder: Builder): Builder {
 export function createClient(kit: ClientKit, settings: ClientSettings, hooks: ClientHooks): TelegramClient {
   const { library } = kit;
   const { profile } = settings;
-  const session = hideSecrets(new kit.sessions(settings.session), "session");
+  const session = hideSecrets(new kit.sessions(settings.session, settings.peers), "session");
   const params: TelegramClientParams = {
     ...settings.clientOptions,
     ...profileParams(profile),
@@ -113,7 +115,9 @@ export function createClient(kit: ClientKit, settings: ClientSettings, hooks: Cl
   };
   const apiId = profile.apiId ?? settings.apiId;
   const client = new kit.clients(hooks, session, apiId, profile.apiHash ?? settings.apiHash, params);
-  (client as unknown as ClientInternals)._loopStarted = true;
+  const internals = client as unknown as ClientInternals;
+  internals._loopStarted = true;
+  internals._entityCache = session.entityCache;
   return hideSecrets(client, "client");
 }
 

@@ -22,7 +22,7 @@ import { type SenderView, senderBehind, viewSender } from "./sender-view.js";
 import { Wire } from "./wire.js";
 
 /** What all clients of one adapter share. */
-export interface HandleSettings extends Omit<ClientSettings, "profile" | "session"> {
+export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {
   readonly onConnect: ((client: TelegramClient, id: string) => void | Promise<void>) | undefined;
 }
 
@@ -40,10 +40,11 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
   #heartbeat: Heartbeat | undefined;
   #isClosed = false;
   #hasConnected = false;
+  #restoring: Promise<void> | undefined;
 
   constructor(kit: ClientKit, settings: HandleSettings, request: ClientRequest) {
     const { library } = kit;
-    const { id, gate, clock, connectTimeoutMs, profile } = request;
+    const { id, gate, clock, connectTimeoutMs, profile, peers } = request;
     this.#library = library;
     this.#settings = settings;
     this.#request = request;
@@ -52,7 +53,7 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
     const session = formatSession(request.session, "gramjs");
     this.client = createClient(
       kit,
-      { apiId, apiHash, clientOptions, profile, session },
+      { apiId, apiHash, clientOptions, profile, session, peers },
       { calls: () => this.#calls, sender: (dcId) => this.#senderFor(dcId) },
     );
     this.#internals = this.client as unknown as ClientInternals;
@@ -81,6 +82,9 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
     const internals = this.#internals;
     await this.#sender?.gone;
     await internals._initSession();
+    // Beside the connect: both take their time, and the client is used after both.
+    this.#restoring ??= internals.session.restorePeers();
+    const restoring = this.#restoring;
     const { dcId, serverAddress } = internals.session;
     const lost = (sender: PooledSender, reason: string): void => {
       if (this.#sender !== sender) return;
@@ -91,6 +95,7 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
     const setUp = async (opened: PooledSender): Promise<void> => {
       const config = this.#wire.initConnection(new this.#library.Api.help.GetConfig());
       internals._config = (await opened.transmitService(config)) as Api.Config;
+      await restoring;
     };
     const sender = await this.#wire.open(home, signal, setUp).catch((error: unknown) => {
       throw this.#presentable(error);
@@ -190,7 +195,6 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
       (other === undefined ? this.#main() : this.#others.current(other)).transmit(request, outgoing);
     const result = await this.#request.gate.call(outgoing, scope, transmit);
     this.#internals.session.processEntities(result);
-    this.#internals._entityCache.add(result);
     return result;
   }
 }

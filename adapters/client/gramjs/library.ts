@@ -3,6 +3,7 @@ import type { TelegramClientParams } from "telegram/client/telegramBaseClient.js
 import type { RequestState } from "telegram/network/RequestState.js";
 import { OptionsError } from "../../../src/errors.js";
 import type { ProtocolState } from "./fast-protocol.js";
+import type { EntityCacheView, PeerSession } from "./session.js";
 
 /** What `gramjs` and its clients need of the `telegram` package. Imported when a pool opens, never at module load. */
 export interface Library {
@@ -86,7 +87,7 @@ export interface ClientInternals {
   _securityChecks: boolean;
   _lastRequest: number | undefined;
   readonly _connectedDeferred: { resolve(): void };
-  readonly _entityCache: { add(result: unknown): void };
+  _entityCache: EntityCacheView;
   readonly _connection: new (options: Record<string, unknown>) => LibraryConnection;
   readonly networkSocket: SocketClass;
   readonly session: LibrarySession;
@@ -95,8 +96,8 @@ export interface ClientInternals {
   _initSession(): Promise<void>;
 }
 
-/** The session object of a client. */
-export interface LibrarySession {
+/** The session object of a client of ours. */
+export interface LibrarySession extends PeerSession {
   readonly dcId: number;
   readonly serverAddress: string;
   getAuthKey(dcId?: number): unknown;

@@ -1,35 +1,62 @@
-import { type CachedPeer, PeerCache } from "../../../src/telegram/peer-cache.js";
+import type { Api } from "telegram";
+import type { PeerMemory } from "../../../src/connections/client-adapter.js";
+import { type KnownPeer, PeerCache } from "../../../src/telegram/peer-cache.js";
 import type { Library } from "./library.js";
 
-/** Peers that one session keeps in memory. */
-const PEERS_KEPT = 10_000;
-
 /** GramJS's row about an entity: marked id, access hash, username, phone, display name. */
-type Row = readonly [id: unknown, hash: unknown, username: unknown, phone: unknown, name: unknown];
+type Row = [id: unknown, hash: unknown, username: unknown, phone: unknown, name: unknown];
 
-interface KnownPeer extends CachedPeer {
-  readonly hash: unknown;
+type Found = [id: string, hash: string] | undefined;
+
+/** What may stand in an answer where a user, group or channel is expected. */
+interface Entity {
+  readonly className: string;
+  readonly id?: unknown;
+  readonly min?: boolean;
+  readonly username?: string;
+  readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[];
 }
-
-type Found = [unknown, unknown] | undefined;
 
 /** The parts of GramJS's session that its look-ups go through. */
 interface SessionBase {
+  _entityToRow(entity: Entity): Row | undefined;
   _entitiesToRows(result: unknown): Row[];
+  getInputEntity(key: unknown): Api.TypeInputPeer;
 }
 
-/** A StringSession of the library. */
-export type SessionClass = new (text: string) => InstanceType<Library["StringSession"]>;
+/** What stands in for a client's `_entityCache`. */
+export interface EntityCacheView {
+  add(result: unknown): void;
+  get(id: unknown): Api.TypeInputPeer;
+}
+
+/** What this package's session has beyond the library's own. */
+export interface PeerSession {
+  readonly entityCache: EntityCacheView;
+  /** Takes in what was known of peers before. Never rejects. */
+  restorePeers(): Promise<void>;
+}
+
+/** A StringSession of the library that keeps its peers. */
+export type SessionClass = new (
+  text: string,
+  peers: PeerMemory,
+) => InstanceType<Library["StringSession"]> & PeerSession;
+
+/** crc32 of "Peer": the class of PeerUser, PeerChat and PeerChannel (sessions/Memory.js, 2.26.22). */
+const PEER = 0x2d45687;
 
 /**
  * Makes the session class. GramJS's own keeps every mention of every peer in a list and looks through all of it: 5,000
- * answers about 100 users are 500,000 rows (sessions/Memory.js, 2.26.22). This one keeps each peer once.
+ * answers about 100 users are 500,000 rows (sessions/Memory.js, 2.26.22); beside it, the client's `_entityCache` keeps
+ * each peer it has ever seen. This one keeps each peer once, at most `peers.limit` of them, in the place of both.
  */
 export function sessionClass(library: Library): SessionClass {
+  const { utils, helpers, Api } = library;
   // The look-ups are typed as private parts of other shapes: they are replaced, not called.
   const Base = library.StringSession as unknown as new (text: string) => SessionBase;
+  /** The three things that an id without a mark can be, in GramJS's own order (entityCache.js, 2.26.22). */
   const markedIds = (id: string): string[] => {
-    const { utils, helpers, Api } = library;
     const bare = helpers.returnBigInt(id);
     return [
       new Api.PeerUser({ userId: bare }),
@@ -37,11 +64,43 @@ export function sessionClass(library: Library): SessionClass {
       new Api.PeerChannel({ channelId: bare }),
     ].map((peer) => String(utils.getPeerId(peer)));
   };
-  return class PooledSession extends Base {
-    readonly #peers = new PeerCache<KnownPeer>(PEERS_KEPT);
+  return class PooledSession extends Base implements PeerSession {
+    readonly #memory: PeerMemory;
+    readonly #peers: PeerCache;
+    readonly entityCache: EntityCacheView;
+
+    constructor(text: string, memory: PeerMemory) {
+      super(text);
+      this.#memory = memory;
+      this.#peers = new PeerCache(memory.limit, (peer) => memory.learnt(peer));
+      // Whatever GramJS adds there it gives to `processEntities` too.
+      this.entityCache = { add: () => {}, get: (id) => this.#inputPeer(this.#byAnyId(String(id))) };
+    }
+
+    async restorePeers(): Promise<void> {
+      const former = await this.#memory.load().catch(() => []);
+      this.#peers.restore(former);
+    }
 
     processEntities(result: unknown): void {
-      for (const row of this._entitiesToRows(result)) this.#peers.put(peerOf(row));
+      for (const row of this._entitiesToRows(result)) this.#learn(row);
+    }
+
+    override _entityToRow(entity: Entity): Row | undefined {
+      if (entity === undefined || entity === null) return undefined;
+      if (entity.min === true) return this.#glimpse(entity);
+      const row = super._entityToRow(entity);
+      if (row === undefined || isWhole(entity)) return row && withUsername(row, entity);
+      // What is forbidden or deleted comes without its name: what is known already says more.
+      return this.#peers.byId(String(row[0])) === undefined ? row : undefined;
+    }
+
+    /** The look-up of everything that a caller may name a peer by. Throws when it is not known. */
+    override getInputEntity(key: unknown): Api.TypeInputPeer {
+      const kind = typeof key === "object" && key !== null ? Reflect.get(key, "SUBCLASS_OF_ID") : undefined;
+      // GramJS's own cannot look these up: it asks Telegram, with an access hash of 0.
+      if (kind === PEER) return this.#inputPeer(this.#peers.byId(utils.getPeerId(key as Api.TypePeer)));
+      return super.getInputEntity(key);
     }
 
     getEntityRowsByPhone(phone: string): Found {
@@ -56,18 +115,78 @@ export function sessionClass(library: Library): SessionClass {
       return found(this.#peers.byName(name));
     }
 
-    getEntityRowsById(id: string, isExact = true): Found {
-      for (const known of isExact ? [id] : markedIds(id)) {
-        const peer = this.#peers.byId(String(known));
-        if (peer !== undefined) return found(peer);
+    getEntityRowsById(id: unknown, isExact = true): Found {
+      const known = String(id);
+      return found(isExact ? this.#peers.byId(known) : this.#byAnyId(known));
+    }
+
+    #byAnyId(id: string): KnownPeer | undefined {
+      const exact = this.#peers.byId(id);
+      if (exact !== undefined || id.startsWith("-")) return exact;
+      for (const marked of markedIds(id)) {
+        const peer = this.#peers.byId(marked);
+        if (peer !== undefined) return peer;
       }
       return undefined;
+    }
+
+    /** A peer that is as it was costs a look-up, and no more. */
+    #learn(row: Row): void {
+      const known = this.#peers.byId(String(row[0]));
+      if (known !== undefined && isSame(known, row)) return;
+      const peer = peerOf(row);
+      this.#peers.put(peer);
+      this.#memory.learnt(peer);
+    }
+
+    /**
+     * A user or channel in part ("min") has no access hash of use, and must not replace what is known; but who has the
+     * username now is certain. Source: core.telegram.org/api/min.
+     */
+    #glimpse({ className, id, username }: Entity): undefined {
+      if (username === undefined || username === "") return;
+      const marked = className === "Channel" ? `-100${id}` : String(id);
+      this.#peers.take("username", username.toLowerCase(), marked);
+    }
+
+    #inputPeer(peer: KnownPeer | undefined): Api.TypeInputPeer {
+      if (peer === undefined) throw new Error("No cached entity for the given key");
+      const accessHash = helpers.returnBigInt(peer.accessHash);
+      const id = helpers.returnBigInt(peer.id);
+      if (!peer.id.startsWith("-")) return new Api.InputPeerUser({ userId: id, accessHash });
+      // Not by the mark alone: a basic group's id may begin with 100.
+      if (peer.accessHash === "0") return new Api.InputPeerChat({ chatId: id.negate() });
+      return new Api.InputPeerChannel({ channelId: utils.resolveId(id)[0], accessHash });
     }
   } as unknown as SessionClass;
 }
 
+function isWhole({ className }: Entity): boolean {
+  return className === "User" || className === "Chat" || className === "Channel";
+}
+
+/** Who has several usernames has them in a list alone. Source: core.telegram.org/constructor/user. */
+function withUsername(row: Row, { usernames }: Entity): Row {
+  if (textOf(row[2]) === undefined) row[2] = usernames?.find(({ active }) => active)?.username.toLowerCase();
+  return row;
+}
+
+function isSame(peer: KnownPeer, [, hash, username, phone, name]: Row): boolean {
+  return (
+    peer.username === textOf(username) &&
+    peer.phone === textOf(phone) &&
+    peer.name === textOf(name) &&
+    peer.accessHash === String(hash)
+  );
+}
+
 function peerOf([id, hash, username, phone, name]: Row): KnownPeer {
-  return { id: String(id), hash, username: textOf(username), phone: textOf(phone), name: textOf(name) };
+  const peer: { -readonly [Field in keyof KnownPeer]: KnownPeer[Field] } = { id: String(id), accessHash: String(hash) };
+  const texts = { username: textOf(username), phone: textOf(phone), name: textOf(name) };
+  if (texts.username !== undefined) peer.username = texts.username;
+  if (texts.phone !== undefined) peer.phone = texts.phone;
+  if (texts.name !== undefined) peer.name = texts.name;
+  return peer;
 }
 
 function textOf(value: unknown): string | undefined {
@@ -75,5 +194,5 @@ function textOf(value: unknown): string | undefined {
 }
 
 function found(peer: KnownPeer | undefined): Found {
-  return peer && [peer.id, peer.hash];
+  return peer && [peer.id, peer.accessHash];
 }
