@@ -204,7 +204,7 @@ export class SessionBook {
     entry.deadReason = record.deadReason;
     entry.disabledReason = record.disabledReason;
     entry.restriction = this.#restrictionOf(record);
-    for (const { scope, until, reason } of this.#cooldownsOf(record)) entry.cooldowns.extend(scope, until, reason);
+    for (const { scope, until, reason } of this.#cooldownsOf(record)) entry.coolDown(scope, until, reason);
     this.#idsByKey.set(record.fingerprint, stored.id);
     return {
       entry,

@@ -1,5 +1,6 @@
 import type { CooldownScope, Hold } from "../cooldown-scope.js";
 import type { PoolStatus, SessionState } from "../session-info.js";
+import { Cooldowns } from "./cooldowns.js";
 import type { Criteria } from "./criteria.js";
 import { IndexedHeap } from "./heap.js";
 import { hasHope, type Outlook, outlookOf } from "./outlook.js";
@@ -123,7 +124,7 @@ export class Roster {
 
   /** Whether this moved the cooldown. */
   cool(entry: RosterEntry, scope: CooldownScope, until: number, reason: string, now: number): boolean {
-    const isMoved = entry.cooldowns.extend(scope, until, reason);
+    const isMoved = entry.coolDown(scope, until, reason);
     if (!isMoved) return false;
     if (scope.kind === "session") {
       entry.owesRecovery = true;
@@ -251,6 +252,7 @@ export class Roster {
   }
 
   #watchNarrow(entry: RosterEntry, now: number): void {
+    if (entry.cooldowns === Cooldowns.NONE) return;
     const { methods, peers } = entry.cooldowns.entries(now);
     for (const [, until] of [...methods, ...peers]) this.#narrowDue.add({ until });
   }
