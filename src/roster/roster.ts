@@ -45,8 +45,8 @@ export class Roster {
   };
   readonly #selection: Selection;
   #useOrder = 0;
-  /** Of sessions that were never used: all of them before any that was. */
-  #addOrder = Number.MIN_SAFE_INTEGER;
+  /** Of sessions that were never used: all of them before any that was. V8 keeps 32 bit integers in place. */
+  #addOrder = -(2 ** 31);
   /** Sessions that came back from a rest, a restriction or worse, and were not told of yet. */
   #recovered: RosterEntry[] = [];
 
