@@ -43,7 +43,8 @@ export class Ledger {
   readonly #storage: SessionStorage;
   readonly #policy: LedgerPolicy;
   readonly #deadline: StorageDeadline;
-  readonly #slots = new Map<string, Slot>();
+  /** Of a record that was never written here only its version: there may be very many. */
+  readonly #slots = new Map<string, Slot | number>();
   #isClosed = false;
 
   constructor(storage: SessionStorage, policy: LedgerPolicy) {
@@ -54,27 +55,18 @@ export class Ledger {
 
   /** Takes in a record that is on disk at this version. */
   track(id: string, version: number): void {
-    this.#slots.set(id, {
-      version,
-      wanted: 0,
-      written: 0,
-      isWriting: false,
-      overdue: 0,
-      failures: 0,
-      retry: undefined,
-      waiting: [],
-    });
+    this.#slots.set(id, version);
   }
 
   /** Whether all changes of the record are on disk, or were waited for already. */
   isSettled(id: string): boolean {
     const slot = this.#slots.get(id);
-    return slot === undefined || Math.max(slot.written, slot.overdue) >= slot.wanted;
+    return typeof slot !== "object" || Math.max(slot.written, slot.overdue) >= slot.wanted;
   }
 
   /** Writes the record as it is now. Resolves when it is on disk, or after `storageTimeoutMs`, with `failed` told. */
   save(id: string): Promise<void> {
-    const slot = this.#slots.get(id);
+    const slot = this.#slotOf(id);
     if (slot === undefined || this.#isClosed) return Promise.resolve();
     slot.wanted++;
     void this.#write(id, slot);
@@ -84,19 +76,20 @@ export class Ledger {
   /** Resolves when the changes made so far are on disk, or after `storageTimeoutMs`. */
   settle(id: string): Promise<void> {
     const slot = this.#slots.get(id);
-    return slot === undefined || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.wanted);
+    return typeof slot !== "object" || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.wanted);
   }
 
   /** Resolves when everything is on disk, or after `storageTimeoutMs`. */
   async flush(): Promise<void> {
-    for (const slot of this.#slots.values()) slot.retry?.again();
-    const late = [...this.#slots].filter(([, slot]) => slot.written < slot.wanted);
+    const slots = [...this.#written()];
+    for (const [, slot] of slots) slot.retry?.again();
+    const late = slots.filter(([, slot]) => slot.written < slot.wanted);
     await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.wanted)));
   }
 
   /** Deletes the record. Rejects when the storage does. */
   async delete(id: string): Promise<void> {
-    const slot = this.#slots.get(id);
+    const slot = this.#slotOf(id);
     if (slot === undefined) return;
     await this.settle(id);
     this.#slots.delete(id);
@@ -127,7 +120,19 @@ export class Ledger {
   /** Stops retrying. */
   close(): void {
     this.#isClosed = true;
-    for (const slot of this.#slots.values()) slot.retry?.again();
+    for (const [, slot] of this.#written()) slot.retry?.again();
+  }
+
+  #slotOf(id: string): Slot | undefined {
+    const slot = this.#slots.get(id);
+    if (typeof slot !== "number") return slot;
+    const made = slotAt(slot);
+    this.#slots.set(id, made);
+    return made;
+  }
+
+  *#written(): Generator<readonly [string, Slot]> {
+    for (const [id, slot] of this.#slots) if (typeof slot === "object") yield [id, slot];
   }
 
   /** One failure is told once, however many wait for the write. */
@@ -224,6 +229,19 @@ export class Ledger {
       slot.retry = { timer, again };
     });
   }
+}
+
+function slotAt(version: number): Slot {
+  return {
+    version,
+    wanted: 0,
+    written: 0,
+    isWriting: false,
+    overdue: 0,
+    failures: 0,
+    retry: undefined,
+    waiting: [],
+  };
 }
 
 function release(slot: Slot): void {
