@@ -16,7 +16,7 @@ import type { Dispatcher } from "./dispatcher.js";
 import { KeyedLocks } from "./keyed-locks.js";
 import type { Marks } from "./marks.js";
 import { keyHeld, rejected, stillLeaving, unknownSession } from "./refusals.js";
-import type { KnownSession, OwnChange, SessionBook } from "./session-book.js";
+import { type KnownSession, type OwnChange, type SessionBook, UNCHANGED } from "./session-book.js";
 import type { TimeLine } from "./time-line.js";
 
 /** What the register of sessions needs. */
@@ -207,14 +207,9 @@ export class Registration {
 
   /** Writes what a person has changed: until it is on disk it wins over what another process wrote. */
   async #save(known: KnownSession, changes: readonly OwnChange[]): Promise<void> {
-    const { changing } = known;
-    for (const change of changes) changing.set(change, (changing.get(change) ?? 0) + 1);
+    known.changing = counted(known.changing, changes, 1);
     await this.#parts.ledger.save(known.entry.id);
-    for (const change of changes) {
-      const left = (changing.get(change) ?? 1) - 1;
-      if (left > 0) changing.set(change, left);
-      else changing.delete(change);
-    }
+    known.changing = counted(known.changing, changes, -1);
   }
 
   /** Tags and profile, when given, replace what was there. What has changed by that. */
@@ -279,4 +274,19 @@ export class Registration {
 
 function frozenProfile(profile: ClientProfile | undefined): ClientProfile {
   return Object.freeze(structuredClone(profile ?? {}));
+}
+
+/** How many writes of each change are under way, with one more or one less of these. */
+function counted(
+  changing: KnownSession["changing"],
+  changes: readonly OwnChange[],
+  difference: 1 | -1,
+): KnownSession["changing"] {
+  const counts = new Map(changing);
+  for (const change of changes) {
+    const count = (counts.get(change) ?? 0) + difference;
+    if (count > 0) counts.set(change, count);
+    else counts.delete(change);
+  }
+  return counts.size === 0 ? UNCHANGED : counts;
 }

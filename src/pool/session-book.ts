@@ -16,11 +16,14 @@ export interface KnownSession {
   fingerprint: string;
   profile: ClientProfile;
   /** What this process has changed and not written yet: it wins over what another process wrote meanwhile. */
-  readonly changing: Map<OwnChange, number>;
+  changing: ReadonlyMap<OwnChange, number>;
 }
 
 /** What a person changes of a session, as against what Telegram says of it. `"life"`: dead, disabled, restricted. */
 export type OwnChange = "tags" | "profile" | "life";
+
+/** Of all sessions of which nothing is to be written. */
+export const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();
 
 /** What a session begins with. */
 export interface NewSession {
@@ -92,7 +95,7 @@ export class SessionBook {
       secret: new Secret(session.session),
       fingerprint: session.fingerprint,
       profile: session.profile,
-      changing: new Map(),
+      changing: UNCHANGED,
     };
   }
 
@@ -211,7 +214,7 @@ export class SessionBook {
       secret: new Secret(record.session),
       fingerprint: record.fingerprint,
       profile: record.profile,
-      changing: new Map(),
+      changing: UNCHANGED,
     };
   }
 
