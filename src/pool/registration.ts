@@ -16,7 +16,7 @@ import type { Dispatcher } from "./dispatcher.js";
 import { KeyedLocks } from "./keyed-locks.js";
 import type { Marks } from "./marks.js";
 import { keyHeld, rejected, stillLeaving, unknownSession } from "./refusals.js";
-import { type KnownSession, type OwnChange, type SessionBook, UNCHANGED } from "./session-book.js";
+import { type KnownSession, NO_PROFILE, type OwnChange, type SessionBook, UNCHANGED } from "./session-book.js";
 import type { TimeLine } from "./time-line.js";
 
 /** What the register of sessions needs. */
@@ -273,7 +273,7 @@ export class Registration {
 }
 
 function frozenProfile(profile: ClientProfile | undefined): ClientProfile {
-  return Object.freeze(structuredClone(profile ?? {}));
+  return profile === undefined ? NO_PROFILE : Object.freeze(structuredClone(profile));
 }
 
 /** How many writes of each change are under way, with one more or one less of these. */

@@ -25,6 +25,10 @@ export type OwnChange = "tags" | "profile" | "life";
 /** Of all sessions of which nothing is to be written. */
 export const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();
 
+const NO_TAGS: readonly string[] = Object.freeze([]);
+/** Of all sessions that were given none. */
+export const NO_PROFILE: ClientProfile = Object.freeze({});
+
 /** What a session begins with. */
 export interface NewSession {
   readonly id: string;
@@ -75,10 +79,11 @@ export class SessionBook {
 
   /** Takes in what the storage holds; what cannot be read is set aside. Returns the ids that were loaded. */
   load(records: readonly StoredRecord[]): readonly StoredRecord[] {
+    const lists = new Map<string, readonly string[]>();
     const loaded: { readonly stored: StoredRecord; readonly known: KnownSession }[] = [];
     for (const stored of records) {
       try {
-        loaded.push({ stored, known: this.#revive(stored) });
+        loaded.push({ stored, known: this.#revive(stored, lists) });
       } catch (error) {
         this.#rejected.set(stored.id, error instanceof Error ? error.message : String(error));
       }
@@ -101,7 +106,7 @@ export class SessionBook {
 
   /** Takes in a session that was written by somebody else. Throws as `load` rejects. */
   adopt(stored: StoredRecord): KnownSession {
-    const known = this.#revive(stored);
+    const known = this.#revive(stored, new Map());
     this.enter(known);
     return known;
   }
@@ -197,12 +202,13 @@ export class SessionBook {
     this.#roster.add(known.entry, this.#time.now());
   }
 
-  #revive(stored: StoredRecord): KnownSession {
+  /** Sessions that are loaded together share their lists of tags. */
+  #revive(stored: StoredRecord, lists: Map<string, readonly string[]>): KnownSession {
     const record = decodeRecord(stored.data);
     parseSession(record.session);
     const holder = this.#idsByKey.get(record.fingerprint);
     if (holder !== undefined) throw new Error(`it holds the same auth key as "${holder}"`);
-    const entry = new RosterEntry(stored.id, Object.freeze([...record.tags]), record.addedAt);
+    const entry = new RosterEntry(stored.id, shared(record.tags, lists), record.addedAt);
     entry.lastUsedAt = record.lastUsedAt;
     entry.deadReason = record.deadReason;
     entry.disabledReason = record.disabledReason;
@@ -213,7 +219,7 @@ export class SessionBook {
       entry,
       secret: new Secret(record.session),
       fingerprint: record.fingerprint,
-      profile: record.profile,
+      profile: Object.keys(record.profile).length === 0 ? NO_PROFILE : record.profile,
       changing: UNCHANGED,
     };
   }
@@ -240,4 +246,14 @@ export class SessionBook {
   #toWall(instants: readonly [string, number][]): Record<string, number> {
     return Object.fromEntries(instants.map(([key, until]) => [key, this.#time.toWall(until)]));
   }
+}
+
+/** Many sessions have no tag or one, and few tags are many sessions'. */
+function shared(tags: readonly string[], lists: Map<string, readonly string[]>): readonly string[] {
+  const [tag] = tags;
+  if (tag === undefined) return NO_TAGS;
+  if (tags.length > 1) return Object.freeze([...tags]);
+  const list = lists.get(tag) ?? Object.freeze([tag]);
+  lists.set(tag, list);
+  return list;
 }
