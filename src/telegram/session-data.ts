@@ -75,7 +75,7 @@ class ParsedSession implements SessionData {
     if (fields.apiId !== undefined) this.apiId = fields.apiId;
     if (fields.isShortUserId === true) this.isShortUserId = true;
     if (fields.media !== undefined) this.media = Object.freeze({ ...fields.media });
-    this.#authKey = Uint8Array.from(fields.authKey);
+    this.#authKey = new Uint8Array(fields.authKey);
   }
 
   get authKey(): Uint8Array {

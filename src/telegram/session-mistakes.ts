@@ -1,5 +1,7 @@
 import { InvalidSessionError } from "../errors.js";
 
+const keyInHexadecimal = /^[\da-f]{512}$/i;
+
 /** What people hand over instead of a session string, with what to do about it. No message repeats any of the text. */
 const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^\s*$/, "The session string is empty. Log in once and save what the library gives."],
@@ -19,10 +21,13 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   [/[\r\n]+$/, "The session string has a line break after it. Remove it: trim() the text."],
   [/\s$/, "The session string has white space after it. Remove it: trim() the text."],
   [/\s/, "The session string has white space inside. Copy it as one line."],
-  [/^[\da-f]{512}$/i, "The text is an auth key in hexadecimal. Hand over a session string made of it."],
+  [keyInHexadecimal, "The text is an auth key in hexadecimal. Hand over a session string made of it."],
   [/[^A-Za-z0-9+/_=-]/, "The text has characters in it that no session string has. Copy the session string alone."],
   [/=[^=]/, "The session string has padding in its middle: two texts were joined. Hand over one session string."],
 ];
+
+/** Only characters that session strings have, and more of them than there are in any mistake but a key in hexadecimal. */
+const plausible = /^[A-Za-z0-9+/_-]{100,}={0,2}$/;
 
 /** Longer than any session string by far: what is longer is not looked at. */
 const longestText = 4_096;
@@ -38,6 +43,7 @@ export function checkForMistakes(text: unknown): asserts text is string {
   if (text.length > longestText) {
     throw new InvalidSessionError("The text is far too long for a session string. Hand over the session string alone.");
   }
+  if (plausible.test(text) && !keyInHexadecimal.test(text)) return;
   const mistake = mistakes.find(([pattern]) => pattern.test(text));
   if (mistake !== undefined) throw new InvalidSessionError(mistake[1]);
 }

@@ -12,7 +12,7 @@ export function decodeLoosely(text: string): Buffer {
 }
 
 export function encode(bytes: Uint8Array, variant: Base64Variant): string {
-  const standard = Buffer.from(bytes).toString("base64");
+  const standard = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
   const text = variant.isPadded ? standard : standard.replace(/=+$/, "");
   return variant.alphabet === "standard" ? text : text.replaceAll("+", "-").replaceAll("/", "_");
 }
