@@ -89,7 +89,8 @@ export class SessionBook {
       }
     }
     this.#roster.orderByLastUse(loaded.map(({ known }) => known.entry));
-    for (const { known } of loaded) this.#enter(known);
+    const now = this.#time.now();
+    for (const { known } of loaded) this.#enter(known, now);
     return loaded.map(({ stored }) => stored);
   }
 
@@ -114,7 +115,8 @@ export class SessionBook {
   /** Makes a session available. */
   enter(known: KnownSession): void {
     this.#roster.orderByLastUse([known.entry]);
-    this.#enter(known);
+    this.#idsByKey.set(known.fingerprint, known.entry.id);
+    this.#enter(known, this.#time.now());
   }
 
   /** Another auth key for a session. */
@@ -196,10 +198,9 @@ export class SessionBook {
     }
   }
 
-  #enter(known: KnownSession): void {
+  #enter(known: KnownSession, now: number): void {
     this.#sessions.set(known.entry.id, known);
-    this.#idsByKey.set(known.fingerprint, known.entry.id);
-    this.#roster.add(known.entry, this.#time.now());
+    this.#roster.add(known.entry, now);
   }
 
   /** Sessions that are loaded together share their lists of tags. */
