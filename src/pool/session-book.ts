@@ -6,7 +6,7 @@ import type { StoredRecord } from "../records/storage.js";
 import type { Roster } from "../roster/roster.js";
 import { type Restriction, RosterEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
-import { parseSession } from "../telegram/session-string.js";
+import { checkSession } from "../telegram/session-string.js";
 import type { TimeLine } from "./time-line.js";
 
 /** One session of the pool: its place in the roster and what is not the roster's business. */
@@ -206,7 +206,7 @@ export class SessionBook {
   /** Sessions that are loaded together share their lists of tags. */
   #revive(stored: StoredRecord, lists: Map<string, readonly string[]>): KnownSession {
     const record = decodeRecord(stored.data);
-    parseSession(record.session);
+    checkSession(record.session);
     const holder = this.#idsByKey.get(record.fingerprint);
     if (holder !== undefined) throw new Error(`it holds the same auth key as "${holder}"`);
     const entry = new RosterEntry(stored.id, shared(record.tags, lists), record.addedAt);
