@@ -1,7 +1,5 @@
 import { InvalidSessionError } from "../errors.js";
 
-const keyInHexadecimal = /^[\da-f]{512}$/i;
-
 /** What people hand over instead of a session string, with what to do about it. No message repeats any of the text. */
 const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^\s*$/, "The session string is empty. Log in once and save what the library gives."],
@@ -21,19 +19,16 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   [/[\r\n]+$/, "The session string has a line break after it. Remove it: trim() the text."],
   [/\s$/, "The session string has white space after it. Remove it: trim() the text."],
   [/\s/, "The session string has white space inside. Copy it as one line."],
-  [keyInHexadecimal, "The text is an auth key in hexadecimal. Hand over a session string made of it."],
+  [/^[\da-f]{512}$/i, "The text is an auth key in hexadecimal. Hand over a session string made of it."],
   [/[^A-Za-z0-9+/_=-]/, "The text has characters in it that no session string has. Copy the session string alone."],
   [/=[^=]/, "The session string has padding in its middle: two texts were joined. Hand over one session string."],
 ];
 
-/** Only characters that session strings have, and more of them than there are in any mistake but a key in hexadecimal. */
-const plausible = /^[A-Za-z0-9+/_-]{100,}={0,2}$/;
-
 /** Longer than any session string by far: what is longer is not looked at. */
 const longestText = 4_096;
 
-/** Throws for what is plainly not a session string. */
-export function checkForMistakes(text: unknown): asserts text is string {
+/** Throws for what is no text, or far too long for a session string. */
+export function assertText(text: unknown): asserts text is string {
   if (typeof text !== "string") {
     const kind = text === null ? "null" : Array.isArray(text) ? "an array" : typeof text;
     throw new InvalidSessionError(
@@ -43,7 +38,10 @@ export function checkForMistakes(text: unknown): asserts text is string {
   if (text.length > longestText) {
     throw new InvalidSessionError("The text is far too long for a session string. Hand over the session string alone.");
   }
-  if (plausible.test(text) && !keyInHexadecimal.test(text)) return;
+}
+
+/** Throws for a text that is plainly something else. */
+export function checkForMistakes(text: string): void {
   const mistake = mistakes.find(([pattern]) => pattern.test(text));
   if (mistake !== undefined) throw new InvalidSessionError(mistake[1]);
 }

@@ -5,7 +5,7 @@ import { addressLengthOf, formatGramjs, parseGramjs } from "./session-formats/gr
 import { formatMtcute, isMtcute, parseMtcute } from "./session-formats/mtcute.js";
 import { formatPyrogram, isPyrogramLength, parsePyrogram } from "./session-formats/pyrogram.js";
 import { formatTelethon, parseTelethon } from "./session-formats/telethon.js";
-import { checkForMistakes } from "./session-mistakes.js";
+import { assertText, checkForMistakes } from "./session-mistakes.js";
 
 export { authKeyFingerprint, type DataCentreAddress, type SessionData, type SessionFormat } from "./session-data.js";
 
@@ -25,7 +25,17 @@ export function checkSession(text: string): void {
 
 /** What the text says, unchecked; its key is a view of the text's bytes. */
 function read(text: string): SessionData {
-  checkForMistakes(text);
+  assertText(text);
+  try {
+    return readAny(text);
+  } catch (error) {
+    // Every format is read to the last character, so a text with a mistake in it is none: only what to tell is looked for.
+    checkForMistakes(text);
+    throw error;
+  }
+}
+
+function readAny(text: string): SessionData {
   if (text.startsWith("1")) return parseVersion1(text.slice(1));
   const bytes = decodeLoosely(text);
   if (isPyrogramLength(text.length)) return parsePyrogram(text, bytes);
