@@ -80,18 +80,20 @@ export class SessionBook {
   /** Takes in what the storage holds; what cannot be read is set aside. Returns the ids that were loaded. */
   load(records: readonly StoredRecord[]): readonly StoredRecord[] {
     const lists = new Map<string, readonly string[]>();
-    const loaded: { readonly stored: StoredRecord; readonly known: KnownSession }[] = [];
+    const loaded: StoredRecord[] = [];
+    const sessions: KnownSession[] = [];
     for (const stored of records) {
       try {
-        loaded.push({ stored, known: this.#revive(stored, lists) });
+        sessions.push(this.#revive(stored, lists));
+        loaded.push(stored);
       } catch (error) {
         this.#rejected.set(stored.id, error instanceof Error ? error.message : String(error));
       }
     }
-    this.#roster.orderByLastUse(loaded.map(({ known }) => known.entry));
+    this.#roster.orderByLastUse(sessions.map(({ entry }) => entry));
     const now = this.#time.now();
-    for (const { known } of loaded) this.#enter(known, now);
-    return loaded.map(({ stored }) => stored);
+    for (const known of sessions) this.#enter(known, now);
+    return loaded;
   }
 
   /** A new session, in no roster yet. */
