@@ -47,13 +47,13 @@ async function main(sessions: number): Promise<void> {
   try {
     const path = join(folder, "sessions.db");
     await fill(path, sessions);
-    const { bareMs, openMs } = await compareTime(path);
+    const { bareMs, openMs, ratio } = await compareTime(path);
     const strings = (await heapOf("strings", path)) / sessions;
     const pool = (await heapOf("pool", path)) / sessions;
     console.table({
       "SELECT and JSON.parse, ms": bareMs.toFixed(0),
       "open(), ms": openMs.toFixed(0),
-      "open(), times that": (openMs / bareMs).toFixed(2),
+      "open(), times that": ratio.toFixed(2),
       "its strings, bytes of heap per session": strings.toFixed(0),
       "all else, bytes of heap per session": (pool - strings).toFixed(0),
     });
@@ -117,24 +117,31 @@ async function readStrings(path: string): Promise<readonly string[]> {
   return strings.slice();
 }
 
-/** The median of both, in turn, so that a busy machine hurts both. */
-async function compareTime(path: string): Promise<{ readonly bareMs: number; readonly openMs: number }> {
-  const bare: number[] = [];
-  const open: number[] = [];
+interface Times {
+  readonly bareMs: number;
+  readonly openMs: number;
+  readonly ratio: number;
+}
+
+/** The medians of both, in turn, so that a busy machine hurts both; and the median of how they compare in each round. */
+async function compareTime(path: string): Promise<Times> {
+  const rounds: Times[] = [];
   const engine = await connect(path);
+  const bare = async () => (await engine.query(SELECT)).map(({ data }) => JSON.parse(String(data)));
   for (let round = 0; round < ROUNDS; round++) {
-    bare.push(
-      await millisecondsOf(async () => (await engine.query(SELECT)).map(({ data }) => JSON.parse(String(data)))),
+    const bareMs = await millisecondsOf(bare);
+    const openMs = await millisecondsOf(
+      () => openPool(path),
+      (pool) => pool.close(),
     );
-    open.push(
-      await millisecondsOf(
-        () => openPool(path),
-        (pool) => pool.close(),
-      ),
-    );
+    rounds.push({ bareMs, openMs, ratio: openMs / bareMs });
   }
   await engine.close();
-  return { bareMs: median(bare), openMs: median(open) };
+  return {
+    bareMs: median(rounds.map(({ bareMs }) => bareMs)),
+    openMs: median(rounds.map(({ openMs }) => openMs)),
+    ratio: median(rounds.map(({ ratio }) => ratio)),
+  };
 }
 
 async function millisecondsOf<T>(work: () => Promise<T>, end: (result: T) => unknown = () => {}): Promise<number> {
