@@ -1,29 +1,7 @@
-import { type ClientAdapter, formatSession, memory, SessionPool } from "telegram-session-pool";
+import { formatSession, memory, SessionPool } from "telegram-session-pool";
 import { Bench } from "tinybench";
+import { nothing } from "./nothing-client.js";
 import { PromiseRing } from "./promise-ring.js";
-
-/** A client adapter that connects nothing: what is measured is the pool. */
-const nothing: ClientAdapter<object> = {
-  open: async () => {},
-  create: () => {
-    const client = {};
-    let isConnected = false;
-    return {
-      get isConnected() {
-        return isConnected;
-      },
-      connect: async () => {
-        isConnected = true;
-      },
-      guard: () => client,
-      floodError: ({ seconds }) => new Error(`FLOOD_WAIT_${seconds}`),
-      close: async () => {
-        isConnected = false;
-      },
-    };
-  },
-  invoke: async () => undefined,
-};
 
 async function openPool(size: number): Promise<SessionPool<object>> {
   const pool = await SessionPool.open({ client: nothing, storage: memory(), idleTimeoutMs: Number.POSITIVE_INFINITY });

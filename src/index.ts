@@ -39,6 +39,7 @@ export type {
   AcquireOptions,
   AddOptions,
   Logger,
+  OwnershipOptions,
   RetryPolicy,
   SessionChange,
   SessionPoolOptions,
@@ -47,6 +48,7 @@ export type {
 export type { CoolDownScope, Lease, LeaseInfo } from "./pool/lease.js";
 export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
 export { memory } from "./records/memory-storage.js";
+export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./records/sealing.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./records/storage.js";
 export type { PoolStatus, SessionInfo, SessionState } from "./session-info.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";

@@ -39,6 +39,7 @@ const POOL: Rules = {
     holds: (value) =>
       hasMethods(value, ["list", "read", "write"]) && isObject(value) && typeof value.shared === "boolean",
   },
+  encryption: methods("a sealer, for instance aesGcm(key)", "seal", "open"),
   cooldownScope: oneOf("session", "method"),
   leasesPerSession: count,
   inlineWaitMs: milliseconds,
@@ -142,6 +143,7 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
     trustServers: false,
     clock: systemClock,
     logger: undefined,
+    encryption: undefined,
     ...defined(options),
     ownership: { ttlMs, host },
   };

@@ -1,6 +1,7 @@
 import type { ClientProfile } from "./client-profile.js";
 import type { Clock } from "./clock.js";
 import type { ClientAdapter } from "./connections/client-adapter.js";
+import type { Sealer } from "./records/sealing.js";
 import type { SessionStorage } from "./records/storage.js";
 
 /** Where the pool writes what a person should see. A console fits, and so does pino. */
@@ -31,6 +32,8 @@ export interface SessionPoolOptions<Client> {
   readonly client: ClientAdapter<Client>;
   /** Where the sessions are kept. @default memory() */
   readonly storage?: SessionStorage | undefined;
+  /** Seals session strings, profiles and peers before they are stored, for instance `aesGcm(key)`. @default none */
+  readonly encryption?: Sealer | undefined;
   /** What a FLOOD_WAIT rests: the whole session, or the session for that method. @default "session" */
   readonly cooldownScope?: "session" | "method" | undefined;
   /** Callers that may share one session at once. @default 1 */
@@ -121,11 +124,12 @@ export interface SessionChange {
 
 /** Options with every default filled in. */
 export type ResolvedOptions<Client> = {
-  readonly [Key in Exclude<keyof SessionPoolOptions<Client>, "logger" | "ownership">]-?: Exclude<
+  readonly [Key in Exclude<keyof SessionPoolOptions<Client>, "logger" | "encryption" | "ownership">]-?: Exclude<
     SessionPoolOptions<Client>[Key],
     undefined
   >;
 } & {
   readonly logger: Logger | undefined;
+  readonly encryption: Sealer | undefined;
   readonly ownership: { readonly ttlMs: number; readonly host: string | undefined };
 };

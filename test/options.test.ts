@@ -36,6 +36,7 @@ describe("SessionPool.open - options", () => {
       traceLeases: false,
       trustServers: false,
       logger: undefined,
+      encryption: undefined,
     });
     expect([storage.shared, typeof time.now]).toEqual([false, "function"]);
   });

@@ -3,6 +3,7 @@ import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
+import { decodeRecord } from "../records/record.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
@@ -12,13 +13,11 @@ import type { KnownSession } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import { notWritten } from "./refusals.js";
 import type { SessionBook } from "./session-book.js";
-import type { SessionRecords } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
 
 /** What removing needs. */
 export interface DeparturesParts {
   readonly book: SessionBook;
-  readonly records: SessionRecords;
   readonly ownership: Ownership;
   readonly roster: Roster;
   readonly ledger: Ledger;
@@ -76,16 +75,16 @@ export class Departures {
    * may still be connected.
    */
   async sweep(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
-    const { records, ownership, storage, deadline } = this.#parts;
+    const { ownership, storage, deadline } = this.#parts;
     const { id, version } = stored;
-    const { known, owner } = records.revive(stored);
-    if (!known.isRemoved) return "stays";
-    ownership.observe(id, owner);
+    const record = decodeRecord(stored.data);
+    if (!record.isRemoved) return "stays";
+    ownership.observe(id, record.owner);
     if (ownership.isForeign(id)) return "leaving";
     const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, version, null));
     if (gone === undefined) return "leaving";
     ownership.forget(id);
-    await this.#forgetTraces(known);
+    await this.#forgetTraces(id, record.fingerprint);
     return "gone";
   }
 
@@ -96,7 +95,7 @@ export class Departures {
     roster.setLeaving(known.entry, true, time.now());
     try {
       const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
-      if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(known);
+      if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
       known.isRemoved = true;
       if (!(await ledger.save(id))) throw notWritten(id);
     } catch (error) {
@@ -122,15 +121,15 @@ export class Departures {
     book.forget(known);
     marks.forgive(id);
     const isOurs = known.isRemoved && !ownership.isForeign(id);
-    if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(known);
+    if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(id, known.fingerprint);
     ledger.drop(id);
     ownership.forget(id);
   }
 
   /** What there is of the session beside its record, which MUST be gone. */
-  async #forgetTraces({ entry, fingerprint }: KnownSession): Promise<void> {
-    await this.#parts.peers.clear(entry.id);
-    await this.#parts.keys.release(fingerprint, entry.id);
+  async #forgetTraces(id: string, fingerprint: string): Promise<void> {
+    await this.#parts.peers.clear(id);
+    await this.#parts.keys.release(fingerprint, id);
   }
 
   async #removeRejected(id: string): Promise<boolean> {

@@ -1,32 +1,37 @@
-import type { ClientProfile } from "../client-profile.js";
-import type { Secret } from "../records/secret.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
+import type { Credentials } from "./credentials.js";
 
 /** One session of the pool: its place in the roster and what is not the roster's business. */
 export interface KnownSession {
   readonly entry: RosterEntry;
-  /** The session string. */
-  secret: Secret;
-  /** The session string as it stands in the record: sealed, or the same. */
-  stored: Secret;
+  credentials: Credentials;
   fingerprint: string;
-  profile: ClientProfile;
   /** It was removed while it was connected; its record goes when its client is gone. */
   isRemoved: boolean;
   /** What this process has changed and not written yet, and at which count of changes. */
-  readonly changing: Map<OwnChange, number>;
+  changing: ReadonlyMap<OwnChange, number>;
 }
 
 /**
  * What wins over another process's record until it is on disk: what a person has changed (`"life"`: dead, disabled,
  * restricted), and what Telegram has just said (`"verdict"`).
  */
-export type OwnChange = "tags" | "profile" | "key" | "life" | "verdict";
+export type OwnChange = "tags" | "credentials" | "life" | "verdict";
+
+/** Of all sessions of which nothing is to be written. */
+export const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();
 
 let changes = 0;
 
 /** Takes note of a change; to be called before the record is written. */
 export function markChanged(known: KnownSession, ...parts: readonly OwnChange[]): void {
   changes++;
-  for (const part of parts) known.changing.set(part, changes);
+  known.changing = new Map([...known.changing, ...parts.map((part) => [part, changes] as const)]);
+}
+
+/** The record is on disk with these changes: what was not changed again since may be changed by others. */
+export function markWritten(known: KnownSession, written: ReadonlyMap<OwnChange, number>): void {
+  if (written.size === 0) return;
+  const left = [...known.changing].filter(([part, count]) => written.get(part) !== count);
+  known.changing = left.length === 0 ? UNCHANGED : new Map(left);
 }

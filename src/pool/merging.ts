@@ -4,6 +4,7 @@ import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
 import { decodeRecord, type SessionRecord } from "../records/record.js";
 import type { StoredRecord } from "../records/storage.js";
+import { type CredentialSealing, type Credentials, type StoredCredentials, storedOf } from "./credentials.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KnownSession } from "./known-session.js";
 import type { Marks } from "./marks.js";
@@ -14,6 +15,7 @@ import type { SessionRecords } from "./session-records.js";
 export interface MergingParts {
   readonly book: SessionBook;
   readonly records: SessionRecords;
+  readonly sealing: CredentialSealing;
   readonly ownership: Ownership;
   readonly marks: Marks;
   readonly dispatcher: Dispatcher;
@@ -37,50 +39,62 @@ export class Merging {
   }
 
   /** Throws as reading the record does; nothing has changed then. */
-  merge(stored: StoredRecord): void {
-    const { book, records, ownership, marks, dispatcher } = this.#parts;
+  merge(stored: StoredRecord): void | Promise<void> {
+    const { book, sealing } = this.#parts;
     const known = book.get(stored.id);
     if (known === undefined) return;
     const record = decodeRecord(stored.data);
-    const isChanged = this.#describe(known, record);
-    for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(known.entry, cooldown);
-    const { deadReason, disabledReason } = record;
-    marks.learnLife(known, { deadReason, disabledReason, restriction: records.restrictionOf(record) });
-    known.entry.lastUsedAt = latest(known.entry.lastUsedAt, record.lastUsedAt);
-    ownership.observe(stored.id, record.owner);
-    if (record.isRemoved && !known.isRemoved) {
-      known.isRemoved = true;
-      this.#parts.removed(stored.id);
+    if (known.changing.has("credentials") || isDeepStrictEqual(storedOf(known.credentials), credentialsIn(record))) {
+      return this.#apply(known, record, known.credentials);
     }
-    if (isChanged) this.#parts.changed(stored.id);
-    dispatcher.worsened();
-    if (known.entry.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
+    const opened = sealing.open(stored.id, record);
+    if (!(opened instanceof Promise)) return this.#apply(known, record, opened);
+    return opened.then((credentials) => this.#apply(known, record, credentials));
   }
 
-  /** Whether the key, the tags or the profile are other ones now. */
-  #describe(known: KnownSession, record: SessionRecord): boolean {
-    const { book, records, connections, peers } = this.#parts;
-    const { entry, changing } = known;
-    const hasKey = !changing.has("key") && record.session !== known.stored.reveal();
-    const hasProfile = !changing.has("profile") && !isDeepStrictEqual(record.profile, known.profile);
-    const hasTags = !changing.has("tags") && !isDeepStrictEqual(record.tags, entry.tags);
-    if (hasKey) {
-      if (record.fingerprint !== known.fingerprint) void peers.clear(entry.id);
-      const secret = records.secretOf(record);
-      book.replaceKey(known, secret, secret, record.fingerprint);
-    }
-    if (hasProfile) known.profile = record.profile;
+  #apply(known: KnownSession, record: SessionRecord, credentials: Credentials): void {
+    const { records, ownership, marks, dispatcher } = this.#parts;
+    const { entry } = known;
+    const hasCredentials = this.#takeCredentials(known, credentials, record.fingerprint);
+    const hasTags = !known.changing.has("tags") && !isDeepStrictEqual(record.tags, entry.tags);
     if (hasTags) entry.tags = Object.freeze([...record.tags]);
-    if (hasKey || hasProfile) {
-      connections.get(entry.id)?.spoil("the session was changed");
-      this.#closeUnlessLeased(known, "the session was changed");
+    for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(entry, cooldown);
+    const { deadReason, disabledReason } = record;
+    marks.learnLife(known, { deadReason, disabledReason, restriction: records.restrictionOf(record) });
+    entry.lastUsedAt = latest(entry.lastUsedAt, record.lastUsedAt);
+    ownership.observe(entry.id, record.owner);
+    if (record.isRemoved && !known.isRemoved) {
+      known.isRemoved = true;
+      this.#parts.removed(entry.id);
     }
-    return hasKey || hasProfile || hasTags;
+    if (hasCredentials || hasTags) this.#parts.changed(entry.id);
+    dispatcher.worsened();
+    if (entry.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
+  }
+
+  /** Whether the client has to be another one now: the same ones may only have been sealed again. */
+  #takeCredentials(known: KnownSession, credentials: Credentials, fingerprint: string): boolean {
+    const { book, connections, peers } = this.#parts;
+    const former = known.credentials;
+    if (former === credentials) return false;
+    const { id } = known.entry;
+    if (fingerprint !== known.fingerprint) void peers.clear(id);
+    book.replaceCredentials(known, credentials, fingerprint);
+    const isSame =
+      former.secret.reveal() === credentials.secret.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
+    if (isSame) return false;
+    connections.get(id)?.spoil("the session was changed");
+    this.#closeUnlessLeased(known, "the session was changed");
+    return true;
   }
 
   #closeUnlessLeased({ entry }: KnownSession, reason: string): void {
     if (!entry.isLeased) void this.#parts.connections.close(entry.id, reason);
   }
+}
+
+function credentialsIn({ session, profile }: SessionRecord): StoredCredentials {
+  return { session, profile };
 }
 
 function latest(one: number | null, other: number | null): number | null {

@@ -8,6 +8,7 @@ import { KeyReservations, RESERVED_PREFIX } from "../records/key-reservations.js
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import { PeerJournal } from "../records/peer-journal.js";
+import { sealedPeers } from "../records/sealed-peers.js";
 import type { StoredRecord } from "../records/storage.js";
 import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
@@ -15,9 +16,11 @@ import type { RosterEntry } from "../roster/roster-entry.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { canonicalMethod } from "../telegram/requests.js";
 import { Acquisition } from "./acquisition.js";
+import { CredentialSealing } from "./credentials.js";
 import { Departures } from "./departures.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
+import { KeyRotation } from "./key-rotation.js";
 import { KeyedLocks } from "./keyed-locks.js";
 import type { CoolDownScope } from "./lease.js";
 import { Leases } from "./leases.js";
@@ -46,13 +49,14 @@ export interface PoolParts<Client> {
   readonly book: SessionBook;
   readonly registration: Registration;
   readonly departures: Departures;
+  readonly keyRotation: KeyRotation;
   readonly acquisition: Acquisition<Client>;
   readonly rotation: Rotation<Client>;
   readonly leases: Leases<Client>;
   readonly shutdown: Shutdown;
   readonly keepAlive: KeepAlive;
   /** Takes in what the storage holds. Returns the records that could not be read. */
-  load(records: readonly StoredRecord[]): readonly { readonly id: string; readonly reason: string }[];
+  load(records: readonly StoredRecord[]): Promise<readonly { readonly id: string; readonly reason: string }[]>;
   /** Starts the timer of the cooldowns that were loaded. */
   begin(): void;
   /** Brings every state up to now. */
@@ -70,7 +74,8 @@ export function assemble<Client>(
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
   const roster = new Roster({ leasesPerSession: options.leasesPerSession, maxLeased: options.maxConnected });
-  const records = new SessionRecords(time);
+  const sealing = new CredentialSealing(options.encryption);
+  const records = new SessionRecords(time, sealing);
   const book = new SessionBook(roster, time, records);
   const signals = new SharedSignals();
   const storageFailed = (error: Error): void => {
@@ -106,7 +111,9 @@ export function assemble<Client>(
       emit("ownershipLost", { id });
     },
   });
-  const peers = new PeerJournal(storage.peers, {
+  const peerStorage =
+    options.encryption && storage.peers ? sealedPeers(storage.peers, options.encryption) : storage.peers;
+  const peers = new PeerJournal(peerStorage, {
     clock,
     storageTimeoutMs: options.storageTimeoutMs,
     // A connect must not fail because of them.
@@ -148,7 +155,7 @@ export function assemble<Client>(
   const connections: Connections<Client> = made.connections;
   const locks = new KeyedLocks();
   const keys = new KeyReservations(storage, deadline);
-  const shared = { book, records, ownership, roster, ledger, storage, deadline, locks, keys };
+  const shared = { book, records, sealing, ownership, roster, ledger, storage, deadline, locks, keys };
   const departures = new Departures({ ...shared, dispatcher, connections, marks, peers, time });
   const changed = (id: string): void => emit("sessionChanged", { id });
   const registration = new Registration({
@@ -167,6 +174,7 @@ export function assemble<Client>(
   const merging: Merging = new Merging({
     book,
     records,
+    sealing,
     ownership,
     marks,
     dispatcher,
@@ -238,13 +246,10 @@ export function assemble<Client>(
     },
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
-  const load = (stored: readonly StoredRecord[]) => {
-    const loaded = book.load(stored.filter(({ id }) => !id.startsWith(RESERVED_PREFIX)));
-    for (const {
-      stored: { id, version },
-      known,
-      owner,
-    } of loaded) {
+  const load = async (listed: readonly StoredRecord[]) => {
+    const loaded = await book.load(listed.filter(({ id }) => !id.startsWith(RESERVED_PREFIX)));
+    for (const { stored, known, owner } of loaded) {
+      const { id, version } = stored;
       if (known.isRemoved) later(registration.discovered(id));
       else ledger.track(id, version);
       if (!known.isRemoved) ownership.observe(id, owner);
@@ -259,6 +264,7 @@ export function assemble<Client>(
     book,
     registration,
     departures,
+    keyRotation: new KeyRotation({ ...shared, sealer: options.encryption, peers: peerStorage }),
     acquisition,
     rotation,
     leases,

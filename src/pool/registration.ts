@@ -1,7 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClientProfile } from "../client-profile.js";
 import type { Connections } from "../connections/connections.js";
-import { DuplicateSessionError, InvalidSessionError, SessionPoolError, StorageError } from "../errors.js";
+import {
+  DuplicateSessionError,
+  InvalidSessionError,
+  SessionPoolError,
+  StorageCorruptError,
+  StorageError,
+} from "../errors.js";
 import { checkAddArguments, checkChange } from "../option-checks.js";
 import type { AddOptions, SessionChange } from "../options.js";
 import type { KeyReservations } from "../records/key-reservations.js";
@@ -15,6 +21,7 @@ import type { Roster } from "../roster/roster.js";
 import type { SessionInfo } from "../session-info.js";
 import { isTelegramAddress } from "../telegram/data-centres.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
+import { type CredentialSealing, NO_PROFILE } from "./credentials.js";
 import type { Departures } from "./departures.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeyedLocks } from "./keyed-locks.js";
@@ -29,6 +36,7 @@ import type { TimeLine } from "./time-line.js";
 export interface RegistrationParts {
   readonly book: SessionBook;
   readonly records: SessionRecords;
+  readonly sealing: CredentialSealing;
   readonly ownership: Ownership;
   readonly roster: Roster;
   readonly ledger: Ledger;
@@ -102,20 +110,15 @@ export class Registration {
       if (stored === undefined) return book.forgetRejected(id);
       const isNew = book.rejection(id) === undefined;
       try {
-        if ((await this.#departures.sweep(stored)) === "stays") this.#enter(stored);
+        if ((await this.#departures.sweep(stored)) === "stays") await this.#enter(stored);
         book.forgetRejected(id);
         dispatcher.changed();
       } catch (error) {
-        if (error instanceof StorageError) throw error;
+        if (error instanceof StorageError && !(error instanceof StorageCorruptError)) throw error;
         book.reject(id, error);
         if (isNew) this.#parts.rejected(id);
       }
     });
-  }
-
-  /** Another process has given the session other settings. */
-  outdated(known: KnownSession): Promise<void> {
-    return this.#outdate(known);
   }
 
   async disable(id: string, reason: string): Promise<void> {
@@ -162,14 +165,13 @@ export class Registration {
   }
 
   async #create(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
-    const { book, records, ledger, dispatcher, storage, deadline } = this.#parts;
+    const { book, records, sealing, ledger, dispatcher, storage, deadline } = this.#parts;
+    const credentials = await sealing.seal(id, new Secret(session), frozenProfile(options.profile));
     const holder = await this.#keys.take(fingerprint, id);
     if (holder !== undefined) throw keyHeld(id, holder);
-    const profile = frozenProfile(options.profile);
-    const known = book.create({ id, session, fingerprint, tags: options.tags ?? [], profile });
-    const version = await deadline.run(`write the record of "${id}"`, () =>
-      storage.write(id, 0, records.encode(known, null)),
-    );
+    const known = book.create({ id, credentials, fingerprint, tags: options.tags ?? [] });
+    const data = records.encode(known, null);
+    const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data));
     if (version === undefined) return this.#adopt(id, session, fingerprint, options);
     ledger.track(id, version);
     // A session of this id that was removed by a process that did not live to forget its peers.
@@ -194,9 +196,9 @@ export class Registration {
       const state = await this.#departures.sweep(stored);
       if (state === "leaving") throw stillLeaving(id);
       if (state === "gone") return await this.#create(id, session, fingerprint, options);
-      known = this.#enter(stored);
+      known = await this.#enter(stored);
     } catch (error) {
-      if (error instanceof SessionPoolError) throw error;
+      if (error instanceof SessionPoolError && !(error instanceof StorageCorruptError)) throw error;
       throw rejected(id, error instanceof Error ? error.message : String(error));
     }
     dispatcher.changed();
@@ -205,18 +207,19 @@ export class Registration {
   }
 
   /** Takes in a session that another process has added. Throws as loading rejects. */
-  #enter(stored: StoredRecord): KnownSession {
+  async #enter(stored: StoredRecord): Promise<KnownSession> {
     const { book, ledger, ownership } = this.#parts;
-    const { known, owner } = book.adopt(stored);
+    const { known, owner } = await book.adopt(stored);
     ledger.track(stored.id, stored.version);
     ownership.observe(stored.id, owner);
     return known;
   }
 
   async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
-    const { book, connections, ownership } = this.#parts;
+    const { book, connections, ownership, sealing, peers } = this.#parts;
     const { id } = known.entry;
     const former = known.fingerprint;
+    const credentials = await sealing.seal(id, new Secret(session), known.credentials.profile);
     if (former !== fingerprint) {
       const holder =
         book.holderOf(fingerprint) ??
@@ -224,16 +227,15 @@ export class Registration {
         (await this.#keys.confirm(fingerprint, id));
       if (holder !== undefined) throw keyHeld(id, holder);
     }
-    const secret = new Secret(session);
     const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
-    book.replaceKey(known, secret, secret, fingerprint);
+    book.replaceCredentials(known, credentials, fingerprint);
     // It may be another account's key, and an access hash is of use to one account alone.
-    const forgotten = former === fingerprint ? undefined : this.#parts.peers.clear(id);
+    const forgotten = former === fingerprint ? undefined : peers.clear(id);
     await this.#outdate(known);
     this.#resurrect(known);
     if (former === fingerprint) return;
     await forgotten;
-    await this.#save(known, "key", "life");
+    await this.#save(known, "credentials", "life");
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
     if (!ownership.isForeign(id)) this.#parts.later(gone.then(() => this.#keys.release(former, id)));
   }
@@ -261,9 +263,10 @@ export class Registration {
       changes.push("tags");
       this.#parts.dispatcher.worsened();
     }
-    if (profile !== undefined && !isDeepStrictEqual(known.profile, profile)) {
-      known.profile = frozenProfile(profile);
-      changes.push("profile");
+    if (profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile)) {
+      const { secret } = known.credentials;
+      known.credentials = await this.#parts.sealing.seal(known.entry.id, secret, frozenProfile(profile));
+      changes.push("credentials");
       await this.#outdate(known);
     }
     return changes;
@@ -293,5 +296,5 @@ export class Registration {
 }
 
 function frozenProfile(profile: ClientProfile | undefined): ClientProfile {
-  return Object.freeze(structuredClone(profile ?? {}));
+  return profile === undefined ? NO_PROFILE : Object.freeze(structuredClone(profile));
 }

@@ -1,26 +1,27 @@
-import type { ClientProfile } from "../client-profile.js";
-import { Secret } from "../records/secret.js";
 import type { StoredRecord } from "../records/storage.js";
 import type { Roster } from "../roster/roster.js";
 import { RosterEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
-import type { KnownSession } from "./known-session.js";
+import type { Credentials } from "./credentials.js";
+import { type KnownSession, UNCHANGED } from "./known-session.js";
 import type { RevivedSession, SessionRecords } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
 
 /** What a session begins with. */
 export interface NewSession {
   readonly id: string;
-  readonly session: string;
+  readonly credentials: Credentials;
   readonly fingerprint: string;
   readonly tags: readonly string[];
-  readonly profile: ClientProfile;
 }
 
 /** A session that was loaded; one that was removed is not in the book. */
 export interface LoadedSession extends RevivedSession {
   readonly stored: StoredRecord;
 }
+
+/** Records that are opened at once by a sealer that takes its time. */
+const AT_ONCE = 32;
 
 /** The sessions of one pool, by id and by auth key. No I/O. */
 export class SessionBook {
@@ -39,6 +40,10 @@ export class SessionBook {
 
   get(id: string): KnownSession | undefined {
     return this.#sessions.get(id);
+  }
+
+  ids(): readonly string[] {
+    return [...this.#sessions.keys()];
   }
 
   infos(): readonly SessionInfo[] {
@@ -64,18 +69,19 @@ export class SessionBook {
   }
 
   /** Takes in what the storage holds; what cannot be read is set aside. */
-  load(records: readonly StoredRecord[]): readonly LoadedSession[] {
+  async load(records: readonly StoredRecord[]): Promise<readonly LoadedSession[]> {
     const loaded: LoadedSession[] = [];
-    for (const stored of records) {
+    for (const [stored, revived] of await this.#reviveAll(records)) {
       try {
-        loaded.push({ stored, ...this.#revive(stored) });
+        loaded.push({ stored, ...this.#indexed(revived) });
       } catch (error) {
         this.reject(stored.id, error);
       }
     }
     const entered = loaded.filter(({ known }) => !known.isRemoved);
     this.#roster.orderByLastUse(entered.map(({ known }) => known.entry));
-    for (const { known } of entered) this.#enter(known);
+    const now = this.#time.now();
+    for (const { known } of entered) this.#enter(known, now);
     return loaded;
   }
 
@@ -85,22 +91,14 @@ export class SessionBook {
   }
 
   /** A new session, in no roster yet. */
-  create(session: NewSession): KnownSession {
-    const secret = new Secret(session.session);
-    return {
-      entry: new RosterEntry(session.id, Object.freeze([...session.tags]), this.#time.date()),
-      secret,
-      stored: secret,
-      fingerprint: session.fingerprint,
-      profile: session.profile,
-      isRemoved: false,
-      changing: new Map(),
-    };
+  create({ id, credentials, fingerprint, tags }: NewSession): KnownSession {
+    const entry = new RosterEntry(id, Object.freeze([...tags]), this.#time.date());
+    return { entry, credentials, fingerprint, isRemoved: false, changing: UNCHANGED };
   }
 
-  /** Takes in a session that was written by somebody else. Throws as `load` rejects. */
-  adopt(stored: StoredRecord): RevivedSession {
-    const revived = this.#revive(stored);
+  /** Takes in a session that was written by somebody else. Rejects as `load` sets aside. */
+  async adopt(stored: StoredRecord): Promise<RevivedSession> {
+    const revived = this.#indexed(await this.#records.revive(stored));
     this.enter(revived.known);
     return revived;
   }
@@ -108,14 +106,14 @@ export class SessionBook {
   /** Makes a session available. */
   enter(known: KnownSession): void {
     this.#roster.orderByLastUse([known.entry]);
-    this.#enter(known);
+    this.#idsByKey.set(known.fingerprint, known.entry.id);
+    this.#enter(known, this.#time.now());
   }
 
-  /** Another auth key for a session. */
-  replaceKey(known: KnownSession, secret: Secret, stored: Secret, fingerprint: string): void {
+  /** Another auth key for a session, or another profile. */
+  replaceCredentials(known: KnownSession, credentials: Credentials, fingerprint: string): void {
     this.#idsByKey.delete(known.fingerprint);
-    known.secret = secret;
-    known.stored = stored;
+    known.credentials = credentials;
     known.fingerprint = fingerprint;
     this.#idsByKey.set(fingerprint, known.entry.id);
   }
@@ -126,8 +124,7 @@ export class SessionBook {
     if (this.#idsByKey.get(known.fingerprint) === known.entry.id) this.#idsByKey.delete(known.fingerprint);
   }
 
-  info(known: KnownSession): SessionInfo {
-    const { entry } = known;
+  info({ entry }: KnownSession): SessionInfo {
     return Object.freeze({
       id: entry.id,
       state: entry.state,
@@ -139,19 +136,56 @@ export class SessionBook {
     });
   }
 
-  #enter(known: KnownSession): void {
-    this.#sessions.set(known.entry.id, known);
-    this.#idsByKey.set(known.fingerprint, known.entry.id);
-    this.#roster.add(known.entry, this.#time.now());
+  /** In the order of the records; what cannot be read is set aside. */
+  async #reviveAll(records: readonly StoredRecord[]): Promise<readonly (readonly [StoredRecord, RevivedSession])[]> {
+    const lists = new Map<string, readonly string[]>();
+    const revived: (readonly [StoredRecord, RevivedSession | Promise<RevivedSession | undefined>])[] = [];
+    let waiting: Promise<unknown>[] = [];
+    for (const stored of records) {
+      const session = this.#tryRevive(stored, lists);
+      if (session === undefined) continue;
+      revived.push([stored, session]);
+      if (session instanceof Promise && waiting.push(session) === AT_ONCE) {
+        await Promise.all(waiting);
+        waiting = [];
+      }
+    }
+    const settled: (readonly [StoredRecord, RevivedSession])[] = [];
+    for (const [stored, session] of revived) {
+      const opened = session instanceof Promise ? await session : session;
+      if (opened !== undefined) settled.push([stored, opened]);
+    }
+    return settled;
   }
 
-  #revive(stored: StoredRecord): RevivedSession {
-    const revived = this.#records.revive(stored);
-    const { fingerprint, isRemoved } = revived.known;
+  #tryRevive(
+    stored: StoredRecord,
+    lists: Map<string, readonly string[]>,
+  ): RevivedSession | Promise<RevivedSession | undefined> | undefined {
+    const setAside = (error: unknown): undefined => {
+      this.reject(stored.id, error);
+      return undefined;
+    };
+    try {
+      const revived = this.#records.revive(stored, lists);
+      return revived instanceof Promise ? revived.catch(setAside) : revived;
+    } catch (error) {
+      return setAside(error);
+    }
+  }
+
+  #enter(known: KnownSession, now: number): void {
+    this.#sessions.set(known.entry.id, known);
+    this.#roster.add(known.entry, now);
+  }
+
+  /** One auth key, one session: the first one has it. */
+  #indexed(revived: RevivedSession): RevivedSession {
+    const { entry, fingerprint, isRemoved } = revived.known;
     if (isRemoved) return revived;
     const holder = this.#idsByKey.get(fingerprint);
     if (holder !== undefined) throw new Error(`it holds the same auth key as "${holder}"`);
-    this.#idsByKey.set(fingerprint, stored.id);
+    this.#idsByKey.set(fingerprint, entry.id);
     return revived;
   }
 }

@@ -70,8 +70,8 @@ function connectionOf<Client>(
     id,
     options.client.create({
       id,
-      session: parseSession(known.secret.reveal()),
-      profile: known.profile,
+      session: parseSession(known.credentials.secret.reveal()),
+      profile: known.credentials.profile,
       gate: gateOf(parts, id, () => connection),
       clock,
       peers: parts.peers.for(id),
@@ -152,7 +152,7 @@ function connectFailed<Client>(
   }
   backOff(parts, id, failures);
   if (error instanceof ConnectError) return error;
-  const { profile } = parts.book.get(id) ?? {};
+  const { profile } = parts.book.get(id)?.credentials ?? {};
   const cause = plainError(error, [profile?.apiHash, profile?.proxy?.password, profile?.proxy?.secret]);
   return new ConnectError(`Session "${id}" could not connect: ${cause.message}.`, { cause, sessionId: id });
 }

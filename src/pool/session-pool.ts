@@ -67,7 +67,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
         throw error;
       });
     const pool = new SessionPool(resolved, keepAlive);
-    const rejected = pool.#parts.load(records);
+    const rejected = await keepAlive.during(() => pool.#parts.load(records));
     setImmediate(() => {
       for (const record of rejected) pool.emit("recordRejected", record);
       pool.#parts.begin();
@@ -132,7 +132,17 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   async exportSession(id: string): Promise<string> {
     const known = this.#parts.book.get(id);
     if (known === undefined) throw unknownSession(id);
-    return known.secret.reveal();
+    return known.credentials.secret.reveal();
+  }
+
+  /**
+   * Seals everything anew that is not sealed with the first key of `encryption`, peers included. Resolves how many
+   * records it has rewritten; records that could not be read are left as they are. Only then an old key can go.
+   *
+   * Throws `OptionsError` without `encryption`, `StorageError` when a record could not be written: call it again.
+   */
+  async rotateKeys(): Promise<number> {
+    return this.#change((parts) => parts.keyRotation.rotate());
   }
 
   /**

@@ -3,11 +3,10 @@ import type { Claim } from "../records/claim.js";
 import type { RecordDraft } from "../records/ledger.js";
 import type { ClaimDraft } from "../records/ownership.js";
 import { decodeRecord, encodeRecord, type SessionRecord } from "../records/record.js";
-import { Secret } from "../records/secret.js";
 import type { StoredRecord } from "../records/storage.js";
 import { type Restriction, RosterEntry } from "../roster/roster-entry.js";
-import { parseSession } from "../telegram/session-string.js";
-import type { KnownSession } from "./known-session.js";
+import { type CredentialSealing, type Credentials, storedOf } from "./credentials.js";
+import { type KnownSession, markWritten, UNCHANGED } from "./known-session.js";
 import type { TimeLine } from "./time-line.js";
 
 /** A cooldown on the pool's time line. */
@@ -23,29 +22,27 @@ export interface RevivedSession {
   readonly owner: Claim | null;
 }
 
+const NO_TAGS: readonly string[] = Object.freeze([]);
+
 /** The translation between sessions and their records. What cannot be read throws, and nothing of it is repeated. */
 export class SessionRecords {
   readonly #time: TimeLine;
+  readonly #sealing: CredentialSealing;
 
-  constructor(time: TimeLine) {
+  constructor(time: TimeLine, sealing: CredentialSealing) {
     this.#time = time;
+    this.#sealing = sealing;
   }
 
-  /** The session of a record. */
-  revive(stored: StoredRecord): RevivedSession {
+  /** The session of a record. Sessions that are revived together share their lists of tags, which `lists` collects. */
+  revive(
+    stored: StoredRecord,
+    lists: Map<string, readonly string[]> = new Map(),
+  ): RevivedSession | Promise<RevivedSession> {
     const record = decodeRecord(stored.data);
-    const secret = this.secretOf(record);
-    const entry = new RosterEntry(stored.id, Object.freeze([...record.tags]), record.addedAt);
-    entry.lastUsedAt = record.lastUsedAt;
-    entry.deadReason = record.deadReason;
-    entry.disabledReason = record.disabledReason;
-    entry.restriction = this.restrictionOf(record);
-    for (const { scope, until, reason } of this.cooldownsOf(record)) entry.cooldowns.extend(scope, until, reason);
-    const { fingerprint, profile, isRemoved, owner } = record;
-    return {
-      known: { entry, secret, stored: secret, fingerprint, profile, isRemoved, changing: new Map() },
-      owner,
-    };
+    const credentials = this.#sealing.open(stored.id, record);
+    if (!(credentials instanceof Promise)) return this.#revived(stored.id, record, credentials, lists);
+    return credentials.then((opened) => this.#revived(stored.id, record, opened, lists));
   }
 
   /** The record of a session as it is now. */
@@ -55,10 +52,9 @@ export class SessionRecords {
     const { methods, peers } = cooldowns.entries(this.#time.now());
     const isCooling = cooldowns.sessionUntil > this.#time.now();
     return encodeRecord({
-      session: known.stored.reveal(),
+      ...storedOf(known.credentials),
       fingerprint: known.fingerprint,
       tags: entry.tags,
-      profile: known.profile,
       addedAt: entry.addedAt,
       lastUsedAt: entry.lastUsedAt,
       cooldown: isCooling ? { until: this.#time.toWall(cooldowns.sessionUntil), reason: cooldowns.reason ?? "" } : null,
@@ -75,21 +71,16 @@ export class SessionRecords {
     });
   }
 
-  /** The record with a claim. Once it is on disk, what was changed until now may be changed by others again. */
+  /** The record with a claim, as it is to be written now. */
   draft(known: KnownSession, { claim, landed }: ClaimDraft): RecordDraft {
-    const changes = [...known.changing];
+    const { changing } = known;
     return {
       data: this.encode(known, claim),
       landed: () => {
-        for (const [part, count] of changes) if (known.changing.get(part) === count) known.changing.delete(part);
+        markWritten(known, changing);
         landed();
       },
     };
-  }
-
-  secretOf(record: SessionRecord): Secret {
-    parseSession(record.session);
-    return new Secret(record.session);
   }
 
   restrictionOf({ restriction }: SessionRecord): Restriction | null {
@@ -111,7 +102,33 @@ export class SessionRecords {
     }
   }
 
+  #revived(
+    id: string,
+    record: SessionRecord,
+    credentials: Credentials,
+    lists: Map<string, readonly string[]>,
+  ): RevivedSession {
+    const { fingerprint, isRemoved, owner } = record;
+    const entry = new RosterEntry(id, shared(record.tags, lists), record.addedAt);
+    entry.lastUsedAt = record.lastUsedAt;
+    entry.deadReason = record.deadReason;
+    entry.disabledReason = record.disabledReason;
+    entry.restriction = this.restrictionOf(record);
+    for (const { scope, until, reason } of this.cooldownsOf(record)) entry.coolDown(scope, until, reason);
+    return { known: { entry, credentials, fingerprint, isRemoved, changing: UNCHANGED }, owner };
+  }
+
   #toWall(instants: readonly [string, number][]): Record<string, number> {
     return Object.fromEntries(instants.map(([key, until]) => [key, this.#time.toWall(until)]));
   }
+}
+
+/** Many sessions have no tag or one, and few tags are many sessions'. */
+function shared(tags: readonly string[], lists: Map<string, readonly string[]>): readonly string[] {
+  const [tag] = tags;
+  if (tag === undefined) return NO_TAGS;
+  if (tags.length > 1) return Object.freeze([...tags]);
+  const list = lists.get(tag) ?? Object.freeze([tag]);
+  lists.set(tag, list);
+  return list;
 }

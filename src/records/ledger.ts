@@ -54,7 +54,8 @@ export class Ledger {
   readonly #storage: SessionStorage;
   readonly #policy: LedgerPolicy;
   readonly #deadline: StorageDeadline;
-  readonly #slots = new Map<string, Slot>();
+  /** Of a record that was never written here only its version: there may be very many. */
+  readonly #slots = new Map<string, Slot | number>();
   #isClosed = false;
 
   constructor(storage: SessionStorage, policy: LedgerPolicy) {
@@ -65,22 +66,13 @@ export class Ledger {
 
   /** Takes in a record that is on disk at this version. */
   track(id: string, version: number): void {
-    this.#slots.set(id, {
-      version,
-      wanted: 0,
-      written: 0,
-      owed: 0,
-      isWriting: false,
-      overdue: 0,
-      failures: 0,
-      retry: undefined,
-      waiting: [],
-    });
+    this.#slots.set(id, version);
   }
 
   /** The version that this ledger knows of. */
   versionOf(id: string): number | undefined {
-    return this.#slots.get(id)?.version;
+    const slot = this.#slots.get(id);
+    return typeof slot === "object" ? slot.version : slot;
   }
 
   ids(): Iterable<string> {
@@ -89,7 +81,7 @@ export class Ledger {
 
   /** Takes in a record as it was just read, if another writer has changed it. A write of ours finds that out by itself. */
   async take(record: StoredRecord): Promise<void> {
-    const slot = this.#slots.get(record.id);
+    const slot = this.#slotOf(record.id);
     if (slot === undefined || slot.isWriting || record.version <= slot.version) return;
     slot.isWriting = true;
     try {
@@ -104,7 +96,7 @@ export class Ledger {
   /** Stops writing the record: it is gone. Whether it was known, and nothing of it is being written. */
   drop(id: string): boolean {
     const slot = this.#slots.get(id);
-    if (slot === undefined || slot.isWriting) return false;
+    if (slot === undefined || (typeof slot === "object" && slot.isWriting)) return false;
     this.#slots.delete(id);
     return true;
   }
@@ -112,7 +104,7 @@ export class Ledger {
   /** Whether all changes of the record are on disk, or were waited for already. */
   isSettled(id: string): boolean {
     const slot = this.#slots.get(id);
-    return slot === undefined || Math.max(slot.written, slot.overdue) >= slot.owed;
+    return typeof slot !== "object" || Math.max(slot.written, slot.overdue) >= slot.owed;
   }
 
   /**
@@ -120,14 +112,14 @@ export class Ledger {
    * it is on disk.
    */
   async save(id: string): Promise<boolean> {
-    const slot = this.#slots.get(id);
+    const slot = this.#slotOf(id);
     if (slot !== undefined) slot.owed = slot.wanted + 1;
     return this.saveAside(id);
   }
 
   /** The same for a change that nobody who settles has to wait for. */
   async saveAside(id: string): Promise<boolean> {
-    const slot = this.#slots.get(id);
+    const slot = this.#slotOf(id);
     if (slot === undefined || this.#isClosed) return false;
     const target = ++slot.wanted;
     void this.#write(id, slot);
@@ -138,19 +130,20 @@ export class Ledger {
   /** Resolves when the changes made so far are on disk, or after `storageTimeoutMs`. */
   settle(id: string): Promise<void> {
     const slot = this.#slots.get(id);
-    return slot === undefined || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.owed);
+    return typeof slot !== "object" || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.owed);
   }
 
   /** Resolves when everything is on disk, or after `storageTimeoutMs`. */
   async flush(): Promise<void> {
-    for (const slot of this.#slots.values()) slot.retry?.again();
-    const late = [...this.#slots].filter(([, slot]) => slot.written < slot.wanted);
+    const slots = [...this.#written()];
+    for (const [, slot] of slots) slot.retry?.again();
+    const late = slots.filter(([, slot]) => slot.written < slot.wanted);
     await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.wanted)));
   }
 
   /** Deletes the record. Resolves whether it is gone: another writer may have made it one that is to stay. */
   async delete(id: string): Promise<boolean> {
-    const slot = this.#slots.get(id);
+    const slot = this.#slotOf(id);
     if (slot === undefined) return true;
     await this.settle(id);
     this.#slots.delete(id);
@@ -186,7 +179,19 @@ export class Ledger {
   /** Stops retrying. */
   close(): void {
     this.#isClosed = true;
-    for (const slot of this.#slots.values()) slot.retry?.again();
+    for (const [, slot] of this.#written()) slot.retry?.again();
+  }
+
+  #slotOf(id: string): Slot | undefined {
+    const slot = this.#slots.get(id);
+    if (typeof slot !== "number") return slot;
+    const made = slotAt(slot);
+    this.#slots.set(id, made);
+    return made;
+  }
+
+  *#written(): Generator<readonly [string, Slot]> {
+    for (const [id, slot] of this.#slots) if (typeof slot === "object") yield [id, slot];
   }
 
   /** One failure is told once, however many wait for the write. */
@@ -285,6 +290,20 @@ export class Ledger {
       slot.retry = { timer, again };
     });
   }
+}
+
+function slotAt(version: number): Slot {
+  return {
+    version,
+    wanted: 0,
+    written: 0,
+    owed: 0,
+    isWriting: false,
+    overdue: 0,
+    failures: 0,
+    retry: undefined,
+    waiting: [],
+  };
 }
 
 function release(slot: Slot): void {

@@ -41,7 +41,7 @@ export function decodeRecord(data: string): SessionRecord {
         : "it has no known format",
     );
   }
-  for (const [field, isValid] of Object.entries(FIELDS)) {
+  for (const [field, isValid] of CHECKS) {
     if (!isValid(value[field])) throw new Error(`its field "${field}" is missing or damaged`);
   }
   return value as unknown as SessionRecord;
@@ -74,6 +74,8 @@ const FIELDS: Readonly<Record<keyof SessionRecord, (value: unknown) => boolean>>
   owner: (value) => value === null || isClaim(value),
   isRemoved: (value) => typeof value === "boolean",
 };
+
+const CHECKS = Object.entries(FIELDS);
 
 function parse(data: string): Fields {
   let value: unknown;

@@ -4,6 +4,9 @@ const SESSION: CooldownScope = { kind: "session" };
 
 /** Until when one session, its methods and its peers rest. Every instant only ever moves later. */
 export class Cooldowns {
+  /** Of all sessions that do not rest: most never did, and there may be very many. MUST NOT be extended. */
+  static readonly NONE: Cooldowns = new Cooldowns();
+
   sessionUntil = 0;
   reason: string | null = null;
   #methods: Map<string, number> | undefined;

@@ -1,3 +1,4 @@
+import type { CooldownScope } from "../cooldown-scope.js";
 import type { SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
 import type { HeapOrder } from "./heap.js";
@@ -32,7 +33,7 @@ export class RosterEntry {
   disabledReason: string | null = null;
   restriction: Restriction | null = null;
   isForeign = false;
-  readonly cooldowns: Cooldowns = new Cooldowns();
+  cooldowns: Cooldowns = Cooldowns.NONE;
   /** A failed connect: not before this instant again. Not durable. */
   backOffUntil = 0;
 
@@ -53,6 +54,12 @@ export class RosterEntry {
     this.id = id;
     this.tags = tags;
     this.addedAt = addedAt;
+  }
+
+  /** Lets it rest. Whether this moved the cooldown. */
+  coolDown(scope: CooldownScope, until: number, reason: string): boolean {
+    if (this.cooldowns === Cooldowns.NONE) this.cooldowns = new Cooldowns();
+    return this.cooldowns.extend(scope, until, reason);
   }
 
   /** The instant from which neither flood nor back-off holds it. */

@@ -1,5 +1,6 @@
 import type { CooldownScope, Hold } from "../cooldown-scope.js";
 import type { PoolStatus, SessionState } from "../session-info.js";
+import { Cooldowns } from "./cooldowns.js";
 import type { Criteria } from "./criteria.js";
 import { IndexedHeap } from "./heap.js";
 import { hasHope, type Outlook, outlookOf } from "./outlook.js";
@@ -44,8 +45,8 @@ export class Roster {
   };
   readonly #selection: Selection;
   #useOrder = 0;
-  /** Of sessions that were never used: all of them before any that was. */
-  #addOrder = Number.MIN_SAFE_INTEGER;
+  /** Of sessions that were never used: all of them before any that was. V8 keeps 32 bit integers in place. */
+  #addOrder = -(2 ** 31);
   /** Sessions that came back from a rest, a restriction or worse, and were not told of yet. */
   #recovered: RosterEntry[] = [];
 
@@ -129,7 +130,7 @@ export class Roster {
 
   /** Whether this moved the cooldown. */
   cool(entry: RosterEntry, scope: CooldownScope, until: number, reason: string, now: number): boolean {
-    const isMoved = entry.cooldowns.extend(scope, until, reason);
+    const isMoved = entry.coolDown(scope, until, reason);
     if (!isMoved) return false;
     if (scope.kind === "session") {
       entry.owesRecovery = true;
@@ -258,6 +259,7 @@ export class Roster {
   }
 
   #watchNarrow(entry: RosterEntry, now: number): void {
+    if (entry.cooldowns === Cooldowns.NONE) return;
     const { methods, peers } = entry.cooldowns.entries(now);
     for (const [, until] of [...methods, ...peers]) this.#narrowDue.add({ until });
   }

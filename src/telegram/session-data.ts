@@ -43,12 +43,17 @@ export const authKeyBytes = 256;
 
 /** The data of a session, checked. Its key is in no `inspect` output, JSON, or copy by spreading. */
 export function createSessionData(fields: SessionData): SessionData {
+  checkSessionData(fields);
+  return Object.freeze(new ParsedSession(fields));
+}
+
+/** Throws `InvalidSessionError` for data that no session could have. */
+export function checkSessionData(fields: SessionData): void {
   checkKey(fields.authKey);
   checkServer(fields);
   if (fields.media !== undefined) checkServer(fields.media);
   checkNumber(fields.userId, Number.MAX_SAFE_INTEGER);
   checkNumber(fields.apiId, 2 ** 32 - 1);
-  return Object.freeze(new ParsedSession(fields));
 }
 
 class ParsedSession implements SessionData {
@@ -75,7 +80,7 @@ class ParsedSession implements SessionData {
     if (fields.apiId !== undefined) this.apiId = fields.apiId;
     if (fields.isShortUserId === true) this.isShortUserId = true;
     if (fields.media !== undefined) this.media = Object.freeze({ ...fields.media });
-    this.#authKey = Uint8Array.from(fields.authKey);
+    this.#authKey = new Uint8Array(fields.authKey);
   }
 
   get authKey(): Uint8Array {

@@ -27,8 +27,8 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
 /** Longer than any session string by far: what is longer is not looked at. */
 const longestText = 4_096;
 
-/** Throws for what is plainly not a session string. */
-export function checkForMistakes(text: unknown): asserts text is string {
+/** Throws for what is no text, or far too long for a session string. */
+export function assertText(text: unknown): asserts text is string {
   if (typeof text !== "string") {
     const kind = text === null ? "null" : Array.isArray(text) ? "an array" : typeof text;
     throw new InvalidSessionError(
@@ -38,6 +38,10 @@ export function checkForMistakes(text: unknown): asserts text is string {
   if (text.length > longestText) {
     throw new InvalidSessionError("The text is far too long for a session string. Hand over the session string alone.");
   }
+}
+
+/** Throws for a text that is plainly something else. */
+export function checkForMistakes(text: string): void {
   const mistake = mistakes.find(([pattern]) => pattern.test(text));
   if (mistake !== undefined) throw new InvalidSessionError(mistake[1]);
 }

@@ -1,11 +1,11 @@
 import { InvalidSessionError } from "../errors.js";
-import { createSessionData, type SessionData, type SessionFormat } from "./session-data.js";
+import { checkSessionData, createSessionData, type SessionData, type SessionFormat } from "./session-data.js";
 import { decodeLoosely } from "./session-formats/base64.js";
 import { addressLengthOf, formatGramjs, parseGramjs } from "./session-formats/gramjs.js";
 import { formatMtcute, isMtcute, parseMtcute } from "./session-formats/mtcute.js";
 import { formatPyrogram, isPyrogramLength, parsePyrogram } from "./session-formats/pyrogram.js";
 import { formatTelethon, parseTelethon } from "./session-formats/telethon.js";
-import { checkForMistakes } from "./session-mistakes.js";
+import { assertText, checkForMistakes } from "./session-mistakes.js";
 
 export { authKeyFingerprint, type DataCentreAddress, type SessionData, type SessionFormat } from "./session-data.js";
 
@@ -15,7 +15,27 @@ export { authKeyFingerprint, type DataCentreAddress, type SessionData, type Sess
  * `InvalidSessionError`, which says what is wrong and what to do, and repeats nothing of the text.
  */
 export function parseSession(text: string): SessionData {
-  checkForMistakes(text);
+  return createSessionData(read(text));
+}
+
+/** Throws for what `parseSession` does not read, and only for that. Faster: the key is not copied. */
+export function checkSession(text: string): void {
+  checkSessionData(read(text));
+}
+
+/** What the text says, unchecked; its key is a view of the text's bytes. */
+function read(text: string): SessionData {
+  assertText(text);
+  try {
+    return readAny(text);
+  } catch (error) {
+    // Every format is read to the last character, so a text with a mistake in it is none: only what to tell is looked for.
+    checkForMistakes(text);
+    throw error;
+  }
+}
+
+function readAny(text: string): SessionData {
   if (text.startsWith("1")) return parseVersion1(text.slice(1));
   const bytes = decodeLoosely(text);
   if (isPyrogramLength(text.length)) return parsePyrogram(text, bytes);

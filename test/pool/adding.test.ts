@@ -240,6 +240,37 @@ test("acquire({ id }) - unknown: SessionNotFoundError; known without the tags: N
   await expect(pool.acquire({ id: "a", tags: ["x"] })).rejects.toBeInstanceOf(NoSessionAvailableError);
 });
 
+test("a record whose session cannot be read - is set aside however it was damaged, and the others load", async () => {
+  const session = sessionString("a");
+  const damages: Readonly<Record<string, string>> = {
+    cutOff: session.slice(0, -1),
+    cutInTheMiddle: session.slice(0, 200),
+    headLost: session.slice(9),
+    charactersLost: session.slice(0, 100) + session.slice(104),
+    charactersDoubled: session.slice(0, 104) + session.slice(100),
+    otherVersion: `9${session.slice(1)}`,
+    zeroBytes: `${session.slice(0, 100)}\0\0\0\0${session.slice(104)}`,
+    notText: `${session.slice(0, 100)}\ufffd${session.slice(101)}`,
+    wrappedLine: `${session.slice(0, 100)}\n${session.slice(100)}`,
+    twice: session + session,
+    addressLost: `${session.slice(0, 8)}AAAA${session.slice(12)}`,
+    keyOfZeros: session.slice(0, 29) + "A".repeat(session.length - 29),
+    anotherText: "hello",
+  };
+  const storage = new FaultyStorage();
+  const { pool: first } = await openPool({ storage });
+  await first.add("good", sessionString("good"));
+  await first.add("a", session);
+  const record = JSON.parse((await storage.read("a"))?.data ?? "");
+  for (const [id, text] of Object.entries(damages)) {
+    await storage.write(id, 0, JSON.stringify({ ...record, session: text }));
+  }
+  await first.remove("a");
+  const { pool } = await openPool({ storage: new FaultyStorage(storage) });
+  expect(pool.rejected().map(({ id }) => id)).toEqual(Object.keys(damages));
+  expect(pool.sessions().map(({ id }) => id)).toEqual(["good"]);
+});
+
 test("a rejected record - is not in sessions(), cannot be added over, is left alone, and goes by remove()", async () => {
   const storage = new FaultyStorage();
   const damaged = {

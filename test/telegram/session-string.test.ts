@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import { InvalidSessionError } from "../../src/errors.js";
 import {
   authKeyFingerprint,
+  checkSession,
   formatSession,
   parseSession,
   type SessionData,
@@ -230,6 +231,36 @@ describe("parseSession() - what is not a session string", () => {
     );
     fc.assert(fc.property(fc.string({ maxLength: 500 }), (text) => expectStrict(text)));
     fc.assert(fc.property(fc.base64String({ maxLength: 500 }), (text) => expectStrict(`1${text}`)));
+  });
+});
+
+describe("checkSession()", () => {
+  const messageOf = (read: (text: string) => unknown, text: string): string | undefined => {
+    try {
+      read(text);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  test.each(Object.entries(vectors))("takes %s", (_, text) => {
+    expect(() => checkSession(text)).not.toThrow();
+  });
+
+  test("throws for exactly what parseSession() does not read, and says the same", () => {
+    const damage = fc.oneof(
+      fc.tuple(fc.nat(400), fc.constant("")).map(([at, put]) => ({ at, cut: 400, put })),
+      fc.record({ at: fc.nat(400), cut: fc.nat(4), put: fc.string({ maxLength: 4 }) }),
+      fc.record({ at: fc.nat(40), cut: fc.nat(4), put: fc.stringMatching(/^[A-Za-z0-9+/=_-]{0,4}$/) }),
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(...Object.values(vectors)), damage, (text, { at, cut, put }) => {
+        const damaged = text.slice(0, at) + put + text.slice(at + cut);
+        expect(messageOf(checkSession, damaged)).toBe(messageOf(parseSession, damaged));
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });
 

@@ -11,14 +11,14 @@ export function decodeLoosely(text: string): Buffer {
   return Buffer.from(text, "base64");
 }
 
-export function encode(bytes: Uint8Array, variant: Base64Variant): string {
-  const standard = Buffer.from(bytes).toString("base64");
+export function encode(bytes: Buffer, variant: Base64Variant): string {
+  const standard = bytes.toString("base64");
   const text = variant.isPadded ? standard : standard.replace(/=+$/, "");
   return variant.alphabet === "standard" ? text : text.replaceAll("+", "-").replaceAll("/", "_");
 }
 
 /** Throws unless the text is exactly what its writer would have written. */
-export function checkBase64(text: string, bytes: Uint8Array, variant: Base64Variant, writer: string): void {
+export function checkBase64(text: string, bytes: Buffer, variant: Base64Variant, writer: string): void {
   if (encode(bytes, variant) === text) return;
   throw new InvalidSessionError(`${differenceOf(text, variant, writer)} Export it again from there, or convert it.`);
 }

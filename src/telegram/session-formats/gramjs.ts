@@ -1,5 +1,5 @@
 import { isTestAddress } from "../data-centres.js";
-import { authKeyBytes, createSessionData, type SessionData } from "../session-data.js";
+import { authKeyBytes, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 import { checkLength } from "./lengths.js";
 
@@ -24,14 +24,14 @@ export function parseGramjs(text: string, bytes: Buffer, addressLength: number):
   checkLength(bytes.length, portAt + portBytes + authKeyBytes, "GramJS");
   checkBase64(text, bytes, base64, "GramJS");
   const serverAddress = bytes.toString("latin1", addressAt, portAt);
-  return createSessionData({
+  return {
     dcId: bytes.readUInt8(0),
     serverAddress,
     port: bytes.readUInt16BE(portAt),
     authKey: bytes.subarray(portAt + portBytes),
     format: "gramjs",
     isTest: isTestAddress(serverAddress),
-  });
+  };
 }
 
 export function formatGramjs(session: SessionData): string {

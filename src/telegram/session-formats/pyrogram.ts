@@ -1,6 +1,6 @@
 import { InvalidSessionError } from "../../errors.js";
 import { addressOfDataCentre } from "../data-centres.js";
-import { authKeyBytes, createSessionData, type SessionData } from "../session-data.js";
+import { authKeyBytes, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 
 // In URL-safe base64 without padding: number u8 [, api id u32], test u8, key, user id u32 or u64, bot u8. Big-endian.
@@ -32,7 +32,7 @@ export function parsePyrogram(text: string, bytes: Buffer): SessionData {
   const userIdAt = testAt + 1 + authKeyBytes;
   const dcId = bytes.readUInt8(0);
   const isTest = flagAt(bytes, testAt);
-  return createSessionData({
+  return {
     dcId,
     serverAddress: knownAddress(dcId, isTest),
     port: isTest ? 80 : 443,
@@ -43,7 +43,7 @@ export function parsePyrogram(text: string, bytes: Buffer): SessionData {
     isBot: flagAt(bytes, userIdAt + layout.userIdBytes),
     apiId: layout.hasApiId ? bytes.readUInt32BE(1) : undefined,
     isShortUserId: layout.userIdBytes === 4,
-  });
+  };
 }
 
 /** With the api id, where the session knows one; a user id it does not know is 0, as Pyrogram's converters write it. */

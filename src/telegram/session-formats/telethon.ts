@@ -1,6 +1,6 @@
 import { InvalidSessionError } from "../../errors.js";
 import { isTestAddress } from "../data-centres.js";
-import { authKeyBytes, createSessionData, type SessionData } from "../session-data.js";
+import { authKeyBytes, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 import { addressOfBytes, bytesOfAddress } from "./ip-address.js";
 import { checkLength } from "./lengths.js";
@@ -18,14 +18,14 @@ export function parseTelethon(text: string, bytes: Buffer): SessionData {
   checkBase64(text, bytes, base64, "Telethon");
   const portAt = bytes.length - authKeyBytes - 2;
   const serverAddress = addressOfBytes(bytes.subarray(1, portAt));
-  return createSessionData({
+  return {
     dcId: bytes.readUInt8(0),
     serverAddress,
     port: bytes.readUInt16BE(portAt),
     authKey: bytes.subarray(portAt + 2),
     format: "telethon",
     isTest: isTestAddress(serverAddress),
-  });
+  };
 }
 
 /** Telegram's IPv6 networks begin with 2001: and 2a0a:. */
