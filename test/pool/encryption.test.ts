@@ -1,0 +1,226 @@
+import { randomBytes } from "node:crypto";
+import { inspect } from "node:util";
+import { describe, expect, test } from "vitest";
+import { OptionsError, StorageError } from "../../src/errors.js";
+import { memory } from "../../src/records/memory-storage.js";
+import { aesGcm, type Sealer } from "../../src/records/sealing.js";
+import type { SessionStorage } from "../../src/records/storage.js";
+import { READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { VirtualClock } from "../fakes/virtual-clock.js";
+
+const [OLD, NEW] = [randomBytes(32), randomBytes(32)];
+const PROFILE = { apiId: 5, apiHash: "hash-that-nobody-sees", proxy: { ip: "10.0.0.1", port: 1, socksType: 5 as const } };
+
+/** Everything that is stored, as one text. */
+async function allOf(storage: SessionStorage): Promise<string> {
+  return JSON.stringify(await storage.list());
+}
+
+/** A sealer as somebody may write it over a key service: it takes its time, and its texts have no header of ours. */
+function slowSealer(): Sealer & { most: number } {
+  let running = 0;
+  const later = async <T>(work: () => T): Promise<T> => {
+    sealer.most = Math.max(sealer.most, ++running);
+    await new Promise((resolve) => setImmediate(resolve));
+    running--;
+    return work();
+  };
+  const sealer = {
+    most: 0,
+    seal: (id: string, text: string) => later(() => `${id}|${Buffer.from(text).toString("hex")}`),
+    open: (id: string, sealed: string) =>
+      later(() => {
+        const [sealedFor, text = ""] = sealed.split("|");
+        if (sealedFor !== id) throw new Error("it was sealed for another place");
+        return Buffer.from(text, "hex").toString();
+      }),
+  };
+  return sealer;
+}
+
+describe("encryption", () => {
+  test("nothing of a session or its profile is stored readably; it is all there after a restart", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage, encryption: aesGcm(NEW) });
+    await first.pool.add("a", sessionString("a"), { profile: PROFILE, tags: ["x"] });
+    await first.pool.use((client) => client.call(READ));
+    const stored = await allOf(storage);
+    expect(stored).not.toContain(sessionString("a").slice(40, 80));
+    expect(stored).not.toContain(PROFILE.apiHash);
+    expect(stored).not.toContain(PROFILE.proxy.ip);
+    await first.pool.close();
+    const { pool, telegram } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
+    expect(await pool.exportSession("a")).toBe(sessionString("a"));
+    await pool.use((client) => client.call(READ));
+    expect(telegram.handle("a").request.profile).toEqual(PROFILE);
+    await expect(pool.add("a", sessionString("a"))).resolves.toMatchObject({ tags: ["x"] });
+  });
+
+  test("an update is sealed, too", async () => {
+    const { pool, storage } = await openPool({ encryption: aesGcm(NEW), sessions: ["a"] });
+    await pool.update("a", { session: sessionString("b"), profile: PROFILE });
+    expect(await allOf(storage)).not.toContain(PROFILE.apiHash);
+    const again = await openPool({ storage, encryption: aesGcm(NEW) });
+    expect([await again.pool.exportSession("a"), again.pool.rejected()]).toEqual([sessionString("b"), []]);
+  });
+
+  test("a sealer that takes its time works for every call, and is not asked for all records at once", async () => {
+    const [storage, clock, encryption] = [new FaultyStorage(), new VirtualClock(), slowSealer()];
+    const one = await openPool({ storage, clock, encryption });
+    const ids = Array.from({ length: 100 }, (_, index) => `s${index}`);
+    for (const id of ids) await one.pool.add(id, sessionString(id), { profile: PROFILE });
+    const sealer = slowSealer();
+    const two = await openPool({ storage: new FaultyStorage(storage), clock, encryption: sealer });
+    expect([two.pool.sessions().map(({ id }) => id), two.pool.rejected()]).toEqual([ids, []]);
+    expect(sealer.most).toBe(32);
+    await one.pool.update("s5", { session: sessionString("other"), tags: ["x"] });
+    await clock.advance(20_000);
+    expect([await two.pool.exportSession("s5"), two.pool.get("s5")?.tags]).toEqual([sessionString("other"), ["x"]]);
+    await one.pool.add("new", sessionString("new"));
+    await clock.advance(20_000);
+    expect(await two.pool.exportSession("new")).toBe(sessionString("new"));
+  });
+
+  test("a sealer that fails: add() rejects and nothing was stored", async () => {
+    const encryption: Sealer = {
+      seal: () => {
+        throw new Error("the key service is down");
+      },
+      open: (_, text) => text,
+    };
+    const { pool, storage } = await openPool({ encryption });
+    await expect(pool.add("a", sessionString("a"))).rejects.toThrow("the key service is down");
+    expect([await storage.list(), pool.sessions()]).toEqual([[], []]);
+  });
+});
+
+describe("records that cannot be opened", () => {
+  const sealed = async (): Promise<FaultyStorage> => {
+    const storage = new FaultyStorage();
+    const { pool } = await openPool({ storage, encryption: aesGcm(OLD), sessions: ["a", "b"] });
+    await pool.close();
+    return storage;
+  };
+
+  test.each([
+    ["of an unknown key", aesGcm(NEW), /missing from the list of keys/],
+    ["without encryption", undefined, /it is sealed: open the pool with the encryption/],
+  ])("%s are set aside with the reason, and never overwritten", async (_, encryption, reason) => {
+    const storage = await sealed();
+    const before = await storage.list();
+    const { pool, events } = await openPool({ storage, ...(encryption && { encryption }) });
+    expect(pool.rejected().map(({ id }) => id)).toEqual(["a", "b"]);
+    expect(pool.rejected()[0]?.reason).toMatch(reason);
+    await expect(pool.add("a", sessionString("a"))).rejects.toMatchObject({ code: "STORAGE_CORRUPT", sessionId: "a" });
+    expect(pool.sessions()).toEqual([]);
+    expect((await storage.list()).filter(({ id }) => !id.startsWith("~"))).toEqual(
+      before.filter(({ id }) => !id.startsWith("~")),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events("recordRejected")).toHaveLength(2);
+  });
+
+  test("swapped rows reject those records only", async () => {
+    const storage = await sealed();
+    const [a, b] = [await storage.read("a"), await storage.read("b")];
+    const swap = (data = "", other = ""): string =>
+      JSON.stringify({ ...JSON.parse(data), session: JSON.parse(other).session });
+    await storage.write("a", a?.version ?? 0, swap(a?.data, b?.data));
+    const { pool } = await openPool({ storage, encryption: aesGcm(OLD) });
+    expect([pool.rejected().map(({ id }) => id), pool.sessions().map(({ id }) => id)]).toEqual([["a"], ["b"]]);
+  });
+
+  test("plain records are refused, unless allowPlaintext is on; rotateKeys() then seals them", async () => {
+    const storage = new FaultyStorage();
+    const plain = await openPool({ storage });
+    await plain.pool.add("a", sessionString("a"), { profile: PROFILE });
+    await plain.pool.close();
+    const strict = await openPool({ storage, encryption: aesGcm(NEW) });
+    expect(strict.pool.rejected()[0]?.reason).toContain("allowPlaintext");
+    await strict.pool.close();
+    const migrating = await openPool({ storage, encryption: aesGcm(NEW, { allowPlaintext: true }) });
+    expect(await migrating.pool.exportSession("a")).toBe(sessionString("a"));
+    expect(await migrating.pool.rotateKeys()).toBe(1);
+    expect(await allOf(storage)).not.toContain(PROFILE.apiHash);
+    await migrating.pool.close();
+    const after = await openPool({ storage, encryption: aesGcm(NEW) });
+    expect([after.pool.rejected(), await after.pool.exportSession("a")]).toEqual([[], sessionString("a")]);
+  });
+});
+
+describe("rotateKeys()", () => {
+  test("seals with the first key what is sealed with another; then the old one can go", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ["a", "b"] });
+    await first.pool.close();
+    const { pool } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
+    await pool.add("c", sessionString("c"));
+    expect(await pool.rotateKeys()).toBe(2);
+    expect(await pool.rotateKeys()).toBe(0);
+    const { pool: after } = await openPool({ storage, encryption: aesGcm(NEW) });
+    expect([after.rejected(), await after.exportSession("b")]).toEqual([[], sessionString("b")]);
+  });
+
+  test("another process goes on, whoever rotates", async () => {
+    const [inner, clock] = [memory(), new VirtualClock()];
+    const one = await openPool({ storage: new FaultyStorage(inner), clock, encryption: aesGcm(OLD), sessions: ["a"] });
+    await one.pool.close();
+    const two = await openPool({ storage: new FaultyStorage(inner), clock, encryption: aesGcm([OLD, NEW]) });
+    const three = await openPool({ storage: new FaultyStorage(inner), clock, encryption: aesGcm([NEW, OLD]) });
+    const held = await two.pool.acquire();
+    expect(await three.pool.rotateKeys()).toBe(1);
+    await clock.advance(60_000);
+    expect([held.signal.aborted, await held.client.call(READ)]).toEqual([false, `${READ} by a`]);
+    const { pool } = await openPool({ storage: new FaultyStorage(inner), clock, encryption: aesGcm(NEW) });
+    expect(pool.rejected()).toEqual([]);
+  });
+
+  test("peers are sealed, and sealed anew", async () => {
+    const inner = memory();
+    const storage = Object.assign(new FaultyStorage(inner), { peers: inner.peers });
+    const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ["a"] });
+    await first.pool.use(() => {
+      first.telegram.handle("a").request.peers.learnt({ id: "7", accessHash: "123456789", username: "somebody" });
+    });
+    await first.pool.close();
+    const rows = async () => JSON.stringify(await inner.peers?.load("a"));
+    const before = await rows();
+    expect(before).toContain("sp1.");
+    expect(before).not.toMatch(/somebody|123456789/);
+    const { pool } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
+    await pool.rotateKeys();
+    await pool.close();
+    expect(await rows()).not.toBe(before);
+    const after = await openPool({ storage, encryption: aesGcm(NEW) });
+    await after.pool.use(() => 1);
+    expect(await after.telegram.handle("a").request.peers.load()).toMatchObject([{ id: "7", username: "somebody" }]);
+  });
+
+  test("without encryption is an OptionsError; a storage that fails is a StorageError, and it can be called again", async () => {
+    const plain = await openPool();
+    await expect(plain.pool.rotateKeys()).rejects.toBeInstanceOf(OptionsError);
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ["a"] });
+    await first.pool.close();
+    const { pool, clock } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
+    storage.fateOfWrite = () => "hangs";
+    const rotating = watch(pool.rotateKeys());
+    await clock.advance(5_000);
+    expect(rotating.error).toBeInstanceOf(StorageError);
+    storage.heal();
+    const again = watch(pool.rotateKeys());
+    await clock.advance(30_000);
+    expect(again.value).toBe(1);
+  });
+});
+
+test("inspect() and JSON of a pool with encryption show neither sessions nor keys", async () => {
+  const { pool } = await openPool({ encryption: aesGcm(NEW), sessions: ["a"] });
+  const lease = await pool.acquire();
+  const text = [pool, lease, lease.session].map((it) => inspect(it, { depth: 10, showHidden: true })).join("\n");
+  expect(text).not.toContain(sessionString("a").slice(40, 80));
+  expect(text).not.toContain(NEW.toString("hex"));
+});
