@@ -27,8 +27,8 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "./options.js";
-import { RESERVED_PREFIX } from "./records/key-reservations.js";
 import { memory } from "./records/memory-storage.js";
+import { isReserved, RESERVED_PREFIXES } from "./records/reserved-ids.js";
 import { isPeerKey } from "./telegram/peers.js";
 import { parseSession } from "./telegram/session-string.js";
 
@@ -196,8 +196,9 @@ function checkId(call: string, id: unknown): asserts id is string {
   if (isSession(id)) {
     throw new OptionsError(`${call}: the id is a session string; were the arguments swapped? It is add(id, session).`);
   }
-  if (id.startsWith(RESERVED_PREFIX)) {
-    throw new OptionsError(`${call}: ids that start with "${RESERVED_PREFIX}" are reserved; choose another id.`);
+  if (isReserved(id)) {
+    const prefixes = Object.values(RESERVED_PREFIXES).map((prefix) => `"${prefix}"`);
+    throw new OptionsError(`${call}: ids that start with ${prefixes.join(" or ")} are reserved; choose another id.`);
   }
 }
 

@@ -1,28 +1,26 @@
 import type { Connections } from "../connections/connections.js";
-import type { CooldownScope } from "../cooldown-scope.js";
-import { OptionsError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
-import { checkCoolDown, checkReason } from "../option-checks.js";
+import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
-import { KeyReservations, RESERVED_PREFIX } from "../records/key-reservations.js";
+import { KeyReservations } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import { PeerJournal } from "../records/peer-journal.js";
+import { isReserved } from "../records/reserved-ids.js";
 import { sealedPeers } from "../records/sealed-peers.js";
+import type { SoleUse } from "../records/sole-use.js";
 import type { StoredRecord } from "../records/storage.js";
 import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
-import { canonicalMethod } from "../telegram/requests.js";
 import { Acquisition } from "./acquisition.js";
+import { coolDown } from "./cool-down.js";
 import { CredentialSealing } from "./credentials.js";
 import { Departures } from "./departures.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { KeyRotation } from "./key-rotation.js";
 import { KeyedLocks } from "./keyed-locks.js";
-import type { CoolDownScope } from "./lease.js";
 import { Leases } from "./leases.js";
 import { Marks } from "./marks.js";
 import { Merging } from "./merging.js";
@@ -68,6 +66,7 @@ export interface PoolParts<Client> {
 export function assemble<Client>(
   options: ResolvedOptions<Client>,
   keepAlive: KeepAlive,
+  soleUse: SoleUse | undefined,
   emit: Emit,
 ): PoolParts<Client> {
   const { clock, storage } = options;
@@ -222,6 +221,7 @@ export function assemble<Client>(
     ownership,
     refresh,
     peers,
+    soleUse,
     storage,
     deadline,
     keepAlive,
@@ -247,7 +247,7 @@ export function assemble<Client>(
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
   const load = async (listed: readonly StoredRecord[]) => {
-    const loaded = await book.load(listed.filter(({ id }) => !id.startsWith(RESERVED_PREFIX)));
+    const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
     for (const { stored, known, owner } of loaded) {
       const { id, version } = stored;
       if (known.isRemoved) later(registration.discovered(id));
@@ -282,19 +282,3 @@ function infoOf(book: SessionBook, id: string): SessionInfo {
   if (known === undefined) throw unknownSession(id);
   return book.info(known);
 }
-
-function coolDown(marks: Marks, entry: RosterEntry, seconds: number, scope: CoolDownScope): void {
-  checkCoolDown(seconds, scope);
-  marks.cool(entry, cooldownScopeOf(scope), Math.min(Math.max(seconds, 1), LONGEST_WAIT_SECONDS), "coolDown");
-}
-
-function cooldownScopeOf({ method, peer }: CoolDownScope): CooldownScope {
-  if (method !== undefined && peer !== undefined) {
-    throw new OptionsError("coolDown: give a method or a peer, not both.");
-  }
-  if (method !== undefined) return { kind: "method", method: canonicalMethod(method) };
-  return peer === undefined ? { kind: "session" } : { kind: "peer", peer };
-}
-
-/** A wait is at least a second and at most 365 days. */
-const LONGEST_WAIT_SECONDS = 365 * 86_400;

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../clock.js";
-import { RESERVED_PREFIX } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
+import { isReserved } from "../records/reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 
@@ -77,7 +77,7 @@ export class Refresh {
   }
 
   #isNews({ id, version }: StoredRecord): boolean {
-    if (id.startsWith(RESERVED_PREFIX) || this.#isStopped) return false;
+    if (isReserved(id) || this.#isStopped) return false;
     const known = this.#parts.ledger.versionOf(id);
     return known === undefined ? this.#unusable.get(id) !== version : version > known;
   }
@@ -92,7 +92,7 @@ export class Refresh {
 
   /** What is told in quick succession is read once, one record after the other. */
   #tell(id: string): void {
-    if (id.startsWith(RESERVED_PREFIX)) return;
+    if (isReserved(id)) return;
     this.#told.add(id);
     if (this.#isReadingTold) return;
     this.#isReadingTold = true;

@@ -1,5 +1,4 @@
 import { UNTRACKED } from "../connections/attempt.js";
-import { StorageError } from "../errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,
@@ -16,12 +15,12 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "../options.js";
-import type { StoredRecord } from "../records/storage.js";
-import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
+import type { SoleUse } from "../records/sole-use.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { methodOf, type TelegramRequest } from "../telegram/requests.js";
 import { KeepAlive } from "./keep-alive.js";
 import type { Lease, LeaseInfo } from "./lease.js";
+import { openStorage } from "./opening.js";
 import { assemble, type PoolParts } from "./pool-parts.js";
 import { unknownSession } from "./refusals.js";
 import { RequestCopies } from "./request-copies.js";
@@ -45,10 +44,10 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   readonly #parts: PoolParts<Client>;
   readonly #client: ResolvedOptions<Client>["client"];
 
-  private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive) {
+  private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive, soleUse: SoleUse | undefined) {
     super();
     this.#client = options.client;
-    this.#parts = assemble(options, keepAlive, (name, event) => {
+    this.#parts = assemble(options, keepAlive, soleUse, (name, event) => {
       (this.emit as (name: string, event: unknown) => boolean).call(this, name, event);
     });
   }
@@ -60,13 +59,13 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   static async open<Client>(options: SessionPoolOptions<Client>): Promise<SessionPool<Client>> {
     const resolved = resolveOptions(options);
     const keepAlive = new KeepAlive(resolved.clock);
-    const records = await keepAlive
-      .during(() => readRecords(resolved))
+    const { records, soleUse } = await keepAlive
+      .during(() => openStorage(resolved))
       .catch((error: unknown) => {
         keepAlive.end();
         throw error;
       });
-    const pool = new SessionPool(resolved, keepAlive);
+    const pool = new SessionPool(resolved, keepAlive, soleUse);
     const rejected = await keepAlive.during(() => pool.#parts.load(records));
     setImmediate(() => {
       for (const record of rejected) pool.emit("recordRejected", record);
@@ -225,28 +224,4 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     if (closed !== undefined) throw closed;
     return this.#parts.shutdown.waitFor(this.#parts.keepAlive.during(() => change(this.#parts)));
   }
-}
-
-async function readRecords<Client>(options: ResolvedOptions<Client>): Promise<readonly StoredRecord[]> {
-  const { storage } = options;
-  await options.client.open();
-  const deadline = new StorageDeadline(options.clock, options.storageTimeoutMs);
-  const patient = deadline.times(LISTING_TAKES);
-  try {
-    await patient.run("be opened", () => storage.open?.());
-    return await patient.run("be listed", async () => checked(await storage.list()));
-  } catch (error) {
-    await deadline.run("be closed", () => storage.close?.()).catch(() => {});
-    throw error;
-  }
-}
-
-/** What a storage of the user's own has listed. Throws `StorageError` when it is no list of records. */
-function checked(records: readonly StoredRecord[]): readonly StoredRecord[] {
-  const isRecord = (record: Partial<StoredRecord> | null): boolean =>
-    typeof record?.id === "string" && typeof record.data === "string" && Number.isInteger(record.version);
-  if (Array.isArray(records) && records.every(isRecord)) return records;
-  throw new StorageError(
-    "The storage's list() must resolve an array of { id, version, data }; it resolved something else.",
-  );
 }

@@ -4,6 +4,7 @@ import { PoolClosedError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
+import type { SoleUse } from "../records/sole-use.js";
 import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Dispatcher } from "./dispatcher.js";
@@ -22,6 +23,7 @@ export interface ShutdownParts {
   readonly ownership: Ownership;
   readonly refresh: Refresh;
   readonly peers: PeerJournal;
+  readonly soleUse: SoleUse | undefined;
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
   readonly keepAlive: KeepAlive;
@@ -69,7 +71,8 @@ export class Shutdown {
 
   /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
   async #end(timeoutMs: number | undefined): Promise<void> {
-    const { dispatcher, leases, connections, ledger, ownership, refresh, peers, keepAlive } = this.#parts;
+    const { dispatcher, leases, connections, ledger, ownership, refresh, peers, soleUse, keepAlive, storageFailed } =
+      this.#parts;
     keepAlive.need();
     // One turn later `closed()` is set, and what is rejected here can look at it.
     await Promise.resolve();
@@ -83,6 +86,7 @@ export class Shutdown {
     ledger.close();
     ownership.end();
     peers.close();
+    await soleUse?.release().catch(storageFailed);
     await this.#closeStorage();
     dispatcher.close();
     keepAlive.end();

@@ -69,11 +69,11 @@ export class ForeignClaims {
   }
 
   #nextLookAt({ claim, since }: SeenClaim, now: number): number {
-    return this.#isLocal(claim) ? now + LOCAL_LOOK_MS : since + standstillMs(claim);
+    return this.isLocal(claim) ? now + LOCAL_LOOK_MS : since + standstillMs(claim);
   }
 
   #isVoid({ claim, since }: SeenClaim, now: number): boolean {
-    if (!this.#isLocal(claim)) return now - since >= standstillMs(claim);
+    if (!this.isLocal(claim)) return now - since >= standstillMs(claim);
     if (isSameThread(claim, this.#self)) return !livePools.has(claim.pool);
     return this.#isGone(claim, now);
   }
@@ -90,7 +90,8 @@ export class ForeignClaims {
     return true;
   }
 
-  #isLocal({ host }: Claim): boolean {
+  /** Whether the claim's process is one of this host, which can be looked at. */
+  isLocal({ host }: Claim): boolean {
     return host !== null && host === this.#self.host;
   }
 }

@@ -1,8 +1,6 @@
+import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { endless, ROUNDS, type StorageDeadline } from "./storage-deadline.js";
-
-/** Ids that start with this belong to the pool's own records. */
-export const RESERVED_PREFIX = "~key:";
 
 /** Who has taken a key, and whether for good. */
 interface Claim {
@@ -29,7 +27,7 @@ export class KeyReservations {
 
   /** Takes the key for a session, until `confirm`. Resolves the id that holds it, or `undefined` when it is taken now. */
   async take(fingerprint: string, id: string): Promise<string | undefined> {
-    const key = RESERVED_PREFIX + fingerprint;
+    const key = RESERVED_PREFIXES.key + fingerprint;
     const claim = textOf({ id, isConfirmed: false });
     for (let round = 0; round < ROUNDS; round++) {
       if ((await this.#write(key, 0, claim)) !== undefined) return undefined;
@@ -47,7 +45,7 @@ export class KeyReservations {
    * Makes the key this session's for good; its record MUST be on disk. Resolves the id that was faster, or `undefined`.
    */
   async confirm(fingerprint: string, id: string): Promise<string | undefined> {
-    const key = RESERVED_PREFIX + fingerprint;
+    const key = RESERVED_PREFIXES.key + fingerprint;
     for (let round = 0; round < ROUNDS; round++) {
       const reservation = await this.#read(key);
       const claim = reservation && claimIn(reservation);
@@ -60,7 +58,7 @@ export class KeyReservations {
 
   /** Gives the key back, if it is this session's. */
   async release(fingerprint: string, id: string): Promise<void> {
-    const key = RESERVED_PREFIX + fingerprint;
+    const key = RESERVED_PREFIXES.key + fingerprint;
     for (let round = 0; round < ROUNDS; round++) {
       const reservation = await this.#read(key);
       if (reservation === undefined || claimIn(reservation)?.id !== id) return;

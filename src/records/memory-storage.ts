@@ -18,6 +18,11 @@ export function memory(): SessionStorage {
   return new MemoryStorage();
 }
 
+/** Whether the storage cannot be seen by another process, whatever happens. */
+export function isInMemory(storage: SessionStorage): boolean {
+  return storage instanceof MemoryStorage;
+}
+
 class MemoryStorage implements SessionStorage {
   readonly shared = false;
   readonly peers: PeerStorage;

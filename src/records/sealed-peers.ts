@@ -1,4 +1,4 @@
-import { RESERVED_PREFIX } from "./key-reservations.js";
+import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { Sealer } from "./sealing.js";
 import type { PeerStorage, StoredPeer } from "./storage.js";
 
@@ -31,7 +31,7 @@ export function sealedPeers(peers: PeerStorage, sealer: Sealer): PeerStorage {
 
 /** What a peer is sealed for. JSON, so that no two places look alike; reserved, so that no record has the same. */
 function placeOf(sessionId: string, peerId: string): string {
-  return RESERVED_PREFIX + JSON.stringify([sessionId, peerId]);
+  return RESERVED_PREFIXES.key + JSON.stringify([sessionId, peerId]);
 }
 
 function textOf({ accessHash, username, phone, name }: StoredPeer): string {

@@ -12,7 +12,11 @@ import { sessionString } from "../fakes/sessions.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
 
 const [OLD, NEW] = [randomBytes(32), randomBytes(32)];
-const PROFILE = { apiId: 5, apiHash: "hash-that-nobody-sees", proxy: { ip: "10.0.0.1", port: 1, socksType: 5 as const } };
+const PROFILE = {
+  apiId: 5,
+  apiHash: "hash-that-nobody-sees",
+  proxy: { ip: "10.0.0.1", port: 1, socksType: 5 as const },
+};
 
 /** Everything that is stored, as one text. */
 async function allOf(storage: SessionStorage): Promise<string> {

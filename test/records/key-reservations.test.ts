@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
-import { KeyReservations, RESERVED_PREFIX } from "../../src/records/key-reservations.js";
+import { KeyReservations } from "../../src/records/key-reservations.js";
 import { memory } from "../../src/records/memory-storage.js";
+import { isReserved, RESERVED_PREFIXES } from "../../src/records/reserved-ids.js";
 import type { SessionStorage } from "../../src/records/storage.js";
 import { StorageDeadline } from "../../src/records/storage-deadline.js";
 
@@ -53,7 +54,7 @@ describe("KeyReservations", () => {
 
   test("take() - a damaged reservation is taken over", async () => {
     const storage = memory();
-    await storage.write(RESERVED_PREFIX + KEY, 0, "not json");
+    await storage.write(RESERVED_PREFIXES.key + KEY, 0, "not json");
     expect(await add(storage, "b")).toBe("won");
   });
 
@@ -76,7 +77,7 @@ describe("KeyReservations", () => {
     expect(await keys.take(KEY, "b")).toBe("a");
     await storage.write("a", 1, null);
     await keys.release(KEY, "a");
-    expect(await storage.read(RESERVED_PREFIX + KEY)).toBeUndefined();
+    expect(await storage.read(RESERVED_PREFIXES.key + KEY)).toBeUndefined();
   });
 
   test("of any number that add one key in any order of operations exactly one wins", async () => {
@@ -92,7 +93,7 @@ describe("KeyReservations", () => {
           const adding = Promise.all(Array.from({ length: count }, (_, index) => add(turned, `s${index}`)));
           await scheduler.waitFor(adding);
           const results = await adding;
-          const records = (await storage.list()).map(({ id }) => id).filter((id) => !id.startsWith(RESERVED_PREFIX));
+          const records = (await storage.list()).map(({ id }) => id).filter((id) => !isReserved(id));
           expect(results.filter((result) => result === "won")).toHaveLength(1);
           expect(records).toEqual([`s${results.indexOf("won")}`]);
         },

@@ -1,0 +1,24 @@
+import type { CooldownScope } from "../cooldown-scope.js";
+import { OptionsError } from "../errors.js";
+import { checkCoolDown } from "../option-checks.js";
+import type { RosterEntry } from "../roster/roster-entry.js";
+import { canonicalMethod } from "../telegram/requests.js";
+import type { CoolDownScope } from "./lease.js";
+import type { Marks } from "./marks.js";
+
+/** What a holder of a lease asks for: the session rests, or the session for one method or peer. */
+export function coolDown(marks: Marks, entry: RosterEntry, seconds: number, scope: CoolDownScope): void {
+  checkCoolDown(seconds, scope);
+  marks.cool(entry, cooldownScopeOf(scope), Math.min(Math.max(seconds, 1), LONGEST_WAIT_SECONDS), "coolDown");
+}
+
+function cooldownScopeOf({ method, peer }: CoolDownScope): CooldownScope {
+  if (method !== undefined && peer !== undefined) {
+    throw new OptionsError("coolDown: give a method or a peer, not both.");
+  }
+  if (method !== undefined) return { kind: "method", method: canonicalMethod(method) };
+  return peer === undefined ? { kind: "session" } : { kind: "peer", peer };
+}
+
+/** A wait is at least a second and at most 365 days. */
+const LONGEST_WAIT_SECONDS = 365 * 86_400;

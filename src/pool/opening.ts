@@ -1,0 +1,45 @@
+import { StorageError } from "../errors.js";
+import type { ResolvedOptions } from "../options.js";
+import { isInMemory } from "../records/memory-storage.js";
+import { ownIdentity } from "../records/process-identity.js";
+import { SoleUse } from "../records/sole-use.js";
+import type { StoredRecord } from "../records/storage.js";
+import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
+
+/** What an opened storage holds. */
+export interface OpenedStorage {
+  readonly records: readonly StoredRecord[];
+  /** Of a storage that is made for one process. */
+  readonly soleUse: SoleUse | undefined;
+}
+
+/** Opens the client library and the storage, and reads it. What was opened is closed again when something fails. */
+export async function openStorage<Client>(options: ResolvedOptions<Client>): Promise<OpenedStorage> {
+  const { storage, clock, storageTimeoutMs, ownership } = options;
+  await options.client.open();
+  const deadline = new StorageDeadline(clock, storageTimeoutMs);
+  const patient = deadline.times(LISTING_TAKES);
+  const isForOne = !storage.shared && !isInMemory(storage);
+  const self = ownIdentity(ownership.host);
+  const soleUse = isForOne ? new SoleUse({ storage, clock, deadline, ttlMs: ownership.ttlMs, self }) : undefined;
+  try {
+    await patient.run("be opened", () => storage.open?.());
+    await soleUse?.claim();
+    const records = await patient.run("be listed", async () => checked(await storage.list()));
+    return { records, soleUse };
+  } catch (error) {
+    await soleUse?.release().catch(() => {});
+    await deadline.run("be closed", () => storage.close?.()).catch(() => {});
+    throw error;
+  }
+}
+
+/** What a storage of the user's own has listed. Throws `StorageError` when it is no list of records. */
+function checked(records: readonly StoredRecord[]): readonly StoredRecord[] {
+  const isRecord = (record: Partial<StoredRecord> | null): boolean =>
+    typeof record?.id === "string" && typeof record.data === "string" && Number.isInteger(record.version);
+  if (Array.isArray(records) && records.every(isRecord)) return records;
+  throw new StorageError(
+    "The storage's list() must resolve an array of { id, version, data }; it resolved something else.",
+  );
+}
