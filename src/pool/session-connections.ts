@@ -110,8 +110,11 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
     },
     fatal: () => parts.marks.fatal(id) ?? (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
     report: (error, verdict, request) => parts.marks.report(id, error, verdict, request),
-    isConnected: () => connection().isConnected,
-    ensureConnected: () => connection().ensure(),
+    isConnected: () => connection().isConnected && !parts.ownership.isDoubtful(id),
+    ensureConnected: async () => {
+      if (!(await parts.ownership.hold(id))) throw ownershipLost(id);
+      await connection().ensure();
+    },
     floodError: (notice, request) => handle().floodError(notice, request),
     unanswered: () => {
       connection().spoil("a request was not answered");

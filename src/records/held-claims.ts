@@ -31,6 +31,11 @@ export class HeldClaims {
     return this.#fresh.has(id) || this.#renewing.has(id);
   }
 
+  *ids(): Generator<string> {
+    yield* this.#fresh.keys();
+    yield* this.#renewing.keys();
+  }
+
   /** Whether the session may be used now. */
   isUsable(id: string, now: number): boolean {
     const sentAt = this.#fresh.get(id) ?? this.#renewing.get(id);

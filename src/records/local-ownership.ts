@@ -31,6 +31,10 @@ export class LocalOwnership implements Ownership {
     return this.#table.holders.get(id) === this;
   }
 
+  isDoubtful(): boolean {
+    return false;
+  }
+
   isForeign(id: string): boolean {
     const holder = this.#table.holders.get(id);
     return holder !== undefined && holder !== this;

@@ -19,6 +19,8 @@ export interface OwnershipEvents {
 export interface Ownership {
   /** Whether the session is held, and may be used now. */
   isHeld(id: string): boolean;
+  /** Whether time may have passed that no clock has counted: `hold` tells whether the session is still held. */
+  isDoubtful(id: string): boolean;
   /** Whether another pool holds the session. */
   isForeign(id: string): boolean;
   /**

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Clock, Timer } from "../clock.js";
 import { StorageError } from "../errors.js";
-import type { Claim } from "./claim.js";
+import { type Claim, usableMs } from "./claim.js";
 import { ForeignClaims } from "./foreign-claims.js";
 import { HeldClaims } from "./held-claims.js";
 import { livePools } from "./live-pools.js";
@@ -35,13 +35,18 @@ export class SharedOwnership implements Ownership {
   readonly #wanted = new Set<string>();
   /** Records that may bear this pool's claim. */
   readonly #marked = new Set<string>();
+  /** Held ones that may be somebody else's by now. */
+  readonly #doubtful = new Set<string>();
   #beat = 0;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
   #lookAt = Number.POSITIVE_INFINITY;
+  /** By how much the wall clock is ahead of the monotonic one. */
+  #ahead: number;
   #isEnded = false;
 
   constructor(policy: SharedOwnershipPolicy) {
     this.#policy = policy;
+    this.#ahead = policy.clock.now() - policy.clock.monotonic();
     this.#held = new HeldClaims(policy.ttlMs);
     this.#foreign = new ForeignClaims(policy.self);
     livePools.add(this.#pool);
@@ -51,17 +56,30 @@ export class SharedOwnership implements Ownership {
     return this.#held.isUsable(id, this.#now());
   }
 
+  /**
+   * The monotonic clock of some systems stands still while the machine sleeps (CLOCK_MONOTONIC, clock_gettime(2)). A wall
+   * clock that runs ahead of it may tell of that, or was only set: a claim is written again before it is relied on.
+   */
+  isDoubtful(id: string): boolean {
+    const { clock, ttlMs } = this.#policy;
+    const ahead = clock.now() - clock.monotonic();
+    const hasSlept = ahead - this.#ahead > ttlMs - usableMs(ttlMs);
+    this.#ahead = ahead;
+    if (hasSlept) for (const held of this.#held.ids()) this.#doubtful.add(held);
+    return this.#doubtful.has(id);
+  }
+
   isForeign(id: string): boolean {
     return this.#foreign.isHeld(id, this.#now());
   }
 
   async hold(id: string): Promise<boolean> {
-    if (this.isHeld(id)) return true;
+    if (this.isHeld(id) && !this.isDoubtful(id)) return true;
     if (!this.#policy.isKnown(id)) return false;
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
     await this.#policy.save(id);
-    if (this.#held.has(id)) return true;
+    if (this.#held.has(id) && !this.#doubtful.has(id)) return true;
     if (!this.#wanted.has(id)) return false;
     this.#wanted.delete(id);
     throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
@@ -70,15 +88,13 @@ export class SharedOwnership implements Ownership {
   }
 
   async release(id: string): Promise<void> {
-    this.#wanted.delete(id);
-    this.#held.delete(id);
+    this.#drop(id);
     this.#disarm();
     if (this.#marked.has(id)) await this.#policy.save(id);
   }
 
   forget(id: string): void {
-    this.#wanted.delete(id);
-    this.#held.delete(id);
+    this.#drop(id);
     this.#marked.delete(id);
     this.#foreign.forget(id);
     this.#disarm();
@@ -97,6 +113,7 @@ export class SharedOwnership implements Ownership {
         if (!this.#wanted.has(id)) return;
         this.#foreign.forget(id);
         this.#held.set(id, sentAt);
+        this.#doubtful.delete(id);
         this.#arm();
       },
     };
@@ -112,6 +129,7 @@ export class SharedOwnership implements Ownership {
     else lookAt = this.#foreign.see(id, claim, this.#now());
     const isForeign = this.isForeign(id);
     const isLost = this.#held.delete(id);
+    this.#doubtful.delete(id);
     if (isLost || isForeign) this.#wanted.delete(id);
     this.#marked.delete(id);
     if (isForeign) this.#lookBy(lookAt);
@@ -124,6 +142,12 @@ export class SharedOwnership implements Ownership {
     this.#timer?.timer.cancel();
     this.#timer = undefined;
     livePools.delete(this.#pool);
+  }
+
+  #drop(id: string): void {
+    this.#wanted.delete(id);
+    this.#held.delete(id);
+    this.#doubtful.delete(id);
   }
 
   #refused(id: string): false {
@@ -143,6 +167,7 @@ export class SharedOwnership implements Ownership {
     const now = this.#now();
     for (const id of this.#held.takeSpent(now)) {
       this.#wanted.delete(id);
+      this.#doubtful.delete(id);
       this.#policy.lost(id);
     }
     for (const id of this.#held.takeDue(now)) void this.#policy.save(id);

@@ -205,6 +205,25 @@ describe("renewal", () => {
     expect(lease.signal.aborted).toBe(true);
   });
 
+  test("a wall clock that runs ahead: the claim is written again before anything is sent, and nothing is lost", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    clock.turnWall(3_600_000);
+    one.storage.writes.length = 0;
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+    await lease.client.call(READ);
+    expect([one.storage.writes.length, lease.signal.aborted]).toEqual([1, false]);
+  });
+
+  test("a machine that slept while another host took the session: nothing is sent", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    clock.turnWall(3_600_000);
+    await leaveClaim(inner, "a", { ...(await ownerOf(inner, "a")), pool: "somebody", host: "four", beat: 1 });
+    await expect(lease.client.call(READ)).rejects.toBeInstanceOf(OwnershipLostError);
+    expect([telegram.calls, lease.signal.aborted, telegram.online]).toEqual([[], true, []]);
+  });
+
   test("a lapsed session that nobody took is claimed again, with a new client", async () => {
     const { one, clock, telegram } = await twoHosts();
     (await one.pool.acquire()).release();
