@@ -1,4 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
+import { StorageError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
 import { isReserved } from "../records/reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
@@ -39,7 +40,11 @@ export class Refresh {
 
   start(): void {
     if (this.#isStopped) return;
-    this.#stopWatching = this.#parts.storage.watch?.((id) => this.#tell(id)) ?? (() => {});
+    try {
+      this.#stopWatching = this.#parts.storage.watch?.((id) => this.#tell(id)) ?? (() => {});
+    } catch (error) {
+      this.#parts.failed(new StorageError("The storage could not be watched.", { cause: error }));
+    }
     this.#arm();
   }
 

@@ -2,6 +2,13 @@ import { usableMs } from "./claim.js";
 
 /** Claims are renewed so often in a ttl. */
 const RENEWALS = 3;
+/**
+ * Sessions that were claimed together are due together. They are renewed in so many steps, one each so small a part of a
+ * ttl, for a storage takes thousands of writes only one after the other; few enough are renewed at once all the same.
+ */
+const STEPS = 50;
+const STEPS_PER_TTL = 600;
+const FEW = 16;
 
 /** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
 export class HeldClaims {
@@ -10,6 +17,7 @@ export class HeldClaims {
   readonly #fresh = new Map<string, number>();
   /** The same of those whose renewal was asked for and is not on disk yet. */
   readonly #renewing = new Map<string, number>();
+  #nextStepAt = Number.NEGATIVE_INFINITY;
 
   /** `Infinity`: they need no renewal. */
   constructor(ttlMs: number) {
@@ -57,9 +65,12 @@ export class HeldClaims {
 
   /** Those that are to be renewed now; each is told once, until it is set again. */
   takeDue(now: number): readonly string[] {
+    if (now < this.#nextStepAt) return [];
+    const most = Math.max(FEW, Math.ceil(this.#fresh.size / STEPS));
     const due: string[] = [];
     for (const [id, sentAt] of this.#fresh) {
-      if (now < sentAt + this.#ttlMs / RENEWALS) break;
+      if (due.length === most) this.#nextStepAt = now + this.#ttlMs / STEPS_PER_TTL;
+      if (due.length === most || now < sentAt + this.#ttlMs / RENEWALS) break;
       due.push(id);
       this.#renewing.set(id, sentAt);
     }
@@ -72,7 +83,7 @@ export class HeldClaims {
     const [due] = this.#fresh.values();
     const [spent] = this.#renewing.values();
     return Math.min(
-      due === undefined ? Number.POSITIVE_INFINITY : due + this.#ttlMs / RENEWALS,
+      due === undefined ? Number.POSITIVE_INFINITY : Math.max(due + this.#ttlMs / RENEWALS, this.#nextStepAt),
       spent === undefined ? Number.POSITIVE_INFINITY : spent + usableMs(this.#ttlMs),
     );
   }
