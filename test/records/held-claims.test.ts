@@ -18,6 +18,7 @@ describe("takeDue()", () => {
     for (let index = 0; index < 5_000; index++) claims.set(`s${index}`, 0);
     let [now, count, most] = [20_000, 0, 0];
     while (count < 5_000) {
+      expect(now).toBeLessThan(30_000);
       const due = claims.takeDue(now);
       most = Math.max(most, due.length);
       count += due.length;
@@ -25,8 +26,7 @@ describe("takeDue()", () => {
       now = claims.nextAt;
     }
     expect(most).toBe(100);
-    expect(now).toBeLessThan(30_000);
-    expect(claims.takeSpent(now)).toEqual([]);
+    expect(claims.takeSpent(30_000)).toEqual([]);
   });
 });
 
