@@ -1,13 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Library } from "./library.js";
+import type { Long, TlReader } from "./tl.js";
 
-/** A 64 bit number of GramJS's: with native numbers behind it where Node has them, which is everywhere. */
-interface Long {
-  readonly value?: unknown;
-  toString(): string;
-}
-
-/** GramJS's encryption state of one connection (network/MTProtoState.js), as far as it is replaced here. */
+/** A library's encryption state of one connection (network/MTProtoState.js), as far as it is replaced here. */
 export interface ProtocolState {
   readonly authKey: { waitForKey(): Promise<void>; getKey(): Buffer | undefined };
   readonly salt: Long;
@@ -15,10 +10,16 @@ export interface ProtocolState {
   readonly securityChecks: boolean;
   _getNewMsgId(): Long;
   _getSeqNo(isContent: boolean): number;
-  _calcKey(authKey: Buffer, messageKey: Buffer, isClient: boolean): Promise<{ key: Buffer; iv: Buffer }>;
-  writeDataAsMessage(writer: Writer, data: Buffer, isContent: boolean, afterId?: Long): Promise<Long>;
+  _calcKey(authKey: Buffer, messageKey: Buffer, isClient: boolean): Keys | Promise<Keys>;
+  /** teleproto alone has the last argument. */
+  writeDataAsMessage(writer: Writer, data: Buffer, isContent: boolean, afterId?: Long, messageId?: Long): Promise<Long>;
   encryptMessageData(data: Buffer): Promise<Buffer>;
   decryptMessageData(body: Buffer): Promise<unknown>;
+}
+
+interface Keys {
+  readonly key: Buffer;
+  readonly iv: Buffer;
 }
 
 interface Writer {
@@ -26,16 +27,16 @@ interface Writer {
 }
 
 /** The reader class with a quick way to 64 bit numbers. */
-export type ReaderClass = new (data: Buffer) => InstanceType<Library["BinaryReader"]>;
+export type ReaderClass = new (data: Buffer) => TlReader;
 
 /**
- * GramJS reads every 64 bit number by way of hexadecimal text and writes it bit by bit: a third of the time that a call
- * costs. Made once per adapter.
+ * Both libraries read every 64 bit number by way of hexadecimal text and write it bit by bit: in GramJS a third of the
+ * time that a call costs. Made once per adapter.
  */
 export function fastReaderClass(library: Library): ReaderClass {
   const { returnBigInt } = library.helpers;
   return class FastReader extends library.BinaryReader {
-    override readLong(isSigned = true): ReturnType<InstanceType<Library["BinaryReader"]>["readLong"]> {
+    override readLong(isSigned = true): Long {
       const bytes = this.read(8);
       return returnBigInt(isSigned ? bytes.readBigInt64LE(0) : bytes.readBigUInt64LE(0));
     }
@@ -43,15 +44,17 @@ export function fastReaderClass(library: Library): ReaderClass {
 }
 
 /**
- * Replaces what a connection does for each message by the same with native numbers. MTProto 2.0 as GramJS does it;
- * source: core.telegram.org/mtproto/description. What is rare stays GramJS's own.
+ * Replaces what a connection does for each message by the same with native numbers. MTProto 2.0 as the libraries do
+ * it; source: core.telegram.org/mtproto/description. What is rare stays the library's own.
  */
 export function quicken(library: Library, Reader: ReaderClass, state: ProtocolState): void {
   const writeSlowly = state.writeDataAsMessage.bind(state);
   const decryptSlowly = state.decryptMessageData.bind(state);
   const keyId = keyIdOf(state);
-  state.writeDataAsMessage = async (writer, data, isContent, afterId) => {
-    if (afterId !== undefined) return writeSlowly(writer, data, isContent, afterId);
+  state.writeDataAsMessage = async (writer, data, isContent, afterId, givenId) => {
+    if (afterId !== undefined || givenId !== undefined) {
+      return writeSlowly(writer, data, isContent, afterId, givenId);
+    }
     const messageId = state._getNewMsgId();
     const head = Buffer.alloc(16);
     head.writeBigInt64LE(nativeOf(messageId), 0);

@@ -1,9 +1,9 @@
-import type { Api } from "telegram";
 import type { PeerMemory } from "../../../src/connections/client-adapter.js";
 import { type KnownPeer, PeerCache } from "../../../src/telegram/peer-cache.js";
 import type { Library } from "./library.js";
+import type { TlPeer } from "./tl.js";
 
-/** GramJS's row about an entity: marked id, access hash, username, phone, display name. */
+/** A library's row about an entity: marked id, access hash, username, phone, display name. */
 type Row = [id: unknown, hash: unknown, username: unknown, phone: unknown, name: unknown];
 
 type Found = [id: string, hash: string] | undefined;
@@ -17,17 +17,21 @@ interface Entity {
   readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[];
 }
 
-/** The parts of GramJS's session that its look-ups go through. */
+/** The parts of a library's session that its look-ups go through. */
 interface SessionBase {
   _entityToRow(entity: Entity): Row | undefined;
   _entitiesToRows(result: unknown): Row[];
-  getInputEntity(key: unknown): Api.TypeInputPeer;
+  getInputEntity(key: unknown): object;
 }
 
-/** What stands in for a client's `_entityCache`. */
+/** What stands in for a client's `_entityCache`: GramJS uses the first two, teleproto shows all of it to the user. */
 export interface EntityCacheView {
   add(result: unknown): void;
-  get(id: unknown): Api.TypeInputPeer;
+  get(id: unknown): object;
+  has(id: unknown): boolean;
+  readonly size: number;
+  delete(id: unknown): boolean;
+  clear(): void;
 }
 
 /** What this package's session has beyond the library's own. */
@@ -38,24 +42,20 @@ export interface PeerSession {
 }
 
 /** A StringSession of the library that keeps its peers. */
-export type SessionClass = new (
-  text: string,
-  peers: PeerMemory,
-) => InstanceType<Library["StringSession"]> & PeerSession;
-
-/** crc32 of "Peer": the class of PeerUser, PeerChat and PeerChannel (sessions/Memory.js, 2.26.22). */
-const PEER = 0x2d45687;
+export type SessionClass = new (text: string, peers: PeerMemory) => PeerSession;
 
 /**
  * Makes the session class. GramJS's own keeps every mention of every peer in a list and looks through all of it: 5,000
- * answers about 100 users are 500,000 rows (sessions/Memory.js, 2.26.22); beside it, the client's `_entityCache` keeps
- * each peer it has ever seen. This one keeps each peer once, at most `peers.limit` of them, in the place of both.
+ * answers about 100 users are 500,000 rows (sessions/Memory.js, 2.26.22); teleproto's keeps each peer once, and looks
+ * through all of them; beside it, the client's `_entityCache` keeps each peer once more. This one keeps each peer once, at most `peers.limit` of them, in the place of both.
  */
 export function sessionClass(library: Library): SessionClass {
   const { utils, helpers, Api } = library;
   // The look-ups are typed as private parts of other shapes: they are replaced, not called.
   const Base = library.StringSession as unknown as new (text: string) => SessionBase;
-  /** The three things that an id without a mark can be, in GramJS's own order (entityCache.js, 2.26.22). */
+  /** The class of PeerUser, PeerChat and PeerChannel. */
+  const PEER = Api.PeerUser.SUBCLASS_OF_ID;
+  /** The three things that an id without a mark can be, in the order of both libraries (entityCache.js, 2.26.22). */
   const markedIds = (id: string): string[] => {
     const bare = helpers.returnBigInt(id);
     return [
@@ -73,8 +73,7 @@ export function sessionClass(library: Library): SessionClass {
       super(text);
       this.#memory = memory;
       this.#peers = new PeerCache(memory.limit, (peer) => memory.learnt(peer));
-      // Whatever GramJS adds there it gives to `processEntities` too.
-      this.entityCache = { add: () => {}, get: (id) => this.#inputPeer(this.#byAnyId(String(id))) };
+      this.entityCache = this.#viewAsCache();
     }
 
     async restorePeers(): Promise<void> {
@@ -96,10 +95,10 @@ export function sessionClass(library: Library): SessionClass {
     }
 
     /** The look-up of everything that a caller may name a peer by. Throws when it is not known. */
-    override getInputEntity(key: unknown): Api.TypeInputPeer {
+    override getInputEntity(key: unknown): object {
       const kind = typeof key === "object" && key !== null ? Reflect.get(key, "SUBCLASS_OF_ID") : undefined;
-      // GramJS's own cannot look these up: it asks Telegram, with an access hash of 0.
-      if (kind === PEER) return this.#inputPeer(this.#peers.byId(utils.getPeerId(key as Api.TypePeer)));
+      // A library's own cannot look these up: it asks Telegram, with an access hash of 0.
+      if (kind === PEER) return this.#inputPeer(this.#peers.byId(String(utils.getPeerId(key as TlPeer))));
       return super.getInputEntity(key);
     }
 
@@ -118,6 +117,21 @@ export function sessionClass(library: Library): SessionClass {
     getEntityRowsById(id: unknown, isExact = true): Found {
       const known = String(id);
       return found(isExact ? this.#peers.byId(known) : this.#byAnyId(known));
+    }
+
+    #viewAsCache(): EntityCacheView {
+      const peers = this.#peers;
+      return {
+        // Whatever a library adds there it gives to `processEntities` too.
+        add: () => {},
+        get: (id) => this.#inputPeer(this.#byAnyId(String(id))),
+        has: (id) => this.#byAnyId(String(id)) !== undefined,
+        get size() {
+          return peers.size;
+        },
+        delete: (id) => peers.forget(this.#byAnyId(String(id))?.id ?? ""),
+        clear: () => peers.clear(),
+      };
     }
 
     #byAnyId(id: string): KnownPeer | undefined {
@@ -149,7 +163,7 @@ export function sessionClass(library: Library): SessionClass {
       this.#peers.take("username", username.toLowerCase(), marked);
     }
 
-    #inputPeer(peer: KnownPeer | undefined): Api.TypeInputPeer {
+    #inputPeer(peer: KnownPeer | undefined): object {
       if (peer === undefined) throw new Error("No cached entity for the given key");
       const accessHash = helpers.returnBigInt(peer.accessHash);
       const id = helpers.returnBigInt(peer.id);

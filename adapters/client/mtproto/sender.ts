@@ -1,5 +1,3 @@
-import type { Api } from "telegram";
-import type { RequestState } from "telegram/network/RequestState.js";
 import {
   ConnectionLostError,
   HeldBackError,
@@ -8,8 +6,9 @@ import {
   type Transmission,
 } from "../../../src/connections/client-adapter.js";
 import { fastReaderClass, quicken } from "./fast-protocol.js";
-import type { Library, RpcResultMessage, SenderBase, SenderOptions } from "./library.js";
+import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
 import { describeRequest } from "./request.js";
+import type { TlRequest } from "./tl.js";
 
 /** Whom a sender serves. */
 export interface SenderOwner {
@@ -27,9 +26,11 @@ export interface PooledSender extends SenderBase {
   /** Once it is lost: resolves when its socket is closed. */
   readonly gone: Promise<unknown>;
   /** Puts a request on the wire, unless the gate holds it back in the last moment. */
-  transmit(request: Api.AnyRequest, outgoing: OutgoingRequest): Transmission;
+  transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission;
   /** Puts a request of the connection itself on the wire: no gate, no deadline. */
-  transmitService(request: Api.AnyRequest): Promise<unknown>;
+  transmitService(request: TlRequest): Promise<unknown>;
+  /** Notes what Telegram says when it closes the connection. To be called before `connect`. */
+  watch(connection: LibraryConnection): void;
   /** Ends the connection: every request on it rejects with `ConnectionLostError`. */
   lose(reason: string): void;
 }
@@ -40,17 +41,19 @@ export type PooledSenderClass = new (authKey: unknown, options: SenderOptions, o
 const SERVICE: ReadonlySet<string> = new Set(["Ping", "PingDelayDisconnect", "GetFutureSalts", "MsgsAck", "HttpWait"]);
 
 /**
- * Makes the sender class. Every request of GramJS ends in a sender's `send` or `addStateToQueue`, also those that pass
+ * Makes the sender class. Every request of a library ends in a sender's `send` or `addStateToQueue`, also those that pass
  * by `invoke` (uploads, downloads, housekeeping), so this is where all of them meet the gate.
  */
 export function senderClass(library: Library): PooledSenderClass {
   const Reader = fastReaderClass(library);
+  const { differences } = library;
   return class Sender extends library.MTProtoSender implements PooledSender {
     isLost = false;
     gone: Promise<unknown> = Promise.resolve();
     readonly isHome: boolean;
     readonly #owner: SenderOwner;
-    readonly #waiting = new Map<RequestState, OutgoingRequest>();
+    /** What is under way, and as what the gate knows it: requests of the connection itself are none of its matter. */
+    readonly #waiting = new Map<RequestState, OutgoingRequest | undefined>();
     #transportError: number | undefined;
 
     constructor(authKey: unknown, options: SenderOptions, owner: SenderOwner) {
@@ -58,28 +61,38 @@ export function senderClass(library: Library): PooledSenderClass {
       this.#owner = owner;
       this.isHome = owner.isHome;
       quicken(library, Reader, this._state);
-      this.#dropWhatIsHeldBack();
-      this.#noteTransportErrors();
+      differences.beforePacking(this, () => this.#dropWhatIsHeldBack());
+      this.#readAnswers();
     }
 
-    transmit(request: Api.AnyRequest, outgoing: OutgoingRequest): Transmission {
+    transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission {
       const state = this.#stateOf(request);
       if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
-      this.#waiting.set(state, outgoing);
-      const answer = Promise.resolve(state.promise).finally(() => this.#waiting.delete(state));
+      const answer = this.#enqueue(state, outgoing);
       if (!this.isHome) answer.catch((error: unknown) => this.#loseIfUnauthorised(error));
-      super.addStateToQueue(state);
       return { answer, abandon: () => this.#forget(state) };
     }
 
-    transmitService(request: Api.AnyRequest): Promise<unknown> {
+    transmitService(request: TlRequest): Promise<unknown> {
       const state = this.#stateOf(request);
-      if (state instanceof Error) return Promise.reject(state);
-      super.addStateToQueue(state);
-      return Promise.resolve(state.promise);
+      return state instanceof Error ? Promise.reject(state) : this.#enqueue(state, undefined);
     }
 
-    override send(request: Api.AnyRequest): Promise<unknown> {
+    watch(connection: LibraryConnection): void {
+      const receive = connection.recv.bind(connection);
+      connection.recv = async () => {
+        try {
+          const body = await receive();
+          if (body !== undefined) this.#noteTransportError(body);
+          return body;
+        } catch (error) {
+          this.#noteTransportError(Reflect.get(Object(error), "payload"));
+          throw error;
+        }
+      };
+    }
+
+    override send(request: TlRequest): Promise<unknown> {
       if (SERVICE.has(request.className) || isConnectRequest(request)) return this.transmitService(request);
       const outgoing = describeRequest(request, this.#owner.isHome);
       return this.#owner.gate.call(outgoing, undefined, () => this.transmit(request, outgoing));
@@ -92,19 +105,14 @@ export function senderClass(library: Library): PooledSenderClass {
     lose(reason: string): void {
       if (this.isLost) return;
       this.isLost = true;
-      this._userConnected = false;
-      this.userDisconnected = true;
-      for (const state of new Set([
-        ...this.#waiting.keys(),
-        ...this._pendingState.values(),
-        ...this._sendQueue._queue,
-      ])) {
+      const queued = [...differences.queue(this)];
+      differences.end(this);
+      for (const state of new Set([...this.#waiting.keys(), ...this._pendingState.values(), ...queued])) {
         // Acknowledgements are queued too, and nobody listens to theirs.
         state?.promise?.catch(() => {});
         state?.reject(new ConnectionLostError(reason, state.msgId !== undefined));
       }
       this._pendingState.clear();
-      this._sendQueue.clear();
       this.gone = (async () => this._connection?.disconnect())().catch(() => {});
       this.#owner.lost(reason);
     }
@@ -113,7 +121,7 @@ export function senderClass(library: Library): PooledSenderClass {
       this.lose("closed");
     }
 
-    /** GramJS reconnects with everything pending, also into a cooldown; the pool decides that itself. */
+    /** A library reconnects with everything pending, also into a cooldown; the pool decides that itself. */
     override reconnect(): void {
       const code = this.#transportError;
       this.lose(
@@ -125,31 +133,24 @@ export function senderClass(library: Library): PooledSenderClass {
       if (!shouldSkipForMain) this.lose("Telegram does not know the auth key (transport error -404)");
     }
 
-    /** GramJS throws an answered error once more, out of the container that holds the answers behind it. */
-    override _handleRPCResult(message: RpcResultMessage): void {
-      const { reqMsgId, body, error } = message.obj;
-      const state = this._pendingState.get(reqMsgId);
-      try {
-        if (state === undefined || body === undefined || error !== undefined) super._handleRPCResult(message);
-        else {
-          this._pendingState.delete(reqMsgId);
-          state.resolve(state.request.readResult(new Reader(body)));
-        }
-      } catch (failure) {
-        // GramJS has rejected the request's own promise already; a second time changes nothing.
-        state?.reject(failure);
-      }
-    }
-
-    #stateOf(request: Api.AnyRequest): RequestState | ConnectionLostError {
+    #stateOf(request: TlRequest): RequestState | ConnectionLostError {
       if (!this._userConnected) return new ConnectionLostError("the connection was lost", false);
       return new library.RequestState(request);
+    }
+
+    #enqueue(state: RequestState, outgoing: OutgoingRequest | undefined): Promise<unknown> {
+      this.#waiting.set(state, outgoing);
+      const answer = Promise.resolve(state.promise).finally(() => this.#waiting.delete(state));
+      super.addStateToQueue(state);
+      return answer;
     }
 
     #forget(state: RequestState): void {
       this.#waiting.delete(state);
       if (state.msgId !== undefined) this._pendingState.delete(state.msgId);
-      this._sendQueue._queue = this._sendQueue._queue.filter((queued) => queued !== state);
+      const queue = differences.queue(this);
+      const place = queue.indexOf(state);
+      if (place >= 0) queue.splice(place, 1);
       state.reject(new ConnectionLostError("nobody waits for the answer", state.msgId !== undefined));
     }
 
@@ -161,33 +162,50 @@ export function senderClass(library: Library): PooledSenderClass {
 
     /** The last look before the bytes are made: a wait may have become known since the request was queued. */
     #dropWhatIsHeldBack(): void {
-      const packer = this._sendQueue;
-      const get = packer.get.bind(packer);
-      packer.get = () => {
-        packer._queue = packer._queue.filter((state) => {
-          const outgoing = state === undefined ? undefined : this.#waiting.get(state);
-          if (outgoing === undefined || !this.#owner.gate.isHeldBack(outgoing)) return true;
-          state?.reject(new HeldBackError());
-          return false;
-        });
-        return get();
+      const queue = differences.queue(this);
+      for (let place = queue.length - 1; place >= 0; place -= 1) {
+        const state = queue[place];
+        const outgoing = state === undefined ? undefined : this.#waiting.get(state);
+        if (outgoing === undefined || !this.#owner.gate.isHeldBack(outgoing)) continue;
+        queue.splice(place, 1);
+        state?.reject(new HeldBackError());
+      }
+    }
+
+    /**
+     * An answer goes to its request and nowhere else. GramJS throws an answered error once more, out of the container
+     * that holds the answers behind it; teleproto does so when nobody waits for the error any more.
+     */
+    #readAnswers(): void {
+      const handlers = differences.handlers(this);
+      const kind = String(library.RPCResult.CONSTRUCTOR_ID);
+      const read = handlers[kind];
+      handlers[kind] = (message) => {
+        const { reqMsgId, body, error } = message.obj;
+        const state = this._pendingState.get(reqMsgId);
+        if (state === undefined) return;
+        try {
+          if (body === undefined || error !== undefined) read?.(message);
+          else {
+            this._pendingState.delete(reqMsgId);
+            state.resolve(state.request.readResult(new Reader(body)));
+          }
+        } catch (failure) {
+          // GramJS has rejected the request's own promise already; a second time changes nothing.
+          state.reject(failure);
+        }
       };
     }
 
     /** Four bytes instead of a message are a transport error. Source: core.telegram.org/mtproto/mtproto-transports. */
-    #noteTransportErrors(): void {
-      const decrypt = this._state.decryptMessageData.bind(this._state);
-      this._state.decryptMessageData = (body) => {
-        if (body.length >= 4 && body.length < 8) this.#transportError = body.readInt32LE(0);
-        return decrypt(body);
-      };
+    #noteTransportError(body: unknown): void {
+      if (Buffer.isBuffer(body) && body.length >= 4 && body.length < 8) this.#transportError = body.readInt32LE(0);
     }
   };
 }
 
-/** What GramJS sends by itself to set a connection up: initConnection, with the query that has to go along. */
-function isConnectRequest(request: Api.AnyRequest): boolean {
+/** What is sent to set a connection up: initConnection, with the query that has to go along. */
+function isConnectRequest(request: TlRequest): boolean {
   if (request.className !== "InvokeWithLayer") return false;
-  const { query } = request as Api.InvokeWithLayer;
-  return (query as { readonly className?: string }).className === "InitConnection";
+  return (request.query as { readonly className?: string } | undefined)?.className === "InitConnection";
 }

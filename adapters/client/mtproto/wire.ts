@@ -1,13 +1,15 @@
-import type { Api, TelegramClient } from "telegram";
 import type { RequestGate } from "../../../src/connections/client-adapter.js";
 import type { ClientKit } from "./client.js";
-import type { ClientInternals, LibraryConnection, SenderOptions } from "./library.js";
+import type { ClientInternals, LibraryClient, LibraryConnection, SenderOptions } from "./library.js";
 import type { PooledSender } from "./sender.js";
+import type { TlRequest } from "./tl.js";
 
 /** Where a connection goes, and who hears of its end. */
 export interface Destination {
   readonly dcId: number;
   readonly address: string;
+  /** As the session or Telegram names it; whether it is dialled is the library's habit. */
+  readonly port: number | undefined;
   /** Whether it is the account's own data centre. */
   readonly isHome: boolean;
   lost(sender: PooledSender, reason: string): void;
@@ -16,11 +18,11 @@ export interface Destination {
 /** Opens connections of one client: a socket, a sender on it, an auth key. */
 export class Wire {
   readonly #kit: ClientKit;
-  readonly #client: TelegramClient;
+  readonly #client: LibraryClient;
   readonly #internals: ClientInternals;
   readonly #gate: RequestGate;
 
-  constructor(kit: ClientKit, client: TelegramClient, gate: RequestGate) {
+  constructor(kit: ClientKit, client: LibraryClient, gate: RequestGate) {
     this.#kit = kit;
     this.#client = client;
     this.#internals = client as unknown as ClientInternals;
@@ -38,6 +40,7 @@ export class Wire {
   ): Promise<PooledSender> {
     const connection = this.#connection(to);
     const sender: PooledSender = this.#sender(to, (reason) => to.lost(sender, reason));
+    sender.watch(connection);
     let closed: Promise<unknown> = Promise.resolve();
     const stop = (): void => {
       sender.lose("the connect was given up");
@@ -52,6 +55,7 @@ export class Wire {
       signal.throwIfAborted();
       if (!(await sender.connect(connection, false))) throw new Error("the key exchange failed");
       await setUp(sender);
+      this.#kit.library.differences.setUp(sender);
       signal.throwIfAborted();
       return sender;
     } catch (error) {
@@ -64,23 +68,22 @@ export class Wire {
   }
 
   /** Wraps the query with which a connection begins: it tells Telegram the layer and the profile. */
-  initConnection(query: Api.AnyRequest): Api.AnyRequest {
+  initConnection(query: TlRequest): TlRequest {
     const { Api, layer } = this.#kit.library;
     const init = this.#internals._initRequest;
     init.query = query;
     return new Api.InvokeWithLayer({ layer, query: init });
   }
 
-  #connection({ dcId, address }: Destination): LibraryConnection {
+  #connection({ dcId, address, port }: Destination): LibraryConnection {
     const client = this.#internals;
     return new client._connection({
       ip: address,
-      port: client.useWSS ? 443 : 80,
       dcId,
       loggers: client._log,
       proxy: client._proxy,
       socket: client.networkSocket,
-      testServers: client.testServers,
+      ...this.#kit.library.differences.connectionOptions(client, { port }),
     });
   }
 

@@ -1,15 +1,15 @@
-import type { Api } from "telegram";
 import type { RequestGate } from "../../../src/connections/client-adapter.js";
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import type { Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
+import type { TlRequest } from "./tl.js";
 
-/** What GramJS's uploads and downloads use of a sender. */
+/** What uploads and downloads of a library use of a sender. */
 export interface SenderView {
   readonly dcId: number;
   isConnected(): boolean;
-  send(request: Api.AnyRequest): Promise<unknown>;
+  send(request: TlRequest): Promise<unknown>;
 }
 
 const targets = new WeakMap<object, () => PooledSender>();
@@ -39,17 +39,10 @@ export function viewSender(
       try {
         return await gate.call(outgoing, scope, () => current().transmit(request, outgoing));
       } catch (error) {
-        throw unsleepable(library, error, request);
+        throw library.differences.forTransfer(error, request);
       }
     },
   };
   targets.set(view, current);
   return view;
-}
-
-/** GramJS sleeps out a FloodWaitError in the middle of an upload, however long; any other class it lets through. */
-function unsleepable(library: Library, error: unknown, request: Api.AnyRequest): unknown {
-  if (!(error instanceof library.errors.FloodWaitError)) return error;
-  const plain = new library.errors.RPCError(`FLOOD_WAIT_${error.seconds}`, request, 420);
-  return Object.assign(plain, { seconds: error.seconds });
 }

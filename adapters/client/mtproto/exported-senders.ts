@@ -1,10 +1,10 @@
-import type { Api } from "telegram";
 import type { Clock } from "../../../src/clock.js";
 import type { OutgoingRequest, RequestGate } from "../../../src/connections/client-adapter.js";
 import { ConnectError } from "../../../src/errors.js";
-import type { Library } from "./library.js";
+import type { DataCentreAddress, Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
+import type { ExportedAuthorization } from "./tl.js";
 import type { Wire } from "./wire.js";
 
 /** What senders to other data centres need of their client. */
@@ -16,7 +16,7 @@ export interface ExportedSendersParts {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** The data centres that Telegram has named. */
-  centres(): readonly Api.DcOption[];
+  centres(): readonly DataCentreAddress[];
   home(): PooledSender;
   /** A failure without secrets; Telegram's own answer as it is. */
   presentable(error: unknown): Error;
@@ -25,7 +25,7 @@ export interface ExportedSendersParts {
 /**
  * Senders to data centres other than the account's own, where files may be: each connected once, authorised by an
  * export from home, forgotten when lost. GramJS's own way calls itself again without a pause when any step fails, and
- * stops the process for good.
+ * stops the process for good; teleproto's opens up to eight more connections with keys of their own.
  */
 export class ExportedSenders {
   readonly #parts: ExportedSendersParts;
@@ -83,14 +83,14 @@ export class ExportedSenders {
   }
 
   /** Asks at home first: what may not be asked, because the session rests, opens no connection either. */
-  async #connect(centre: Api.DcOption, signal: AbortSignal): Promise<PooledSender> {
+  async #connect(centre: DataCentreAddress, signal: AbortSignal): Promise<PooledSender> {
     const { library, wire } = this.#parts;
     const { id, bytes } = await this.#export(centre.id);
     const lost = (): void => {
       this.#senders.delete(centre.id);
       this.#open.delete(centre.id);
     };
-    const destination = { dcId: centre.id, address: centre.ipAddress, isHome: false, lost };
+    const destination = { dcId: centre.id, address: centre.ipAddress, port: centre.port, isHome: false, lost };
     const sender = await wire.open(destination, signal, async (opened) => {
       await opened.transmitService(wire.initConnection(new library.Api.auth.ImportAuthorization({ id, bytes })));
     });
@@ -98,12 +98,12 @@ export class ExportedSenders {
     return sender;
   }
 
-  async #export(dcId: number): Promise<Api.auth.ExportedAuthorization> {
+  async #export(dcId: number): Promise<ExportedAuthorization> {
     const { library, gate } = this.#parts;
     const request = new library.Api.auth.ExportAuthorization({ dcId });
     const outgoing: OutgoingRequest = describeRequest(request, true);
     const exported = await gate.call(outgoing, undefined, () => this.#parts.home().transmit(request, outgoing));
-    return exported as Api.auth.ExportedAuthorization;
+    return exported as ExportedAuthorization;
   }
 
   #late(dcId: number): ConnectError {

@@ -26,7 +26,7 @@ export function politeSocketClass(base: SocketClass): SocketClass {
   return polite;
 }
 
-/** GramJS's own class has its socket in a field called `client`; another one may call it as it likes. */
+/** The libraries' own class has its socket in a field called `client`; another one may call it as it likes. */
 function tame(field: unknown): void {
   if (typeof field !== "object" || field === null) return;
   const socket: RawSocket = field;

@@ -9,7 +9,7 @@ const PONG_WITHIN_MS = 10_000;
 const DISCONNECT_DELAY_SECONDS = 75;
 
 /**
- * Keeps one connection alive and notices when it is dead. GramJS's own loop keeps a finished process alive, and goes on
+ * Keeps one connection alive and notices when it is dead. A library's own loop keeps a finished process alive, and goes on
  * after a disconnect; this one is unref'd and ends with its sender.
  */
 export class Heartbeat {

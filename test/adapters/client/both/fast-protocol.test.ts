@@ -1,14 +1,20 @@
 import fc from "fast-check";
-import { AuthKey } from "telegram/crypto/AuthKey.js";
-import { BinaryReader, BinaryWriter } from "telegram/extensions/index.js";
-import { Logger, LogLevel } from "telegram/extensions/Logger.js";
-import { MTProtoState } from "telegram/network/MTProtoState.js";
+import type { Api as ApiTypes } from "telegram";
+import type { LogLevel } from "telegram/extensions/Logger.js";
 import { describe, expect, test } from "vitest";
-import { fastReaderClass, type ProtocolState, quicken } from "../../../adapters/client/gramjs/fast-protocol.js";
-import { loadLibrary } from "../../../adapters/client/gramjs/library.js";
-import { authKeyIdOf, openPacket, sealPacket } from "../../../src/testing/data-centre/crypto.js";
+import { fastReaderClass, type ProtocolState, quicken } from "../../../../adapters/client/mtproto/fast-protocol.js";
+import { authKeyIdOf, openPacket, sealPacket } from "../../../../src/testing/data-centre/crypto.js";
+import {
+  Api,
+  AuthKey,
+  BinaryReader,
+  BinaryWriter,
+  Logger,
+  loadUnderTest,
+  MTProtoState,
+} from "../../../matrix/telegram.js";
 
-const library = await loadLibrary();
+const library = await loadUnderTest();
 const Reader = fastReaderClass(library);
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 
@@ -17,8 +23,11 @@ async function both(key: Uint8Array, salt: Uint8Array): Promise<readonly [Protoc
   const authKey = new AuthKey();
   await authKey.setKey(Buffer.from(key));
   const make = (): ProtocolState => {
-    const state = new MTProtoState(authKey, new Logger(LogLevel.NONE), false);
-    Object.assign(state, { salt: new BinaryReader(Buffer.from(salt)).readLong(), id: library.helpers.returnBigInt(7) });
+    const state = new MTProtoState(authKey, new Logger("none" as LogLevel), false);
+    Object.assign(state, {
+      salt: new BinaryReader(Buffer.from(salt)).readLong(),
+      id: library.helpers.returnBigInt(7n),
+    });
     return state as unknown as ProtocolState;
   };
   const quick = make();
@@ -31,7 +40,11 @@ test("readLong() - the same number as GramJS's own reader, signed and not", () =
     fc.property(bytes(8), fc.boolean(), (data, isSigned) => {
       const own = new BinaryReader(Buffer.from(data)).readLong(isSigned);
       const quick = new Reader(Buffer.from(data)).readLong(isSigned);
-      expect([quick.toString(), quick.equals(own), quick.constructor]).toEqual([own.toString(), true, own.constructor]);
+      expect([quick.toString(), own.equals(quick as typeof own), quick.constructor]).toEqual([
+        own.toString(),
+        true,
+        own.constructor,
+      ]);
     }),
   );
 });
@@ -62,9 +75,9 @@ describe("quicken()", () => {
   test("decryptMessageData() - each reads what a server seals, a forged message is refused", async () => {
     const key = Buffer.from(Array.from({ length: 256 }, (_, index) => (index * 7 + 3) % 256));
     const [own, quick] = await both(key, Buffer.alloc(8, 1));
-    const pong = new library.Api.Pong({
-      msgId: library.helpers.returnBigInt(-5),
-      pingId: library.helpers.returnBigInt(2n ** 62n),
+    const pong = new Api.Pong({
+      msgId: library.helpers.returnBigInt(-5n) as ApiTypes.long,
+      pingId: library.helpers.returnBigInt(2n ** 62n) as ApiTypes.long,
     }).getBytes();
     const head = Buffer.alloc(32);
     head.writeBigInt64LE(6_800_000_000_000_000_001n, 16);

@@ -1,15 +1,14 @@
 import { inspect } from "node:util";
-import type { Api, TelegramClient } from "telegram";
-import type { TelegramClientParams } from "telegram/client/telegramBaseClient.js";
 import type { ClientProfile, ProxyProfile } from "../../../src/client-profile.js";
 import type { PeerMemory } from "../../../src/connections/client-adapter.js";
 import type { Calls } from "./guard-plan.js";
-import type { ClientInternals, Library, SenderBase } from "./library.js";
+import type { ClientInternals, ClientParams, Library, LibraryClient, SenderBase } from "./library.js";
 import { type PooledSenderClass, senderClass } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
 import { politeSocketClass } from "./socket.js";
+import type { TlRequest } from "./tl.js";
 
-/** What a client of ours does differently from GramJS's own. */
+/** What a client of ours does differently from a library's own. */
 export interface ClientHooks {
   calls(): Calls;
   /** The sender for a data centre: the account's own one, or one that was made for another. */
@@ -30,9 +29,9 @@ const OURS = {
 export interface ClientSettings {
   readonly apiId: number;
   readonly apiHash: string;
-  readonly clientOptions: TelegramClientParams;
+  readonly clientOptions: ClientParams;
   readonly profile: ClientProfile;
-  /** In GramJS's own format. */
+  /** In the libraries' own format. */
   readonly session: string;
   readonly peers: PeerMemory;
 }
@@ -47,8 +46,11 @@ export interface ClientKit {
 
 type PooledClientClass = new (
   hooks: ClientHooks,
-  ...values: ConstructorParameters<Library["TelegramClient"]>
-) => TelegramClient;
+  session: object,
+  apiId: number,
+  apiHash: string,
+  params: ClientParams,
+) => LibraryClient;
 
 const HOOKS: unique symbol = Symbol("hooks");
 
@@ -57,25 +59,21 @@ export function makeKit(library: Library): ClientKit {
   class PooledClient extends library.TelegramClient {
     declare readonly [HOOKS]: ClientHooks;
 
-    constructor(hooks: ClientHooks, ...values: ConstructorParameters<Library["TelegramClient"]>) {
-      super(...values);
+    constructor(hooks: ClientHooks, session: object, apiId: number, apiHash: string, params: ClientParams) {
+      super(session, apiId, apiHash, params);
       Object.defineProperty(this, HOOKS, { value: hooks, enumerable: false });
     }
 
-    override invoke<R extends Api.AnyRequest>(request: R, dcId?: number): Promise<R["__response"]> {
+    override invoke(request: TlRequest, dcId?: number): Promise<unknown> {
       return this[HOOKS].calls().invoke(request, undefined, this, { dcId });
     }
 
-    override invokeWithSender<R extends Api.AnyRequest>(request: R, sender?: never): Promise<R["__response"]> {
+    override invokeWithSender(request: TlRequest, sender?: unknown): Promise<unknown> {
       return this[HOOKS].calls().invoke(request, undefined, this, { sender });
     }
 
-    override getSender(dcId: number): ReturnType<TelegramClient["getSender"]> {
-      return this[HOOKS].sender(dcId) as unknown as ReturnType<TelegramClient["getSender"]>;
-    }
-
-    override addEventHandler(...[callback, builder]: Parameters<TelegramClient["addEventHandler"]>): void {
-      super.addEventHandler(callback, builder === undefined ? undefined : patient(builder));
+    override getSender(dcId: number): Promise<unknown> {
+      return this[HOOKS].sender(dcId);
     }
 
     override async connect(): Promise<boolean> {
@@ -85,32 +83,16 @@ export function makeKit(library: Library): ClientKit {
   return { library, clients: PooledClient, senders: senderClass(library), sessions: sessionClass(library) };
 }
 
-type Builder = NonNullable<Parameters<TelegramClient["addEventHandler"]>[1]>;
-
-const patientBuilders = new WeakSet<Builder>();
-
-/**
- * Lets a builder that has to ask Telegram first (`chats: ["name"]`) fail quietly and ask again with the next update.
- * GramJS awaits it where nobody catches, and the process would end.
- */
-function patient(builder: Builder): Builder {
-  if (patientBuilders.has(builder)) return builder;
-  patientBuilders.add(builder);
-  const resolve = builder.resolve.bind(builder);
-  builder.resolve = (client) => resolve(client).catch(() => {});
-  return builder;
-}
-
 /** Makes a client whose every request goes through `hooks`. Touches no network. */
-export function createClient(kit: ClientKit, settings: ClientSettings, hooks: ClientHooks): TelegramClient {
+export function createClient(kit: ClientKit, settings: ClientSettings, hooks: ClientHooks): LibraryClient {
   const { library } = kit;
   const { profile } = settings;
   const session = hideSecrets(new kit.sessions(settings.session, settings.peers), "session");
-  const params: TelegramClientParams = {
+  const params: ClientParams = {
     ...settings.clientOptions,
     ...profileParams(profile),
     ...OURS,
-    baseLogger: settings.clientOptions.baseLogger ?? new library.Logger(library.LogLevel.NONE),
+    baseLogger: settings.clientOptions.baseLogger ?? new library.Logger("none"),
     networkSocket: politeSocketClass(settings.clientOptions.networkSocket ?? library.PromisedNetSockets),
   };
   const apiId = profile.apiId ?? settings.apiId;
@@ -140,18 +122,14 @@ function hideSecrets<T extends object>(target: T, kind: string): T {
   return target;
 }
 
-function profileParams(profile: ClientProfile): Partial<TelegramClientParams> {
-  const params: Partial<TelegramClientParams> = {};
-  if (profile.deviceModel !== undefined) params.deviceModel = profile.deviceModel;
-  if (profile.systemVersion !== undefined) params.systemVersion = profile.systemVersion;
-  if (profile.appVersion !== undefined) params.appVersion = profile.appVersion;
-  if (profile.langCode !== undefined) params.langCode = profile.langCode;
-  if (profile.systemLangCode !== undefined) params.systemLangCode = profile.systemLangCode;
-  if (profile.proxy !== undefined) params.proxy = proxyParams(profile.proxy);
-  return params;
+function profileParams(profile: ClientProfile): ClientParams {
+  const { deviceModel, systemVersion, appVersion, langCode, systemLangCode, proxy } = profile;
+  const named = { deviceModel, systemVersion, appVersion, langCode, systemLangCode };
+  const given = Object.entries(named).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), ...(proxy === undefined ? {} : { proxy: proxyParams(proxy) }) };
 }
 
-function proxyParams(proxy: ProxyProfile): NonNullable<TelegramClientParams["proxy"]> {
+function proxyParams(proxy: ProxyProfile): object {
   const { ip, port, username, password, timeout } = proxy;
   const common = {
     ip,

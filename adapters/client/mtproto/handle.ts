@@ -1,4 +1,3 @@
-import type { Api, TelegramClient } from "telegram";
 import {
   type ClientHandle,
   type ClientRequest,
@@ -13,22 +12,24 @@ import { SessionPoolError } from "../../../src/errors.js";
 import { formatSession } from "../../../src/telegram/session-string.js";
 import { type ClientKit, type ClientSettings, createClient } from "./client.js";
 import { ExportedSenders } from "./exported-senders.js";
-import { type Calls, gramjsGuardPlan, type Route } from "./guard-plan.js";
+import { type Calls, guardPlan, type Route } from "./guard-plan.js";
 import { Heartbeat } from "./heartbeat.js";
-import type { ClientInternals, Library } from "./library.js";
+import { nameScope } from "./lease-scopes.js";
+import type { ClientInternals, Config, Library, LibraryClient } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
 import { type SenderView, senderBehind, viewSender } from "./sender-view.js";
+import type { TlRequest } from "./tl.js";
 import { Wire } from "./wire.js";
 
 /** What all clients of one adapter share. */
 export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {
-  readonly onConnect: ((client: TelegramClient, id: string) => void | Promise<void>) | undefined;
+  readonly onConnect: ((client: LibraryClient, id: string) => void | Promise<void>) | undefined;
 }
 
-/** One GramJS client of one session. */
-export class GramjsHandle implements ClientHandle<TelegramClient> {
-  readonly client: TelegramClient;
+/** One client of one session. */
+export class MtprotoHandle implements ClientHandle<LibraryClient> {
+  readonly client: LibraryClient;
   readonly #library: Library;
   readonly #request: ClientRequest;
   readonly #settings: HandleSettings;
@@ -85,18 +86,21 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
     // Beside the connect: both take their time, and the client is used after both.
     this.#restoring ??= internals.session.restorePeers();
     const restoring = this.#restoring;
-    const { dcId, serverAddress } = internals.session;
+    const { dcId, serverAddress, port } = internals.session;
+    const { differences } = this.#library;
     const lost = (sender: PooledSender, reason: string): void => {
       if (this.#sender !== sender) return;
       this.#heartbeat?.stop();
+      differences.disconnected(internals);
       this.#request.lost(reason);
     };
-    const home = { dcId, address: serverAddress, isHome: true, lost };
+    const home = { dcId, address: serverAddress, port, isHome: true, lost };
     const setUp = async (opened: PooledSender): Promise<void> => {
       const config = this.#wire.initConnection(new this.#library.Api.help.GetConfig());
-      internals._config = (await opened.transmitService(config)) as Api.Config;
+      internals._config = (await opened.transmitService(config)) as Config;
       await restoring;
     };
+    differences.connecting(internals);
     const sender = await this.#wire.open(home, signal, setUp).catch((error: unknown) => {
       throw this.#presentable(error);
     });
@@ -114,14 +118,19 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
     await this.#settings.onConnect?.(this.client, this.#request.id);
   }
 
-  guard(scope: LeaseScope): TelegramClient {
-    return guard(this.client, scope, gramjsGuardPlan(this.client, this.#calls));
+  guard(scope: LeaseScope): LibraryClient {
+    const { synchronous } = this.#library.differences;
+    const guarded = guard(this.client, scope, guardPlan(this.client, this.#calls, synchronous));
+    nameScope(guarded, scope);
+    return guarded;
   }
 
   floodError(notice: FloodNotice, request: OutgoingRequest): Error {
     const { FloodWaitError, SlowModeWaitError } = this.#library.errors;
     const FloodError = notice.isSlowMode ? SlowModeWaitError : FloodWaitError;
-    return new FloodError({ request: { className: request.method } as never, capture: notice.seconds });
+    const error = new FloodError({ request: { className: request.method } as never, capture: notice.seconds });
+    const code = notice.isSlowMode ? "SLOWMODE_WAIT" : "FLOOD_WAIT";
+    return this.#library.differences.asThrown(error, `${code}_${notice.seconds}`);
   }
 
   async close(): Promise<void> {
@@ -129,6 +138,7 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
     this.#isClosed = true;
     this.#heartbeat?.stop();
     this.#sender?.lose("the client was closed");
+    this.#library.differences.disconnected(this.#internals);
     this.#internals._destroyed = true;
     this.#internals._eventBuilders = [];
     await Promise.all([this.#sender?.gone, this.#others.close()]);
@@ -178,11 +188,11 @@ export class GramjsHandle implements ClientHandle<TelegramClient> {
     return this.#sender;
   }
 
-  /** GramJS's own invoke repeats writes and sleeps; this one sends once and leaves the rest to the gate. */
+  /** A library's own invoke repeats writes and sleeps; this one sends once and leaves the rest to the gate. */
   async #invoke(
-    request: Api.AnyRequest,
+    request: TlRequest,
     scope: LeaseScope | undefined,
-    client: TelegramClient,
+    client: LibraryClient,
     route: Route,
   ): Promise<unknown> {
     if (request.classType !== "request") throw new TypeError("You can only invoke MTProto requests.");

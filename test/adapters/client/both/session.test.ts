@@ -1,12 +1,12 @@
 import bigInt from "big-integer";
-import { Api } from "telegram";
+import type { Api as ApiTypes, TelegramClient } from "telegram";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type ClientKit, createClient, makeKit } from "../../../adapters/client/gramjs/client.js";
-import { loadLibrary } from "../../../adapters/client/gramjs/library.js";
-import type { PeerMemory } from "../../../src/connections/client-adapter.js";
-import type { KnownPeer } from "../../../src/telegram/peer-cache.js";
-import { peerMemory } from "../../fakes/peer-memory.js";
-import { sessionString } from "../../fakes/sessions.js";
+import { type ClientKit, createClient, makeKit } from "../../../../adapters/client/mtproto/client.js";
+import type { PeerMemory } from "../../../../src/connections/client-adapter.js";
+import type { KnownPeer } from "../../../../src/telegram/peer-cache.js";
+import { peerMemory } from "../../../fakes/peer-memory.js";
+import { sessionString } from "../../../fakes/sessions.js";
+import { Api, loadUnderTest } from "../../../matrix/telegram.js";
 
 const USER: KnownPeer = {
   id: "777",
@@ -21,7 +21,7 @@ const FORMER = [USER, CHANNEL, CHAT];
 
 let kit: ClientKit;
 beforeAll(async () => {
-  kit = makeKit(await loadLibrary());
+  kit = makeKit(await loadUnderTest());
 });
 
 /** A real client that is not connected: what it would ask Telegram is noted, and refused. */
@@ -47,13 +47,13 @@ async function clientOn(memory: PeerMemory = peerMemory(FORMER)) {
   );
   const session = client.session as unknown as { restorePeers(): Promise<void>; processEntities(of: unknown): void };
   await session.restorePeers();
-  return { client, session, asked };
+  return { client: client as unknown as TelegramClient, session, asked };
 }
 
-type UserFields = ConstructorParameters<typeof Api.User>[0];
+type UserFields = ConstructorParameters<typeof ApiTypes.User>[0];
 type Change = { readonly [Field in keyof UserFields]?: UserFields[Field] | undefined };
 
-const user = (change: Change = {}): Api.User => {
+const user = (change: Change = {}): ApiTypes.User => {
   const fields = { id: bigInt(777), accessHash: bigInt(USER.accessHash), username: "Alice", firstName: "A", ...change };
   return new Api.User(fields as UserFields);
 };
@@ -86,7 +86,7 @@ describe("getInputEntity() - of peers known from before asks nobody", () => {
     ["PeerChat", new Api.PeerChat({ chatId: bigInt(1_005_000) }), isChat],
   ])("%s", async (_, key, expected) => {
     const { client, session, asked } = await clientOn();
-    const found = await client.getInputEntity(key as Api.TypeEntityLike);
+    const found = await client.getInputEntity(key as ApiTypes.);
     expect(asked).toEqual([]);
     expect(found).toMatchObject(expected);
     const isPeer = key instanceof Api.PeerUser || key instanceof Api.PeerChannel;

@@ -1,0 +1,85 @@
+import type { ClientInternals, Differences, RequestState, RpcResultMessage, SenderBase } from "../mtproto/library.js";
+
+/** What teleproto's sender has inside, and GramJS's has not (network/MTProtoSender.js, 1.229.0). */
+interface Sender extends SenderBase {
+  _queued: RequestState[];
+  _lifecycle: "disconnected" | "connecting" | "connected" | "reconnecting" | "dead";
+  _needsInitConnection: boolean;
+  readonly _dispatcher: { readonly handlers: Record<string, (message: RpcResultMessage) => unknown> };
+  _stopIo(): void;
+}
+
+interface Client extends ClientInternals {
+  readonly _testServers: boolean;
+  readonly _keepAliveInterval: number | undefined;
+  readonly updateManager: { start(): void; stop(): void };
+}
+
+const inside = (sender: SenderBase): Sender => sender as Sender;
+
+/** How teleproto is built where GramJS is built in another way. */
+export const teleprotoDifferences: Differences = {
+  name: "teleproto",
+  parts: [
+    "sender._queued",
+    "sender._lifecycle",
+    "sender._needsInitConnection",
+    "sender._dispatcher.handlers",
+    "sender._stopIo",
+    "client._testServers",
+    "client._media.opts.upload",
+    "client._leaseSender",
+    "client.api",
+    "client.updates.use",
+    "client.updateManager.start",
+    "client.updateManager.stop",
+    "client.updateManager.releaseChannel",
+  ],
+  synchronous: ["iterAdminLog", "iterChatInviteImporters", "iterExportedChatInvites", "_sanitizeParseMode"],
+  queue: (sender) => inside(sender)._queued,
+  beforePacking: siftQueue,
+  handlers: (sender) => inside(sender)._dispatcher.handlers,
+  end: (sender) => {
+    inside(sender)._lifecycle = "dead";
+    inside(sender)._queued.length = 0;
+    inside(sender)._stopIo();
+  },
+  // Else it would wrap the first request into a second initConnection.
+  setUp: (sender) => {
+    inside(sender)._needsInitConnection = false;
+  },
+  connectionOptions: (client, { port }) => {
+    const { _testServers: testServers, _keepAliveInterval: keepAliveInterval } = client as Client;
+    return { port: dialled(port), testServers, keepAliveInterval };
+  },
+  // It lets updates pass only between start and stop; its own start is part of a loop that pings and asks by itself.
+  connecting: (client) => (client as Client).updateManager.start(),
+  disconnected: (client) => (client as Client).updateManager.stop(),
+  asThrown: (error, code) => Object.assign(error, { errorMessage: code }),
+  forTransfer: (error) => error,
+};
+
+/** Its writer takes from the array by itself, so that the array is asked for right before bytes are made of it. */
+function siftQueue(sender: SenderBase, sift: () => void): void {
+  const queue = inside(sender)._queued;
+  let isSifting = false;
+  Object.defineProperty(sender, "_queued", {
+    configurable: true,
+    get: () => {
+      if (isSifting) return queue;
+      isSifting = true;
+      try {
+        sift();
+      } finally {
+        isSifting = false;
+      }
+      return queue;
+    },
+  });
+}
+
+/** It dials the session's port, which StringSession reads as a signed number (sessions/StringSession.js, 1.229.0). */
+function dialled(port: number | undefined): number {
+  if (port === undefined || port === 0) return 80;
+  return port < 0 ? port + 0x10000 : port;
+}
