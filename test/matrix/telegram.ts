@@ -36,14 +36,26 @@ export const libraryName: LibraryName = process.env.TELEGRAM_LIBRARY === "telepr
 
 const modules = (await modulesOf[libraryName]()) as unknown as Awaited<ReturnType<(typeof modulesOf)["telegram"]>>;
 
-export const { Api, TelegramClient, errors }: typeof import("telegram") = modules.root;
-export const { StringSession }: typeof import("telegram/sessions/index.js") = modules.sessions;
-export const { NewMessage, NewMessageEvent, Raw }: typeof import("telegram/events/index.js") = modules.events;
-export const { CustomFile }: typeof import("telegram/client/uploads.js") = modules.uploads;
-export const { BinaryReader, BinaryWriter, Logger, PromisedNetSockets }: typeof import("telegram/extensions/index.js") =
-  modules.extensions;
-export const { AuthKey }: typeof import("telegram/crypto/AuthKey.js") = modules.crypto;
-export const { MTProtoState }: typeof import("telegram/network/MTProtoState.js") = modules.state;
+type Root = typeof import("telegram");
+type Events = typeof import("telegram/events/index.js");
+type Extensions = typeof import("telegram/extensions/index.js");
+
+const { root, sessions, events, uploads, extensions, crypto, state } = modules;
+
+export const Api: Root["Api"] = root.Api;
+export const TelegramClient: Root["TelegramClient"] = root.TelegramClient;
+export const errors: Root["errors"] = root.errors;
+export const StringSession: typeof import("telegram/sessions/index.js").StringSession = sessions.StringSession;
+export const NewMessage: Events["NewMessage"] = events.NewMessage;
+export const NewMessageEvent: Events["NewMessageEvent"] = events.NewMessageEvent;
+export const Raw: Events["Raw"] = events.Raw;
+export const CustomFile: typeof import("telegram/client/uploads.js").CustomFile = uploads.CustomFile;
+export const BinaryReader: Extensions["BinaryReader"] = extensions.BinaryReader;
+export const BinaryWriter: Extensions["BinaryWriter"] = extensions.BinaryWriter;
+export const Logger: Extensions["Logger"] = extensions.Logger;
+export const PromisedNetSockets: Extensions["PromisedNetSockets"] = extensions.PromisedNetSockets;
+export const AuthKey: typeof import("telegram/crypto/AuthKey.js").AuthKey = crypto.AuthKey;
+export const MTProtoState: typeof import("telegram/network/MTProtoState.js").MTProtoState = state.MTProtoState;
 
 /** The library as the adapter takes it. */
 export const loadUnderTest: () => Promise<Library> = libraryName === "telegram" ? loadGramjs : loadTeleproto;

@@ -23,8 +23,8 @@ const PACKAGE = {
 } satisfies Package<object>;
 
 /** Imports GramJS. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
-export async function loadGramjs(wanted: typeof PACKAGE = PACKAGE): Promise<Library> {
-  const { root, sessions, logger, extensions, sender, state, updates, objects, core, ige } = await importParts(wanted);
+export async function loadGramjs(): Promise<Library> {
+  const { root, sessions, logger, extensions, sender, state, updates, objects, core, ige } = await importParts(PACKAGE);
   const library = {
     TelegramClient: patientClient(root.TelegramClient as unknown as Library["TelegramClient"]),
     Api: root.Api,
@@ -46,6 +46,6 @@ export async function loadGramjs(wanted: typeof PACKAGE = PACKAGE): Promise<Libr
     differences: gramjsDifferences(root.errors),
   } as unknown as Library;
   const missing = missingPart(library);
-  if (missing !== undefined) throw unknownVersion(wanted, missing);
+  if (missing !== undefined) throw unknownVersion(PACKAGE, missing);
   return library;
 }

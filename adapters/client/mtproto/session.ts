@@ -17,8 +17,17 @@ interface Entity {
   readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[];
 }
 
+/** What a session string says (sessions/StringSession.js). */
+interface Origin {
+  readonly _dcId: number;
+  readonly _serverAddress: string | undefined;
+  readonly _port: number | undefined;
+  readonly _key: Buffer | undefined;
+}
+
 /** The parts of a library's session that its look-ups go through. */
-interface SessionBase {
+interface SessionBase extends Origin {
+  load(): Promise<void>;
   _entityToRow(entity: Entity): Row | undefined;
   _entitiesToRows(result: unknown): Row[];
   getInputEntity(key: unknown): object;
@@ -65,15 +74,24 @@ export function sessionClass(library: Library): SessionClass {
     ].map((peer) => String(utils.getPeerId(peer)));
   };
   return class PooledSession extends Base implements PeerSession {
+    /** Where the session string says, and with which key. */
+    readonly #origin: Origin;
     readonly #memory: PeerMemory;
     readonly #peers: PeerCache;
     readonly entityCache: EntityCacheView;
 
     constructor(text: string, memory: PeerMemory) {
       super(text);
+      this.#origin = originOf(this);
       this.#memory = memory;
       this.#peers = new PeerCache(memory.limit, (peer) => memory.learnt(peer));
       this.entityCache = this.#viewAsCache();
+    }
+
+    /** Each connect begins here, and goes where the first one went, whatever was done to the session in between. */
+    override async load(): Promise<void> {
+      Object.assign(this, this.#origin, { _loaded: false });
+      await super.load();
     }
 
     async restorePeers(): Promise<void> {
@@ -173,6 +191,10 @@ export function sessionClass(library: Library): SessionClass {
       return new Api.InputPeerChannel({ channelId: utils.resolveId(id)[0], accessHash });
     }
   } as unknown as SessionClass;
+}
+
+function originOf({ _dcId, _serverAddress, _port, _key }: Origin): Origin {
+  return { _dcId, _serverAddress, _port, _key };
 }
 
 function isWhole({ className }: Entity): boolean {

@@ -26,8 +26,9 @@ const PACKAGE = {
 } satisfies Package<object>;
 
 /** Imports teleproto. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
-export async function loadTeleproto(wanted: typeof PACKAGE = PACKAGE): Promise<Library> {
-  const { root, sessions, logger, extensions, sender, state, registry, core, ige, ...more } = await importParts(wanted);
+export async function loadTeleproto(): Promise<Library> {
+  const { root, sessions, logger, extensions, sender, state, registry, core, ige, ...more } =
+    await importParts(PACKAGE);
   const library = {
     TelegramClient: leasedClient(root.TelegramClient, {
       Api: root.Api,
@@ -55,6 +56,6 @@ export async function loadTeleproto(wanted: typeof PACKAGE = PACKAGE): Promise<L
     differences: teleprotoDifferences,
   } as unknown as Library;
   const missing = missingPart(library);
-  if (missing !== undefined) throw unknownVersion(wanted, missing);
+  if (missing !== undefined) throw unknownVersion(PACKAGE, missing);
   return library;
 }

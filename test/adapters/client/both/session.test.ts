@@ -86,7 +86,7 @@ describe("getInputEntity() - of peers known from before asks nobody", () => {
     ["PeerChat", new Api.PeerChat({ chatId: bigInt(1_005_000) }), isChat],
   ])("%s", async (_, key, expected) => {
     const { client, session, asked } = await clientOn();
-    const found = await client.getInputEntity(key as ApiTypes.);
+    const found = await client.getInputEntity(key as ApiTypes.TypeEntityLike);
     expect(asked).toEqual([]);
     expect(found).toMatchObject(expected);
     const isPeer = key instanceof Api.PeerUser || key instanceof Api.PeerChannel;
