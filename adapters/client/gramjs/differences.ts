@@ -54,6 +54,7 @@ export function gramjsDifferences(errors: LibraryErrors): Differences {
     },
     connecting: () => {},
     disconnected: () => {},
+    answered: () => {},
     asThrown: (error) => error,
     forTransfer: (error, request) => unsleepable(errors, error, request),
   };

@@ -205,6 +205,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       (other === undefined ? this.#main() : this.#others.current(other)).transmit(request, outgoing);
     const result = await this.#request.gate.call(outgoing, scope, transmit);
     this.#internals.session.processEntities(result);
+    if (other === undefined) this.#library.differences.answered(this.#internals, request, result);
     return result;
   }
 }

@@ -51,6 +51,8 @@ export interface Differences {
   connecting(client: ClientInternals): void;
   /** The client is not connected any more: whatever the library does by itself between connections ends. */
   disconnected(client: ClientInternals): void;
+  /** Telegram has answered a request at home: what it says of the state of updates is taken in. */
+  answered(client: ClientInternals, request: TlRequest, result: unknown): void;
   /** An error for a request that is not sent, as the library makes its own. */
   asThrown(error: Error & { seconds?: number }, code: string): Error;
   /** What an upload or download of the library gets in the place of `error`. */

@@ -1,4 +1,5 @@
 import type { ClientInternals, Differences, RequestState, RpcResultMessage, SenderBase } from "../mtproto/library.js";
+import type { TlRequest } from "../mtproto/tl.js";
 
 /** What teleproto's sender has inside, and GramJS's has not (network/MTProtoSender.js, 1.229.0). */
 interface Sender extends SenderBase {
@@ -12,7 +13,14 @@ interface Sender extends SenderBase {
 interface Client extends ClientInternals {
   readonly _testServers: boolean;
   readonly _keepAliveInterval: number | undefined;
-  readonly updateManager: { start(): void; stop(): void };
+  readonly updateManager: {
+    /** Set once somebody has caught up: from then on gaps are looked for. */
+    readonly state?: object;
+    start(): void;
+    stop(): void;
+    onUpdates(update: unknown, isOwn: boolean): void;
+    applyAffected(pts: number, count: number, channelId: string | undefined): void;
+  };
 }
 
 const inside = (sender: SenderBase): Sender => sender as Sender;
@@ -34,6 +42,8 @@ export const teleprotoDifferences: Differences = {
     "client.updateManager.start",
     "client.updateManager.stop",
     "client.updateManager.releaseChannel",
+    "client.updateManager.onUpdates",
+    "client.updateManager.applyAffected",
   ],
   synchronous: ["iterAdminLog", "iterChatInviteImporters", "iterExportedChatInvites", "_sanitizeParseMode"],
   queue: (sender) => inside(sender)._queued,
@@ -55,6 +65,7 @@ export const teleprotoDifferences: Differences = {
   // It lets updates pass only between start and stop; its own start is part of a loop that pings and asks by itself.
   connecting: (client) => (client as Client).updateManager.start(),
   disconnected: (client) => (client as Client).updateManager.stop(),
+  answered: takeIn,
   asThrown: (error, code) => Object.assign(error, { errorMessage: code }),
   forTransfer: (error) => error,
 };
@@ -82,4 +93,26 @@ function siftQueue(sender: SenderBase, sift: () => void): void {
 function dialled(port: number | undefined): number {
   if (port === undefined || port === 0) return 80;
   return port < 0 ? port + 0x10000 : port;
+}
+
+/** What an answer tells of the state of updates: without it, what the client does itself would look like a gap. */
+interface Told {
+  readonly className?: string;
+  readonly pts?: number;
+  readonly ptsCount?: number;
+}
+
+function takeIn(client: ClientInternals, request: TlRequest, result: unknown): void {
+  const { updateManager } = client as Client;
+  if (updateManager.state === undefined || typeof result !== "object" || result === null) return;
+  const { className = "", pts, ptsCount } = result as Told;
+  if (/^Update/.test(className)) updateManager.onUpdates(result, true);
+  else if (className.startsWith("messages.Affected") && pts !== undefined && ptsCount !== undefined) {
+    const channel = Reflect.get(request, "channel") as { readonly channelId?: unknown } | undefined;
+    updateManager.applyAffected(
+      pts,
+      ptsCount,
+      channel?.channelId === undefined ? undefined : String(channel.channelId),
+    );
+  }
 }
