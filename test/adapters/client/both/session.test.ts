@@ -194,3 +194,26 @@ test("restorePeers() - a memory that fails is an empty one", async () => {
   const { client } = await clientOn({ ...peerMemory(), load: () => Promise.reject(new Error("disk full")) });
   await expect(client.getInputEntity("alice")).rejects.toThrow("asked Telegram");
 });
+
+test("load() - wherever the session was bent to, each connect begins where its string says", async () => {
+  const { client } = await clientOn();
+  const session = client.session as unknown as {
+    load(): Promise<void>;
+    setDC(dcId: number, address: string, port: number): void;
+    setAuthKey(key: undefined): void;
+    delete(): void;
+    readonly dcId: number;
+    readonly serverAddress: string;
+    readonly port: number;
+    getAuthKey(dcId: number): { getKey(): Buffer } | undefined;
+  };
+  const told = () => [session.dcId, session.serverAddress, session.port, session.getAuthKey(session.dcId)?.getKey()];
+  await session.load();
+  const before = told();
+  expect(before[3]).toBeInstanceOf(Buffer);
+  session.setDC(4, "127.0.0.2", 81);
+  session.setAuthKey(undefined);
+  session.delete();
+  await session.load();
+  expect(told()).toEqual(before);
+});
