@@ -37,6 +37,14 @@ export async function importParts<Parts extends { readonly root: unknown }>(want
   return Object.fromEntries(await Promise.all(modules)) as Parts;
 }
 
+/** A module that not every version has. */
+export async function ifThere<Module>(load: () => Promise<Module>): Promise<Module | undefined> {
+  return load().catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
+  });
+}
+
 function isMissing(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ERR_MODULE_NOT_FOUND" || code === "ERR_PACKAGE_PATH_NOT_EXPORTED";

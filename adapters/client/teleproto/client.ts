@@ -6,12 +6,13 @@ import { leasedManager, leasedUpdates, type UpdateManager, type Updates } from "
 /** What teleproto's client is made of beyond what GramJS's has. */
 export interface ClientParts extends TransferParts {
   createApiProxy(api: never, invoke: (request: unknown, dcId?: number) => Promise<unknown>): unknown;
-  readonly ClientUpdates: new (client: never) => unknown;
+  /** Since 1.229.0. */
+  readonly ClientUpdates: (new (client: never) => unknown) | undefined;
 }
 
 /** What a client keeps of its own parts, hidden: an instance of them for each lease is made on demand. */
 interface Kept {
-  updates: Updates;
+  updates: Updates | undefined;
   manager: UpdateManager;
   windows: TransferWindows;
 }
@@ -26,26 +27,28 @@ const KEPT: unique symbol = Symbol("kept");
 export function leasedClient(library: unknown, parts: ClientParts): LibraryClientClass {
   const Client = library as LibraryClientClass;
   const pipelines = new WeakMap<object, Updates>();
+  const { ClientUpdates } = parts;
+  const pipelineOf = (client: object): Updates | undefined =>
+    ClientUpdates === undefined ? undefined : (new ClientUpdates(client as never) as Updates);
   return class LeasedClient extends Client {
     declare readonly [KEPT]: Partial<Kept>;
 
     constructor(session: object, apiId: number, apiHash: string, params: ClientParams) {
       super(session, apiId, apiHash, params);
-      kept(this).updates = new parts.ClientUpdates(this as never) as Updates;
+      kept(this).updates = pipelineOf(this);
     }
 
     get api(): unknown {
       return parts.createApiProxy(parts.Api as never, (request, dcId) => this.invoke(request as never, dcId));
     }
 
-    get updates(): Updates {
-      const main = kept(this).updates as Updates;
+    get updates(): Updates | undefined {
+      const main = kept(this).updates;
       const scope = scopeOf(this);
-      if (scope === undefined) return main;
-      const pipeline =
-        pipelines.get(this) ?? leasedUpdates(main, new parts.ClientUpdates(this as never) as Updates, scope);
-      pipelines.set(this, pipeline);
-      return pipeline;
+      if (scope === undefined || main === undefined) return main;
+      const known = pipelines.get(this) ?? leasedUpdates(main, pipelineOf(this) as Updates, scope);
+      pipelines.set(this, known);
+      return known;
     }
 
     get updateManager(): UpdateManager {
