@@ -38,6 +38,11 @@ export function leasedClient(library: unknown, parts: ClientParts): LibraryClien
       kept(this).updates = pipelineOf(this);
     }
 
+    /** Its own lends senders of a network that opens connections by itself. */
+    async _leaseSender(dcId: number): Promise<{ readonly sender: unknown; release(): void }> {
+      return { sender: await this.getSender(dcId), release: () => {} };
+    }
+
     get api(): unknown {
       return parts.createApiProxy(parts.Api as never, (request, dcId) => this.invoke(request as never, dcId));
     }
