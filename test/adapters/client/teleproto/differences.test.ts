@@ -23,6 +23,13 @@ describe("connectionOptions() - the port that is dialled", () => {
   });
 });
 
+test("end() - nothing is queued or read any more", () => {
+  const calls: string[] = [];
+  const sender = { _queued: [1, 2], _lifecycle: "connected", _stopIo: () => void calls.push("stopped") };
+  teleprotoDifferences.end(sender as never);
+  expect([sender._queued, sender._lifecycle, calls]).toEqual([[], "dead", ["stopped"]]);
+});
+
 test("asThrown() - has what Telegram would have said, as teleproto's own errors have", () => {
   const error = new FloodWaitError({ request: new Api.help.GetConfig(), capture: 7 });
   expect(teleprotoDifferences.asThrown(error, "FLOOD_WAIT_7")).toBe(error);

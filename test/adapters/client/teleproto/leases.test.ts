@@ -129,7 +129,13 @@ describe("the state of updates", () => {
     expect(callsOf(dataCentre, "updates.GetState")).toEqual([]);
     await lease.client.catchUp();
     expect(callsOf(dataCentre, "updates.GetState")).toHaveLength(1);
-    for (const text of ["a", "b", "c"]) await lease.client.sendMessage("user1", { message: text });
+    const sent = [];
+    for (const text of ["a", "b", "c"]) sent.push(await lease.client.sendMessage("user1", { message: text }));
+    const seen: unknown[] = [];
+    lease.client.updates.use((received) => void seen.push(received));
+    // Each took one step; the next one is somebody else's.
+    dataCentre.push("account1", update("next", sent.length + 2));
+    await until("it came", () => seen.length === 1);
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect(callsOf(dataCentre, "updates.GetDifference")).toEqual([]);
     lease.release();
@@ -153,4 +159,22 @@ describe("client.entityCache", () => {
     expect(entityCache.size).toBe(0);
     lease.release();
   });
+});
+
+test("_leaseSender() - lends the account's one connection, and to leases a view of it", async () => {
+  let raw: TelegramClient | undefined;
+  const { dataCentre, open } = await stage();
+  const onConnect = (client: unknown): void => {
+    raw = client as TelegramClient;
+  };
+  const pool = await open({ client: { onConnect } });
+  const lease = await pool.acquire();
+  await lease.client.getMe();
+  type Lender = { _leaseSender(dcId: number): Promise<{ sender: { send(of: unknown): Promise<unknown> } }> };
+  for (const client of [raw, lease.client] as unknown as Lender[]) {
+    const { sender } = await client._leaseSender(2);
+    expect(await sender.send(new Api.help.GetConfig())).toMatchObject({ thisDc: 2 });
+  }
+  expect(dataCentre.connections()).toHaveLength(1);
+  lease.release();
 });
