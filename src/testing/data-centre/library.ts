@@ -1,6 +1,3 @@
-import type { PromisedNetSockets as GramjsSockets } from "telegram/extensions/index.js";
-import type { PromisedNetSockets as TeleprotoSockets } from "teleproto/extensions/index.js";
-
 /** What can be sent: any object of the client library's `Api`. */
 export interface TlWritable {
   /** Its full name: `"messages.SendMessage"`. */
@@ -19,10 +16,10 @@ export type TlFactory = (name: string, fields?: Readonly<Record<string, unknown>
 /** What a client needs to reach a data centre: spread it into `TelegramClientParams`. */
 export interface DataCentreClientOptions {
   /**
-   * Dials the data centre whatever address it is asked for. The class is the chosen library's own; the other library
-   * takes it, too.
+   * A socket class that dials the data centre whatever address it is asked for. The class is the chosen library's own;
+   * the other library takes it, too. Typed so that it fits the options of both: either may be missing.
    */
-  readonly networkSocket: typeof GramjsSockets & typeof TeleprotoSockets;
+  readonly networkSocket: never;
 }
 
 /** A client library, by its name on npm. */
@@ -77,17 +74,15 @@ function methodNames(api: Readonly<Record<string, unknown>>): ReadonlyMap<number
   return new Map(requests.map((entry) => [entry.CONSTRUCTOR_ID, entry.className]));
 }
 
-type SocketClass = DataCentreClientOptions["networkSocket"];
+/** What the socket classes of both libraries have in common. */
+type SocketClass = new (...values: never[]) => { connect(port: number, host: string): Promise<unknown> };
 
-function redirect(base: SocketClass, host: string, port: number): SocketClass {
-  // What the two classes have in common is what is used here.
-  const Base = base as unknown as new (...values: never[]) => { connect(port: number, host: string): Promise<unknown> };
-  const DataCentreSocket = class extends Base {
+function redirect(Base: SocketClass, host: string, port: number): SocketClass {
+  return class DataCentreSocket extends Base {
     override connect(): Promise<unknown> {
       return super.connect(port, host);
     }
   };
-  return DataCentreSocket as unknown as SocketClass;
 }
 
 /** The parts of a library that a data centre speaks with. */
@@ -133,7 +128,7 @@ function makeLibrary({ Api, layer, BinaryReader, PromisedNetSockets }: Parts): T
     },
     hasMethod: (name) => names.has(name),
     methodOf: (constructorId) => methods.get(constructorId),
-    clientOptions: (host, port) => ({ networkSocket: redirect(Socket, host, port) }),
+    clientOptions: (host, port) => ({ networkSocket: redirect(Socket, host, port) as never }),
   };
 }
 
