@@ -45,7 +45,9 @@ export async function ifThere<Module>(load: () => Promise<Module>): Promise<Modu
   });
 }
 
+/** Node tells it by a code; Vite, which resolves optional peers by itself, in words. */
 function isMissing(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ERR_MODULE_NOT_FOUND" || code === "ERR_PACKAGE_PATH_NOT_EXPORTED";
+  const { code, message } = error as NodeJS.ErrnoException;
+  const isVites = code === undefined && message.startsWith("Could not resolve ");
+  return code === "ERR_MODULE_NOT_FOUND" || code === "ERR_PACKAGE_PATH_NOT_EXPORTED" || isVites;
 }

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { gramjs } from "../../../adapters/client/gramjs.js";
-import { importParts, type Package } from "../../../adapters/client/mtproto/loading.js";
+import { ifThere, importParts, type Package } from "../../../adapters/client/mtproto/loading.js";
 import { teleproto } from "../../../adapters/client/teleproto.js";
 import { OptionsError, SessionPool } from "../../../src/index.js";
 
@@ -35,6 +35,18 @@ describe("importParts()", () => {
     await expect(outcome).rejects.toThrow(
       'teleproto() does not know this version of "teleproto" (its part "sender" is not there): npm install teleproto@^1.223.0',
     );
+  });
+
+  test("not there, in Vite's words - the same", async () => {
+    const failure = new Error('Could not resolve "teleproto" imported by "telegram-session-pool".');
+    const outcome = importParts(packageOf({ root: () => Promise.reject(failure) }));
+    await expect(outcome).rejects.toThrow("npm install teleproto@^1.223.0");
+  });
+
+  test("ifThere() - nothing where it is missing, the error where it fails", async () => {
+    expect(await ifThere(async () => 1)).toBe(1);
+    expect(await ifThere(() => Promise.reject(missing("part")))).toBeUndefined();
+    await expect(ifThere(() => Promise.reject(new SyntaxError("broken")))).rejects.toThrow("broken");
   });
 
   test("a part that fails by itself - its own error", async () => {
