@@ -207,6 +207,6 @@ export async function forkDataCentre(options: DataCentreOptions = {}): Promise<F
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const ready = await whenReady(child);
-  const clientOptions = await dataCentreClientOptions(ready);
+  const clientOptions = await dataCentreClientOptions({ ...ready, library: options.library });
   return new ForkedDataCentre(child, ready, clientOptions);
 }

@@ -8,7 +8,7 @@ import { gramjs } from "../../../adapters/client/gramjs.js";
 import { teleproto } from "../../../adapters/client/teleproto.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { type ClientAdapter, SessionPool } from "../../../src/index.js";
-import { type DataCentre, startDataCentre } from "../../../src/testing/index.js";
+import { type DataCentre, forkDataCentre, startDataCentre } from "../../../src/testing/index.js";
 
 const OPTIONS = { apiId: 1, apiHash: "hash" };
 
@@ -91,6 +91,16 @@ describe("a data centre with both libraries", () => {
         .sort(),
     ).toEqual(["by GramJS", "by teleproto"]);
     await Promise.all([first.close(), second.close()]);
+  });
+
+  test("in a process of its own - the same", async () => {
+    await using dataCentre = await forkDataCentre({ library: "teleproto" });
+    const { clientOptions } = dataCentre;
+    const pool = await SessionPool.open({ client: teleproto({ ...OPTIONS, clientOptions }), trustServers: true });
+    await pool.add("a", dataCentre.sessions[0] ?? "");
+    expect(await pool.use((client) => client.getMe())).toMatchObject({ username: "account1" });
+    await pool.close();
+    expect((await dataCentre.calls()).filter(({ isConnect }) => isConnect)).toHaveLength(1);
   });
 
   test("library: only that one is loaded, a client of the other one is not understood", async () => {
