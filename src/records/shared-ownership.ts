@@ -20,8 +20,8 @@ export interface SharedOwnershipPolicy extends OwnershipEvents {
 }
 
 /**
- * Ownership over a storage that several processes share. A claim is a part of the session's record, written by the record's own
- * compare-and-set: it is won or lost there, and every write of the record renews it.
+ * Ownership over a storage that several processes share. A claim is a part of the session's record, written by the
+ * record's own compare-and-set: it is won or lost there, and every write of the record renews it.
  *
  * The holder stops by its own monotonic clock before its claim runs out, whether or not the storage answers; others
  * take a session only when {@link ForeignClaims} says that its claim is void.
@@ -31,7 +31,7 @@ export class SharedOwnership implements Ownership {
   readonly #pool = randomUUID();
   readonly #held: HeldClaims;
   readonly #foreign: ForeignClaims;
-  /** Sessions that this pool is to own: what is written for them bears its claim. */
+  /** Sessions that this pool is to own, or owned and has not let go of: what is written for them bears its claim. */
   readonly #wanted = new Set<string>();
   /** Records that may bear this pool's claim. */
   readonly #marked = new Set<string>();
@@ -79,9 +79,10 @@ export class SharedOwnership implements Ownership {
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
     await this.#policy.save(id);
-    if (this.#held.has(id) && !this.#doubtful.has(id)) return true;
+    if (this.isHeld(id) && !this.#doubtful.has(id)) return true;
     if (!this.#wanted.has(id)) return false;
-    this.#wanted.delete(id);
+    // With a client connected the claim has to stay until that is gone.
+    if (!this.#held.has(id)) this.#wanted.delete(id);
     throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
       sessionId: id,
     });
@@ -165,8 +166,8 @@ export class SharedOwnership implements Ownership {
 
   #tick(): void {
     const now = this.#now();
+    // What is written of them bears the claim until they are released, which is when their clients are gone.
     for (const id of this.#held.takeSpent(now)) {
-      this.#wanted.delete(id);
       this.#doubtful.delete(id);
       this.#policy.lost(id);
     }

@@ -205,6 +205,48 @@ describe("renewal", () => {
     expect(lease.signal.aborted).toBe(true);
   });
 
+  test("lost by its deadline: the record names the pool until its client is gone, whatever is written meanwhile", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    const closing = deferred();
+    telegram.onClose = () => closing.promise;
+    one.storage.fateOfWrite = () => "hangs";
+    await clock.advance(STOPS_AFTER);
+    expect(lease.signal.aborted).toBe(true);
+    one.storage.heal();
+    watch(one.pool.update("a", { tags: ["x"] }));
+    await clock.advance(4_000);
+    expect(JSON.parse((await inner.read("a"))?.data ?? "")).toMatchObject({ tags: ["x"], owner: { pid: process.pid } });
+    closing.resolve();
+    await settled();
+    expect(await ownerOf(inner, "a")).toBeNull();
+  });
+
+  test("lapsed and not to be renewed: it is not connected again", async () => {
+    const { one, clock, telegram } = await twoHosts();
+    (await one.pool.acquire()).release();
+    one.storage.fateOfWrite = () => "hangs";
+    clock.skip(TAKEN_AFTER);
+    const again = watch(one.pool.acquire());
+    await clock.advance(20_000);
+    expect([again.error, telegram.connects.length, telegram.online]).toMatchObject([{ code: "STORAGE_FAILED" }, 1, []]);
+  });
+
+  test("in doubt while the storage hangs: nothing is sent, and the claim stays in the record", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    one.storage.fateOfWrite = () => "hangs";
+    clock.turnWall(3_600_000);
+    const call = watch(lease.client.call(READ));
+    await clock.advance(5_000);
+    expect([call.error, telegram.calls]).toMatchObject([{ code: "STORAGE_FAILED" }, []]);
+    one.storage.heal();
+    watch(one.pool.update("a", { tags: ["x"] }));
+    await clock.advance(10_000);
+    expect(JSON.parse((await inner.read("a"))?.data ?? "")).toMatchObject({ tags: ["x"], owner: { pid: process.pid } });
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+  });
+
   test("a wall clock that runs ahead: the claim is written again before anything is sent, and nothing is lost", async () => {
     const { one, clock } = await twoHosts();
     const lease = await one.pool.acquire();
