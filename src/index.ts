@@ -45,6 +45,7 @@ export type {
   SessionPoolOptions,
   UseOptions,
 } from "./options.js";
+export type { IterateWork } from "./pool/iterate.js";
 export type { CoolDownScope, Lease, LeaseInfo } from "./pool/lease.js";
 export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
 export { memory } from "./records/memory-storage.js";

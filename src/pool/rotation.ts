@@ -82,6 +82,7 @@ export class Rotation<Client> {
     const limits = this.#limit(job, granted);
     try {
       const value = await unlessRevoked(scope, (async () => job.work(lease.client, lease))());
+      scope.hasLeftIterator = isLazy(value);
       return { isDone: true, value };
     } catch (error) {
       if (job.retry === "safe" && !attempt.isClean && attempt.wasRefused) await quietOrOver(scope);
@@ -193,6 +194,11 @@ interface Limits {
 }
 
 const NO_LIMITS: Limits = { isReached: () => false, reason: () => undefined, lift: () => {} };
+
+/** Whether it makes its items later, with a client that it has no lease of any more. */
+function isLazy(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
+}
 
 /** The work's result, unless the lease is taken away under it. */
 function unlessRevoked<T>(scope: LeaseScope, work: Promise<T>): Promise<T> {

@@ -1,4 +1,5 @@
 import { UNTRACKED } from "../connections/attempt.js";
+import { OptionsError } from "../errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,
@@ -18,6 +19,7 @@ import type {
 import type { SoleUse } from "../records/sole-use.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { methodOf, type TelegramRequest } from "../telegram/requests.js";
+import { type IterateWork, iterate } from "./iterate.js";
 import { KeepAlive } from "./keep-alive.js";
 import type { Lease, LeaseInfo } from "./lease.js";
 import { openStorage } from "./opening.js";
@@ -187,6 +189,19 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
       method,
     });
     return (await this.#parts.rotation.run(job)) as ResponseOf<R>;
+  }
+
+  /**
+   * Iterates on one session, whose lease lasts until the iteration ends: for what a client gives piece by piece, such as
+   * `client.iterMessages(…)`, which outlives the lease of `use`. Rotates as `use` does before the first item; a failure
+   * after it ends the iteration. Leave the loop, or read to the end: an iteration that is merely forgotten keeps its lease.
+   *
+   * Throws as `use`, from the iteration.
+   */
+  iterate<T>(work: IterateWork<Client, T>, options: UseOptions = {}): AsyncGenerator<T, void, undefined> {
+    checkUseOptions(options);
+    if (typeof work !== "function") throw new OptionsError(`iterate: the work must be a function; got ${typeof work}.`);
+    return iterate(this.#parts.rotation, work, options);
   }
 
   /** Who holds which session since when. */
