@@ -38,6 +38,13 @@ export interface Life {
   readonly restriction: Restriction | null;
 }
 
+/**
+ * Said once, it may be a server's fault; said again after a new connection it is true. Source: TDLib, mtcute and Pyrogram
+ * reconnect once on the transport error −404; TDLib takes AUTH_KEY_PERM_EMPTY for a server's fault.
+ */
+const DOUBTFUL_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404", "AUTH_KEY_PERM_EMPTY"]);
+const SUSPICION_MS = 600_000;
+
 /** A cooldown that another process's record moves by less is the same one, by another clock. */
 const NEWS_MS = 1_000;
 
@@ -45,6 +52,8 @@ const NEWS_MS = 1_000;
 export class Marks {
   readonly #parts: MarksParts;
   readonly #fatal = new Map<string, Error>();
+  /** When a session was last said to be unknown, if it is not dead by that yet. */
+  readonly #suspectedAt = new Map<string, number>();
 
   constructor(parts: MarksParts) {
     this.#parts = parts;
@@ -74,8 +83,19 @@ export class Marks {
         if (request?.isHome !== false) this.kill(entry, verdict.code, error);
         return undefined;
       default:
+        if (request?.isHome !== false && this.#isSaidAgain(id, verdict.code)) this.kill(entry, verdict.code, error);
         return undefined;
     }
+  }
+
+  /** Whether Telegram has said for the second time in a while that it does not know the auth key. */
+  #isSaidAgain(id: string, code: string): boolean {
+    if (!DOUBTFUL_DEATHS.has(code)) return false;
+    const now = this.#parts.time.now();
+    const isAgain = now - (this.#suspectedAt.get(id) ?? Number.NEGATIVE_INFINITY) < SUSPICION_MS;
+    if (isAgain) this.#suspectedAt.delete(id);
+    else this.#suspectedAt.set(id, now);
+    return isAgain;
   }
 
   cool(entry: RosterEntry, scope: CooldownScope, seconds: number, reason: string): void {
@@ -158,6 +178,7 @@ export class Marks {
   /** The session may be used again. */
   forgive(id: string): void {
     this.#fatal.delete(id);
+    this.#suspectedAt.delete(id);
   }
 
   #scopeOf(verdict: Verdict, request: OutgoingRequest | undefined): CooldownScope {

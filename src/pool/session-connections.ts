@@ -153,6 +153,7 @@ function connectFailed<Client>(
     parts.marks.report(id, error, verdict);
     return error;
   }
+  parts.marks.report(id, error, verdict);
   backOff(parts, id, failures);
   if (error instanceof ConnectError) return error;
   const { profile } = parts.book.get(id)?.credentials ?? {};

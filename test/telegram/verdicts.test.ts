@@ -164,6 +164,8 @@ describe("classifyTelegramError() - what the libraries blur", () => {
     expect(transport(444)).toBe("retry session TRANSPORT_444 ?");
     expect(brief(classifyTelegramError({ code: -404 }))).toBe("retry session TRANSPORT_404 ?");
     expect(brief(classifyTelegramError({ code: -429, message: "" }))).toBe("retry proxy TRANSPORT_429 ?");
+    const told = new Error("Telegram does not know the auth key (transport error -404)");
+    expect(brief(classifyTelegramError(told))).toBe("retry session TRANSPORT_404 ?");
     const short = new errors.InvalidBufferError(Buffer.alloc(2));
     expect(brief(classifyTelegramError(short))).toBe("retry server TRANSPORT_ERROR ?");
   });
