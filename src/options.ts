@@ -20,7 +20,8 @@ export interface OwnershipOptions {
    */
   readonly ttlMs?: number | undefined;
   /**
-   * A name of this host, where its boot id does not tell it from others: virtual machines resumed from one snapshot.
+   * A name of this host, another one for each, where the boot id does not tell them apart: virtual machines resumed from
+   * one snapshot. Without effect where there is no `/proc`.
    * @default the boot id
    */
   readonly host?: string | undefined;

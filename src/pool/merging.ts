@@ -23,6 +23,8 @@ export interface MergingParts {
   readonly peers: PeerJournal;
   /** The session has another key, other tags or another profile. */
   changed(id: string): void;
+  /** The session has another auth key; `gone` resolves when no client of this process has the former one any more. */
+  keyReplaced(id: string, former: string, gone: Promise<void>): void;
   /** The record says that the session is removed. */
   removed(id: string): void;
 }
@@ -78,7 +80,10 @@ export class Merging {
     const former = known.credentials;
     if (former === credentials) return false;
     const { id } = known.entry;
-    if (fingerprint !== known.fingerprint) void peers.clear(id);
+    if (fingerprint !== known.fingerprint) {
+      void peers.clear(id);
+      this.#parts.keyReplaced(id, known.fingerprint, connections.get(id)?.gone ?? Promise.resolve());
+    }
     book.replaceCredentials(known, credentials, fingerprint);
     const isSame =
       former.secret.reveal() === credentials.secret.reveal() && isDeepStrictEqual(former.profile, credentials.profile);

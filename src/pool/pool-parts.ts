@@ -62,6 +62,10 @@ export interface PoolParts<Client> {
   status(): PoolStatus;
 }
 
+/** A claim has to be renewed in time, so that a failed write of a record is soon tried again. */
+const RETRIES_PER_TTL = 12;
+const LONGEST_RETRY_MS = 30_000;
+
 /** Builds a pool from its options: which part knows which. Nothing here decides anything. */
 export function assemble<Client>(
   options: ResolvedOptions<Client>,
@@ -84,6 +88,7 @@ export function assemble<Client>(
   const ledger: Ledger = new Ledger(storage, {
     clock,
     storageTimeoutMs: options.storageTimeoutMs,
+    longestRetryMs: Math.min(LONGEST_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL),
     draft: (id) => {
       const known = book.get(id);
       return known && records.draft(known, ownership.draft(id));
@@ -119,6 +124,7 @@ export function assemble<Client>(
     loadTimeoutMs: Math.min(options.storageTimeoutMs, options.connectTimeoutMs / 2),
     failed: storageFailed,
   });
+  if (soleUse !== undefined) soleUse.onOvertaken = storageFailed;
   const dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
     recovered: ({ id }) => void ledger.settle(id).then(() => emit("recovered", { id })),
@@ -180,6 +186,9 @@ export function assemble<Client>(
     connections,
     peers,
     changed,
+    keyReplaced: (id, former, gone) => {
+      if (ownership.isHeld(id)) later(gone.then(() => keys.release(former, id)));
+    },
     removed: (id) => later(departures.removedElsewhere(id)),
   });
   const refresh = new Refresh({
@@ -264,7 +273,7 @@ export function assemble<Client>(
     book,
     registration,
     departures,
-    keyRotation: new KeyRotation({ ...shared, sealer: options.encryption, peers: peerStorage }),
+    keyRotation: new KeyRotation({ ...shared, sealer: options.encryption, peers: storage.peers }),
     acquisition,
     rotation,
     leases,

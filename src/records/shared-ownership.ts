@@ -35,18 +35,13 @@ export class SharedOwnership implements Ownership {
   readonly #wanted = new Set<string>();
   /** Records that may bear this pool's claim. */
   readonly #marked = new Set<string>();
-  /** Held ones that may be somebody else's by now. */
-  readonly #doubtful = new Set<string>();
   #beat = 0;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
   #lookAt = Number.POSITIVE_INFINITY;
-  /** By how much the wall clock is ahead of the monotonic one. */
-  #ahead: number;
   #isEnded = false;
 
   constructor(policy: SharedOwnershipPolicy) {
     this.#policy = policy;
-    this.#ahead = policy.clock.now() - policy.clock.monotonic();
     this.#held = new HeldClaims(policy.ttlMs);
     this.#foreign = new ForeignClaims(policy.self);
     livePools.add(this.#pool);
@@ -61,12 +56,9 @@ export class SharedOwnership implements Ownership {
    * clock that runs ahead of it may tell of that, or was only set: a claim is written again before it is relied on.
    */
   isDoubtful(id: string): boolean {
-    const { clock, ttlMs } = this.#policy;
-    const ahead = clock.now() - clock.monotonic();
-    const hasSlept = ahead - this.#ahead > ttlMs - usableMs(ttlMs);
-    this.#ahead = ahead;
-    if (hasSlept) for (const held of this.#held.ids()) this.#doubtful.add(held);
-    return this.#doubtful.has(id);
+    const { ttlMs } = this.#policy;
+    const sending = this.#held.get(id);
+    return sending !== undefined && this.#wallAhead() - sending.wallAhead > ttlMs - usableMs(ttlMs);
   }
 
   isForeign(id: string): boolean {
@@ -79,10 +71,10 @@ export class SharedOwnership implements Ownership {
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
     await this.#policy.save(id);
-    if (this.isHeld(id) && !this.#doubtful.has(id)) return true;
+    if (this.isHeld(id) && !this.isDoubtful(id)) return true;
     if (!this.#wanted.has(id)) return false;
     // With a client connected the claim has to stay until that is gone.
-    if (!this.#held.has(id)) this.#wanted.delete(id);
+    if (this.#held.get(id) === undefined) this.#wanted.delete(id);
     throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
       sessionId: id,
     });
@@ -95,10 +87,12 @@ export class SharedOwnership implements Ownership {
   }
 
   forget(id: string): void {
+    const isLost = this.#held.get(id) !== undefined;
     this.#drop(id);
     this.#marked.delete(id);
     this.#foreign.forget(id);
     this.#disarm();
+    if (isLost) this.#policy.lost(id);
   }
 
   draft(id: string): ClaimDraft {
@@ -106,15 +100,14 @@ export class SharedOwnership implements Ownership {
       return { claim: this.#foreign.get(id) ?? null, landed: () => void this.#marked.delete(id) };
     }
     const { ttlMs, self } = this.#policy;
-    const sentAt = this.#now();
+    const sending = { at: this.#now(), wallAhead: this.#wallAhead() };
     this.#marked.add(id);
     return {
       claim: { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self },
       landed: () => {
         if (!this.#wanted.has(id)) return;
         this.#foreign.forget(id);
-        this.#held.set(id, sentAt);
-        this.#doubtful.delete(id);
+        this.#held.set(id, sending);
         this.#arm();
       },
     };
@@ -130,7 +123,6 @@ export class SharedOwnership implements Ownership {
     else lookAt = this.#foreign.see(id, claim, this.#now());
     const isForeign = this.isForeign(id);
     const isLost = this.#held.delete(id);
-    this.#doubtful.delete(id);
     if (isLost || isForeign) this.#wanted.delete(id);
     this.#marked.delete(id);
     if (isForeign) this.#lookBy(lookAt);
@@ -148,7 +140,6 @@ export class SharedOwnership implements Ownership {
   #drop(id: string): void {
     this.#wanted.delete(id);
     this.#held.delete(id);
-    this.#doubtful.delete(id);
   }
 
   #refused(id: string): false {
@@ -167,10 +158,7 @@ export class SharedOwnership implements Ownership {
   #tick(): void {
     const now = this.#now();
     // What is written of them bears the claim until they are released, which is when their clients are gone.
-    for (const id of this.#held.takeSpent(now)) {
-      this.#doubtful.delete(id);
-      this.#policy.lost(id);
-    }
+    for (const id of this.#held.takeSpent(now)) this.#policy.lost(id);
     for (const id of this.#held.takeDue(now)) void this.#policy.save(id);
     if (now >= this.#lookAt) this.#look(now);
     this.#arm();
@@ -208,5 +196,9 @@ export class SharedOwnership implements Ownership {
 
   #now(): number {
     return this.#policy.clock.monotonic();
+  }
+
+  #wallAhead(): number {
+    return this.#policy.clock.now() - this.#now();
   }
 }

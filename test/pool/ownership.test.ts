@@ -257,6 +257,38 @@ describe("renewal", () => {
     expect([one.storage.writes.length, lease.signal.aborted]).toEqual([1, false]);
   });
 
+  test("a machine that sleeps again and again, each time a little: the claim is written anew", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await lease.client.call(READ);
+    one.storage.writes.length = 0;
+    for (let nap = 0; nap < 4; nap++) {
+      clock.turnWall(5_000);
+      await lease.client.call(READ);
+    }
+    expect(one.storage.writes.length).toBe(1);
+  });
+
+  test("a storage that is down for a while just when a renewal is due: the next try is soon enough", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await clock.advance(RENEWED_AFTER - 1);
+    one.storage.fateOfWrite = () => "fails";
+    await clock.advance(19_000);
+    one.storage.heal();
+    await clock.advance(20_000);
+    expect([lease.signal.aborted, one.events("ownershipLost")]).toEqual([false, []]);
+  });
+
+  test("the record is deleted under a lease: the lease is lost, for nothing keeps others from the key any more", async () => {
+    const { one, inner, telegram, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await inner.write("a", (await inner.read("a"))?.version ?? 0, null);
+    await clock.advance(RENEWED_AFTER);
+    expect([lease.signal.aborted, telegram.online, one.pool.get("a")]).toEqual([true, [], undefined]);
+    expect(one.events("ownershipLost")).toEqual([{ id: "a" }]);
+  });
+
   test("a machine that slept while another host took the session: nothing is sent", async () => {
     const { one, clock, inner, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
@@ -465,6 +497,7 @@ describe("what other processes write", () => {
     await settled();
     await one.pool.use((client) => client.call(READ));
     expect([await one.pool.exportSession("a"), telegram.connects.length]).toEqual([sessionString("new"), 2]);
+    expect(await two.pool.add("b", sessionString("a"))).toMatchObject({ id: "b", state: "free" });
   });
 
   test("watch: one process's write is seen by the other at once", async () => {
