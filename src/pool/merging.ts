@@ -54,22 +54,21 @@ export class Merging {
 
   #apply(known: KnownSession, record: SessionRecord, credentials: Credentials): void {
     const { records, ownership, marks, dispatcher } = this.#parts;
-    const { entry } = known;
     const hasCredentials = this.#takeCredentials(known, credentials, record.fingerprint);
-    const hasTags = !known.changing.has("tags") && !isDeepStrictEqual(record.tags, entry.tags);
-    if (hasTags) entry.tags = Object.freeze([...record.tags]);
-    for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(entry, cooldown);
+    const hasTags = !known.changing.has("tags") && !isDeepStrictEqual(record.tags, known.tags);
+    if (hasTags) known.tags = Object.freeze([...record.tags]);
+    for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(known, cooldown);
     const { deadReason, disabledReason } = record;
     marks.learnLife(known, { deadReason, disabledReason, restriction: records.restrictionOf(record) });
-    entry.lastUsedAt = latest(entry.lastUsedAt, record.lastUsedAt);
-    ownership.observe(entry.id, record.owner);
+    known.lastUsedAt = latest(known.lastUsedAt, record.lastUsedAt);
+    ownership.observe(known.id, record.owner);
     if (record.isRemoved && !known.isRemoved) {
       known.isRemoved = true;
-      this.#parts.removed(entry.id);
+      this.#parts.removed(known.id);
     }
-    if (hasCredentials || hasTags) this.#parts.changed(entry.id);
+    if (hasCredentials || hasTags) this.#parts.changed(known.id);
     dispatcher.worsened();
-    if (entry.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
+    if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
   }
 
   /** Whether the client has to be another one now: the same ones may only have been sealed again. */
@@ -77,7 +76,7 @@ export class Merging {
     const { book, connections, peers } = this.#parts;
     const former = known.credentials;
     if (former === credentials) return false;
-    const { id } = known.entry;
+    const { id } = known;
     if (fingerprint !== known.fingerprint) void peers.clear(id);
     book.replaceCredentials(known, credentials, fingerprint);
     const isSame =
@@ -88,8 +87,8 @@ export class Merging {
     return true;
   }
 
-  #closeUnlessLeased({ entry }: KnownSession, reason: string): void {
-    if (!entry.isLeased) void this.#parts.connections.close(entry.id, reason);
+  #closeUnlessLeased(known: KnownSession, reason: string): void {
+    if (!known.isLeased) void this.#parts.connections.close(known.id, reason);
   }
 }
 

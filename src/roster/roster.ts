@@ -23,9 +23,9 @@ const NONE: readonly RosterEntry[] = [];
  * Synchronous and pure: time is an argument, nothing is awaited, nothing is stored. Every change goes through
  * `#refresh`, which keeps the counts, the queue of the rested and the heap of what is due in step with the entry.
  */
-export class Roster {
+export class Roster<Entry extends RosterEntry = RosterEntry> {
   readonly #options: RosterOptions;
-  readonly #entries = new Map<string, RosterEntry>();
+  readonly #entries = new Map<string, Entry>();
   readonly #rested = new RestedQueue();
   readonly #due = new IndexedHeap<RosterEntry>(BY_DUE_INSTANT);
   /** When method and peer cooldowns end: a session that stays free becomes usable for more callers then. */
@@ -55,16 +55,16 @@ export class Roster {
     this.#selection = new Selection(this.#entries, this.#rested, () => !this.isFull);
   }
 
-  get(id: string): RosterEntry | undefined {
+  get(id: string): Entry | undefined {
     return this.#entries.get(id);
   }
 
-  entries(): Iterable<RosterEntry> {
+  entries(): Iterable<Entry> {
     return this.#entries.values();
   }
 
   /** Takes a filled entry in. `lastUsedAt` decides its place among those added before the first use. */
-  add(entry: RosterEntry, now: number): void {
+  add(entry: Entry, now: number): void {
     this.#entries.set(entry.id, entry);
     entry.isEntered = true;
     entry.state = entry.stateAt(now);
