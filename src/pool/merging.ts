@@ -4,7 +4,7 @@ import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
 import { decodeRecord, type SessionRecord } from "../records/record.js";
 import type { StoredRecord } from "../records/storage.js";
-import { type CredentialSealing, type Credentials, type StoredCredentials, storedOf } from "./credentials.js";
+import type { CredentialSealing, Credentials, StoredCredentials } from "./credentials.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KnownSession } from "./known-session.js";
 import type { Marks } from "./marks.js";
@@ -44,7 +44,7 @@ export class Merging {
     const known = book.get(stored.id);
     if (known === undefined) return;
     const record = decodeRecord(stored.data);
-    if (known.changing.has("credentials") || isDeepStrictEqual(storedOf(known.credentials), credentialsIn(record))) {
+    if (known.changing.has("credentials") || isDeepStrictEqual(known.credentials.stored, credentialsIn(record))) {
       return this.#apply(known, record, known.credentials);
     }
     const opened = sealing.open(stored.id, record);
@@ -79,8 +79,7 @@ export class Merging {
     const { id } = known;
     if (fingerprint !== known.fingerprint) void peers.clear(id);
     book.replaceCredentials(known, credentials, fingerprint);
-    const isSame =
-      former.secret.reveal() === credentials.secret.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
+    const isSame = former.reveal() === credentials.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
     if (isSame) return false;
     connections.get(id)?.spoil("the session was changed");
     this.#closeUnlessLeased(known, "the session was changed");

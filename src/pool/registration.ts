@@ -14,7 +14,6 @@ import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
-import { Secret } from "../records/secret.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
@@ -165,7 +164,7 @@ export class Registration {
 
   async #create(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
     const { book, records, sealing, ledger, dispatcher, storage, deadline, time } = this.#parts;
-    const credentials = await sealing.seal(id, new Secret(session), frozenProfile(options.profile));
+    const credentials = await sealing.seal(id, session, frozenProfile(options.profile));
     const holder = await this.#keys.take(fingerprint, id);
     if (holder !== undefined) throw keyHeld(id, holder);
     const tags = Object.freeze([...(options.tags ?? [])]);
@@ -219,7 +218,7 @@ export class Registration {
     const { book, connections, ownership, sealing, peers } = this.#parts;
     const { id } = known;
     const former = known.fingerprint;
-    const credentials = await sealing.seal(id, new Secret(session), known.credentials.profile);
+    const credentials = await sealing.seal(id, session, known.credentials.profile);
     if (former !== fingerprint) {
       const holder =
         book.holderOf(fingerprint) ??
@@ -264,8 +263,8 @@ export class Registration {
       this.#parts.dispatcher.worsened();
     }
     if (profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile)) {
-      const { secret } = known.credentials;
-      known.credentials = await this.#parts.sealing.seal(known.id, secret, frozenProfile(profile));
+      const session = known.credentials.reveal();
+      known.credentials = await this.#parts.sealing.seal(known.id, session, frozenProfile(profile));
       changes.push("credentials");
       await this.#outdate(known);
     }

@@ -5,7 +5,7 @@ import type { ClaimDraft } from "../records/ownership.js";
 import { decodeRecord, encodeRecord, type SessionRecord } from "../records/record.js";
 import type { StoredRecord } from "../records/storage.js";
 import type { Restriction } from "../roster/roster-entry.js";
-import { type CredentialSealing, type Credentials, storedOf } from "./credentials.js";
+import type { CredentialSealing, Credentials } from "./credentials.js";
 import { KnownSession, markWritten } from "./known-session.js";
 import type { TimeLine } from "./time-line.js";
 
@@ -52,7 +52,7 @@ export class SessionRecords {
     const { methods, peers } = cooldowns.entries(this.#time.now());
     const isCooling = cooldowns.sessionUntil > this.#time.now();
     return encodeRecord({
-      ...storedOf(known.credentials),
+      ...known.credentials.stored,
       fingerprint: known.fingerprint,
       tags: known.tags,
       addedAt: known.addedAt,
