@@ -64,9 +64,10 @@ export class Departures {
 
   /** Another process has removed the session: its record is gone, or says so. */
   async removedElsewhere(id: string): Promise<void> {
-    const known = this.#parts.book.get(id);
+    const { book, roster, time } = this.#parts;
+    const known = book.get(id);
     if (known === undefined || known.isLeaving) return;
-    known.isLeaving = true;
+    roster.setLeaving(known, true, time.now());
     await this.#parts.locks.hold([`id ${id}`], () => this.#leave(known));
   }
 

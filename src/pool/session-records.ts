@@ -4,7 +4,7 @@ import type { RecordDraft } from "../records/ledger.js";
 import type { ClaimDraft } from "../records/ownership.js";
 import { decodeRecord, encodeRecord, type SessionRecord } from "../records/record.js";
 import type { StoredRecord } from "../records/storage.js";
-import type { Restriction } from "../roster/roster-entry.js";
+import type { Restriction } from "../roster/hindrances.js";
 import type { CredentialSealing, Credentials } from "./credentials.js";
 import { KnownSession, markWritten } from "./known-session.js";
 import type { TimeLine } from "./time-line.js";
@@ -108,12 +108,10 @@ export class SessionRecords {
     credentials: Credentials,
     lists: Map<string, readonly string[]>,
   ): RevivedSession {
-    const { addedAt, fingerprint } = record;
+    const { addedAt, fingerprint, deadReason, disabledReason } = record;
     const known = new KnownSession({ id, tags: shared(record.tags, lists), addedAt, credentials, fingerprint });
     known.lastUsedAt = record.lastUsedAt;
-    known.deadReason = record.deadReason;
-    known.disabledReason = record.disabledReason;
-    known.restriction = this.restrictionOf(record);
+    known.hinder({ deadReason, disabledReason, restriction: this.restrictionOf(record) });
     known.isRemoved = record.isRemoved;
     for (const { scope, until, reason } of this.cooldownsOf(record)) known.coolDown(scope, until, reason);
     return { known, version, owner: record.owner };

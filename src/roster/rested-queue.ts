@@ -25,7 +25,7 @@ export class RestedQueue {
   }
 
   has(entry: RosterEntry): boolean {
-    return entry.isListed || entry.restedPosition >= 0;
+    return this.#isListed(entry) || entry.restedPosition >= 0;
   }
 
   add(entry: RosterEntry): void {
@@ -38,12 +38,11 @@ export class RestedQueue {
     if (this.#last === null) this.#first = entry;
     else this.#last.next = entry;
     this.#last = entry;
-    entry.isListed = true;
     this.#listed++;
   }
 
   remove(entry: RosterEntry): void {
-    if (!entry.isListed) {
+    if (!this.#isListed(entry)) {
       this.#recovered.remove(entry);
       return;
     }
@@ -53,7 +52,6 @@ export class RestedQueue {
     else entry.next.previous = entry.previous;
     entry.previous = null;
     entry.next = null;
-    entry.isListed = false;
     this.#listed--;
   }
 
@@ -77,5 +75,9 @@ export class RestedQueue {
       if ((best === undefined || entry.usedOrder < best.usedOrder) && matches(entry)) best = entry;
     }
     return best;
+  }
+
+  #isListed(entry: RosterEntry): boolean {
+    return entry.previous !== null || entry === this.#first;
   }
 }

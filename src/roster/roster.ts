@@ -3,9 +3,10 @@ import type { PoolStatus, SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
 import type { Criteria } from "./criteria.js";
 import { IndexedHeap } from "./heap.js";
+import { endOf, type Restriction } from "./hindrances.js";
 import { hasHope, type Outlook, outlookOf } from "./outlook.js";
 import { RestedQueue } from "./rested-queue.js";
-import { BY_DUE_INSTANT, endOf, type Restriction, type RosterEntry } from "./roster-entry.js";
+import { BY_DUE_INSTANT, type RosterEntry } from "./roster-entry.js";
 import { Selection } from "./selection.js";
 
 export interface RosterOptions {
@@ -83,13 +84,13 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** Keeps the entry from new leases, as the first step of removing it, or takes that back. */
   setLeaving(entry: RosterEntry, isLeaving: boolean, now: number): void {
-    entry.isLeaving = isLeaving;
+    entry.hinder({ isLeaving });
     this.#refresh(entry, now);
   }
 
   /** Forgets the entry; a leased one leaves with its last lease. Whether it is gone already. */
   remove(entry: RosterEntry, now: number): boolean {
-    entry.isLeaving = true;
+    entry.hinder({ isLeaving: true });
     this.#refresh(entry, now);
     if (entry.isLeased) return false;
     this.#forget(entry);
@@ -141,47 +142,44 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** Keeps a session that could not connect back until `until`. */
   backOff(entry: RosterEntry, until: number, now: number): void {
-    entry.backOffUntil = Math.max(entry.backOffUntil, until);
+    entry.hinder({ backOffUntil: Math.max(entry.backOffUntil, until) });
     this.#refresh(entry, now);
   }
 
   /** A restriction only ever moves later; with `null` it ends. */
   restrict(entry: RosterEntry, restriction: Restriction | null, now: number): void {
     if (restriction !== null && entry.restriction !== null && endOf(restriction) <= endOf(entry.restriction)) return;
-    entry.restriction = restriction;
+    entry.hinder({ restriction });
     this.#refresh(entry, now);
   }
 
   /** With `null` it lives again. */
   kill(entry: RosterEntry, reason: string | null, now: number): void {
-    entry.deadReason = reason;
+    entry.hinder({ deadReason: reason });
     this.#refresh(entry, now);
   }
 
   /** With `null` it is enabled again. */
   disable(entry: RosterEntry, reason: string | null, now: number): void {
-    entry.disabledReason = reason;
+    entry.hinder({ disabledReason: reason });
     this.#refresh(entry, now);
   }
 
   /** Ends death, disabling and restriction. A cooldown stays. */
   revive(entry: RosterEntry, now: number): void {
-    entry.deadReason = null;
-    entry.disabledReason = null;
-    entry.restriction = null;
-    entry.backOffUntil = 0;
+    entry.hinder({ deadReason: null, disabledReason: null, restriction: null, backOffUntil: 0 });
     this.#refresh(entry, now);
   }
 
   setForeign(entry: RosterEntry, isForeign: boolean, now: number): void {
-    entry.isForeign = isForeign;
+    entry.hinder({ isForeign });
     this.#refresh(entry, now);
   }
 
   /** Lets out what is due. */
   advance(now: number): void {
     for (let entry = this.#due.peek(); entry !== undefined && entry.dueAt <= now; entry = this.#due.peek()) {
-      entry.restriction = null;
+      entry.hinder({ restriction: null });
       this.#refresh(entry, now);
     }
     for (let end = this.#narrowDue.peek(); end !== undefined && end.until <= now; end = this.#narrowDue.peek()) {

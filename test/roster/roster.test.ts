@@ -157,7 +157,7 @@ test("status() - the first of leased, disabled, dead, restricted, foreign, cooli
   seen.push(entry.state);
   roster.drained(entry, NOW);
   seen.push(entry.state);
-  entry.disabledReason = null;
+  roster.disable(entry, null, NOW);
   roster.kill(entry, "dead", NOW);
   seen.push(entry.state);
   roster.kill(entry, null, NOW);
