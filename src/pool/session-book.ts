@@ -66,9 +66,7 @@ export class SessionBook {
       }
     }
     const entered = loaded.map(({ known }) => known).filter(({ isRemoved }) => !isRemoved);
-    this.#roster.orderByLastUse(entered);
-    const now = this.#time.now();
-    for (const known of entered) this.#roster.add(known, now);
+    this.#roster.add(entered, this.#time.now());
     return loaded;
   }
 
@@ -86,9 +84,8 @@ export class SessionBook {
 
   /** Makes a session available. */
   enter(known: KnownSession): void {
-    this.#roster.orderByLastUse([known]);
     this.#idsByKey.set(known.fingerprint, known.id);
-    this.#roster.add(known, this.#time.now());
+    this.#roster.add([known], this.#time.now());
   }
 
   /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */

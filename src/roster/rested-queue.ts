@@ -12,20 +12,14 @@ export class RestedQueue {
   #first: RosterEntry | null = null;
   #last: RosterEntry | null = null;
   #listed = 0;
-  readonly #recovered = new IndexedHeap<RosterEntry>({
-    compare: (a, b) => a.usedOrder - b.usedOrder,
-    position: (entry) => entry.restedPosition,
-    setPosition: (entry, position) => {
-      entry.restedPosition = position;
-    },
-  });
+  readonly #recovered = new IndexedHeap<RosterEntry>((a, b) => a.usedOrder - b.usedOrder);
 
   get size(): number {
     return this.#listed + this.#recovered.size;
   }
 
   has(entry: RosterEntry): boolean {
-    return this.#isListed(entry) || entry.restedPosition >= 0;
+    return this.#isListed(entry) || this.#recovered.has(entry);
   }
 
   add(entry: RosterEntry): void {

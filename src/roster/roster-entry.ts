@@ -26,8 +26,6 @@ export class RosterEntry {
   owesRecovery = false;
   /** The order of use: the smaller, the longer it has rested. */
   usedOrder = 0;
-  duePosition = -1;
-  restedPosition = -1;
   previous: RosterEntry | null = null;
   next: RosterEntry | null = null;
 
@@ -148,10 +146,4 @@ export class RosterEntry {
 }
 
 /** Who is due first. */
-export const BY_DUE_INSTANT: HeapOrder<RosterEntry> = {
-  compare: (a, b) => a.dueAt - b.dueAt,
-  position: (entry) => entry.duePosition,
-  setPosition: (entry, position) => {
-    entry.duePosition = position;
-  },
-};
+export const BY_DUE_INSTANT: HeapOrder<RosterEntry> = (a, b) => a.dueAt - b.dueAt;

@@ -30,11 +30,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   readonly #rested = new RestedQueue();
   readonly #due = new IndexedHeap<RosterEntry>(BY_DUE_INSTANT);
   /** When method and peer cooldowns end: a session that stays free becomes usable for more callers then. */
-  readonly #narrowDue = new IndexedHeap<{ readonly until: number }>({
-    compare: (a, b) => a.until - b.until,
-    position: () => -1,
-    setPosition: () => {},
-  });
+  readonly #narrowDue = new IndexedHeap<{ readonly until: number }>((a, b) => a.until - b.until);
   readonly #counts: Record<SessionState, number> = {
     free: 0,
     leased: 0,
@@ -64,22 +60,14 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     return this.#entries.values();
   }
 
-  /** Takes a filled entry in. `lastUsedAt` decides its place among those added before the first use. */
-  add(entry: Entry, now: number): void {
-    this.#entries.set(entry.id, entry);
-    entry.isEntered = true;
-    entry.state = entry.stateAt(now);
-    this.#counts[entry.state]++;
-    this.#watchNarrow(entry, now);
-    this.#refresh(entry, now);
-  }
-
-  /** Gives new entries their place in the order of use: those never used first, as they come, then by last use. */
-  orderByLastUse(entries: readonly RosterEntry[]): void {
-    for (const entry of entries) if (entry.lastUsedAt === null) entry.usedOrder = ++this.#addOrder;
+  /** Takes filled entries in. Those never used are next, as they come; the others follow by last use. */
+  add(entries: readonly Entry[], now: number): void {
+    for (const entry of entries) this.#entries.set(entry.id, entry);
+    const unused = entries.filter((entry) => entry.lastUsedAt === null);
     const used = entries.filter((entry) => entry.lastUsedAt !== null);
     used.sort((a, b) => (a.lastUsedAt ?? 0) - (b.lastUsedAt ?? 0));
-    for (const entry of used) entry.usedOrder = ++this.#useOrder;
+    for (const entry of unused) this.#enter(entry, ++this.#addOrder, now);
+    for (const entry of used) this.#enter(entry, ++this.#useOrder, now);
   }
 
   /** Keeps the entry from new leases, as the first step of removing it, or takes that back. */
@@ -90,8 +78,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** Forgets the entry; a leased one leaves with its last lease. Whether it is gone already. */
   remove(entry: RosterEntry, now: number): boolean {
-    entry.hinder({ isLeaving: true });
-    this.#refresh(entry, now);
+    this.setLeaving(entry, true, now);
     if (entry.isLeased) return false;
     this.#forget(entry);
     return true;
@@ -131,8 +118,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** Whether this moved the cooldown. */
   cool(entry: RosterEntry, scope: CooldownScope, until: number, reason: string, now: number): boolean {
-    const isMoved = entry.coolDown(scope, until, reason);
-    if (!isMoved) return false;
+    if (!entry.coolDown(scope, until, reason)) return false;
     if (scope.kind === "session") {
       entry.owesRecovery = true;
       this.#refresh(entry, now);
@@ -254,6 +240,15 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     if (criteria.id === undefined) return this.#entries.values();
     const entry = this.#entries.get(criteria.id);
     return entry === undefined ? [] : [entry];
+  }
+
+  #enter(entry: Entry, usedOrder: number, now: number): void {
+    entry.usedOrder = usedOrder;
+    entry.isEntered = true;
+    entry.state = entry.stateAt(now);
+    this.#counts[entry.state]++;
+    this.#watchNarrow(entry, now);
+    this.#refresh(entry, now);
   }
 
   #watchNarrow(entry: RosterEntry, now: number): void {
