@@ -51,8 +51,8 @@ export class KeyRotation {
     await this.#rotatePeers(id);
     // What was sealed anew and is not on disk yet is not done.
     if (sealing.isFresh(known.credentials) && !known.changing.has("credentials")) return false;
-    const { secret, profile } = known.credentials;
-    known.credentials = await sealing.seal(id, secret, profile);
+    const { credentials } = known;
+    known.credentials = await sealing.seal(id, credentials.reveal(), credentials.profile);
     markChanged(known, "credentials");
     if (!(await ledger.save(id))) throw notWritten(id);
     return true;

@@ -4,8 +4,9 @@ import { LeaseReleasedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { Logger } from "../options.js";
 import type { Ledger } from "../records/ledger.js";
+import type { Restriction } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
-import type { Restriction, RosterEntry } from "../roster/roster-entry.js";
+import type { RosterEntry } from "../roster/roster-entry.js";
 import { endsByItself, type Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
 import { type KnownSession, markChanged } from "./known-session.js";
@@ -132,20 +133,20 @@ export class Marks {
   /** Another process has learnt how the session stands: dead, restricted, disabled, or none of these. */
   learnLife(known: KnownSession, life: Life): void {
     const { roster, time } = this.#parts;
-    const { entry, changing } = known;
+    const { changing } = known;
     const now = time.now();
     if (changing.has("life")) return;
-    if (life.disabledReason !== entry.disabledReason) roster.disable(entry, life.disabledReason, now);
+    if (life.disabledReason !== known.disabledReason) roster.disable(known, life.disabledReason, now);
     if (life.deadReason !== null) {
-      if (this.#bury(entry, life.deadReason)) this.#tellDied(entry.id, life.deadReason);
-    } else if (entry.deadReason !== null && !changing.has("verdict")) {
-      this.forgive(entry.id);
-      roster.kill(entry, null, now);
+      if (this.#bury(known, life.deadReason)) this.#tellDied(known.id, life.deadReason);
+    } else if (known.deadReason !== null && !changing.has("verdict")) {
+      this.forgive(known.id);
+      roster.kill(known, null, now);
     }
     if (life.restriction !== null) {
-      if (entry.restriction === null) this.#parts.emit("restricted", { id: entry.id, reason: life.restriction.reason });
-      roster.restrict(entry, life.restriction, now);
-    } else if (!changing.has("verdict")) roster.restrict(entry, null, now);
+      if (known.restriction === null) this.#parts.emit("restricted", { id: known.id, reason: life.restriction.reason });
+      roster.restrict(known, life.restriction, now);
+    } else if (!changing.has("verdict")) roster.restrict(known, null, now);
   }
 
   /** Whether it was alive until now. */

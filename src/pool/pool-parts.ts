@@ -21,6 +21,7 @@ import { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { KeyRotation } from "./key-rotation.js";
 import { KeyedLocks } from "./keyed-locks.js";
+import type { KnownSession } from "./known-session.js";
 import { Leases } from "./leases.js";
 import { Marks } from "./marks.js";
 import { Merging } from "./merging.js";
@@ -73,10 +74,10 @@ export function assemble<Client>(
   soleUse: SoleUse | undefined,
   emit: Emit,
 ): PoolParts<Client> {
-  const { clock, storage } = options;
+  const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
-  const roster = new Roster({ leasesPerSession: options.leasesPerSession, maxLeased: options.maxConnected });
+  const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased });
   const sealing = new CredentialSealing(options.encryption);
   const records = new SessionRecords(time, sealing);
   const book = new SessionBook(roster, time, records);
@@ -257,11 +258,10 @@ export function assemble<Client>(
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
   const load = async (listed: readonly StoredRecord[]) => {
     const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
-    for (const { stored, known, owner } of loaded) {
-      const { id, version } = stored;
-      if (known.isRemoved) later(registration.discovered(id));
-      else ledger.track(id, version);
-      if (!known.isRemoved) ownership.observe(id, owner);
+    for (const { known, version, owner } of loaded) {
+      if (known.isRemoved) later(registration.discovered(known.id));
+      else ledger.track(known.id, version);
+      if (!known.isRemoved) ownership.observe(known.id, owner);
     }
     return book.rejected();
   };

@@ -70,7 +70,7 @@ function connectionOf<Client>(
     id,
     options.client.create({
       id,
-      session: parseSession(known.credentials.secret.reveal()),
+      session: parseSession(known.credentials.reveal()),
       profile: known.credentials.profile,
       gate: gateOf(parts, id, () => connection),
       clock,

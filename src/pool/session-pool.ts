@@ -133,7 +133,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   async exportSession(id: string): Promise<string> {
     const known = this.#parts.book.get(id);
     if (known === undefined) throw unknownSession(id);
-    return known.credentials.secret.reveal();
+    return known.credentials.reveal();
   }
 
   /**

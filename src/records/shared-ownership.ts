@@ -119,14 +119,16 @@ export class SharedOwnership implements Ownership {
       return;
     }
     let lookAt = Number.POSITIVE_INFINITY;
-    if (claim === null) this.#foreign.forget(id);
+    // Of very many records that were never claimed there is nothing to tell.
+    let isNews = true;
+    if (claim === null) isNews = this.#foreign.forget(id);
     else lookAt = this.#foreign.see(id, claim, this.#now());
     const isForeign = this.isForeign(id);
     const isLost = this.#held.delete(id);
     if (isLost || isForeign) this.#wanted.delete(id);
     this.#marked.delete(id);
     if (isForeign) this.#lookBy(lookAt);
-    this.#policy.foreign(id, isForeign);
+    if (isNews) this.#policy.foreign(id, isForeign);
     if (isLost) this.#policy.lost(id);
   }
 

@@ -69,8 +69,7 @@ class Pair {
 
   #add(id: string): void {
     const entry = new RosterEntry(id, TAGS[id] ?? [], 0);
-    this.roster.orderByLastUse([entry]);
-    this.roster.add(entry, this.now);
+    this.roster.add([entry], this.now);
     this.model.add(id, TAGS[id] ?? []);
     this.#entries.set(id, entry);
   }
