@@ -172,10 +172,10 @@ export class Registration {
     const data = records.encode(known, null);
     const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data));
     if (version === undefined) return this.#adopt(id, session, fingerprint, options);
-    ledger.track(id, version);
     // A session of this id that was removed by a process that did not live to forget its peers.
     void this.#parts.peers.clear(id);
     const faster = await this.#keys.confirm(fingerprint, id);
+    ledger.track(id, version);
     if (faster !== undefined) {
       await ledger.delete(id);
       throw keyHeld(id, faster);

@@ -139,9 +139,9 @@ describe("mute server", () => {
     const pool = await open();
     const rule = dataCentre.mute({ method: "users.GetUsers" });
     const started = Date.now();
-    const error = await rejection(pool.use(nameOf, { timeoutMs: 200 }), 600);
+    const error = await rejection(pool.use(nameOf, { timeoutMs: 200 }), 3_000);
     expect(error).toMatchObject({ code: "ATTEMPT_TIMEOUT" });
-    expect(Date.now() - started).toBeLessThan(450);
+    expect(Date.now() - started).toBeLessThan(2_000);
     expect(callsOf(dataCentre, "users.GetUsers")).toHaveLength(1);
     rule.remove();
     await until("free again", () => pool.status().free === 2, 3_000);

@@ -281,7 +281,7 @@ describe("classifyTelegramError() - hostile values", () => {
     for (const error of [long, new Error(long), { code: 400, errorMessage: long }]) {
       expect(classifyTelegramError(error).kind).toBe("none");
     }
-    expect(performance.now() - startedAt).toBeLessThan(100);
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
   });
 });
 
