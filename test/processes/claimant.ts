@@ -1,5 +1,6 @@
 import { createInterface } from "node:readline";
 import { type Lease, NoSessionAvailableError, SessionPool } from "../../src/index.js";
+import { sessionString } from "../fakes/sessions.js";
 import { openPlace, type PlaceAddress } from "./places.js";
 import { Referee, refereedClient } from "./refereed-client.js";
 
@@ -52,6 +53,24 @@ async function passOn(pool: SessionPool<object>, rounds: number): Promise<void> 
   await Promise.all([hand(), hand()]);
 }
 
+type Change = (pool: SessionPool<object>, id: string) => Promise<unknown>;
+
+const held = new Map<string, Lease<object>>();
+
+/** Single changes, each of one session. */
+const changes: Readonly<Record<string, Change>> = {
+  add: (pool, id) => pool.add(id, sessionString(id)),
+  async hold(pool, id) {
+    held.set(id, await pool.acquire({ id }));
+  },
+  async release(_, id) {
+    held.get(id)?.release();
+  },
+  cool: (pool, id) => pool.use((_, lease) => lease.coolDown(3_600), { id }),
+  disable: (pool, id) => pool.disable(id),
+  remove: (pool, id) => pool.remove(id),
+};
+
 async function take({ address, folder, ttlMs, idleTimeoutMs }: Contest): Promise<void> {
   const { storage, end } = openPlace(address);
   const referee = new Referee(folder);
@@ -70,6 +89,7 @@ async function take({ address, folder, ttlMs, idleTimeoutMs }: Contest): Promise
     const from = performance.now();
     if (command.word === "claim") await claimAll(pool);
     if (command.word === "pass on") await passOn(pool, command.rounds);
+    await changes[command.word]?.(pool, command.id);
     const { connected, connects, violations } = referee;
     say("done", { tookMs: performance.now() - from, connected, connects, violations, lost, failures });
   }
@@ -79,5 +99,7 @@ async function take({ address, folder, ttlMs, idleTimeoutMs }: Contest): Promise
 }
 
 say("ready");
-for (let command = await nextCommand(); command.word !== "leave"; command = await nextCommand()) await take(command);
+for (let command = await nextCommand(); command.word !== "leave"; command = await nextCommand()) {
+  if (command.word === "take") await take(command);
+}
 process.stdin.destroy();

@@ -6,7 +6,9 @@ import { endClaimants, fill, type Outcome, play, startClaimants } from "./contes
 import { makePlace, type Place, type PlaceAddress, POSTGRES_URL, REDIS_URL } from "./places.js";
 
 /** `bench/claims.ts` does the same with a thousand. */
-const SESSIONS = 100;
+const SESSIONS = 60;
+/** For a machine with much else to do. */
+const TIMEOUT_MS = 60_000;
 
 const isThere: Readonly<Record<PlaceAddress["engine"], boolean>> = {
   sqlite: true,
@@ -51,6 +53,7 @@ describe.each(["sqlite", "redis", "postgres"] as const)("%s", (engine) => {
         expect(new Map(claimed)).toEqual(owners);
       }
     },
+    TIMEOUT_MS,
   );
 
   test.skipIf(!isThere[engine])("eight processes pass six sessions on: none is connected in two at once", async () => {
@@ -58,11 +61,11 @@ describe.each(["sqlite", "redis", "postgres"] as const)("%s", (engine) => {
     const outcome = await play({
       place,
       processes: claimants,
-      game: { word: "pass on", rounds: 20 },
+      game: { word: "pass on", rounds: 10 },
       ttlMs: 600,
       idleTimeoutMs: 0,
     });
     expectFairPlay(outcome);
-    expect(outcome.scores.map(({ connects }) => connects >= 20)).toEqual(Array(8).fill(true));
+    expect(outcome.scores.map(({ connects }) => connects >= 10)).toEqual(Array(8).fill(true));
   });
 });

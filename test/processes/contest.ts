@@ -57,7 +57,10 @@ export async function startClaimants(count: number): Promise<readonly Child[]> {
 
 /** Ends them: each by itself when it can, else by force. */
 export async function endClaimants(children: readonly Child[]): Promise<void> {
-  for (const child of children) child.tell("leave", {});
+  for (const child of children) {
+    child.tell("close", {});
+    child.tell("leave", {});
+  }
   const timer = setTimeout(() => {
     for (const child of children) child.process.kill("SIGKILL");
   }, 2_000);

@@ -169,20 +169,20 @@ class Killings {
 
   /** Compares what the next process has found with what was acknowledged before. */
   async #succeeded(child: Child): Promise<void> {
-    const opened = await child.said("opened");
-    const found = new Map((opened.sessions as readonly SeenSession[]).map((session) => [session.id, session]));
+    const used = await child.said("used");
+    this.#takeoversMs.push(used.at - (this.#killedAt.at(-1) ?? 0));
+    const line = await child.said("found");
+    const found = new Map((line.sessions as readonly SeenSession[]).map((session) => [session.id, session]));
     for (const id of new Set([...this.#standings.keys(), ...found.keys()])) {
       if (id.startsWith("extra-")) this.#compare(id, found.get(id));
     }
     for (const [id, until] of this.#cooled) {
       const availableAt = found.get(id)?.availableAt ?? 0;
-      if (until > Number(opened.now) && availableAt < until)
+      if (until > Number(line.now) && availableAt < until)
         this.#lost.push(`${id} cools until ${until}: ${availableAt}`);
     }
-    for (const rejected of opened.rejected as readonly object[]) this.#lost.push(JSON.stringify(rejected));
+    for (const rejected of line.rejected as readonly object[]) this.#lost.push(JSON.stringify(rejected));
     this.#open = undefined;
-    const used = await child.said("used");
-    this.#takeoversMs.push(used.at - (this.#killedAt.at(-1) ?? 0));
   }
 
   #compare(id: string, session: SeenSession | undefined): void {

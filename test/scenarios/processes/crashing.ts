@@ -12,16 +12,17 @@ const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 tell("loaded");
 await input.next();
 
-const from = performance.now();
 const pool = await openPool({ storageTimeoutMs: 20_000 });
 pool.on("cooled", (event) => tell("cooled", event));
 pool.on("storageFailed", ({ error }) => tell("storageFailed", { error: String(error) }));
-const sessions = pool.sessions().map(({ id, state, reason, availableAt }) => ({ id, state, reason, availableAt }));
-tell("opened", { sessions, now: Date.now(), rejected: pool.rejected() });
-
 /** No limit is on this one: it can be used as soon as nobody else has it. */
 await pool.use((client) => client.getMe(), { id: "steady" });
-tell("used", { afterMs: performance.now() - from });
+tell("used");
+
+// What is foreign does not show how it stands otherwise.
+while (pool.status().foreign > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+const sessions = pool.sessions().map(({ id, state, reason, availableAt }) => ({ id, state, reason, availableAt }));
+tell("found", { sessions, now: Date.now(), rejected: pool.rejected() });
 
 async function send(): Promise<void> {
   const work = orders.accounts.map(({ name }) => name).filter((name) => name !== "steady");
