@@ -6,7 +6,7 @@ import { type ForkedDataCentre, forkDataCentre, type WaitedCall } from "../../sr
 import { type Child, type Line, startScript } from "../processes/child.js";
 
 /** The account that no limit is on. */
-const ACCOUNTS = ["steady", "limited1", "limited2", "limited3"];
+const ACCOUNTS = ["steady", "limited1", "limited2", "limited3", "revoked"];
 /** A process that was told of a wait may be killed before it has written it down; not much later than that. */
 const WRITES_WITHIN_MS = 1_000;
 /** The data centre and a process do not round a wait's end alike. */
@@ -18,7 +18,10 @@ const script = fileURLToPath(new URL("./processes/crashing.ts", import.meta.url)
 interface Standing {
   readonly state: string | null;
   readonly reason: string | null;
+  readonly tags: readonly string[];
 }
+
+const GONE: Standing = { state: null, reason: null, tags: [] };
 
 interface SeenSession extends Standing {
   readonly id: string;
@@ -63,6 +66,8 @@ export async function killMany(options: KillingOptions): Promise<Findings> {
   for (const account of ACCOUNTS.slice(1)) {
     await dataCentre.limit("messages.SendMessage", { account, calls: 12, perMs: 1_000, waitSeconds: 1 });
   }
+  const revoked = { account: "revoked", method: "messages.SendMessage", skip: 20 };
+  await dataCentre.fail({ ...revoked, message: "SESSION_REVOKED", code: 401 });
   const killings = new Killings(dataCentre, options);
   await killings.run();
   return killings.findings();
@@ -151,14 +156,15 @@ class Killings {
   /** Takes in what the killed process has said. */
   #note(child: Child): void {
     for (const line of child.lines) {
-      const { word, id, state, reason } = line as unknown as Line & SeenSession;
+      const { word, id, state, reason, tags } = line as unknown as Line & SeenSession;
       if (word === "cooled") this.#noteCooldown(id, Number(line.until));
+      if (word === "died") this.#standings.set(id, { state: "dead", reason, tags: [] });
       if (word === "changing") this.#open = line;
       if (word === "storageFailed" || word === "unhandledRejection") this.#failures.push(JSON.stringify(line));
       if (word !== "changed") continue;
       this.#open = undefined;
       this.#changes++;
-      this.#standings.set(id, { state, reason });
+      this.#standings.set(id, { state, reason, tags });
     }
   }
 
@@ -173,9 +179,7 @@ class Killings {
     this.#takeoversMs.push(used.at - (this.#killedAt.at(-1) ?? 0));
     const line = await child.said("found");
     const found = new Map((line.sessions as readonly SeenSession[]).map((session) => [session.id, session]));
-    for (const id of new Set([...this.#standings.keys(), ...found.keys()])) {
-      if (id.startsWith("extra-")) this.#compare(id, found.get(id));
-    }
+    for (const id of new Set([...this.#standings.keys(), ...found.keys()])) this.#compare(id, found.get(id));
     for (const [id, until] of this.#cooled) {
       const availableAt = found.get(id)?.availableAt ?? 0;
       if (until > Number(line.now) && availableAt < until)
@@ -186,13 +190,14 @@ class Killings {
   }
 
   #compare(id: string, session: SeenSession | undefined): void {
-    const before = this.#standings.get(id) ?? { state: null, reason: null };
-    const isAs = ({ state, reason }: Standing): boolean =>
-      state === (session?.state ?? null) && (state === null || reason === (session?.reason ?? null));
-    const isOpen = this.#open?.id === id && isAs(this.#open as unknown as Standing);
-    if (!isAs(before) && !isOpen) this.#lost.push(`${id} is ${JSON.stringify(session)}, was ${JSON.stringify(before)}`);
-    const { state, reason } = session ?? { state: null, reason: null };
-    this.#standings.set(id, { state, reason });
+    if (id.startsWith("extra-") || this.#standings.has(id)) {
+      const before = this.#standings.get(id) ?? GONE;
+      const isWanted = this.#open?.id === id && isSame(this.#open as unknown as Standing, session);
+      if (!isWanted && !isSame(before, session)) {
+        this.#lost.push(`${id} is ${JSON.stringify(session)}, was ${JSON.stringify(before)}`);
+      }
+    }
+    if (id.startsWith("extra-")) this.#standings.set(id, session ?? GONE);
   }
 
   async #checkFile(): Promise<void> {
@@ -215,4 +220,8 @@ class Killings {
     const before = this.#told.filter((told) => told.id === wait.account && told.killedAt <= at);
     return !before.some(({ until }) => Math.abs(until - wait.until) < SAME_WAIT_MS);
   }
+}
+
+function isSame({ state, reason, tags }: Standing, session: Standing = GONE): boolean {
+  return state === session.state && reason === session.reason && tags.join() === session.tags.join();
 }

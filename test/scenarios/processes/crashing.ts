@@ -14,6 +14,7 @@ await input.next();
 
 const pool = await openPool({ storageTimeoutMs: 20_000 });
 pool.on("cooled", (event) => tell("cooled", event));
+pool.on("died", (event) => tell("died", event));
 pool.on("storageFailed", ({ error }) => tell("storageFailed", { error: String(error) }));
 /** No limit is on this one: it can be used as soon as nobody else has it. */
 await pool.use((client) => client.getMe(), { id: "steady" });
@@ -21,8 +22,7 @@ tell("used");
 
 // What is foreign does not show how it stands otherwise.
 while (pool.status().foreign > 0) await new Promise((resolve) => setTimeout(resolve, 5));
-const sessions = pool.sessions().map(({ id, state, reason, availableAt }) => ({ id, state, reason, availableAt }));
-tell("found", { sessions, now: Date.now(), rejected: pool.rejected() });
+tell("found", { sessions: pool.sessions(), now: Date.now(), rejected: pool.rejected() });
 
 async function send(): Promise<void> {
   const work = orders.accounts.map(({ name }) => name).filter((name) => name !== "steady");
@@ -39,10 +39,17 @@ async function look(): Promise<void> {
   for (;;) await pool.use((client) => client.getMe(), { id: "steady" });
 }
 
-async function change(id: string, state: string | null, reason: string | null, work: () => Promise<unknown>) {
-  tell("changing", { id, state, reason });
+/** How a session is to stand after a change; `state: null`: it is to be gone. */
+interface Standing {
+  readonly state: string | null;
+  readonly reason: string | null;
+  readonly tags: readonly string[];
+}
+
+async function change(id: string, standing: Standing, work: () => Promise<unknown>): Promise<void> {
+  tell("changing", { id, ...standing });
   await work();
-  tell("changed", { id, state, reason });
+  tell("changed", { id, ...standing });
 }
 
 async function changes(): Promise<void> {
@@ -50,15 +57,16 @@ async function changes(): Promise<void> {
   const ids = extras.map(({ id }) => id);
   for (let i = 0; ; i++) {
     const id = `extra-${process.pid}-${i}`;
-    const session = sessionString(id);
-    await change(id, "free", null, () => pool.add(id, session));
+    const [session, reason, tags] = [sessionString(id), `disabled ${i}`, [`tag ${i}`]];
+    await change(id, { state: "free", reason: null, tags: [] }, () => pool.add(id, session));
+    await change(id, { state: "free", reason: null, tags }, () => pool.update(id, { tags }));
+    await change(id, { state: "disabled", reason, tags }, () => pool.disable(id, reason));
+    if (i % 3 === 0) await change(id, { state: "free", reason: null, tags }, () => pool.enable(id));
     ids.push(id);
-    const reason = `disabled ${i}`;
-    await change(id, "disabled", reason, () => pool.disable(id, reason));
-    if (i % 3 === 0) await change(id, "free", null, () => pool.enable(id));
     const [oldest = ""] = ids;
-    if (ids.length > EXTRAS) await change(oldest, null, null, () => pool.remove(oldest));
-    if (ids.length > EXTRAS) ids.shift();
+    if (ids.length <= EXTRAS) continue;
+    await change(oldest, { state: null, reason: null, tags: [] }, () => pool.remove(oldest));
+    ids.shift();
   }
 }
 
