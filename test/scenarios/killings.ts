@@ -116,8 +116,9 @@ class Killings {
   }
 
   async findings(): Promise<Findings> {
-    const { violations, duplicates, maxConnectionsPerKey, waits, calls } = await this.#dataCentre.report();
-    const broken = violations.filter((call) => !this.#isUntold(call));
+    const { violations, duplicates, maxConnectionsPerKey, waits, calls, connections } = await this.#dataCentre.report();
+    const openedAt = new Map(connections.map((entry) => [entry.connection, entry.openedAt]));
+    const broken = violations.filter((call) => !this.#isUntold(call, openedAt.get(call.connection) ?? 0));
     return {
       kills: this.#killedAt.length,
       lost: this.#lost,
@@ -212,10 +213,12 @@ class Killings {
     }
   }
 
-  #isUntold({ at, wait }: WaitedCall): boolean {
+  /** Told to the process before, in its last moment or when it was dead already. */
+  #isUntold({ at, wait }: WaitedCall, openedAt: number): boolean {
     const toldAt = wait.toldAt ?? wait.from;
-    const killedAt = this.#killedAt.find((killed) => killed >= toldAt);
-    if (killedAt === undefined || at < killedAt || killedAt - toldAt > WRITES_WITHIN_MS) return false;
+    const killedAt = this.#killedAt.findLast((killed) => killed <= at);
+    if (killedAt === undefined || openedAt < killedAt || toldAt > openedAt) return false;
+    if (killedAt - toldAt > WRITES_WITHIN_MS) return false;
     // What was told after the call is of a wait that the call itself has met.
     const before = this.#told.filter((told) => told.id === wait.account && told.killedAt <= at);
     return !before.some(({ until }) => Math.abs(until - wait.until) < SAME_WAIT_MS);
