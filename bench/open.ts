@@ -93,6 +93,8 @@ function restingSession(index: number): SessionRecord {
     restriction: null,
     deadReason: null,
     disabledReason: null,
+    owner: null,
+    isRemoved: false,
   };
 }
 
