@@ -207,7 +207,7 @@ describe("a worker thread", () => {
       });
       await mine.client.getMe();
       expect(idsOf(thread, "got")).toEqual(["account2", "account3"]);
-      const waiting = main.acquire({ id: "account2" });
+      const waiting = main.acquire({ id: "account2", wait: WITHIN_MS });
       await thread.worker.terminate();
       const taken = await waiting;
       await taken.client.getMe();
