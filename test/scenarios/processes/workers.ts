@@ -16,28 +16,6 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     await Promise.allSettled(orders.accounts.map(({ name }) => job(name)));
     tell("settled");
   },
-  /** Works as fast as it can and tells every change that was acknowledged. */
-  async working() {
-    const pool = await openPool();
-    pool.on("cooled", (event) => tell("cooled", event));
-    pool.on("died", (event) => tell("died", event));
-    tell("ready");
-    const worker = async (): Promise<void> => {
-      for (let i = 0; ; i++) {
-        await pool.use((client) => client.sendMessage("user1", { message: `${process.pid}-${i}-${Math.random()}` }));
-      }
-    };
-    const tagger = async (): Promise<void> => {
-      for (let i = 0; ; i++) {
-        const { name } = orders.accounts[i % orders.accounts.length] ?? { name: "" };
-        const tags = [`${process.pid}-${i}`];
-        await pool.update(name, { tags });
-        tell("tagged", { id: name, tags });
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-    };
-    await Promise.all([worker(), worker(), worker(), tagger()]);
-  },
 };
 
 await modes[orders.mode]?.();
