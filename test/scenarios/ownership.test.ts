@@ -3,7 +3,7 @@ import type { Engine } from "../../adapters/storage/sqlite/engine.js";
 import { nodeEngine } from "../../adapters/storage/sqlite/handle-engine.js";
 import { keyvEngine } from "../../adapters/storage/sqlite/keyv-engine.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
-import { RESERVED_PREFIX } from "../../src/records/key-reservations.js";
+import { isReserved } from "../../src/records/reserved-ids.js";
 import type { Talk } from "../processes/child.js";
 import { type Child, type Line, startChild, startNeighbourThread } from "./child-processes.js";
 import { expectPeace, type Stage, stage, until } from "./support.js";
@@ -225,6 +225,6 @@ async function sessionsIn(file: string): Promise<readonly string[]> {
   await storage.close?.();
   return records
     .map(({ id }) => id)
-    .filter((id) => !id.startsWith(RESERVED_PREFIX))
+    .filter((id) => !isReserved(id))
     .sort();
 }
