@@ -113,6 +113,7 @@ const PROFILE: Rules = {
   appVersion: text,
   langCode: text,
   systemLangCode: text,
+  keepConnected: flag,
 };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", holds: isObject } };

@@ -12,13 +12,14 @@ import type { SoleUse } from "../records/sole-use.js";
 import type { StoredRecord } from "../records/storage.js";
 import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
-import type { PoolStatus, SessionInfo } from "../session-info.js";
+import type { SessionInfo } from "../session-info.js";
 import { Acquisition } from "./acquisition.js";
 import { coolDown } from "./cool-down.js";
 import { CredentialSealing } from "./credentials.js";
 import { Departures } from "./departures.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
+import { Keeper } from "./keeper.js";
 import { KeyRotation } from "./key-rotation.js";
 import { KeyedLocks } from "./keyed-locks.js";
 import type { KnownSession } from "./known-session.js";
@@ -58,9 +59,8 @@ export interface PoolParts<Client> {
   load(records: readonly StoredRecord[]): Promise<readonly { readonly id: string; readonly reason: string }[]>;
   /** Starts the timer of the cooldowns that were loaded. */
   begin(): void;
-  /** Brings every state up to now. */
-  refresh(): void;
-  status(): PoolStatus;
+  readonly dispatcher: Dispatcher;
+  readonly keeper: Keeper;
 }
 
 /** A claim has to be renewed in time, so that a failed write of a record is soon tried again. */
@@ -110,6 +110,7 @@ export function assemble<Client>(
     time,
     ledger: () => ledger,
     dispatcher: () => dispatcher,
+    freed: (id) => keeper.look(id),
     lost: (id) => {
       leases.revoke(id, ownershipLost(id), "its ownership was lost");
       void connections.close(id, "its ownership was lost");
@@ -126,9 +127,13 @@ export function assemble<Client>(
     failed: storageFailed,
   });
   if (soleUse !== undefined) soleUse.onOvertaken = storageFailed;
-  const dispatcher = new Dispatcher(roster, time, clock, {
+  const keeper = new Keeper({ clock, book, connections: () => connections });
+  const dispatcher: Dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
-    recovered: ({ id }) => void ledger.settle(id).then(() => emit("recovered", { id })),
+    recovered: ({ id }) => {
+      void ledger.settle(id).then(() => emit("recovered", { id }));
+      keeper.look(id);
+    },
     hopeless: (criteria, outlook) => acquisition.unavailable(criteria, outlook),
   });
   const marks: Marks = new Marks({
@@ -145,19 +150,18 @@ export function assemble<Client>(
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
   });
-  const bringUp = (): void => {
-    if (roster.nextDueAt <= time.now()) dispatcher.changed();
-  };
-  const status = (): PoolStatus => {
-    bringUp();
-    const { nextAvailableAt, ...counts } = roster.status(time.now());
-    return Object.freeze({
-      ...counts,
-      waiters: dispatcher.waiting,
-      nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
-    });
-  };
-  const made = makeConnections<Client>({ options, book, ownership, roster, marks, dispatcher, time, peers, emit });
+  const made = makeConnections<Client>({
+    options,
+    book,
+    ownership,
+    roster,
+    marks,
+    dispatcher,
+    time,
+    peers,
+    keeper,
+    emit,
+  });
   const connections: Connections<Client> = made.connections;
   const locks = new KeyedLocks();
   const keys = new KeyReservations(storage, deadline);
@@ -199,7 +203,7 @@ export function assemble<Client>(
     deadline,
     patientDeadline: deadline.times(LISTING_TAKES),
     ledger,
-    discovered: (id) => registration.discovered(id),
+    discovered: (id) => registration.discovered(id).then(() => keeper.look(id)),
     gone,
     failed: storageFailed,
   });
@@ -231,6 +235,7 @@ export function assemble<Client>(
     ownership,
     refresh,
     peers,
+    keeper,
     soleUse,
     storage,
     deadline,
@@ -247,11 +252,11 @@ export function assemble<Client>(
     signals,
     keepAlive,
     maxWaiters: options.maxWaiters,
-    status,
+    status: () => dispatcher.status(),
     closed: () => shutdown.closed(),
     backOff: made.backOff,
     waiting: () => {
-      const { waiters, nextAvailableAt } = status();
+      const { waiters, nextAvailableAt } = dispatcher.status();
       queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
     },
   });
@@ -267,6 +272,7 @@ export function assemble<Client>(
   };
   const begin = (): void => {
     dispatcher.changed();
+    keeper.lookAtAll();
     if (storage.shared) refresh.start();
   };
   return {
@@ -281,8 +287,8 @@ export function assemble<Client>(
     keepAlive,
     load,
     begin,
-    refresh: bringUp,
-    status,
+    dispatcher,
+    keeper,
   };
 }
 

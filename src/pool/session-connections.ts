@@ -13,6 +13,7 @@ import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
 import { BackOffs } from "./back-offs.js";
 import type { Dispatcher } from "./dispatcher.js";
+import type { Keeper } from "./keeper.js";
 import type { KnownSession } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import type { SessionBook } from "./session-book.js";
@@ -30,6 +31,7 @@ export interface ConnectionParts<Client> {
   readonly dispatcher: Dispatcher;
   readonly time: TimeLine;
   readonly peers: PeerJournal;
+  readonly keeper: Keeper;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
 
@@ -43,6 +45,7 @@ export interface SessionConnections<Client> {
 /** Makes the connections of a pool: each with its gate, its client and its back-off. */
 export function makeConnections<Client>(parts: ConnectionParts<Client>): SessionConnections<Client> {
   const { clock, maxConnected, idleTimeoutMs, connectTimeoutMs } = parts.options;
+  const limits = { clock, maxConnected, idleTimeoutMs, isKept: (id: string) => parts.keeper.keeps(id) };
   const { roster, time, dispatcher, book } = parts;
   const backOffs = new BackOffs({
     roster,
@@ -52,7 +55,7 @@ export function makeConnections<Client>(parts: ConnectionParts<Client>): Session
     connections: () => connections,
     random: Math.random,
   });
-  const connections: Connections<Client> = new Connections<Client>({ clock, maxConnected, idleTimeoutMs }, (id) => {
+  const connections: Connections<Client> = new Connections<Client>(limits, (id) => {
     try {
       return connectionOf(parts, id, backOffs);
     } catch (error) {
@@ -91,7 +94,10 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
         backOffs.connected(parts.book.get(id));
         parts.emit("connected", { id });
       },
-      disconnected: (reason) => parts.emit("disconnected", { id, reason }),
+      disconnected: (reason) => {
+        parts.emit("disconnected", { id, reason });
+        queueMicrotask(() => parts.keeper.look(id));
+      },
       connectFailed: (error) => connectFailed(parts, id, backOffs, error),
     },
   );

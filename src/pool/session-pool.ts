@@ -84,12 +84,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
    */
   async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
-    return this.#change((parts) => parts.registration.add(id, session, options));
+    return this.#change((parts) => parts.registration.add(id, session, options).finally(() => parts.keeper.look(id)));
   }
 
   /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
-    return this.#change((parts) => parts.registration.update(id, change));
+    return this.#change((parts) => parts.registration.update(id, change).finally(() => parts.keeper.look(id)));
   }
 
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
@@ -110,14 +110,14 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
-    this.#parts.refresh();
+    this.#parts.dispatcher.bringUp();
     const known = this.#parts.book.get(id);
     return known && this.#parts.book.info(known);
   }
 
   /** All sessions as they are now. */
   sessions(): readonly SessionInfo[] {
-    this.#parts.refresh();
+    this.#parts.dispatcher.bringUp();
     return this.#parts.book.infos();
   }
 
@@ -211,7 +211,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** The pool in numbers. */
   status(): PoolStatus {
-    return this.#parts.status();
+    return this.#parts.dispatcher.status();
   }
 
   /**
