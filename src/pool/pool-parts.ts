@@ -22,6 +22,7 @@ import type { KeepAlive } from "./keep-alive.js";
 import { KeyRotation } from "./key-rotation.js";
 import { KeyedLocks } from "./keyed-locks.js";
 import { Leases } from "./leases.js";
+import { Maps } from "./maps.js";
 import { Marks } from "./marks.js";
 import { Merging } from "./merging.js";
 import { Refresh } from "./refresh.js";
@@ -51,6 +52,7 @@ export interface PoolParts<Client> {
   readonly acquisition: Acquisition<Client>;
   readonly rotation: Rotation<Client>;
   readonly leases: Leases<Client>;
+  readonly maps: Maps<Client>;
   readonly shutdown: Shutdown;
   readonly keepAlive: KeepAlive;
   /** Takes in what the storage holds. Returns the records that could not be read. */
@@ -225,6 +227,7 @@ export function assemble<Client>(
     storage,
     deadline,
     keepAlive,
+    maps: { end: (error) => maps.end(error), close: () => maps.close() },
     storageFailed,
   });
   const acquisition: Acquisition<Client> = new Acquisition({
@@ -246,6 +249,17 @@ export function assemble<Client>(
     },
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
+  const maps: Maps<Client> = new Maps({
+    options,
+    time,
+    roster,
+    rotation,
+    signals,
+    keepAlive,
+    deadline,
+    status,
+    closed: () => shutdown.closed(),
+  });
   const load = async (listed: readonly StoredRecord[]) => {
     const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
     for (const { stored, known, owner } of loaded) {
@@ -268,6 +282,7 @@ export function assemble<Client>(
     acquisition,
     rotation,
     leases,
+    maps,
     shutdown,
     keepAlive,
     load,
