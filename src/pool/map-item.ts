@@ -112,8 +112,9 @@ export class MapItem<Client, I, O> {
         return this.#begun;
       },
       hadNoEffect: () => {
+        if (this.#begun === undefined) return;
         this.#begun = undefined;
-        checkpoint.unbegin(key);
+        checkpoint.unbegin(key).catch(failed);
       },
     };
   }

@@ -210,6 +210,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     } catch (error) {
       this.#ahead++;
       this.#settle(this.#results.open(), { item, index, ok: false, error, sessionId: null, attempts: 0 });
+      queueMicrotask(() => this.#advance());
       return true;
     }
     if (key !== undefined && this.#checkpoint?.take(key) === false) {
@@ -245,7 +246,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
 
   #settle(place: ReturnType<MapResults<MapResult<I, O>>["open"]>, result: MapResult<I, O> | undefined): void {
     if (result !== undefined) this.#progress.worked(result.ok);
-    this.#results.settle(place, result);
+    this.#results.settle(place, this.#isGivenUp ? undefined : result);
   }
 
   #isEnd(error: unknown): boolean {

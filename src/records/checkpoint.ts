@@ -81,14 +81,15 @@ export class Checkpoint {
     return this.#headWrites.flush();
   }
 
-  /** Nothing of it has taken effect. On disk with the next write: until then it counts as begun. */
-  unbegin(key: string): void {
+  /** Nothing of it has taken effect. Resolves when that is on disk: it may be long until it is tried again. */
+  unbegin(key: string): Promise<void> {
     this.#begun.delete(key);
+    return this.#headWrites.flush();
   }
 
-  /** It is not over: it may be taken again. */
+  /** It is not over, and nothing of it has taken effect: it may be taken again. */
   leave(key: string): void {
-    this.unbegin(key);
+    this.#begun.delete(key);
     this.#taken.delete(key);
   }
 

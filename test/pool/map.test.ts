@@ -3,6 +3,7 @@ import { OptionsError } from "../../src/errors.js";
 import type { MapProgress, MapResult } from "../../src/options.js";
 import { type FakeClient, READ, WRITE } from "../fakes/fake-telegram.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
 import { badRequest, dead, flood } from "../fakes/telegram-errors.js";
 import { START, settled } from "../fakes/virtual-clock.js";
 
@@ -195,8 +196,7 @@ describe("map({ concurrency })", () => {
     await run.next();
     await settled();
     expect(pulled).toBe(2);
-    await pool.update("alice", { tags: ["old"] });
-    for (const id of ["bob", "carol"]) await pool.add(id, (await import("../fakes/sessions.js")).sessionString(id));
+    for (const id of ["bob", "carol"]) await pool.add(id, sessionString(id));
     await clock.advance(1_000);
     await run.next();
     await settled();
