@@ -21,8 +21,7 @@ export interface ItemParts<Client, I, O> {
   readonly work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>;
   readonly options: MapOptions<I>;
   readonly checkpoint: Checkpoint | undefined;
-  /** Keeps what has not begun from beginning. */
-  readonly stop: AbortSignal;
+  readonly common: UseOptions;
   /** Whether an item ends so because the whole run does. */
   isEnd(error: unknown): boolean;
   /** The checkpoint could not be written. */
@@ -76,11 +75,9 @@ export class MapItem<Client, I, O> {
   }
 
   #makeJob(): Job<Client, O> {
-    const { options, stop } = this.#parts;
-    const job = jobOf((client: Client, lease: Lease<Client>) => this.#attempt(client, lease), {
-      ...optionsFor(options, this.#item),
-      signal: stop,
-    });
+    const { options, common } = this.#parts;
+    const work = (client: Client, lease: Lease<Client>): Promise<O> => this.#attempt(client, lease);
+    const job = jobOf(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
     return { ...job, attemptSignal: options.signal, effectWatch: this.#effectWatch() };
   }
 
@@ -145,16 +142,26 @@ export class MapItem<Client, I, O> {
   }
 }
 
-/** What `use` takes, for this item. Throws what a function of the user's throws, and `OptionsError`. */
-function optionsFor<I>(options: MapOptions<I>, item: I): UseOptions {
+/** What `use` takes, as far as it is the same for every item. `stop` keeps what has not begun from beginning. */
+export function commonOptions<I>(options: MapOptions<I>, stop: AbortSignal): UseOptions {
   const { id, key, peer, tags, method, wait, priority, retry, maxAttempts, timeoutMs } = options;
-  const rest = { tags, method, wait, priority, retry, maxAttempts, timeoutMs };
-  if (![id, key, peer].some((value) => typeof value === "function")) {
-    return { ...rest, id: id as string | undefined, key: key as string | undefined, peer: peer as string | undefined };
-  }
+  const texts = { id: textOr(id), key: textOr(key), peer: textOr(peer) };
+  return { ...texts, tags, method, wait, priority, retry, maxAttempts, timeoutMs, signal: stop };
+}
+
+function textOr<I>(value: PerItem<I> | undefined): string | undefined {
+  return typeof value === "function" ? undefined : value;
+}
+
+function hasOwnOptions<I>({ id, key, peer }: MapOptions<I>): boolean {
+  return typeof id === "function" || typeof key === "function" || typeof peer === "function";
+}
+
+/** What follows from the item. Throws what a function of the user's throws, and `OptionsError`. */
+function ownOptions<I>({ id, key, peer }: MapOptions<I>, item: I): Pick<UseOptions, "id" | "key" | "peer"> {
   const own = { id: valueFor(id, item), key: valueFor(key, item), peer: valueFor(peer, item) };
   checkItemOptions(own);
-  return { ...rest, ...own };
+  return own;
 }
 
 function valueFor<I>(value: PerItem<I> | undefined, item: I): string | undefined {

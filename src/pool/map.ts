@@ -3,8 +3,9 @@ import { checkItemKey } from "../option-checks.js";
 import type { MapOptions, MapResult, MapRun } from "../options.js";
 import type { Checkpoint } from "../records/checkpoint.js";
 import { ItemFeed } from "./item-feed.js";
+import { ItemsUnderWay } from "./items-under-way.js";
 import type { Lease } from "./lease.js";
-import { type ItemParts, MapItem } from "./map-item.js";
+import { commonOptions, type ItemParts, MapItem } from "./map-item.js";
 import { ProgressReport, sizeOf } from "./map-progress.js";
 import { DONE, MapReaders } from "./map-readers.js";
 import { MapResults } from "./map-results.js";
@@ -20,8 +21,6 @@ interface Ending {
 }
 
 const IN_ORDER: Ending = { failure: undefined, isLoss: false };
-/** The number of usable sessions is looked at again after so long. */
-const LIMIT_HOLDS_MS = 1_000;
 
 /**
  * One run of `map`: pulls items while there is room, runs each as `use` would, hands the results over.
@@ -38,21 +37,20 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   readonly #progress: ProgressReport;
   readonly #results: MapResults<MapResult<I, O>>;
   readonly #readers: MapReaders<MapResult<I, O>>;
-  readonly #underWay = new Set<MapItem<Client, I, O>>();
+  readonly #underWay = new ItemsUnderWay<Client, I, O>();
   readonly #stop = new AbortController();
   #stopListening: () => void = () => {};
   #opening: Promise<void> | undefined;
   #isOpen = false;
   /** Items that were pulled and whose results were not handed over. */
   #ahead = 0;
-  #limit = 0;
-  #limitUntil = Number.NEGATIVE_INFINITY;
+  /** Results that were handed over since somebody asked: whoever has them is not done with them yet. */
+  #inHand = 0;
   #ending: Ending | undefined;
   #finishing: Promise<void> | undefined;
   /** Nobody wants further results. */
   #isGivenUp = false;
   #isFinished = false;
-  #atIdle: () => void = () => {};
 
   constructor(
     maps: Maps<Client>,
@@ -66,7 +64,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     this.#maps = maps;
     this.#options = options;
     this.#feed = new ItemFeed(items, {
-      hasRoom: () => this.#isOpen && this.#ending === undefined && this.#ahead < this.#currentLimit(),
+      hasRoom: () => this.#hasRoom(),
       accept: (item, index) => this.#accept(item, index),
       ended: (failure) => this.#end({ failure, isLoss: false }),
       moved: () => this.#advance(),
@@ -80,7 +78,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
       work,
       options,
       checkpoint: this.#checkpoint,
-      stop: this.#stop.signal,
+      common: commonOptions(options, this.#stop.signal),
       isEnd: (error) => this.#isEnd(error),
       failed: (error) => this.#fail(error, true),
     };
@@ -96,6 +94,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
 
   next(): Promise<Next<I, O>> {
     this.#opening ??= this.#open();
+    this.#inHand = 0;
     const result = this.#readers.isWaited ? undefined : this.#take();
     const next = result === undefined ? this.#readers.wait() : Promise.resolve(result);
     this.#advance();
@@ -177,6 +176,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     const value = this.#results.take();
     if (value === undefined) return undefined;
     this.#ahead--;
+    this.#inHand++;
     return { done: false, value };
   }
 
@@ -193,14 +193,10 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     return ending;
   }
 
-  #currentLimit(): number {
-    if (this.#options.concurrency !== undefined) return this.#options.concurrency;
-    const now = this.#maps.parts.time.now();
-    if (now >= this.#limitUntil) {
-      this.#limit = this.#maps.usable();
-      this.#limitUntil = now + LIMIT_HOLDS_MS;
-    }
-    return this.#limit;
+  #hasRoom(): boolean {
+    if (!this.#isOpen || this.#ending !== undefined) return false;
+    const inHand = this.#readers.isWaited ? 0 : this.#inHand;
+    return this.#ahead + inHand < (this.#options.concurrency ?? this.#maps.usable());
   }
 
   #accept(item: I, index: number): boolean {
@@ -238,10 +234,9 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     } catch (error) {
       this.#fail(error, true);
     }
-    this.#underWay.delete(item);
     this.#settle(place, result);
+    this.#underWay.delete(item);
     this.#advance();
-    if (this.#underWay.size === 0) this.#atIdle();
   }
 
   #settle(place: ReturnType<MapResults<MapResult<I, O>>["open"]>, result: MapResult<I, O> | undefined): void {
@@ -272,11 +267,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   #finish(): Promise<void> {
     this.#finishing ??= (async () => {
       await this.#opening;
-      if (this.#underWay.size > 0) {
-        await new Promise<void>((resolve) => {
-          this.#atIdle = resolve;
-        });
-      }
+      await this.#underWay.idle();
       this.#stopListening();
       await this.#checkpoint?.close();
       this.#progress.stop();
@@ -289,9 +280,8 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   /** The first instant at which a session can serve, when no work runs and none can begin. */
   #waitingUntil(): number | null {
     const { roster, time } = this.#maps.parts;
-    const [first] = this.#underWay;
-    const criteria = first?.waitsFor;
-    if (criteria === undefined || [...this.#underWay].some((item) => item.waitsFor === undefined)) return null;
+    const criteria = this.#underWay.waitFor;
+    if (criteria === undefined) return null;
     const now = time.now();
     const { earliest, hopeFrom } = roster.outlook(criteria, now);
     return hopeFrom !== null && hopeFrom > now ? earliest : null;

@@ -37,11 +37,14 @@ export interface LiveMap {
 
 /** However many sessions there are: so many items are pulled ahead by default. */
 const MOST_BY_DEFAULT = 1_000;
+const USABLE_FOR_MS = 1_000;
 
 /** The bulk jobs of one pool, and the storages of their checkpoints. */
 export class Maps<Client> {
   readonly parts: MapParts<Client>;
   readonly #live = new Set<LiveMap>();
+  #usable = 0;
+  #usableUntil = Number.NEGATIVE_INFINITY;
   readonly #storages = new Map<SessionStorage, Promise<void>>();
 
   constructor(parts: MapParts<Client>) {
@@ -64,11 +67,16 @@ export class Maps<Client> {
     this.#live.delete(map);
   }
 
-  /** How many items can be under way at once. */
+  /** How many items can be under way at once: looked at once a second. */
   usable(): number {
+    const now = this.parts.time.now();
+    if (now < this.#usableUntil) return this.#usable;
     const { leasesPerSession, maxConnected } = this.parts.options;
     const { free, leased, cooling } = this.parts.status();
-    return Math.max(1, Math.min(Math.min(free + leased + cooling, maxConnected) * leasesPerSession, MOST_BY_DEFAULT));
+    const most = Math.min(Math.min(free + leased + cooling, maxConnected) * leasesPerSession, MOST_BY_DEFAULT);
+    this.#usable = Math.max(1, most);
+    this.#usableUntil = now + USABLE_FOR_MS;
+    return this.#usable;
   }
 
   checkpoint<I>({ name, storage }: MapCheckpoint<I>): Checkpoint {

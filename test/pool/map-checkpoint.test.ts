@@ -204,6 +204,7 @@ describe("a killed run", () => {
     const run = pool.map(numbers(6), work, { checkpoint, concurrency: 2, ...options });
     const got: number[] = [];
     for (let at = 0; at < 2; at++) got.push(Number((await run.next()).value?.item));
+    watch(run.next());
     await settled();
     return { disk: await kill(opened), got, run };
   }
@@ -433,6 +434,7 @@ describe("two runs of one name", () => {
     };
     const first = one.pool.map(numbers(8), write, { checkpoint: own, concurrency: 2, ordered: true });
     for (let at = 0; at < 2; at++) await first.next();
+    const ended = watch(all(first));
     await settled();
     const head = await disk.read("~map:job:head");
     // Another host's run: nobody here can tell whether it lives.
@@ -446,7 +448,6 @@ describe("two runs of one name", () => {
     const second = two.pool.map(numbers(8), write, { checkpoint: { ...own, storage: new FaultyStorage(disk) } });
     expect(itemsOf(await all(second))).toEqual([4, 5, 6, 7]);
     expect(second.unknown).toEqual(["item 2", "item 3"]);
-    const ended = watch(all(first));
     gate.resolve();
     await one.clock.advance(30_000);
     expect(ended.error).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining("somebody else") });

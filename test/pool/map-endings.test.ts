@@ -329,7 +329,7 @@ describe("the pool's end", () => {
         )
         .next(),
     );
-    const unread = pool.map([0, 1, 2], read);
+    const unread = pool.map([0, 1, 2], read, { concurrency: 2 });
     await unread.next();
     await settled();
     await pool.close();
