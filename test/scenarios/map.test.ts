@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type MapProgress, type MapResult, memory } from "../../src/index.js";
-import { expectPeace, stage, textsOf } from "./support.js";
+import { startChild } from "./child-processes.js";
+import { expectPeace, stage, textsOf, until } from "./support.js";
 
 const texts = (count: number): readonly string[] => Array.from({ length: count }, (_, at) => `message ${at + 1}`);
 
@@ -72,4 +73,32 @@ describe("map()", () => {
     expect(second.unknown).toEqual([lost?.item]);
     expectPeace(dataCentre);
   });
+
+  test("kill -9, again and again - no message is sent twice, none is forgotten", async () => {
+    const current = await stage({ accounts: 5, latencyMs: 3 });
+    const { dataCentre } = current;
+    const acknowledged: unknown[] = [];
+    for (const acknowledgedBefore of [7, 23, 41]) {
+      const child = startChild(current, "workers", "mapping");
+      const said = () => child.lines.filter(({ word }) => word === "acknowledged");
+      await until("some are acknowledged", () => said().length >= acknowledgedBefore, 15_000);
+      expect(await child.kill("SIGKILL")).toBe("SIGKILL");
+      acknowledged.push(...said().map(({ item }) => item));
+    }
+    const last = startChild(current, "workers", "mapping");
+    const { unknown } = await last.said("over");
+    expect(await last.ended).toBe(0);
+    const rest = last.lines.filter(({ word }) => word === "acknowledged");
+    expect(rest.every(({ ok }) => ok === true)).toBe(true);
+    acknowledged.push(...rest.map(({ item }) => item));
+    expect(new Set(acknowledged).size).toBe(acknowledged.length);
+    const sent = textsOf(dataCentre);
+    expect(new Set(sent).size).toBe(sent.length);
+    expect(acknowledged.filter((text) => !sent.includes(String(text)))).toEqual([]);
+    // Whatever was not acknowledged was either done when it was to be handed over, or is listed.
+    const open = Array.from({ length: 200 }, (_, at) => `message ${at}`).filter((text) => !sent.includes(text));
+    expect(open.filter((text) => !(unknown as string[]).includes(text))).toEqual([]);
+    expect((unknown as string[]).length).toBeLessThanOrEqual(15);
+    expectPeace(dataCentre);
+  }, 60_000);
 });
