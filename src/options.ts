@@ -111,11 +111,14 @@ export interface UseOptions extends AcquireOptions {
 
 /** What is durable of a bulk job, and under which name. See {@link MapOptions.checkpoint}. */
 export interface MapCheckpoint<I> {
-  /** Where it is kept: the pool's own storage, or one that nobody else closes; it is opened, and closed with the pool. */
+  /**
+   * The pool's own storage, or another one: it is opened when it is needed and closed with the pool. Every pool on a
+   * storage lists all of it: beyond 100,000 items use one of its own.
+   */
   readonly storage: SessionStorage;
   /** The job's name. One run at a time has it. */
   readonly name: string;
-  /** What an item is known by; the same one in every run. It is stored as it is. */
+  /** What an item is known by; the same in every run. Items with one key are one item. It is stored as it is. */
   readonly key: (item: I) => string;
 }
 
@@ -141,7 +144,7 @@ export interface MapProgress {
 export type PerItem<I> = string | ((item: I) => string | undefined);
 
 /** How `map` runs its items. What `use` takes holds for each item. */
-export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer"> {
+export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer" | "signal"> {
   /** This very session. May be a function of the item. */
   readonly id?: PerItem<I> | undefined;
   /** The same key gets the same session while it can. May be a function of the item. */
@@ -156,7 +159,14 @@ export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer"> {
   readonly total?: number | undefined;
   /** Told once a second while the iteration runs, and at its end. */
   readonly onProgress?: ((progress: MapProgress) => void) | undefined;
-  /** Makes the job resumable: a later run of this name leaves out what is over. @default none */
+  /** Ends the iteration with its reason when aborted: works that run lose their lease, results that there are come first. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Makes the job resumable: a later run of this name leaves out what is over, on disk before its result is handed over.
+   * Over is what was done, what failed by itself, and what may have taken effect (`unknown`); to be done again is what no
+   * session could serve, and what had sent no write when the process was killed. With `retry: "any"` also what had.
+   * @default none
+   */
   readonly checkpoint?: MapCheckpoint<I> | undefined;
 }
 

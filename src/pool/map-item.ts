@@ -78,7 +78,7 @@ export class MapItem<Client, I, O> {
     const { options, common } = this.#parts;
     const work = (client: Client, lease: Lease<Client>): Promise<O> => this.#attempt(client, lease);
     const job = jobOf(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
-    return { ...job, attemptSignal: options.signal, effectWatch: this.#effectWatch() };
+    return Object.assign(job, { attemptSignal: options.signal, effectWatch: this.#effectWatch() });
   }
 
   async #attempt(client: Client, lease: Lease<Client>): Promise<O> {
@@ -134,11 +134,13 @@ export class MapItem<Client, I, O> {
   }
 
   #result(outcome: Outcome<O>): MapResult<I, O> {
-    const common = { item: this.#item, index: this.#index, attempts: this.#attempts };
-    if (outcome.ok) return { ...common, ok: true, value: outcome.value, sessionId: this.#sessionId };
+    const item = this.#item;
+    const index = this.#index;
+    const attempts = this.#attempts;
+    if (outcome.ok) return { item, index, ok: true, value: outcome.value, sessionId: this.#sessionId, attempts };
     const { error } = outcome;
     const sessionId = error !== this.#lastError && isWithoutSession(error) ? null : this.#sessionId;
-    return { ...common, ok: false, error, sessionId };
+    return { item, index, ok: false, error, sessionId, attempts };
   }
 }
 
