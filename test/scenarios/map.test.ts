@@ -101,4 +101,17 @@ describe("map()", () => {
     expect((unknown as string[]).length).toBeLessThanOrEqual(15);
     expectPeace(dataCentre);
   }, 60_000);
+
+  test("a second process with the same name - is refused, and disturbs nobody", async () => {
+    const current = await stage({ accounts: 2, latencyMs: 25 });
+    const { dataCentre } = current;
+    const first = startChild(current, "workers", "mapping");
+    await first.said("acknowledged");
+    const second = startChild(current, "workers", "mapping");
+    expect((await second.said("refused")).message).toContain('"newsletter" belongs to a run that goes on');
+    expect(await second.ended).toBe(0);
+    expect((await first.said("over")).unknown).toEqual([]);
+    expect(textsOf(dataCentre)).toHaveLength(200);
+    expectPeace(dataCentre);
+  }, 60_000);
 });

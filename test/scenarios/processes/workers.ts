@@ -47,8 +47,12 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     const run = pool.map(texts, (client, text) => client.sendMessage("user1", { message: text }), {
       checkpoint: { storage, name: "newsletter", key: (text) => text },
     });
-    for await (const { item, ok } of run) tell("acknowledged", { item, ok });
-    tell("over", { unknown: run.unknown });
+    try {
+      for await (const { item, ok } of run) tell("acknowledged", { item, ok });
+      tell("over", { unknown: run.unknown });
+    } catch (error) {
+      tell("refused", { message: String(error) });
+    }
     await pool.close();
   },
 };
