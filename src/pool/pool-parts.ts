@@ -2,7 +2,6 @@ import type { Connections } from "../connections/connections.js";
 import type { SessionPoolEvents } from "../events.js";
 import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
-import { KeyReservations } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import { PeerJournal } from "../records/peer-journal.js";
@@ -10,25 +9,24 @@ import { isReserved } from "../records/reserved-ids.js";
 import { sealedPeers } from "../records/sealed-peers.js";
 import type { SoleUse } from "../records/sole-use.js";
 import type { StoredRecord } from "../records/storage.js";
-import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
+import { StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
 import type { SessionInfo } from "../session-info.js";
 import { Acquisition } from "./acquisition.js";
 import { coolDown } from "./cool-down.js";
 import { CredentialSealing } from "./credentials.js";
-import { Departures } from "./departures.js";
+import type { Departures } from "./departures.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { Keeper } from "./keeper.js";
-import { KeyRotation } from "./key-rotation.js";
-import { KeyedLocks } from "./keyed-locks.js";
+import type { KeyRotation } from "./key-rotation.js";
 import type { KnownSession } from "./known-session.js";
 import { Leases } from "./leases.js";
+import { Maps } from "./maps.js";
 import { Marks } from "./marks.js";
-import { Merging } from "./merging.js";
-import { Refresh } from "./refresh.js";
 import { unknownSession } from "./refusals.js";
-import { Registration } from "./registration.js";
+import { makeRegister, type Register } from "./register.js";
+import type { Registration } from "./registration.js";
 import { Rotation } from "./rotation.js";
 import { SessionBook } from "./session-book.js";
 import { makeConnections, ownershipLost } from "./session-connections.js";
@@ -53,6 +51,7 @@ export interface PoolParts<Client> {
   readonly acquisition: Acquisition<Client>;
   readonly rotation: Rotation<Client>;
   readonly leases: Leases<Client>;
+  readonly maps: Maps<Client>;
   readonly shutdown: Shutdown;
   readonly keepAlive: KeepAlive;
   /** Takes in what the storage holds. Returns the records that could not be read. */
@@ -94,16 +93,12 @@ export function assemble<Client>(
       const known = book.get(id);
       return known && records.draft(known, ownership.draft(id));
     },
-    merge: (record) => merging.merge(record),
+    merge: (record) => register.merging.merge(record),
     mayDelete: (id) => !ownership.isForeign(id),
-    gone: (id) => gone(id),
+    gone: (id) => register.gone(id),
     failed: storageFailed,
   });
   const later = (work: Promise<unknown>): void => void shutdown.waitFor(work).catch(storageFailed);
-  const gone = (id: string): void => {
-    ownership.forget(id);
-    later(departures.removedElsewhere(id));
-  };
   const ownership: Ownership = makeOwnership({
     options,
     roster,
@@ -163,50 +158,26 @@ export function assemble<Client>(
     emit,
   });
   const connections: Connections<Client> = made.connections;
-  const locks = new KeyedLocks();
-  const keys = new KeyReservations(storage, deadline);
-  const shared = { book, records, sealing, ownership, roster, ledger, storage, deadline, locks, keys };
-  const departures = new Departures({ ...shared, dispatcher, connections, marks, peers, time });
-  const changed = (id: string): void => emit("sessionChanged", { id });
-  const registration = new Registration({
-    ...shared,
-    departures,
-    dispatcher,
-    connections,
-    marks,
-    time,
-    peers,
-    trustServers: options.trustServers,
-    changed,
-    rejected: (id) => emit("recordRejected", { id, reason: book.rejection(id) ?? "" }),
-    later,
-  });
-  const merging: Merging = new Merging({
+  const register: Register = makeRegister({
+    options,
     book,
     records,
     sealing,
     ownership,
-    marks,
+    roster,
+    ledger,
+    deadline,
     dispatcher,
     connections,
+    marks,
     peers,
-    changed,
-    keyReplaced: (id, former, gone) => {
-      if (ownership.isHeld(id)) later(gone.then(() => keys.release(former, id)));
-    },
-    removed: (id) => later(departures.removedElsewhere(id)),
-  });
-  const refresh = new Refresh({
-    clock,
-    intervalMs: options.ownership.ttlMs / 3,
-    storage,
-    deadline,
-    patientDeadline: deadline.times(LISTING_TAKES),
-    ledger,
-    discovered: (id) => registration.discovered(id).then(() => keeper.look(id)),
-    gone,
+    keeper,
+    time,
+    emit,
+    later,
     failed: storageFailed,
   });
+  const { registration, departures, refresh, keyRotation } = register;
   const leases: Leases<Client> = new Leases({
     clock,
     time,
@@ -240,6 +211,7 @@ export function assemble<Client>(
     storage,
     deadline,
     keepAlive,
+    maps: { end: (error) => maps.end(error), close: () => maps.close() },
     storageFailed,
   });
   const acquisition: Acquisition<Client> = new Acquisition({
@@ -261,6 +233,17 @@ export function assemble<Client>(
     },
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
+  const maps: Maps<Client> = new Maps({
+    options,
+    time,
+    roster,
+    rotation,
+    signals,
+    keepAlive,
+    deadline,
+    status: () => dispatcher.status(),
+    closed: () => shutdown.closed(),
+  });
   const load = async (listed: readonly StoredRecord[]) => {
     const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
     for (const { known, version, owner } of loaded) {
@@ -279,10 +262,11 @@ export function assemble<Client>(
     book,
     registration,
     departures,
-    keyRotation: new KeyRotation({ ...shared, sealer: options.encryption, peers: storage.peers }),
+    keyRotation,
     acquisition,
     rotation,
     leases,
+    maps,
     shutdown,
     keepAlive,
     load,

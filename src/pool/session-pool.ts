@@ -4,6 +4,7 @@ import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,
   checkCloseOptions,
+  checkMapArguments,
   checkReason,
   checkUseOptions,
   resolveOptions,
@@ -11,6 +12,8 @@ import {
 import type {
   AcquireOptions,
   AddOptions,
+  MapOptions,
+  MapRun,
   ResolvedOptions,
   SessionChange,
   SessionPoolOptions,
@@ -202,6 +205,23 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     checkUseOptions(options);
     if (typeof work !== "function") throw new OptionsError(`iterate: the work must be a function; got ${typeof work}.`);
     return iterate(this.#parts.rotation, work, options);
+  }
+
+  /**
+   * Runs the work for each item by the rules of `use`, many at once, and hands the results over: an item that fails is a
+   * result with its error. Never more than `concurrency` items are pulled ahead of whoever reads the results. Nothing
+   * happens before the first result is asked for; `break` lets the works that run finish, and nothing else begins.
+   *
+   * Throws `OptionsError`. The iteration ends with what `items` throws, the signal's reason, `PoolClosedError`, or the
+   * `StorageError` of its checkpoint, after the results that there are.
+   */
+  map<I, O>(
+    items: Iterable<I> | AsyncIterable<I>,
+    work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
+    options: MapOptions<I> = {},
+  ): MapRun<I, O> {
+    checkMapArguments(items, work, options);
+    return this.#parts.maps.create(items, work, options);
   }
 
   /** Who holds which session since when. */

@@ -11,6 +11,7 @@ import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Keeper } from "./keeper.js";
 import type { Leases } from "./leases.js";
+import type { Maps } from "./maps.js";
 import type { Refresh } from "./refresh.js";
 
 /** What ending a pool needs. */
@@ -29,6 +30,7 @@ export interface ShutdownParts {
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
   readonly keepAlive: KeepAlive;
+  readonly maps: Pick<Maps<unknown>, "end" | "close">;
   storageFailed(error: Error): void;
 }
 
@@ -90,17 +92,19 @@ export class Shutdown {
     // One turn later `closed()` is set, and what is rejected here can look at it.
     await Promise.resolve();
     dispatcher.fail(() => closedError(this.#reason));
+    const mapsEnd = this.#parts.maps.end(closedError(this.#reason));
     if (timeoutMs !== undefined && !this.#isHurried) await this.#leasesEnd(timeoutMs);
     keeper.end();
     leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     refresh.stop();
-    await Promise.allSettled(this.#changes);
+    await Promise.allSettled([...this.#changes, mapsEnd]);
     await Promise.all([ledger.flush(), peers.flush()]);
     ledger.close();
     ownership.end();
     peers.close();
     await soleUse?.release().catch(storageFailed);
+    await this.#parts.maps.close().catch(storageFailed);
     await this.#closeStorage();
     dispatcher.close();
     keepAlive.end();

@@ -1,3 +1,4 @@
+import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { openPool, orders, tell } from "./child.js";
 
 const modes: Readonly<Record<string, () => Promise<void>>> = {
@@ -15,6 +16,22 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     const job = (id: string) => pool.use((client) => client.getMe(), { id, wait: false });
     await Promise.allSettled(orders.accounts.map(({ name }) => job(name)));
     tell("settled");
+  },
+  /** Sends 200 messages by `map`, as far as they are not sent already, and tells each that is acknowledged. */
+  async mapping() {
+    const storage = sqlite(orders.file);
+    const pool = await openPool({ storage });
+    const texts = Array.from({ length: 200 }, (_, at) => `message ${at}`);
+    const run = pool.map(texts, (client, text) => client.sendMessage("user1", { message: text }), {
+      checkpoint: { storage, name: "newsletter", key: (text) => text },
+    });
+    try {
+      for await (const { item, ok } of run) tell("acknowledged", { item, ok });
+      tell("over", { unknown: run.unknown });
+    } catch (error) {
+      tell("refused", { message: String(error) });
+    }
+    await pool.close();
   },
 };
 
