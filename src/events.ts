@@ -22,13 +22,13 @@ export interface SessionPoolEvents {
   disconnected: (event: { readonly id: string; readonly reason: string }) => void;
   /** The stored session string, tags or profile changed. */
   sessionChanged: (event: { readonly id: string }) => void;
-  /** Another process took the session. */
+  /** The session is not this process's any more: its claim was not renewed in time, or another process took it. */
   ownershipLost: (event: { readonly id: string }) => void;
   /** A lease was held too long and taken back. */
   leaked: (event: { readonly id: string; readonly heldMs: number; readonly stack?: string }) => void;
   /** A record could not be read; it was left as it is. */
   recordRejected: (event: { readonly id: string; readonly reason: string }) => void;
-  /** A write did not succeed in time; it is retried. */
+  /** The storage failed: a write, which is retried, a look for other processes' changes, or something about peers. */
   storageFailed: (event: { readonly error: Error }) => void;
 }
 

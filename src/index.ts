@@ -39,12 +39,19 @@ export type {
   AcquireOptions,
   AddOptions,
   Logger,
+  MapCheckpoint,
+  MapOptions,
+  MapProgress,
+  MapResult,
+  MapRun,
   OwnershipOptions,
+  PerItem,
   RetryPolicy,
   SessionChange,
   SessionPoolOptions,
   UseOptions,
 } from "./options.js";
+export type { IterateWork } from "./pool/iterate.js";
 export type { CoolDownScope, Lease, LeaseInfo } from "./pool/lease.js";
 export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
 export { memory } from "./records/memory-storage.js";

@@ -7,6 +7,8 @@ import { type RequestTracker, UNTRACKED } from "./attempt.js";
 export class LeaseScope {
   readonly sessionId: string;
   readonly tracker: RequestTracker;
+  /** The work has returned something that makes its items later. */
+  hasLeftIterator = false;
   #reason: (() => Error) | undefined;
   #ended: Error | undefined;
   #revoked: Error | undefined;

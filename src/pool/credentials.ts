@@ -4,19 +4,51 @@ import { isSealedText, type Sealer } from "../records/sealing.js";
 import { Secret } from "../records/secret.js";
 import { checkSession } from "../telegram/session-string.js";
 
-/** What a session connects with. */
-export interface Credentials {
-  readonly secret: Secret;
-  readonly profile: ClientProfile;
-  /** The two as they stand in the record, if they are sealed there. */
-  readonly sealed: Secret | undefined;
-}
-
 /** What stands in the record of a session's credentials. */
 export type StoredCredentials = Pick<SessionRecord, "session" | "profile">;
 
 /** Of all sessions that were given none. */
 export const NO_PROFILE: ClientProfile = Object.freeze({});
+
+/** What a session connects with: the session string, and nothing else for most. None of it is to be seen. */
+export class Credentials extends Secret {
+  get profile(): ClientProfile {
+    return NO_PROFILE;
+  }
+
+  /** What goes into the record. */
+  get stored(): StoredCredentials {
+    return { session: this.reveal(), profile: this.profile };
+  }
+}
+
+/** Those with a profile. */
+class ProfiledCredentials extends Credentials {
+  readonly #profile: ClientProfile;
+
+  constructor(session: string, profile: ClientProfile) {
+    super(session);
+    this.#profile = profile;
+  }
+
+  override get profile(): ClientProfile {
+    return this.#profile;
+  }
+}
+
+/** Those that are sealed in the record. */
+class SealedCredentials extends ProfiledCredentials {
+  readonly #sealed: string;
+
+  constructor(session: string, profile: ClientProfile, sealed: string) {
+    super(session, profile);
+    this.#sealed = sealed;
+  }
+
+  override get stored(): StoredCredentials {
+    return { session: this.#sealed, profile: NO_PROFILE };
+  }
+}
 
 /**
  * Between credentials and what stands of them in the record. With a sealer both are one sealed text: a profile may hold
@@ -29,45 +61,48 @@ export class CredentialSealing {
     this.#sealer = sealer;
   }
 
-  seal(id: string, secret: Secret, profile: ClientProfile): Credentials | Promise<Credentials> {
-    if (this.#sealer === undefined) return { secret, profile, sealed: undefined };
-    const text = JSON.stringify({ session: secret.reveal(), profile });
-    return after(this.#sealer.seal(id, text), (sealed) => ({ secret, profile, sealed: new Secret(sealed) }));
+  seal(id: string, session: string, profile: ClientProfile): Credentials | Promise<Credentials> {
+    if (this.#sealer === undefined) return unsealed(session, profile);
+    const text = JSON.stringify({ session, profile });
+    return after(this.#sealer.seal(id, text), (sealed) => new SealedCredentials(session, profile, sealed));
   }
 
   /** Throws an `Error` that can be told when they cannot be read. */
   open(id: string, { session, profile }: StoredCredentials): Credentials | Promise<Credentials> {
     if (this.#sealer === undefined) return plain(session, profile);
     return after(this.#sealer.open(id, session), (text) =>
-      text === session ? plain(session, profile) : unsealed(text, session),
+      text === session ? plain(session, profile) : opened(text, session),
     );
   }
 
   /** Whether sealing them again would change nothing. */
-  isFresh({ sealed }: Credentials): boolean {
-    return sealed !== undefined && this.#sealer?.isFresh?.(sealed.reveal()) === true;
+  isFresh(credentials: Credentials): boolean {
+    const isSealed = credentials instanceof SealedCredentials;
+    return isSealed && this.#sealer?.isFresh?.(credentials.stored.session) === true;
   }
 }
 
-/** What goes into the record. */
-export function storedOf({ secret, profile, sealed }: Credentials): StoredCredentials {
-  return sealed === undefined
-    ? { session: secret.reveal(), profile }
-    : { session: sealed.reveal(), profile: NO_PROFILE };
+function unsealed(session: string, profile: ClientProfile): Credentials {
+  return isEmpty(profile) ? new Credentials(session) : new ProfiledCredentials(session, profile);
 }
 
 function plain(session: string, profile: ClientProfile): Credentials {
-  if (isSealedText(session)) throw new Error("it is sealed: open the pool with the encryption it was written with");
-  checkSession(session);
-  return { secret: new Secret(session), profile: isEmpty(profile) ? NO_PROFILE : profile, sealed: undefined };
+  checkPlain(session);
+  return unsealed(session, profile);
 }
 
-function unsealed(text: string, sealed: string): Credentials {
+function checkPlain(session: string): void {
+  if (isSealedText(session)) throw new Error("it is sealed: open the pool with the encryption it was written with");
+  checkSession(session);
+}
+
+function opened(text: string, sealed: string): Credentials {
   const { session, profile } = parse(text);
   if (typeof session !== "string" || typeof profile !== "object" || profile === null) {
     throw new Error("what was sealed is no session");
   }
-  return { ...plain(session, profile), sealed: new Secret(sealed) };
+  checkPlain(session);
+  return new SealedCredentials(session, profile, sealed);
 }
 
 function parse(text: string): { readonly session?: unknown; readonly profile?: unknown } {

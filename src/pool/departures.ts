@@ -49,7 +49,7 @@ export class Departures {
     return this.#parts.locks.hold([`id ${id}`], async () => {
       const known = this.#parts.book.get(id);
       if (known === undefined) return this.#removeRejected(id);
-      if (known.entry.isLeaving) return false;
+      if (known.isLeaving) return false;
       await this.#takeOut(known);
       await this.#leave(known);
       return true;
@@ -64,9 +64,10 @@ export class Departures {
 
   /** Another process has removed the session: its record is gone, or says so. */
   async removedElsewhere(id: string): Promise<void> {
-    const known = this.#parts.book.get(id);
-    if (known === undefined || known.entry.isLeaving) return;
-    known.entry.isLeaving = true;
+    const { book, roster, time } = this.#parts;
+    const known = book.get(id);
+    if (known === undefined || known.isLeaving) return;
+    roster.setLeaving(known, true, time.now());
     await this.#parts.locks.hold([`id ${id}`], () => this.#leave(known));
   }
 
@@ -91,8 +92,8 @@ export class Departures {
   /** The record is gone, or says that the session is removed. */
   async #takeOut(known: KnownSession): Promise<void> {
     const { roster, ledger, ownership, connections, time } = this.#parts;
-    const { id } = known.entry;
-    roster.setLeaving(known.entry, true, time.now());
+    const { id } = known;
+    roster.setLeaving(known, true, time.now());
     try {
       const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
       if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
@@ -100,22 +101,22 @@ export class Departures {
       if (!(await ledger.save(id))) throw notWritten(id);
     } catch (error) {
       known.isRemoved = false;
-      roster.setLeaving(known.entry, false, time.now());
+      roster.setLeaving(known, false, time.now());
       throw error;
     }
   }
 
   async #leave(known: KnownSession): Promise<void> {
-    const { roster, dispatcher, time } = this.#parts;
-    roster.remove(known.entry, time.now());
+    const { book, dispatcher } = this.#parts;
+    book.leave(known);
     dispatcher.worsened();
-    if (!known.entry.isLeased) await this.#forget(known);
+    if (!known.isLeased) await this.#forget(known);
   }
 
   /** The client ends first, then the record, then the reservation of the key. */
   async #forget(known: KnownSession): Promise<void> {
     const { book, connections, marks, ledger, ownership } = this.#parts;
-    const { id } = known.entry;
+    const { id } = known;
     await connections.close(id, "the session was removed");
     if (book.get(id) !== known) return;
     book.forget(known);

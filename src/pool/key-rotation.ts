@@ -1,5 +1,6 @@
 import { OptionsError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
+import { sealedPeers } from "../records/sealed-peers.js";
 import type { Sealer } from "../records/sealing.js";
 import type { PeerStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
@@ -17,7 +18,7 @@ export interface KeyRotationParts {
   readonly ledger: Ledger;
   readonly locks: KeyedLocks;
   readonly deadline: StorageDeadline;
-  /** Sealed by the same sealer. */
+  /** As they are stored. */
   readonly peers: PeerStorage | undefined;
 }
 
@@ -47,22 +48,25 @@ export class KeyRotation {
     const { sealing, book, ledger } = this.#parts;
     const known = book.get(id);
     if (known === undefined) return false;
+    await this.#rotatePeers(id);
     // What was sealed anew and is not on disk yet is not done.
     if (sealing.isFresh(known.credentials) && !known.changing.has("credentials")) return false;
-    const { secret, profile } = known.credentials;
-    known.credentials = await sealing.seal(id, secret, profile);
+    const { credentials } = known;
+    known.credentials = await sealing.seal(id, credentials.reveal(), credentials.profile);
     markChanged(known, "credentials");
     if (!(await ledger.save(id))) throw notWritten(id);
-    await this.#rotatePeers(id);
     return true;
   }
 
-  /** All rows go: those that are not sealed at all are among them. */
+  /** Seals all rows anew if one is not fresh. Those that cannot be opened go: nobody could use them. */
   async #rotatePeers(id: string): Promise<void> {
-    const { peers, deadline } = this.#parts;
-    if (peers === undefined) return;
-    const known = await deadline.run(`load the peers of "${id}"`, () => peers.load(id));
+    const { sealer, peers, deadline } = this.#parts;
+    if (sealer === undefined || peers === undefined) return;
+    const rows = await deadline.run(`load the peers of "${id}"`, () => peers.load(id));
+    if (rows.every(({ accessHash }) => sealer.isFresh?.(accessHash))) return;
+    const sealed = sealedPeers(peers, sealer);
+    const known = await deadline.run(`load the peers of "${id}"`, () => sealed.load(id));
     await deadline.run(`clear the peers of "${id}"`, () => peers.clear(id));
-    await deadline.run(`write the peers of "${id}"`, () => peers.save(id, known));
+    await deadline.run(`write the peers of "${id}"`, () => sealed.save(id, known));
   }
 }

@@ -1,15 +1,29 @@
-import type { RosterEntry } from "../roster/roster-entry.js";
+import { RosterEntry } from "../roster/roster-entry.js";
 import type { Credentials } from "./credentials.js";
 
-/** One session of the pool: its place in the roster and what is not the roster's business. */
-export interface KnownSession {
-  readonly entry: RosterEntry;
+/** One session of the pool: what the roster knows of it, and what is not the roster's business. */
+export class KnownSession extends RosterEntry {
   credentials: Credentials;
   fingerprint: string;
   /** It was removed while it was connected; its record goes when its client is gone. */
-  isRemoved: boolean;
+  isRemoved = false;
   /** What this process has changed and not written yet, and at which count of changes. */
-  changing: ReadonlyMap<OwnChange, number>;
+  changing: ReadonlyMap<OwnChange, number> = UNCHANGED;
+
+  constructor({ id, tags, addedAt, credentials, fingerprint }: NewSession) {
+    super(id, tags, addedAt);
+    this.credentials = credentials;
+    this.fingerprint = fingerprint;
+  }
+}
+
+/** What a session begins with. */
+export interface NewSession {
+  readonly id: string;
+  readonly tags: readonly string[];
+  readonly addedAt: number;
+  readonly credentials: Credentials;
+  readonly fingerprint: string;
 }
 
 /**
@@ -19,7 +33,7 @@ export interface KnownSession {
 export type OwnChange = "tags" | "credentials" | "life" | "verdict";
 
 /** Of all sessions of which nothing is to be written. */
-export const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();
+const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();
 
 let changes = 0;
 

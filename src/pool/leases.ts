@@ -165,7 +165,10 @@ export class Leases<Client> {
     const { entry, connection, scope } = active;
     if (scope.isOver) return;
     const cause = revocation?.cause;
-    scope.end(() => (cause === undefined ? released(entry.id) : revoked(entry.id, cause)), cause);
+    scope.end(
+      () => (cause === undefined ? released(entry.id, scope.hasLeftIterator) : revoked(entry.id, cause)),
+      cause,
+    );
     active.timer?.cancel();
     this.#active.delete(active);
     const { roster, time, connections } = this.#parts;
@@ -209,9 +212,12 @@ export interface GrantedLease<Client> {
   revoke(cause: Error, reason: string): void;
 }
 
-function released(id: string): LeaseReleasedError {
+function released(id: string, hasLeftIterator: boolean): LeaseReleasedError {
+  const advice = hasLeftIterator
+    ? "The function given to use() has returned an iterator, which asks for its items later: iterate by pool.iterate(work, options), which holds the lease until the iteration ends."
+    : "Await every call before release() or before the function given to use() returns.";
   return new LeaseReleasedError(
-    `The lease of session "${id}" was given back; its client cannot be used any more. Await every call before release() or before the function given to use() returns.`,
+    `The lease of session "${id}" was given back; its client cannot be used any more. ${advice}`,
     { sessionId: id },
   );
 }

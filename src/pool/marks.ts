@@ -4,8 +4,9 @@ import { LeaseReleasedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { Logger } from "../options.js";
 import type { Ledger } from "../records/ledger.js";
+import type { Restriction } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
-import type { Restriction, RosterEntry } from "../roster/roster-entry.js";
+import type { RosterEntry } from "../roster/roster-entry.js";
 import { endsByItself, type Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
 import { type KnownSession, markChanged } from "./known-session.js";
@@ -38,6 +39,13 @@ export interface Life {
   readonly restriction: Restriction | null;
 }
 
+/**
+ * Said once, it may be a server's fault; said again after a new connection it is true. Source: TDLib, mtcute and Pyrogram
+ * reconnect once on the transport error −404; TDLib takes AUTH_KEY_PERM_EMPTY for a server's fault.
+ */
+const DOUBTFUL_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404", "AUTH_KEY_PERM_EMPTY"]);
+const SUSPICION_MS = 600_000;
+
 /** A cooldown that another process's record moves by less is the same one, by another clock. */
 const NEWS_MS = 1_000;
 
@@ -45,6 +53,8 @@ const NEWS_MS = 1_000;
 export class Marks {
   readonly #parts: MarksParts;
   readonly #fatal = new Map<string, Error>();
+  /** When a session was last said to be unknown, if it is not dead by that yet. */
+  readonly #suspectedAt = new Map<string, number>();
 
   constructor(parts: MarksParts) {
     this.#parts = parts;
@@ -74,8 +84,19 @@ export class Marks {
         if (request?.isHome !== false) this.kill(entry, verdict.code, error);
         return undefined;
       default:
+        if (request?.isHome !== false && this.#isSaidAgain(id, verdict.code)) this.kill(entry, verdict.code, error);
         return undefined;
     }
+  }
+
+  /** Whether Telegram has said for the second time in a while that it does not know the auth key. */
+  #isSaidAgain(id: string, code: string): boolean {
+    if (!DOUBTFUL_DEATHS.has(code)) return false;
+    const now = this.#parts.time.now();
+    const isAgain = now - (this.#suspectedAt.get(id) ?? Number.NEGATIVE_INFINITY) < SUSPICION_MS;
+    if (isAgain) this.#suspectedAt.delete(id);
+    else this.#suspectedAt.set(id, now);
+    return isAgain;
   }
 
   cool(entry: RosterEntry, scope: CooldownScope, seconds: number, reason: string): void {
@@ -112,20 +133,20 @@ export class Marks {
   /** Another process has learnt how the session stands: dead, restricted, disabled, or none of these. */
   learnLife(known: KnownSession, life: Life): void {
     const { roster, time } = this.#parts;
-    const { entry, changing } = known;
+    const { changing } = known;
     const now = time.now();
     if (changing.has("life")) return;
-    if (life.disabledReason !== entry.disabledReason) roster.disable(entry, life.disabledReason, now);
+    if (life.disabledReason !== known.disabledReason) roster.disable(known, life.disabledReason, now);
     if (life.deadReason !== null) {
-      if (this.#bury(entry, life.deadReason)) this.#tellDied(entry.id, life.deadReason);
-    } else if (entry.deadReason !== null && !changing.has("verdict")) {
-      this.forgive(entry.id);
-      roster.kill(entry, null, now);
+      if (this.#bury(known, life.deadReason)) this.#tellDied(known.id, life.deadReason);
+    } else if (known.deadReason !== null && !changing.has("verdict")) {
+      this.forgive(known.id);
+      roster.kill(known, null, now);
     }
     if (life.restriction !== null) {
-      if (entry.restriction === null) this.#parts.emit("restricted", { id: entry.id, reason: life.restriction.reason });
-      roster.restrict(entry, life.restriction, now);
-    } else if (!changing.has("verdict")) roster.restrict(entry, null, now);
+      if (known.restriction === null) this.#parts.emit("restricted", { id: known.id, reason: life.restriction.reason });
+      roster.restrict(known, life.restriction, now);
+    } else if (!changing.has("verdict")) roster.restrict(known, null, now);
   }
 
   /** Whether it was alive until now. */
@@ -158,6 +179,7 @@ export class Marks {
   /** The session may be used again. */
   forgive(id: string): void {
     this.#fatal.delete(id);
+    this.#suspectedAt.delete(id);
   }
 
   #scopeOf(verdict: Verdict, request: OutgoingRequest | undefined): CooldownScope {

@@ -4,7 +4,7 @@ import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
 import { decodeRecord, type SessionRecord } from "../records/record.js";
 import type { StoredRecord } from "../records/storage.js";
-import { type CredentialSealing, type Credentials, type StoredCredentials, storedOf } from "./credentials.js";
+import type { CredentialSealing, Credentials, StoredCredentials } from "./credentials.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KnownSession } from "./known-session.js";
 import type { Marks } from "./marks.js";
@@ -23,6 +23,8 @@ export interface MergingParts {
   readonly peers: PeerJournal;
   /** The session has another key, other tags or another profile. */
   changed(id: string): void;
+  /** The session has another auth key; `gone` resolves when no client of this process has the former one any more. */
+  keyReplaced(id: string, former: string, gone: Promise<void>): void;
   /** The record says that the session is removed. */
   removed(id: string): void;
 }
@@ -44,7 +46,7 @@ export class Merging {
     const known = book.get(stored.id);
     if (known === undefined) return;
     const record = decodeRecord(stored.data);
-    if (known.changing.has("credentials") || isDeepStrictEqual(storedOf(known.credentials), credentialsIn(record))) {
+    if (known.changing.has("credentials") || isDeepStrictEqual(known.credentials.stored, credentialsIn(record))) {
       return this.#apply(known, record, known.credentials);
     }
     const opened = sealing.open(stored.id, record);
@@ -54,22 +56,21 @@ export class Merging {
 
   #apply(known: KnownSession, record: SessionRecord, credentials: Credentials): void {
     const { records, ownership, marks, dispatcher } = this.#parts;
-    const { entry } = known;
     const hasCredentials = this.#takeCredentials(known, credentials, record.fingerprint);
-    const hasTags = !known.changing.has("tags") && !isDeepStrictEqual(record.tags, entry.tags);
-    if (hasTags) entry.tags = Object.freeze([...record.tags]);
-    for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(entry, cooldown);
+    const hasTags = !known.changing.has("tags") && !isDeepStrictEqual(record.tags, known.tags);
+    if (hasTags) known.tags = Object.freeze([...record.tags]);
+    for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(known, cooldown);
     const { deadReason, disabledReason } = record;
     marks.learnLife(known, { deadReason, disabledReason, restriction: records.restrictionOf(record) });
-    entry.lastUsedAt = latest(entry.lastUsedAt, record.lastUsedAt);
-    ownership.observe(entry.id, record.owner);
+    known.lastUsedAt = latest(known.lastUsedAt, record.lastUsedAt);
+    ownership.observe(known.id, record.owner);
     if (record.isRemoved && !known.isRemoved) {
       known.isRemoved = true;
-      this.#parts.removed(entry.id);
+      this.#parts.removed(known.id);
     }
-    if (hasCredentials || hasTags) this.#parts.changed(entry.id);
+    if (hasCredentials || hasTags) this.#parts.changed(known.id);
     dispatcher.worsened();
-    if (entry.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
+    if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
   }
 
   /** Whether the client has to be another one now: the same ones may only have been sealed again. */
@@ -77,19 +78,21 @@ export class Merging {
     const { book, connections, peers } = this.#parts;
     const former = known.credentials;
     if (former === credentials) return false;
-    const { id } = known.entry;
-    if (fingerprint !== known.fingerprint) void peers.clear(id);
+    const { id } = known;
+    if (fingerprint !== known.fingerprint) {
+      void peers.clear(id);
+      this.#parts.keyReplaced(id, known.fingerprint, connections.get(id)?.gone ?? Promise.resolve());
+    }
     book.replaceCredentials(known, credentials, fingerprint);
-    const isSame =
-      former.secret.reveal() === credentials.secret.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
+    const isSame = former.reveal() === credentials.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
     if (isSame) return false;
     connections.get(id)?.spoil("the session was changed");
     this.#closeUnlessLeased(known, "the session was changed");
     return true;
   }
 
-  #closeUnlessLeased({ entry }: KnownSession, reason: string): void {
-    if (!entry.isLeased) void this.#parts.connections.close(entry.id, reason);
+  #closeUnlessLeased(known: KnownSession, reason: string): void {
+    if (!known.isLeased) void this.#parts.connections.close(known.id, reason);
   }
 }
 

@@ -14,7 +14,6 @@ import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
-import { Secret } from "../records/secret.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
@@ -25,7 +24,7 @@ import { type CredentialSealing, NO_PROFILE } from "./credentials.js";
 import type { Departures } from "./departures.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeyedLocks } from "./keyed-locks.js";
-import { type KnownSession, markChanged, type OwnChange } from "./known-session.js";
+import { KnownSession, markChanged, type OwnChange } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import { keyHeld, rejected, stillLeaving, unknownSession } from "./refusals.js";
 import type { SessionBook } from "./session-book.js";
@@ -124,10 +123,9 @@ export class Registration {
   async disable(id: string, reason: string): Promise<void> {
     const { roster, time, dispatcher, connections } = this.#parts;
     const known = this.#known(id);
-    const { entry } = known;
-    roster.disable(entry, reason, time.now());
+    roster.disable(known, reason, time.now());
     dispatcher.worsened();
-    if (!entry.isLeased) void connections.close(id, "the session was disabled");
+    if (!known.isLeased) void connections.close(id, "the session was disabled");
     await this.#save(known, "life");
   }
 
@@ -135,21 +133,21 @@ export class Registration {
     const { roster, time, dispatcher, marks } = this.#parts;
     const known = this.#known(id);
     marks.forgive(id);
-    roster.revive(known.entry, time.now());
+    roster.revive(known, time.now());
     dispatcher.changed();
     await this.#save(known, "life");
   }
 
   #known(id: string): KnownSession {
     const known = this.#parts.book.get(id);
-    if (known !== undefined && !known.entry.isLeaving) return known;
+    if (known !== undefined && !known.isLeaving) return known;
     const rejection = this.#parts.book.rejection(id);
     throw rejection === undefined ? unknownSession(id) : rejected(id, rejection);
   }
 
   async #addAgain(known: KnownSession, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
-    const { id } = known.entry;
-    if (known.entry.isLeaving) throw stillLeaving(id);
+    const { id } = known;
+    if (known.isLeaving) throw stillLeaving(id);
     if (known.fingerprint !== fingerprint) {
       throw new DuplicateSessionError(
         `add: "${id}" holds another auth key already. To give it a new session string use update("${id}", { session }).`,
@@ -165,18 +163,19 @@ export class Registration {
   }
 
   async #create(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
-    const { book, records, sealing, ledger, dispatcher, storage, deadline } = this.#parts;
-    const credentials = await sealing.seal(id, new Secret(session), frozenProfile(options.profile));
+    const { book, records, sealing, ledger, dispatcher, storage, deadline, time } = this.#parts;
+    const credentials = await sealing.seal(id, session, frozenProfile(options.profile));
     const holder = await this.#keys.take(fingerprint, id);
     if (holder !== undefined) throw keyHeld(id, holder);
-    const known = book.create({ id, credentials, fingerprint, tags: options.tags ?? [] });
+    const tags = Object.freeze([...(options.tags ?? [])]);
+    const known = new KnownSession({ id, tags, addedAt: time.date(), credentials, fingerprint });
     const data = records.encode(known, null);
     const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data));
     if (version === undefined) return this.#adopt(id, session, fingerprint, options);
-    ledger.track(id, version);
     // A session of this id that was removed by a process that did not live to forget its peers.
     void this.#parts.peers.clear(id);
     const faster = await this.#keys.confirm(fingerprint, id);
+    ledger.track(id, version);
     if (faster !== undefined) {
       await ledger.delete(id);
       throw keyHeld(id, faster);
@@ -217,9 +216,9 @@ export class Registration {
 
   async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
     const { book, connections, ownership, sealing, peers } = this.#parts;
-    const { id } = known.entry;
+    const { id } = known;
     const former = known.fingerprint;
-    const credentials = await sealing.seal(id, new Secret(session), known.credentials.profile);
+    const credentials = await sealing.seal(id, session, known.credentials.profile);
     if (former !== fingerprint) {
       const holder =
         book.holderOf(fingerprint) ??
@@ -243,29 +242,29 @@ export class Registration {
   /** A new session string makes a dead session free. */
   #resurrect(known: KnownSession): void {
     const { roster, marks, time, dispatcher } = this.#parts;
-    if (known.entry.deadReason === null) return;
-    marks.forgive(known.entry.id);
-    roster.kill(known.entry, null, time.now());
+    if (known.deadReason === null) return;
+    marks.forgive(known.id);
+    roster.kill(known, null, time.now());
     dispatcher.changed();
   }
 
   /** Writes what a person has changed: until it is on disk it wins over what another process wrote. */
   async #save(known: KnownSession, ...changes: readonly OwnChange[]): Promise<void> {
     markChanged(known, ...changes);
-    await this.#parts.ledger.save(known.entry.id);
+    await this.#parts.ledger.save(known.id);
   }
 
   /** Tags and profile, when given, replace what was there. What has changed by that. */
   async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<readonly OwnChange[]> {
     const changes: OwnChange[] = [];
-    if (tags !== undefined && !isDeepStrictEqual(known.entry.tags, tags)) {
-      known.entry.tags = Object.freeze([...tags]);
+    if (tags !== undefined && !isDeepStrictEqual(known.tags, tags)) {
+      known.tags = Object.freeze([...tags]);
       changes.push("tags");
       this.#parts.dispatcher.worsened();
     }
     if (profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile)) {
-      const { secret } = known.credentials;
-      known.credentials = await this.#parts.sealing.seal(known.entry.id, secret, frozenProfile(profile));
+      const session = known.credentials.reveal();
+      known.credentials = await this.#parts.sealing.seal(known.id, session, frozenProfile(profile));
       changes.push("credentials");
       await this.#outdate(known);
     }
@@ -275,8 +274,8 @@ export class Registration {
   /** The next lease gets a new client; one that runs may end with the old one. */
   async #outdate(known: KnownSession): Promise<void> {
     const { connections } = this.#parts;
-    connections.get(known.entry.id)?.spoil("the session was changed");
-    if (!known.entry.isLeased) await connections.close(known.entry.id, "the session was changed");
+    connections.get(known.id)?.spoil("the session was changed");
+    if (!known.isLeased) await connections.close(known.id, "the session was changed");
   }
 
   #fingerprintOf(id: string, session: string): string {

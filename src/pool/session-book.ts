@@ -1,53 +1,40 @@
 import type { StoredRecord } from "../records/storage.js";
 import type { Roster } from "../roster/roster.js";
-import { RosterEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
 import type { Credentials } from "./credentials.js";
-import { type KnownSession, UNCHANGED } from "./known-session.js";
+import type { KnownSession } from "./known-session.js";
 import type { RevivedSession, SessionRecords } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
-
-/** What a session begins with. */
-export interface NewSession {
-  readonly id: string;
-  readonly credentials: Credentials;
-  readonly fingerprint: string;
-  readonly tags: readonly string[];
-}
-
-/** A session that was loaded; one that was removed is not in the book. */
-export interface LoadedSession extends RevivedSession {
-  readonly stored: StoredRecord;
-}
 
 /** Records that are opened at once by a sealer that takes its time. */
 const AT_ONCE = 32;
 
 /** The sessions of one pool, by id and by auth key. No I/O. */
 export class SessionBook {
-  readonly #roster: Roster;
+  readonly #roster: Roster<KnownSession>;
   readonly #time: TimeLine;
   readonly #records: SessionRecords;
-  readonly #sessions = new Map<string, KnownSession>();
+  /** Those that leave. The roster forgets them with their last lease; here they stay until client and record are gone. */
+  readonly #leaving = new Map<string, KnownSession>();
   readonly #idsByKey = new Map<string, string>();
   readonly #rejected = new Map<string, string>();
 
-  constructor(roster: Roster, time: TimeLine, records: SessionRecords) {
+  constructor(roster: Roster<KnownSession>, time: TimeLine, records: SessionRecords) {
     this.#roster = roster;
     this.#time = time;
     this.#records = records;
   }
 
   get(id: string): KnownSession | undefined {
-    return this.#sessions.get(id);
+    return this.#roster.get(id) ?? this.#leaving.get(id);
   }
 
   ids(): readonly string[] {
-    return [...this.#sessions.keys()];
+    return Array.from(this.#all(), ({ id }) => id);
   }
 
   infos(): readonly SessionInfo[] {
-    return Array.from(this.#sessions.values(), (known) => this.info(known));
+    return Array.from(this.#all(), (known) => this.info(known));
   }
 
   /** The id that holds an auth key. */
@@ -68,32 +55,24 @@ export class SessionBook {
     this.#rejected.delete(id);
   }
 
-  /** Takes in what the storage holds; what cannot be read is set aside. */
-  async load(records: readonly StoredRecord[]): Promise<readonly LoadedSession[]> {
-    const loaded: LoadedSession[] = [];
-    for (const [stored, revived] of await this.#reviveAll(records)) {
+  /** Takes in what the storage holds; what cannot be read is set aside. Of those that were removed none is in the book. */
+  async load(records: readonly StoredRecord[]): Promise<readonly RevivedSession[]> {
+    const loaded: RevivedSession[] = [];
+    for (const revived of await this.#reviveAll(records)) {
       try {
-        loaded.push({ stored, ...this.#indexed(revived) });
+        loaded.push(this.#indexed(revived));
       } catch (error) {
-        this.reject(stored.id, error);
+        this.reject(revived.known.id, error);
       }
     }
-    const entered = loaded.filter(({ known }) => !known.isRemoved);
-    this.#roster.orderByLastUse(entered.map(({ known }) => known.entry));
-    const now = this.#time.now();
-    for (const { known } of entered) this.#enter(known, now);
+    const entered = loaded.map(({ known }) => known).filter(({ isRemoved }) => !isRemoved);
+    this.#roster.add(entered, this.#time.now());
     return loaded;
   }
 
   /** Sets a record aside that cannot be read. */
   reject(id: string, error: unknown): void {
     this.#rejected.set(id, error instanceof Error ? error.message : String(error));
-  }
-
-  /** A new session, in no roster yet. */
-  create({ id, credentials, fingerprint, tags }: NewSession): KnownSession {
-    const entry = new RosterEntry(id, Object.freeze([...tags]), this.#time.date());
-    return { entry, credentials, fingerprint, isRemoved: false, changing: UNCHANGED };
   }
 
   /** Takes in a session that was written by somebody else. Rejects as `load` sets aside. */
@@ -105,9 +84,14 @@ export class SessionBook {
 
   /** Makes a session available. */
   enter(known: KnownSession): void {
-    this.#roster.orderByLastUse([known.entry]);
-    this.#idsByKey.set(known.fingerprint, known.entry.id);
-    this.#enter(known, this.#time.now());
+    this.#idsByKey.set(known.fingerprint, known.id);
+    this.#roster.add([known], this.#time.now());
+  }
+
+  /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */
+  leave(known: KnownSession): void {
+    this.#leaving.set(known.id, known);
+    this.#roster.remove(known, this.#time.now());
   }
 
   /** Another auth key for a session, or another profile. */
@@ -115,47 +99,47 @@ export class SessionBook {
     this.#idsByKey.delete(known.fingerprint);
     known.credentials = credentials;
     known.fingerprint = fingerprint;
-    this.#idsByKey.set(fingerprint, known.entry.id);
+    this.#idsByKey.set(fingerprint, known.id);
   }
 
-  /** Forgets the session and its key. */
+  /** Forgets a session that has left, and its key. */
   forget(known: KnownSession): void {
-    this.#sessions.delete(known.entry.id);
-    if (this.#idsByKey.get(known.fingerprint) === known.entry.id) this.#idsByKey.delete(known.fingerprint);
+    this.#leaving.delete(known.id);
+    if (this.#idsByKey.get(known.fingerprint) === known.id) this.#idsByKey.delete(known.fingerprint);
   }
 
-  info({ entry }: KnownSession): SessionInfo {
+  info(known: KnownSession): SessionInfo {
     return Object.freeze({
-      id: entry.id,
-      state: entry.state,
-      tags: entry.tags,
-      availableAt: entry.state === "cooling" ? this.#time.toWall(entry.restsUntil) : null,
-      reason: entry.reason,
-      addedAt: entry.addedAt,
-      lastUsedAt: entry.lastUsedAt,
+      id: known.id,
+      state: known.state,
+      tags: known.tags,
+      availableAt: known.state === "cooling" ? this.#time.toWall(known.restsUntil) : null,
+      reason: known.reason,
+      addedAt: known.addedAt,
+      lastUsedAt: known.lastUsedAt,
     });
   }
 
   /** In the order of the records; what cannot be read is set aside. */
-  async #reviveAll(records: readonly StoredRecord[]): Promise<readonly (readonly [StoredRecord, RevivedSession])[]> {
+  async #reviveAll(records: readonly StoredRecord[]): Promise<readonly RevivedSession[]> {
     const lists = new Map<string, readonly string[]>();
-    const revived: (readonly [StoredRecord, RevivedSession | Promise<RevivedSession | undefined>])[] = [];
-    let waiting: Promise<unknown>[] = [];
-    for (const stored of records) {
+    const revived: (RevivedSession | undefined)[] = [];
+    let waiting: Promise<void>[] = [];
+    for (const [place, stored] of records.entries()) {
       const session = this.#tryRevive(stored, lists);
-      if (session === undefined) continue;
-      revived.push([stored, session]);
-      if (session instanceof Promise && waiting.push(session) === AT_ONCE) {
-        await Promise.all(waiting);
-        waiting = [];
-      }
+      if (session instanceof Promise) {
+        waiting.push(
+          session.then((opened) => {
+            revived[place] = opened;
+          }),
+        );
+      } else revived[place] = session;
+      if (waiting.length < AT_ONCE) continue;
+      await Promise.all(waiting);
+      waiting = [];
     }
-    const settled: (readonly [StoredRecord, RevivedSession])[] = [];
-    for (const [stored, session] of revived) {
-      const opened = session instanceof Promise ? await session : session;
-      if (opened !== undefined) settled.push([stored, opened]);
-    }
-    return settled;
+    await Promise.all(waiting);
+    return revived.filter((session) => session !== undefined);
   }
 
   #tryRevive(
@@ -174,18 +158,18 @@ export class SessionBook {
     }
   }
 
-  #enter(known: KnownSession, now: number): void {
-    this.#sessions.set(known.entry.id, known);
-    this.#roster.add(known.entry, now);
+  *#all(): Generator<KnownSession> {
+    yield* this.#roster.entries();
+    for (const known of this.#leaving.values()) if (!known.isEntered) yield known;
   }
 
   /** One auth key, one session: the first one has it. */
   #indexed(revived: RevivedSession): RevivedSession {
-    const { entry, fingerprint, isRemoved } = revived.known;
+    const { id, fingerprint, isRemoved } = revived.known;
     if (isRemoved) return revived;
     const holder = this.#idsByKey.get(fingerprint);
     if (holder !== undefined) throw new Error(`it holds the same auth key as "${holder}"`);
-    this.#idsByKey.set(fingerprint, entry.id);
+    this.#idsByKey.set(fingerprint, id);
     return revived;
   }
 }

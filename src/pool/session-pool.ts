@@ -1,8 +1,10 @@
 import { UNTRACKED } from "../connections/attempt.js";
+import { OptionsError } from "../errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,
   checkCloseOptions,
+  checkMapArguments,
   checkReason,
   checkUseOptions,
   resolveOptions,
@@ -10,6 +12,8 @@ import {
 import type {
   AcquireOptions,
   AddOptions,
+  MapOptions,
+  MapRun,
   ResolvedOptions,
   SessionChange,
   SessionPoolOptions,
@@ -18,6 +22,7 @@ import type {
 import type { SoleUse } from "../records/sole-use.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { methodOf, type TelegramRequest } from "../telegram/requests.js";
+import { type IterateWork, iterate } from "./iterate.js";
 import { KeepAlive } from "./keep-alive.js";
 import type { Lease, LeaseInfo } from "./lease.js";
 import { openStorage } from "./opening.js";
@@ -82,12 +87,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
    */
   async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
-    return this.#change((parts) => parts.registration.add(id, session, options));
+    return this.#change((parts) => parts.registration.add(id, session, options).finally(() => parts.keeper.look(id)));
   }
 
   /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
-    return this.#change((parts) => parts.registration.update(id, change));
+    return this.#change((parts) => parts.registration.update(id, change).finally(() => parts.keeper.look(id)));
   }
 
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
@@ -108,14 +113,14 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
-    this.#parts.refresh();
+    this.#parts.dispatcher.bringUp();
     const known = this.#parts.book.get(id);
     return known && this.#parts.book.info(known);
   }
 
   /** All sessions as they are now. */
   sessions(): readonly SessionInfo[] {
-    this.#parts.refresh();
+    this.#parts.dispatcher.bringUp();
     return this.#parts.book.infos();
   }
 
@@ -131,7 +136,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   async exportSession(id: string): Promise<string> {
     const known = this.#parts.book.get(id);
     if (known === undefined) throw unknownSession(id);
-    return known.credentials.secret.reveal();
+    return known.credentials.reveal();
   }
 
   /**
@@ -189,6 +194,36 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return (await this.#parts.rotation.run(job)) as ResponseOf<R>;
   }
 
+  /**
+   * Iterates on one session, whose lease lasts until the iteration ends: for what a client gives piece by piece, such as
+   * `client.iterMessages(…)`, which outlives the lease of `use`. Rotates as `use` does before the first item; a failure
+   * after it ends the iteration. Leave the loop, or read to the end: an iteration that is merely forgotten keeps its lease.
+   *
+   * Throws as `use`, from the iteration.
+   */
+  iterate<T>(work: IterateWork<Client, T>, options: UseOptions = {}): AsyncGenerator<T, void, undefined> {
+    checkUseOptions(options);
+    if (typeof work !== "function") throw new OptionsError(`iterate: the work must be a function; got ${typeof work}.`);
+    return iterate(this.#parts.rotation, work, options);
+  }
+
+  /**
+   * Runs the work for each item by the rules of `use`, many at once, and hands the results over: an item that fails is a
+   * result with its error. Never more than `concurrency` items are pulled ahead of whoever reads the results. Nothing
+   * happens before the first result is asked for; `break` lets the works that run finish, and nothing else begins.
+   *
+   * Throws `OptionsError`. The iteration ends with what `items` throws, the signal's reason, `PoolClosedError`, or the
+   * `StorageError` of its checkpoint, after the results that there are.
+   */
+  map<I, O>(
+    items: Iterable<I> | AsyncIterable<I>,
+    work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
+    options: MapOptions<I> = {},
+  ): MapRun<I, O> {
+    checkMapArguments(items, work, options);
+    return this.#parts.maps.create(items, work, options);
+  }
+
   /** Who holds which session since when. */
   leases(): readonly LeaseInfo[] {
     return this.#parts.leases.list();
@@ -196,7 +231,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** The pool in numbers. */
   status(): PoolStatus {
-    return this.#parts.status();
+    return this.#parts.dispatcher.status();
   }
 
   /**

@@ -4,9 +4,9 @@ import type { RecordDraft } from "../records/ledger.js";
 import type { ClaimDraft } from "../records/ownership.js";
 import { decodeRecord, encodeRecord, type SessionRecord } from "../records/record.js";
 import type { StoredRecord } from "../records/storage.js";
-import { type Restriction, RosterEntry } from "../roster/roster-entry.js";
-import { type CredentialSealing, type Credentials, storedOf } from "./credentials.js";
-import { type KnownSession, markWritten, UNCHANGED } from "./known-session.js";
+import type { Restriction } from "../roster/hindrances.js";
+import type { CredentialSealing, Credentials } from "./credentials.js";
+import { KnownSession, markWritten } from "./known-session.js";
 import type { TimeLine } from "./time-line.js";
 
 /** A cooldown on the pool's time line. */
@@ -19,6 +19,7 @@ export interface RecordedCooldown {
 /** A session as its record has it, and the pool that may connect it. */
 export interface RevivedSession {
   readonly known: KnownSession;
+  readonly version: number;
   readonly owner: Claim | null;
 }
 
@@ -41,22 +42,21 @@ export class SessionRecords {
   ): RevivedSession | Promise<RevivedSession> {
     const record = decodeRecord(stored.data);
     const credentials = this.#sealing.open(stored.id, record);
-    if (!(credentials instanceof Promise)) return this.#revived(stored.id, record, credentials, lists);
-    return credentials.then((opened) => this.#revived(stored.id, record, opened, lists));
+    if (!(credentials instanceof Promise)) return this.#revived(stored, record, credentials, lists);
+    return credentials.then((opened) => this.#revived(stored, record, opened, lists));
   }
 
   /** The record of a session as it is now. */
   encode(known: KnownSession, owner: Claim | null): string {
-    const { entry } = known;
-    const { cooldowns, restriction } = entry;
+    const { cooldowns, restriction } = known;
     const { methods, peers } = cooldowns.entries(this.#time.now());
     const isCooling = cooldowns.sessionUntil > this.#time.now();
     return encodeRecord({
-      ...storedOf(known.credentials),
+      ...known.credentials.stored,
       fingerprint: known.fingerprint,
-      tags: entry.tags,
-      addedAt: entry.addedAt,
-      lastUsedAt: entry.lastUsedAt,
+      tags: known.tags,
+      addedAt: known.addedAt,
+      lastUsedAt: known.lastUsedAt,
       cooldown: isCooling ? { until: this.#time.toWall(cooldowns.sessionUntil), reason: cooldowns.reason ?? "" } : null,
       methods: this.#toWall(methods),
       peers: this.#toWall(peers),
@@ -64,8 +64,8 @@ export class SessionRecords {
         reason: restriction.reason,
         until: restriction.until === null ? null : this.#time.toWall(restriction.until),
       },
-      deadReason: entry.deadReason,
-      disabledReason: entry.disabledReason,
+      deadReason: known.deadReason,
+      disabledReason: known.disabledReason,
       owner,
       isRemoved: known.isRemoved,
     });
@@ -103,19 +103,18 @@ export class SessionRecords {
   }
 
   #revived(
-    id: string,
+    { id, version }: StoredRecord,
     record: SessionRecord,
     credentials: Credentials,
     lists: Map<string, readonly string[]>,
   ): RevivedSession {
-    const { fingerprint, isRemoved, owner } = record;
-    const entry = new RosterEntry(id, shared(record.tags, lists), record.addedAt);
-    entry.lastUsedAt = record.lastUsedAt;
-    entry.deadReason = record.deadReason;
-    entry.disabledReason = record.disabledReason;
-    entry.restriction = this.restrictionOf(record);
-    for (const { scope, until, reason } of this.cooldownsOf(record)) entry.coolDown(scope, until, reason);
-    return { known: { entry, credentials, fingerprint, isRemoved, changing: UNCHANGED }, owner };
+    const { addedAt, fingerprint, deadReason, disabledReason } = record;
+    const known = new KnownSession({ id, tags: shared(record.tags, lists), addedAt, credentials, fingerprint });
+    known.lastUsedAt = record.lastUsedAt;
+    known.hinder({ deadReason, disabledReason, restriction: this.restrictionOf(record) });
+    known.isRemoved = record.isRemoved;
+    for (const { scope, until, reason } of this.cooldownsOf(record)) known.coolDown(scope, until, reason);
+    return { known, version, owner: record.owner };
   }
 
   #toWall(instants: readonly [string, number][]): Record<string, number> {

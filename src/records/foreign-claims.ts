@@ -45,8 +45,9 @@ export class ForeignClaims {
     return this.#nextLookAt(current, now);
   }
 
-  forget(id: string): void {
-    this.#seen.delete(id);
+  /** Whether there was one. */
+  forget(id: string): boolean {
+    return this.#seen.delete(id);
   }
 
   /** Whether another pool holds the session. */

@@ -10,52 +10,52 @@ const STEPS = 50;
 const STEPS_PER_TTL = 600;
 const FEW = 16;
 
+/** When a claim was sent: by the monotonic clock, and by how much the wall clock was ahead of that. */
+export interface Sending {
+  readonly at: number;
+  readonly wallAhead: number;
+}
+
 /** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
 export class HeldClaims {
   readonly #ttlMs: number;
   /** Since when each is held, the oldest first. */
-  readonly #fresh = new Map<string, number>();
+  readonly #fresh = new Map<string, Sending>();
   /** The same of those whose renewal was asked for and is not on disk yet. */
-  readonly #renewing = new Map<string, number>();
+  readonly #renewing = new Map<string, Sending>();
   #nextStepAt = Number.NEGATIVE_INFINITY;
 
-  /** `Infinity`: they need no renewal. */
   constructor(ttlMs: number) {
     this.#ttlMs = ttlMs;
   }
 
-  /** It is on disk; `sentAt` was taken before the write began. */
-  set(id: string, sentAt: number): void {
+  /** It is on disk; `sending` was measured before the write began. */
+  set(id: string, sending: Sending): void {
     this.delete(id);
-    this.#fresh.set(id, sentAt);
+    this.#fresh.set(id, sending);
+  }
+
+  /** When the claim was sent, used up or not; `undefined` when it is not held. */
+  get(id: string): Sending | undefined {
+    return this.#fresh.get(id) ?? this.#renewing.get(id);
   }
 
   delete(id: string): boolean {
     return this.#fresh.delete(id) || this.#renewing.delete(id);
   }
 
-  /** Whether it was ever on disk and not lost since, used up or not. */
-  has(id: string): boolean {
-    return this.#fresh.has(id) || this.#renewing.has(id);
-  }
-
-  *ids(): Generator<string> {
-    yield* this.#fresh.keys();
-    yield* this.#renewing.keys();
-  }
-
   /** Whether the session may be used now. */
   isUsable(id: string, now: number): boolean {
-    const sentAt = this.#fresh.get(id) ?? this.#renewing.get(id);
-    return sentAt !== undefined && now < sentAt + usableMs(this.#ttlMs);
+    const sending = this.get(id);
+    return sending !== undefined && now < sending.at + usableMs(this.#ttlMs);
   }
 
   /** Those whose time is over. */
   takeSpent(now: number): readonly string[] {
     const spent: string[] = [];
     for (const claims of [this.#renewing, this.#fresh]) {
-      for (const [id, sentAt] of claims) {
-        if (now < sentAt + usableMs(this.#ttlMs)) break;
+      for (const [id, { at }] of claims) {
+        if (now < at + usableMs(this.#ttlMs)) break;
         spent.push(id);
       }
     }
@@ -68,11 +68,11 @@ export class HeldClaims {
     if (now < this.#nextStepAt) return [];
     const most = Math.max(FEW, Math.ceil(this.#fresh.size / STEPS));
     const due: string[] = [];
-    for (const [id, sentAt] of this.#fresh) {
+    for (const [id, sending] of this.#fresh) {
       if (due.length === most) this.#nextStepAt = now + this.#ttlMs / STEPS_PER_TTL;
-      if (due.length === most || now < sentAt + this.#ttlMs / RENEWALS) break;
+      if (due.length === most || now < sending.at + this.#ttlMs / RENEWALS) break;
       due.push(id);
-      this.#renewing.set(id, sentAt);
+      this.#renewing.set(id, sending);
     }
     for (const id of due) this.#fresh.delete(id);
     return due;
@@ -83,8 +83,8 @@ export class HeldClaims {
     const [due] = this.#fresh.values();
     const [spent] = this.#renewing.values();
     return Math.min(
-      due === undefined ? Number.POSITIVE_INFINITY : Math.max(due + this.#ttlMs / RENEWALS, this.#nextStepAt),
-      spent === undefined ? Number.POSITIVE_INFINITY : spent + usableMs(this.#ttlMs),
+      due === undefined ? Number.POSITIVE_INFINITY : Math.max(due.at + this.#ttlMs / RENEWALS, this.#nextStepAt),
+      spent === undefined ? Number.POSITIVE_INFINITY : spent.at + usableMs(this.#ttlMs),
     );
   }
 }

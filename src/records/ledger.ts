@@ -15,6 +15,8 @@ export interface LedgerPolicy {
   readonly clock: Clock;
   /** Milliseconds for which a caller waits for a write. */
   readonly storageTimeoutMs: number;
+  /** Milliseconds after which a failed write is tried again at the latest. */
+  readonly longestRetryMs: number;
   /** The record as it is to be written now; `undefined` when the session is gone. */
   draft(id: string): RecordDraft | undefined;
   /** Another writer has changed the record; what it says is to be taken in before the next write. */
@@ -44,7 +46,6 @@ interface Slot {
 }
 
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 30_000;
 
 /**
  * Writes what has changed: one write in flight per record, what changes meanwhile goes with the next one. Memory is
@@ -231,7 +232,7 @@ export class Ledger {
       } catch (error) {
         this.#fail(slot, error);
         if (this.#isClosed) break;
-        await this.#pause(slot, Math.min(FIRST_RETRY_MS * 2 ** failures++, LONGEST_RETRY_MS));
+        await this.#pause(slot, Math.min(FIRST_RETRY_MS * 2 ** failures++, this.#policy.longestRetryMs));
       }
     }
     slot.isWriting = false;

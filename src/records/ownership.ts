@@ -30,7 +30,7 @@ export interface Ownership {
   hold(id: string): Promise<boolean>;
   /** Gives the session up; its client MUST be gone. Resolves when that is on disk, or is late. */
   release(id: string): Promise<void>;
-  /** The record is gone. */
+  /** The record is gone: who still uses the session loses it. */
   forget(id: string): void;
   /** The claim for the record that is about to be written. */
   draft(id: string): ClaimDraft;

@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 
 /** One thread of one process, named so that others on the same host can tell whether it still runs. */
 export interface ProcessIdentity {
@@ -33,8 +33,9 @@ export function isRunning(identity: ProcessIdentity): boolean {
   if (!hasProcess(identity.pid)) return false;
   const thread = threadAt(identity.pid, identity.thread);
   // A process of another user may be hidden (the hidepid option of /proc): it is there, and nothing else is known of it.
-  if (thread === undefined) return !isVisible(identity.pid);
-  return thread.startedAt === identity.startedAt && thread.state !== "Z" && thread.state !== "X";
+  if (thread === undefined && !isVisible(identity.pid)) return true;
+  if (thread !== undefined && thread.startedAt !== identity.startedAt) return false;
+  return isAlive(thread) || isEnding(identity.pid);
 }
 
 /** Whether both are the same thread of the same process. */
@@ -71,8 +72,30 @@ function isVisible(pid: number): boolean {
   }
 }
 
+/**
+ * Whether the main thread is dead and another one is not: a killed process one of whose threads still writes to its disk.
+ * Sockets are the process's, and open until its last thread is gone. Source: proc(5), "/proc/pid/task".
+ */
+function isEnding(pid: number): boolean {
+  if (isAlive(threadAt(pid, pid))) return false;
+  try {
+    return readdirSync(`/proc/${pid}/task`).some((thread) => isAlive(threadAt(pid, Number(thread))));
+  } catch {
+    return false;
+  }
+}
+
+function isAlive(thread: ThreadState | undefined): boolean {
+  return thread !== undefined && thread.state !== "Z" && thread.state !== "X";
+}
+
+interface ThreadState {
+  readonly state: string;
+  readonly startedAt: string;
+}
+
 /** Fields 3 and 22 of its stat line; the name before them may hold anything, also brackets. */
-function threadAt(pid: number, thread: number): { readonly state: string; readonly startedAt: string } | undefined {
+function threadAt(pid: number, thread: number): ThreadState | undefined {
   try {
     const line = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8");
     const fields = line.slice(line.lastIndexOf(")") + 2).split(" ");

@@ -7,7 +7,7 @@ export type { AesKey } from "./aes-key.js";
 
 /**
  * Makes the texts of a storage unreadable to whoever has the storage alone. {@link aesGcm} is one; write your own over a
- * key service, best as one whose key the service unwraps once, for every write and every loaded record asks it.
+ * key service, best as one whose key the service unwraps once, for every loaded record, every change of credentials and every new peer asks it.
  */
 export interface Sealer {
   /**

@@ -20,8 +20,8 @@ export interface SharedOwnershipPolicy extends OwnershipEvents {
 }
 
 /**
- * Ownership over a storage that several processes share. A claim is a part of the session's record, written by the record's own
- * compare-and-set: it is won or lost there, and every write of the record renews it.
+ * Ownership over a storage that several processes share. A claim is a part of the session's record, written by the
+ * record's own compare-and-set: it is won or lost there, and every write of the record renews it.
  *
  * The holder stops by its own monotonic clock before its claim runs out, whether or not the storage answers; others
  * take a session only when {@link ForeignClaims} says that its claim is void.
@@ -31,22 +31,17 @@ export class SharedOwnership implements Ownership {
   readonly #pool = randomUUID();
   readonly #held: HeldClaims;
   readonly #foreign: ForeignClaims;
-  /** Sessions that this pool is to own: what is written for them bears its claim. */
+  /** Sessions that this pool is to own, or owned and has not let go of: what is written for them bears its claim. */
   readonly #wanted = new Set<string>();
   /** Records that may bear this pool's claim. */
   readonly #marked = new Set<string>();
-  /** Held ones that may be somebody else's by now. */
-  readonly #doubtful = new Set<string>();
   #beat = 0;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
   #lookAt = Number.POSITIVE_INFINITY;
-  /** By how much the wall clock is ahead of the monotonic one. */
-  #ahead: number;
   #isEnded = false;
 
   constructor(policy: SharedOwnershipPolicy) {
     this.#policy = policy;
-    this.#ahead = policy.clock.now() - policy.clock.monotonic();
     this.#held = new HeldClaims(policy.ttlMs);
     this.#foreign = new ForeignClaims(policy.self);
     livePools.add(this.#pool);
@@ -61,12 +56,9 @@ export class SharedOwnership implements Ownership {
    * clock that runs ahead of it may tell of that, or was only set: a claim is written again before it is relied on.
    */
   isDoubtful(id: string): boolean {
-    const { clock, ttlMs } = this.#policy;
-    const ahead = clock.now() - clock.monotonic();
-    const hasSlept = ahead - this.#ahead > ttlMs - usableMs(ttlMs);
-    this.#ahead = ahead;
-    if (hasSlept) for (const held of this.#held.ids()) this.#doubtful.add(held);
-    return this.#doubtful.has(id);
+    const { ttlMs } = this.#policy;
+    const sending = this.#held.get(id);
+    return sending !== undefined && this.#wallAhead() - sending.wallAhead > ttlMs - usableMs(ttlMs);
   }
 
   isForeign(id: string): boolean {
@@ -79,9 +71,10 @@ export class SharedOwnership implements Ownership {
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
     await this.#policy.save(id);
-    if (this.#held.has(id) && !this.#doubtful.has(id)) return true;
+    if (this.isHeld(id) && !this.isDoubtful(id)) return true;
     if (!this.#wanted.has(id)) return false;
-    this.#wanted.delete(id);
+    // With a client connected the claim has to stay until that is gone.
+    if (this.#held.get(id) === undefined) this.#wanted.delete(id);
     throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
       sessionId: id,
     });
@@ -94,10 +87,12 @@ export class SharedOwnership implements Ownership {
   }
 
   forget(id: string): void {
+    const isLost = this.#held.get(id) !== undefined;
     this.#drop(id);
     this.#marked.delete(id);
     this.#foreign.forget(id);
     this.#disarm();
+    if (isLost) this.#policy.lost(id);
   }
 
   draft(id: string): ClaimDraft {
@@ -105,15 +100,14 @@ export class SharedOwnership implements Ownership {
       return { claim: this.#foreign.get(id) ?? null, landed: () => void this.#marked.delete(id) };
     }
     const { ttlMs, self } = this.#policy;
-    const sentAt = this.#now();
+    const sending = { at: this.#now(), wallAhead: this.#wallAhead() };
     this.#marked.add(id);
     return {
       claim: { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self },
       landed: () => {
         if (!this.#wanted.has(id)) return;
         this.#foreign.forget(id);
-        this.#held.set(id, sentAt);
-        this.#doubtful.delete(id);
+        this.#held.set(id, sending);
         this.#arm();
       },
     };
@@ -125,15 +119,16 @@ export class SharedOwnership implements Ownership {
       return;
     }
     let lookAt = Number.POSITIVE_INFINITY;
-    if (claim === null) this.#foreign.forget(id);
+    // Of very many records that were never claimed there is nothing to tell.
+    let isNews = true;
+    if (claim === null) isNews = this.#foreign.forget(id);
     else lookAt = this.#foreign.see(id, claim, this.#now());
     const isForeign = this.isForeign(id);
     const isLost = this.#held.delete(id);
-    this.#doubtful.delete(id);
     if (isLost || isForeign) this.#wanted.delete(id);
     this.#marked.delete(id);
     if (isForeign) this.#lookBy(lookAt);
-    this.#policy.foreign(id, isForeign);
+    if (isNews) this.#policy.foreign(id, isForeign);
     if (isLost) this.#policy.lost(id);
   }
 
@@ -147,7 +142,6 @@ export class SharedOwnership implements Ownership {
   #drop(id: string): void {
     this.#wanted.delete(id);
     this.#held.delete(id);
-    this.#doubtful.delete(id);
   }
 
   #refused(id: string): false {
@@ -165,11 +159,8 @@ export class SharedOwnership implements Ownership {
 
   #tick(): void {
     const now = this.#now();
-    for (const id of this.#held.takeSpent(now)) {
-      this.#wanted.delete(id);
-      this.#doubtful.delete(id);
-      this.#policy.lost(id);
-    }
+    // What is written of them bears the claim until they are released, which is when their clients are gone.
+    for (const id of this.#held.takeSpent(now)) this.#policy.lost(id);
     for (const id of this.#held.takeDue(now)) void this.#policy.save(id);
     if (now >= this.#lookAt) this.#look(now);
     this.#arm();
@@ -207,5 +198,9 @@ export class SharedOwnership implements Ownership {
 
   #now(): number {
     return this.#policy.clock.monotonic();
+  }
+
+  #wallAhead(): number {
+    return this.#policy.clock.now() - this.#now();
   }
 }

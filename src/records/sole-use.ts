@@ -30,6 +30,9 @@ export class SoleUse {
   readonly #parts: SoleUseParts;
   readonly #pool = randomUUID();
   readonly #foreign: ForeignClaims;
+  /** Another process uses the storage all the same. */
+  onOvertaken: (error: StorageError) => void = () => {};
+  #isOvertaken = false;
   #beat = 0;
   #timer: Timer | undefined;
   #isEnded = false;
@@ -89,7 +92,12 @@ export class SoleUse {
 
   async #renew(): Promise<void> {
     const { version, claim } = await this.#read();
-    if (!this.#isEnded && (claim === undefined || claim.pool === this.#pool)) await this.#write(version);
+    if (this.#isEnded) return;
+    if (claim === undefined || claim.pool === this.#pool) await this.#write(version);
+    else if (!this.#isOvertaken && !livePools.has(claim.pool)) {
+      this.#isOvertaken = true;
+      this.onOvertaken(inUse(claim));
+    }
   }
 
   async #write(expected: number): Promise<boolean> {

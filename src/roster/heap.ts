@@ -1,23 +1,23 @@
-/** Where a heap keeps an item's position, so that any item can be removed or moved in O(log n). */
-export interface HeapOrder<T> {
-  /** Negative when `a` comes out before `b`. */
-  compare(a: T, b: T): number;
-  position(item: T): number;
-  /** `-1` when the item is in no heap of this order. */
-  setPosition(item: T, position: number): void;
-}
+/** Negative when `a` comes out before `b`. */
+export type HeapOrder<T> = (a: T, b: T) => number;
 
-/** A binary min-heap whose items know where they stand. */
+/** A binary min-heap that knows where its items stand, so that any of them can be removed or moved in O(log n). */
 export class IndexedHeap<T> {
-  readonly #order: HeapOrder<T>;
+  readonly #compare: HeapOrder<T>;
   readonly #items: T[] = [];
+  /** Not kept by the items: most are in no heap, and there may be very many. */
+  readonly #positions = new Map<T, number>();
 
-  constructor(order: HeapOrder<T>) {
-    this.#order = order;
+  constructor(compare: HeapOrder<T>) {
+    this.#compare = compare;
   }
 
   get size(): number {
     return this.#items.length;
+  }
+
+  has(item: T): boolean {
+    return this.#positions.has(item);
   }
 
   peek(): T | undefined {
@@ -36,8 +36,8 @@ export class IndexedHeap<T> {
 
   /** Puts the item where its changed key belongs; adds it when it was not in. */
   update(item: T): void {
-    const position = this.#order.position(item);
-    if (position < 0) this.add(item);
+    const position = this.#positions.get(item);
+    if (position === undefined) this.add(item);
     else this.#down(item, this.#up(item, position));
   }
 
@@ -45,14 +45,14 @@ export class IndexedHeap<T> {
     const first = this.#items[0];
     const last = this.#items.pop();
     if (first === undefined || last === undefined) return;
-    this.#order.setPosition(first, -1);
+    this.#positions.delete(first);
     if (last !== first) this.#down(last, 0);
   }
 
   remove(item: T): void {
-    const position = this.#order.position(item);
-    if (position < 0) return;
-    this.#order.setPosition(item, -1);
+    const position = this.#positions.get(item);
+    if (position === undefined) return;
+    this.#positions.delete(item);
     const last = this.#items.pop();
     if (last !== undefined && last !== item) this.#down(last, this.#up(last, position));
   }
@@ -62,7 +62,7 @@ export class IndexedHeap<T> {
     while (position > 0) {
       const parentPosition = (position - 1) >> 1;
       const parent = this.#items[parentPosition] as T;
-      if (this.#order.compare(item, parent) >= 0) break;
+      if (this.#compare(item, parent) >= 0) break;
       this.#place(parent, position);
       position = parentPosition;
     }
@@ -77,10 +77,10 @@ export class IndexedHeap<T> {
       if (left >= this.#items.length) break;
       const right = left + 1;
       const isRightFirst =
-        right < this.#items.length && this.#order.compare(this.#items[right] as T, this.#items[left] as T) < 0;
+        right < this.#items.length && this.#compare(this.#items[right] as T, this.#items[left] as T) < 0;
       const childPosition = isRightFirst ? right : left;
       const child = this.#items[childPosition] as T;
-      if (this.#order.compare(item, child) <= 0) break;
+      if (this.#compare(item, child) <= 0) break;
       this.#place(child, position);
       position = childPosition;
     }
@@ -89,6 +89,6 @@ export class IndexedHeap<T> {
 
   #place(item: T, position: number): void {
     this.#items[position] = item;
-    this.#order.setPosition(item, position);
+    this.#positions.set(item, position);
   }
 }

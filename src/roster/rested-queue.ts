@@ -12,20 +12,14 @@ export class RestedQueue {
   #first: RosterEntry | null = null;
   #last: RosterEntry | null = null;
   #listed = 0;
-  readonly #recovered = new IndexedHeap<RosterEntry>({
-    compare: (a, b) => a.usedOrder - b.usedOrder,
-    position: (entry) => entry.restedPosition,
-    setPosition: (entry, position) => {
-      entry.restedPosition = position;
-    },
-  });
+  readonly #recovered = new IndexedHeap<RosterEntry>((a, b) => a.usedOrder - b.usedOrder);
 
   get size(): number {
     return this.#listed + this.#recovered.size;
   }
 
   has(entry: RosterEntry): boolean {
-    return entry.isListed || entry.restedPosition >= 0;
+    return this.#isListed(entry) || this.#recovered.has(entry);
   }
 
   add(entry: RosterEntry): void {
@@ -38,12 +32,11 @@ export class RestedQueue {
     if (this.#last === null) this.#first = entry;
     else this.#last.next = entry;
     this.#last = entry;
-    entry.isListed = true;
     this.#listed++;
   }
 
   remove(entry: RosterEntry): void {
-    if (!entry.isListed) {
+    if (!this.#isListed(entry)) {
       this.#recovered.remove(entry);
       return;
     }
@@ -53,7 +46,6 @@ export class RestedQueue {
     else entry.next.previous = entry.previous;
     entry.previous = null;
     entry.next = null;
-    entry.isListed = false;
     this.#listed--;
   }
 
@@ -77,5 +69,9 @@ export class RestedQueue {
       if ((best === undefined || entry.usedOrder < best.usedOrder) && matches(entry)) best = entry;
     }
     return best;
+  }
+
+  #isListed(entry: RosterEntry): boolean {
+    return entry.previous !== null || entry === this.#first;
   }
 }

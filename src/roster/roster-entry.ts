@@ -2,17 +2,7 @@ import type { CooldownScope } from "../cooldown-scope.js";
 import type { SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
 import type { HeapOrder } from "./heap.js";
-
-/** Why and until when a session is kept back from new work. `until` is `null` when only `enable` ends it. */
-export interface Restriction {
-  readonly reason: string;
-  readonly until: number | null;
-}
-
-/** When a restriction ends; `Infinity` when only `enable` ends it. */
-export function endOf({ until }: Restriction): number {
-  return until ?? Number.POSITIVE_INFINITY;
-}
+import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
 
 /**
  * What the roster knows of one session. Instants are on the pool's own time line; only the two dates that are shown
@@ -27,15 +17,7 @@ export class RosterEntry {
   leases = 0;
   /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
   draining = 0;
-  /** To be forgotten when the last lease ends. */
-  isLeaving = false;
-  deadReason: string | null = null;
-  disabledReason: string | null = null;
-  restriction: Restriction | null = null;
-  isForeign = false;
-  cooldowns: Cooldowns = Cooldowns.NONE;
-  /** A failed connect: not before this instant again. Not durable. */
-  backOffUntil = 0;
+  #hindrances: Hindrances = UNHINDERED;
 
   state: SessionState = "free";
   /** Whether it is in a roster. */
@@ -44,11 +26,8 @@ export class RosterEntry {
   owesRecovery = false;
   /** The order of use: the smaller, the longer it has rested. */
   usedOrder = 0;
-  duePosition = -1;
-  restedPosition = -1;
   previous: RosterEntry | null = null;
   next: RosterEntry | null = null;
-  isListed = false;
 
   constructor(id: string, tags: readonly string[], addedAt: number) {
     this.id = id;
@@ -58,8 +37,45 @@ export class RosterEntry {
 
   /** Lets it rest. Whether this moved the cooldown. */
   coolDown(scope: CooldownScope, until: number, reason: string): boolean {
-    if (this.cooldowns === Cooldowns.NONE) this.cooldowns = new Cooldowns();
+    if (this.cooldowns === Cooldowns.NONE) this.hinder({ cooldowns: new Cooldowns() });
     return this.cooldowns.extend(scope, until, reason);
+  }
+
+  /** Changes what keeps it from work. */
+  hinder(change: Partial<Hindrances>): void {
+    this.#hindrances = hinderedBy(this.#hindrances, change);
+  }
+
+  get isLeaving(): boolean {
+    return this.#hindrances.isLeaving;
+  }
+
+  get disabledReason(): string | null {
+    return this.#hindrances.disabledReason;
+  }
+
+  get deadReason(): string | null {
+    return this.#hindrances.deadReason;
+  }
+
+  get restriction(): Restriction | null {
+    return this.#hindrances.restriction;
+  }
+
+  get isForeign(): boolean {
+    return this.#hindrances.isForeign;
+  }
+
+  get cooldowns(): Cooldowns {
+    return this.#hindrances.cooldowns;
+  }
+
+  get backOffUntil(): number {
+    return this.#hindrances.backOff.until;
+  }
+
+  get backOffReason(): string | null {
+    return this.#hindrances.backOff.reason;
   }
 
   /** The instant from which neither flood nor back-off holds it. */
@@ -126,7 +142,7 @@ export class RosterEntry {
       case "restricted":
         return this.restriction?.reason ?? null;
       case "cooling":
-        return this.backOffUntil > this.cooldowns.sessionUntil ? "connect failed" : this.cooldowns.reason;
+        return this.backOffUntil > this.cooldowns.sessionUntil ? this.backOffReason : this.cooldowns.reason;
       default:
         return null;
     }
@@ -134,10 +150,4 @@ export class RosterEntry {
 }
 
 /** Who is due first. */
-export const BY_DUE_INSTANT: HeapOrder<RosterEntry> = {
-  compare: (a, b) => a.dueAt - b.dueAt,
-  position: (entry) => entry.duePosition,
-  setPosition: (entry, position) => {
-    entry.duePosition = position;
-  },
-};
+export const BY_DUE_INSTANT: HeapOrder<RosterEntry> = (a, b) => a.dueAt - b.dueAt;

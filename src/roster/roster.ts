@@ -3,9 +3,10 @@ import type { PoolStatus, SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
 import type { Criteria } from "./criteria.js";
 import { IndexedHeap } from "./heap.js";
+import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./hindrances.js";
 import { hasHope, type Outlook, outlookOf } from "./outlook.js";
 import { RestedQueue } from "./rested-queue.js";
-import { BY_DUE_INSTANT, endOf, type Restriction, type RosterEntry } from "./roster-entry.js";
+import { BY_DUE_INSTANT, type RosterEntry } from "./roster-entry.js";
 import { Selection } from "./selection.js";
 
 export interface RosterOptions {
@@ -23,17 +24,13 @@ const NONE: readonly RosterEntry[] = [];
  * Synchronous and pure: time is an argument, nothing is awaited, nothing is stored. Every change goes through
  * `#refresh`, which keeps the counts, the queue of the rested and the heap of what is due in step with the entry.
  */
-export class Roster {
+export class Roster<Entry extends RosterEntry = RosterEntry> {
   readonly #options: RosterOptions;
-  readonly #entries = new Map<string, RosterEntry>();
+  readonly #entries = new Map<string, Entry>();
   readonly #rested = new RestedQueue();
   readonly #due = new IndexedHeap<RosterEntry>(BY_DUE_INSTANT);
   /** When method and peer cooldowns end: a session that stays free becomes usable for more callers then. */
-  readonly #narrowDue = new IndexedHeap<{ readonly until: number }>({
-    compare: (a, b) => a.until - b.until,
-    position: () => -1,
-    setPosition: () => {},
-  });
+  readonly #narrowDue = new IndexedHeap<{ readonly until: number }>((a, b) => a.until - b.until);
   readonly #counts: Record<SessionState, number> = {
     free: 0,
     leased: 0,
@@ -55,42 +52,33 @@ export class Roster {
     this.#selection = new Selection(this.#entries, this.#rested, () => !this.isFull);
   }
 
-  get(id: string): RosterEntry | undefined {
+  get(id: string): Entry | undefined {
     return this.#entries.get(id);
   }
 
-  entries(): Iterable<RosterEntry> {
+  entries(): Iterable<Entry> {
     return this.#entries.values();
   }
 
-  /** Takes a filled entry in. `lastUsedAt` decides its place among those added before the first use. */
-  add(entry: RosterEntry, now: number): void {
-    this.#entries.set(entry.id, entry);
-    entry.isEntered = true;
-    entry.state = entry.stateAt(now);
-    this.#counts[entry.state]++;
-    this.#watchNarrow(entry, now);
-    this.#refresh(entry, now);
-  }
-
-  /** Gives new entries their place in the order of use: those never used first, as they come, then by last use. */
-  orderByLastUse(entries: readonly RosterEntry[]): void {
-    for (const entry of entries) if (entry.lastUsedAt === null) entry.usedOrder = ++this.#addOrder;
+  /** Takes filled entries in. Those never used are next, as they come; the others follow by last use. */
+  add(entries: readonly Entry[], now: number): void {
+    for (const entry of entries) this.#entries.set(entry.id, entry);
+    const unused = entries.filter((entry) => entry.lastUsedAt === null);
     const used = entries.filter((entry) => entry.lastUsedAt !== null);
     used.sort((a, b) => (a.lastUsedAt ?? 0) - (b.lastUsedAt ?? 0));
-    for (const entry of used) entry.usedOrder = ++this.#useOrder;
+    for (const entry of unused) this.#enter(entry, ++this.#addOrder, now);
+    for (const entry of used) this.#enter(entry, ++this.#useOrder, now);
   }
 
   /** Keeps the entry from new leases, as the first step of removing it, or takes that back. */
   setLeaving(entry: RosterEntry, isLeaving: boolean, now: number): void {
-    entry.isLeaving = isLeaving;
+    entry.hinder({ isLeaving });
     this.#refresh(entry, now);
   }
 
   /** Forgets the entry; a leased one leaves with its last lease. Whether it is gone already. */
   remove(entry: RosterEntry, now: number): boolean {
-    entry.isLeaving = true;
-    this.#refresh(entry, now);
+    this.setLeaving(entry, true, now);
     if (entry.isLeased) return false;
     this.#forget(entry);
     return true;
@@ -130,8 +118,7 @@ export class Roster {
 
   /** Whether this moved the cooldown. */
   cool(entry: RosterEntry, scope: CooldownScope, until: number, reason: string, now: number): boolean {
-    const isMoved = entry.coolDown(scope, until, reason);
-    if (!isMoved) return false;
+    if (!entry.coolDown(scope, until, reason)) return false;
     if (scope.kind === "session") {
       entry.owesRecovery = true;
       this.#refresh(entry, now);
@@ -139,49 +126,46 @@ export class Roster {
     return true;
   }
 
-  /** Keeps a session that could not connect back until `until`. */
-  backOff(entry: RosterEntry, until: number, now: number): void {
-    entry.backOffUntil = Math.max(entry.backOffUntil, until);
+  /** Keeps a session that could not connect back, only ever for longer; with `NO_BACK_OFF` that ends. */
+  backOff(entry: RosterEntry, backOff: BackOff, now: number): void {
+    if (backOff === NO_BACK_OFF || backOff.until > entry.backOffUntil) entry.hinder({ backOff });
     this.#refresh(entry, now);
   }
 
   /** A restriction only ever moves later; with `null` it ends. */
   restrict(entry: RosterEntry, restriction: Restriction | null, now: number): void {
     if (restriction !== null && entry.restriction !== null && endOf(restriction) <= endOf(entry.restriction)) return;
-    entry.restriction = restriction;
+    entry.hinder({ restriction });
     this.#refresh(entry, now);
   }
 
   /** With `null` it lives again. */
   kill(entry: RosterEntry, reason: string | null, now: number): void {
-    entry.deadReason = reason;
+    entry.hinder({ deadReason: reason });
     this.#refresh(entry, now);
   }
 
   /** With `null` it is enabled again. */
   disable(entry: RosterEntry, reason: string | null, now: number): void {
-    entry.disabledReason = reason;
+    entry.hinder({ disabledReason: reason });
     this.#refresh(entry, now);
   }
 
   /** Ends death, disabling and restriction. A cooldown stays. */
   revive(entry: RosterEntry, now: number): void {
-    entry.deadReason = null;
-    entry.disabledReason = null;
-    entry.restriction = null;
-    entry.backOffUntil = 0;
+    entry.hinder({ deadReason: null, disabledReason: null, restriction: null, backOff: NO_BACK_OFF });
     this.#refresh(entry, now);
   }
 
   setForeign(entry: RosterEntry, isForeign: boolean, now: number): void {
-    entry.isForeign = isForeign;
+    entry.hinder({ isForeign });
     this.#refresh(entry, now);
   }
 
   /** Lets out what is due. */
   advance(now: number): void {
     for (let entry = this.#due.peek(); entry !== undefined && entry.dueAt <= now; entry = this.#due.peek()) {
-      entry.restriction = null;
+      entry.hinder({ restriction: null });
       this.#refresh(entry, now);
     }
     for (let end = this.#narrowDue.peek(); end !== undefined && end.until <= now; end = this.#narrowDue.peek()) {
@@ -256,6 +240,15 @@ export class Roster {
     if (criteria.id === undefined) return this.#entries.values();
     const entry = this.#entries.get(criteria.id);
     return entry === undefined ? [] : [entry];
+  }
+
+  #enter(entry: Entry, usedOrder: number, now: number): void {
+    entry.usedOrder = usedOrder;
+    entry.isEntered = true;
+    entry.state = entry.stateAt(now);
+    this.#counts[entry.state]++;
+    this.#watchNarrow(entry, now);
+    this.#refresh(entry, now);
   }
 
   #watchNarrow(entry: RosterEntry, now: number): void {

@@ -55,6 +55,8 @@ const messages: readonly RegExp[] = [
 
 const rejectedKey = /^(?:Authorization|Temporary auth) key for dc \d+ was rejected by the server$/;
 const invalidBuffer = /^Invalid response buffer \(HTTP code (\d+)\)$/;
+/** As this package's own client adapters say it. */
+const toldTransportError = /\(transport error -(\d+)\)$/;
 
 /** The failure of the connection this error tells of, if that is what it does. */
 export function connectionFailureOf(shape: ErrorShape): ConnectionFailure | undefined {
@@ -83,6 +85,6 @@ export function connectionFailureOfText(text: string): ConnectionFailure | undef
 function transportErrorOf(shape: ErrorShape): number | undefined {
   if (shape.number !== undefined && transportScopes.has(-shape.number)) return -shape.number;
   if (shape.name === "InvalidBufferError" && shape.number !== undefined) return Math.abs(shape.number);
-  const match = invalidBuffer.exec(shape.message);
+  const match = invalidBuffer.exec(shape.message) ?? toldTransportError.exec(shape.message);
   return match === null ? undefined : Number(match[1]);
 }

@@ -55,4 +55,12 @@ describe("examples", () => {
     expect(output).toContain("A wait of 60 seconds is required");
     expect(code).toBe(0);
   });
+
+  test("04-two-processes - one serves while the other has the session, and takes over when it is killed", async () => {
+    const { code, output } = await runExample("04-two-processes.ts");
+    for (const line of ["alice is foreign, so bob serves", "alice is mine again", "session strings in them: none"]) {
+      expect(output).toContain(line);
+    }
+    expect(code).toBe(0);
+  });
 });

@@ -203,6 +203,23 @@ describe("rotateKeys()", () => {
     expect(await after.telegram.handle("a").request.peers.load()).toMatchObject([{ id: "7", username: "somebody" }]);
   });
 
+  test("peers of a session whose record is sealed already are sealed, too", async () => {
+    const inner = memory();
+    const storage = Object.assign(new FaultyStorage(inner), { peers: inner.peers });
+    const plain = await openPool({ storage, sessions: ["a"] });
+    await plain.pool.use(() => {
+      plain.telegram.handle("a").request.peers.learnt({ id: "7", accessHash: "123456789", username: "somebody" });
+    });
+    await plain.pool.close();
+    const { pool } = await openPool({ storage, encryption: aesGcm(NEW, { allowPlaintext: true }) });
+    await pool.update("a", { profile: PROFILE });
+    expect(await pool.rotateKeys()).toBe(0);
+    expect(JSON.stringify(await inner.peers?.load("a"))).not.toMatch(/somebody|123456789/);
+    const fresh = JSON.stringify(await inner.peers?.load("a"));
+    await pool.rotateKeys();
+    expect(JSON.stringify(await inner.peers?.load("a"))).toBe(fresh);
+  });
+
   test("without encryption is an OptionsError; a storage that fails is a StorageError, and it can be called again", async () => {
     const plain = await openPool();
     await expect(plain.pool.rotateKeys()).rejects.toBeInstanceOf(OptionsError);

@@ -205,6 +205,48 @@ describe("renewal", () => {
     expect(lease.signal.aborted).toBe(true);
   });
 
+  test("lost by its deadline: the record names the pool until its client is gone, whatever is written meanwhile", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    const closing = deferred();
+    telegram.onClose = () => closing.promise;
+    one.storage.fateOfWrite = () => "hangs";
+    await clock.advance(STOPS_AFTER);
+    expect(lease.signal.aborted).toBe(true);
+    one.storage.heal();
+    watch(one.pool.update("a", { tags: ["x"] }));
+    await clock.advance(4_000);
+    expect(JSON.parse((await inner.read("a"))?.data ?? "")).toMatchObject({ tags: ["x"], owner: { pid: process.pid } });
+    closing.resolve();
+    await settled();
+    expect(await ownerOf(inner, "a")).toBeNull();
+  });
+
+  test("lapsed and not to be renewed: it is not connected again", async () => {
+    const { one, clock, telegram } = await twoHosts();
+    (await one.pool.acquire()).release();
+    one.storage.fateOfWrite = () => "hangs";
+    clock.skip(TAKEN_AFTER);
+    const again = watch(one.pool.acquire());
+    await clock.advance(20_000);
+    expect([again.error, telegram.connects.length, telegram.online]).toMatchObject([{ code: "STORAGE_FAILED" }, 1, []]);
+  });
+
+  test("in doubt while the storage hangs: nothing is sent, and the claim stays in the record", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    one.storage.fateOfWrite = () => "hangs";
+    clock.turnWall(3_600_000);
+    const call = watch(lease.client.call(READ));
+    await clock.advance(5_000);
+    expect([call.error, telegram.calls]).toMatchObject([{ code: "STORAGE_FAILED" }, []]);
+    one.storage.heal();
+    watch(one.pool.update("a", { tags: ["x"] }));
+    await clock.advance(10_000);
+    expect(JSON.parse((await inner.read("a"))?.data ?? "")).toMatchObject({ tags: ["x"], owner: { pid: process.pid } });
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+  });
+
   test("a wall clock that runs ahead: the claim is written again before anything is sent, and nothing is lost", async () => {
     const { one, clock } = await twoHosts();
     const lease = await one.pool.acquire();
@@ -213,6 +255,38 @@ describe("renewal", () => {
     expect(await lease.client.call(READ)).toBe(`${READ} by a`);
     await lease.client.call(READ);
     expect([one.storage.writes.length, lease.signal.aborted]).toEqual([1, false]);
+  });
+
+  test("a machine that sleeps again and again, each time a little: the claim is written anew", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await lease.client.call(READ);
+    one.storage.writes.length = 0;
+    for (let nap = 0; nap < 4; nap++) {
+      clock.turnWall(5_000);
+      await lease.client.call(READ);
+    }
+    expect(one.storage.writes.length).toBe(1);
+  });
+
+  test("a storage that is down for a while just when a renewal is due: the next try is soon enough", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await clock.advance(RENEWED_AFTER - 1);
+    one.storage.fateOfWrite = () => "fails";
+    await clock.advance(19_000);
+    one.storage.heal();
+    await clock.advance(20_000);
+    expect([lease.signal.aborted, one.events("ownershipLost")]).toEqual([false, []]);
+  });
+
+  test("the record is deleted under a lease: the lease is lost, for nothing keeps others from the key any more", async () => {
+    const { one, inner, telegram, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await inner.write("a", (await inner.read("a"))?.version ?? 0, null);
+    await clock.advance(RENEWED_AFTER);
+    expect([lease.signal.aborted, telegram.online, one.pool.get("a")]).toEqual([true, [], undefined]);
+    expect(one.events("ownershipLost")).toEqual([{ id: "a" }]);
   });
 
   test("a machine that slept while another host took the session: nothing is sent", async () => {
@@ -366,7 +440,6 @@ describe("what other processes write", () => {
     await one.pool.disable("d", "off");
     await one.pool.update("e", { tags: ["x"] });
     await one.pool.remove("f");
-    for (const { id } of one.pool.leases()) void id;
     await clock.advance(RENEWED_AFTER);
     expect(two.pool.sessions().map(({ id, state }) => `${id} ${state}`)).toEqual([
       "a free",
@@ -423,6 +496,7 @@ describe("what other processes write", () => {
     await settled();
     await one.pool.use((client) => client.call(READ));
     expect([await one.pool.exportSession("a"), telegram.connects.length]).toEqual([sessionString("new"), 2]);
+    expect(await two.pool.add("b", sessionString("a"))).toMatchObject({ id: "b", state: "free" });
   });
 
   test("watch: one process's write is seen by the other at once", async () => {

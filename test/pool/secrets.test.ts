@@ -1,5 +1,8 @@
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
+import { CredentialSealing } from "../../src/pool/credentials.js";
+import { KnownSession } from "../../src/pool/known-session.js";
+import type { Sealer } from "../../src/records/sealing.js";
 import { Secret } from "../../src/records/secret.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
@@ -98,4 +101,24 @@ test("Secret - prints, inspects and serialises as [redacted]", () => {
     ["[redacted]", "[redacted]", "[redacted]", "{ secret: [redacted] }", '{"secret":"[redacted]"}'],
   );
   expect(secret.reveal()).toBe(SESSION);
+});
+
+const HALF_SEALED: Sealer = { seal: (_, text) => `sealed ${text}`, open: (_, sealed) => sealed.slice(7) };
+
+test.each([
+  ["plain", undefined, {}],
+  ["with a profile", undefined, { apiHash: HASH }],
+  ["sealed", HALF_SEALED, { apiHash: HASH }],
+])("a session shows nothing of its credentials - %s", async (_, sealer, profile) => {
+  const sealing = new CredentialSealing(sealer);
+  const credentials = await sealing.seal("a", SESSION, profile);
+  const session = new KnownSession({ id: "a", tags: [], addedAt: 0, credentials, fingerprint: "f".repeat(16) });
+  for (const value of [session, credentials, { credentials }, [session]]) expectNoSecret(value);
+  for (const value of [session, credentials]) {
+    const text = inspect(value, { ...deep, customInspect: false });
+    expect([text.includes(SESSION.slice(40, 80)), text.includes(HASH)]).toEqual([false, false]);
+  }
+  expect([credentials.reveal(), credentials.profile]).toEqual([SESSION, profile]);
+  const again = await sealing.open("a", credentials.stored);
+  expect([again.reveal(), again.profile, again.stored]).toEqual([SESSION, profile, credentials.stored]);
 });

@@ -85,6 +85,20 @@ describe("a storage that is not shared", () => {
     expect(await storage.stored(ID)).toBeUndefined();
   });
 
+  test("overtaken by another process all the same: it is told, once", async () => {
+    const storage = await storageWith();
+    const { clock, events } = await openPool({ storage });
+    const version = (await storage.read(ID))?.version ?? 0;
+    await storage.write(
+      ID,
+      version,
+      claim({ pid: process.ppid, thread: process.ppid, startedAt: startOf(process.ppid) }),
+    );
+    await clock.advance(60_000);
+    expect(events("storageFailed")).toHaveLength(1);
+    expect(String(events("storageFailed")[0]?.error)).toContain(`pid ${process.ppid}`);
+  });
+
   test("a damaged entry is nobody's", async () => {
     const storage = await storageWith("{");
     await openPool({ storage });

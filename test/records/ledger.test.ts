@@ -25,6 +25,7 @@ async function ledgerOf(): Promise<{
   const ledger = new Ledger(storage, {
     clock,
     storageTimeoutMs: 5_000,
+    longestRetryMs: 30_000,
     draft: () => (want.text === undefined ? undefined : { data: want.text, landed: () => {} }),
     merge: (record) => void merged.push(record),
     mayDelete: () => true,

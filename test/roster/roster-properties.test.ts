@@ -69,8 +69,7 @@ class Pair {
 
   #add(id: string): void {
     const entry = new RosterEntry(id, TAGS[id] ?? [], 0);
-    this.roster.orderByLastUse([entry]);
-    this.roster.add(entry, this.now);
+    this.roster.add([entry], this.now);
     this.model.add(id, TAGS[id] ?? []);
     this.#entries.set(id, entry);
   }
@@ -117,7 +116,9 @@ class Pair {
       });
     const alive = { isDead: false, isDisabled: false, restrictedUntil: null, backOffUntil: 0 };
     if (kind === "backOff") {
-      both(() => roster.backOff(entry, until, now), { backOffUntil: Math.max(session.backOffUntil, until) });
+      both(() => roster.backOff(entry, { until, reason: "connect failed" }, now), {
+        backOffUntil: Math.max(session.backOffUntil, until),
+      });
     } else if (kind === "restrict") restrict(until);
     else if (kind === "restrictForGood") restrict(null);
     else if (kind === "kill") both(() => roster.kill(entry, "dead", now), { isDead: true });

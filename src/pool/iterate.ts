@@ -1,0 +1,55 @@
+import type { UseOptions } from "../options.js";
+import { Handoff } from "./handoff.js";
+import type { Lease } from "./lease.js";
+import type { Rotation } from "./rotation.js";
+import { jobOf } from "./wishes.js";
+
+/** Makes what is to be iterated, on the client it is given. */
+export type IterateWork<Client, T> = (
+  client: Client,
+  lease: Lease<Client>,
+) => AsyncIterable<T> | Iterable<T> | Promise<AsyncIterable<T> | Iterable<T>>;
+
+/** A failure after the first item: whatever Telegram said, the job must not begin anew on another session. */
+class Interruption {
+  readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    this.cause = cause;
+  }
+}
+
+/**
+ * Iterates on one session: its lease lasts until the iteration ends. Another session may take over as in `use`, but only
+ * before the first item; a later failure comes out, for no other account can go on in the middle.
+ */
+export async function* iterate<Client, T>(
+  rotation: Rotation<Client>,
+  work: IterateWork<Client, T>,
+  options: UseOptions,
+): AsyncGenerator<T, void, undefined> {
+  const handoff = new Handoff<T>();
+  const job = jobOf<Client, void>((client, lease) => handAll(handoff, work(client, lease)), options);
+  const running = rotation.run(job).then(
+    () => handoff.end(),
+    (error: unknown) => handoff.fail(error instanceof Interruption ? error.cause : error),
+  );
+  try {
+    for (let next = await handoff.take(); next !== undefined; next = await handoff.take()) yield next.item;
+  } finally {
+    handoff.end();
+    await running;
+  }
+}
+
+async function handAll<T>(handoff: Handoff<T>, items: ReturnType<IterateWork<unknown, T>>): Promise<void> {
+  let hasBegun = false;
+  try {
+    for await (const item of await items) {
+      hasBegun = true;
+      if (!(await handoff.give(item))) return;
+    }
+  } catch (error) {
+    throw hasBegun ? new Interruption(error) : error;
+  }
+}
