@@ -9,6 +9,8 @@ const common = {
 /** What is true of both client libraries is tested over both: see test/matrix. */
 const both = ["test/scenarios/**/*.test.ts", "test/adapters/client/both/**/*.test.ts"];
 const teleproto = "test/adapters/client/teleproto/**/*.test.ts";
+/** About processes, files and claims: no library makes a difference. */
+const ofOne = ["test/scenarios/ownership.test.ts", "test/scenarios/crashes.test.ts", "test/scenarios/storage.test.ts"];
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -24,7 +26,15 @@ const config: ViteUserConfig = defineConfig({
           env: { TELEGRAM_LIBRARY: "telegram" },
         },
       },
-      { test: { ...common, name: "teleproto", include: [...both, teleproto], env: { TELEGRAM_LIBRARY: "teleproto" } } },
+      {
+        test: {
+          ...common,
+          name: "teleproto",
+          include: [...both, teleproto],
+          exclude: ofOne,
+          env: { TELEGRAM_LIBRARY: "teleproto" },
+        },
+      },
     ],
     coverage: { provider: "v8", include: ["src/**", "adapters/**"] },
   },
