@@ -77,7 +77,7 @@ export function assemble<Client>(
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
   const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased });
-  const sealing = new CredentialSealing(options.encryption);
+  const sealing = new CredentialSealing(options.encryption, deadline);
   const records = new SessionRecords(time, sealing);
   const book = new SessionBook(roster, time, records);
   const signals = new SharedSignals();

@@ -1,0 +1,35 @@
+import { describe, expect, test } from "vitest";
+import { StorageError } from "../../src/errors.js";
+import type { Sealer } from "../../src/records/sealing.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { VirtualClock } from "../fakes/virtual-clock.js";
+
+/** A sealer whose texts a test can read. */
+const OPEN_BOOK: Sealer = { seal: (_, text) => `sealed ${text}`, open: (_, text) => text.slice("sealed ".length) };
+const never = (): Promise<string> => new Promise(() => {});
+
+describe("a sealer that never answers", () => {
+  test("add() rejects with StorageError, nothing is stored, and close() ends", async () => {
+    const { pool, clock, storage } = await openPool({ encryption: { ...OPEN_BOOK, seal: never } });
+    const added = watch(pool.add("a", sessionString("a")));
+    await clock.advance(5_000);
+    expect([added.state, added.error]).toEqual(["rejected", expect.any(StorageError)]);
+    expect(String(added.error)).toContain("The encryption did not seal");
+    await pool.close();
+    expect(await storage.stored("a")).toBeUndefined();
+  });
+
+  test("open() sets its record aside, and the others load", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage, sessions: ["a", "b"], encryption: OPEN_BOOK });
+    await first.pool.close();
+    const clock = new VirtualClock();
+    const open: Sealer["open"] = (id, text) => (id === "a" ? never() : OPEN_BOOK.open(id, text));
+    const opened = watch(openPool({ storage, clock, encryption: { ...OPEN_BOOK, open } }));
+    await clock.advance(5_000);
+    expect(opened.value?.pool.sessions().map(({ id }) => id)).toEqual(["b"]);
+    expect(opened.value?.pool.rejected()).toEqual([{ id: "a", reason: expect.stringContaining("did not open") }]);
+  });
+});
