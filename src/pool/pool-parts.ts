@@ -177,7 +177,7 @@ export function assemble<Client>(
     later,
     failed: storageFailed,
   });
-  const { registration, departures, refresh, keyRotation } = register;
+  const { registration, departures, discovery, refresh, keyRotation } = register;
   const leases: Leases<Client> = new Leases({
     clock,
     time,
@@ -247,7 +247,7 @@ export function assemble<Client>(
   const load = async (listed: readonly StoredRecord[]) => {
     const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
     for (const { known, version, owner } of loaded) {
-      if (known.isRemoved) later(registration.discovered(known.id));
+      if (known.isRemoved) later(discovery.discovered(known.id));
       else ledger.track(known.id, version);
       if (!known.isRemoved) ownership.observe(known.id, owner);
     }

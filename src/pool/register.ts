@@ -9,6 +9,7 @@ import { LISTING_TAKES, type StorageDeadline } from "../records/storage-deadline
 import type { Roster } from "../roster/roster.js";
 import type { CredentialSealing } from "./credentials.js";
 import { Departures } from "./departures.js";
+import { Discovery } from "./discovery.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Keeper } from "./keeper.js";
 import { KeyRotation } from "./key-rotation.js";
@@ -50,6 +51,7 @@ export interface RegisterParts {
 export interface Register {
   readonly registration: Registration;
   readonly departures: Departures;
+  readonly discovery: Discovery;
   readonly merging: Merging;
   readonly refresh: Refresh;
   readonly keyRotation: KeyRotation;
@@ -69,13 +71,12 @@ export function makeRegister(parts: RegisterParts): Register {
     ownership.forget(id);
     later(departures.removedElsewhere(id));
   };
-  const registration = new Registration({
+  const discovery = new Discovery({
     ...shared,
     departures,
-    trustServers,
-    changed,
     rejected: (id) => emit("recordRejected", { id, reason: book.rejection(id) ?? "" }),
   });
+  const registration = new Registration({ ...shared, departures, discovery, trustServers, changed });
   const merging = new Merging({
     ...parts,
     changed,
@@ -91,10 +92,10 @@ export function makeRegister(parts: RegisterParts): Register {
     deadline,
     patientDeadline: deadline.times(LISTING_TAKES),
     ledger,
-    discovered: (id) => registration.discovered(id).then(() => keeper.look(id)),
+    discovered: (id) => discovery.discovered(id).finally(() => keeper.look(id)),
     gone,
     failed: parts.failed,
   });
   const keyRotation = new KeyRotation({ ...shared, sealer: encryption, peers: storage.peers });
-  return { registration, departures, merging, refresh, keyRotation, gone };
+  return { registration, departures, discovery, merging, refresh, keyRotation, gone };
 }

@@ -1,20 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClientProfile } from "../client-profile.js";
 import type { Connections } from "../connections/connections.js";
-import {
-  DuplicateSessionError,
-  InvalidSessionError,
-  SessionPoolError,
-  StorageCorruptError,
-  StorageError,
-} from "../errors.js";
+import { DuplicateSessionError, InvalidSessionError, SessionPoolError, StorageCorruptError } from "../errors.js";
 import { checkAddArguments, checkChange } from "../option-checks.js";
 import type { AddOptions, SessionChange } from "../options.js";
 import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
-import type { SessionStorage, StoredRecord } from "../records/storage.js";
+import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
 import type { SessionInfo } from "../session-info.js";
@@ -22,6 +16,7 @@ import { isTelegramAddress } from "../telegram/data-centres.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { type CredentialSealing, NO_PROFILE } from "./credentials.js";
 import type { Departures } from "./departures.js";
+import type { Discovery } from "./discovery.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeyedLocks } from "./keyed-locks.js";
 import { KnownSession, markChanged, type OwnChange } from "./known-session.js";
@@ -48,11 +43,10 @@ export interface RegistrationParts {
   readonly locks: KeyedLocks;
   readonly keys: KeyReservations;
   readonly departures: Departures;
+  readonly discovery: Discovery;
   readonly peers: PeerJournal;
   readonly trustServers: boolean;
   changed(id: string): void;
-  /** A record could not be read. */
-  rejected(id: string): void;
   /** Something to be done before the pool is closed. */
   later(work: Promise<unknown>): void;
 }
@@ -63,12 +57,14 @@ export class Registration {
   readonly #locks: KeyedLocks;
   readonly #keys: KeyReservations;
   readonly #departures: Departures;
+  readonly #discovery: Discovery;
 
   constructor(parts: RegistrationParts) {
     this.#parts = parts;
     this.#locks = parts.locks;
     this.#keys = parts.keys;
     this.#departures = parts.departures;
+    this.#discovery = parts.discovery;
   }
 
   async add(id: string, session: string, options: AddOptions): Promise<SessionInfo> {
@@ -97,26 +93,6 @@ export class Registration {
       await this.#save(known, ...(await this.#describe(known, change)));
       this.#parts.changed(id);
       return this.#parts.book.info(known);
-    });
-  }
-
-  /** There is a record of a session that is not in the book: another process has added it, or has not finished removing it. */
-  async discovered(id: string): Promise<void> {
-    const { book, storage, deadline, dispatcher } = this.#parts;
-    await this.#locks.hold([`id ${id}`], async () => {
-      if (book.get(id) !== undefined) return;
-      const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
-      if (stored === undefined) return book.forgetRejected(id);
-      const isNew = book.rejection(id) === undefined;
-      try {
-        if ((await this.#departures.sweep(stored)) === "stays") await this.#enter(stored);
-        book.forgetRejected(id);
-        dispatcher.changed();
-      } catch (error) {
-        if (error instanceof StorageError && !(error instanceof StorageCorruptError)) throw error;
-        book.reject(id, error);
-        if (isNew) this.#parts.rejected(id);
-      }
     });
   }
 
@@ -195,7 +171,7 @@ export class Registration {
       const state = await this.#departures.sweep(stored);
       if (state === "leaving") throw stillLeaving(id);
       if (state === "gone") return await this.#create(id, session, fingerprint, options);
-      known = await this.#enter(stored);
+      known = await this.#discovery.enter(stored);
     } catch (error) {
       if (error instanceof SessionPoolError && !(error instanceof StorageCorruptError)) throw error;
       throw rejected(id, error instanceof Error ? error.message : String(error));
@@ -203,15 +179,6 @@ export class Registration {
     dispatcher.changed();
     if (known.fingerprint !== fingerprint) await this.#keys.release(fingerprint, id);
     return this.#addAgain(known, fingerprint, options);
-  }
-
-  /** Takes in a session that another process has added. Throws as loading rejects. */
-  async #enter(stored: StoredRecord): Promise<KnownSession> {
-    const { book, ledger, ownership } = this.#parts;
-    const { known, owner } = await book.adopt(stored);
-    ledger.track(stored.id, stored.version);
-    ownership.observe(stored.id, owner);
-    return known;
   }
 
   async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {

@@ -9,6 +9,11 @@ import type { TimeLine } from "./time-line.js";
 /** Records that are opened at once by a sealer that takes its time. */
 const AT_ONCE = 32;
 
+/** Another session holds the auth key. */
+export class KeyTakenError extends Error {
+  override readonly name = "KeyTakenError";
+}
+
 /** The sessions of one pool, by id and by auth key. No I/O. */
 export class SessionBook {
   readonly #roster: Roster<KnownSession>;
@@ -168,7 +173,7 @@ export class SessionBook {
     const { id, fingerprint, isRemoved } = revived.known;
     if (isRemoved) return revived;
     const holder = this.#idsByKey.get(fingerprint);
-    if (holder !== undefined) throw new Error(`it holds the same auth key as "${holder}"`);
+    if (holder !== undefined) throw new KeyTakenError(`it holds the same auth key as "${holder}"`);
     this.#idsByKey.set(fingerprint, id);
     return revived;
   }

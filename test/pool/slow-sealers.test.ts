@@ -4,6 +4,7 @@ import type { Sealer } from "../../src/records/sealing.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
+import { twoHosts } from "../fakes/two-hosts.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
 
 /** A sealer whose texts a test can read. */
@@ -32,4 +33,18 @@ describe("a sealer that never answers", () => {
     expect(opened.value?.pool.sessions().map(({ id }) => id)).toEqual(["b"]);
     expect(opened.value?.pool.rejected()).toEqual([{ id: "a", reason: expect.stringContaining("did not open") }]);
   });
+});
+
+test("a sealer that never answers for one record - the others are seen, and remove() ends", async () => {
+  let isMute = false;
+  const open: Sealer["open"] = (id, text) => (isMute && id === "a" ? never() : OPEN_BOOK.open(id, text));
+  const { one, two, clock } = await twoHosts({ encryption: { ...OPEN_BOOK, open } });
+  isMute = true;
+  await one.pool.update("a", { profile: { apiId: 5 } });
+  await one.pool.add("b", sessionString("b"));
+  await clock.advance(30_000);
+  expect(two.pool.get("b")?.state).toBe("free");
+  const removed = watch(two.pool.remove("a"));
+  await clock.advance(30_000);
+  expect([removed.state, removed.error]).toEqual(["rejected", expect.any(StorageError)]);
 });

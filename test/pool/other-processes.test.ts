@@ -1,0 +1,62 @@
+import { describe, expect, test } from "vitest";
+import { sessionString } from "../fakes/sessions.js";
+import { twoHosts } from "../fakes/two-hosts.js";
+
+/** Of a ttl of a minute. */
+const SEEN_AFTER = 20_000;
+
+describe("what another process writes", () => {
+  test("is seen beside a record that cannot be read", async () => {
+    const { one, two, clock, inner } = await twoHosts();
+    const record = await inner.read("a");
+    await inner.write("a", record?.version ?? 0, "damaged");
+    await one.pool.add("b", sessionString("b"));
+    await clock.advance(SEEN_AFTER);
+    expect(two.pool.get("b")?.state).toBe("free");
+    expect(two.events("storageFailed")).toHaveLength(1);
+  });
+
+  test.each(["remove", "update"] as const)(
+    "a key that %s() has freed is another session's, wherever it is listed",
+    async (how) => {
+      const { one, two, clock } = await twoHosts();
+      if (how === "remove") await one.pool.remove("a");
+      else await one.pool.update("a", { session: sessionString("another") });
+      await clock.advance(0);
+      await one.pool.add("A", sessionString("a"));
+      await clock.advance(SEEN_AFTER);
+      expect(two.pool.get("A")?.state).toBe("free");
+      expect([two.pool.rejected(), two.events("recordRejected")]).toEqual([[], []]);
+    },
+  );
+
+  test("a key that was taken when a session was found is looked at again", async () => {
+    const { one, two, clock } = await twoHosts();
+    const list = two.storage.list.bind(two.storage);
+    const before = await list();
+    await one.pool.remove("a");
+    await one.pool.add("A", sessionString("a"));
+    // A storage that lists while it is written may show both.
+    two.storage.list = async () => [...(await list()), ...before.filter(({ id }) => id === "a")];
+    await clock.advance(SEEN_AFTER);
+    expect(two.pool.rejected()).toMatchObject([{ id: "A" }]);
+    two.storage.list = list;
+    await clock.advance(2 * SEEN_AFTER);
+    expect([two.pool.get("A")?.state, two.pool.rejected()]).toEqual(["free", []]);
+  });
+});
+
+test("remove() - of a session whose owner on another host then dies: the record goes when its claim has run out", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  await one.pool.acquire({ id: "a" });
+  await clock.advance(SEEN_AFTER);
+  one.storage.fateOfWrite = () => "hangs";
+  one.storage.fateOfRead = () => "hangs";
+  one.storage.fateOfList = () => "hangs";
+  expect(await two.pool.remove("a")).toBe(true);
+  await clock.advance(SEEN_AFTER);
+  expect(await inner.read("a")).toBeDefined();
+  await clock.advance(5 * SEEN_AFTER);
+  expect(await inner.read("a")).toBeUndefined();
+  await two.pool.add("b", sessionString("a"));
+});
