@@ -22,6 +22,7 @@ import type { KeyedLocks } from "./keyed-locks.js";
 import { KnownSession, markChanged, type OwnChange } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import { keyHeld, rejected, stillLeaving, unknownSession } from "./refusals.js";
+import { reseal } from "./resealing.js";
 import type { SessionBook } from "./session-book.js";
 import type { SessionRecords } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
@@ -90,7 +91,8 @@ export class Registration {
       if (change.session !== undefined && fingerprint !== undefined) {
         await this.#changeKey(known, change.session, fingerprint);
       }
-      await this.#save(known, ...(await this.#describe(known, change)));
+      await this.#describe(known, change);
+      await this.#save(known);
       this.#parts.changed(id);
       return this.#parts.book.info(known);
     });
@@ -130,9 +132,8 @@ export class Registration {
         { sessionId: id },
       );
     }
-    const changes = await this.#describe(known, options);
-    if (changes.length > 0) {
-      await this.#save(known, ...changes);
+    if (await this.#describe(known, options)) {
+      await this.#save(known);
       this.#parts.changed(id);
     }
     return this.#parts.book.info(known);
@@ -184,9 +185,8 @@ export class Registration {
   async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
     const { book, connections, ownership, sealing, peers } = this.#parts;
     const { id } = known;
-    const former = known.fingerprint;
     const credentials = await sealing.seal(id, session, known.credentials.profile);
-    if (former !== fingerprint) {
+    if (known.fingerprint !== fingerprint) {
       const holder =
         book.holderOf(fingerprint) ??
         (await this.#keys.take(fingerprint, id)) ??
@@ -194,14 +194,16 @@ export class Registration {
       if (holder !== undefined) throw keyHeld(id, holder);
     }
     const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
+    const former = known.fingerprint;
     book.replaceCredentials(known, credentials, fingerprint);
+    markChanged(known, "credentials");
     // It may be another account's key, and an access hash is of use to one account alone.
     const forgotten = former === fingerprint ? undefined : peers.clear(id);
     await this.#outdate(known);
     this.#resurrect(known);
     if (former === fingerprint) return;
     await forgotten;
-    await this.#save(known, "credentials", "life");
+    await this.#save(known, "life");
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
     if (!ownership.isForeign(id)) this.#parts.later(gone.then(() => this.#keys.release(former, id)));
   }
@@ -221,21 +223,19 @@ export class Registration {
     await this.#parts.ledger.save(known.id);
   }
 
-  /** Tags and profile, when given, replace what was there. What has changed by that. */
-  async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<readonly OwnChange[]> {
-    const changes: OwnChange[] = [];
-    if (tags !== undefined && !isDeepStrictEqual(known.tags, tags)) {
+  /** Tags and profile, when given, replace what was there. Whether that has changed anything, which is to be written then. */
+  async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<boolean> {
+    const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
+    const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
+    // What may fail comes first: nothing has changed then.
+    if (hasProfile) await reseal(this.#parts.sealing, known, frozenProfile(profile));
+    if (hasTags) {
       known.tags = Object.freeze([...tags]);
-      changes.push("tags");
+      markChanged(known, "tags");
       this.#parts.dispatcher.worsened();
     }
-    if (profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile)) {
-      const session = known.credentials.reveal();
-      known.credentials = await this.#parts.sealing.seal(known.id, session, frozenProfile(profile));
-      changes.push("credentials");
-      await this.#outdate(known);
-    }
-    return changes;
+    if (hasProfile) await this.#outdate(known);
+    return hasProfile || hasTags;
   }
 
   /** The next lease gets a new client; one that runs may end with the old one. */

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { READ } from "../fakes/fake-telegram.js";
+import { deferred, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { twoHosts } from "../fakes/two-hosts.js";
 
@@ -59,4 +61,25 @@ test("remove() - of a session whose owner on another host then dies: the record 
   await clock.advance(5 * SEEN_AFTER);
   expect(await inner.read("a")).toBeUndefined();
   await two.pool.add("b", sessionString("a"));
+});
+
+test("update() - is not undone by what another process writes while the former client is being closed", async () => {
+  const { one, two, clock, telegram } = await twoHosts();
+  await one.pool.use((client) => client.call(READ));
+  await clock.advance(SEEN_AFTER - 2_000);
+  const closing = deferred();
+  telegram.onClose = () => closing.promise;
+  const updates = [
+    watch(one.pool.update("a", { session: sessionString("another") })),
+    watch(one.pool.update("a", { profile: { apiId: 5 } })),
+  ];
+  await two.pool.update("a", { tags: ["x"] });
+  // The renewal of the claim finds it.
+  await clock.advance(4_000);
+  closing.resolve();
+  await clock.advance(2 * SEEN_AFTER);
+  expect(updates.map(({ state }) => state)).toEqual(["resolved", "resolved"]);
+  for (const { pool } of [one, two]) {
+    expect([await pool.exportSession("a"), pool.get("a")?.tags]).toEqual([sessionString("another"), ["x"]]);
+  }
 });
