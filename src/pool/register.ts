@@ -67,6 +67,13 @@ export function makeRegister(parts: RegisterParts): Register {
   const shared = { ...parts, storage, locks: new KeyedLocks(), keys };
   const departures = new Departures(shared);
   const changed = (id: string): void => emit("sessionChanged", { id });
+  // It may be the session's key again by then.
+  const giveBack = (id: string, key: string): Promise<void> =>
+    shared.locks.hold([`key ${key}`], async () => {
+      if (book.holderOf(key) !== id) await keys.release(key, id);
+    });
+  const keyReplaced = (id: string, former: string, isGone: Promise<void>): void =>
+    later(isGone.then(() => giveBack(id, former)));
   const gone = (id: string): void => {
     ownership.forget(id);
     later(departures.removedElsewhere(id));
@@ -76,12 +83,12 @@ export function makeRegister(parts: RegisterParts): Register {
     departures,
     rejected: (id) => emit("recordRejected", { id, reason: book.rejection(id) ?? "" }),
   });
-  const registration = new Registration({ ...shared, departures, discovery, trustServers, changed });
+  const registration = new Registration({ ...shared, departures, discovery, trustServers, changed, keyReplaced });
   const merging = new Merging({
     ...parts,
     changed,
     keyReplaced: (id, former, isGone) => {
-      if (ownership.isHeld(id)) later(isGone.then(() => keys.release(former, id)));
+      if (ownership.isHeld(id)) keyReplaced(id, former, isGone);
     },
     removed: (id) => later(departures.removedElsewhere(id)),
   });

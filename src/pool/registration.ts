@@ -48,8 +48,8 @@ export interface RegistrationParts {
   readonly peers: PeerJournal;
   readonly trustServers: boolean;
   changed(id: string): void;
-  /** Something to be done before the pool is closed. */
-  later(work: Promise<unknown>): void;
+  /** The session has another auth key; `gone` resolves when no client has the former one any more. */
+  keyReplaced(id: string, former: string, gone: Promise<void>): void;
 }
 
 /** Which sessions there are: adds, changes, switches off and on. One change per session at a time. */
@@ -205,7 +205,7 @@ export class Registration {
     await forgotten;
     await this.#save(known, "life");
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
-    if (!ownership.isForeign(id)) this.#parts.later(gone.then(() => this.#keys.release(former, id)));
+    if (!ownership.isForeign(id)) this.#parts.keyReplaced(id, former, gone);
   }
 
   /** A new session string makes a dead session free. */
