@@ -93,6 +93,19 @@ export class SessionBook {
     this.#roster.add([known], this.#time.now());
   }
 
+  /** Nobody gets the session until it leaves or stays. It is in the book meanwhile, also when its last lease ends. */
+  beginLeaving(known: KnownSession): void {
+    this.#leaving.set(known.id, known);
+    this.#roster.setLeaving(known, true, this.#time.now());
+  }
+
+  /** It does not leave after all. */
+  stay(known: KnownSession): void {
+    this.#leaving.delete(known.id);
+    this.#roster.setLeaving(known, false, this.#time.now());
+    if (!known.isEntered) this.enter(known);
+  }
+
   /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */
   leave(known: KnownSession): void {
     this.#leaving.set(known.id, known);

@@ -257,7 +257,11 @@ export class Ledger {
   /** Whether the record is as wanted now. Otherwise somebody else has written it, and it is to be tried again. */
   async #writeOnce(id: string, slot: Slot): Promise<boolean> {
     const draft = this.#policy.draft(id);
-    if (draft === undefined) return true;
+    if (draft === undefined) {
+      // What becomes of its record is not this ledger's business any more.
+      if (this.#isTracked(id, slot)) this.#slots.delete(id);
+      return true;
+    }
     const { data } = draft;
     // A write that hangs is given up and tried again: should it land after all, only one of the two finds its version.
     const version = await this.#deadline.run(`write the record of "${id}"`, () =>
