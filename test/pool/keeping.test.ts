@@ -51,6 +51,36 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual(["a"]);
   });
 
+  test("lost under a lease that sends nothing more: it is made again when the lease ends", async () => {
+    const { pool, telegram, clock } = await openPool();
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    const lease = await pool.acquire();
+    telegram.handle("a").drop();
+    await settled();
+    lease.release();
+    await clock.advance(1_000);
+    expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("a caller that gives up while it connects is no end of it", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage });
+    await first.pool.add("a", sessionString("a"), KEPT);
+    await first.pool.close();
+    const clock = new VirtualClock();
+    const telegram = new FakeTelegram(clock);
+    telegram.onConnect = () => new Promise(() => {});
+    const { pool } = await openPool({ storage, clock, telegram });
+    const abort = new AbortController();
+    const acquired = watch(pool.acquire({ signal: abort.signal }));
+    await settled();
+    telegram.onConnect = () => {};
+    abort.abort();
+    await clock.advance(1_000);
+    expect([acquired.state, telegram.online]).toEqual(["rejected", ["a"]]);
+  });
+
   test("nothing connects while it cools; when that ends, it does", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
