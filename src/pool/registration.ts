@@ -104,7 +104,7 @@ export class Registration {
     roster.disable(known, reason, time.now());
     dispatcher.worsened();
     if (!known.isLeased) void connections.close(id, "the session was disabled");
-    await this.#save(known, "life");
+    await this.#save(known, "disabled");
   }
 
   async enable(id: string): Promise<void> {
@@ -113,7 +113,7 @@ export class Registration {
     marks.forgive(id);
     roster.revive(known, time.now());
     dispatcher.changed();
-    await this.#save(known, "life");
+    await this.#save(known, "revived");
   }
 
   #known(id: string): KnownSession {
@@ -203,7 +203,7 @@ export class Registration {
     this.#resurrect(known);
     if (former === fingerprint) return;
     await forgotten;
-    await this.#save(known, "life");
+    await this.#save(known, "resurrected");
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
     if (!ownership.isForeign(id)) this.#parts.keyReplaced(id, former, gone);
   }
@@ -212,6 +212,7 @@ export class Registration {
   #resurrect(known: KnownSession): void {
     const { roster, marks, time, dispatcher } = this.#parts;
     if (known.deadReason === null) return;
+    markChanged(known, "resurrected");
     marks.forgive(known.id);
     roster.kill(known, null, time.now());
     dispatcher.changed();

@@ -83,3 +83,35 @@ test("update() - is not undone by what another process writes while the former c
     expect([await pool.exportSession("a"), pool.get("a")?.tags]).toEqual([sessionString("another"), ["x"]]);
   }
 });
+
+test("disable() - does not undo the death that another process has just told", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  const lease = await one.pool.acquire();
+  lease.retire("banned");
+  await clock.advance(0);
+  await two.pool.disable("a", "holiday");
+  await clock.advance(2 * SEEN_AFTER);
+  const record = JSON.parse((await inner.read("a"))?.data ?? "");
+  expect([record.deadReason, record.disabledReason]).toEqual(["banned", "holiday"]);
+});
+
+test("update() - of the session string does not undo that another process has just disabled it", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  await one.pool.disable("a", "holiday");
+  await two.pool.update("a", { session: sessionString("another") });
+  await clock.advance(2 * SEEN_AFTER);
+  expect(JSON.parse((await inner.read("a"))?.data ?? "").disabledReason).toBe("holiday");
+  expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["disabled", "disabled"]);
+});
+
+test("update() - of a dead session's string frees it, whatever the record said meanwhile", async () => {
+  const { one, two, clock } = await twoHosts();
+  const lease = await one.pool.acquire();
+  lease.retire("banned");
+  lease.release();
+  await clock.advance(SEEN_AFTER);
+  await one.pool.update("a", { tags: ["x"] });
+  await two.pool.update("a", { session: sessionString("a") });
+  await clock.advance(2 * SEEN_AFTER);
+  expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["free", "free"]);
+});
