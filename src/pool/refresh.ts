@@ -54,7 +54,11 @@ export class Refresh {
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
-    this.#stopWatching();
+    try {
+      this.#stopWatching();
+    } catch (error) {
+      this.#parts.failed(new StorageError("The storage could not end its watch.", { cause: error }));
+    }
   }
 
   #arm(): void {
