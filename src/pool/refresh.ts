@@ -15,6 +15,8 @@ export interface RefreshParts {
   readonly ledger: Ledger;
   /** There is a record of a session that this pool does not know. Whether it has to be looked at again though nobody writes it. */
   discovered(id: string): Promise<boolean>;
+  /** The ids of records that could not be read. */
+  rejected(): readonly string[];
   /** The record of a known session is gone. */
   gone(id: string): void;
   failed(error: Error): void;
@@ -72,7 +74,7 @@ export class Refresh {
     const { patientDeadline, storage, ledger } = this.#parts;
     const records = await patientDeadline.run("be listed", () => storage.list());
     const listed = new Set(records.map(({ id }) => id));
-    const missing = [...ledger.ids()].filter((id) => !listed.has(id));
+    const missing = [...ledger.ids(), ...this.#parts.rejected()].filter((id) => !listed.has(id));
     const news = records.filter((record) => this.#isNews(record));
     const isKnown = ({ id }: StoredRecord): boolean => ledger.versionOf(id) !== undefined;
     const changed = news.filter(isKnown);
@@ -108,6 +110,7 @@ export class Refresh {
     const record = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (record === undefined) {
       if (ledger.drop(id)) this.#parts.gone(id);
+      else await this.#parts.discovered(id);
     } else if (this.#isNews(record)) await this.#take(record);
   }
 

@@ -100,6 +100,7 @@ export function makeRegister(parts: RegisterParts): Register {
     patientDeadline: deadline.times(LISTING_TAKES),
     ledger,
     discovered: (id) => discovery.discovered(id).finally(() => keeper.look(id)),
+    rejected: () => book.rejected().map(({ id }) => id),
     gone,
     failed: parts.failed,
   });

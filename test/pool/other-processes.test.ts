@@ -63,6 +63,17 @@ test("remove() - of a session whose owner on another host then dies: the record 
   await two.pool.add("b", sessionString("a"));
 });
 
+test("remove() - of a record that cannot be read: it can be added in the other processes, too", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  await inner.write("b", 0, "damaged");
+  await clock.advance(SEEN_AFTER);
+  expect([one, two].map(({ pool }) => pool.rejected().length)).toEqual([1, 1]);
+  await one.pool.remove("b");
+  await clock.advance(SEEN_AFTER);
+  expect(two.pool.rejected()).toEqual([]);
+  await two.pool.add("b", sessionString("b"));
+});
+
 test("update() - is not undone by what another process writes while the former client is being closed", async () => {
   const { one, two, clock, telegram } = await twoHosts();
   await one.pool.use((client) => client.call(READ));
