@@ -1,6 +1,8 @@
 import { StorageCorruptError, StorageError } from "../errors.js";
+import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
+import { decodeRecord } from "../records/record.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Departures } from "./departures.js";
@@ -17,6 +19,7 @@ export interface DiscoveryParts {
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
   readonly locks: KeyedLocks;
+  readonly keys: KeyReservations;
   readonly departures: Departures;
   readonly dispatcher: Dispatcher;
   /** A record could not be read. */
@@ -50,7 +53,10 @@ export class Discovery {
 
   /** Takes in a session that another process has added. Throws as loading rejects. */
   async enter(stored: StoredRecord): Promise<KnownSession> {
-    const { book, ledger, ownership } = this.#parts;
+    const { book, ledger, ownership, keys } = this.#parts;
+    // An addition that was given up may land after somebody else has added the key under another id.
+    const holder = await keys.holderOf(decodeRecord(stored.data).fingerprint);
+    if (holder !== undefined && holder !== stored.id) throw new KeyTakenError(holder);
     const { known, owner } = await book.adopt(stored);
     ledger.track(stored.id, stored.version);
     ownership.observe(stored.id, owner);

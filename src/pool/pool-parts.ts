@@ -2,6 +2,7 @@ import type { Connections } from "../connections/connections.js";
 import type { SessionPoolEvents } from "../events.js";
 import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
+import { listedHolderOf } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import { PeerJournal } from "../records/peer-journal.js";
@@ -245,7 +246,10 @@ export function assemble<Client>(
     closed: () => shutdown.closed(),
   });
   const load = async (listed: readonly StoredRecord[]) => {
-    const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
+    const loaded = await book.load(
+      listed.filter(({ id }) => !isReserved(id)),
+      (fingerprint) => listedHolderOf(fingerprint, listed),
+    );
     for (const { known, version, owner } of loaded) {
       if (known.isRemoved) later(discovery.discovered(known.id));
       else ledger.track(known.id, version);

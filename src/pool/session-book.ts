@@ -12,6 +12,12 @@ const AT_ONCE = 32;
 /** Another session holds the auth key. */
 export class KeyTakenError extends Error {
   override readonly name = "KeyTakenError";
+  readonly holder: string;
+
+  constructor(holder: string) {
+    super(`it holds the same auth key as "${holder}"`);
+    this.holder = holder;
+  }
 }
 
 /** The sessions of one pool, by id and by auth key. No I/O. */
@@ -60,14 +66,25 @@ export class SessionBook {
     this.#rejected.delete(id);
   }
 
-  /** Takes in what the storage holds; what cannot be read is set aside. Of those that were removed none is in the book. */
-  async load(records: readonly StoredRecord[]): Promise<readonly RevivedSession[]> {
+  /**
+   * Takes in what the storage holds; what cannot be read is set aside. Of those that were removed none is in the book.
+   * `holderOf` tells whose an auth key is that two records hold.
+   */
+  async load(
+    records: readonly StoredRecord[],
+    holderOf: (fingerprint: string) => string | undefined,
+  ): Promise<readonly RevivedSession[]> {
     const loaded: RevivedSession[] = [];
     for (const revived of await this.#reviveAll(records)) {
+      const { id, fingerprint } = revived.known;
       try {
         loaded.push(this.#indexed(revived));
       } catch (error) {
-        this.reject(revived.known.id, error);
+        const isRightful = error instanceof KeyTakenError && holderOf(fingerprint) === id;
+        this.reject(isRightful ? error.holder : id, isRightful ? new KeyTakenError(id) : error);
+        if (!isRightful) continue;
+        loaded[loaded.findIndex(({ known }) => known.id === error.holder)] = revived;
+        this.#idsByKey.set(fingerprint, id);
       }
     }
     const entered = loaded.map(({ known }) => known).filter(({ isRemoved }) => !isRemoved);
@@ -186,7 +203,7 @@ export class SessionBook {
     const { id, fingerprint, isRemoved } = revived.known;
     if (isRemoved) return revived;
     const holder = this.#idsByKey.get(fingerprint);
-    if (holder !== undefined) throw new KeyTakenError(`it holds the same auth key as "${holder}"`);
+    if (holder !== undefined) throw new KeyTakenError(holder);
     this.#idsByKey.set(fingerprint, id);
     return revived;
   }

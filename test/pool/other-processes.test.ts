@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { READ } from "../fakes/fake-telegram.js";
-import { deferred, watch } from "../fakes/pools.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { twoHosts } from "../fakes/two-hosts.js";
 
@@ -125,4 +126,23 @@ test("update() - of a dead session's string frees it, whatever the record said m
   await two.pool.update("a", { session: sessionString("a") });
   await clock.advance(2 * SEEN_AFTER);
   expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["free", "free"]);
+});
+
+test("add() - that was given up and lands after another process has added the key: that one keeps it, everywhere", async () => {
+  const { one, two, clock, telegram, inner } = await twoHosts();
+  const late = deferred();
+  const fates = [late.promise];
+  one.storage.fateOfWrite = (id) => (id === "x" ? (fates.shift() ?? "works") : "works");
+  const added = watch(one.pool.add("x", sessionString("shared")));
+  await clock.advance(5_000);
+  expect(added.state).toBe("rejected");
+  await two.pool.add("y", sessionString("shared"));
+  late.resolve();
+  await clock.advance(SEEN_AFTER);
+  const three = await openPool({ storage: new FaultyStorage(inner), clock, telegram, ownership: { host: "three" } });
+  for (const { pool } of [one, two, three]) {
+    expect([pool.get("x"), pool.get("y")?.state]).toEqual([undefined, "free"]);
+    expect(pool.rejected()).toMatchObject([{ id: "x", reason: 'it holds the same auth key as "y"' }]);
+  }
+  expect(await one.pool.remove("x")).toBe(true);
 });
