@@ -134,6 +134,20 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual(["a"]);
   });
 
+  test("when they fill maxConnected a lease of another session takes the place of one, until it is idle", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["c"], maxConnected: 2 });
+    for (const id of ["a", "b"]) await pool.add(id, sessionString(id), KEPT);
+    await settled();
+    const lease = await pool.acquire({ id: "c" });
+    expect(telegram.online.length).toBe(2);
+    expect(telegram.online).toContain("c");
+    await clock.advance(60_000);
+    expect(telegram.connects.length).toBe(3);
+    lease.release();
+    await clock.advance(60_000);
+    expect([...telegram.online].sort()).toEqual(["a", "b"]);
+  });
+
   test("close() ends it, and leaves no timer", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["b"], maxConnected: 1 });
     await pool.acquire({ id: "b" });
