@@ -58,7 +58,7 @@ export interface SessionPoolOptions<Client> {
   readonly maxLeaseMs?: number | undefined;
   /** Milliseconds for which `close` waits for leases. @default 10_000 */
   readonly closeTimeoutMs?: number | undefined;
-  /** Milliseconds for which an operation waits for the storage. @default 5_000 */
+  /** Milliseconds for which an operation waits for the storage, or for `encryption`. @default 5_000 */
   readonly storageTimeoutMs?: number | undefined;
   /** Milliseconds for which PEER_FLOOD keeps a session back. A guess: Telegram names no end. @default 86_400_000 */
   readonly restrictedForMs?: number | undefined;

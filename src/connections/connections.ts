@@ -42,9 +42,12 @@ export class Connections<Client> {
     return this.#use(connection);
   }
 
-  /** The session's connection for one more lease, connected. Rejects as its connect does. */
-  async open(id: string): Promise<Connection<Client>> {
-    const connection = this.#use(await this.#find(id));
+  /**
+   * The session's connection for one more lease, connected. Rejects as its connect does. One that is only to be kept takes
+   * no kept one's place.
+   */
+  async open(id: string, isForLease = true): Promise<Connection<Client>> {
+    const connection = this.#use(await this.#find(id, isForLease));
     try {
       await connection.ensure();
       return connection;
@@ -103,7 +106,7 @@ export class Connections<Client> {
   }
 
   /** The open connection, or a new one as soon as there is room. */
-  async #find(id: string): Promise<Connection<Client>> {
+  async #find(id: string, isForLease: boolean): Promise<Connection<Client>> {
     for (;;) {
       if (this.#isClosed) throw new ConnectError("The pool is closed.", { sessionId: id });
       const connection = this.#open.get(id);
@@ -114,16 +117,24 @@ export class Connections<Client> {
         const created = this.#create(id);
         this.#open.set(id, created);
         return created;
-      } else await this.#makeRoom();
+      } else await this.#makeRoom(isForLease);
     }
   }
 
-  async #makeRoom(): Promise<void> {
-    const [idle] = this.#idle.values();
+  async #makeRoom(isForLease: boolean): Promise<void> {
+    const [idle = isForLease ? this.#kept() : undefined] = this.#idle.values();
     if (idle !== undefined) return this.close(idle.id, "another session needs its place");
     const closing = [...this.#open.values()].filter((connection) => connection.closing !== undefined);
     if (closing.length === 0) throw new ConnectError("Every connection that maxConnected allows is in use.");
     await Promise.race(closing.map(gone));
+  }
+
+  /** One that stays connected though nobody leases it: a caller needs its place more. */
+  #kept(): Connection<Client> | undefined {
+    for (const connection of this.#open.values()) {
+      if (connection.users === 0 && connection.closing === undefined) return connection;
+    }
+    return undefined;
   }
 
   #armSweep(): void {

@@ -2,6 +2,7 @@ import type { ClientProfile } from "../client-profile.js";
 import type { SessionRecord } from "../records/record.js";
 import { isSealedText, type Sealer } from "../records/sealing.js";
 import { Secret } from "../records/secret.js";
+import type { StorageDeadline } from "../records/storage-deadline.js";
 import { checkSession } from "../telegram/session-string.js";
 
 /** What stands in the record of a session's credentials. */
@@ -56,23 +57,34 @@ class SealedCredentials extends ProfiledCredentials {
  */
 export class CredentialSealing {
   readonly #sealer: Sealer | undefined;
+  readonly #deadline: StorageDeadline;
 
-  constructor(sealer: Sealer | undefined) {
+  constructor(sealer: Sealer | undefined, deadline: StorageDeadline) {
     this.#sealer = sealer;
+    this.#deadline = deadline;
   }
 
   seal(id: string, session: string, profile: ClientProfile): Credentials | Promise<Credentials> {
     if (this.#sealer === undefined) return unsealed(session, profile);
     const text = JSON.stringify({ session, profile });
-    return after(this.#sealer.seal(id, text), (sealed) => new SealedCredentials(session, profile, sealed));
+    return after(
+      this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text)),
+      (sealed) => new SealedCredentials(session, profile, sealed),
+    );
   }
 
   /** Throws an `Error` that can be told when they cannot be read. */
   open(id: string, { session, profile }: StoredCredentials): Credentials | Promise<Credentials> {
     if (this.#sealer === undefined) return plain(session, profile);
-    return after(this.#sealer.open(id, session), (text) =>
+    return after(this.#inTime(`open "${id}"`, this.#sealer.open(id, session)), (text) =>
       text === session ? plain(session, profile) : opened(text, session),
     );
+  }
+
+  /** A key service may never answer. */
+  #inTime(what: string, answer: string | Promise<string>): string | Promise<string> {
+    if (!(answer instanceof Promise)) return answer;
+    return this.#deadline.within(answer, () => this.#deadline.late(what, "encryption"));
   }
 
   /** Whether sealing them again would change nothing. */

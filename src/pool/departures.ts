@@ -6,20 +6,17 @@ import type { PeerJournal } from "../records/peer-journal.js";
 import { decodeRecord } from "../records/record.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
-import type { Roster } from "../roster/roster.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeyedLocks } from "./keyed-locks.js";
 import type { KnownSession } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import { notWritten } from "./refusals.js";
 import type { SessionBook } from "./session-book.js";
-import type { TimeLine } from "./time-line.js";
 
 /** What removing needs. */
 export interface DeparturesParts {
   readonly book: SessionBook;
   readonly ownership: Ownership;
-  readonly roster: Roster;
   readonly ledger: Ledger;
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
@@ -29,7 +26,7 @@ export interface DeparturesParts {
   readonly connections: Connections<unknown>;
   readonly marks: Marks;
   readonly peers: PeerJournal;
-  readonly time: TimeLine;
+  failed(error: Error): void;
 }
 
 /**
@@ -44,14 +41,14 @@ export class Departures {
     this.#parts = parts;
   }
 
-  /** Whether there was one. Rejects when the storage does; nothing has changed then. */
+  /** Whether there was one. Rejects when the storage does; nothing has changed then. What is left to do later is no failure. */
   async remove(id: string): Promise<boolean> {
     return this.#parts.locks.hold([`id ${id}`], async () => {
       const known = this.#parts.book.get(id);
       if (known === undefined) return this.#removeRejected(id);
       if (known.isLeaving) return false;
       await this.#takeOut(known);
-      await this.#leave(known);
+      await this.#leave(known).catch(this.#parts.failed);
       return true;
     });
   }
@@ -59,15 +56,19 @@ export class Departures {
   /** The last lease of a removed session has ended. */
   async left(id: string): Promise<void> {
     const known = this.#parts.book.get(id);
-    if (known !== undefined) await this.#parts.locks.hold([`id ${id}`], () => this.#forget(known));
+    if (known === undefined) return;
+    await this.#parts.locks.hold([`id ${id}`], async () => {
+      // Its removal may have failed meanwhile: then it stays.
+      if (known.isLeaving) await this.#forget(known);
+    });
   }
 
   /** Another process has removed the session: its record is gone, or says so. */
   async removedElsewhere(id: string): Promise<void> {
-    const { book, roster, time } = this.#parts;
+    const { book } = this.#parts;
     const known = book.get(id);
     if (known === undefined || known.isLeaving) return;
-    roster.setLeaving(known, true, time.now());
+    book.beginLeaving(known);
     await this.#parts.locks.hold([`id ${id}`], () => this.#leave(known));
   }
 
@@ -91,9 +92,9 @@ export class Departures {
 
   /** The record is gone, or says that the session is removed. */
   async #takeOut(known: KnownSession): Promise<void> {
-    const { roster, ledger, ownership, connections, time } = this.#parts;
+    const { book, ledger, ownership, connections, dispatcher } = this.#parts;
     const { id } = known;
-    roster.setLeaving(known, true, time.now());
+    book.beginLeaving(known);
     try {
       const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
       if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
@@ -101,7 +102,8 @@ export class Departures {
       if (!(await ledger.save(id))) throw notWritten(id);
     } catch (error) {
       known.isRemoved = false;
-      roster.setLeaving(known, false, time.now());
+      book.stay(known);
+      dispatcher.changed();
       throw error;
     }
   }
@@ -122,15 +124,18 @@ export class Departures {
     book.forget(known);
     marks.forgive(id);
     const isOurs = known.isRemoved && !ownership.isForeign(id);
-    if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(id, known.fingerprint);
-    ledger.drop(id);
-    ownership.forget(id);
+    try {
+      if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(id, known.fingerprint);
+    } finally {
+      ledger.drop(id);
+      ownership.forget(id);
+    }
   }
 
-  /** What there is of the session beside its record, which MUST be gone. */
+  /** What there is of the session beside its record, which MUST be gone: so the key can be taken, even if that fails. */
   async #forgetTraces(id: string, fingerprint: string): Promise<void> {
     await this.#parts.peers.clear(id);
-    await this.#parts.keys.release(fingerprint, id);
+    await this.#parts.keys.release(fingerprint, id).catch(this.#parts.failed);
   }
 
   async #removeRejected(id: string): Promise<boolean> {

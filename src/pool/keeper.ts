@@ -39,7 +39,7 @@ export class Keeper {
     this.#connecting.add(id);
     this.#retries.get(id)?.cancel();
     void connections
-      .open(id)
+      .open(id, false)
       .then((connection) => connections.giveBack(connection))
       .catch(() => this.#tryLater(id))
       .finally(() => this.#connecting.delete(id));

@@ -6,8 +6,8 @@ import type { PeerStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { CredentialSealing } from "./credentials.js";
 import type { KeyedLocks } from "./keyed-locks.js";
-import { markChanged } from "./known-session.js";
 import { notWritten } from "./refusals.js";
+import { reseal } from "./resealing.js";
 import type { SessionBook } from "./session-book.js";
 
 /** What sealing everything anew needs. */
@@ -51,9 +51,7 @@ export class KeyRotation {
     await this.#rotatePeers(id);
     // What was sealed anew and is not on disk yet is not done.
     if (sealing.isFresh(known.credentials) && !known.changing.has("credentials")) return false;
-    const { credentials } = known;
-    known.credentials = await sealing.seal(id, credentials.reveal(), credentials.profile);
-    markChanged(known, "credentials");
+    await reseal(sealing, known);
     if (!(await ledger.save(id))) throw notWritten(id);
     return true;
   }

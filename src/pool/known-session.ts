@@ -27,10 +27,11 @@ export interface NewSession {
 }
 
 /**
- * What wins over another process's record until it is on disk: what a person has changed (`"life"`: dead, disabled,
- * restricted), and what Telegram has just said (`"verdict"`).
+ * What wins over another process's record until it is on disk: what a person has changed (`"disabled"`; `"revived"`, which
+ * ends death, disabling and restriction; `"resurrected"`, which ends death alone), and what Telegram has just said
+ * (`"verdict"`).
  */
-export type OwnChange = "tags" | "credentials" | "life" | "verdict";
+export type OwnChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict";
 
 /** Of all sessions of which nothing is to be written. */
 const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();

@@ -135,10 +135,13 @@ export class Marks {
     const { roster, time } = this.#parts;
     const { changing } = known;
     const now = time.now();
-    if (changing.has("life")) return;
-    if (life.disabledReason !== known.disabledReason) roster.disable(known, life.disabledReason, now);
+    if (changing.has("revived")) return;
+    if (!changing.has("disabled") && life.disabledReason !== known.disabledReason) {
+      roster.disable(known, life.disabledReason, now);
+    }
     if (life.deadReason !== null) {
-      if (this.#bury(known, life.deadReason)) this.#tellDied(known.id, life.deadReason);
+      // The other process may know the former session string only.
+      if (!changing.has("resurrected") && this.#bury(known, life.deadReason)) this.#tellDied(known.id, life.deadReason);
     } else if (known.deadReason !== null && !changing.has("verdict")) {
       this.forgive(known.id);
       roster.kill(known, null, now);

@@ -51,7 +51,11 @@ export class Merging {
     }
     const opened = sealing.open(stored.id, record);
     if (!(opened instanceof Promise)) return this.#apply(known, record, opened);
-    return opened.then((credentials) => this.#apply(known, record, credentials));
+    return opened.then((credentials) => {
+      if (book.get(stored.id) !== known) return;
+      // They may have been changed here while the record's were opened.
+      this.#apply(known, record, known.changing.has("credentials") ? known.credentials : credentials);
+    });
   }
 
   #apply(known: KnownSession, record: SessionRecord, credentials: Credentials): void {

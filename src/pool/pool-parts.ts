@@ -2,6 +2,7 @@ import type { Connections } from "../connections/connections.js";
 import type { SessionPoolEvents } from "../events.js";
 import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
+import { listedHolderOf } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import { PeerJournal } from "../records/peer-journal.js";
@@ -77,7 +78,7 @@ export function assemble<Client>(
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
   const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased });
-  const sealing = new CredentialSealing(options.encryption);
+  const sealing = new CredentialSealing(options.encryption, deadline);
   const records = new SessionRecords(time, sealing);
   const book = new SessionBook(roster, time, records);
   const signals = new SharedSignals();
@@ -177,7 +178,7 @@ export function assemble<Client>(
     later,
     failed: storageFailed,
   });
-  const { registration, departures, refresh, keyRotation } = register;
+  const { registration, departures, discovery, refresh, keyRotation } = register;
   const leases: Leases<Client> = new Leases({
     clock,
     time,
@@ -245,9 +246,12 @@ export function assemble<Client>(
     closed: () => shutdown.closed(),
   });
   const load = async (listed: readonly StoredRecord[]) => {
-    const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
+    const loaded = await book.load(
+      listed.filter(({ id }) => !isReserved(id)),
+      (fingerprint) => listedHolderOf(fingerprint, listed),
+    );
     for (const { known, version, owner } of loaded) {
-      if (known.isRemoved) later(registration.discovered(known.id));
+      if (known.isRemoved) later(discovery.discovered(known.id));
       else ledger.track(known.id, version);
       if (!known.isRemoved) ownership.observe(known.id, owner);
     }

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
-import { StorageError } from "../errors.js";
+import { StorageCorruptError, StorageError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
 import { isReserved } from "../records/reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "../records/storage.js";
@@ -13,12 +13,17 @@ export interface RefreshParts {
   readonly deadline: StorageDeadline;
   readonly patientDeadline: StorageDeadline;
   readonly ledger: Ledger;
-  /** There is a record of a session that this pool does not know. */
-  discovered(id: string): Promise<void>;
+  /** There is a record of a session that this pool does not know. Whether it has to be looked at again though nobody writes it. */
+  discovered(id: string): Promise<boolean>;
+  /** The ids of records that could not be read. */
+  rejected(): readonly string[];
   /** The record of a known session is gone. */
   gone(id: string): void;
   failed(error: Error): void;
 }
+
+/** After so many failures of the storage in a row it is left alone until the next round. */
+const FAILURES_PER_ROUND = 3;
 
 /**
  * Looks for what other processes have written: at everything in an interval, at single records when the storage tells.
@@ -51,7 +56,11 @@ export class Refresh {
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
-    this.#stopWatching();
+    try {
+      this.#stopWatching();
+    } catch (error) {
+      this.#parts.failed(new StorageError("The storage could not end its watch.", { cause: error }));
+    }
   }
 
   #arm(): void {
@@ -64,13 +73,36 @@ export class Refresh {
   async #lookAtAll(): Promise<void> {
     const { patientDeadline, storage, ledger } = this.#parts;
     const records = await patientDeadline.run("be listed", () => storage.list());
-    const listed = new Set<string>();
-    for (const record of records) {
-      listed.add(record.id);
-      if (this.#isNews(record)) await this.#take(record);
+    const listed = new Set(records.map(({ id }) => id));
+    const missing = [...ledger.ids(), ...this.#parts.rejected()].filter((id) => !listed.has(id));
+    const news = records.filter((record) => this.#isNews(record));
+    const isKnown = ({ id }: StoredRecord): boolean => ledger.versionOf(id) !== undefined;
+    const changed = news.filter(isKnown);
+    const added = news.filter((record) => !isKnown(record));
+    // First what has changed or is gone: the key that one session has given up may be a new one's.
+    const failures = [
+      await this.#each(changed, (record) => this.#take(record)),
+      await this.#each(missing, (id) => this.#lookAt(id)),
+      await this.#each(added, (record) => this.#take(record)),
+    ];
+    for (const failure of failures) if (failure !== undefined) throw failure;
+  }
+
+  /** Looks at each, also when one of them cannot be read; not when the storage itself fails. Resolves the first failure. */
+  async #each<T>(items: readonly T[], look: (item: T) => Promise<void>): Promise<unknown> {
+    let first: unknown;
+    let inRow = 0;
+    for (const item of items) {
+      if (this.#isStopped || inRow === FAILURES_PER_ROUND) break;
+      try {
+        await look(item);
+        inRow = 0;
+      } catch (error) {
+        first ??= error;
+        inRow = error instanceof StorageError && !(error instanceof StorageCorruptError) ? inRow + 1 : 0;
+      }
     }
-    const missing = [...ledger.ids()].filter((id) => !listed.has(id));
-    for (const id of missing) await this.#lookAt(id);
+    return first;
   }
 
   async #lookAt(id: string): Promise<void> {
@@ -78,6 +110,7 @@ export class Refresh {
     const record = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (record === undefined) {
       if (ledger.drop(id)) this.#parts.gone(id);
+      else await this.#parts.discovered(id);
     } else if (this.#isNews(record)) await this.#take(record);
   }
 
@@ -90,8 +123,8 @@ export class Refresh {
   async #take(record: StoredRecord): Promise<void> {
     const { ledger } = this.#parts;
     if (ledger.versionOf(record.id) !== undefined) return ledger.take(record);
-    await this.#parts.discovered(record.id);
-    if (ledger.versionOf(record.id) === undefined) this.#unusable.set(record.id, record.version);
+    const isUnsettled = await this.#parts.discovered(record.id);
+    if (ledger.versionOf(record.id) === undefined && !isUnsettled) this.#unusable.set(record.id, record.version);
     else this.#unusable.delete(record.id);
   }
 

@@ -9,6 +9,7 @@ import { LISTING_TAKES, type StorageDeadline } from "../records/storage-deadline
 import type { Roster } from "../roster/roster.js";
 import type { CredentialSealing } from "./credentials.js";
 import { Departures } from "./departures.js";
+import { Discovery } from "./discovery.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Keeper } from "./keeper.js";
 import { KeyRotation } from "./key-rotation.js";
@@ -50,6 +51,7 @@ export interface RegisterParts {
 export interface Register {
   readonly registration: Registration;
   readonly departures: Departures;
+  readonly discovery: Discovery;
   readonly merging: Merging;
   readonly refresh: Refresh;
   readonly keyRotation: KeyRotation;
@@ -65,22 +67,28 @@ export function makeRegister(parts: RegisterParts): Register {
   const shared = { ...parts, storage, locks: new KeyedLocks(), keys };
   const departures = new Departures(shared);
   const changed = (id: string): void => emit("sessionChanged", { id });
+  // It may be the session's key again by then.
+  const giveBack = (id: string, key: string): Promise<void> =>
+    shared.locks.hold([`key ${key}`], async () => {
+      if (book.holderOf(key) !== id) await keys.release(key, id);
+    });
+  const keyReplaced = (id: string, former: string, isGone: Promise<void>): void =>
+    later(isGone.then(() => giveBack(id, former)));
   const gone = (id: string): void => {
     ownership.forget(id);
     later(departures.removedElsewhere(id));
   };
-  const registration = new Registration({
+  const discovery = new Discovery({
     ...shared,
     departures,
-    trustServers,
-    changed,
     rejected: (id) => emit("recordRejected", { id, reason: book.rejection(id) ?? "" }),
   });
+  const registration = new Registration({ ...shared, departures, discovery, trustServers, changed, keyReplaced });
   const merging = new Merging({
     ...parts,
     changed,
     keyReplaced: (id, former, isGone) => {
-      if (ownership.isHeld(id)) later(isGone.then(() => keys.release(former, id)));
+      if (ownership.isHeld(id)) keyReplaced(id, former, isGone);
     },
     removed: (id) => later(departures.removedElsewhere(id)),
   });
@@ -91,10 +99,11 @@ export function makeRegister(parts: RegisterParts): Register {
     deadline,
     patientDeadline: deadline.times(LISTING_TAKES),
     ledger,
-    discovered: (id) => registration.discovered(id).then(() => keeper.look(id)),
+    discovered: (id) => discovery.discovered(id).finally(() => keeper.look(id)),
+    rejected: () => book.rejected().map(({ id }) => id),
     gone,
     failed: parts.failed,
   });
   const keyRotation = new KeyRotation({ ...shared, sealer: encryption, peers: storage.peers });
-  return { registration, departures, merging, refresh, keyRotation, gone };
+  return { registration, departures, discovery, merging, refresh, keyRotation, gone };
 }

@@ -1,20 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClientProfile } from "../client-profile.js";
 import type { Connections } from "../connections/connections.js";
-import {
-  DuplicateSessionError,
-  InvalidSessionError,
-  SessionPoolError,
-  StorageCorruptError,
-  StorageError,
-} from "../errors.js";
+import { DuplicateSessionError, InvalidSessionError, SessionPoolError, StorageCorruptError } from "../errors.js";
 import { checkAddArguments, checkChange } from "../option-checks.js";
 import type { AddOptions, SessionChange } from "../options.js";
 import type { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
-import type { SessionStorage, StoredRecord } from "../records/storage.js";
+import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
 import type { SessionInfo } from "../session-info.js";
@@ -22,11 +16,13 @@ import { isTelegramAddress } from "../telegram/data-centres.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { type CredentialSealing, NO_PROFILE } from "./credentials.js";
 import type { Departures } from "./departures.js";
+import type { Discovery } from "./discovery.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeyedLocks } from "./keyed-locks.js";
 import { KnownSession, markChanged, type OwnChange } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import { keyHeld, rejected, stillLeaving, unknownSession } from "./refusals.js";
+import { reseal } from "./resealing.js";
 import type { SessionBook } from "./session-book.js";
 import type { SessionRecords } from "./session-records.js";
 import type { TimeLine } from "./time-line.js";
@@ -48,13 +44,12 @@ export interface RegistrationParts {
   readonly locks: KeyedLocks;
   readonly keys: KeyReservations;
   readonly departures: Departures;
+  readonly discovery: Discovery;
   readonly peers: PeerJournal;
   readonly trustServers: boolean;
   changed(id: string): void;
-  /** A record could not be read. */
-  rejected(id: string): void;
-  /** Something to be done before the pool is closed. */
-  later(work: Promise<unknown>): void;
+  /** The session has another auth key; `gone` resolves when no client has the former one any more. */
+  keyReplaced(id: string, former: string, gone: Promise<void>): void;
 }
 
 /** Which sessions there are: adds, changes, switches off and on. One change per session at a time. */
@@ -63,12 +58,14 @@ export class Registration {
   readonly #locks: KeyedLocks;
   readonly #keys: KeyReservations;
   readonly #departures: Departures;
+  readonly #discovery: Discovery;
 
   constructor(parts: RegistrationParts) {
     this.#parts = parts;
     this.#locks = parts.locks;
     this.#keys = parts.keys;
     this.#departures = parts.departures;
+    this.#discovery = parts.discovery;
   }
 
   async add(id: string, session: string, options: AddOptions): Promise<SessionInfo> {
@@ -94,29 +91,10 @@ export class Registration {
       if (change.session !== undefined && fingerprint !== undefined) {
         await this.#changeKey(known, change.session, fingerprint);
       }
-      await this.#save(known, ...(await this.#describe(known, change)));
+      await this.#describe(known, change);
+      await this.#save(known);
       this.#parts.changed(id);
       return this.#parts.book.info(known);
-    });
-  }
-
-  /** There is a record of a session that is not in the book: another process has added it, or has not finished removing it. */
-  async discovered(id: string): Promise<void> {
-    const { book, storage, deadline, dispatcher } = this.#parts;
-    await this.#locks.hold([`id ${id}`], async () => {
-      if (book.get(id) !== undefined) return;
-      const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
-      if (stored === undefined) return book.forgetRejected(id);
-      const isNew = book.rejection(id) === undefined;
-      try {
-        if ((await this.#departures.sweep(stored)) === "stays") await this.#enter(stored);
-        book.forgetRejected(id);
-        dispatcher.changed();
-      } catch (error) {
-        if (error instanceof StorageError && !(error instanceof StorageCorruptError)) throw error;
-        book.reject(id, error);
-        if (isNew) this.#parts.rejected(id);
-      }
     });
   }
 
@@ -126,7 +104,7 @@ export class Registration {
     roster.disable(known, reason, time.now());
     dispatcher.worsened();
     if (!known.isLeased) void connections.close(id, "the session was disabled");
-    await this.#save(known, "life");
+    await this.#save(known, "disabled");
   }
 
   async enable(id: string): Promise<void> {
@@ -135,7 +113,7 @@ export class Registration {
     marks.forgive(id);
     roster.revive(known, time.now());
     dispatcher.changed();
-    await this.#save(known, "life");
+    await this.#save(known, "revived");
   }
 
   #known(id: string): KnownSession {
@@ -154,9 +132,8 @@ export class Registration {
         { sessionId: id },
       );
     }
-    const changes = await this.#describe(known, options);
-    if (changes.length > 0) {
-      await this.#save(known, ...changes);
+    if (await this.#describe(known, options)) {
+      await this.#save(known);
       this.#parts.changed(id);
     }
     return this.#parts.book.info(known);
@@ -195,7 +172,7 @@ export class Registration {
       const state = await this.#departures.sweep(stored);
       if (state === "leaving") throw stillLeaving(id);
       if (state === "gone") return await this.#create(id, session, fingerprint, options);
-      known = await this.#enter(stored);
+      known = await this.#discovery.enter(stored);
     } catch (error) {
       if (error instanceof SessionPoolError && !(error instanceof StorageCorruptError)) throw error;
       throw rejected(id, error instanceof Error ? error.message : String(error));
@@ -205,21 +182,11 @@ export class Registration {
     return this.#addAgain(known, fingerprint, options);
   }
 
-  /** Takes in a session that another process has added. Throws as loading rejects. */
-  async #enter(stored: StoredRecord): Promise<KnownSession> {
-    const { book, ledger, ownership } = this.#parts;
-    const { known, owner } = await book.adopt(stored);
-    ledger.track(stored.id, stored.version);
-    ownership.observe(stored.id, owner);
-    return known;
-  }
-
   async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
     const { book, connections, ownership, sealing, peers } = this.#parts;
     const { id } = known;
-    const former = known.fingerprint;
     const credentials = await sealing.seal(id, session, known.credentials.profile);
-    if (former !== fingerprint) {
+    if (known.fingerprint !== fingerprint) {
       const holder =
         book.holderOf(fingerprint) ??
         (await this.#keys.take(fingerprint, id)) ??
@@ -227,22 +194,25 @@ export class Registration {
       if (holder !== undefined) throw keyHeld(id, holder);
     }
     const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
+    const former = known.fingerprint;
     book.replaceCredentials(known, credentials, fingerprint);
+    markChanged(known, "credentials");
     // It may be another account's key, and an access hash is of use to one account alone.
     const forgotten = former === fingerprint ? undefined : peers.clear(id);
     await this.#outdate(known);
     this.#resurrect(known);
     if (former === fingerprint) return;
     await forgotten;
-    await this.#save(known, "credentials", "life");
+    await this.#save(known, "resurrected");
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
-    if (!ownership.isForeign(id)) this.#parts.later(gone.then(() => this.#keys.release(former, id)));
+    if (!ownership.isForeign(id)) this.#parts.keyReplaced(id, former, gone);
   }
 
   /** A new session string makes a dead session free. */
   #resurrect(known: KnownSession): void {
     const { roster, marks, time, dispatcher } = this.#parts;
     if (known.deadReason === null) return;
+    markChanged(known, "resurrected");
     marks.forgive(known.id);
     roster.kill(known, null, time.now());
     dispatcher.changed();
@@ -254,21 +224,19 @@ export class Registration {
     await this.#parts.ledger.save(known.id);
   }
 
-  /** Tags and profile, when given, replace what was there. What has changed by that. */
-  async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<readonly OwnChange[]> {
-    const changes: OwnChange[] = [];
-    if (tags !== undefined && !isDeepStrictEqual(known.tags, tags)) {
+  /** Tags and profile, when given, replace what was there. Whether that has changed anything, which is to be written then. */
+  async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<boolean> {
+    const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
+    const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
+    // What may fail comes first: nothing has changed then.
+    if (hasProfile) await reseal(this.#parts.sealing, known, frozenProfile(profile));
+    if (hasTags) {
       known.tags = Object.freeze([...tags]);
-      changes.push("tags");
+      markChanged(known, "tags");
       this.#parts.dispatcher.worsened();
     }
-    if (profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile)) {
-      const session = known.credentials.reveal();
-      known.credentials = await this.#parts.sealing.seal(known.id, session, frozenProfile(profile));
-      changes.push("credentials");
-      await this.#outdate(known);
-    }
-    return changes;
+    if (hasProfile) await this.#outdate(known);
+    return hasProfile || hasTags;
   }
 
   /** The next lease gets a new client; one that runs may end with the old one. */

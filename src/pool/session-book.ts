@@ -9,6 +9,17 @@ import type { TimeLine } from "./time-line.js";
 /** Records that are opened at once by a sealer that takes its time. */
 const AT_ONCE = 32;
 
+/** Another session holds the auth key. */
+export class KeyTakenError extends Error {
+  override readonly name = "KeyTakenError";
+  readonly holder: string;
+
+  constructor(holder: string) {
+    super(`it holds the same auth key as "${holder}"`);
+    this.holder = holder;
+  }
+}
+
 /** The sessions of one pool, by id and by auth key. No I/O. */
 export class SessionBook {
   readonly #roster: Roster<KnownSession>;
@@ -55,14 +66,25 @@ export class SessionBook {
     this.#rejected.delete(id);
   }
 
-  /** Takes in what the storage holds; what cannot be read is set aside. Of those that were removed none is in the book. */
-  async load(records: readonly StoredRecord[]): Promise<readonly RevivedSession[]> {
+  /**
+   * Takes in what the storage holds; what cannot be read is set aside. Of those that were removed none is in the book.
+   * `holderOf` tells whose an auth key is that two records hold.
+   */
+  async load(
+    records: readonly StoredRecord[],
+    holderOf: (fingerprint: string) => string | undefined,
+  ): Promise<readonly RevivedSession[]> {
     const loaded: RevivedSession[] = [];
     for (const revived of await this.#reviveAll(records)) {
+      const { id, fingerprint } = revived.known;
       try {
         loaded.push(this.#indexed(revived));
       } catch (error) {
-        this.reject(revived.known.id, error);
+        const isRightful = error instanceof KeyTakenError && holderOf(fingerprint) === id;
+        this.reject(isRightful ? error.holder : id, isRightful ? new KeyTakenError(id) : error);
+        if (!isRightful) continue;
+        loaded[loaded.findIndex(({ known }) => known.id === error.holder)] = revived;
+        this.#idsByKey.set(fingerprint, id);
       }
     }
     const entered = loaded.map(({ known }) => known).filter(({ isRemoved }) => !isRemoved);
@@ -86,6 +108,19 @@ export class SessionBook {
   enter(known: KnownSession): void {
     this.#idsByKey.set(known.fingerprint, known.id);
     this.#roster.add([known], this.#time.now());
+  }
+
+  /** Nobody gets the session until it leaves or stays. It is in the book meanwhile, also when its last lease ends. */
+  beginLeaving(known: KnownSession): void {
+    this.#leaving.set(known.id, known);
+    this.#roster.setLeaving(known, true, this.#time.now());
+  }
+
+  /** It does not leave after all. */
+  stay(known: KnownSession): void {
+    this.#leaving.delete(known.id);
+    this.#roster.setLeaving(known, false, this.#time.now());
+    if (!known.isEntered) this.enter(known);
   }
 
   /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */
@@ -168,7 +203,7 @@ export class SessionBook {
     const { id, fingerprint, isRemoved } = revived.known;
     if (isRemoved) return revived;
     const holder = this.#idsByKey.get(fingerprint);
-    if (holder !== undefined) throw new Error(`it holds the same auth key as "${holder}"`);
+    if (holder !== undefined) throw new KeyTakenError(holder);
     this.#idsByKey.set(fingerprint, id);
     return revived;
   }

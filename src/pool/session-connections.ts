@@ -70,6 +70,8 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
   if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
   const { options } = parts;
   const { clock, connectTimeoutMs } = options;
+  // A client may also go that was never connected, or that was lost before, under a lease.
+  const lookAgain = (): void => queueMicrotask(() => parts.keeper.look(id));
   // The gate, the client and the connection know each other: the last one is looked up when it is needed.
   const connection: Connection<Client> = new Connection(
     id,
@@ -89,14 +91,17 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
       refusal: () => refusalOf(parts, id),
       claim: () => claim(parts, id),
       isLapsed: () => !parts.ownership.isHeld(id),
-      closed: () => void parts.ownership.release(id),
+      closed: () => {
+        void parts.ownership.release(id);
+        lookAgain();
+      },
       connected: () => {
         backOffs.connected(parts.book.get(id));
         parts.emit("connected", { id });
       },
       disconnected: (reason) => {
         parts.emit("disconnected", { id, reason });
-        queueMicrotask(() => parts.keeper.look(id));
+        lookAgain();
       },
       connectFailed: (error) => connectFailed(parts, id, backOffs, error),
     },

@@ -98,8 +98,10 @@ export class Shutdown {
     leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     refresh.stop();
-    await Promise.allSettled([...this.#changes, mapsEnd]);
+    await Promise.allSettled([mapsEnd]);
+    await this.#changesEnd();
     await Promise.all([ledger.flush(), peers.flush()]);
+    await this.#changesEnd();
     ledger.close();
     ownership.end();
     peers.close();
@@ -108,6 +110,11 @@ export class Shutdown {
     await this.#closeStorage();
     dispatcher.close();
     keepAlive.end();
+  }
+
+  /** A change that ends may leave something to be done after it. */
+  async #changesEnd(): Promise<void> {
+    while (this.#changes.size > 0) await Promise.allSettled(this.#changes);
   }
 
   /** Resolves when no lease is left, or after `timeoutMs`. */

@@ -56,6 +56,11 @@ export class KeyReservations {
     throw endless(key);
   }
 
+  /** The id that has the key for good, if one has. */
+  async holderOf(fingerprint: string): Promise<string | undefined> {
+    return confirmedIn(await this.#read(RESERVED_PREFIXES.key + fingerprint));
+  }
+
   /** Gives the key back, if it is this session's. */
   async release(fingerprint: string, id: string): Promise<void> {
     const key = RESERVED_PREFIXES.key + fingerprint;
@@ -74,6 +79,16 @@ export class KeyReservations {
   #read(id: string): Promise<StoredRecord | undefined> {
     return this.#deadline.run("read a record", () => this.#storage.read(id));
   }
+}
+
+/** The same by records that were listed. */
+export function listedHolderOf(fingerprint: string, records: readonly StoredRecord[]): string | undefined {
+  return confirmedIn(records.find(({ id }) => id === RESERVED_PREFIXES.key + fingerprint));
+}
+
+function confirmedIn(reservation: StoredRecord | undefined): string | undefined {
+  const claim = reservation && claimIn(reservation);
+  return claim?.isConfirmed ? claim.id : undefined;
 }
 
 function textOf(claim: Claim): string {

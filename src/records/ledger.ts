@@ -1,5 +1,6 @@
-import type { Clock, Timer } from "../clock.js";
+import type { Clock } from "../clock.js";
 import { StorageError } from "../errors.js";
+import { releaseWaiting, type Slot, slotAt } from "./ledger-slot.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { endless, ROUNDS, StorageDeadline } from "./storage-deadline.js";
 
@@ -27,22 +28,6 @@ export interface LedgerPolicy {
   gone(id: string): void;
   /** A write failed, or was not acknowledged in time. It goes on. */
   failed(error: Error): void;
-}
-
-/** One record: which state of it is wanted on disk, and which is there. */
-interface Slot {
-  version: number;
-  wanted: number;
-  written: number;
-  /** Which of the states callers wait for. */
-  owed: number;
-  isWriting: boolean;
-  /** The latest state that somebody has waited for in vain: nobody waits for it a second time. */
-  overdue: number;
-  /** How often a write of it failed or was late. */
-  failures: number;
-  retry: { readonly timer: Timer; readonly again: () => void } | undefined;
-  waiting: { readonly target: number; readonly done: () => void }[];
 }
 
 const FIRST_RETRY_MS = 100;
@@ -228,7 +213,7 @@ export class Ledger {
       try {
         slot.written = await this.#writeState(id, slot);
         failures = 0;
-        release(slot);
+        releaseWaiting(slot);
       } catch (error) {
         this.#fail(slot, error);
         if (this.#isClosed) break;
@@ -238,7 +223,7 @@ export class Ledger {
     slot.isWriting = false;
     if (this.#isTracked(id, slot)) return;
     slot.written = slot.wanted;
-    release(slot);
+    releaseWaiting(slot);
   }
 
   #isTracked(id: string, slot: Slot): boolean {
@@ -257,7 +242,11 @@ export class Ledger {
   /** Whether the record is as wanted now. Otherwise somebody else has written it, and it is to be tried again. */
   async #writeOnce(id: string, slot: Slot): Promise<boolean> {
     const draft = this.#policy.draft(id);
-    if (draft === undefined) return true;
+    if (draft === undefined) {
+      // What becomes of its record is not this ledger's business any more.
+      if (this.#isTracked(id, slot)) this.#slots.delete(id);
+      return true;
+    }
     const { data } = draft;
     // A write that hangs is given up and tried again: should it land after all, only one of the two finds its version.
     const version = await this.#deadline.run(`write the record of "${id}"`, () =>
@@ -269,6 +258,8 @@ export class Ledger {
       return true;
     }
     const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
+    // Whatever is there now is not this slot's: its record was deleted here, and one of that id may have been made since.
+    if (!this.#isTracked(id, slot)) return true;
     if (current === undefined) {
       this.#slots.delete(id);
       this.#policy.gone(id);
@@ -291,25 +282,4 @@ export class Ledger {
       slot.retry = { timer, again };
     });
   }
-}
-
-function slotAt(version: number): Slot {
-  return {
-    version,
-    wanted: 0,
-    written: 0,
-    owed: 0,
-    isWriting: false,
-    overdue: 0,
-    failures: 0,
-    retry: undefined,
-    waiting: [],
-  };
-}
-
-function release(slot: Slot): void {
-  const done = slot.waiting.filter((waiter) => waiter.target <= slot.written);
-  if (done.length === 0) return;
-  slot.waiting = slot.waiting.filter((waiter) => waiter.target > slot.written);
-  for (const waiter of done) waiter.done();
 }

@@ -35,6 +35,7 @@ export class SoleUse {
   #isOvertaken = false;
   #beat = 0;
   #timer: Timer | undefined;
+  #renewal: Promise<void> = Promise.resolve();
   #isEnded = false;
 
   constructor(parts: SoleUseParts) {
@@ -61,6 +62,8 @@ export class SoleUse {
     this.#isEnded = true;
     this.#timer?.cancel();
     livePools.delete(this.#pool);
+    // One that is under way may be written yet.
+    await this.#renewal;
     const { version, claim } = await this.#read();
     if (claim?.pool !== this.#pool) return;
     await this.#parts.deadline.run("give up its use", () => this.#parts.storage.write(ID, version, null));
@@ -84,9 +87,8 @@ export class SoleUse {
   #arm(): void {
     if (this.#isEnded) return;
     this.#timer = this.#parts.clock.setTimer(this.#parts.ttlMs / RENEWALS, () => {
-      void this.#renew()
-        .catch(() => {})
-        .then(() => this.#arm());
+      this.#renewal = this.#renew().catch(() => {});
+      void this.#renewal.then(() => this.#arm());
     });
   }
 

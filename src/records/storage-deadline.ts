@@ -30,9 +30,17 @@ export class StorageDeadline {
     });
   }
 
+  /** What is under way already, with its own failure; `late` when the deadline has passed. */
+  within<T>(answer: Promise<T>, late: () => Error): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.setTimer(this.#timeoutMs, () => reject(late()));
+      answer.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+
   /** What is told when the deadline has passed. */
-  late(what: string): StorageError {
-    return new StorageError(`The storage did not ${what} within ${this.#timeoutMs} ms (${this.#name}).`);
+  late(what: string, who = "storage"): StorageError {
+    return new StorageError(`The ${who} did not ${what} within ${this.#timeoutMs} ms (${this.#name}).`);
   }
 }
 

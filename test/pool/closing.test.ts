@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError, NoSessionAvailableError, OptionsError, PoolClosedError } from "../../src/errors.js";
 import { READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { settled } from "../fakes/virtual-clock.js";
@@ -231,4 +232,17 @@ test("disable() and retire() - a reason that is no text is an OptionsError, and 
   }
   expect(() => lease.coolDown(5, { method: 5 as never })).toThrow(OptionsError);
   expect([storage.writes.length, pool.get("a")?.state]).toEqual([writes, "leased"]);
+});
+
+test("close() - a storage whose watch cannot be ended is closed all the same, and that is told", async () => {
+  const storage = new FaultyStorage();
+  Object.assign(storage, {
+    watch: () => () => {
+      throw new Error("not any more");
+    },
+  });
+  const { pool, events } = await openPool({ storage, sessions: ["a"] });
+  await settled();
+  await pool.close();
+  expect([storage.isClosed, events("storageFailed").length]).toEqual([true, 1]);
 });

@@ -51,6 +51,36 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual(["a"]);
   });
 
+  test("lost under a lease that sends nothing more: it is made again when the lease ends", async () => {
+    const { pool, telegram, clock } = await openPool();
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    const lease = await pool.acquire();
+    telegram.handle("a").drop();
+    await settled();
+    lease.release();
+    await clock.advance(1_000);
+    expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("a caller that gives up while it connects is no end of it", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage });
+    await first.pool.add("a", sessionString("a"), KEPT);
+    await first.pool.close();
+    const clock = new VirtualClock();
+    const telegram = new FakeTelegram(clock);
+    telegram.onConnect = () => new Promise(() => {});
+    const { pool } = await openPool({ storage, clock, telegram });
+    const abort = new AbortController();
+    const acquired = watch(pool.acquire({ signal: abort.signal }));
+    await settled();
+    telegram.onConnect = () => {};
+    abort.abort();
+    await clock.advance(1_000);
+    expect([acquired.state, telegram.online]).toEqual(["rejected", ["a"]]);
+  });
+
   test("nothing connects while it cools; when that ends, it does", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
@@ -102,6 +132,20 @@ describe("profile.keepConnected", () => {
     lease.release();
     await clock.advance(30_000);
     expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("when they fill maxConnected a lease of another session takes the place of one, until it is idle", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["c"], maxConnected: 2 });
+    for (const id of ["a", "b"]) await pool.add(id, sessionString(id), KEPT);
+    await settled();
+    const lease = await pool.acquire({ id: "c" });
+    expect(telegram.online.length).toBe(2);
+    expect(telegram.online).toContain("c");
+    await clock.advance(60_000);
+    expect(telegram.connects.length).toBe(3);
+    lease.release();
+    await clock.advance(60_000);
+    expect([...telegram.online].sort()).toEqual(["a", "b"]);
   });
 
   test("close() ends it, and leaves no timer", async () => {

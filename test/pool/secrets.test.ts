@@ -4,12 +4,13 @@ import { CredentialSealing } from "../../src/pool/credentials.js";
 import { KnownSession } from "../../src/pool/known-session.js";
 import type { Sealer } from "../../src/records/sealing.js";
 import { Secret } from "../../src/records/secret.js";
+import { StorageDeadline } from "../../src/records/storage-deadline.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { dead } from "../fakes/telegram-errors.js";
-import { settled } from "../fakes/virtual-clock.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const PASSWORD = "canary-password";
 const HASH = "canary-api-hash";
@@ -110,7 +111,7 @@ test.each([
   ["with a profile", undefined, { apiHash: HASH }],
   ["sealed", HALF_SEALED, { apiHash: HASH }],
 ])("a session shows nothing of its credentials - %s", async (_, sealer, profile) => {
-  const sealing = new CredentialSealing(sealer);
+  const sealing = new CredentialSealing(sealer, new StorageDeadline(new VirtualClock(), 5_000));
   const credentials = await sealing.seal("a", SESSION, profile);
   const session = new KnownSession({ id: "a", tags: [], addedAt: 0, credentials, fingerprint: "f".repeat(16) });
   for (const value of [session, credentials, { credentials }, [session]]) expectNoSecret(value);

@@ -4,8 +4,8 @@ import { SessionPool } from "../../src/pool/session-pool.js";
 import { ownIdentity } from "../../src/records/process-identity.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
-import { openPool, watch } from "../fakes/pools.js";
-import { VirtualClock } from "../fakes/virtual-clock.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const ID = "~pool:process";
 const claim = (change: object): string =>
@@ -35,6 +35,22 @@ describe("a storage that is not shared", () => {
     expect((await storage.stored(ID))?.beat).not.toBe(first?.beat);
     await pool.close();
     expect(await storage.stored(ID)).toBeUndefined();
+  });
+
+  test("a renewal that is being written while the pool closes leaves nothing behind", async () => {
+    const storage = await storageWith();
+    const { pool, clock } = await openPool({ storage });
+    const [renewed, released] = [deferred(), deferred()];
+    const fates = [renewed.promise, released.promise];
+    storage.fateOfWrite = () => fates.shift() ?? "works";
+    await clock.advance(20_000);
+    const closed = watch(pool.close());
+    await settled();
+    renewed.resolve();
+    await settled();
+    released.resolve();
+    await settled();
+    expect([closed.state, await storage.stored(ID)]).toEqual(["resolved", undefined]);
   });
 
   test("of another process that lives: open() refuses, says who and what to do, and writes nothing", async () => {

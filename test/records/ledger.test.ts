@@ -228,3 +228,25 @@ test("close() - ends the retries: no timer, no write afterwards", async () => {
   await clock.advance(100_000);
   expect([saving.state, clock.pending, storage.writes.length]).toEqual(["resolved", 0, writes]);
 });
+
+test("a record that was deleted and made anew while an older write looks for it - is tracked", async () => {
+  const { ledger, storage, want, gone } = await ledgerOf();
+  await storage.write("a", 1, null);
+  const looking = deferred();
+  const read = storage.read.bind(storage);
+  const looks = [looking.promise];
+  storage.read = async (id) => {
+    const found = await read(id);
+    await looks.shift();
+    return found;
+  };
+  want.text = "second";
+  void ledger.saveAside("a");
+  await settled();
+  expect(await ledger.delete("a")).toBe(true);
+  const version = (await storage.write("a", 0, "anew")) ?? 0;
+  ledger.track("a", version);
+  looking.resolve();
+  await settled();
+  expect([ledger.versionOf("a"), gone]).toEqual([version, []]);
+});

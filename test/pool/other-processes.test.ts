@@ -1,0 +1,148 @@
+import { describe, expect, test } from "vitest";
+import { READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { twoHosts } from "../fakes/two-hosts.js";
+
+/** Of a ttl of a minute. */
+const SEEN_AFTER = 20_000;
+
+describe("what another process writes", () => {
+  test("is seen beside a record that cannot be read", async () => {
+    const { one, two, clock, inner } = await twoHosts();
+    const record = await inner.read("a");
+    await inner.write("a", record?.version ?? 0, "damaged");
+    await one.pool.add("b", sessionString("b"));
+    await clock.advance(SEEN_AFTER);
+    expect(two.pool.get("b")?.state).toBe("free");
+    expect(two.events("storageFailed")).toHaveLength(1);
+  });
+
+  test.each(["remove", "update"] as const)(
+    "a key that %s() has freed is another session's, wherever it is listed",
+    async (how) => {
+      const { one, two, clock } = await twoHosts();
+      if (how === "remove") await one.pool.remove("a");
+      else await one.pool.update("a", { session: sessionString("another") });
+      await clock.advance(0);
+      await one.pool.add("A", sessionString("a"));
+      await clock.advance(SEEN_AFTER);
+      expect(two.pool.get("A")?.state).toBe("free");
+      expect([two.pool.rejected(), two.events("recordRejected")]).toEqual([[], []]);
+    },
+  );
+
+  test("a key that was taken when a session was found is looked at again", async () => {
+    const { one, two, clock } = await twoHosts();
+    const list = two.storage.list.bind(two.storage);
+    const before = await list();
+    await one.pool.remove("a");
+    await one.pool.add("A", sessionString("a"));
+    // A storage that lists while it is written may show both.
+    two.storage.list = async () => [...(await list()), ...before.filter(({ id }) => id === "a")];
+    await clock.advance(SEEN_AFTER);
+    expect(two.pool.rejected()).toMatchObject([{ id: "A" }]);
+    two.storage.list = list;
+    await clock.advance(2 * SEEN_AFTER);
+    expect([two.pool.get("A")?.state, two.pool.rejected()]).toEqual(["free", []]);
+  });
+});
+
+test("remove() - of a session whose owner on another host then dies: the record goes when its claim has run out", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  await one.pool.acquire({ id: "a" });
+  await clock.advance(SEEN_AFTER);
+  one.storage.fateOfWrite = () => "hangs";
+  one.storage.fateOfRead = () => "hangs";
+  one.storage.fateOfList = () => "hangs";
+  expect(await two.pool.remove("a")).toBe(true);
+  await clock.advance(SEEN_AFTER);
+  expect(await inner.read("a")).toBeDefined();
+  await clock.advance(5 * SEEN_AFTER);
+  expect(await inner.read("a")).toBeUndefined();
+  await two.pool.add("b", sessionString("a"));
+});
+
+test("remove() - of a record that cannot be read: it can be added in the other processes, too", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  await inner.write("b", 0, "damaged");
+  await clock.advance(SEEN_AFTER);
+  expect([one, two].map(({ pool }) => pool.rejected().length)).toEqual([1, 1]);
+  await one.pool.remove("b");
+  await clock.advance(SEEN_AFTER);
+  expect(two.pool.rejected()).toEqual([]);
+  await two.pool.add("b", sessionString("b"));
+});
+
+test("update() - is not undone by what another process writes while the former client is being closed", async () => {
+  const { one, two, clock, telegram } = await twoHosts();
+  await one.pool.use((client) => client.call(READ));
+  await clock.advance(SEEN_AFTER - 2_000);
+  const closing = deferred();
+  telegram.onClose = () => closing.promise;
+  const updates = [
+    watch(one.pool.update("a", { session: sessionString("another") })),
+    watch(one.pool.update("a", { profile: { apiId: 5 } })),
+  ];
+  await two.pool.update("a", { tags: ["x"] });
+  // The renewal of the claim finds it.
+  await clock.advance(4_000);
+  closing.resolve();
+  await clock.advance(2 * SEEN_AFTER);
+  expect(updates.map(({ state }) => state)).toEqual(["resolved", "resolved"]);
+  for (const { pool } of [one, two]) {
+    expect([await pool.exportSession("a"), pool.get("a")?.tags]).toEqual([sessionString("another"), ["x"]]);
+  }
+});
+
+test("disable() - does not undo the death that another process has just told", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  const lease = await one.pool.acquire();
+  lease.retire("banned");
+  await clock.advance(0);
+  await two.pool.disable("a", "holiday");
+  await clock.advance(2 * SEEN_AFTER);
+  const record = JSON.parse((await inner.read("a"))?.data ?? "");
+  expect([record.deadReason, record.disabledReason]).toEqual(["banned", "holiday"]);
+});
+
+test("update() - of the session string does not undo that another process has just disabled it", async () => {
+  const { one, two, clock, inner } = await twoHosts();
+  await one.pool.disable("a", "holiday");
+  await two.pool.update("a", { session: sessionString("another") });
+  await clock.advance(2 * SEEN_AFTER);
+  expect(JSON.parse((await inner.read("a"))?.data ?? "").disabledReason).toBe("holiday");
+  expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["disabled", "disabled"]);
+});
+
+test("update() - of a dead session's string frees it, whatever the record said meanwhile", async () => {
+  const { one, two, clock } = await twoHosts();
+  const lease = await one.pool.acquire();
+  lease.retire("banned");
+  lease.release();
+  await clock.advance(SEEN_AFTER);
+  await one.pool.update("a", { tags: ["x"] });
+  await two.pool.update("a", { session: sessionString("a") });
+  await clock.advance(2 * SEEN_AFTER);
+  expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["free", "free"]);
+});
+
+test("add() - that was given up and lands after another process has added the key: that one keeps it, everywhere", async () => {
+  const { one, two, clock, telegram, inner } = await twoHosts();
+  const late = deferred();
+  const fates = [late.promise];
+  one.storage.fateOfWrite = (id) => (id === "x" ? (fates.shift() ?? "works") : "works");
+  const added = watch(one.pool.add("x", sessionString("shared")));
+  await clock.advance(5_000);
+  expect(added.state).toBe("rejected");
+  await two.pool.add("y", sessionString("shared"));
+  late.resolve();
+  await clock.advance(SEEN_AFTER);
+  const three = await openPool({ storage: new FaultyStorage(inner), clock, telegram, ownership: { host: "three" } });
+  for (const { pool } of [one, two, three]) {
+    expect([pool.get("x"), pool.get("y")?.state]).toEqual([undefined, "free"]);
+    expect(pool.rejected()).toMatchObject([{ id: "x", reason: 'it holds the same auth key as "y"' }]);
+  }
+  expect(await one.pool.remove("x")).toBe(true);
+});
