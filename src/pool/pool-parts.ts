@@ -14,6 +14,7 @@ import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { Acquisition } from "./acquisition.js";
+import { makeBudgeting } from "./budgeting.js";
 import { coolDown } from "./cool-down.js";
 import { CredentialSealing } from "./credentials.js";
 import { Departures } from "./departures.js";
@@ -157,7 +158,9 @@ export function assemble<Client>(
       nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
     });
   };
-  const made = makeConnections<Client>({ options, book, ownership, roster, marks, dispatcher, time, peers, emit });
+  const budgets = makeBudgeting({ options, roster, time, dispatcher });
+  const connecting = { options, book, ownership, roster, marks, dispatcher, time, peers, budgets, emit };
+  const made = makeConnections<Client>(connecting);
   const connections: Connections<Client> = made.connections;
   const locks = new KeyedLocks();
   const keys = new KeyReservations(storage, deadline);

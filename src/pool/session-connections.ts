@@ -8,9 +8,11 @@ import type { SessionPoolEvents } from "../events.js";
 import type { ResolvedOptions } from "../options.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
+import { UNHINDERED } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
+import type { Budgeting } from "./budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Marks } from "./marks.js";
 import type { SessionBook } from "./session-book.js";
@@ -28,6 +30,7 @@ export interface ConnectionParts<Client> {
   readonly dispatcher: Dispatcher;
   readonly time: TimeLine;
   readonly peers: PeerJournal;
+  readonly budgets: Budgeting | undefined;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
 
@@ -97,7 +100,7 @@ function connectionOf<Client>(
 }
 
 function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: () => Connection<Client>): Gate {
-  const { options, roster, time } = parts;
+  const { options, roster, time, budgets } = parts;
   const handle = (): ClientHandle<Client> => connection().handle;
   return new Gate({
     clock: options.clock,
@@ -108,6 +111,11 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
       const entry = roster.get(id);
       return entry && roster.holdOn(entry, method, peer, time.now());
     },
+    isCooling: ({ method, peer }) => {
+      const { cooldowns } = roster.get(id) ?? UNHINDERED;
+      return cooldowns.cools([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
+    },
+    admit: (request) => budgets?.admit(id, request) ?? true,
     fatal: () => parts.marks.fatal(id) ?? (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
     report: (error, verdict, request) => parts.marks.report(id, error, verdict, request),
     isConnected: () => connection().isConnected && !parts.ownership.isDoubtful(id),
