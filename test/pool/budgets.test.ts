@@ -1,8 +1,9 @@
-import { array, assert, asyncProperty, constantFrom, integer, oneof, record } from "fast-check";
+import { type Arbitrary, array, assert, asyncProperty, constantFrom, integer, oneof, record } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { NoSessionAvailableError } from "../../src/errors.js";
-import { READ, WRITE } from "../fakes/fake-telegram.js";
-import { openPool, watch } from "../fakes/pools.js";
+import type { Lease } from "../../src/pool/lease.js";
+import { type FakeClient, READ, WRITE } from "../fakes/fake-telegram.js";
+import { openPool, type TestPool, watch } from "../fakes/pools.js";
 import { START, settled } from "../fakes/virtual-clock.js";
 
 const MINUTE = 60_000;
@@ -134,66 +135,86 @@ describe("budgets", () => {
   });
 });
 
+const LIMITS = { [READ]: { calls: 3, perMs: 1_000 }, [WRITE]: { calls: 2, perMs: 2_500 } };
+const METHODS = [READ, WRITE];
+
+type Step =
+  | { readonly kind: "burst" | "job"; readonly method: string; readonly calls: number }
+  | { readonly kind: "pass"; readonly ms: number }
+  | { readonly kind: "retry"; readonly method: string };
+
+const STEP = oneof(
+  record({ kind: constantFrom("burst", "job"), method: constantFrom(...METHODS), calls: integer({ min: 1, max: 6 }) }),
+  record({ kind: constantFrom("pass"), ms: integer({ min: 1, max: 1_500 }) }),
+  record({ kind: constantFrom("retry"), method: constantFrom(...METHODS) }),
+) as Arbitrary<Step>;
+
+/** Jobs of every kind, as they come. */
+class Run {
+  readonly made: TestPool;
+  #running = 0;
+
+  constructor(made: TestPool) {
+    this.made = made;
+  }
+
+  async step(step: Step): Promise<void> {
+    if (step.kind === "pass") await this.made.clock.advance(step.ms);
+    else if (step.kind === "retry") await this.#retry(step.method);
+    else this.#start(step.kind, step.method, step.calls);
+  }
+
+  #start(kind: "burst" | "job", method: string, calls: number): void {
+    this.#running++;
+    const work = async (client: FakeClient): Promise<void> => {
+      const burst: Promise<unknown>[] = [];
+      for (let call = 0; call < calls; call++) {
+        const sent = client.call(method);
+        if (kind === "burst") burst.push(sent);
+        else await sent;
+      }
+      await Promise.allSettled(burst);
+    };
+    void this.made.pool
+      .use(work, { wait: 500 })
+      .catch(() => {})
+      .finally(() => this.#running--);
+  }
+
+  /** With nobody else about: a call is refused until `retryAt`, and goes then. */
+  async #retry(method: string): Promise<void> {
+    const { pool, clock } = this.made;
+    await settled();
+    if (this.#running > 0) return;
+    const call = (): Promise<unknown> => pool.use((client) => client.call(method), { wait: false });
+    const told = await pool.acquire({ method, wait: false }).catch((error: unknown) => error);
+    if (!(told instanceof NoSessionAvailableError)) return (told as Lease<FakeClient>).release();
+    await clock.advance(Number(told.retryAt) - clock.now() - 1);
+    expect(await call().catch((error: unknown) => error)).toBeInstanceOf(NoSessionAvailableError);
+    await clock.advance(1);
+    await call();
+  }
+}
+
 test("any interleaving - never more than the budget is sent per session and method, and retryAt is exact", async () => {
-  const budgets = { [READ]: { calls: 3, perMs: 1_000 }, [WRITE]: { calls: 2, perMs: 2_500 } };
-  const step = oneof(
-    record({
-      kind: constantFrom("burst" as const),
-      method: constantFrom(READ, WRITE),
-      calls: integer({ min: 1, max: 6 }),
-    }),
-    record({
-      kind: constantFrom("job" as const),
-      method: constantFrom(READ, WRITE),
-      calls: integer({ min: 1, max: 3 }),
-    }),
-    record({ kind: constantFrom("pass" as const), ms: integer({ min: 1, max: 1_500 }) }),
-    record({ kind: constantFrom("retry" as const), method: constantFrom(READ, WRITE) }),
-  );
-  await assert(
-    asyncProperty(array(step, { minLength: 5, maxLength: 40 }), integer({ min: 1, max: 3 }), async (steps, size) => {
+  const property = asyncProperty(
+    array(STEP, { minLength: 5, maxLength: 40 }),
+    integer({ min: 1, max: 3 }),
+    async (steps, size) => {
       const sessions = ["a", "b", "c"].slice(0, size);
-      const { pool, telegram, clock } = await openPool({ sessions, budgets, leasesPerSession: 2 });
-      for (const one of steps) {
-        if (one.kind === "pass") await clock.advance(one.ms);
-        else if (one.kind === "burst") {
-          void pool
-            .use((client) => Promise.allSettled(Array.from({ length: one.calls }, () => client.call(one.method))))
-            .catch(() => {});
-        } else if (one.kind === "job") {
-          void pool
-            .use(
-              async (client) => {
-                for (let call = 0; call < one.calls; call++) await client.call(one.method);
-              },
-              { wait: 500 },
-            )
-            .catch(() => {});
-        } else {
-          await settled();
-          const error = await pool.acquire({ method: one.method, wait: false }).catch((cause: unknown) => cause);
-          if (!(error instanceof NoSessionAvailableError)) (error as { release(): void }).release();
-          else if (error.retryAt !== null && pool.status().leased === 0) {
-            await clock.advance(error.retryAt - clock.now() - 1);
-            const early = await pool.use((c) => c.call(one.method), { wait: false }).catch((cause: unknown) => cause);
-            expect(early).toBeInstanceOf(NoSessionAvailableError);
-            await clock.advance(1);
-            await pool.use((client) => client.call(one.method), { wait: false });
+      const run = new Run(await openPool({ sessions, budgets: LIMITS, leasesPerSession: 2 }));
+      for (const step of steps) await run.step(step);
+      await run.made.clock.advance(10_000);
+      for (const [method, { calls, perMs }] of Object.entries(LIMITS)) {
+        for (const id of sessions) {
+          const sent = run.made.telegram.calls.filter((call) => call.id === id && call.method === method);
+          for (const [index, { at }] of sent.entries()) {
+            expect((sent[index + calls]?.at ?? Number.POSITIVE_INFINITY) - at).toBeGreaterThanOrEqual(perMs);
           }
         }
       }
-      await clock.advance(10_000);
-      for (const id of sessions) {
-        for (const [method, { calls, perMs }] of Object.entries(budgets)) {
-          const sent = telegram.calls.filter((call) => call.id === id && call.method === method).map(({ at }) => at);
-          for (const [index, at] of sent.entries()) {
-            const last = sent[index + calls];
-            if (last !== undefined) expect(last - at).toBeGreaterThanOrEqual(perMs);
-          }
-        }
-      }
-      await pool.destroy();
-    }),
-    { numRuns: 60 },
+      await run.made.pool.destroy();
+    },
   );
+  await assert(property, { numRuns: 100 });
 });
