@@ -29,6 +29,8 @@ export interface GatePolicy {
   isCooling(request: OutgoingRequest): boolean;
   /** Counts the request in, which is sent at once if it may: another one may have spent the budget since `hold`. */
   admit(request: OutgoingRequest): boolean;
+  /** A request that was admitted is on the wire no more. */
+  settled(request: OutgoingRequest): void;
   /** Why nothing may be sent on this session any more, if so. */
   fatal(): Error | undefined;
   /** Telegram has answered with an error. What it cools, if it cools anything. */
@@ -178,6 +180,7 @@ export class Gate implements RequestGate {
     } finally {
       stop();
       passage.scope?.answered();
+      this.#policy.settled(passage.request);
     }
   }
 

@@ -158,7 +158,7 @@ export function assemble<Client>(
       nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
     });
   };
-  const budgets = makeBudgeting({ options, roster, time, dispatcher });
+  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later });
   const connecting = { options, book, ownership, roster, marks, dispatcher, time, peers, budgets, emit };
   const made = makeConnections<Client>(connecting);
   const connections: Connections<Client> = made.connections;
@@ -203,6 +203,7 @@ export function assemble<Client>(
     patientDeadline: deadline.times(LISTING_TAKES),
     ledger,
     discovered: (id) => registration.discovered(id),
+    own: (record) => budgets?.load([record]),
     gone,
     failed: storageFailed,
   });
@@ -260,6 +261,7 @@ export function assemble<Client>(
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
   const load = async (listed: readonly StoredRecord[]) => {
+    budgets?.load(listed);
     const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
     for (const { known, version, owner } of loaded) {
       if (known.isRemoved) later(registration.discovered(known.id));

@@ -15,6 +15,8 @@ export interface RefreshParts {
   readonly ledger: Ledger;
   /** There is a record of a session that this pool does not know. */
   discovered(id: string): Promise<void>;
+  /** One of the pool's own records was seen. */
+  own(record: StoredRecord): void;
   /** The record of a known session is gone. */
   gone(id: string): void;
   failed(error: Error): void;
@@ -67,7 +69,8 @@ export class Refresh {
     const listed = new Set<string>();
     for (const record of records) {
       listed.add(record.id);
-      if (this.#isNews(record)) await this.#take(record);
+      if (isReserved(record.id)) this.#parts.own(record);
+      else if (this.#isNews(record)) await this.#take(record);
     }
     const missing = [...ledger.ids()].filter((id) => !listed.has(id));
     for (const id of missing) await this.#lookAt(id);

@@ -116,8 +116,12 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
       return cooldowns.cools([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
     },
     admit: (request) => budgets?.admit(id, request) ?? true,
+    settled: (request) => budgets?.settled(id, request),
     fatal: () => parts.marks.fatal(id) ?? (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
-    report: (error, verdict, request) => parts.marks.report(id, error, verdict, request),
+    report: (error, verdict, request) => {
+      budgets?.refused(id, request, verdict);
+      return parts.marks.report(id, error, verdict, request);
+    },
     isConnected: () => connection().isConnected && !parts.ownership.isDoubtful(id),
     ensureConnected: async () => {
       if (!(await parts.ownership.hold(id))) throw ownershipLost(id);

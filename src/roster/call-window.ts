@@ -13,6 +13,8 @@ const SLOTS = 128;
 export class CallWindow {
   /** Sent and not answered yet. */
   pending = 0;
+  /** When the latest flood ends: what was sent before it is accounted for. */
+  restsUntil: number = Number.NEGATIVE_INFINITY;
   #keepMs = 0;
   #resolutionMs = 0;
   #total = 0;
