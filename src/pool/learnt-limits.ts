@@ -1,6 +1,7 @@
 import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { BudgetRecord } from "../records/budget-record.js";
 import type { StoredRecord } from "../records/storage.js";
+import { memoryMs } from "../roster/budgets.js";
 import { Learning } from "../roster/learning.js";
 import type { Allowance, Spending } from "../roster/spending.js";
 import type { Verdict } from "../telegram/verdicts.js";
@@ -40,7 +41,7 @@ export class LearntLimits implements Limits {
       return [{ method, peer: undefined, calls: Number.POSITIVE_INFINITY, perMs: MEMORY_MS, keepMs: MEMORY_MS }];
     }
     const { calls, perMs } = limit;
-    return [{ method, peer: undefined, calls, perMs, keepMs: 2 * perMs }];
+    return [{ method, peer: undefined, calls, perMs, keepMs: memoryMs(limit) }];
   }
 
   sending(spending: Spending, id: string, { method }: OutgoingRequest, now: number): void {

@@ -62,10 +62,14 @@ export function dropped(estimate: Estimate, reading: Reading | undefined, change
   return { ...estimate, perMs: estimate.perMs * RETREAT, refusedMs: estimate.perMs, changedAt };
 }
 
-/** The shorter time that one session may try `calls` in, or `undefined` when it is known well enough. */
-export function trialOf({ perMs, refusedMs }: Estimate): number | undefined {
-  if (perMs - refusedMs <= perMs * SETTLED_GAP) return undefined;
-  return Math.max((perMs + refusedMs) / 2, perMs * BOLDEST_STEP);
+/** Where between what is believed and what was refused trials are made, at the same time by different sessions. */
+const TRIED_AT: readonly number[] = [1 / 2, 1 / 4, 3 / 4];
+
+/** The shorter times that sessions may try `calls` in; none when the limit is known well enough. */
+export function trialsOf({ perMs, refusedMs }: Estimate): readonly number[] {
+  const gapMs = perMs - refusedMs;
+  if (gapMs <= perMs * SETTLED_GAP) return [];
+  return [...new Set(TRIED_AT.map((share) => Math.max(perMs - gapMs * share, perMs * BOLDEST_STEP)))];
 }
 
 /** A trial was refused. */
@@ -79,11 +83,20 @@ export function confirmed(estimate: Estimate, trialMs: number, changedAt: number
 }
 
 /** All was quiet for long: what was refused once is worth another trial. */
-export function forgiven(estimate: Estimate, changedAt: number): Estimate {
-  return { ...estimate, refusedMs: Math.min(estimate.refusedMs, estimate.perMs * FORGIVING), changedAt };
+export function forgiven(estimate: Estimate): Estimate {
+  return { ...estimate, refusedMs: Math.min(estimate.refusedMs, estimate.perMs * FORGIVING) };
 }
 
 /** Of what two processes believe, what was found out later. */
 export function laterOf(one: Estimate | undefined, other: Estimate): Estimate {
   return one === undefined || other.changedAt > one.changedAt ? other : one;
+}
+
+/** Calls that a window keeps one by one; more would blur the limit. */
+const KEPT_CALLS = 100;
+const LONGEST_RUN_UP = 10;
+
+/** For how long calls are remembered: some windows, because the next flood asks for what led to it. */
+export function memoryMs({ calls, perMs }: CallLimit): number {
+  return perMs * Math.min(Math.max(KEPT_CALLS / calls, 2), LONGEST_RUN_UP);
 }
