@@ -38,10 +38,16 @@ const METHODS: readonly Method[] = [
   },
 ];
 
-const RUN_MS = 32_500;
-/** Whole windows are measured, from the middle of one to the middle of another: calls come at their beginnings. */
-const measuredFromMs = ({ perMs }: Method): number => 1.5 * perMs;
-const measuredUntilMs = ({ perMs }: Method): number => (Math.floor(RUN_MS / perMs - 0.5) + 0.5) * perMs;
+const RUN_MS = 30_000;
+/**
+ * How much a call counts: nothing in the first window, then more and more over the next, less and less over the last one.
+ * So it does not matter when in a window a burst comes.
+ */
+function weightOf(atMs: number, { perMs }: Method): number {
+  const rise = Math.min(Math.max(atMs / perMs - 1, 0), 1);
+  const fall = Math.min(Math.max((RUN_MS - atMs) / perMs, 0), 1);
+  return Math.min(rise, fall);
+}
 
 const SHAPES = [
   { name: "token bucket", options: { shape: "bucket" } },
@@ -166,13 +172,10 @@ function scoreOf(report: Report, contender: Contender, startAt: number): Score {
   let answered = 0;
   for (const method of METHODS) {
     const calls = report.calls.filter((call) => isOwn(call) && call.method === method.name && !call.isConnect);
-    const untilMs = measuredUntilMs(method);
     const later = calls.filter(({ at }) => at - startAt >= method.perMs);
     const isFlood = ({ outcome }: { readonly outcome: string }): boolean => outcome.startsWith("FLOOD");
-    const fromMs = measuredFromMs(method);
-    const isMeasured = (ms: number): boolean => ms >= fromMs && ms < untilMs;
-    const done = later.filter(({ at, outcome }) => outcome === "ok" && isMeasured(at - startAt)).length;
-    perSecond += (done * 1_000) / (untilMs - fromMs);
+    const weights = later.filter(({ outcome }) => outcome === "ok").map(({ at }) => weightOf(at - startAt, method));
+    perSecond += (weights.reduce((sum, weight) => sum + weight, 0) * 1_000) / (RUN_MS - 2 * method.perMs);
     floods += later.filter(isFlood).length;
     answered += later.length;
     firstFloods += calls.filter((call) => isFlood(call) && call.at - startAt < method.perMs).length;
@@ -185,7 +188,9 @@ const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 
 const rows: Record<string, string | number>[] = [];
 const missed: string[] = [];
-for (const shape of SHAPES) {
+/** `npx tsx bench/goodput.ts penalty` runs one shape alone. */
+const [only = ""] = process.argv.slice(2);
+for (const shape of SHAPES.filter(({ name }) => name.includes(only))) {
   const scores = await measure(shape);
   for (const contender of CONTENDERS) {
     const score = scores[contender];
