@@ -1,13 +1,41 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
+const common = {
+  setupFiles: ["test/canary/setup.ts"],
+  testTimeout: 20_000,
+  hookTimeout: 20_000,
+};
+
+/** What is true of both client libraries is tested over both: see test/matrix. */
+const both = ["test/scenarios/**/*.test.ts", "test/adapters/client/both/**/*.test.ts"];
+const teleproto = "test/adapters/client/teleproto/**/*.test.ts";
+/** About processes, files and claims: no library makes a difference. */
+const ofOne = ["test/scenarios/ownership.test.ts", "test/scenarios/crashes.test.ts", "test/scenarios/storage.test.ts"];
+
 const config: ViteUserConfig = defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    setupFiles: ["test/canary/setup.ts"],
     // Most tests over the data centre wait, they do not compute: two at once even on two cores.
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    projects: [
+      {
+        test: {
+          ...common,
+          name: "telegram",
+          include: ["test/**/*.test.ts"],
+          exclude: [teleproto],
+          env: { TELEGRAM_LIBRARY: "telegram" },
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: "teleproto",
+          include: [...both, teleproto],
+          exclude: ofOne,
+          env: { TELEGRAM_LIBRARY: "teleproto" },
+        },
+      },
+    ],
     coverage: { provider: "v8", include: ["src/**", "adapters/**"] },
   },
 });

@@ -3,8 +3,8 @@ import { runInNewContext } from "node:vm";
 import bigInt from "big-integer";
 import { Api } from "telegram";
 import { StringSession } from "telegram/sessions/index.js";
-import { loadLibrary } from "../adapters/client/gramjs/library.js";
-import { sessionClass } from "../adapters/client/gramjs/session.js";
+import { loadGramjs } from "../adapters/client/gramjs/library.js";
+import { sessionClass } from "../adapters/client/mtproto/session.js";
 import { memory, systemClock } from "../src/index.js";
 import { PeerJournal } from "../src/records/peer-journal.js";
 
@@ -90,7 +90,7 @@ const journal = new PeerJournal(memory().peers, {
     throw error;
   },
 });
-const PooledSession = sessionClass(await loadLibrary());
+const PooledSession = sessionClass(await loadGramjs());
 const ours = measure(new PooledSession("", journal.for("bench")) as unknown as Session, LOOKUPS.ours);
 await journal.flush();
 const theirs = measure(new StringSession("") as unknown as Session, LOOKUPS.theirs);

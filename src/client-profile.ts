@@ -11,6 +11,11 @@ export interface ClientProfile {
   readonly appVersion?: string | undefined;
   readonly langCode?: string | undefined;
   readonly systemLangCode?: string | undefined;
+  /**
+   * Keeps the client connected without a lease, and connects it again when it was lost: for an account that has to listen
+   * (`onConnect` of the client adapter). Does not keep the process alive. @default false
+   */
+  readonly keepConnected?: boolean | undefined;
 }
 
 /** A SOCKS proxy, or an MTProto proxy when `secret` is given. */

@@ -3,10 +3,13 @@ import type { ClientProfile } from "./client-profile.js";
 import { systemClock } from "./clock.js";
 import { OptionsError } from "./errors.js";
 import {
+  callback,
   check,
   count,
   countFromZero,
   describe,
+  finiteCount,
+  finiteCountFromZero,
   finiteMilliseconds,
   flag,
   hasMethods,
@@ -14,6 +17,7 @@ import {
   methods,
   milliseconds,
   oneOf,
+  perItem,
   type Rule,
   type Rules,
   someMilliseconds,
@@ -23,6 +27,7 @@ import {
 import type {
   AcquireOptions,
   AddOptions,
+  MapOptions,
   ResolvedOptions,
   SessionChange,
   SessionPoolOptions,
@@ -33,13 +38,15 @@ import { isReserved, RESERVED_PREFIXES } from "./records/reserved-ids.js";
 import { isPeerKey } from "./telegram/peers.js";
 import { parseSession } from "./telegram/session-string.js";
 
+const storage: Rule = {
+  expected: "a session storage, for instance memory() (an object with list(), read(), write() and a boolean shared)",
+  holds: (value) =>
+    hasMethods(value, ["list", "read", "write"]) && isObject(value) && typeof value.shared === "boolean",
+};
+
 const POOL: Rules = {
   client: methods("a client adapter, for instance gramjs({ apiId, apiHash })", "open", "create"),
-  storage: {
-    expected: "a session storage, for instance memory() (an object with list(), read(), write() and a boolean shared)",
-    holds: (value) =>
-      hasMethods(value, ["list", "read", "write"]) && isObject(value) && typeof value.shared === "boolean",
-  },
+  storage,
   encryption: methods("a sealer, for instance aesGcm(key)", "seal", "open"),
   cooldownScope: oneOf("session", "method"),
   leasesPerSession: count,
@@ -93,6 +100,20 @@ const USE: Rules = {
   timeoutMs: someMilliseconds,
 };
 
+const MAP: Rules = {
+  ...USE,
+  id: perItem(text),
+  key: perItem(text),
+  peer: perItem(peer),
+  concurrency: finiteCount,
+  ordered: flag,
+  total: finiteCountFromZero,
+  onProgress: callback,
+  checkpoint: { expected: "an object: { storage, name, key }", holds: isObject },
+};
+
+const CHECKPOINT: Rules = { storage, name: text, key: callback };
+
 const PROXY: Rules = {
   ip: text,
   port: {
@@ -115,6 +136,7 @@ const PROFILE: Rules = {
   appVersion: text,
   langCode: text,
   systemLangCode: text,
+  keepConnected: flag,
 };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", holds: isObject } };
@@ -160,6 +182,35 @@ export function checkAcquireOptions(options: AcquireOptions): void {
 /** Throws `OptionsError` when the options of `use` or `invoke` are not valid. */
 export function checkUseOptions(options: UseOptions): void {
   check("use", options, USE);
+}
+
+/** Throws `OptionsError` when the arguments of `map` are not valid. */
+export function checkMapArguments<I>(items: unknown, work: unknown, options: MapOptions<I>): void {
+  if (!isIterable(items)) {
+    throw new OptionsError(`map: the items must be iterable, also asynchronously; got ${describe(items)}.`);
+  }
+  if (!callback.holds(work))
+    throw new OptionsError(`map: the work must be ${callback.expected}; got ${describe(work)}.`);
+  check("map", options, MAP);
+  const { checkpoint } = options;
+  if (checkpoint !== undefined) check("map: checkpoint", checkpoint, CHECKPOINT, Object.keys(CHECKPOINT));
+}
+
+/** What a function has given for an item. Throws `OptionsError` when it is not valid. */
+export function checkItemOptions(options: Pick<UseOptions, "id" | "key" | "peer">): void {
+  check("map, for this item", options, ACQUIRE);
+}
+
+/** What the checkpoint's `key` has given for an item. Throws `OptionsError` when it is no text. */
+export function checkItemKey(key: unknown): asserts key is string {
+  if (text.holds(key)) return;
+  throw new OptionsError(`map: checkpoint.key must return ${text.expected}; got ${describe(key)}.`);
+}
+
+function isIterable(value: unknown): boolean {
+  if (typeof value === "string") return true;
+  if (!isObject(value) && typeof value !== "function") return false;
+  return [Symbol.asyncIterator, Symbol.iterator].some((method) => typeof Reflect.get(value, method) === "function");
 }
 
 /** Throws `OptionsError` when the arguments of `add` are not valid; the session string is somebody else's matter. */

@@ -46,6 +46,20 @@ export const countFromZero: Rule = {
   holds: (value) =>
     typeof value === "number" && value >= 0 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY),
 };
+export const finiteCount: Rule = {
+  expected: "a whole number, 1 or more",
+  holds: (value) => Number.isInteger(value) && Number(value) >= 1,
+};
+export const finiteCountFromZero: Rule = {
+  expected: "a whole number, 0 or more",
+  holds: (value) => Number.isInteger(value) && Number(value) >= 0,
+};
+export const callback: Rule = { expected: "a function", holds: (value) => typeof value === "function" };
+/** The same rule for a value that a function of the item may give. */
+export const perItem = (rule: Rule): Rule => ({
+  expected: `${rule.expected}, or a function of the item`,
+  holds: (value) => typeof value === "function" || rule.holds(value),
+});
 export const tags: Rule = {
   expected: "an array of non-empty strings",
   holds: (value) => Array.isArray(value) && value.every((tag) => text.holds(tag)),

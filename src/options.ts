@@ -117,6 +117,93 @@ export interface UseOptions extends AcquireOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** What is durable of a bulk job, and under which name. See {@link MapOptions.checkpoint}. */
+export interface MapCheckpoint<I> {
+  /**
+   * The pool's own storage, or another one: it is opened when it is needed and closed with the pool. Every pool on a
+   * storage lists all of it: beyond 100,000 items use one of its own.
+   */
+  readonly storage: SessionStorage;
+  /** The job's name. One run at a time has it. */
+  readonly name: string;
+  /** What an item is known by; the same in every run. Items with one key are one item. It is stored as it is. */
+  readonly key: (item: I) => string;
+}
+
+/** How far `map` is. */
+export interface MapProgress {
+  /** Items that are over: worked, failed or skipped. */
+  readonly done: number;
+  /** Of all items, where that is known: `items` is an array, a Set or a Map, or `total` was given. */
+  readonly total?: number;
+  /** Items that came with an error. */
+  readonly failed: number;
+  /** Items that the checkpoint had as over already. */
+  readonly skipped: number;
+  /** Items of this run that were over in a second, since it began. */
+  readonly perSecond: number;
+  /** When it will be done at this pace, epoch milliseconds; `null` when that is not known. */
+  readonly etaAt: number | null;
+  /** Nothing can go on before this instant, epoch milliseconds: all sessions rest. `null` when something goes on. */
+  readonly waitingUntil: number | null;
+}
+
+/** One value for every item, or how it follows from the item. */
+export type PerItem<I> = string | ((item: I) => string | undefined);
+
+/** How `map` runs its items. What `use` takes holds for each item. */
+export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer" | "signal"> {
+  /** This very session. May be a function of the item. */
+  readonly id?: PerItem<I> | undefined;
+  /** The same key gets the same session while it can. May be a function of the item. */
+  readonly key?: PerItem<I> | undefined;
+  /** `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`: not a session cooling for it. May be a function of the item. */
+  readonly peer?: PerItem<I> | undefined;
+  /** Items under way at once, and pulled ahead of whoever reads the results. @default usable sessions, at most 1000 */
+  readonly concurrency?: number | undefined;
+  /** Results in the order of the items instead of as they finish. @default false */
+  readonly ordered?: boolean | undefined;
+  /** How many items there are, where `items` does not tell. @default none */
+  readonly total?: number | undefined;
+  /** Told once a second while the iteration runs, and at its end. */
+  readonly onProgress?: ((progress: MapProgress) => void) | undefined;
+  /** Ends the iteration with its reason when aborted: works that run lose their lease, results that there are come first. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Makes the job resumable: a later run of this name leaves out what is over, on disk before its result is handed over.
+   * Over is what was done, what failed by itself, and what may have taken effect (`unknown`); to be done again is what no
+   * session could serve, and what had sent no write when the process was killed. With `retry: "any"` also what had.
+   * @default none
+   */
+  readonly checkpoint?: MapCheckpoint<I> | undefined;
+}
+
+/** What has become of one item. */
+export type MapResult<I, O> = {
+  readonly item: I;
+  /** Its place among `items`, from 0. */
+  readonly index: number;
+  /** The session that gave the final answer; `null` when none did. */
+  readonly sessionId: string | null;
+  /** How often the work was begun. */
+  readonly attempts: number;
+} & ({ readonly ok: true; readonly value: O } | { readonly ok: false; readonly error: unknown });
+
+/** The results of `map`, once. Nothing happens before the first one is asked for. */
+export interface MapRun<I, O> extends AsyncIterableIterator<MapResult<I, O>, undefined>, AsyncDisposable {
+  /**
+   * With a checkpoint: the keys of items of which nobody can tell whether they took effect, of earlier runs too. They are
+   * not repeated: look, and `map` those that have to be sent again under another name.
+   */
+  readonly unknown: readonly string[];
+  /** Ends the iteration as `break` does: what runs may finish, nothing else begins. */
+  return(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
+  /**
+   * Ends the iteration and deletes its checkpoint. Throws `StorageError`; does nothing without a checkpoint.
+   */
+  forget(): Promise<void>;
+}
+
 /** What comes with a session when it is added. */
 export interface AddOptions {
   readonly tags?: readonly string[] | undefined;

@@ -13,11 +13,21 @@ export interface CallTrace {
 /** What a lease's requests are held against when they are refused. */
 export interface RequestTracker {
   trace(isRead: boolean): CallTrace;
+  /** A write is about to be sent: what it has to wait for, if anything. When that fails it is not sent. */
+  beforeWrite?(): Promise<void> | undefined;
   /** Whether the work may be, and can be, run on another session at once. */
   shouldRotate(scope: CooldownScope): boolean;
 }
 
 const UNTRACED: CallTrace = { sent: () => {}, failed: () => {}, refused: () => {} };
+
+/** Who has to know of a job's writes. */
+export interface EffectWatch {
+  /** A write is about to be sent, and waits for this. */
+  beforeWrite(): Promise<void> | undefined;
+  /** Nothing that the last attempt sent can have taken effect. */
+  hadNoEffect(): void;
+}
 
 /** For a lease that no rotation watches: nothing of it is ever repeated. */
 export const UNTRACKED: RequestTracker = { trace: () => UNTRACED, shouldRotate: () => false };
@@ -25,6 +35,7 @@ export const UNTRACKED: RequestTracker = { trace: () => UNTRACED, shouldRotate: 
 /** One run of a job on one session: what it sent, and so whether it can be run again elsewhere. */
 export class Attempt implements RequestTracker {
   readonly #hasAlternative: (attempt: Attempt, scope: CooldownScope) => boolean;
+  readonly #effectWatch: EffectWatch | undefined;
   #effects = 0;
   #wasRefused = false;
   readonly #answers = new WeakSet<object>();
@@ -32,8 +43,9 @@ export class Attempt implements RequestTracker {
   readonly #peers = new Set<string>();
 
   /** `hasAlternative` tells whether another session could take over now. */
-  constructor(hasAlternative: (attempt: Attempt, scope: CooldownScope) => boolean) {
+  constructor(hasAlternative: (attempt: Attempt, scope: CooldownScope) => boolean, effectWatch?: EffectWatch) {
     this.#hasAlternative = hasAlternative;
+    this.#effectWatch = effectWatch;
   }
 
   /** Whether nothing it sent can have taken effect. */
@@ -63,6 +75,10 @@ export class Attempt implements RequestTracker {
 
   shouldRotate(scope: CooldownScope): boolean {
     return this.isClean && this.#hasAlternative(this, scope);
+  }
+
+  beforeWrite(): Promise<void> | undefined {
+    return this.#effectWatch?.beforeWrite();
   }
 
   /** Follows one request. A write counts as an effect from when it is sent until it is refused. */

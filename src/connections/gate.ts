@@ -78,16 +78,19 @@ export class Gate implements RequestGate {
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => Transmission): Promise<unknown> {
     if (scope?.ended !== undefined) return Promise.reject(scope.ended);
     const isHarmless = isRead(request.method);
-    const result = this.#pass({
+    const tracker = scope?.tracker ?? UNTRACKED;
+    const passage: Passage = {
       request,
       isRead: isHarmless,
       scope,
-      trace: (scope?.tracker ?? UNTRACKED).trace(isHarmless),
+      trace: tracker.trace(isHarmless),
       transmit,
       inlineWaitMs: this.#policy.inlineWaitMs,
       resends: 0,
       mayHaveArrived: false,
-    });
+    };
+    const noted = isHarmless ? undefined : tracker.beforeWrite?.();
+    const result = noted === undefined ? this.#pass(passage) : noted.then(() => this.#pass(passage));
     return scope === undefined ? result : scope.race(result);
   }
 

@@ -1,14 +1,22 @@
 /**
  * A failure without what must not be seen: what a proxy or socket library throws may carry the proxy's password in its
- * fields or its text. Only name, message and code are kept, and the secrets are cut out of the message.
+ * fields or its text. Only name, message and code are kept, and the secrets are cut out of the message. What Telegram
+ * calls the error comes first, where the library tells it only in prose.
  */
 export function plainError(error: unknown, secrets: readonly (string | undefined)[]): Error {
   const source = error instanceof Error ? error : new Error(String(error));
-  let message = source.message;
+  let message = withTelegramsWord(source);
   for (const secret of secrets)
     if (secret !== undefined && secret !== "") message = message.replaceAll(secret, "[redacted]");
   const plain = new Error(message);
   plain.name = source.name;
   const code: unknown = Reflect.get(source, "code");
   return typeof code === "string" || typeof code === "number" ? Object.assign(plain, { code }) : plain;
+}
+
+/** teleproto has the word beside the message, GramJS in it; "FLOOD", which GramJS has for many, says nothing. */
+function withTelegramsWord(error: Error): string {
+  const word: unknown = Reflect.get(error, "errorMessage");
+  const isTold = typeof word !== "string" || !word.includes("_") || error.message.includes(word);
+  return isTold ? error.message : `${word}: ${error.message}`;
 }

@@ -4,6 +4,7 @@ import { ANY } from "../roster/criteria.js";
 import type { Outlook } from "../roster/outlook.js";
 import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
+import type { PoolStatus } from "../session-info.js";
 import type { TimeLine } from "./time-line.js";
 import { type Waiter, Waiters } from "./waiters.js";
 
@@ -38,11 +39,26 @@ export class Dispatcher {
     return this.#waiters.size;
   }
 
+  /** Brings every state up to now. */
+  bringUp(): void {
+    if (this.#roster.nextDueAt <= this.#time.now()) this.changed();
+  }
+
+  /** The pool in numbers, as it is now. */
+  status(): PoolStatus {
+    this.bringUp();
+    const { nextAvailableAt, ...counts } = this.#roster.status(this.#time.now());
+    return Object.freeze({
+      ...counts,
+      waiters: this.#waiters.size,
+      nextAvailableAt: nextAvailableAt === null ? null : this.#time.toWall(nextAvailableAt),
+    });
+  }
+
   /** Leases a session to the caller if one can serve now. */
   take(criteria: Criteria): RosterEntry | undefined {
-    const now = this.#time.now();
-    if (this.#roster.nextDueAt <= now) this.changed();
-    return this.#roster.take(criteria, now);
+    this.bringUp();
+    return this.#roster.take(criteria, this.#time.now());
   }
 
   enqueue(waiter: Waiter): void {

@@ -2,7 +2,6 @@ import type { Connections } from "../connections/connections.js";
 import type { SessionPoolEvents } from "../events.js";
 import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
-import { KeyReservations } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import { PeerJournal } from "../records/peer-journal.js";
@@ -10,25 +9,25 @@ import { isReserved } from "../records/reserved-ids.js";
 import { sealedPeers } from "../records/sealed-peers.js";
 import type { SoleUse } from "../records/sole-use.js";
 import type { StoredRecord } from "../records/storage.js";
-import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
+import { StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
-import type { PoolStatus, SessionInfo } from "../session-info.js";
+import type { SessionInfo } from "../session-info.js";
 import { Acquisition } from "./acquisition.js";
 import { makeBudgeting } from "./budgeting.js";
 import { coolDown } from "./cool-down.js";
 import { CredentialSealing } from "./credentials.js";
-import { Departures } from "./departures.js";
+import type { Departures } from "./departures.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
-import { KeyRotation } from "./key-rotation.js";
-import { KeyedLocks } from "./keyed-locks.js";
+import { Keeper } from "./keeper.js";
+import type { KeyRotation } from "./key-rotation.js";
 import type { KnownSession } from "./known-session.js";
 import { Leases } from "./leases.js";
+import { Maps } from "./maps.js";
 import { Marks } from "./marks.js";
-import { Merging } from "./merging.js";
-import { Refresh } from "./refresh.js";
 import { unknownSession } from "./refusals.js";
-import { Registration } from "./registration.js";
+import { makeRegister, type Register } from "./register.js";
+import type { Registration } from "./registration.js";
 import { Rotation } from "./rotation.js";
 import { SessionBook } from "./session-book.js";
 import { makeConnections, ownershipLost } from "./session-connections.js";
@@ -53,15 +52,15 @@ export interface PoolParts<Client> {
   readonly acquisition: Acquisition<Client>;
   readonly rotation: Rotation<Client>;
   readonly leases: Leases<Client>;
+  readonly maps: Maps<Client>;
   readonly shutdown: Shutdown;
   readonly keepAlive: KeepAlive;
   /** Takes in what the storage holds. Returns the records that could not be read. */
   load(records: readonly StoredRecord[]): Promise<readonly { readonly id: string; readonly reason: string }[]>;
   /** Starts the timer of the cooldowns that were loaded. */
   begin(): void;
-  /** Brings every state up to now. */
-  refresh(): void;
-  status(): PoolStatus;
+  readonly dispatcher: Dispatcher;
+  readonly keeper: Keeper;
 }
 
 /** A claim has to be renewed in time, so that a failed write of a record is soon tried again. */
@@ -95,22 +94,19 @@ export function assemble<Client>(
       const known = book.get(id);
       return known && records.draft(known, ownership.draft(id));
     },
-    merge: (record) => merging.merge(record),
+    merge: (record) => register.merging.merge(record),
     mayDelete: (id) => !ownership.isForeign(id),
-    gone: (id) => gone(id),
+    gone: (id) => register.gone(id),
     failed: storageFailed,
   });
   const later = (work: Promise<unknown>): void => void shutdown.waitFor(work).catch(storageFailed);
-  const gone = (id: string): void => {
-    ownership.forget(id);
-    later(departures.removedElsewhere(id));
-  };
   const ownership: Ownership = makeOwnership({
     options,
     roster,
     time,
     ledger: () => ledger,
     dispatcher: () => dispatcher,
+    freed: (id) => keeper.look(id),
     lost: (id) => {
       leases.revoke(id, ownershipLost(id), "its ownership was lost");
       void connections.close(id, "its ownership was lost");
@@ -127,9 +123,13 @@ export function assemble<Client>(
     failed: storageFailed,
   });
   if (soleUse !== undefined) soleUse.onOvertaken = storageFailed;
-  const dispatcher = new Dispatcher(roster, time, clock, {
+  const keeper = new Keeper({ clock, book, connections: () => connections });
+  const dispatcher: Dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
-    recovered: ({ id }) => void ledger.settle(id).then(() => emit("recovered", { id })),
+    recovered: ({ id }) => {
+      void ledger.settle(id).then(() => emit("recovered", { id }));
+      keeper.look(id);
+    },
     hopeless: (criteria, outlook) => acquisition.unavailable(criteria, outlook),
   });
   const marks: Marks = new Marks({
@@ -146,67 +146,42 @@ export function assemble<Client>(
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
   });
-  const bringUp = (): void => {
-    if (roster.nextDueAt <= time.now()) dispatcher.changed();
-  };
-  const status = (): PoolStatus => {
-    bringUp();
-    const { nextAvailableAt, ...counts } = roster.status(time.now());
-    return Object.freeze({
-      ...counts,
-      waiters: dispatcher.waiting,
-      nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
-    });
-  };
   const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later });
-  const connecting = { options, book, ownership, roster, marks, dispatcher, time, peers, budgets, emit };
-  const made = makeConnections<Client>(connecting);
-  const connections: Connections<Client> = made.connections;
-  const locks = new KeyedLocks();
-  const keys = new KeyReservations(storage, deadline);
-  const shared = { book, records, sealing, ownership, roster, ledger, storage, deadline, locks, keys };
-  const departures = new Departures({ ...shared, dispatcher, connections, marks, peers, time });
-  const changed = (id: string): void => emit("sessionChanged", { id });
-  const registration = new Registration({
-    ...shared,
-    departures,
-    dispatcher,
-    connections,
+  const made = makeConnections<Client>({
+    options,
+    book,
+    ownership,
+    roster,
     marks,
+    dispatcher,
     time,
     peers,
-    trustServers: options.trustServers,
-    changed,
-    rejected: (id) => emit("recordRejected", { id, reason: book.rejection(id) ?? "" }),
-    later,
+    keeper,
+    budgets,
+    emit,
   });
-  const merging: Merging = new Merging({
+  const connections: Connections<Client> = made.connections;
+  const register: Register = makeRegister({
+    options,
     book,
     records,
     sealing,
     ownership,
-    marks,
+    roster,
+    ledger,
+    deadline,
     dispatcher,
     connections,
+    marks,
     peers,
-    changed,
-    keyReplaced: (id, former, gone) => {
-      if (ownership.isHeld(id)) later(gone.then(() => keys.release(former, id)));
-    },
-    removed: (id) => later(departures.removedElsewhere(id)),
-  });
-  const refresh = new Refresh({
-    clock,
-    intervalMs: options.ownership.ttlMs / 3,
-    storage,
-    deadline,
-    patientDeadline: deadline.times(LISTING_TAKES),
-    ledger,
-    discovered: (id) => registration.discovered(id),
+    keeper,
+    time,
+    emit,
+    later,
     own: (record) => budgets?.load([record]),
-    gone,
     failed: storageFailed,
   });
+  const { registration, departures, refresh, keyRotation } = register;
   const leases: Leases<Client> = new Leases({
     clock,
     time,
@@ -235,10 +210,12 @@ export function assemble<Client>(
     ownership,
     refresh,
     peers,
+    keeper,
     soleUse,
     storage,
     deadline,
     keepAlive,
+    maps: { end: (error) => maps.end(error), close: () => maps.close() },
     storageFailed,
   });
   const acquisition: Acquisition<Client> = new Acquisition({
@@ -251,15 +228,26 @@ export function assemble<Client>(
     signals,
     keepAlive,
     maxWaiters: options.maxWaiters,
-    status,
+    status: () => dispatcher.status(),
     closed: () => shutdown.closed(),
     backOff: made.backOff,
     waiting: () => {
-      const { waiters, nextAvailableAt } = status();
+      const { waiters, nextAvailableAt } = dispatcher.status();
       queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
     },
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
+  const maps: Maps<Client> = new Maps({
+    options,
+    time,
+    roster,
+    rotation,
+    signals,
+    keepAlive,
+    deadline,
+    status: () => dispatcher.status(),
+    closed: () => shutdown.closed(),
+  });
   const load = async (listed: readonly StoredRecord[]) => {
     budgets?.load(listed);
     const loaded = await book.load(listed.filter(({ id }) => !isReserved(id)));
@@ -272,22 +260,24 @@ export function assemble<Client>(
   };
   const begin = (): void => {
     dispatcher.changed();
+    keeper.lookAtAll();
     if (storage.shared) refresh.start();
   };
   return {
     book,
     registration,
     departures,
-    keyRotation: new KeyRotation({ ...shared, sealer: options.encryption, peers: storage.peers }),
+    keyRotation,
     acquisition,
     rotation,
     leases,
+    maps,
     shutdown,
     keepAlive,
     load,
     begin,
-    refresh: bringUp,
-    status,
+    dispatcher,
+    keeper,
   };
 }
 

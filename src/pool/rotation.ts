@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.js";
-import { Attempt } from "../connections/attempt.js";
+import { Attempt, type EffectWatch } from "../connections/attempt.js";
 import type { LeaseScope } from "../connections/lease-scope.js";
 import type { CooldownScope } from "../cooldown-scope.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, RotationUnsafeError } from "../errors.js";
@@ -35,6 +35,9 @@ export interface Job<Client, T> {
   readonly retry: RetryPolicy;
   readonly maxAttempts: number;
   readonly timeoutMs: number;
+  /** Ends an attempt that runs. The wish's own signal keeps the next one from starting. */
+  readonly attemptSignal: AbortSignal | undefined;
+  readonly effectWatch?: EffectWatch | undefined;
 }
 
 /** How one attempt has ended. */
@@ -58,12 +61,16 @@ export class Rotation<Client> {
     let isCut = false;
     try {
       for (let attempts = 1; ; attempts++) {
-        const attempt: Attempt = new Attempt((tried, scope) => this.#hasAlternative(tried, scope, wish));
+        const attempt: Attempt = new Attempt(
+          (tried, scope) => this.#hasAlternative(tried, scope, wish),
+          job.effectWatch,
+        );
         const granted = await this.#parts.acquisition.acquire(wish, attempt);
         const { id } = granted.lease;
         const outcome = await this.#attempt(job, granted, attempt);
         if (outcome.isDone) return outcome.value;
         isCut = outcome.isCut;
+        if (attempt.isClean) job.effectWatch?.hadNoEffect();
         const failure = this.#judge(job, outcome.error, attempt, id, attempts);
         if (failure.isFinal) throw failure.error;
         if (failure.isExcluded) wish.failures.set(id, failure.error);
@@ -97,7 +104,7 @@ export class Rotation<Client> {
   /** Takes the lease back at the attempt's deadline, or when the caller gives up. */
   #limit<T>(job: Job<Client, T>, granted: GrantedLease<Client>): Limits {
     const { id } = granted.lease;
-    const { signal } = job.wish;
+    const signal = job.attemptSignal;
     const leftMs = job.timeoutMs - (this.#parts.time.now() - granted.takenAt);
     if (!Number.isFinite(leftMs) && signal === undefined) return NO_LIMITS;
     let isReached = false;

@@ -12,8 +12,11 @@ import { UNHINDERED } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
+import { BackOffs } from "./back-offs.js";
 import type { Budgeting } from "./budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
+import type { Keeper } from "./keeper.js";
+import type { KnownSession } from "./known-session.js";
 import type { Marks } from "./marks.js";
 import type { SessionBook } from "./session-book.js";
 import type { TimeLine } from "./time-line.js";
@@ -25,18 +28,15 @@ export interface ConnectionParts<Client> {
   readonly options: ResolvedOptions<Client>;
   readonly book: SessionBook;
   readonly ownership: Ownership;
-  readonly roster: Roster;
+  readonly roster: Roster<KnownSession>;
   readonly marks: Marks;
   readonly dispatcher: Dispatcher;
   readonly time: TimeLine;
   readonly peers: PeerJournal;
+  readonly keeper: Keeper;
   readonly budgets: Budgeting | undefined;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
-
-/** After a failed connect a session rests, twice as long each time. */
-const FIRST_BACK_OFF_MS = 1_000;
-const LONGEST_BACK_OFF_MS = 300_000;
 
 /** The connections of a pool, and the back-off of those that fail. */
 export interface SessionConnections<Client> {
@@ -47,23 +47,28 @@ export interface SessionConnections<Client> {
 
 /** Makes the connections of a pool: each with its gate, its client and its back-off. */
 export function makeConnections<Client>(parts: ConnectionParts<Client>): SessionConnections<Client> {
-  const { clock, maxConnected, idleTimeoutMs } = parts.options;
-  const failures = new Map<string, number>();
-  const connections = new Connections<Client>({ clock, maxConnected, idleTimeoutMs }, (id) => {
+  const { clock, maxConnected, idleTimeoutMs, connectTimeoutMs } = parts.options;
+  const limits = { clock, maxConnected, idleTimeoutMs, isKept: (id: string) => parts.keeper.keeps(id) };
+  const { roster, time, dispatcher, book } = parts;
+  const backOffs = new BackOffs({
+    roster,
+    time,
+    dispatcher,
+    connectTimeoutMs,
+    connections: () => connections,
+    random: Math.random,
+  });
+  const connections: Connections<Client> = new Connections<Client>(limits, (id) => {
     try {
-      return connectionOf(parts, id, failures);
+      return connectionOf(parts, id, backOffs);
     } catch (error) {
-      throw connectFailed(parts, id, failures, error);
+      throw connectFailed(parts, id, backOffs, error);
     }
   });
-  return { connections, backOff: (id) => backOff(parts, id, failures) };
+  return { connections, backOff: (id) => backOffs.backOff(book.get(id)) };
 }
 
-function connectionOf<Client>(
-  parts: ConnectionParts<Client>,
-  id: string,
-  failures: Map<string, number>,
-): Connection<Client> {
+function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOffs: BackOffs): Connection<Client> {
   const known = parts.book.get(id);
   if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
   const { options } = parts;
@@ -89,11 +94,14 @@ function connectionOf<Client>(
       isLapsed: () => !parts.ownership.isHeld(id),
       closed: () => void parts.ownership.release(id),
       connected: () => {
-        failures.delete(id);
+        backOffs.connected(parts.book.get(id));
         parts.emit("connected", { id });
       },
-      disconnected: (reason) => parts.emit("disconnected", { id, reason }),
-      connectFailed: (error) => connectFailed(parts, id, failures, error),
+      disconnected: (reason) => {
+        parts.emit("disconnected", { id, reason });
+        queueMicrotask(() => parts.keeper.look(id));
+      },
+      connectFailed: (error) => connectFailed(parts, id, backOffs, error),
     },
   );
   return connection;
@@ -154,33 +162,14 @@ export function ownershipLost(id: string): OwnershipLostError {
 }
 
 /** Telegram's verdict changes the session's state; anything else is a back-off. */
-function connectFailed<Client>(
-  parts: ConnectionParts<Client>,
-  id: string,
-  failures: Map<string, number>,
-  error: unknown,
-): Error {
+function connectFailed<Client>(parts: ConnectionParts<Client>, id: string, backOffs: BackOffs, error: unknown): Error {
   const verdict = classifyTelegramError(error);
-  if (isAboutSession(verdict) && error instanceof Error) {
-    parts.marks.report(id, error, verdict);
-    return error;
-  }
   parts.marks.report(id, error, verdict);
-  backOff(parts, id, failures);
+  if (isAboutSession(verdict) && error instanceof Error) return error;
+  const known = parts.book.get(id);
+  backOffs.failed(known, error, verdict);
   if (error instanceof ConnectError) return error;
-  const { profile } = parts.book.get(id)?.credentials ?? {};
+  const { profile } = known?.credentials ?? {};
   const cause = plainError(error, [profile?.apiHash, profile?.proxy?.password, profile?.proxy?.secret]);
   return new ConnectError(`Session "${id}" could not connect: ${cause.message}.`, { cause, sessionId: id });
-}
-
-/** The session rests for a while: longer each time, until it has connected again. */
-function backOff<Client>(parts: ConnectionParts<Client>, id: string, failures: Map<string, number>): void {
-  const { roster, time, dispatcher } = parts;
-  const count = failures.get(id) ?? 0;
-  failures.set(id, count + 1);
-  const entry = roster.get(id);
-  const now = time.now();
-  if (entry === undefined) return;
-  roster.backOff(entry, now + Math.min(FIRST_BACK_OFF_MS * 2 ** count, LONGEST_BACK_OFF_MS), now);
-  dispatcher.worsened();
 }

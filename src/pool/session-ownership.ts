@@ -15,6 +15,8 @@ export interface SessionOwnershipParts {
   readonly time: TimeLine;
   readonly ledger: () => Ledger;
   readonly dispatcher: () => Dispatcher;
+  /** Another process has let go of the session. */
+  freed(id: string): void;
   lost(id: string): void;
 }
 
@@ -27,6 +29,7 @@ export function makeOwnership(parts: SessionOwnershipParts): Ownership {
       if (entry === undefined || entry.isForeign === isForeign) return;
       parts.roster.setForeign(entry, isForeign, parts.time.now());
       parts.dispatcher().worsened();
+      if (!isForeign) parts.freed(id);
     },
     lost: (id) => parts.lost(id),
   };

@@ -4,6 +4,7 @@ import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,
   checkCloseOptions,
+  checkMapArguments,
   checkReason,
   checkUseOptions,
   resolveOptions,
@@ -11,6 +12,8 @@ import {
 import type {
   AcquireOptions,
   AddOptions,
+  MapOptions,
+  MapRun,
   ResolvedOptions,
   SessionChange,
   SessionPoolOptions,
@@ -84,12 +87,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
    */
   async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
-    return this.#change((parts) => parts.registration.add(id, session, options));
+    return this.#change((parts) => parts.registration.add(id, session, options).finally(() => parts.keeper.look(id)));
   }
 
   /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
-    return this.#change((parts) => parts.registration.update(id, change));
+    return this.#change((parts) => parts.registration.update(id, change).finally(() => parts.keeper.look(id)));
   }
 
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
@@ -110,14 +113,14 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
-    this.#parts.refresh();
+    this.#parts.dispatcher.bringUp();
     const known = this.#parts.book.get(id);
     return known && this.#parts.book.info(known);
   }
 
   /** All sessions as they are now. */
   sessions(): readonly SessionInfo[] {
-    this.#parts.refresh();
+    this.#parts.dispatcher.bringUp();
     return this.#parts.book.infos();
   }
 
@@ -204,6 +207,23 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return iterate(this.#parts.rotation, work, options);
   }
 
+  /**
+   * Runs the work for each item by the rules of `use`, many at once, and hands the results over: an item that fails is a
+   * result with its error. Never more than `concurrency` items are pulled ahead of whoever reads the results. Nothing
+   * happens before the first result is asked for; `break` lets the works that run finish, and nothing else begins.
+   *
+   * Throws `OptionsError`. The iteration ends with what `items` throws, the signal's reason, `PoolClosedError`, or the
+   * `StorageError` of its checkpoint, after the results that there are.
+   */
+  map<I, O>(
+    items: Iterable<I> | AsyncIterable<I>,
+    work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
+    options: MapOptions<I> = {},
+  ): MapRun<I, O> {
+    checkMapArguments(items, work, options);
+    return this.#parts.maps.create(items, work, options);
+  }
+
   /** Who holds which session since when. */
   leases(): readonly LeaseInfo[] {
     return this.#parts.leases.list();
@@ -211,7 +231,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** The pool in numbers. */
   status(): PoolStatus {
-    return this.#parts.status();
+    return this.#parts.dispatcher.status();
   }
 
   /**

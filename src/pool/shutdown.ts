@@ -9,7 +9,9 @@ import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
+import type { Keeper } from "./keeper.js";
 import type { Leases } from "./leases.js";
+import type { Maps } from "./maps.js";
 import type { Refresh } from "./refresh.js";
 
 /** What ending a pool needs. */
@@ -23,10 +25,12 @@ export interface ShutdownParts {
   readonly ownership: Ownership;
   readonly refresh: Refresh;
   readonly peers: PeerJournal;
+  readonly keeper: Keeper;
   readonly soleUse: SoleUse | undefined;
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
   readonly keepAlive: KeepAlive;
+  readonly maps: Pick<Maps<unknown>, "end" | "close">;
   storageFailed(error: Error): void;
 }
 
@@ -71,22 +75,36 @@ export class Shutdown {
 
   /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
   async #end(timeoutMs: number | undefined): Promise<void> {
-    const { dispatcher, leases, connections, ledger, ownership, refresh, peers, soleUse, keepAlive, storageFailed } =
-      this.#parts;
+    const {
+      dispatcher,
+      leases,
+      connections,
+      ledger,
+      ownership,
+      refresh,
+      peers,
+      keeper,
+      soleUse,
+      keepAlive,
+      storageFailed,
+    } = this.#parts;
     keepAlive.need();
     // One turn later `closed()` is set, and what is rejected here can look at it.
     await Promise.resolve();
     dispatcher.fail(() => closedError(this.#reason));
+    const mapsEnd = this.#parts.maps.end(closedError(this.#reason));
     if (timeoutMs !== undefined && !this.#isHurried) await this.#leasesEnd(timeoutMs);
+    keeper.end();
     leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     refresh.stop();
-    await Promise.allSettled(this.#changes);
+    await Promise.allSettled([...this.#changes, mapsEnd]);
     await Promise.all([ledger.flush(), peers.flush()]);
     ledger.close();
     ownership.end();
     peers.close();
     await soleUse?.release().catch(storageFailed);
+    await this.#parts.maps.close().catch(storageFailed);
     await this.#closeStorage();
     dispatcher.close();
     keepAlive.end();

@@ -33,6 +33,7 @@ export function jobOf<Client, T>(
     retry: options.retry ?? "safe",
     maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
     timeoutMs,
+    attemptSignal: options.signal,
   };
 }
 

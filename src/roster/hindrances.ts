@@ -20,9 +20,18 @@ export interface Hindrances {
   readonly restriction: Restriction | null;
   readonly isForeign: boolean;
   readonly cooldowns: Cooldowns;
-  /** A failed connect: not before this instant again. Not durable. */
-  readonly backOffUntil: number;
+  /** A failed connect. Not durable. */
+  readonly backOff: BackOff;
 }
+
+/** Until when a session does not connect, and why. */
+export interface BackOff {
+  readonly until: number;
+  readonly reason: string | null;
+}
+
+/** Of all sessions that may connect. */
+export const NO_BACK_OFF: BackOff = Object.freeze({ until: 0, reason: null });
 
 /** Of all sessions that nothing hinders: these are most, and there may be very many. */
 export const UNHINDERED: Hindrances = Object.freeze({
@@ -32,7 +41,7 @@ export const UNHINDERED: Hindrances = Object.freeze({
   restriction: null,
   isForeign: false,
   cooldowns: Cooldowns.NONE,
-  backOffUntil: 0,
+  backOff: NO_BACK_OFF,
 });
 
 /** The same with a change; the very same when it changes nothing. */

@@ -71,7 +71,11 @@ export class RosterEntry {
   }
 
   get backOffUntil(): number {
-    return this.#hindrances.backOffUntil;
+    return this.#hindrances.backOff.until;
+  }
+
+  get backOffReason(): string | null {
+    return this.#hindrances.backOff.reason;
   }
 
   /** The instant from which neither flood nor back-off holds it. */
@@ -138,7 +142,7 @@ export class RosterEntry {
       case "restricted":
         return this.restriction?.reason ?? null;
       case "cooling":
-        return this.backOffUntil > this.cooldowns.sessionUntil ? "connect failed" : this.cooldowns.reason;
+        return this.backOffUntil > this.cooldowns.sessionUntil ? this.backOffReason : this.cooldowns.reason;
       default:
         return null;
     }

@@ -3,7 +3,7 @@ import type { PoolStatus, SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
 import type { Criteria } from "./criteria.js";
 import { IndexedHeap } from "./heap.js";
-import { endOf, type Restriction } from "./hindrances.js";
+import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./hindrances.js";
 import { hasHope, type Outlook, outlookOf } from "./outlook.js";
 import { RestedQueue } from "./rested-queue.js";
 import { BY_DUE_INSTANT, type RosterEntry } from "./roster-entry.js";
@@ -126,9 +126,9 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     return true;
   }
 
-  /** Keeps a session that could not connect back until `until`. */
-  backOff(entry: RosterEntry, until: number, now: number): void {
-    entry.hinder({ backOffUntil: Math.max(entry.backOffUntil, until) });
+  /** Keeps a session that could not connect back, only ever for longer; with `NO_BACK_OFF` that ends. */
+  backOff(entry: RosterEntry, backOff: BackOff, now: number): void {
+    if (backOff === NO_BACK_OFF || backOff.until > entry.backOffUntil) entry.hinder({ backOff });
     this.#refresh(entry, now);
   }
 
@@ -153,7 +153,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** Ends death, disabling and restriction. A cooldown stays. */
   revive(entry: RosterEntry, now: number): void {
-    entry.hinder({ deadReason: null, disabledReason: null, restriction: null, backOffUntil: 0 });
+    entry.hinder({ deadReason: null, disabledReason: null, restriction: null, backOff: NO_BACK_OFF });
     this.#refresh(entry, now);
   }
 

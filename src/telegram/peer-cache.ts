@@ -89,6 +89,18 @@ export class PeerCache {
     return undefined;
   }
 
+  /** Lets go of one peer. Whether it was known. */
+  forget(id: string): boolean {
+    const isKnown = this.#peers.has(id);
+    this.#forget(id);
+    return isKnown;
+  }
+
+  /** Lets go of all of them. */
+  clear(): void {
+    for (const id of [...this.#peers.keys()]) this.#forget(id);
+  }
+
   #found(id: string | undefined): KnownPeer | undefined {
     return id === undefined ? undefined : this.byId(id);
   }

@@ -3,12 +3,13 @@ export { type Answer, type Call, type Handler, RpcError } from "./data-centre/ca
 export { DataCentre, startDataCentre } from "./data-centre/data-centre.js";
 export { ForkedDataCentre, forkDataCentre, type RemoteRule } from "./data-centre/fork.js";
 export type { ProcessorTime } from "./data-centre/fork-messages.js";
-export {
-  type DataCentreClientOptions,
-  dataCentreClientOptions,
-  type TlFactory,
-  type TlObject,
-  type TlWritable,
+export { dataCentreClientOptions } from "./data-centre/libraries.js";
+export type {
+  DataCentreClientOptions,
+  LibraryName,
+  TlFactory,
+  TlObject,
+  TlWritable,
 } from "./data-centre/library.js";
 export type { DataCentreOptions } from "./data-centre/options.js";
 export type { CallRecord, ConnectionRecord, MessageRecord, WaitedCall } from "./data-centre/records.js";

@@ -72,15 +72,18 @@ describe("documents", () => {
 });
 
 describe("README", () => {
-  test.each(["SessionPoolOptions", "AcquireOptions", "UseOptions"])("lists %s with their defaults", (name) => {
-    const missing = fieldsOf("src/options.ts", name)
-      .map(({ name: field, defaultValue }) => ({
-        field,
-        end: defaultValue === undefined ? "| |" : `| \`${defaultValue}\` |`,
-      }))
-      .filter(({ field, end }) => !lines().some((line) => line.startsWith(`| \`${field}\` `) && line.endsWith(end)));
-    expect(missing).toEqual([]);
-  });
+  test.each(["SessionPoolOptions", "AcquireOptions", "UseOptions", "MapOptions"])(
+    "lists %s with their defaults",
+    (name) => {
+      const missing = fieldsOf("src/options.ts", name)
+        .map(({ name: field, defaultValue }) => ({
+          field,
+          end: defaultValue === undefined ? "| |" : `| \`${defaultValue}\` |`,
+        }))
+        .filter(({ field, end }) => !lines().some((line) => line.startsWith(`| \`${field}\` `) && line.endsWith(end)));
+      expect(missing).toEqual([]);
+    },
+  );
 
   test("lists every event", () => {
     const missing = fieldsOf("src/events.ts", "SessionPoolEvents").filter(

@@ -115,7 +115,9 @@ class Pair {
       });
     const alive = { isDead: false, isDisabled: false, restrictedUntil: null, backOffUntil: 0 };
     if (kind === "backOff") {
-      both(() => roster.backOff(entry, until, now), { backOffUntil: Math.max(session.backOffUntil, until) });
+      both(() => roster.backOff(entry, { until, reason: "connect failed" }, now), {
+        backOffUntil: Math.max(session.backOffUntil, until),
+      });
     } else if (kind === "restrict") restrict(until);
     else if (kind === "restrictForGood") restrict(null);
     else if (kind === "kill") both(() => roster.kill(entry, "dead", now), { isDead: true });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { NoSessionAvailableError } from "../../src/index.js";
+import { Api } from "../matrix/telegram.js";
 import { callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, within } from "./support.js";
 
 const DEATHS: readonly (readonly [number, string])[] = [
@@ -51,7 +52,6 @@ describe.each(DEATHS)("%i %s", (code, reason) => {
     const error = await rejection(
       pool.use(async (client, lease) => {
         await client.sendMessage("user1", { message: "written" });
-        const { Api } = await import("telegram");
         await client.invoke(new Api.users.GetFullUser({ id: "me" }));
         return lease.id;
       }),

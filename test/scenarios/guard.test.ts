@@ -1,7 +1,8 @@
 import type { TelegramClient } from "telegram";
-import { NewMessage, type NewMessageEvent } from "telegram/events/index.js";
+import type { NewMessageEvent } from "telegram/events/index.js";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError } from "../../src/index.js";
+import { NewMessage } from "../matrix/telegram.js";
 import { Api, callsOf, message, rejection, stage, textsOf, until, within } from "./support.js";
 
 /** What the call throws or rejects with. */

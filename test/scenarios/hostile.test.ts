@@ -1,6 +1,7 @@
-import { NewMessage, type NewMessageEvent } from "telegram/events/index.js";
+import type { NewMessageEvent } from "telegram/events/index.js";
 import { describe, expect, test } from "vitest";
 import { ConnectError, OutcomeUnknownError, RotationUnsafeError } from "../../src/index.js";
+import { NewMessage } from "../matrix/telegram.js";
 import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, until, within } from "./support.js";
 
 const update = (text: string) =>
@@ -178,7 +179,7 @@ describe("callers' own code", () => {
 
   test("onConnect that rejects: ConnectError, its connection is closed", async () => {
     const { dataCentre, open } = await stage();
-    const pool = await open({ gramjs: { onConnect: () => Promise.reject(new Error("no handlers today")) } });
+    const pool = await open({ client: { onConnect: () => Promise.reject(new Error("no handlers today")) } });
     const error = await rejection(pool.use(nameOf), 2_000);
     expect(error).toBeInstanceOf(ConnectError);
     expect(error.message).toContain("no handlers today");
@@ -188,7 +189,7 @@ describe("callers' own code", () => {
 
   test("onConnect that never ends: connectTimeoutMs", async () => {
     const { dataCentre, open } = await stage();
-    const pool = await open({ connectTimeoutMs: 200, gramjs: { onConnect: () => new Promise(() => {}) } });
+    const pool = await open({ connectTimeoutMs: 200, client: { onConnect: () => new Promise(() => {}) } });
     expect(await rejection(pool.use(nameOf), 1_500)).toBeInstanceOf(ConnectError);
     await until("it is closed", () => dataCentre.connections().every(({ closedAt }) => closedAt !== null));
   });
@@ -197,7 +198,7 @@ describe("callers' own code", () => {
     const { dataCentre, open } = await stage();
     const seen: string[] = [];
     const pool = await open({
-      gramjs: {
+      client: {
         onConnect: (client) =>
           client.addEventHandler((event: NewMessageEvent) => void seen.push(event.message.message), new NewMessage({})),
       },

@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { createRequire } from "node:module";
+import type { Api as ApiTypes } from "telegram";
 import { describe, expect, test } from "vitest";
 import { Api, callsOf, expectPeace, message, rejection, stage, textsOf } from "./support.js";
 
@@ -72,11 +73,11 @@ describe("invoke()", () => {
   });
 
   test.each([
-    ["InvokeWithoutUpdates", (query: Api.AnyRequest) => new Api.InvokeWithoutUpdates({ query })],
-    ["InvokeWithTakeout", (query: Api.AnyRequest) => new Api.InvokeWithTakeout({ takeoutId: bigInt(5), query })],
+    ["InvokeWithoutUpdates", (query: ApiTypes.AnyRequest) => new Api.InvokeWithoutUpdates({ query })],
+    ["InvokeWithTakeout", (query: ApiTypes.AnyRequest) => new Api.InvokeWithTakeout({ takeoutId: bigInt(5), query })],
     [
       "both",
-      (query: Api.AnyRequest) =>
+      (query: ApiTypes.AnyRequest) =>
         new Api.InvokeWithTakeout({ takeoutId: bigInt(5), query: new Api.InvokeWithoutUpdates({ query }) }),
     ],
   ])("a wrapper is judged by what it wraps (%s)", async (_, wrap) => {
@@ -100,7 +101,7 @@ describe("invoke()", () => {
     const { dataCentre, open } = await stage({ accounts: 2 });
     const pool = await open();
     dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
-    const peerOf = async (client: { getInputEntity(name: string): Promise<Api.TypeInputPeer> }) =>
+    const peerOf = async (client: { getInputEntity(name: string): Promise<ApiTypes.TypeInputPeer> }) =>
       client.getInputEntity("channel7");
     await pool.use(async (client) =>
       client.invoke(

@@ -69,7 +69,7 @@ describe("connections", () => {
   test("onConnect - is called once for each client", async () => {
     const { dataCentre, open } = await stage({ accounts: 2 });
     const seen: string[] = [];
-    const pool = await open({ gramjs: { onConnect: (_, id) => void seen.push(id) } });
+    const pool = await open({ client: { onConnect: (_, id) => void seen.push(id) } });
     for (let i = 0; i < 4; i++) await pool.use(nameOf);
     dataCentre.disconnect();
     for (let i = 0; i < 4; i++) await pool.use(nameOf);

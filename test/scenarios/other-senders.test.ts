@@ -54,7 +54,10 @@ describe("downloads", () => {
       pool.use((client) => download(client)),
     );
     expect(file).toHaveLength(CHUNKS * CHUNK);
-    expect(toldOf("cooled")).toMatchObject([{ seconds: 30 }]);
+    // Several parts may have been on the wire: each answer tells of the same wait.
+    const told = toldOf("cooled");
+    expect(told).toEqual(told.map(() => expect.objectContaining({ id: told[0]?.id, seconds: 30 })));
+    expect(told.length).toBeGreaterThan(0);
     expect(dataCentre.inFlight()).toEqual([]);
     expectPeace(dataCentre);
   });
@@ -74,14 +77,18 @@ describe("downloads", () => {
     const { dataCentre, open } = await stage();
     serveFile(dataCentre);
     dataCentre.delay({ method: "upload.GetFile", delayMs: 50 });
-    const pool = await open();
+    // teleproto has several parts under way; GramJS knows no such option.
+    const twoAtOnce = { downloadPool: { download: { maxWindow: 2 * CHUNK } } } as object;
+    const pool = await open({ client: { clientOptions: twoAtOnce } });
     const lease = await pool.acquire();
     const file = rejection(download(lease.client), 2_000);
-    await until("it is under way", () => callsOf(dataCentre, "upload.GetFile").length === 2);
+    await until("it is under way", () => callsOf(dataCentre, "upload.GetFile").length >= 2);
+    const sent = callsOf(dataCentre, "upload.GetFile").length;
     lease.release();
     expect(await file).toBeInstanceOf(LeaseReleasedError);
     await pool.use(nameOf);
-    expect(callsOf(dataCentre, "upload.GetFile").length).toBeLessThanOrEqual(3);
+    expect(callsOf(dataCentre, "upload.GetFile").length).toBeLessThanOrEqual(sent + 1);
+    expect(sent).toBeLessThan(CHUNKS);
   });
 });
 

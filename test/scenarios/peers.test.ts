@@ -1,4 +1,4 @@
-import type { TelegramClient } from "telegram";
+import type { Api as ApiTypes, TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import type { PeerStorage, SessionStorage, StoredPeer } from "../../src/index.js";
@@ -20,7 +20,7 @@ async function storedIn(file: string, id: string): Promise<readonly StoredPeer[]
   }
 }
 
-const hashOf = (peer: Api.TypeInputPeer): string =>
+const hashOf = (peer: ApiTypes.TypeInputPeer): string =>
   "accessHash" in peer ? String(peer.accessHash) : String(peer.className);
 
 async function hashes(client: TelegramClient, keys: readonly (string | number | bigint)[]): Promise<string[]> {

@@ -1,6 +1,7 @@
-import { errors } from "telegram";
+import type { FloodWaitError } from "telegram/errors/index.js";
 import { describe, expect, test } from "vitest";
 import { OutcomeUnknownError, RotationUnsafeError } from "../../src/index.js";
+import { errors } from "../matrix/telegram.js";
 import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf } from "./support.js";
 
 describe('retry "safe"', () => {
@@ -161,7 +162,7 @@ describe("other policies", () => {
     const { dataCentre, open } = await stage({ accounts: 2 });
     const pool = await open();
     dataCentre.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
-    const error = await rejection<errors.FloodWaitError>(pool.invoke(message("x"), { retry: "none" }));
+    const error = await rejection<FloodWaitError>(pool.invoke(message("x"), { retry: "none" }));
     expect(error).toBeInstanceOf(errors.FloodWaitError);
     expect(error.seconds).toBe(30);
     expect(pool.status().cooling).toBe(1);

@@ -2,6 +2,7 @@ import { createServer } from "node:net";
 import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { parseSession } from "../../src/index.js";
+import { PromisedNetSockets } from "../matrix/telegram.js";
 import { API_HASH, nameOf, type Pool, rejection, stage } from "./support.js";
 
 const PASSWORD = "canary-proxy-password";
@@ -132,11 +133,10 @@ describe("secrets", () => {
     } as const;
     const lines: string[] = [];
     const note = (line: string) => void lines.push(line);
-    const { PromisedNetSockets } = await import("telegram/extensions/index.js");
     const pool = await open({
       logger: { debug: note, info: note, warn: note, error: note },
       connectTimeoutMs: 1_000,
-      gramjs: { clientOptions: { networkSocket: PromisedNetSockets, ...(where === "profile.proxy" ? {} : { proxy }) } },
+      client: { clientOptions: { networkSocket: PromisedNetSockets, ...(where === "profile.proxy" ? {} : { proxy }) } },
     });
     if (where === "profile.proxy") await pool.update("account1", { profile: { proxy } });
     let error: unknown;

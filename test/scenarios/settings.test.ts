@@ -1,6 +1,6 @@
-import { NewMessage, NewMessageEvent, Raw } from "telegram/events/index.js";
 import type { LogLevel } from "telegram/extensions/Logger.js";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { NewMessage, NewMessageEvent, Raw } from "../matrix/telegram.js";
 import { Api, nameOf, stage, until, within } from "./support.js";
 
 const update = (text: string) =>
@@ -84,7 +84,8 @@ describe("what one lease does to its client", () => {
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
     await first.client.getMe();
     const seen: string[] = [];
-    const note = (who: string) => (event: NewMessageEvent) => void seen.push(`${who} ${event.message.message}`);
+    const note = (who: string) => (event: InstanceType<typeof NewMessageEvent>) =>
+      void seen.push(`${who} ${event.message.message}`);
     first.client.addEventHandler(note("first"), new NewMessage({}));
     second.client.addEventHandler(note("second"), new NewMessage({}));
     first.client.setParseMode("html");

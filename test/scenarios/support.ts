@@ -1,13 +1,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Api, type TelegramClient } from "telegram";
+import type { Api as ApiTypes, TelegramClient } from "telegram";
 import { afterAll, afterEach, beforeAll, expect, onTestFinished } from "vitest";
-import { type GramjsOptions, gramjs } from "../../adapters/client/gramjs.js";
+import type { GramjsOptions } from "../../adapters/client/gramjs.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import { SessionPool, type SessionPoolEvents, type SessionPoolOptions } from "../../src/index.js";
 import { type DataCentre, type DataCentreOptions, startDataCentre, type WaitScope } from "../../src/testing/index.js";
 import { remember } from "../canary/session-finder.js";
+import { Api, libraryName, telegramAdapter } from "../matrix/telegram.js";
 
 export { Api };
 
@@ -17,7 +18,7 @@ export const API_HASH = "canary-api-hash-0123456789abcdef";
 
 /** Options of a pool of a scenario. */
 export interface OpenOptions extends Partial<Omit<SessionPoolOptions<TelegramClient>, "client">> {
-  readonly gramjs?: Partial<GramjsOptions>;
+  readonly client?: Partial<GramjsOptions>;
   /** Which accounts are added. @default all */
   readonly add?: readonly string[];
 }
@@ -74,7 +75,7 @@ afterEach(async () => {
 
 /** Sets a scenario up. */
 export async function stage(options: DataCentreOptions = {}): Promise<Stage> {
-  const dataCentre = await startDataCentre(options);
+  const dataCentre = await startDataCentre({ library: libraryName, ...options });
   for (const session of dataCentre.sessions) remember(session);
   const directory = mkdtempSync(join(tmpdir(), "scenario-"));
   const file = join(directory, "sessions.db");
@@ -86,9 +87,9 @@ export async function stage(options: DataCentreOptions = {}): Promise<Stage> {
     rmSync(directory, { recursive: true, force: true });
     expect(dataCentre.maxConnectionsPerKey(), "connections per key").toBeLessThanOrEqual(1);
   });
-  const open = async ({ add, gramjs: client, ...rest }: OpenOptions = {}): Promise<Pool> => {
+  const open = async ({ add, client, ...rest }: OpenOptions = {}): Promise<Pool> => {
     const pool = await SessionPool.open({
-      client: gramjs({
+      client: telegramAdapter({
         apiId: API_ID,
         apiHash: API_HASH,
         ...client,
@@ -153,7 +154,7 @@ export async function rejection<E extends Error = Error>(promise: Promise<unknow
 }
 
 /** A send to a user or channel by its name. */
-export function message(text: string, peer = "user1"): Api.messages.SendMessage {
+export function message(text: string, peer = "user1"): ApiTypes.messages.SendMessage {
   return new Api.messages.SendMessage({ peer, message: text });
 }
 
@@ -178,6 +179,6 @@ export function expectPeace(dataCentre: DataCentre, scope: WaitScope = "session"
 
 /** An account's name as the client says it. */
 export async function nameOf(client: TelegramClient): Promise<string> {
-  const me = (await client.getMe()) as Api.User;
+  const me = (await client.getMe()) as ApiTypes.User;
   return me.username ?? "";
 }

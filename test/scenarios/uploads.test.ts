@@ -1,11 +1,11 @@
-import { CustomFile } from "telegram/client/uploads.js";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError, NoSessionAvailableError, RotationUnsafeError } from "../../src/index.js";
+import { CustomFile } from "../matrix/telegram.js";
 import { callsOf, expectPeace, rejection, stage, until, within } from "./support.js";
 
 /** What GramJS cuts small files into. */
 const PART = 128 * 1024;
-const fileOf = (parts: number): CustomFile => {
+const fileOf = (parts: number): InstanceType<typeof CustomFile> => {
   const bytes = Buffer.alloc(PART * parts, 7);
   return new CustomFile("file.bin", bytes.length, "", bytes);
 };

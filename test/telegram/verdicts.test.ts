@@ -1,7 +1,8 @@
 import { errors } from "telegram";
 import { describe, expect, test } from "vitest";
 import { verdictTable } from "../../src/telegram/verdict-table.js";
-import { classifyTelegramError, type Verdict } from "../../src/telegram/verdicts.js";
+import { classifyTelegramError } from "../../src/telegram/verdicts.js";
+import { answers, brief } from "./answers.js";
 
 const request = { className: "messages.SendMessage" };
 
@@ -15,84 +16,6 @@ function teleproto(code: number, errorMessage: string): unknown {
   const message = "A sentence about it. (caused by messages.SendMessage)";
   return Object.assign(new Error(message), { name: "SomeTelegramError", code, errorMessage });
 }
-
-/** A well-known answer of each row: what Telegram sends, and the verdict. */
-const answers: readonly (readonly [number, string, string])[] = [
-  [420, "FLOOD_WAIT_33", "cooldown session 33 FLOOD_WAIT"],
-  [420, "FLOOD_TEST_PHONE_WAIT_9", "cooldown method 9 FLOOD_TEST_PHONE_WAIT"],
-  [420, "SLOWMODE_WAIT_12", "cooldown peer 12 SLOWMODE_WAIT"],
-  [420, "TAKEOUT_INIT_DELAY_86400", "cooldown method 86400 TAKEOUT_INIT_DELAY"],
-  [400, "STORY_SEND_FLOOD_WEEKLY_500", "cooldown method 500 STORY_SEND_FLOOD_WEEKLY"],
-  [400, "STORY_SEND_FLOOD_MONTHLY_600", "cooldown method 600 STORY_SEND_FLOOD_MONTHLY"],
-  [400, "PASSWORD_TOO_FRESH_700", "cooldown method 700 PASSWORD_TOO_FRESH"],
-  [400, "SESSION_TOO_FRESH_800", "cooldown method 800 SESSION_TOO_FRESH"],
-  [406, "PREVIOUS_CHAT_IMPORT_ACTIVE_WAIT_5MIN", "cooldown method 300 PREVIOUS_CHAT_IMPORT_ACTIVE_WAIT"],
-  [406, "FRESH_CHANGE_PHONE_FORBIDDEN", "cooldown method 86400 FRESH_CHANGE_PHONE_FORBIDDEN"],
-  [406, "FRESH_RESET_AUTHORISATION_FORBIDDEN", "cooldown method 86400 FRESH_RESET_AUTHORISATION_FORBIDDEN"],
-  [401, "AUTH_KEY_UNREGISTERED", "dead session AUTH_KEY_UNREGISTERED"],
-  [401, "AUTH_KEY_INVALID", "dead session AUTH_KEY_INVALID"],
-  [401, "SESSION_REVOKED", "dead session SESSION_REVOKED"],
-  [401, "SESSION_EXPIRED", "dead session SESSION_EXPIRED"],
-  [406, "AUTH_KEY_DUPLICATED", "dead session AUTH_KEY_DUPLICATED"],
-  [401, "USER_DEACTIVATED", "dead session USER_DEACTIVATED"],
-  [401, "USER_DEACTIVATED_BAN", "dead session USER_DEACTIVATED_BAN"],
-  [400, "PHONE_NUMBER_BANNED", "dead session PHONE_NUMBER_BANNED"],
-  [400, "PEER_FLOOD", "restricted session PEER_FLOOD"],
-  [420, "FROZEN_METHOD_INVALID", "restricted session FROZEN_METHOD_INVALID"],
-  [400, "FROZEN_PARTICIPANT_MISSING", "restricted session FROZEN_PARTICIPANT_MISSING"],
-  [403, "USER_RESTRICTED", "restricted session USER_RESTRICTED"],
-  [401, "AUTH_KEY_PERM_EMPTY", "retry session AUTH_KEY_PERM_EMPTY"],
-  [400, "CONNECTION_NOT_INITED", "retry session CONNECTION_NOT_INITED"],
-  [400, "CONNECTION_LAYER_INVALID", "retry session CONNECTION_LAYER_INVALID"],
-  [401, "SESSION_PASSWORD_NEEDED", "none session SESSION_PASSWORD_NEEDED"],
-  [401, "ACTIVE_USER_REQUIRED", "none session ACTIVE_USER_REQUIRED"],
-  [400, "CHANNELS_TOO_MUCH", "none session CHANNELS_TOO_MUCH"],
-  [403, "PREMIUM_ACCOUNT_REQUIRED", "none session PREMIUM_ACCOUNT_REQUIRED"],
-  [500, "RANDOM_ID_DUPLICATE", "none request RANDOM_ID_DUPLICATE ?"],
-  [420, "FLOOD_SKIP_FAILED_WAIT", "retry request FLOOD_SKIP_FAILED_WAIT"],
-  [500, "RPC_CALL_FAIL", "retry server RPC_CALL_FAIL ?"],
-  [400, "RPC_MCGET_FAIL", "retry server RPC_MCGET_FAIL ?"],
-  [500, "INTERDC_2_CALL_ERROR", "retry server INTERDC_CALL_ERROR ?"],
-  [500, "INTERDC_2_CALL_RICH_ERROR", "retry server INTERDC_CALL_RICH_ERROR ?"],
-  [500, "AUTH_KEY_UNSYNCHRONIZED", "retry server AUTH_KEY_UNSYNCHRONIZED ?"],
-  [500, "WORKER_BUSY_TOO_LONG_RETRY", "retry server WORKER_BUSY_TOO_LONG_RETRY ?"],
-  [400, "MSG_WAIT_FAILED", "retry server MSG_WAIT_FAILED ?"],
-  [-503, "Timeout", "retry server Timeout ?"],
-  [-503, "Timedout", "retry server Timedout ?"],
-  [420, "2FA_CONFIRM_WAIT_604800", "none request 2FA_CONFIRM_WAIT"],
-  [303, "USER_MIGRATE_2", "none request USER_MIGRATE"],
-  [303, "PHONE_MIGRATE_2", "none request PHONE_MIGRATE"],
-  [303, "NETWORK_MIGRATE_2", "none request NETWORK_MIGRATE"],
-  [303, "FILE_MIGRATE_2", "none request FILE_MIGRATE"],
-  [303, "STATS_MIGRATE_2", "none request STATS_MIGRATE"],
-  [400, "EMAIL_UNCONFIRMED_6", "none request EMAIL_UNCONFIRMED"],
-  [400, "API_ID_INVALID", "none request API_ID_INVALID"],
-  [400, "API_ID_PUBLISHED_FLOOD", "none request API_ID_PUBLISHED_FLOOD"],
-  [400, "CONNECTION_API_ID_INVALID", "none request CONNECTION_API_ID_INVALID"],
-  [406, "UPDATE_APP_TO_LOGIN", "none request UPDATE_APP_TO_LOGIN"],
-  [400, "PHONE_NUMBER_FLOOD", "none request PHONE_NUMBER_FLOOD"],
-  [406, "PHONE_PASSWORD_FLOOD", "none request PHONE_PASSWORD_FLOOD"],
-  [403, "ALLOW_PAYMENT_REQUIRED_5", "none peer ALLOW_PAYMENT_REQUIRED"],
-  [403, "PRIVACY_PREMIUM_REQUIRED", "none peer PRIVACY_PREMIUM_REQUIRED"],
-  [403, "CHAT_WRITE_FORBIDDEN", "none peer CHAT_WRITE_FORBIDDEN"],
-  [400, "CHAT_RESTRICTED", "none peer CHAT_RESTRICTED"],
-  [400, "USER_BANNED_IN_CHANNEL", "none peer USER_BANNED_IN_CHANNEL"],
-  [400, "CHANNEL_PRIVATE", "none peer CHANNEL_PRIVATE"],
-  [400, "CHANNEL_INVALID", "none peer CHANNEL_INVALID"],
-  [400, "PEER_ID_INVALID", "none peer PEER_ID_INVALID"],
-  [403, "USER_PRIVACY_RESTRICTED", "none peer USER_PRIVACY_RESTRICTED"],
-  // Codes no row knows.
-  [400, "USERNAME_NOT_OCCUPIED", "none request USERNAME_NOT_OCCUPIED"],
-  [400, "INPUT_USER_DEACTIVATED", "none request INPUT_USER_DEACTIVATED"],
-  [401, "NEW_401", "none request NEW_401"],
-  [403, "NEW_403", "none request NEW_403"],
-  [404, "METHOD_NOT_FOUND", "none request METHOD_NOT_FOUND"],
-  [406, "NEW_406", "none request NEW_406"],
-  [420, "NEW_FLOOD_77", "cooldown session 77 NEW_FLOOD"],
-  [500, "NEW_500", "retry server NEW_500 ?"],
-  [-500, "NEW_NEGATIVE", "retry server NEW_NEGATIVE ?"],
-  [409, "NEW_409", "retry server NEW_409 ?"],
-];
 
 describe("classifyTelegramError() - answers", () => {
   test.each(answers)("%i %s as GramJS throws it", (code, text, expected) => {
@@ -284,9 +207,3 @@ describe("classifyTelegramError() - hostile values", () => {
     expect(performance.now() - startedAt).toBeLessThan(2_000);
   });
 });
-
-/** kind, scope, seconds, code, and a question mark where it is no proof of non-execution. */
-function brief(verdict: Verdict): string {
-  const { kind, scope, seconds, code, provesNotExecuted } = verdict;
-  return [kind, scope, seconds, code, provesNotExecuted ? null : "?"].filter((part) => part !== null).join(" ");
-}

@@ -44,6 +44,10 @@ export class ApiCall implements Call {
     return this.#peer;
   }
 
+  get library(): TelegramLibrary {
+    return this.#library;
+  }
+
   get tl(): TlFactory {
     return this.#library.tl;
   }

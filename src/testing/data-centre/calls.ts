@@ -3,13 +3,14 @@ import { encodeAnswer } from "./answers.js";
 import { ApiCall } from "./api-call.js";
 import { type Answer, RpcError } from "./call.js";
 import type { Connection } from "./connection.js";
+import type { TelegramLibrary } from "./library.js";
 import { acknowledgement, type IncomingMessage, rpcError, rpcResult } from "./messages.js";
 import type { OpenCallRecord } from "./records.js";
 import type { FailAction, Verdict } from "./rules.js";
 import type { Services } from "./services.js";
 import { parseWait, secondsLeft, type WaitWindow } from "./waits.js";
 import { warn } from "./warnings.js";
-import { unwrap } from "./wrappers.js";
+import { layerOf, unwrap } from "./wrappers.js";
 
 const WAIT_CODE = 420;
 const BAD_REQUEST = 400;
@@ -41,10 +42,11 @@ export class CallServer {
     const { account, session } = connection;
     if (account === undefined || session === undefined) return;
     const at = Date.now();
-    const { query, after, isConnect, takesUpdates } = this.#unwrap(message.body);
+    const library = this.#libraryOf(connection, message.body);
+    const { query, after, isConnect, takesUpdates } = this.#unwrap(message.body, library);
     connection.takesUpdates ||= takesUpdates;
-    const method = this.#services.library.methodOf(query.readUInt32LE(0)) ?? unknownMethod(query);
-    const call = new ApiCall(account, method, query, isConnect, this.#services.library);
+    const method = library.methodOf(query.readUInt32LE(0)) ?? unknownMethod(query);
+    const call = new ApiCall(account, method, query, isConnect, library);
     const record: OpenCallRecord = {
       account: account.name,
       method,
@@ -60,9 +62,17 @@ export class CallServer {
     this.#inTurn({ call, record, connection, session, messageId: message.id, after });
   }
 
-  #unwrap(body: Buffer): ReturnType<typeof unwrap> {
+  /** A client that names its layer is read and answered in that layer from then on. */
+  #libraryOf(connection: Connection, body: Buffer): TelegramLibrary {
+    const { libraries } = this.#services;
+    const layer = layerOf(body);
+    if (layer !== undefined) connection.library = libraries.ofLayer(layer);
+    return connection.library ?? libraries.main;
+  }
+
+  #unwrap(body: Buffer, library: TelegramLibrary): ReturnType<typeof unwrap> {
     try {
-      return unwrap(body, this.#services.library);
+      return unwrap(body, library);
     } catch {
       // A wrapper around something of another layer: it is refused by its number.
       return { query: body, after: [], isConnect: false, takesUpdates: false };

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Account, WireSession } from "./accounts.js";
 import { sealPacket } from "./crypto.js";
+import type { TelegramLibrary } from "./library.js";
 import { containerOf, type MessageIds, type OutgoingMessage, writeMessage } from "./messages.js";
 import type { Timers } from "./timers.js";
 import { TransportDetector } from "./transport.js";
@@ -26,6 +27,8 @@ export class Connection {
   readonly openedEvent: number;
   /** Whose auth key it uses: known with its first packet. */
   account: Account | undefined;
+  /** What its client speaks: known with its `invokeWithLayer`. */
+  library: TelegramLibrary | undefined;
   /** The MTProto session of its last packet. */
   session: WireSession | undefined;
   /** Whether it made a call outside `invokeWithoutUpdates`, and so takes updates. */

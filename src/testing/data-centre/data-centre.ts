@@ -5,7 +5,8 @@ import { type Handler, methodName } from "./call.js";
 import { Chats } from "./chats.js";
 import { Connections } from "./connections.js";
 import { builtInHandlers } from "./handlers/index.js";
-import { type DataCentreClientOptions, loadLibrary, type TelegramLibrary, type TlWritable } from "./library.js";
+import { type Libraries, loadLibraries } from "./libraries.js";
+import type { DataCentreClientOptions, TlWritable } from "./library.js";
 import { Listener } from "./listener.js";
 import { accountOptions, checkOptions, type DataCentreOptions, recordLimit } from "./options.js";
 import { type CallRecord, type ConnectionRecord, type MessageRecord, Records, type WaitedCall } from "./records.js";
@@ -43,26 +44,26 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
   readonly #connections: Connections;
   #closing: Promise<void> | undefined;
 
-  private constructor(library: TelegramLibrary, listener: Listener, options: DataCentreOptions) {
+  private constructor(libraries: Libraries, listener: Listener, options: DataCentreOptions) {
     super();
     this.#listener = listener;
-    this.#services = servicesOf(library, options);
+    this.#services = servicesOf(libraries, options);
     this.#services.port = listener.port;
     this.#report = new Report(this.#services.records, this.#services.waits);
     this.#connections = new Connections(this.#services, options);
-    this.clientOptions = library.clientOptions(HOST, listener.port);
+    this.clientOptions = libraries.main.clientOptions(HOST, listener.port);
     for (const account of accountOptions(options.accounts)) this.addAccount(account);
   }
 
   /** @internal */
   static async start(options: DataCentreOptions): Promise<DataCentre> {
     checkOptions(options);
-    const library = await loadLibrary();
+    const libraries = await loadLibraries(options.library);
     let accept: (socket: Socket) => void = (socket) => socket.destroy();
     const listener = new Listener(HOST, options.port ?? 0, (socket) => accept(socket));
     await listener.open();
     try {
-      const dataCentre = new DataCentre(library, listener, options);
+      const dataCentre = new DataCentre(libraries, listener, options);
       accept = (socket) => dataCentre.#connections.accept(socket);
       return dataCentre;
     } catch (error) {
@@ -209,16 +210,16 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
   }
 
   #checkMethod(method: string): void {
-    if (!this.#services.library.hasMethod(methodName(method))) throw new TypeError(`There is no method ${method}`);
+    if (!this.#services.libraries.hasMethod(methodName(method))) throw new TypeError(`There is no method ${method}`);
   }
 }
 
-function servicesOf(library: TelegramLibrary, options: DataCentreOptions): Services {
+function servicesOf(libraries: Libraries, options: DataCentreOptions): Services {
   const accounts = new Accounts();
   const services: Services = {
     host: HOST,
     port: 0,
-    library,
+    libraries,
     accounts,
     world: new World(accounts),
     chats: new Chats(),
@@ -234,7 +235,8 @@ function servicesOf(library: TelegramLibrary, options: DataCentreOptions): Servi
 }
 
 /**
- * Starts a data centre in this process, on 127.0.0.1. It needs the client library (`telegram`) to be installed.
+ * Starts a data centre in this process, on 127.0.0.1. It needs a client library (`telegram` or `teleproto`) to be
+ * installed.
  *
  * @example
  * await using dataCentre = await startDataCentre({ accounts: 2 });

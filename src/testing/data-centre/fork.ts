@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url";
 import type { AccountOptions, DataCentreAccount } from "./accounts.js";
 import { encodeAnswer } from "./answers.js";
 import type { FailedMessage, ProcessorTime, ReadyMessage } from "./fork-messages.js";
-import { type DataCentreClientOptions, dataCentreClientOptions, type TlWritable } from "./library.js";
+import { dataCentreClientOptions } from "./libraries.js";
+import type { DataCentreClientOptions, TlWritable } from "./library.js";
 import type { DataCentreOptions } from "./options.js";
 import type { CallRecord, ConnectionRecord, MessageRecord, WaitedCall } from "./records.js";
 import { RemoteCaller } from "./remote-caller.js";
@@ -206,6 +207,6 @@ export async function forkDataCentre(options: DataCentreOptions = {}): Promise<F
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const ready = await whenReady(child);
-  const clientOptions = await dataCentreClientOptions(ready);
+  const clientOptions = await dataCentreClientOptions({ ...ready, library: options.library });
   return new ForkedDataCentre(child, ready, clientOptions);
 }

@@ -1,5 +1,3 @@
-import type { PromisedNetSockets } from "telegram/extensions/index.js";
-
 /** What can be sent: any object of the client library's `Api`. */
 export interface TlWritable {
   /** Its full name: `"messages.SendMessage"`. */
@@ -15,14 +13,22 @@ export interface TlObject extends TlWritable {
 /** Makes an object of Telegram's type language by name: `tl("updates.State", { pts: 1, … })`. Longs may be bigints. */
 export type TlFactory = (name: string, fields?: Readonly<Record<string, unknown>>) => TlObject;
 
-/** What a GramJS client needs to reach a data centre: spread it into `TelegramClientParams`. */
+/** What a client needs to reach a data centre: spread it into `TelegramClientParams`. */
 export interface DataCentreClientOptions {
-  /** Dials the data centre whatever address it is asked for. */
-  readonly networkSocket: typeof PromisedNetSockets;
+  /**
+   * A socket class that dials the data centre whatever address it is asked for. The class is the chosen library's own;
+   * the other library takes it, too. Typed so that it fits the options of both: either may be missing.
+   */
+  readonly networkSocket: never;
 }
+
+/** A client library, by its name on npm. */
+export type LibraryName = "telegram" | "teleproto";
 
 /** The client library whose classes the data centre speaks with. */
 export interface TelegramLibrary {
+  /** Which objects and methods it knows. */
+  readonly layer: number;
   readonly tl: TlFactory;
   /** Reads one object. Throws when its constructor is not in the library's layer. */
   read(bytes: Buffer): TlObject;
@@ -68,26 +74,52 @@ function methodNames(api: Readonly<Record<string, unknown>>): ReadonlyMap<number
   return new Map(requests.map((entry) => [entry.CONSTRUCTOR_ID, entry.className]));
 }
 
-function redirect(base: typeof PromisedNetSockets, host: string, port: number): typeof PromisedNetSockets {
-  return class DataCentreSocket extends base {
-    override connect(_port: number, _address: string): Promise<unknown> {
+/** What the socket classes of both libraries have in common. */
+type SocketClass = new (...values: never[]) => { connect(port: number, host: string): Promise<unknown> };
+
+function redirect(Base: SocketClass, host: string, port: number): SocketClass {
+  return class DataCentreSocket extends Base {
+    override connect(): Promise<unknown> {
       return super.connect(port, host);
     }
   };
 }
 
-/** Loads GramJS. It is an optional peer: nothing of it is imported before. */
-export async function loadLibrary(): Promise<TelegramLibrary> {
-  const [{ Api }, extensions] = await Promise.all([
-    import("telegram/tl/index.js"),
-    import("telegram/extensions/index.js"),
-  ]);
-  const api = Api as unknown as Readonly<Record<string, unknown>>;
+/** The parts of a library that a data centre speaks with. */
+interface Parts {
+  readonly Api: object;
+  readonly layer: number;
+  readonly BinaryReader: unknown;
+  readonly PromisedNetSockets: unknown;
+}
+
+const LOADERS: Readonly<Record<LibraryName, () => Promise<Parts>>> = {
+  telegram: async () => {
+    const [{ Api }, { LAYER }, extensions] = await Promise.all([
+      import("telegram/tl/index.js"),
+      import("telegram/tl/AllTLObjects.js"),
+      import("telegram/extensions/index.js"),
+    ]);
+    return { Api, layer: LAYER, ...extensions };
+  },
+  teleproto: async () => {
+    const [{ Api, LAYER }, extensions] = await Promise.all([
+      import("teleproto/tl/index.js"),
+      import("teleproto/extensions/index.js"),
+    ]);
+    return { Api, layer: LAYER, ...extensions };
+  },
+};
+
+function makeLibrary({ Api, layer, BinaryReader, PromisedNetSockets }: Parts): TelegramLibrary {
+  const api = Api as Readonly<Record<string, unknown>>;
   const classOf = classFinder(api);
   const methods = methodNames(api);
   const names = new Set(methods.values());
-  const Reader = extensions.BinaryReader as unknown as ObjectReaderClass;
+  const Reader = BinaryReader as ObjectReaderClass;
+  const Socket = PromisedNetSockets as SocketClass;
   return {
+    layer,
     tl: (name, fields = {}) => new (classOf(name))(fields),
     read: (bytes) => {
       const value = new Reader(bytes).tgReadObject();
@@ -96,19 +128,15 @@ export async function loadLibrary(): Promise<TelegramLibrary> {
     },
     hasMethod: (name) => names.has(name),
     methodOf: (constructorId) => methods.get(constructorId),
-    clientOptions: (host, port) => ({ networkSocket: redirect(extensions.PromisedNetSockets, host, port) }),
+    clientOptions: (host, port) => ({ networkSocket: redirect(Socket, host, port) as never }),
   };
 }
 
-/**
- * The client options that reach a data centre at `host:port`, in this process or another.
- *
- * @example
- * new TelegramClient(session, 1, "x", { ...(await dataCentreClientOptions({ host, port })), connectionRetries: 1 });
- */
-export async function dataCentreClientOptions(address: {
-  readonly host: string;
-  readonly port: number;
-}): Promise<DataCentreClientOptions> {
-  return (await loadLibrary()).clientOptions(address.host, address.port);
+const loaded = new Map<LibraryName, Promise<TelegramLibrary>>();
+
+/** Loads a client library. Both are optional peers: nothing of them is imported before. */
+export function loadLibrary(name: LibraryName): Promise<TelegramLibrary> {
+  const known = loaded.get(name) ?? LOADERS[name]().then(makeLibrary);
+  loaded.set(name, known);
+  return known;
 }

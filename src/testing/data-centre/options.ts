@@ -1,4 +1,5 @@
 import type { AccountOptions } from "./accounts.js";
+import type { LibraryName } from "./library.js";
 
 /** How a data centre is set up. */
 export interface DataCentreOptions {
@@ -10,6 +11,11 @@ export interface DataCentreOptions {
   readonly latencyMs?: number;
   /** Whether answers to the calls of one packet go out in a packet each instead of one container. @default false */
   readonly sendsSingly?: boolean;
+  /**
+   * The one client library that it speaks with: the other one is not loaded. @default every one that is installed; each
+   * client is answered in its own layer
+   */
+  readonly library?: LibraryName;
   /** Whether calls, messages and connections are recorded, or how many of each are kept. @default true: all */
   readonly record?: boolean | number;
 }
@@ -35,6 +41,7 @@ const CHECKS: Readonly<Record<keyof DataCentreOptions, readonly [(value: unknown
   port: [isCount, "a port"],
   latencyMs: [(value) => typeof value === "number" && value >= 0 && value < 2 ** 31, "milliseconds"],
   sendsSingly: [(value) => typeof value === "boolean", "a boolean"],
+  library: [(value) => value === "telegram" || value === "teleproto", '"telegram" or "teleproto"'],
   record: [(value) => typeof value === "boolean" || isCount(value), "a boolean or a count"],
 };
 

@@ -9,8 +9,8 @@ export interface SendFields {
   readonly randomId: bigint;
 }
 
-// Of messages.sendMessage only the order of the fields up to the random id matters here.
-const SEND_MESSAGE = 0x983f9745;
+// Of messages.sendMessage only the order of the fields up to the random id matters here: layers 198 and 229.
+const SEND_MESSAGE: ReadonlySet<number> = new Set([0x983f9745, 0xfef48f62]);
 const HAS_REPLY = 1;
 const PEER_SELF = 0x7da07ec9;
 const PEER_USER = 0xdde8a54c;
@@ -32,7 +32,7 @@ function wirePeer(query: Buffer, offset: number, selfId: number): { peer: NamedP
  * anything else: then the library has to.
  */
 export function readSendMessage(query: Buffer, selfId: number): SendFields | undefined {
-  if (query.readUInt32LE(0) !== SEND_MESSAGE || (query.readUInt32LE(4) & HAS_REPLY) !== 0) return undefined;
+  if (!SEND_MESSAGE.has(query.readUInt32LE(0)) || (query.readUInt32LE(4) & HAS_REPLY) !== 0) return undefined;
   const found = wirePeer(query, 8, selfId);
   if (found === undefined) return undefined;
   const text = readBytes(query, found.end);

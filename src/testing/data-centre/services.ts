@@ -2,7 +2,7 @@ import type { Accounts } from "./accounts.js";
 import type { ApiCall } from "./api-call.js";
 import type { Answer } from "./call.js";
 import type { Chats } from "./chats.js";
-import type { TelegramLibrary } from "./library.js";
+import type { Libraries } from "./libraries.js";
 import type { Records } from "./records.js";
 import type { Rules } from "./rules.js";
 import type { Timers } from "./timers.js";
@@ -16,7 +16,7 @@ export type ServerHandler = (call: ApiCall) => Answer | Promise<Answer>;
 /** The parts of a data centre that its handlers and its call server share. */
 export interface Services {
   readonly host: string;
-  readonly library: TelegramLibrary;
+  readonly libraries: Libraries;
   readonly accounts: Accounts;
   readonly world: World;
   readonly chats: Chats;

@@ -24,6 +24,11 @@ function queryOf(wrapper: TlObject): Buffer | undefined {
   return isWrapper && query !== undefined ? query.getBytes() : undefined;
 }
 
+/** The layer that a client names, if the request is wrapped so. */
+export function layerOf(body: Buffer): number | undefined {
+  return body.readUInt32LE(0) === INVOKE_WITH_LAYER ? body.readInt32LE(4) : undefined;
+}
+
 /** Takes a request out of `invokeAfterMsg`, `invokeWithLayer`, `initConnection` and whatever else it is in. */
 export function unwrap(body: Buffer, library: TelegramLibrary): Unwrapped {
   let query = body;

@@ -1,8 +1,8 @@
 import type { TelegramClient } from "telegram";
-import { gramjs } from "../../../adapters/client/gramjs.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { SessionPool, type SessionPoolOptions } from "../../../src/index.js";
 import { dataCentreClientOptions } from "../../../src/testing/index.js";
+import { libraryName, telegramAdapter } from "../../matrix/telegram.js";
 
 /** What a scenario's process is told on its command line. */
 export interface Orders {
@@ -20,7 +20,7 @@ export function tell(word: string, details: object = {}): void {
 
 export const orders: Orders = JSON.parse(process.argv[2] ?? "{}");
 
-const clientOptions = await dataCentreClientOptions(orders);
+const clientOptions = await dataCentreClientOptions({ ...orders, library: libraryName });
 
 process.on("unhandledRejection", (reason) => {
   tell("unhandledRejection", { reason: String(reason) });
@@ -32,7 +32,7 @@ export async function openPool(
   options: Partial<SessionPoolOptions<TelegramClient>> = {},
 ): Promise<SessionPool<TelegramClient>> {
   const pool = await SessionPool.open({
-    client: gramjs({ apiId: 1, apiHash: "x", clientOptions }),
+    client: telegramAdapter({ apiId: 1, apiHash: "x", clientOptions }),
     storage: sqlite(orders.file),
     trustServers: true,
     callTimeoutMs: 5_000,

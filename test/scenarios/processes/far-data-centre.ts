@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { Api, type TelegramClient } from "telegram";
+import type { Api as ApiTypes, TelegramClient } from "telegram";
+import { Api } from "../../matrix/telegram.js";
 import { openPool, orders, tell } from "./child.js";
 
 const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
@@ -48,7 +49,7 @@ for (const name of orders.mode.split(",")) {
     (error: unknown) => error,
   );
   tell(`${name} settled`, { error: failure instanceof Error ? failure.name : failure });
-  const me = (await pool.use((client) => client.getMe())) as Api.User;
+  const me = (await pool.use((client) => client.getMe())) as ApiTypes.User;
   tell(`${name} over`, { name: me.username, isSame: (await pool.exportSession("account1")) === before });
 }
 await told.next();

@@ -1,3 +1,4 @@
+import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { openPool, orders, tell } from "./child.js";
 
 const modes: Readonly<Record<string, () => Promise<void>>> = {
@@ -16,27 +17,21 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     await Promise.allSettled(orders.accounts.map(({ name }) => job(name)));
     tell("settled");
   },
-  /** Works as fast as it can and tells every change that was acknowledged. */
-  async working() {
-    const pool = await openPool();
-    pool.on("cooled", (event) => tell("cooled", event));
-    pool.on("died", (event) => tell("died", event));
-    tell("ready");
-    const worker = async (): Promise<void> => {
-      for (let i = 0; ; i++) {
-        await pool.use((client) => client.sendMessage("user1", { message: `${process.pid}-${i}-${Math.random()}` }));
-      }
-    };
-    const tagger = async (): Promise<void> => {
-      for (let i = 0; ; i++) {
-        const { name } = orders.accounts[i % orders.accounts.length] ?? { name: "" };
-        const tags = [`${process.pid}-${i}`];
-        await pool.update(name, { tags });
-        tell("tagged", { id: name, tags });
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-    };
-    await Promise.all([worker(), worker(), worker(), tagger()]);
+  /** Sends 200 messages by `map`, as far as they are not sent already, and tells each that is acknowledged. */
+  async mapping() {
+    const storage = sqlite(orders.file);
+    const pool = await openPool({ storage });
+    const texts = Array.from({ length: 200 }, (_, at) => `message ${at}`);
+    const run = pool.map(texts, (client, text) => client.sendMessage("user1", { message: text }), {
+      checkpoint: { storage, name: "newsletter", key: (text) => text },
+    });
+    try {
+      for await (const { item, ok } of run) tell("acknowledged", { item, ok });
+      tell("over", { unknown: run.unknown });
+    } catch (error) {
+      tell("refused", { message: String(error) });
+    }
+    await pool.close();
   },
 };
 

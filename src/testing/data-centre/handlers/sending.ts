@@ -2,7 +2,7 @@ import type { Account } from "../accounts.js";
 import type { ApiCall } from "../api-call.js";
 import { RpcError } from "../call.js";
 import type { StoredMessage } from "../chats.js";
-import type { TlObject } from "../library.js";
+import type { TelegramLibrary, TlFactory, TlObject } from "../library.js";
 import { messageObject, peopleOf } from "../message-objects.js";
 import { peerKey } from "../named-peer.js";
 import { knownPeer } from "../peers.js";
@@ -33,7 +33,8 @@ function post(services: Services, call: ApiCall, peer: PeerReference, media: TlO
 
 /** The full answer to a sent message: how its id was chosen, and the message. */
 function sentUpdates(
-  { world, library: { tl } }: Services,
+  { world }: Services,
+  tl: TlFactory,
   owner: Account,
   peer: PeerReference,
   { id, pts, date, randomId, text }: Blanks,
@@ -48,32 +49,34 @@ function sentUpdates(
 /** Writes the answers to plain messages: in short for users, in full for channels, as Telegram does. */
 class SentAnswers {
   readonly #services: Services;
-  readonly #templates = new WeakMap<Account, Map<string, Template>>();
+  readonly #templates = new WeakMap<TelegramLibrary, WeakMap<Account, Map<string, Template>>>();
 
   constructor(services: Services) {
     this.#services = services;
   }
 
-  answer(owner: Account, peer: PeerReference, { id, date, text }: StoredMessage, randomId: bigint): Buffer {
-    return this.#templateOf(owner, peer).fill({ id, pts: id + 1, date, text, randomId });
+  answer(call: ApiCall, peer: PeerReference, { id, date, text }: StoredMessage, randomId: bigint): Buffer {
+    return this.#templateOf(call, peer).fill({ id, pts: id + 1, date, text, randomId });
   }
 
-  #templateOf(owner: Account, peer: PeerReference): Template {
-    const known = this.#templates.get(owner) ?? new Map<string, Template>();
-    this.#templates.set(owner, known);
+  #templateOf({ owner, library }: ApiCall, peer: PeerReference): Template {
+    const ofLibrary = this.#templates.get(library) ?? new WeakMap<Account, Map<string, Template>>();
+    this.#templates.set(library, ofLibrary);
+    const known = ofLibrary.get(owner) ?? new Map<string, Template>();
+    ofLibrary.set(owner, known);
     const key = peer.kind === "user" ? "user" : peerKey(peer);
     const template = known.get(key);
     if (template !== undefined) return template;
     if (known.size >= TEMPLATES_PER_ACCOUNT) known.clear();
-    const made = new Template((blanks) => this.#render(owner, peer, blanks));
+    const made = new Template((blanks) => this.#render(library.tl, owner, peer, blanks));
     known.set(key, made);
     return made;
   }
 
-  #render(owner: Account, peer: PeerReference, blanks: Blanks): TlObject {
-    if (peer.kind === "channel") return sentUpdates(this.#services, owner, peer, blanks, null);
+  #render(tl: TlFactory, owner: Account, peer: PeerReference, blanks: Blanks): TlObject {
+    if (peer.kind === "channel") return sentUpdates(this.#services, tl, owner, peer, blanks, null);
     const { id, pts, date } = blanks;
-    return this.#services.library.tl("UpdateShortSentMessage", { out: true, id, pts, ptsCount: 1, date });
+    return tl("UpdateShortSentMessage", { out: true, id, pts, ptsCount: 1, date });
   }
 }
 
@@ -84,7 +87,7 @@ function sendMessage(services: Services): ServerHandler {
     const peer = knownPeer(services.world, call.owner, named);
     if (text === "") throw new RpcError(400, "MESSAGE_EMPTY");
     if (text.length > LONGEST_TEXT) throw new RpcError(400, "MESSAGE_TOO_LONG");
-    return answers.answer(call.owner, peer, post(services, call, peer, null), randomId);
+    return answers.answer(call, peer, post(services, call, peer, null), randomId);
   };
 }
 
@@ -94,7 +97,7 @@ function sendMedia(services: Services): ServerHandler {
     const peer = knownPeer(services.world, call.owner, named);
     const media = mediaObject(services, call, call.request.media as TlObject);
     const { id, date, text } = post(services, call, peer, media);
-    return sentUpdates(services, call.owner, peer, { id, pts: id + 1, date, text, randomId }, media);
+    return sentUpdates(services, call.tl, call.owner, peer, { id, pts: id + 1, date, text, randomId }, media);
   };
 }
 

@@ -1,0 +1,74 @@
+import type { ClientAdapter, ClientHandle, ClientRequest } from "../../../src/connections/client-adapter.js";
+import { OptionsError } from "../../../src/errors.js";
+import { type ClientKit, makeKit } from "./client.js";
+import { MtprotoHandle } from "./handle.js";
+import type { ClientParams, Library } from "./library.js";
+
+/** How the pool makes its clients: the same for each library, with the library's own client and client options. */
+export interface AdapterOptions<Client, Params extends object = object> {
+  /** From my.telegram.org. A session's profile may name its own. */
+  readonly apiId: number;
+  /** From my.telegram.org. A session's profile may name its own. */
+  readonly apiHash: string;
+  /**
+   * The library's own `TelegramClientParams`. The pool decides over retries, reconnects, the flood threshold and, unless
+   * `baseLogger` is given, silence. @default {}
+   */
+  readonly clientOptions?: Params | undefined;
+  /** Called once for each client when it has first connected: the place for lasting event handlers. */
+  readonly onConnect?: ((client: Client, id: string) => void | Promise<void>) | undefined;
+}
+
+const KNOWN: ReadonlySet<string> = new Set(["apiId", "apiHash", "clientOptions", "onConnect"]);
+
+/**
+ * The adapter for one library: `name` is what the user calls it by, `title` the library's own name. Throws
+ * `OptionsError` when an option is missing or wrong.
+ */
+export function mtprotoAdapter<Client extends object>(
+  name: string,
+  title: string,
+  options: AdapterOptions<Client>,
+  load: () => Promise<Library>,
+): ClientAdapter<Client> {
+  check(name, title, options);
+  let kit: ClientKit | undefined;
+  return {
+    open: async () => {
+      kit ??= makeKit(await load());
+    },
+    create: (request: ClientRequest): ClientHandle<Client> => {
+      if (kit === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
+      const { apiId, apiHash } = options;
+      const clientOptions = (options.clientOptions ?? {}) as ClientParams;
+      // The handle knows of the client what both libraries have; the user knows the library's own class.
+      const onConnect = options.onConnect as ((client: unknown, id: string) => void | Promise<void>) | undefined;
+      const handle = new MtprotoHandle(kit, { apiId, apiHash, clientOptions, onConnect }, request);
+      return handle as unknown as ClientHandle<Client>;
+    },
+    invoke: (client, request) => (client as unknown as { invoke(of: unknown): Promise<unknown> }).invoke(request),
+  };
+}
+
+function check(name: string, title: string, options: AdapterOptions<never>): void {
+  if (typeof options !== "object" || options === null) {
+    throw new OptionsError(`${name}: expected { apiId, apiHash }, both from my.telegram.org.`);
+  }
+  for (const key of Object.keys(options)) {
+    if (!KNOWN.has(key))
+      throw new OptionsError(`${name}: unknown option "${key}". Known options: ${[...KNOWN].join(", ")}.`);
+  }
+  const { apiId, apiHash, clientOptions, onConnect } = options;
+  if (!Number.isInteger(apiId) || apiId <= 0) {
+    throw new OptionsError(`${name}: apiId must be a whole number, more than 0, from my.telegram.org.`);
+  }
+  if (typeof apiHash !== "string" || apiHash === "") {
+    throw new OptionsError(`${name}: apiHash must be a non-empty string from my.telegram.org.`);
+  }
+  if (clientOptions !== undefined && (typeof clientOptions !== "object" || clientOptions === null)) {
+    throw new OptionsError(`${name}: clientOptions must be an object of ${title}'s TelegramClientParams.`);
+  }
+  if (onConnect !== undefined && typeof onConnect !== "function") {
+    throw new OptionsError(`${name}: onConnect must be a function of the client and the session's id.`);
+  }
+}

@@ -1,0 +1,143 @@
+import { inspect } from "node:util";
+import type { ClientProfile, ProxyProfile } from "../../../src/client-profile.js";
+import type { PeerMemory } from "../../../src/connections/client-adapter.js";
+import type { Calls } from "./guard-plan.js";
+import type { ClientInternals, ClientParams, Library, LibraryClient, SenderBase } from "./library.js";
+import { type PooledSenderClass, senderClass } from "./sender.js";
+import { type SessionClass, sessionClass } from "./session.js";
+import { politeSocketClass } from "./socket.js";
+import type { TlRequest } from "./tl.js";
+
+/** What a client of ours does differently from a library's own. */
+export interface ClientHooks {
+  calls(): Calls;
+  /** The sender for a data centre: the account's own one, or one that was made for another. */
+  sender(dcId: number | undefined): Promise<SenderBase>;
+}
+
+/** The options that every client of a pool has, whatever the user wishes: waits and reconnects are the pool's matter. */
+const OURS = {
+  floodSleepThreshold: 0,
+  requestRetries: 1,
+  connectionRetries: 1,
+  reconnectRetries: 0,
+  autoReconnect: false,
+  retryDelay: 0,
+} as const;
+
+/** What a client is made from. */
+export interface ClientSettings {
+  readonly apiId: number;
+  readonly apiHash: string;
+  readonly clientOptions: ClientParams;
+  readonly profile: ClientProfile;
+  /** In the libraries' own format. */
+  readonly session: string;
+  readonly peers: PeerMemory;
+}
+
+/** The classes that all clients of one adapter share. */
+export interface ClientKit {
+  readonly library: Library;
+  readonly clients: PooledClientClass;
+  readonly senders: PooledSenderClass;
+  readonly sessions: SessionClass;
+}
+
+type PooledClientClass = new (
+  hooks: ClientHooks,
+  session: object,
+  apiId: number,
+  apiHash: string,
+  params: ClientParams,
+) => LibraryClient;
+
+const HOOKS: unique symbol = Symbol("hooks");
+
+/** Makes the classes, once per adapter. */
+export function makeKit(library: Library): ClientKit {
+  class PooledClient extends library.TelegramClient {
+    declare readonly [HOOKS]: ClientHooks;
+
+    constructor(hooks: ClientHooks, session: object, apiId: number, apiHash: string, params: ClientParams) {
+      super(session, apiId, apiHash, params);
+      Object.defineProperty(this, HOOKS, { value: hooks, enumerable: false });
+    }
+
+    override invoke(request: TlRequest, dcId?: number): Promise<unknown> {
+      return this[HOOKS].calls().invoke(request, undefined, this, { dcId });
+    }
+
+    override invokeWithSender(request: TlRequest, sender?: unknown): Promise<unknown> {
+      return this[HOOKS].calls().invoke(request, undefined, this, { sender });
+    }
+
+    override getSender(dcId: number): Promise<unknown> {
+      return this[HOOKS].sender(dcId);
+    }
+
+    override async connect(): Promise<boolean> {
+      return true;
+    }
+  }
+  return { library, clients: PooledClient, senders: senderClass(library), sessions: sessionClass(library) };
+}
+
+/** Makes a client whose every request goes through `hooks`. Touches no network. */
+export function createClient(kit: ClientKit, settings: ClientSettings, hooks: ClientHooks): LibraryClient {
+  const { library } = kit;
+  const { profile } = settings;
+  const session = hideSecrets(new kit.sessions(settings.session, settings.peers), "session");
+  const params: ClientParams = {
+    ...settings.clientOptions,
+    ...profileParams(profile),
+    ...OURS,
+    baseLogger: settings.clientOptions.baseLogger ?? new library.Logger("none"),
+    networkSocket: politeSocketClass(settings.clientOptions.networkSocket ?? library.PromisedNetSockets),
+  };
+  const apiId = profile.apiId ?? settings.apiId;
+  const client = new kit.clients(hooks, session, apiId, profile.apiHash ?? settings.apiHash, params);
+  const internals = client as unknown as ClientInternals;
+  internals._loopStarted = true;
+  internals._entityCache = session.entityCache;
+  return hideSecrets(client, "client");
+}
+
+/** Fields through which a secret could be seen, also those that are set later. */
+const HIDDEN = ["session", "apiHash", "_sender", "_proxy", "_initRequest", "_key", "_authKey"];
+
+/** Makes `inspect` and JSON of the object itself say nothing: they look through a Proxy. */
+function hideSecrets<T extends object>(target: T, kind: string): T {
+  for (const key of HIDDEN) {
+    Object.defineProperty(target, key, {
+      value: Reflect.get(target, key),
+      enumerable: false,
+      writable: true,
+      configurable: true,
+    });
+  }
+  const text = `[TelegramClient ${kind}: redacted]`;
+  Object.defineProperty(target, inspect.custom, { value: () => text, enumerable: false });
+  Object.defineProperty(target, "toJSON", { value: () => text, enumerable: false });
+  return target;
+}
+
+function profileParams(profile: ClientProfile): ClientParams {
+  const { deviceModel, systemVersion, appVersion, langCode, systemLangCode, proxy } = profile;
+  const named = { deviceModel, systemVersion, appVersion, langCode, systemLangCode };
+  const given = Object.entries(named).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), ...(proxy === undefined ? {} : { proxy: proxyParams(proxy) }) };
+}
+
+function proxyParams(proxy: ProxyProfile): object {
+  const { ip, port, username, password, timeout } = proxy;
+  const common = {
+    ip,
+    port,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(timeout === undefined ? {} : { timeout }),
+  };
+  if (proxy.secret !== undefined) return { ...common, secret: proxy.secret, MTProxy: true };
+  return { ...common, socksType: proxy.socksType ?? 5 };
+}

@@ -1,0 +1,138 @@
+import type { Clock } from "../../../src/clock.js";
+import type { OutgoingRequest, RequestGate } from "../../../src/connections/client-adapter.js";
+import { ConnectError } from "../../../src/errors.js";
+import type { DataCentreAddress, Library } from "./library.js";
+import { describeRequest } from "./request.js";
+import type { PooledSender } from "./sender.js";
+import type { ExportedAuthorization } from "./tl.js";
+import type { Wire } from "./wire.js";
+
+/** What senders to other data centres need of their client. */
+export interface ExportedSendersParts {
+  readonly library: Library;
+  readonly id: string;
+  readonly wire: Wire;
+  readonly gate: RequestGate;
+  readonly clock: Clock;
+  readonly connectTimeoutMs: number;
+  /** The data centres that Telegram has named. */
+  centres(): readonly DataCentreAddress[];
+  home(): PooledSender;
+  /** A failure without secrets; Telegram's own answer as it is. */
+  presentable(error: unknown): Error;
+}
+
+/**
+ * Senders to data centres other than the account's own, where files may be: each connected once, authorised by an
+ * export from home, forgotten when lost. GramJS's own way calls itself again without a pause when any step fails, and
+ * stops the process for good; teleproto's opens up to eight more connections with keys of their own.
+ */
+export class ExportedSenders {
+  readonly #parts: ExportedSendersParts;
+  readonly #senders = new Map<number, Promise<PooledSender>>();
+  readonly #open = new Map<number, PooledSender>();
+  readonly #abort = new AbortController();
+
+  constructor(parts: ExportedSendersParts) {
+    this.#parts = parts;
+  }
+
+  /** The sender for a data centre. Rejects with `ConnectError`, or with Telegram's refusal of the export. */
+  get(dcId: number): Promise<PooledSender> {
+    const known = this.#senders.get(dcId);
+    if (known !== undefined) return known;
+    const opening = this.#openTo(dcId);
+    this.#senders.set(dcId, opening);
+    opening.catch(() => this.#forget(dcId, opening));
+    return opening;
+  }
+
+  /** The sender in use for the same data centre: the one given may have been lost and replaced. */
+  current(sender: PooledSender): PooledSender {
+    return this.#open.get(sender.dcId) ?? sender;
+  }
+
+  /** Resolves when all of them are gone. */
+  async close(): Promise<void> {
+    this.#abort.abort(new ConnectError("The client was closed.", { sessionId: this.#parts.id }));
+    const closing = [...this.#senders.values()].map(async (opening) => {
+      const sender = await opening;
+      sender.lose("the client was closed");
+      await sender.gone;
+    });
+    this.#senders.clear();
+    await Promise.allSettled(closing);
+  }
+
+  async #openTo(dcId: number): Promise<PooledSender> {
+    const { id, clock, connectTimeoutMs } = this.#parts;
+    const centre = this.#parts.centres().find((option) => option.id === dcId && option.ipv6 !== true);
+    if (centre === undefined) {
+      throw new ConnectError(`Telegram names no data centre ${dcId}.`, { sessionId: id });
+    }
+    const abort = new AbortController();
+    const timer = clock.setTimer(connectTimeoutMs, () => abort.abort(this.#late(dcId)));
+    const signal = AbortSignal.any([abort.signal, this.#abort.signal]);
+    try {
+      return await Promise.race([this.#connect(centre, signal), rejection(signal)]);
+    } catch (error) {
+      throw this.#failure(dcId, error);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Asks at home first: what may not be asked, because the session rests, opens no connection either. */
+  async #connect(centre: DataCentreAddress, signal: AbortSignal): Promise<PooledSender> {
+    const { library, wire } = this.#parts;
+    const { id, bytes } = await this.#export(centre.id);
+    const lost = (): void => {
+      this.#senders.delete(centre.id);
+      this.#open.delete(centre.id);
+    };
+    const destination = { dcId: centre.id, address: centre.ipAddress, port: centre.port, isHome: false, lost };
+    const sender = await wire.open(destination, signal, async (opened) => {
+      await opened.transmitService(wire.initConnection(new library.Api.auth.ImportAuthorization({ id, bytes })));
+    });
+    this.#open.set(centre.id, sender);
+    return sender;
+  }
+
+  async #export(dcId: number): Promise<ExportedAuthorization> {
+    const { library, gate } = this.#parts;
+    const request = new library.Api.auth.ExportAuthorization({ dcId });
+    const outgoing: OutgoingRequest = describeRequest(request, true);
+    const exported = await gate.call(outgoing, undefined, () => this.#parts.home().transmit(request, outgoing));
+    return exported as ExportedAuthorization;
+  }
+
+  #late(dcId: number): ConnectError {
+    const { id, connectTimeoutMs } = this.#parts;
+    return new ConnectError(
+      `Data centre ${dcId} could not be reached within ${connectTimeoutMs} ms (connectTimeoutMs).`,
+      {
+        sessionId: id,
+      },
+    );
+  }
+
+  /** What Telegram answered passes as it is; anything else is a failed connect. */
+  #failure(dcId: number, error: unknown): Error {
+    const cause = this.#parts.presentable(error);
+    if (cause instanceof ConnectError || cause instanceof this.#parts.library.errors.RPCError) return cause;
+    return new ConnectError(`Data centre ${dcId} could not be reached: ${cause.message}.`, {
+      cause,
+      sessionId: this.#parts.id,
+    });
+  }
+
+  #forget(dcId: number, opening: Promise<PooledSender>): void {
+    if (this.#senders.get(dcId) === opening) this.#senders.delete(dcId);
+  }
+}
+
+function rejection(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}

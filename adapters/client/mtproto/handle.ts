@@ -1,0 +1,211 @@
+import {
+  type ClientHandle,
+  type ClientRequest,
+  ConnectionLostError,
+  type FloodNotice,
+  type OutgoingRequest,
+} from "../../../src/connections/client-adapter.js";
+import { guard } from "../../../src/connections/guard.js";
+import type { LeaseScope } from "../../../src/connections/lease-scope.js";
+import { plainError } from "../../../src/connections/plain-error.js";
+import { SessionPoolError } from "../../../src/errors.js";
+import { formatSession } from "../../../src/telegram/session-string.js";
+import { type ClientKit, type ClientSettings, createClient } from "./client.js";
+import { ExportedSenders } from "./exported-senders.js";
+import { type Calls, guardPlan, type Route } from "./guard-plan.js";
+import { Heartbeat } from "./heartbeat.js";
+import { nameScope } from "./lease-scopes.js";
+import type { ClientInternals, Config, Library, LibraryClient } from "./library.js";
+import { describeRequest } from "./request.js";
+import type { PooledSender } from "./sender.js";
+import { type SenderView, senderBehind, viewSender } from "./sender-view.js";
+import type { TlRequest } from "./tl.js";
+import { Wire } from "./wire.js";
+
+/** What all clients of one adapter share. */
+export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {
+  readonly onConnect: ((client: LibraryClient, id: string) => void | Promise<void>) | undefined;
+}
+
+/** One client of one session. */
+export class MtprotoHandle implements ClientHandle<LibraryClient> {
+  readonly client: LibraryClient;
+  readonly #library: Library;
+  readonly #request: ClientRequest;
+  readonly #settings: HandleSettings;
+  readonly #internals: ClientInternals;
+  readonly #calls: Calls;
+  readonly #wire: Wire;
+  readonly #others: ExportedSenders;
+  #sender: PooledSender | undefined;
+  #heartbeat: Heartbeat | undefined;
+  #isClosed = false;
+  #hasConnected = false;
+  #restoring: Promise<void> | undefined;
+
+  constructor(kit: ClientKit, settings: HandleSettings, request: ClientRequest) {
+    const { library } = kit;
+    const { id, gate, clock, connectTimeoutMs, profile, peers } = request;
+    this.#library = library;
+    this.#settings = settings;
+    this.#request = request;
+    this.#calls = this.#makeCalls();
+    const { apiId, apiHash, clientOptions } = settings;
+    const session = formatSession(request.session, "gramjs");
+    this.client = createClient(
+      kit,
+      { apiId, apiHash, clientOptions, profile, session, peers },
+      { calls: () => this.#calls, sender: (dcId) => this.#senderFor(dcId) },
+    );
+    this.#internals = this.client as unknown as ClientInternals;
+    this.#wire = new Wire(kit, this.client, gate);
+    const centres = () => this.#internals._config?.dcOptions ?? [];
+    const home = () => this.#main();
+    const presentable = (error: unknown) => this.#presentable(error);
+    this.#others = new ExportedSenders({
+      library,
+      id,
+      wire: this.#wire,
+      gate,
+      clock,
+      connectTimeoutMs,
+      centres,
+      home,
+      presentable,
+    });
+  }
+
+  get isConnected(): boolean {
+    return this.#sender?.isLost === false;
+  }
+
+  async connect(signal: AbortSignal): Promise<void> {
+    const internals = this.#internals;
+    await this.#sender?.gone;
+    await internals._initSession();
+    // Beside the connect: both take their time, and the client is used after both.
+    this.#restoring ??= internals.session.restorePeers();
+    const restoring = this.#restoring;
+    const { dcId, serverAddress, port } = internals.session;
+    const { differences } = this.#library;
+    const lost = (sender: PooledSender, reason: string): void => {
+      if (this.#sender !== sender) return;
+      this.#heartbeat?.stop();
+      differences.disconnected(internals);
+      this.#request.lost(reason);
+    };
+    const home = { dcId, address: serverAddress, port, isHome: true, lost };
+    const setUp = async (opened: PooledSender): Promise<void> => {
+      const config = this.#wire.initConnection(new this.#library.Api.help.GetConfig());
+      internals._config = (await opened.transmitService(config)) as Config;
+      await restoring;
+    };
+    differences.connecting(internals);
+    const sender = await this.#wire.open(home, signal, setUp).catch((error: unknown) => {
+      throw this.#presentable(error);
+    });
+    if (this.#isClosed) {
+      sender.lose("the client was closed");
+      await sender.gone;
+      throw new ConnectionLostError("the client was closed", false);
+    }
+    this.#sender = sender;
+    internals._sender = sender;
+    internals._connectedDeferred.resolve();
+    this.#heartbeat = new Heartbeat(this.#library, this.#request.clock, sender);
+    if (this.#hasConnected) return;
+    this.#hasConnected = true;
+    await this.#settings.onConnect?.(this.client, this.#request.id);
+  }
+
+  guard(scope: LeaseScope): LibraryClient {
+    const { synchronous } = this.#library.differences;
+    const guarded = guard(this.client, scope, guardPlan(this.client, this.#calls, synchronous));
+    nameScope(guarded, scope);
+    return guarded;
+  }
+
+  floodError(notice: FloodNotice, request: OutgoingRequest): Error {
+    const { FloodWaitError, SlowModeWaitError } = this.#library.errors;
+    const FloodError = notice.isSlowMode ? SlowModeWaitError : FloodWaitError;
+    const error = new FloodError({ request: { className: request.method } as never, capture: notice.seconds });
+    const code = notice.isSlowMode ? "SLOWMODE_WAIT" : "FLOOD_WAIT";
+    return this.#library.differences.asThrown(error, `${code}_${notice.seconds}`);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#heartbeat?.stop();
+    this.#sender?.lose("the client was closed");
+    this.#library.differences.disconnected(this.#internals);
+    this.#internals._destroyed = true;
+    this.#internals._eventBuilders = [];
+    await Promise.all([this.#sender?.gone, this.#others.close()]);
+  }
+
+  /** Uploads go over the one connection of the account: a second one with the same key can cost the account. */
+  async #senderFor(dcId: number | undefined): Promise<PooledSender> {
+    return dcId === undefined || dcId === this.#internals.session.dcId ? this.#main() : this.#others.get(dcId);
+  }
+
+  /** The sender that a call names, unless that is the account's own one. */
+  async #otherSender(route: Route): Promise<PooledSender | undefined> {
+    const named = senderBehind(route.sender);
+    if (named !== undefined) return named.isHome ? undefined : named;
+    if (route.dcId === undefined || route.dcId === this.#internals.session.dcId) return undefined;
+    return this.#others.get(route.dcId);
+  }
+
+  /** Telegram's own answer as it is; anything else without the secrets that a proxy's library may put into it. */
+  #presentable(error: unknown): Error {
+    if (error instanceof this.#library.errors.RPCError || error instanceof SessionPoolError) return error;
+    const { apiHash, clientOptions } = this.#settings;
+    const proxy: Partial<Record<string, unknown>> = { ...clientOptions.proxy };
+    const secrets = [apiHash, proxy.password, proxy.secret].map((secret) => (secret ? String(secret) : undefined));
+    return plainError(error, secrets);
+  }
+
+  #makeCalls(): Calls {
+    return {
+      invoke: (request, scope, client, route = {}) => this.#invoke(request, scope, client, route),
+      mainSenderView: (scope) => this.#mainView(scope),
+      senderView: async (scope, dcId) => {
+        const sender = await scope.race(this.#senderFor(dcId));
+        if (sender.isHome) return this.#mainView(scope);
+        const current = () => this.#others.current(sender);
+        return viewSender(this.#library, current, this.#request.gate, scope, false);
+      },
+    };
+  }
+
+  #mainView(scope: LeaseScope): SenderView {
+    return viewSender(this.#library, () => this.#main(), this.#request.gate, scope, true);
+  }
+
+  #main(): PooledSender {
+    if (this.#sender === undefined) throw new ConnectionLostError("the client is not connected", false);
+    return this.#sender;
+  }
+
+  /** A library's own invoke repeats writes and sleeps; this one sends once and leaves the rest to the gate. */
+  async #invoke(
+    request: TlRequest,
+    scope: LeaseScope | undefined,
+    client: LibraryClient,
+    route: Route,
+  ): Promise<unknown> {
+    if (request.classType !== "request") throw new TypeError("You can only invoke MTProto requests.");
+    const finding = this.#otherSender(route);
+    const other = await (scope === undefined ? finding : scope.race(finding));
+    await request.resolve(client, this.#library.utils);
+    this.#internals._lastRequest = this.#request.clock.now();
+    const outgoing = describeRequest(request, other === undefined);
+    const transmit = () =>
+      (other === undefined ? this.#main() : this.#others.current(other)).transmit(request, outgoing);
+    const result = await this.#request.gate.call(outgoing, scope, transmit);
+    this.#internals.session.processEntities(result);
+    if (other === undefined) this.#library.differences.answered(this.#internals, request, result);
+    return result;
+  }
+}

@@ -1,0 +1,206 @@
+import type { ProtocolState } from "./fast-protocol.js";
+import type { EntityCacheView, PeerSession } from "./session.js";
+import type { LibraryErrors, TlApi, TlHelpers, TlReader, TlRequest, TlUtils } from "./tl.js";
+
+/**
+ * A Telegram library of GramJS's kind, as far as the clients of a pool are built on it: GramJS itself, and its fork
+ * teleproto. All of it is inner life that no version promises; `inner-parts.ts` looks at it when a pool opens.
+ */
+export interface Library {
+  readonly TelegramClient: LibraryClientClass;
+  readonly Api: TlApi;
+  readonly layer: number;
+  readonly StringSession: new (text: string) => object;
+  readonly Logger: new (level: string) => object;
+  readonly PromisedNetSockets: SocketClass;
+  readonly RequestState: new (request: TlRequest) => RequestState;
+  readonly BinaryReader: new (data: Buffer) => TlReader;
+  readonly GZIPPacked: { gzipIfSmaller(isContent: boolean, data: Buffer): Promise<Buffer> | Buffer };
+  readonly TLMessage: new (messageId: unknown, sequence: number, object: unknown) => object;
+  readonly RPCResult: { readonly CONSTRUCTOR_ID: number };
+  readonly IGE: new (key: Buffer, iv: Buffer) => { encryptIge(data: Buffer): Buffer; decryptIge(data: Buffer): Buffer };
+  readonly MTProtoSender: new (authKey: unknown, options: SenderOptions) => SenderBase;
+  readonly errors: LibraryErrors;
+  readonly utils: TlUtils;
+  readonly helpers: TlHelpers;
+  readonly handleUpdate: (client: never, update: never) => void;
+  readonly differences: Differences;
+}
+
+/** Where the libraries differ. */
+export interface Differences {
+  /** As it is called in what the user reads. */
+  readonly name: string;
+  /** Parts beyond those of {@link Library} that are built on, for the look when a pool opens. */
+  readonly parts: readonly string[];
+  /** Methods that answer at once, beyond those that both have. */
+  readonly synchronous: readonly string[];
+  /** The requests of a sender that wait to be packed, to be changed in place. May hold gaps. */
+  queue(sender: SenderBase): (RequestState | undefined)[];
+  /** Has `sift` run each time right before bytes are made of the queue. */
+  beforePacking(sender: SenderBase, sift: () => void): void;
+  /** How a sender's messages are handled, by constructor number. To be changed in place. */
+  handlers(sender: SenderBase): Record<string, (message: RpcResultMessage) => unknown>;
+  /** Ends a sender's loops, so that nothing is sent or reconnected any more. */
+  end(sender: SenderBase): void;
+  /** The connection of a sender is set up: initConnection was answered. */
+  setUp(sender: SenderBase): void;
+  /** What a connection of this client is made with, beyond address and data centre. */
+  connectionOptions(client: ClientInternals, centre: CentrePort): Readonly<Record<string, unknown>>;
+  /** A connect begins: updates that it brings are taken. */
+  connecting(client: ClientInternals): void;
+  /** The client is not connected any more: whatever the library does by itself between connections ends. */
+  disconnected(client: ClientInternals): void;
+  /** Telegram has answered a request at home: what it says of the state of updates is taken in. */
+  answered(client: ClientInternals, request: TlRequest, result: unknown): void;
+  /** An error for a request that is not sent, as the library makes its own. */
+  asThrown(error: Error & { seconds?: number }, code: string): Error;
+  /** What an upload or download of the library gets in the place of `error`. */
+  forTransfer(error: unknown, request: TlRequest): unknown;
+}
+
+/** The port that a session or Telegram's list of data centres names. */
+export interface CentrePort {
+  readonly port: number | undefined;
+}
+
+/** A request in a sender (network/RequestState.js). */
+export interface RequestState {
+  readonly request: TlRequest;
+  readonly promise?: Promise<unknown>;
+  readonly msgId?: unknown;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** The arguments of a library's own sender (network/MTProtoSender.js). */
+export interface SenderOptions {
+  readonly logger: unknown;
+  readonly dcId: number;
+  readonly retries: number;
+  readonly reconnectRetries: number;
+  readonly delay: number;
+  readonly autoReconnect: boolean;
+  readonly connectTimeout: unknown;
+  readonly authKeyCallback: unknown;
+  readonly updateCallback?: unknown;
+  readonly isMainSender: boolean;
+  readonly client: unknown;
+  readonly onConnectionBreak?: unknown;
+  readonly securityChecks: boolean;
+  /** GramJS alone asks for it. */
+  readonly _exportedSenderPromises: Map<number, Promise<unknown>>;
+}
+
+/** A library's sender, with the inner parts that a sender of ours has to reach: its types call them private. */
+export interface SenderBase {
+  _connection?: { disconnect(): Promise<void> };
+  readonly _userConnected: boolean;
+  dcId: number;
+  readonly authKey: { getKey(): Buffer | undefined };
+  readonly _state: ProtocolState;
+  readonly _pendingState: {
+    get(messageId: unknown): RequestState | undefined;
+    values(): RequestState[];
+    delete(messageId: unknown): void;
+    clear(): void;
+  };
+  connect(connection: unknown, force: boolean): Promise<boolean>;
+  disconnect(): Promise<void>;
+  isConnected(): boolean;
+  send(request: TlRequest): Promise<unknown> | undefined;
+  addStateToQueue(state: RequestState): void;
+  reconnect(): void;
+  _handleBadAuthKey(shouldSkipForMain?: boolean): void;
+}
+
+/** An answer as a library hands it to its handler. */
+export interface RpcResultMessage {
+  readonly obj: { readonly reqMsgId: unknown; readonly body?: Buffer | undefined; readonly error?: unknown };
+}
+
+/** A library's client class. */
+export type LibraryClientClass = new (
+  session: object,
+  apiId: number,
+  apiHash: string,
+  params: ClientParams,
+) => LibraryClient;
+
+/** The options of a library's client (`TelegramClientParams`), as far as a pool looks at them. */
+export interface ClientParams {
+  readonly baseLogger?: unknown;
+  readonly networkSocket?: SocketClass;
+  readonly proxy?: object;
+  readonly [option: string]: unknown;
+}
+
+/** What is used of a library's client that its types show, too. */
+export interface LibraryClient {
+  invoke(request: TlRequest, dcId?: number): Promise<unknown>;
+  invokeWithSender(request: TlRequest, sender?: unknown): Promise<unknown>;
+  getSender(dcId: number): Promise<unknown>;
+  connect(): Promise<boolean>;
+  addEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void;
+  setLogLevel(level: unknown): void;
+  readonly logger: { readonly logLevel: unknown };
+  readonly session: unknown;
+  _eventBuilders: (readonly [builder: unknown, callback: unknown])[];
+}
+
+/** What tells which events a handler gets. */
+export interface EventBuilder {
+  resolve(client: never): Promise<void>;
+}
+
+/** The client's inner parts that an adapter has to reach. */
+export interface ClientInternals {
+  _sender: SenderBase | undefined;
+  _loopStarted: boolean;
+  _destroyed: boolean;
+  _proxy: unknown;
+  _eventBuilders: unknown[];
+  readonly _initRequest: { query: unknown };
+  _config: Config | undefined;
+  readonly _log: unknown;
+  readonly _securityChecks: boolean;
+  _lastRequest: number | undefined;
+  readonly _connectedDeferred: { resolve(): void };
+  _entityCache: EntityCacheView;
+  readonly _connection: new (options: Readonly<Record<string, unknown>>) => LibraryConnection;
+  readonly networkSocket: SocketClass;
+  readonly session: LibrarySession;
+  _initSession(): Promise<void>;
+}
+
+/** Telegram's own list of its data centres (`help.getConfig`). */
+export interface Config {
+  readonly dcOptions: readonly DataCentreAddress[];
+}
+
+/** One data centre in that list. */
+export interface DataCentreAddress {
+  readonly id: number;
+  readonly ipAddress: string;
+  readonly port: number;
+  readonly ipv6?: boolean;
+}
+
+/** The session object of a client of ours. */
+export interface LibrarySession extends PeerSession {
+  readonly dcId: number;
+  readonly serverAddress: string;
+  readonly port: number | undefined;
+  getAuthKey(dcId?: number): unknown;
+  processEntities(result: unknown): void;
+}
+
+/** One transport connection. */
+export interface LibraryConnection {
+  readonly socket: { close(): unknown };
+  connect(): Promise<void>;
+  recv(): Promise<Buffer | undefined>;
+}
+
+/** The class that `clientOptions.networkSocket` holds. */
+export type SocketClass = new (...values: never[]) => { connect(...values: never[]): Promise<unknown> };

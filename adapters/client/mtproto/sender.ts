@@ -1,0 +1,211 @@
+import {
+  ConnectionLostError,
+  HeldBackError,
+  type OutgoingRequest,
+  type RequestGate,
+  type Transmission,
+} from "../../../src/connections/client-adapter.js";
+import { fastReaderClass, quicken } from "./fast-protocol.js";
+import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
+import { describeRequest } from "./request.js";
+import type { TlRequest } from "./tl.js";
+
+/** Whom a sender serves. */
+export interface SenderOwner {
+  readonly gate: RequestGate;
+  /** Whether it talks to the account's own data centre. */
+  readonly isHome: boolean;
+  lost(reason: string): void;
+}
+
+/** A sender that never reconnects, never re-sends and lets nothing pass the gate. */
+export interface PooledSender extends SenderBase {
+  /** Whether it talks to the account's own data centre. */
+  readonly isHome: boolean;
+  readonly isLost: boolean;
+  /** Once it is lost: resolves when its socket is closed. */
+  readonly gone: Promise<unknown>;
+  /** Puts a request on the wire, unless the gate holds it back in the last moment. */
+  transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission;
+  /** Puts a request of the connection itself on the wire: no gate, no deadline. */
+  transmitService(request: TlRequest): Promise<unknown>;
+  /** Notes what Telegram says when it closes the connection. To be called before `connect`. */
+  watch(connection: LibraryConnection): void;
+  /** Ends the connection: every request on it rejects with `ConnectionLostError`. */
+  lose(reason: string): void;
+}
+
+export type PooledSenderClass = new (authKey: unknown, options: SenderOptions, owner: SenderOwner) => PooledSender;
+
+/** Requests of the protocol itself: they are no API requests. Source: core.telegram.org/mtproto/service_messages. */
+const SERVICE: ReadonlySet<string> = new Set(["Ping", "PingDelayDisconnect", "GetFutureSalts", "MsgsAck", "HttpWait"]);
+
+/**
+ * Makes the sender class. Every request of a library ends in a sender's `send` or `addStateToQueue`, also those that pass
+ * by `invoke` (uploads, downloads, housekeeping), so this is where all of them meet the gate.
+ */
+export function senderClass(library: Library): PooledSenderClass {
+  const Reader = fastReaderClass(library);
+  const { differences } = library;
+  return class Sender extends library.MTProtoSender implements PooledSender {
+    isLost = false;
+    gone: Promise<unknown> = Promise.resolve();
+    readonly isHome: boolean;
+    readonly #owner: SenderOwner;
+    /** What is under way, and as what the gate knows it: requests of the connection itself are none of its matter. */
+    readonly #waiting = new Map<RequestState, OutgoingRequest | undefined>();
+    #transportError: number | undefined;
+
+    constructor(authKey: unknown, options: SenderOptions, owner: SenderOwner) {
+      super(authKey, options);
+      this.#owner = owner;
+      this.isHome = owner.isHome;
+      quicken(library, Reader, this._state);
+      differences.beforePacking(this, () => this.#dropWhatIsHeldBack());
+      this.#readAnswers();
+    }
+
+    transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission {
+      const state = this.#stateOf(request);
+      if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
+      const answer = this.#enqueue(state, outgoing);
+      if (!this.isHome) answer.catch((error: unknown) => this.#loseIfUnauthorised(error));
+      return { answer, abandon: () => this.#forget(state) };
+    }
+
+    transmitService(request: TlRequest): Promise<unknown> {
+      const state = this.#stateOf(request);
+      return state instanceof Error ? Promise.reject(state) : this.#enqueue(state, undefined);
+    }
+
+    watch(connection: LibraryConnection): void {
+      const receive = connection.recv.bind(connection);
+      connection.recv = async () => {
+        try {
+          const body = await receive();
+          if (body !== undefined) this.#noteTransportError(body);
+          return body;
+        } catch (error) {
+          this.#noteTransportError(Reflect.get(Object(error), "payload"));
+          throw error;
+        }
+      };
+    }
+
+    override send(request: TlRequest): Promise<unknown> {
+      if (SERVICE.has(request.className) || isConnectRequest(request)) return this.transmitService(request);
+      const outgoing = describeRequest(request, this.#owner.isHome);
+      return this.#owner.gate.call(outgoing, undefined, () => this.transmit(request, outgoing));
+    }
+
+    override addStateToQueue(state: RequestState): void {
+      this.send(state.request).then(state.resolve, state.reject);
+    }
+
+    lose(reason: string): void {
+      if (this.isLost) return;
+      this.isLost = true;
+      const queued = [...differences.queue(this)];
+      differences.end(this);
+      for (const state of new Set([...this.#waiting.keys(), ...this._pendingState.values(), ...queued])) {
+        // Acknowledgements are queued too, and nobody listens to theirs.
+        state?.promise?.catch(() => {});
+        state?.reject(new ConnectionLostError(reason, state.msgId !== undefined));
+      }
+      this._pendingState.clear();
+      this.gone = (async () => this._connection?.disconnect())().catch(() => {});
+      this.#owner.lost(reason);
+    }
+
+    override async disconnect(): Promise<void> {
+      this.lose("closed");
+    }
+
+    /** A library reconnects with everything pending, also into a cooldown; the pool decides that itself. */
+    override reconnect(): void {
+      const code = this.#transportError;
+      this.lose(
+        code === undefined ? "the connection was lost" : `Telegram closed the connection (transport error ${code})`,
+      );
+    }
+
+    override _handleBadAuthKey(shouldSkipForMain = false): void {
+      if (!shouldSkipForMain) this.lose("Telegram does not know the auth key (transport error -404)");
+    }
+
+    #stateOf(request: TlRequest): RequestState | ConnectionLostError {
+      if (!this._userConnected) return new ConnectionLostError("the connection was lost", false);
+      return new library.RequestState(request);
+    }
+
+    #enqueue(state: RequestState, outgoing: OutgoingRequest | undefined): Promise<unknown> {
+      this.#waiting.set(state, outgoing);
+      const answer = Promise.resolve(state.promise).finally(() => this.#waiting.delete(state));
+      super.addStateToQueue(state);
+      return answer;
+    }
+
+    #forget(state: RequestState): void {
+      this.#waiting.delete(state);
+      if (state.msgId !== undefined) this._pendingState.delete(state.msgId);
+      const queue = differences.queue(this);
+      const place = queue.indexOf(state);
+      if (place >= 0) queue.splice(place, 1);
+      state.reject(new ConnectionLostError("nobody waits for the answer", state.msgId !== undefined));
+    }
+
+    /** What home has exported to another data centre is forgotten there: the next request exports anew. */
+    #loseIfUnauthorised(error: unknown): void {
+      const code: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "code") : undefined;
+      if (code === 401) this.lose("the data centre does not know the exported authorisation");
+    }
+
+    /** The last look before the bytes are made: a wait may have become known since the request was queued. */
+    #dropWhatIsHeldBack(): void {
+      const queue = differences.queue(this);
+      for (let place = queue.length - 1; place >= 0; place -= 1) {
+        const state = queue[place];
+        const outgoing = state === undefined ? undefined : this.#waiting.get(state);
+        if (outgoing === undefined || !this.#owner.gate.isHeldBack(outgoing)) continue;
+        queue.splice(place, 1);
+        state?.reject(new HeldBackError());
+      }
+    }
+
+    /**
+     * An answer goes to its request and nowhere else. GramJS throws an answered error once more, out of the container
+     * that holds the answers behind it; teleproto does so when nobody waits for the error any more.
+     */
+    #readAnswers(): void {
+      const handlers = differences.handlers(this);
+      const kind = String(library.RPCResult.CONSTRUCTOR_ID);
+      const read = handlers[kind];
+      handlers[kind] = (message) => {
+        const { reqMsgId, body, error } = message.obj;
+        const state = this._pendingState.get(reqMsgId);
+        if (state === undefined) return;
+        try {
+          if (body === undefined || error !== undefined) read?.(message);
+          else {
+            this._pendingState.delete(reqMsgId);
+            state.resolve(state.request.readResult(new Reader(body)));
+          }
+        } catch (failure) {
+          // GramJS has rejected the request's own promise already; a second time changes nothing.
+          state.reject(failure);
+        }
+      };
+    }
+
+    /** Four bytes instead of a message are a transport error. Source: core.telegram.org/mtproto/mtproto-transports. */
+    #noteTransportError(body: unknown): void {
+      if (Buffer.isBuffer(body) && body.length >= 4 && body.length < 8) this.#transportError = body.readInt32LE(0);
+    }
+  };
+}
+
+/** What is sent to set a connection up: initConnection, with the query that has to go along. */
+function isConnectRequest(request: TlRequest): boolean {
+  if (request.className !== "InvokeWithLayer") return false;
+  return (request.query as { readonly className?: string } | undefined)?.className === "InitConnection";
+}

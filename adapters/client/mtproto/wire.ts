@@ -1,0 +1,109 @@
+import type { RequestGate } from "../../../src/connections/client-adapter.js";
+import type { ClientKit } from "./client.js";
+import type { ClientInternals, LibraryClient, LibraryConnection, SenderOptions } from "./library.js";
+import type { PooledSender } from "./sender.js";
+import type { TlRequest } from "./tl.js";
+
+/** Where a connection goes, and who hears of its end. */
+export interface Destination {
+  readonly dcId: number;
+  readonly address: string;
+  /** As the session or Telegram names it; whether it is dialled is the library's habit. */
+  readonly port: number | undefined;
+  /** Whether it is the account's own data centre. */
+  readonly isHome: boolean;
+  lost(sender: PooledSender, reason: string): void;
+}
+
+/** Opens connections of one client: a socket, a sender on it, an auth key. */
+export class Wire {
+  readonly #kit: ClientKit;
+  readonly #client: LibraryClient;
+  readonly #internals: ClientInternals;
+  readonly #gate: RequestGate;
+
+  constructor(kit: ClientKit, client: LibraryClient, gate: RequestGate) {
+    this.#kit = kit;
+    this.#client = client;
+    this.#internals = client as unknown as ClientInternals;
+    this.#gate = gate;
+  }
+
+  /**
+   * Connects, runs `setUp` on the new sender, and resolves the sender. Whatever fails, and when the signal aborts, both
+   * are closed.
+   */
+  async open(
+    to: Destination,
+    signal: AbortSignal,
+    setUp: (sender: PooledSender) => Promise<void>,
+  ): Promise<PooledSender> {
+    const connection = this.#connection(to);
+    const sender: PooledSender = this.#sender(to, (reason) => to.lost(sender, reason));
+    sender.watch(connection);
+    let closed: Promise<unknown> = Promise.resolve();
+    const stop = (): void => {
+      sender.lose("the connect was given up");
+      // A socket class of the user's may close without a promise.
+      const closing = (async () => connection.socket.close())().catch(() => {});
+      closed = Promise.all([sender.gone, closing]);
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      signal.throwIfAborted();
+      await connection.connect();
+      signal.throwIfAborted();
+      if (!(await sender.connect(connection, false))) throw new Error("the key exchange failed");
+      await setUp(sender);
+      this.#kit.library.differences.setUp(sender);
+      signal.throwIfAborted();
+      return sender;
+    } catch (error) {
+      stop();
+      await closed;
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  /** Wraps the query with which a connection begins: it tells Telegram the layer and the profile. */
+  initConnection(query: TlRequest): TlRequest {
+    const { Api, layer } = this.#kit.library;
+    const init = this.#internals._initRequest;
+    init.query = query;
+    return new Api.InvokeWithLayer({ layer, query: init });
+  }
+
+  #connection({ dcId, address, port }: Destination): LibraryConnection {
+    const client = this.#internals;
+    return new client._connection({
+      ip: address,
+      dcId,
+      loggers: client._log,
+      proxy: client._proxy,
+      socket: client.networkSocket,
+      ...this.#kit.library.differences.connectionOptions(client, { port }),
+    });
+  }
+
+  #sender({ dcId, isHome }: Destination, lost: (reason: string) => void): PooledSender {
+    const client = this.#internals;
+    const options: SenderOptions = {
+      logger: client._log,
+      dcId,
+      retries: 1,
+      reconnectRetries: 0,
+      delay: 0,
+      autoReconnect: false,
+      connectTimeout: undefined,
+      authKeyCallback: async () => {},
+      isMainSender: isHome,
+      client: this.#client,
+      securityChecks: client._securityChecks,
+      _exportedSenderPromises: new Map(),
+      ...(isHome ? { updateCallback: this.#kit.library.handleUpdate } : {}),
+    };
+    return new this.#kit.senders(client.session.getAuthKey(dcId), options, { gate: this.#gate, isHome, lost });
+  }
+}

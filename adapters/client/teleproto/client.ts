@@ -1,0 +1,83 @@
+import { scopeOf } from "../mtproto/lease-scopes.js";
+import type { ClientParams, LibraryClientClass } from "../mtproto/library.js";
+import { type TransferParts, Transfers, type TransferWindows } from "./transfers.js";
+import { leasedManager, leasedUpdates, type UpdateManager, type Updates } from "./updates.js";
+
+/** What teleproto's client is made of beyond what GramJS's has. */
+export interface ClientParts extends TransferParts {
+  createApiProxy(api: never, invoke: (request: unknown, dcId?: number) => Promise<unknown>): unknown;
+  /** Since 1.229.0. */
+  readonly ClientUpdates: (new (client: never) => unknown) | undefined;
+}
+
+/** What a client keeps of its own parts, hidden: an instance of them for each lease is made on demand. */
+interface Kept {
+  updates: Updates | undefined;
+  manager: UpdateManager;
+  windows: TransferWindows;
+}
+
+const KEPT: unique symbol = Symbol("kept");
+
+/**
+ * teleproto's client whose parts hold whom they were asked of. Its own `api`, `updates`, `updateManager` and uploads hold
+ * the client itself, so that a lease could go on through them after its end, and files would go over connections of
+ * their own with the account's auth key (client/TelegramClient.js, network/MediaScheduler.js, 1.229.0).
+ */
+export function leasedClient(library: unknown, parts: ClientParts): LibraryClientClass {
+  const Client = library as LibraryClientClass;
+  const pipelines = new WeakMap<object, Updates>();
+  const { ClientUpdates } = parts;
+  const pipelineOf = (client: object): Updates | undefined =>
+    ClientUpdates === undefined ? undefined : (new ClientUpdates(client as never) as Updates);
+  return class LeasedClient extends Client {
+    declare readonly [KEPT]: Partial<Kept>;
+
+    constructor(session: object, apiId: number, apiHash: string, params: ClientParams) {
+      super(session, apiId, apiHash, params);
+      kept(this).updates = pipelineOf(this);
+    }
+
+    /** Its own lends senders of a network that opens connections by itself. */
+    async _leaseSender(dcId: number): Promise<{ readonly sender: unknown; release(): void }> {
+      return { sender: await this.getSender(dcId), release: () => {} };
+    }
+
+    get api(): unknown {
+      return parts.createApiProxy(parts.Api as never, (request, dcId) => this.invoke(request as never, dcId));
+    }
+
+    get updates(): Updates | undefined {
+      const main = kept(this).updates;
+      const scope = scopeOf(this);
+      if (scope === undefined || main === undefined) return main;
+      const known = pipelines.get(this) ?? leasedUpdates(main, pipelineOf(this) as Updates, scope);
+      pipelines.set(this, known);
+      return known;
+    }
+
+    get updateManager(): UpdateManager {
+      const manager = kept(this).manager as UpdateManager;
+      const scope = scopeOf(this);
+      return scope === undefined ? manager : leasedManager(manager, scope);
+    }
+
+    set updateManager(manager: UpdateManager) {
+      kept(this).manager = manager;
+    }
+
+    get _media(): Transfers {
+      return new Transfers(this, parts, kept(this).windows as TransferWindows);
+    }
+
+    set _media(scheduler: { readonly opts: TransferWindows }) {
+      kept(this).windows = scheduler.opts;
+    }
+  };
+}
+
+/** The client's own, also when it is asked by way of a lease. */
+function kept(client: { readonly [KEPT]?: Partial<Kept> }): Partial<Kept> {
+  if (client[KEPT] === undefined) Object.defineProperty(client, KEPT, { value: {}, enumerable: false });
+  return client[KEPT] as Partial<Kept>;
+}

@@ -1,0 +1,124 @@
+import type { ClientInternals, Differences, RequestState, RpcResultMessage, SenderBase } from "../mtproto/library.js";
+import type { TlRequest } from "../mtproto/tl.js";
+
+/** What teleproto's sender has inside, and GramJS's has not (network/MTProtoSender.js, 1.229.0). */
+interface Sender extends SenderBase {
+  _queued: RequestState[];
+  _lifecycle: "disconnected" | "connecting" | "connected" | "reconnecting" | "dead";
+  _needsInitConnection: boolean;
+  readonly _dispatcher: { readonly handlers: Record<string, (message: RpcResultMessage) => unknown> };
+  _stopIo(): void;
+}
+
+interface Client extends ClientInternals {
+  readonly _testServers: boolean;
+  readonly _keepAliveInterval: number | undefined;
+  readonly updateManager: {
+    /** Set once somebody has caught up: from then on gaps are looked for. */
+    readonly state?: object;
+    start(): void;
+    stop(): void;
+    onUpdates(update: unknown, isOwn: boolean): void;
+    applyAffected(pts: number, count: number, channelId: string | undefined): void;
+  };
+}
+
+const inside = (sender: SenderBase): Sender => sender as Sender;
+
+/** How teleproto is built where GramJS is built in another way. */
+export const teleprotoDifferences: Differences = {
+  name: "teleproto",
+  parts: [
+    "sender._queued",
+    "sender._lifecycle",
+    "sender._needsInitConnection",
+    "sender._dispatcher.handlers",
+    "sender._stopIo",
+    "client._testServers",
+    "client._media.opts.upload",
+    "client._leaseSender",
+    "client.api",
+    "client.updateManager.start",
+    "client.updateManager.stop",
+    "client.updateManager.onUpdates",
+    "client.updateManager.applyAffected",
+  ],
+  synchronous: [
+    "iterAdminLog",
+    "iterChatInviteImporters",
+    "iterExportedChatInvites",
+    "_lookupDcOption",
+    "_makeSender",
+    "_sanitizeParseMode",
+    "_teardownUpdateState",
+  ],
+  queue: (sender) => inside(sender)._queued,
+  beforePacking: siftQueue,
+  handlers: (sender) => inside(sender)._dispatcher.handlers,
+  end: (sender) => {
+    inside(sender)._lifecycle = "dead";
+    inside(sender)._queued.length = 0;
+    inside(sender)._stopIo();
+  },
+  // Else it would wrap the first request into a second initConnection.
+  setUp: (sender) => {
+    inside(sender)._needsInitConnection = false;
+  },
+  connectionOptions: (client, { port }) => {
+    const { _testServers: testServers, _keepAliveInterval: keepAliveInterval } = client as Client;
+    return { port: dialled(port), testServers, keepAliveInterval };
+  },
+  // It lets updates pass only between start and stop; its own start is part of a loop that pings and asks by itself.
+  connecting: (client) => (client as Client).updateManager.start(),
+  disconnected: (client) => (client as Client).updateManager.stop(),
+  answered: takeIn,
+  asThrown: (error, code) => Object.assign(error, { errorMessage: code }),
+  forTransfer: (error) => error,
+};
+
+/** Its writer takes from the array by itself, so that the array is asked for right before bytes are made of it. */
+function siftQueue(sender: SenderBase, sift: () => void): void {
+  const queue = inside(sender)._queued;
+  let isSifting = false;
+  Object.defineProperty(sender, "_queued", {
+    configurable: true,
+    get: () => {
+      if (isSifting) return queue;
+      isSifting = true;
+      try {
+        sift();
+      } finally {
+        isSifting = false;
+      }
+      return queue;
+    },
+  });
+}
+
+/** It dials the session's port, which StringSession reads as a signed number (sessions/StringSession.js, 1.229.0). */
+function dialled(port: number | undefined): number {
+  if (port === undefined || port === 0) return 80;
+  return port < 0 ? port + 0x10000 : port;
+}
+
+/** What an answer tells of the state of updates: without it, what the client does itself would look like a gap. */
+interface Told {
+  readonly className?: string;
+  readonly pts?: number;
+  readonly ptsCount?: number;
+}
+
+function takeIn(client: ClientInternals, request: TlRequest, result: unknown): void {
+  const { updateManager } = client as Client;
+  if (updateManager.state === undefined || typeof result !== "object" || result === null) return;
+  const { className = "", pts, ptsCount } = result as Told;
+  if (/^Update/.test(className)) updateManager.onUpdates(result, true);
+  else if (className.startsWith("messages.Affected") && pts !== undefined && ptsCount !== undefined) {
+    const channel = Reflect.get(request, "channel") as { readonly channelId?: unknown } | undefined;
+    updateManager.applyAffected(
+      pts,
+      ptsCount,
+      channel?.channelId === undefined ? undefined : String(channel.channelId),
+    );
+  }
+}

@@ -1,0 +1,196 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { type ClientKit, createClient, makeKit } from "../../../../adapters/client/mtproto/client.js";
+import type { LibraryClient, RequestState, SenderOptions } from "../../../../adapters/client/mtproto/library.js";
+import type { PooledSender } from "../../../../adapters/client/mtproto/sender.js";
+import type { TlRequest } from "../../../../adapters/client/mtproto/tl.js";
+import {
+  ConnectionLostError,
+  HeldBackError,
+  type OutgoingRequest,
+} from "../../../../src/connections/client-adapter.js";
+import { peerMemory } from "../../../fakes/peer-memory.js";
+import { sessionString } from "../../../fakes/sessions.js";
+import { Api, loadUnderTest } from "../../../matrix/telegram.js";
+
+const OUTGOING: OutgoingRequest = {
+  method: "help.GetConfig",
+  peer: undefined,
+  hasRandomId: false,
+  isOrdered: false,
+  isHome: true,
+};
+
+let kit: ClientKit;
+let client: LibraryClient;
+beforeAll(async () => {
+  kit = makeKit(await loadUnderTest());
+  const settings = { apiId: 1, apiHash: "hash", clientOptions: {}, profile: {}, session: sessionString("a") };
+  client = createClient(kit, { ...settings, peers: peerMemory() }, { calls: never, sender: never });
+});
+
+function never(): never {
+  throw new Error("asked for");
+}
+
+/** A sender that believes to be connected, on a connection that never says anything. */
+async function connectedSender(isHeldBack: () => boolean = () => false) {
+  const lost: string[] = [];
+  const options: SenderOptions = {
+    logger: Reflect.get(client, "_log"),
+    dcId: 2,
+    retries: 1,
+    reconnectRetries: 0,
+    delay: 0,
+    autoReconnect: false,
+    connectTimeout: undefined,
+    authKeyCallback: undefined,
+    isMainSender: true,
+    client,
+    securityChecks: false,
+    _exportedSenderPromises: new Map(),
+  };
+  const gate = { call: never, isHeldBack };
+  const session = client.session as { load(): Promise<void>; getAuthKey(): unknown };
+  await session.load();
+  const owner = { gate, isHome: true, lost: (reason: string) => void lost.push(reason) };
+  const sender: PooledSender = new kit.senders(session.getAuthKey(), options, owner);
+  const sent: Buffer[] = [];
+  const connection = {
+    isConnected: () => true,
+    connect: async () => {},
+    disconnect: async () => {},
+    send: async (data: Buffer) => void sent.push(data),
+    recv: () => new Promise<never>(() => {}),
+    socket: { close: async () => {} },
+    toString: () => "silence",
+  };
+  sender.watch(connection);
+  await sender.connect(connection, false);
+  kit.library.differences.setUp(sender);
+  return { sender, sent, lost, connection };
+}
+
+const request = (): TlRequest => new Api.help.GetConfig() as unknown as TlRequest;
+const turns = async (): Promise<void> => {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+};
+
+describe("transmit()", () => {
+  test("held back at the last moment - is not sent, and says so", async () => {
+    const { sender, sent } = await connectedSender(() => true);
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
+    await turns();
+    expect(sent).toEqual([]);
+    sender.lose("over");
+  });
+
+  test("put back by the library after a bad salt, held back since - is not sent again", async () => {
+    let isCooling = false;
+    const { sender, sent } = await connectedSender(() => isCooling);
+    const { answer } = sender.transmit(request(), OUTGOING);
+    await turns();
+    expect(sent).toHaveLength(1);
+    isCooling = true;
+    const [state] = sender._pendingState.values();
+    const { queue } = kit.library.differences;
+    sender._pendingState.clear();
+    queue(sender).push(state as RequestState);
+    // Something of the connection's own wakes the writer up.
+    sender.transmitService(new Api.Ping({ pingId: 1n } as never) as unknown as TlRequest).catch(() => {});
+    await expect(answer).rejects.toBeInstanceOf(HeldBackError);
+    sender.lose("over");
+  });
+
+  test("abandoned - is neither queued nor waited for", async () => {
+    const { sender } = await connectedSender();
+    const { answer, abandon } = sender.transmit(request(), OUTGOING);
+    abandon();
+    await expect(answer).rejects.toBeInstanceOf(ConnectionLostError);
+    expect([kit.library.differences.queue(sender).filter(Boolean), sender._pendingState.values()]).toEqual([[], []]);
+    sender.lose("over");
+  });
+});
+
+describe("lose()", () => {
+  test("settles what is queued, on its way and of the connection itself; nothing is sent afterwards", async () => {
+    const { sender, sent, lost } = await connectedSender();
+    const onItsWay = sender.transmit(request(), OUTGOING).answer;
+    await turns();
+    const service = sender.transmitService(request());
+    const queued = sender.transmit(request(), OUTGOING).answer;
+    sender.lose("pulled");
+    for (const answer of [onItsWay, queued, service]) {
+      await expect(answer).rejects.toMatchObject({ name: "ConnectionLostError", message: "pulled" });
+    }
+    const before = sent.length;
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(ConnectionLostError);
+    await turns();
+    expect([sent.length, lost, sender.isLost]).toEqual([before, ["pulled"], true]);
+  });
+
+  test("what was sent says so, what was not says so", async () => {
+    const { sender } = await connectedSender();
+    const { answer } = sender.transmit(request(), OUTGOING);
+    await turns();
+    sender.lose("pulled");
+    await expect(answer).rejects.toMatchObject({ wasSent: true });
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toMatchObject({ wasSent: false });
+  });
+});
+
+describe("answers", () => {
+  const answerTo = (sender: PooledSender, obj: object): unknown => {
+    const { handlers } = kit.library.differences;
+    return handlers(sender)[String(kit.library.RPCResult.CONSTRUCTOR_ID)]?.({ obj } as never);
+  };
+  const rpcError = () => new Api.RpcError({ errorCode: 420, errorMessage: "FLOOD_WAIT_7" } as never);
+
+  test("an error that nobody waits for - does not end the container it came in", async () => {
+    const { sender } = await connectedSender();
+    expect(() => answerTo(sender, { reqMsgId: kit.library.helpers.returnBigInt(5n), error: rpcError() })).not.toThrow();
+    sender.lose("over");
+  });
+
+  test("an error - goes to its request, and to nobody else", async () => {
+    const { sender } = await connectedSender();
+    const { answer } = sender.transmit(request(), OUTGOING);
+    await turns();
+    const [state] = sender._pendingState.values();
+    expect(() => answerTo(sender, { reqMsgId: state?.msgId, error: rpcError() })).not.toThrow();
+    await expect(answer).rejects.toMatchObject({ seconds: 7, code: 420 });
+    sender.lose("over");
+  });
+
+  test("a result - is read for its request", async () => {
+    const { sender } = await connectedSender();
+    const ask = new Api.account.UpdateStatus({ offline: true }) as unknown as TlRequest;
+    const { answer } = sender.transmit(ask, OUTGOING);
+    await turns();
+    const [state] = sender._pendingState.values();
+    answerTo(sender, { reqMsgId: state?.msgId, body: Buffer.from("b5757299", "hex") });
+    expect(await answer).toBe(true);
+    sender.lose("over");
+  });
+});
+
+describe("watch()", () => {
+  test.each([-404, -429])("transport error %s - is in the reason of the loss", async (code) => {
+    const { sender, connection, lost } = await connectedSender();
+    const packet = Buffer.alloc(4);
+    packet.writeInt32LE(code);
+    connection.recv = (async () => packet) as never;
+    sender.watch(connection);
+    await connection.recv();
+    sender.reconnect();
+    expect(lost).toEqual([`Telegram closed the connection (transport error ${code})`]);
+  });
+});
+
+test("the first request after the set-up - is not wrapped into a second initConnection", async () => {
+  const { sender } = await connectedSender();
+  sender.transmit(request(), OUTGOING).answer.catch(() => {});
+  await turns();
+  const [state] = sender._pendingState.values();
+  expect(state?.request).toMatchObject({ className: "help.GetConfig" });
+  sender.lose("over");
+});

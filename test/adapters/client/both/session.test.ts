@@ -1,0 +1,219 @@
+import bigInt from "big-integer";
+import type { Api as ApiTypes, TelegramClient } from "telegram";
+import { beforeAll, describe, expect, test } from "vitest";
+import { type ClientKit, createClient, makeKit } from "../../../../adapters/client/mtproto/client.js";
+import type { PeerMemory } from "../../../../src/connections/client-adapter.js";
+import type { KnownPeer } from "../../../../src/telegram/peer-cache.js";
+import { peerMemory } from "../../../fakes/peer-memory.js";
+import { sessionString } from "../../../fakes/sessions.js";
+import { Api, loadUnderTest } from "../../../matrix/telegram.js";
+
+const USER: KnownPeer = {
+  id: "777",
+  accessHash: "-8000000000000000001",
+  username: "alice",
+  phone: "4912345",
+  name: "A",
+};
+const CHANNEL: KnownPeer = { id: "-1001234567890", accessHash: "55", username: "thenews", name: "News" };
+const CHAT: KnownPeer = { id: "-1005000", accessHash: "0", name: "Basic group" };
+const FORMER = [USER, CHANNEL, CHAT];
+
+let kit: ClientKit;
+beforeAll(async () => {
+  kit = makeKit(await loadUnderTest());
+});
+
+/** A real client that is not connected: what it would ask Telegram is noted, and refused. */
+async function clientOn(memory: PeerMemory = peerMemory(FORMER)) {
+  const asked: string[] = [];
+  const settings = { apiId: 1, apiHash: "hash", clientOptions: {}, profile: {}, session: sessionString("a") };
+  const client = createClient(
+    kit,
+    { ...settings, peers: memory },
+    {
+      calls: () => ({
+        invoke: async (request) => {
+          asked.push(request.className);
+          throw new Error("asked Telegram");
+        },
+        mainSenderView: () => {
+          throw new Error("no sender");
+        },
+        senderView: () => Promise.reject(new Error("no sender")),
+      }),
+      sender: () => Promise.reject(new Error("no sender")),
+    },
+  );
+  const session = client.session as unknown as { restorePeers(): Promise<void>; processEntities(of: unknown): void };
+  await session.restorePeers();
+  return { client: client as unknown as TelegramClient, session, asked };
+}
+
+type UserFields = ConstructorParameters<typeof ApiTypes.User>[0];
+type Change = { readonly [Field in keyof UserFields]?: UserFields[Field] | undefined };
+
+const user = (change: Change = {}): ApiTypes.User => {
+  const fields = { id: bigInt(777), accessHash: bigInt(USER.accessHash), username: "Alice", firstName: "A", ...change };
+  return new Api.User(fields as UserFields);
+};
+
+const isUser = { className: "InputPeerUser", userId: bigInt(777), accessHash: bigInt(USER.accessHash) };
+const isChannel = { className: "InputPeerChannel", channelId: bigInt("1234567890"), accessHash: bigInt(55) };
+const isChat = { className: "InputPeerChat", chatId: bigInt(1_005_000) };
+
+describe("getInputEntity() - of peers known from before asks nobody", () => {
+  test.each<[string, unknown, object]>([
+    ["number", 777, isUser],
+    ["bigint", 777n, isUser],
+    ["big-integer", bigInt(777), isUser],
+    ["id in text", "777", isUser],
+    ["PeerUser", new Api.PeerUser({ userId: bigInt(777) }), isUser],
+    ["username", "alice", isUser],
+    ["@username", "@Alice", isUser],
+    ["link", "https://t.me/alice", isUser],
+    ["+phone", "+49 123-45", isUser],
+    ["display name", "Basic group", {}],
+    ["marked channel number", -1001234567890, isChannel],
+    ["marked channel bigint", -1001234567890n, isChannel],
+    ["marked channel big-integer", bigInt("-1001234567890"), isChannel],
+    ["marked channel text", "-1001234567890", isChannel],
+    ["bare channel number", 1234567890, isChannel],
+    ["PeerChannel", new Api.PeerChannel({ channelId: bigInt("1234567890") }), isChannel],
+    ["channel username", "@thenews", isChannel],
+    ["group number", -1005000, isChat],
+    ["bare group number", 1005000, isChat],
+    ["PeerChat", new Api.PeerChat({ chatId: bigInt(1_005_000) }), isChat],
+  ])("%s", async (_, key, expected) => {
+    const { client, session, asked } = await clientOn();
+    const found = await client.getInputEntity(key as ApiTypes.TypeEntityLike);
+    expect(asked).toEqual([]);
+    expect(found).toMatchObject(expected);
+    const isPeer = key instanceof Api.PeerUser || key instanceof Api.PeerChannel;
+    if (isPeer) expect((session as unknown as typeof client).getInputEntity(key)).toMatchObject(expected);
+  });
+
+  test("what is not known - is asked for once", async () => {
+    const { client, asked } = await clientOn();
+    await expect(client.getInputEntity("nobody1")).rejects.toThrow("asked Telegram");
+    await expect(client.getInputEntity(12345)).rejects.toThrow("asked Telegram");
+    await expect(client.getInputEntity(new Api.PeerUser({ userId: bigInt(1) }))).rejects.toThrow("asked Telegram");
+    expect(asked).toEqual(["contacts.ResolveUsername", "users.GetUsers", "users.GetUsers"]);
+  });
+});
+
+describe("processEntities()", () => {
+  test("a peer that is as it was known - is not told of again", async () => {
+    const memory = peerMemory([{ ...USER, phone: "1" }]);
+    const { session } = await clientOn(memory);
+    for (let round = 0; round < 3; round++) session.processEntities({ users: [user({ phone: "1" })], chats: [] });
+    expect(memory.told).toEqual([]);
+    session.processEntities([user({ phone: "2" })]);
+    session.processEntities([user({ phone: "2" })]);
+    expect(memory.told).toStrictEqual([{ ...USER, phone: "2" }]);
+  });
+
+  test.each<[string, Change]>([
+    ["access hash", { accessHash: bigInt(9) }],
+    ["username", { username: "other" }],
+    ["name", { firstName: "B" }],
+    ["no username", { username: undefined }],
+  ])("another %s - is told of", async (_, change) => {
+    const memory = peerMemory();
+    const { session } = await clientOn(memory);
+    session.processEntities({ user: user() });
+    session.processEntities({ user: user(change) });
+    expect(memory.told).toHaveLength(2);
+  });
+
+  test("a username that has a new holder - is the new one's, and the former holder is told of without it", async () => {
+    const memory = peerMemory(FORMER);
+    const { client, session } = await clientOn(memory);
+    session.processEntities([user({ id: bigInt(888), accessHash: bigInt(1) })]);
+    expect(await client.getInputEntity("alice")).toMatchObject({ userId: bigInt(888) });
+    const { username: _, ...former } = USER;
+    expect(memory.told).toStrictEqual([former, { id: "888", accessHash: "1", username: "alice", name: "A" }]);
+    expect(await client.getInputEntity(777)).toMatchObject(isUser);
+  });
+
+  test("a peer in part (min) - replaces nothing, but shows who has the username", async () => {
+    const memory = peerMemory(FORMER);
+    const { client, session, asked } = await clientOn(memory);
+    session.processEntities([user({ min: true, accessHash: bigInt(1), firstName: "partly" })]);
+    expect([memory.told, await client.getInputEntity("alice")]).toMatchObject([[], isUser]);
+    session.processEntities([user({ min: true, id: bigInt(888), accessHash: bigInt(1) })]);
+    const { username: _, ...former } = USER;
+    expect(memory.told).toStrictEqual([former]);
+    await expect(client.getInputEntity("alice")).rejects.toThrow("asked Telegram");
+    expect(asked).toEqual(["contacts.ResolveUsername"]);
+  });
+
+  test("no access hash - nothing to keep", async () => {
+    const memory = peerMemory();
+    const { session } = await clientOn(memory);
+    session.processEntities([user({ accessHash: undefined }), new Api.UserEmpty({ id: bigInt(5) }), undefined, 7, "x"]);
+    session.processEntities(true);
+    expect(memory.told).toEqual([]);
+  });
+
+  test("a channel that is forbidden now - keeps its names; an unknown one is kept without", async () => {
+    const memory = peerMemory(FORMER);
+    const { client, session } = await clientOn(memory);
+    const forbidden = (id: string) =>
+      new Api.ChannelForbidden({ id: bigInt(id), accessHash: bigInt(55), title: "News", broadcast: true });
+    session.processEntities({ chats: [forbidden("1234567890"), forbidden("42")] });
+    expect(await client.getInputEntity("thenews")).toMatchObject(isChannel);
+    expect(memory.told).toStrictEqual([{ id: "-10042", accessHash: "55" }]);
+  });
+
+  test("several usernames - the first that is active is known", async () => {
+    const { client, session } = await clientOn(peerMemory());
+    const usernames = [
+      new Api.Username({ username: "Sold" }),
+      new Api.Username({ username: "TheShop", active: true }),
+      new Api.Username({ username: "TheShop2", active: true }),
+    ];
+    session.processEntities([user({ username: undefined, usernames })]);
+    expect(await client.getInputEntity("@theshop")).toMatchObject(isUser);
+  });
+
+  test("more than the limit - the one not used for longest goes, everywhere", async () => {
+    const { client, session, asked } = await clientOn(peerMemory([], 2));
+    const see = (id: number) => session.processEntities([user({ id: bigInt(id), username: `name${id}` })]);
+    see(1);
+    see(2);
+    await client.getInputEntity("name1");
+    see(3);
+    expect(await client.getInputEntity(1)).toMatchObject({ userId: bigInt(1) });
+    await expect(client.getInputEntity(2)).rejects.toThrow();
+    expect(asked).toEqual(["users.GetUsers"]);
+  });
+});
+
+test("restorePeers() - a memory that fails is an empty one", async () => {
+  const { client } = await clientOn({ ...peerMemory(), load: () => Promise.reject(new Error("disk full")) });
+  await expect(client.getInputEntity("alice")).rejects.toThrow("asked Telegram");
+});
+
+test("load() - wherever the session was bent to, each connect begins where its string says", async () => {
+  const { client } = await clientOn();
+  const session = client.session as unknown as {
+    load(): Promise<void>;
+    setDC(dcId: number, address: string, port: number): void;
+    setAuthKey(key: undefined): void;
+    delete(): void;
+    readonly dcId: number;
+    readonly serverAddress: string;
+    readonly port: number;
+    getAuthKey(dcId: number): { getKey(): Buffer } | undefined;
+  };
+  const told = () => [session.dcId, session.serverAddress, session.port, session.getAuthKey(session.dcId)?.getKey()];
+  await session.load();
+  const before = told();
+  expect(before[3]).toBeInstanceOf(Buffer);
+  session.setDC(4, "127.0.0.2", 81);
+  session.setAuthKey(undefined);
+  session.delete();
+  await session.load();
+  expect(told()).toEqual(before);
+});

@@ -1,0 +1,180 @@
+import type { TelegramClient } from "teleproto";
+import { NewMessage, type NewMessageEvent } from "teleproto/events/index.js";
+import { describe, expect, test } from "vitest";
+import { type Lease, LeaseReleasedError } from "../../../../src/index.js";
+import { RpcError } from "../../../../src/testing/index.js";
+import { Api } from "../../../matrix/telegram.js";
+import { callsOf, rejection, type Stage, stage, until } from "../../../scenarios/support.js";
+
+const update = (text: string, id = 1) =>
+  new Api.UpdateShortMessage({
+    id,
+    userId: 100000001n,
+    message: text,
+    pts: id,
+    ptsCount: 1,
+    date: 1,
+  } as never) as never;
+
+/** A lease by the types of teleproto. */
+async function leaseOn(open: Stage["open"]): Promise<Lease<TelegramClient>> {
+  const pool = await open();
+  return (await pool.acquire()) as unknown as Lease<TelegramClient>;
+}
+
+describe("client.api", () => {
+  test("goes through the gate, and ends with the lease", async () => {
+    const { dataCentre, open } = await stage();
+    const lease = await leaseOn(open);
+    const { api } = lease.client;
+    const [me] = await api.users.getUsers({ id: [new Api.InputUserSelf() as never] });
+    expect(me).toMatchObject({ username: "account1" });
+    lease.coolDown(30);
+    expect(await rejection(api.help.getConfig(), 1_000)).toMatchObject({ seconds: 30, errorMessage: "FLOOD_WAIT_30" });
+    lease.release();
+    expect(await rejection(api.help.getConfig())).toBeInstanceOf(LeaseReleasedError);
+    expect(callsOf(dataCentre, "help.GetConfig")).toEqual([]);
+  });
+
+  test("one that was asked for outside of a lease - is not the lease's", async () => {
+    let raw: TelegramClient | undefined;
+    const { open } = await stage();
+    const onConnect = (client: unknown): void => {
+      raw = client as TelegramClient;
+      void raw.api;
+    };
+    const pool = await open({ client: { onConnect } });
+    const lease = (await pool.acquire()) as unknown as Lease<TelegramClient>;
+    await lease.client.api.help.getConfig();
+    const { api } = lease.client;
+    lease.release();
+    expect(await rejection(api.help.getConfig())).toBeInstanceOf(LeaseReleasedError);
+    expect(await raw?.api.help.getConfig()).toMatchObject({ thisDc: 2 });
+  });
+});
+
+describe("client.updates", () => {
+  test("handlers of a lease get the guarded client and are gone after it", async () => {
+    const { dataCentre, open } = await stage();
+    const lease = await leaseOn(open);
+    await lease.client.getMe();
+    const seen: string[] = [];
+    const holders: unknown[] = [];
+    lease.client.updates.on("newMessage", (received, next) => {
+      seen.push((received.message as { message: string }).message);
+      return next();
+    });
+    lease.client.updates.on(new NewMessage({}), (event: NewMessageEvent) => {
+      holders.push(event.client);
+    });
+    dataCentre.push("account1", update("one"));
+    await until("it came", () => seen.length === 1 && holders.length === 1);
+    expect(holders).toEqual([lease.client]);
+    const { updates } = lease.client;
+    lease.release();
+    dataCentre.push("account1", update("two", 2));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(seen).toEqual(["one"]);
+    expect(() => updates.use(() => {})).toThrow(LeaseReleasedError);
+    expect(await rejection(updates.catchUp())).toBeInstanceOf(LeaseReleasedError);
+  });
+
+  test("lasting handlers of onConnect - go on, beside those of leases", async () => {
+    const { dataCentre, open } = await stage();
+    const seen: string[] = [];
+    const onConnect = (client: unknown): void => {
+      (client as TelegramClient).updates.use(async (_, next) => {
+        seen.push("lasting");
+        await next();
+      });
+    };
+    const pool = await open({ client: { onConnect } });
+    const lease = (await pool.acquire()) as unknown as Lease<TelegramClient>;
+    await lease.client.getMe();
+    lease.client.updates.use(() => void seen.push("lease"));
+    seen.length = 0;
+    dataCentre.push("account1", update("one"));
+    await until("both came", () => seen.length === 2);
+    lease.release();
+    dataCentre.push("account1", update("two", 2));
+    await until("one came", () => seen.length === 3);
+    expect(seen).toEqual(["lasting", "lease", "lasting"]);
+  });
+
+  test("watch() - is over with the lease: nothing of it asks any more", async () => {
+    const { dataCentre, open } = await stage();
+    dataCentre.handle("channels.GetFullChannel", () => {
+      throw new RpcError(400, "CHANNEL_PRIVATE");
+    });
+    const lease = await leaseOn(open);
+    const errors: unknown[] = [];
+    lease.client.updates.catch((error) => void errors.push(error));
+    lease.client.updates.watch("channel1", () => {});
+    await until("it asked", () => callsOf(dataCentre, "channels.GetFullChannel").length > 0);
+    lease.release();
+    expect(
+      (lease.client as unknown as { updateManager: { watchedChannelIds(): unknown } }).updateManager,
+    ).toBeDefined();
+    const { length } = callsOf(dataCentre, "channels.GetFullChannel");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(callsOf(dataCentre, "channels.GetFullChannel")).toHaveLength(length);
+  });
+});
+
+describe("the state of updates", () => {
+  test("nobody asks for it by itself; catchUp() does, and what the client sends is no gap", async () => {
+    const { dataCentre, open } = await stage();
+    const lease = await leaseOn(open);
+    await lease.client.getMe();
+    expect(callsOf(dataCentre, "updates.GetState")).toEqual([]);
+    await lease.client.catchUp();
+    expect(callsOf(dataCentre, "updates.GetState")).toHaveLength(1);
+    const sent = [];
+    for (const text of ["a", "b", "c"]) sent.push(await lease.client.sendMessage("user1", { message: text }));
+    const seen: unknown[] = [];
+    lease.client.updates.use((received) => void seen.push(received));
+    // Each took one step; the next one is somebody else's.
+    dataCentre.push("account1", update("next", sent.length + 2));
+    await until("it came", () => seen.length === 1);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(callsOf(dataCentre, "updates.GetDifference")).toEqual([]);
+    lease.release();
+    expect(await rejection(lease.client.catchUp())).toBeInstanceOf(LeaseReleasedError);
+  });
+});
+
+describe("client.entityCache", () => {
+  test("shows the peers that the session knows, and lets go of them", async () => {
+    const { dataCentre, open } = await stage();
+    const lease = await leaseOn(open);
+    const { entityCache } = lease.client;
+    await lease.client.getInputEntity("user1");
+    const asked = callsOf(dataCentre, "contacts.ResolveUsername").length;
+    const [user] = (await lease.client.getEntity(["user1"])) as unknown as { id: never }[];
+    expect([entityCache.size > 0, entityCache.has(user?.id as never)]).toEqual([true, true]);
+    expect([entityCache.delete(user?.id as never), entityCache.has(user?.id as never)]).toEqual([true, false]);
+    await lease.client.getInputEntity("user1");
+    expect(callsOf(dataCentre, "contacts.ResolveUsername").length).toBeGreaterThan(asked);
+    entityCache.clear();
+    expect(entityCache.size).toBe(0);
+    lease.release();
+  });
+});
+
+test("_leaseSender() - lends the account's one connection, and to leases a view of it", async () => {
+  let raw: TelegramClient | undefined;
+  const { dataCentre, open } = await stage();
+  const onConnect = (client: unknown): void => {
+    raw = client as TelegramClient;
+  };
+  const pool = await open({ client: { onConnect } });
+  const lease = await pool.acquire();
+  await lease.client.getMe();
+  type Lender = { _leaseSender(dcId: number): Promise<{ sender: { send(of: unknown): Promise<unknown> } }> };
+  for (const client of [raw, lease.client] as unknown as Lender[]) {
+    const { sender } = await client._leaseSender(2);
+    expect(await sender.send(new Api.help.GetConfig())).toMatchObject({ thisDc: 2 });
+  }
+  expect(dataCentre.connections()).toHaveLength(1);
+  lease.release();
+});

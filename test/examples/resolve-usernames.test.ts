@@ -1,0 +1,75 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { type DataCentre, startDataCentre } from "../../src/testing/index.js";
+import { watchChild } from "../canary/output-watch.js";
+import { ensureBuilt, root } from "./build.js";
+
+const NAMES = 2_000;
+
+/** One run of the example, until it ends or is killed when so many names were acknowledged. */
+async function run(dataCentre: DataCentre, folder: string, killAfter = Number.POSITIVE_INFINITY) {
+  const { host, port } = dataCentre;
+  const accounts = dataCentre.accounts.map(({ name, session }) => ({ name, session }));
+  const child = spawn(process.execPath, ["--import", "tsx", "examples/05-resolve-usernames.ts", folder], {
+    cwd: root,
+    env: { ...process.env, DATA_CENTRE: JSON.stringify({ host, port, accounts }), VERBOSE: "1" },
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  watchChild("the example", child);
+  let output = "";
+  let seen = 0;
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      seen += text.split("acknowledged ").length - 1;
+      if (seen >= killAfter) child.kill("SIGKILL");
+    });
+  }
+  const ended = await new Promise((resolve) => child.once("close", (code, signal) => resolve(code ?? signal)));
+  const acknowledged = Array.from(output.matchAll(/^acknowledged (\w+)$/gm), ([, name = ""]) => name);
+  return { ended, output, acknowledged };
+}
+
+/** How many names were resolved, counting each time. */
+function resolutions(dataCentre: DataCentre): number {
+  return dataCentre.calls().filter(({ method, executed }) => method === "contacts.ResolveUsername" && executed).length;
+}
+
+beforeAll(ensureBuilt, 120_000);
+
+test("05-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "resolve-usernames-"));
+  const dataCentre = await startDataCentre({ accounts: 20 });
+  onTestFinished(async () => {
+    await dataCentre.close();
+    rmSync(folder, { recursive: true });
+  });
+  dataCentre.limit("contacts.ResolveUsername", { calls: 60, perMs: 1_000, waitSeconds: 1 });
+
+  const first = await run(dataCentre, folder, NAMES / 2);
+  expect(first.ended).toBe("SIGKILL");
+  expect(first.acknowledged.length).toBeGreaterThanOrEqual(NAMES / 2);
+  expect(first.acknowledged.length).toBeLessThan(NAMES);
+
+  const second = await run(dataCentre, folder);
+  expect(second.output).toContain(`${NAMES} of ${NAMES} names are in`);
+  expect(second.output).toContain(", 0 failed.");
+  expect(second.ended).toBe(0);
+
+  const acknowledged = [...first.acknowledged, ...second.acknowledged];
+  expect(new Set(acknowledged).size).toBe(acknowledged.length);
+  const lines = readFileSync(join(folder, "usernames.jsonl"), "utf8").trim().split("\n");
+  const kept = lines.map((line) => JSON.parse(line) as { readonly name: string; readonly id: string });
+  expect(new Set(kept.map(({ name }) => name)).size).toBe(NAMES);
+  expect(new Set(kept.map(({ id }) => id)).size).toBe(NAMES);
+  // What was acknowledged was resolved once; only what was under way at the kill, at most one name an account, again.
+  const again = kept.map(({ name }) => name).filter((name, at, all) => all.indexOf(name) !== at);
+  expect(again.filter((name) => first.acknowledged.includes(name))).toEqual([]);
+  expect(again.length).toBeLessThanOrEqual(20);
+  expect(resolutions(dataCentre)).toBeLessThanOrEqual(NAMES + 20);
+  expect(dataCentre.violations()).toEqual([]);
+  expect(dataCentre.maxConnectionsPerKey()).toBe(1);
+}, 90_000);

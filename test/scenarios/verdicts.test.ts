@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { LeaseScope } from "../../src/connections/lease-scope.js";
+import { classifyTelegramError, parseSession, systemClock } from "../../src/index.js";
+import { type DataCentre, startDataCentre } from "../../src/testing/index.js";
+import { Api, telegramAdapter } from "../matrix/telegram.js";
+import { answers, brief } from "../telegram/answers.js";
+
+let dataCentre: DataCentre;
+beforeAll(async () => {
+  dataCentre = await startDataCentre({ accounts: 0 });
+});
+afterAll(() => dataCentre.close());
+
+/** What a client of the library throws for an answer: the adapter's own, without a pool that would act upon it. */
+async function thrownFor(code: number, message: string): Promise<unknown> {
+  const { name, session } = dataCentre.addAccount();
+  const adapter = telegramAdapter({ apiId: 1, apiHash: "x", clientOptions: dataCentre.clientOptions });
+  await adapter.open();
+  const handle = adapter.create({
+    id: name,
+    session: parseSession(session),
+    profile: {},
+    gate: { call: (_, __, transmit) => transmit().answer, isHeldBack: () => false },
+    clock: systemClock,
+    peers: { limit: 100, load: async () => [], learnt: () => {} },
+    connectTimeoutMs: 5_000,
+    lost: () => {},
+  });
+  await handle.connect(new AbortController().signal);
+  dataCentre.fail({ account: name, method: "users.GetUsers", code, message, times: 1 });
+  const request = new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
+  try {
+    return await handle.guard(new LeaseScope(name)).invoke(request);
+  } catch (error) {
+    return error;
+  } finally {
+    await handle.close();
+  }
+}
+
+test.each(answers)("classifyTelegramError() - %i %s, answered by the data centre", async (code, text, expected) => {
+  const error = await thrownFor(code, text);
+  expect(error).toBeInstanceOf(Error);
+  expect(brief(classifyTelegramError(error))).toBe(expected);
+});
