@@ -1,3 +1,4 @@
+import { budgetPlanOf, budgets } from "./budget-options.js";
 import type { ClientProfile } from "./client-profile.js";
 import { systemClock } from "./clock.js";
 import { OptionsError } from "./errors.js";
@@ -60,6 +61,7 @@ const POOL: Rules = {
   storageTimeoutMs: finiteMilliseconds,
   restrictedForMs: someMilliseconds,
   ownership: { expected: "an object: { ttlMs, host }", holds: isObject },
+  budgets,
   traceLeases: flag,
   trustServers: flag,
   logger: methods("a logger", "debug", "info", "warn", "error"),
@@ -167,6 +169,7 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
     logger: undefined,
     encryption: undefined,
     ...defined(options),
+    budgets: budgetPlanOf(options.budgets),
     ownership: { ttlMs, host },
   };
 }

@@ -1,3 +1,4 @@
+import type { BudgetPlan, Budgets } from "./budget-options.js";
 import type { ClientProfile } from "./client-profile.js";
 import type { Clock } from "./clock.js";
 import type { ClientAdapter } from "./connections/client-adapter.js";
@@ -64,6 +65,12 @@ export interface SessionPoolOptions<Client> {
   readonly restrictedForMs?: number | undefined;
   /** How this process holds the sessions it has connected, against other processes on the same storage. */
   readonly ownership?: OwnershipOptions | undefined;
+  /**
+   * Calls that a session may make of a method in a while, so that it rests before Telegram has to say so: by name, for
+   * instance `{ "messages.SendMessage": { calls: 20, perMs: 60_000 } }` or `budgetPresets.conservative`; or `"learn"`.
+   * @default none
+   */
+  readonly budgets?: Budgets | undefined;
   /** Remember where each lease was taken, for `leaked` and `leases()`. Costs microseconds a lease. @default false */
   readonly traceLeases?: boolean | undefined;
   /** Accept sessions that name servers outside Telegram's published ranges. @default false */
@@ -212,12 +219,14 @@ export interface SessionChange {
 
 /** Options with every default filled in. */
 export type ResolvedOptions<Client> = {
-  readonly [Key in Exclude<keyof SessionPoolOptions<Client>, "logger" | "encryption" | "ownership">]-?: Exclude<
-    SessionPoolOptions<Client>[Key],
-    undefined
-  >;
+  readonly [Key in Exclude<
+    keyof SessionPoolOptions<Client>,
+    "logger" | "encryption" | "ownership" | "budgets"
+  >]-?: Exclude<SessionPoolOptions<Client>[Key], undefined>;
 } & {
   readonly logger: Logger | undefined;
   readonly encryption: Sealer | undefined;
+  /** Checked, with methods by canonical name. */
+  readonly budgets: BudgetPlan | undefined;
   readonly ownership: { readonly ttlMs: number; readonly host: string | undefined };
 };

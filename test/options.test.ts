@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { budgetPresets } from "../src/budget-presets.js";
 import { OptionsError } from "../src/errors.js";
 import {
   checkAcquireOptions,
@@ -63,6 +64,8 @@ describe("SessionPool.open - options", () => {
     ),
     ["maxLeaseMs", 0],
     ["traceLeases", 1],
+    ["budgets", "learnt"],
+    ["budgets", [{ calls: 1, perMs: 1 }]],
     ["trustServers", "yes"],
     ["logger", { warn() {} }],
     ["clock", { now() {} }],
@@ -82,6 +85,56 @@ describe("SessionPool.open - options", () => {
 
   test.each([null, 5, "text", [], undefined])("%s is no object of options", (options) => {
     expect(() => resolveOptions(options as never)).toThrow(OptionsError);
+  });
+});
+
+describe("SessionPool.open - budgets", () => {
+  const right = { calls: 2, perMs: 1_000 };
+
+  test("both spellings of a method are one; perPeer is a limit of its own", () => {
+    const { budgets } = resolveOptions({
+      client,
+      budgets: {
+        "messages.sendMessage": right,
+        "contacts.ResolveUsername": { ...right, perPeer: true },
+        "messages.SendMedia": { ...right, perPeer: { calls: 1, perMs: 5 } },
+      },
+    });
+    expect(budgets).toEqual(
+      new Map([
+        ["messages.SendMessage", { perSession: right, perPeer: undefined }],
+        ["contacts.ResolveUsername", { perSession: undefined, perPeer: right }],
+        ["messages.SendMedia", { perSession: right, perPeer: { calls: 1, perMs: 5 } }],
+      ]),
+    );
+  });
+
+  test('"learn", the presets and none pass', () => {
+    expect(resolveOptions({ client, budgets: "learn" }).budgets).toBe("learn");
+    expect(resolveOptions({ client, budgets: {} }).budgets).toBeUndefined();
+    expect(resolveOptions({ client, budgets: budgetPresets.conservative }).budgets).toHaveProperty("size", 8);
+  });
+
+  test.each([
+    [{ calls: 0, perMs: 1 }],
+    [{ calls: 1.5, perMs: 1 }],
+    [{ calls: Number.POSITIVE_INFINITY, perMs: 1 }],
+    [{ calls: 1, perMs: 0 }],
+    [{ calls: 1, perMs: Number.POSITIVE_INFINITY }],
+    [{ calls: 1 }],
+    [{ perMs: 1 }],
+    [{ ...right, per: 1 }],
+    [{ ...right, perPeer: 1 }],
+    [{ ...right, perPeer: { calls: 1 } }],
+    [5],
+    [null],
+  ])("%j is refused by the name of its method", (budget) => {
+    expect(open({ budgets: { "messages.SendMessage": budget } })).toThrow(OptionsError);
+    expect(open({ budgets: { "messages.SendMessage": budget } })).toThrow("messages.SendMessage");
+  });
+
+  test("one method in two spellings is refused", () => {
+    expect(open({ budgets: { "messages.SendMessage": right, "messages.sendMessage": right } })).toThrow("twice");
   });
 });
 

@@ -97,6 +97,10 @@ export class Attempt implements RequestTracker {
         this.#wasRefused = true;
         if (scope?.kind === "method") this.#methods.add(scope.method);
         if (scope?.kind === "peer") this.#peers.add(scope.peer);
+        if (scope?.kind === "budget") {
+          this.#methods.add(scope.method);
+          if (scope.peer !== undefined) this.#peers.add(scope.peer);
+        }
         if (hasEffect) this.#effects--;
         hasEffect = false;
       },

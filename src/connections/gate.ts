@@ -25,6 +25,12 @@ export interface GatePolicy {
   now(): number;
   /** What holds the request back. */
   hold(request: OutgoingRequest): Hold | undefined;
+  /** Whether a cooldown holds the request back. A budget does not: a request that was admitted has its part of it. */
+  isCooling(request: OutgoingRequest): boolean;
+  /** Counts the request in, which is sent at once if it may: another one may have spent the budget since `hold`. */
+  admit(request: OutgoingRequest): boolean;
+  /** A request that was admitted is on the wire no more. */
+  settled(request: OutgoingRequest): void;
   /** Why nothing may be sent on this session any more, if so. */
   fatal(): Error | undefined;
   /** Telegram has answered with an error. What it cools, if it cools anything. */
@@ -66,7 +72,7 @@ export class Gate implements RequestGate {
   }
 
   isHeldBack(request: OutgoingRequest): boolean {
-    return this.#policy.hold(request) !== undefined || this.#policy.fatal() !== undefined;
+    return this.#policy.isCooling(request) || this.#policy.fatal() !== undefined;
   }
 
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => Transmission): Promise<unknown> {
@@ -94,6 +100,7 @@ export class Gate implements RequestGate {
       const turn = passage.request.isOrdered ? this.#turns.take() : undefined;
       try {
         if (turn?.before !== undefined && !(await this.#waitFor(turn.before, passage))) continue;
+        if (!this.#policy.admit(passage.request)) continue;
         return await this.#transmit(passage);
       } catch (error) {
         await this.#afterFailure(passage, error);
@@ -176,6 +183,7 @@ export class Gate implements RequestGate {
     } finally {
       stop();
       passage.scope?.answered();
+      this.#policy.settled(passage.request);
     }
   }
 

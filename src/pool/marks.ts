@@ -172,7 +172,7 @@ export class Marks {
     const event = { id, until: this.#parts.time.toWall(until), seconds };
     if (scope.kind === "session") this.#parts.emit("cooled", event);
     else if (scope.kind === "method") this.#parts.emit("cooled", { ...event, method: scope.method });
-    else this.#parts.emit("cooled", { ...event, peer: scope.peer });
+    else if (scope.kind === "peer") this.#parts.emit("cooled", { ...event, peer: scope.peer });
   }
 
   #tellDied(id: string, reason: string): void {

@@ -14,6 +14,7 @@ import { StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
 import type { SessionInfo } from "../session-info.js";
 import { Acquisition } from "./acquisition.js";
+import { makeBudgeting } from "./budgeting.js";
 import { coolDown } from "./cool-down.js";
 import { CredentialSealing } from "./credentials.js";
 import type { Departures } from "./departures.js";
@@ -146,6 +147,7 @@ export function assemble<Client>(
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
   });
+  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later });
   const made = makeConnections<Client>({
     options,
     book,
@@ -156,6 +158,7 @@ export function assemble<Client>(
     time,
     peers,
     keeper,
+    budgets,
     emit,
   });
   const connections: Connections<Client> = made.connections;
@@ -176,6 +179,7 @@ export function assemble<Client>(
     time,
     emit,
     later,
+    own: (record) => budgets?.load([record]),
     failed: storageFailed,
   });
   const { registration, departures, discovery, refresh, keyRotation } = register;
@@ -246,6 +250,7 @@ export function assemble<Client>(
     closed: () => shutdown.closed(),
   });
   const load = async (listed: readonly StoredRecord[]) => {
+    budgets?.load(listed);
     const loaded = await book.load(
       listed.filter(({ id }) => !isReserved(id)),
       (fingerprint) => listedHolderOf(fingerprint, listed),

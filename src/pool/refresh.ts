@@ -17,6 +17,8 @@ export interface RefreshParts {
   discovered(id: string): Promise<boolean>;
   /** The ids of records that could not be read. */
   rejected(): readonly string[];
+  /** One of the pool's own records was seen. */
+  own(record: StoredRecord): void;
   /** The record of a known session is gone. */
   gone(id: string): void;
   failed(error: Error): void;
@@ -74,6 +76,7 @@ export class Refresh {
     const { patientDeadline, storage, ledger } = this.#parts;
     const records = await patientDeadline.run("be listed", () => storage.list());
     const listed = new Set(records.map(({ id }) => id));
+    for (const record of records) if (isReserved(record.id)) this.#parts.own(record);
     const missing = [...ledger.ids(), ...this.#parts.rejected()].filter((id) => !listed.has(id));
     const news = records.filter((record) => this.#isNews(record));
     const isKnown = ({ id }: StoredRecord): boolean => ledger.versionOf(id) !== undefined;

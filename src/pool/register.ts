@@ -5,6 +5,7 @@ import { KeyReservations } from "../records/key-reservations.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
+import type { StoredRecord } from "../records/storage.js";
 import { LISTING_TAKES, type StorageDeadline } from "../records/storage-deadline.js";
 import type { Roster } from "../roster/roster.js";
 import type { CredentialSealing } from "./credentials.js";
@@ -44,6 +45,8 @@ export interface RegisterParts {
   emit<Name extends keyof RegisterEvents>(name: Name, event: Parameters<RegisterEvents[Name]>[0]): void;
   /** Something to be done before the pool is closed. */
   later(work: Promise<unknown>): void;
+  /** One of the pool's own records was seen. */
+  own(record: StoredRecord): void;
   failed(error: Error): void;
 }
 
@@ -101,6 +104,7 @@ export function makeRegister(parts: RegisterParts): Register {
     ledger,
     discovered: (id) => discovery.discovered(id).finally(() => keeper.look(id)),
     rejected: () => book.rejected().map(({ id }) => id),
+    own: parts.own,
     gone,
     failed: parts.failed,
   });

@@ -172,8 +172,9 @@ function isOwnFault(error: unknown, id: string): error is Error {
 function withRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope): Criteria {
   const methods = new Set([...criteria.methods, ...attempt.refusedMethods]);
   const peers = new Set([...criteria.peers, ...attempt.refusedPeers]);
-  if (scope?.kind === "method") methods.add(scope.method);
+  if (scope?.kind === "method" || scope?.kind === "budget") methods.add(scope.method);
   if (scope?.kind === "peer") peers.add(scope.peer);
+  if (scope?.kind === "budget" && scope.peer !== undefined) peers.add(scope.peer);
   return { ...criteria, methods: [...methods], peers: [...peers] };
 }
 

@@ -8,10 +8,12 @@ import type { SessionPoolEvents } from "../events.js";
 import type { ResolvedOptions } from "../options.js";
 import type { Ownership } from "../records/ownership.js";
 import type { PeerJournal } from "../records/peer-journal.js";
+import { UNHINDERED } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
 import { BackOffs } from "./back-offs.js";
+import type { Budgeting } from "./budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Keeper } from "./keeper.js";
 import type { KnownSession } from "./known-session.js";
@@ -32,6 +34,7 @@ export interface ConnectionParts<Client> {
   readonly time: TimeLine;
   readonly peers: PeerJournal;
   readonly keeper: Keeper;
+  readonly budgets: Budgeting | undefined;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
 
@@ -110,7 +113,7 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
 }
 
 function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: () => Connection<Client>): Gate {
-  const { options, roster, time } = parts;
+  const { options, roster, time, budgets } = parts;
   const handle = (): ClientHandle<Client> => connection().handle;
   return new Gate({
     clock: options.clock,
@@ -121,8 +124,17 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
       const entry = roster.get(id);
       return entry && roster.holdOn(entry, method, peer, time.now());
     },
+    isCooling: ({ method, peer }) => {
+      const { cooldowns } = roster.get(id) ?? UNHINDERED;
+      return cooldowns.cools([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
+    },
+    admit: (request) => budgets?.admit(id, request) ?? true,
+    settled: (request) => budgets?.settled(id, request),
     fatal: () => parts.marks.fatal(id) ?? (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
-    report: (error, verdict, request) => parts.marks.report(id, error, verdict, request),
+    report: (error, verdict, request) => {
+      budgets?.refused(id, request, verdict);
+      return parts.marks.report(id, error, verdict, request);
+    },
     isConnected: () => connection().isConnected && !parts.ownership.isDoubtful(id),
     ensureConnected: async () => {
       if (!(await parts.ownership.hold(id))) throw ownershipLost(id);

@@ -11,6 +11,8 @@ export class Cooldowns {
   reason: string | null = null;
   #methods: Map<string, number> | undefined;
   #peers: Map<string, number> | undefined;
+  /** Not durable: a restart forgets what was spent. */
+  #budgets: Map<string, number> | undefined;
 
   /** Whether this moved the instant. */
   extend(scope: CooldownScope, until: number, reason: string | null = null): boolean {
@@ -26,6 +28,9 @@ export class Cooldowns {
       case "peer":
         this.#peers ??= new Map();
         return extend(this.#peers, scope.peer, until);
+      case "budget":
+        this.#budgets ??= new Map();
+        return extend(this.#budgets, budgetKey(scope.method, scope.peer), until);
     }
   }
 
@@ -38,11 +43,20 @@ export class Cooldowns {
         return this.#methods?.get(scope.method) ?? 0;
       case "peer":
         return this.#peers?.get(scope.peer) ?? 0;
+      case "budget":
+        return this.#budgets?.get(budgetKey(scope.method, scope.peer)) ?? 0;
     }
   }
 
-  /** The latest cooldown that a request of this kind has to wait for. */
+  /** The latest cooldown or spent budget that a request of this kind has to wait for. */
   holds(methods: readonly string[], peers: readonly string[], now: number): Hold | undefined {
+    const hold = this.cools(methods, peers, now);
+    const budgets = this.#budgets;
+    return budgets === undefined ? hold : laterBudget(hold, budgets, methods, peers, now);
+  }
+
+  /** The same without budgets: what Telegram or the caller has said. */
+  cools(methods: readonly string[], peers: readonly string[], now: number): Hold | undefined {
     let hold: Hold | undefined;
     if (this.sessionUntil > now) hold = { scope: SESSION, until: this.sessionUntil };
     for (const method of this.#methods === undefined ? [] : methods) {
@@ -63,6 +77,7 @@ export class Cooldowns {
   prune(now: number): void {
     if (prune(this.#methods, now)) this.#methods = undefined;
     if (prune(this.#peers, now)) this.#peers = undefined;
+    if (prune(this.#budgets, now)) this.#budgets = undefined;
   }
 }
 
@@ -75,6 +90,28 @@ function extend(untils: Map<string, number>, key: string, until: number): boolea
 function later(hold: Hold | undefined, until: number | undefined, now: number, scope: CooldownScope): Hold | undefined {
   if (until === undefined || until <= now || (hold !== undefined && hold.until >= until)) return hold;
   return { scope, until };
+}
+
+/** Names of methods have no spaces. */
+export function budgetKey(method: string, peer: string | undefined): string {
+  return peer === undefined ? method : `${method} ${peer}`;
+}
+
+/** A budget of a method concerns every peer; one of a method and a peer only both together. */
+function laterBudget(
+  hold: Hold | undefined,
+  budgets: ReadonlyMap<string, number>,
+  methods: readonly string[],
+  peers: readonly string[],
+  now: number,
+): Hold | undefined {
+  let latest = hold;
+  for (const method of methods) {
+    for (const peer of [undefined, ...peers]) {
+      latest = later(latest, budgets.get(budgetKey(method, peer)), now, { kind: "budget", method, peer });
+    }
+  }
+  return latest;
 }
 
 function live(untils: ReadonlyMap<string, number> | undefined, now: number): readonly [string, number][] {

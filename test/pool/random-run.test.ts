@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Budget } from "../../src/budget-options.js";
 import { LeaseReleasedError, SessionPoolError } from "../../src/errors.js";
 import type { AcquireOptions } from "../../src/options.js";
 import type { Lease } from "../../src/pool/lease.js";
@@ -202,18 +203,40 @@ class Run {
   }
 }
 
+const BUDGETS: Readonly<Record<string, Budget>> = {
+  [READ]: { calls: 3, perMs: 2_000 },
+  [WRITE]: { calls: 2, perMs: 3_000, perPeer: true },
+};
+
+/** No session has sent more than its budget of reads, nor of writes to one peer. */
+function expectWithinBudgets({ telegram }: TestPool): void {
+  const sent = new Map<string, number[]>();
+  for (const { id, method, peer, at } of telegram.calls) {
+    if (method === WRITE && peer === undefined) continue;
+    const key = method === READ ? `${id} ${method}` : `${id} ${method} ${peer}`;
+    const earlier = sent.get(key) ?? [];
+    const { calls, perMs } = BUDGETS[method] ?? { calls: 1, perMs: 0 };
+    expect(at - (earlier.at(-calls) ?? Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(perMs);
+    sent.set(key, [...earlier.slice(-10), at]);
+  }
+}
+
 test.each([
-  [1, 1, Number.POSITIVE_INFINITY],
-  [2, 1, 3],
-  [3, 2, Number.POSITIVE_INFINITY],
-  [4, 3, 4],
-])(
-  "SessionPool - 6,000 steps at random (seed %d, %d leases a session, maxConnected %d) keep every promise",
-  async (seed, leasesPerSession, maxConnected) => {
-    const made = await openPool({ sessions: IDS, leasesPerSession, maxConnected, idleTimeoutMs: 2_000 });
+  [1, 1, Number.POSITIVE_INFINITY, undefined],
+  [2, 1, 3, undefined],
+  [3, 2, Number.POSITIVE_INFINITY, undefined],
+  [4, 3, 4, undefined],
+  [5, 1, Number.POSITIVE_INFINITY, BUDGETS],
+  [6, 3, 4, BUDGETS],
+  [7, 2, Number.POSITIVE_INFINITY, "learn"],
+] as const)(
+  "SessionPool - 6,000 steps at random (seed %d, %d leases a session, maxConnected %d, budgets %j) keep every promise",
+  async (seed, leasesPerSession, maxConnected, budgets) => {
+    const made = await openPool({ sessions: IDS, leasesPerSession, maxConnected, idleTimeoutMs: 2_000, budgets });
     const run = new Run(made, seed, leasesPerSession);
     for (let step = 0; step < 6_000; step++) await run.step();
     await run.finish();
     expect(made.telegram.calls.length).toBeGreaterThan(100);
+    if (budgets === BUDGETS) expectWithinBudgets(made);
   },
 );

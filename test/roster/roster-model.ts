@@ -3,6 +3,9 @@ import type { Criteria } from "../../src/roster/criteria.js";
 import { rankOf } from "../../src/roster/criteria.js";
 import type { SessionState } from "../../src/session-info.js";
 
+/** What the model cools: budgets have tests of their own. */
+export type ModelScope = Exclude<CooldownScope, { kind: "budget" }>;
+
 /** One session as the model sees it: plain fields, nothing derived. */
 export interface ModelSession {
   readonly id: string;
@@ -111,7 +114,7 @@ export class RosterModel {
     this.#leave(session);
   }
 
-  cool(session: ModelSession, scope: CooldownScope, until: number): boolean {
+  cool(session: ModelSession, scope: ModelScope, until: number): boolean {
     const known =
       scope.kind === "session"
         ? session.until

@@ -1,11 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { CooldownScope } from "../../src/cooldown-scope.js";
 import { ANY, type Criteria } from "../../src/roster/criteria.js";
 import { Roster } from "../../src/roster/roster.js";
 import { RosterEntry } from "../../src/roster/roster-entry.js";
-import { type ModelSession, RosterModel } from "./roster-model.js";
+import { type ModelScope, type ModelSession, RosterModel } from "./roster-model.js";
 
 const IDS = ["a", "b", "c", "d", "e"];
 const TAGS: Readonly<Record<string, readonly string[]>> = { a: ["x"], b: ["x", "y"], c: [], d: ["y"], e: ["x"] };
@@ -138,7 +137,7 @@ function same(actual: unknown, expected: unknown): void {
   if (!isDeepStrictEqual(actual, expected)) expect(actual).toEqual(expected);
 }
 
-const SCOPES: Readonly<Record<string, CooldownScope>> = {
+const SCOPES: Readonly<Record<string, ModelScope>> = {
   cool: { kind: "session" },
   coolMethod: { kind: "method", method: "M" },
   coolPeer: { kind: "peer", peer: "user:1" },

@@ -38,8 +38,8 @@ export abstract class RuleBook<R> {
   abstract rule(match: Match, action: Action): R;
 
   /**
-   * Limits methods by a token bucket per account and method: the calls over it get FLOOD_WAIT_X, and so does every
-   * call of the method until X seconds are over.
+   * Limits methods by a token bucket (or a window: `shape`) per account and method: the calls over it get
+   * FLOOD_WAIT_X, and so does every call of the method until X seconds are over.
    */
   limit(method: string | readonly string[], options: Omit<Shorthand<LimitAction>, "method">): R {
     return this.rule({ ...options, method }, { ...options, kind: "limit" });

@@ -1,5 +1,6 @@
 import { TokenBuckets } from "./buckets.js";
 import { type Call, methodName } from "./call.js";
+import { FixedWindows } from "./fixed-windows.js";
 
 /** Which calls a rule is about. Without a field it is about all of them. */
 export interface Match {
@@ -32,13 +33,23 @@ export interface FailAction {
   readonly executes?: boolean;
 }
 
-/** A token bucket per account and method: the calls beyond it get FLOOD_WAIT_X. */
+/** A limit per account and method: the calls beyond it get FLOOD_WAIT_X. */
 export interface LimitAction {
   readonly kind: "limit";
   /** How many calls at once. */
   readonly calls: number;
   /** In how many milliseconds that many come back. */
   readonly perMs: number;
+  /**
+   * `"bucket"`: they come back one by one. `"window"`: all at once, so many milliseconds after the first of them.
+   * @default "bucket"
+   */
+  readonly shape?: "bucket" | "window";
+  /**
+   * For windows: with every refusal in a row the wait is so many times longer, until a whole window has passed without
+   * one. @default 1
+   */
+  readonly penalty?: number;
   /** The X. @default until the next call would be let through, rounded up */
   readonly waitSeconds?: number;
 }
@@ -113,7 +124,7 @@ class StandingRule implements Rule {
   readonly #match: Match;
   readonly #methods: ReadonlySet<string> | undefined;
   readonly #remove: (rule: StandingRule) => void;
-  readonly #buckets: TokenBuckets | undefined;
+  readonly #limits: TokenBuckets | FixedWindows | undefined;
   #skipped = 0;
   hits = 0;
 
@@ -122,7 +133,7 @@ class StandingRule implements Rule {
     this.#match = match;
     this.#methods = match.method === undefined ? undefined : new Set([match.method].flat().map(methodName));
     this.#remove = remove;
-    this.#buckets = action.kind === "limit" ? new TokenBuckets(action) : undefined;
+    this.#limits = action.kind === "limit" ? limitsOf(action) : undefined;
   }
 
   remove(): void {
@@ -154,7 +165,7 @@ class StandingRule implements Rule {
 
   /** The seconds a call over the limit has to wait, `undefined` within it. */
   overLimit(call: Call, now: number): number | undefined {
-    const wait = this.#buckets?.take(`${call.account}\n${this.#methods === undefined ? "" : call.method}`, now);
+    const wait = this.#limits?.take(`${call.account}\n${this.#methods === undefined ? "" : call.method}`, now);
     if (wait !== undefined) this.#hit();
     return wait;
   }
@@ -163,6 +174,10 @@ class StandingRule implements Rule {
     this.hits += 1;
     if (this.hits >= (this.#match.times ?? Number.POSITIVE_INFINITY)) this.remove();
   }
+}
+
+function limitsOf(action: LimitAction): TokenBuckets | FixedWindows {
+  return action.shape === "window" ? new FixedWindows(action) : new TokenBuckets(action);
 }
 
 function isPacketAction(action: Action): action is PacketAction {

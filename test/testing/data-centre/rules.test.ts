@@ -80,6 +80,16 @@ describe("limit()", () => {
     expect((await two.call(self())).error).toBe("FLOOD_WAIT_60");
   });
 
+  test("shape: window - all calls come back at once", async () => {
+    using raw = await connect();
+    dataCentre.limit("users.GetUsers", { calls: 2, perMs: 1_000, shape: "window" });
+    const outcomes = async () => [await raw.call(self()), await raw.call(self()), await raw.call(self())];
+    const expected = [undefined, undefined, "FLOOD_WAIT_1"];
+    expect((await outcomes()).map(({ error }) => error)).toEqual(expected);
+    await new Promise((resolve) => setTimeout(resolve, 1_050));
+    expect((await outcomes()).map(({ error }) => error)).toEqual(expected);
+  });
+
   test("when the bucket filled again - calls pass", async () => {
     using raw = await connect();
     dataCentre.limit("users.GetUsers", { calls: 1, perMs: 100 });

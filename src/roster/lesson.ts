@@ -1,0 +1,119 @@
+import type { CallLimit } from "../budget-options.js";
+import { confirmed, dropped, type Estimate, forgiven, type Reading, refuted, trialsOf } from "./budgets.js";
+import type { CallWindow } from "./call-window.js";
+
+/** One session that tries whether a method bears more than is believed. */
+interface Trial {
+  readonly perMs: number;
+  /** Calls that the estimate would not have let through, and nobody refused. */
+  dared: number;
+  daredAt: number;
+}
+
+/** A trial has gone well after so many windows full of calls. */
+const WINDOWS_PER_TRIAL = 1;
+/** And at least so many calls: what a token bucket has saved up would hide that it refills more slowly. */
+const CALLS_PER_TRIAL = 8;
+/** A trial that nobody carries on for so many windows is over; then the same session may try again. */
+const LOST_AFTER_WINDOWS = 4;
+/** After so many windows without news the search begins anew. */
+const QUIET_WINDOWS = 32;
+
+/**
+ * What is known of one method, and how more is found out: by a few sessions that each try another, shorter window, so
+ * that a mistake costs them a flood and the others none. Pure: time is an argument.
+ */
+export class Lesson {
+  estimate: Estimate;
+  readonly #trials = new Map<string, Trial>();
+  /** When a session's last trial ended: the next one is another session's, if there is one. */
+  readonly #triedAt = new Map<string, number>();
+  /** Since when nothing is to be found out. */
+  #settledAt: number | undefined;
+
+  constructor(estimate: Estimate) {
+    this.estimate = estimate;
+  }
+
+  /** Another process knows better. */
+  replace(estimate: Estimate): void {
+    this.estimate = estimate;
+    this.#trials.clear();
+    this.#settledAt = undefined;
+  }
+
+  /** What a session's next call is held against. */
+  limitFor(id: string, window: CallWindow | undefined, now: number): CallLimit {
+    this.#endLost(now);
+    if (!this.#trials.has(id) && isFilledByNext(window, this.estimate, now)) this.#begin(id, now);
+    const trial = this.#trials.get(id);
+    return trial === undefined ? this.estimate : { calls: this.estimate.calls, perMs: trial.perMs };
+  }
+
+  /** A session sends a call, which is not in the window yet. Whether that told anything. */
+  sent(id: string, window: CallWindow | undefined, now: number, date: number): boolean {
+    const trial = this.#trials.get(id);
+    if (trial === undefined || (window?.freeFrom(this.estimate) ?? 0) <= now) return false;
+    trial.daredAt = now;
+    if (++trial.dared <= Math.max(CALLS_PER_TRIAL, WINDOWS_PER_TRIAL * this.estimate.calls)) return false;
+    this.estimate = confirmed(this.estimate, trial.perMs, date);
+    // Those that try less are answered, too.
+    this.#end(now, ({ perMs }) => perMs >= trial.perMs);
+    return true;
+  }
+
+  /** A flood, whatever it is for. `isKept`: the session was within the estimate. Whether that told anything. */
+  flooded(id: string, reading: Reading | undefined, isKept: boolean, now: number, date: number): boolean {
+    const trial = this.#trials.get(id);
+    if (trial !== undefined && trial.dared > 0) {
+      this.estimate = refuted(this.estimate, trial.perMs, date);
+      // Those that try more would meet it, too.
+      this.#end(now, ({ perMs }) => perMs <= trial.perMs);
+      return true;
+    }
+    if (reading === undefined || !isKept) return false;
+    this.estimate = dropped(this.estimate, reading, date);
+    this.#end(now, () => true);
+    return true;
+  }
+
+  #begin(id: string, now: number): void {
+    const points = trialsOf(this.estimate);
+    const { perMs } = this.estimate;
+    if (points.length === 0) {
+      this.#settledAt ??= now;
+      if (now - this.#settledAt < QUIET_WINDOWS * perMs) return;
+      this.estimate = forgiven(this.estimate);
+      this.#settledAt = undefined;
+      return;
+    }
+    if (now - (this.#triedAt.get(id) ?? Number.NEGATIVE_INFINITY) < LOST_AFTER_WINDOWS * perMs) return;
+    const taken = Array.from(this.#trials.values(), (trial) => trial.perMs);
+    const point = points.find((free) => !taken.includes(free));
+    if (point !== undefined && taken.length < points.length)
+      this.#trials.set(id, { perMs: point, dared: 0, daredAt: now });
+  }
+
+  #endLost(now: number): void {
+    if (this.#trials.size === 0) return;
+    const lostBefore = now - LOST_AFTER_WINDOWS * this.estimate.perMs;
+    this.#end(now, ({ daredAt }) => daredAt < lostBefore, false);
+  }
+
+  #end(now: number, isOver: (trial: Trial) => boolean, isNews = true): void {
+    for (const [id, trial] of this.#trials) {
+      if (!isOver(trial)) continue;
+      this.#trials.delete(id);
+      this.#triedAt.set(id, now);
+    }
+    if (isNews) this.#settledAt = undefined;
+    for (const [id, at] of this.#triedAt) {
+      if (now - at >= LOST_AFTER_WINDOWS * this.estimate.perMs) this.#triedAt.delete(id);
+    }
+  }
+}
+
+/** Whether one more call spends the budget: only who uses it up can find out what lies beyond. */
+function isFilledByNext(window: CallWindow | undefined, { calls, perMs }: CallLimit, now: number): boolean {
+  return calls === 1 || (window?.freeFrom({ calls: calls - 1, perMs }) ?? 0) > now;
+}

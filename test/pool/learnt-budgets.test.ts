@@ -1,0 +1,121 @@
+import { expect, test } from "vitest";
+import { NoSessionAvailableError } from "../../src/errors.js";
+import { type FakeTelegram, READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, type TestPool } from "../fakes/pools.js";
+import { flood, slowMode } from "../fakes/telegram-errors.js";
+import { START, settled } from "../fakes/virtual-clock.js";
+
+const RECORD = "~pool:budgets";
+
+/** Each session may make `calls` in a window of `seconds` that begins with the first. */
+function limit(telegram: FakeTelegram, calls: number, seconds: number): void {
+  const windows = new Map<string, { at: number; sent: number }>();
+  telegram.onCall = ({ id, at }) => {
+    const known = windows.get(id);
+    const window = known === undefined || at >= known.at + seconds * 1_000 ? { at, sent: 0 } : known;
+    windows.set(id, window);
+    if (++window.sent <= calls) return id;
+    throw flood(Math.ceil((window.at + seconds * 1_000 - at) / 1_000));
+  };
+}
+
+const learning = { budgets: "learn", cooldownScope: "method" } as const;
+const read = ({ pool }: TestPool, id?: string): Promise<unknown> =>
+  pool.use((client) => client.call(READ), { wait: false, ...(id === undefined ? {} : { id }) }).catch((error) => error);
+
+/** What is on record of the method. */
+async function recorded(storage: FaultyStorage): Promise<unknown> {
+  const stored = await storage.read(RECORD);
+  return stored && (JSON.parse(stored.data) as { methods: Record<string, unknown> }).methods[READ];
+}
+
+test('budgets: "learn" - one session meets the wall, the others stop before it', async () => {
+  const made = await openPool({ sessions: ["a", "b", "c"], ...learning });
+  limit(made.telegram, 3, 100);
+  for (let call = 0; call < 4; call++) await read(made, "a");
+  expect(made.telegram.calls).toHaveLength(4);
+  for (const id of ["b", "c"]) {
+    for (let call = 0; call < 3; call++) expect(await read(made, id)).toBe(id);
+    expect(await read(made, id)).toBeInstanceOf(NoSessionAvailableError);
+  }
+  expect(made.telegram.calls).toHaveLength(10);
+  expect(made.events("cooled")).toHaveLength(1);
+  expect(await made.pool.acquire({ method: READ, wait: false }).catch((error: unknown) => error)).toMatchObject({
+    retryAt: START + 100_000,
+  });
+});
+
+test("the estimate outlives the process, and is merged with what another one has found out", async () => {
+  const storage = new FaultyStorage();
+  const first = await openPool({ sessions: ["a"], storage, ...learning });
+  limit(first.telegram, 3, 10);
+  for (let call = 0; call < 4; call++) await read(first);
+  await first.pool.close();
+  expect(await recorded(storage)).toMatchObject({ calls: 3, perMs: 10_000 });
+  const known = await storage.read(RECORD);
+  const other = { calls: 7, perMs: 5_000, refusedMs: 4_000, changedAt: START };
+  const methods = { ...(JSON.parse(known?.data ?? "{}") as { methods: object }).methods, "help.GetConfig": other };
+  await storage.write(RECORD, known?.version ?? 0, JSON.stringify({ v: 1, methods }));
+  const second = await openPool({ sessions: ["b"], storage, ...learning });
+  for (let call = 0; call < 5; call++) await read(second, "b");
+  expect(second.telegram.calls).toHaveLength(3);
+  const lease = await second.pool.acquire({ id: "b" });
+  const configs = Array.from({ length: 9 }, () => lease.client.call("help.GetConfig"));
+  expect((await Promise.allSettled(configs)).filter(({ status }) => status === "fulfilled")).toHaveLength(7);
+});
+
+test("a write that another process was faster with is merged, not lost", async () => {
+  const storage = new FaultyStorage();
+  const made = await openPool({ sessions: ["a"], storage, ...learning });
+  const other = { calls: 7, perMs: 5_000, refusedMs: 4_000, changedAt: START };
+  await storage.write(RECORD, 0, JSON.stringify({ v: 1, methods: { "help.GetConfig": other } }));
+  limit(made.telegram, 3, 10);
+  for (let call = 0; call < 4; call++) await read(made);
+  await settled();
+  expect(await recorded(storage)).toMatchObject({ calls: 3 });
+  expect(JSON.parse((await storage.read(RECORD))?.data ?? "")).toMatchObject({ methods: { "help.GetConfig": other } });
+});
+
+test.each(["", "{}", "[]", '{"v":1,"methods":5}', `{"v":1,"methods":{"${READ}":{"calls":0,"perMs":1}}}`])(
+  "a record that cannot be read holds nothing, and is written anew: %s",
+  async (data) => {
+    const storage = new FaultyStorage();
+    await storage.write(RECORD, 0, data);
+    const made = await openPool({ sessions: ["a"], storage, ...learning });
+    limit(made.telegram, 2, 10);
+    for (let call = 0; call < 3; call++) await read(made);
+    await settled();
+    expect(await recorded(storage)).toMatchObject({ calls: 2 });
+    expect(made.pool.rejected()).toEqual([]);
+    expect(made.pool.sessions()).toHaveLength(1);
+  },
+);
+
+test("a storage that fails costs the record, not the calls", async () => {
+  const made = await openPool({ sessions: ["a", "b"], ...learning });
+  limit(made.telegram, 2, 10);
+  const { write } = made.storage;
+  made.storage.write = async (id, expected, data) => {
+    if (id === RECORD) throw new Error("disk full");
+    return write.call(made.storage, id, expected, data);
+  };
+  for (let call = 0; call < 3; call++) await read(made, "a");
+  await settled();
+  expect(made.events("storageFailed").length).toBeGreaterThan(0);
+  for (let call = 0; call < 3; call++) await read(made, "b");
+  expect(made.telegram.calls).toHaveLength(5);
+});
+
+test("slow mode and other waits are no limits of rate: nothing is learnt of them", async () => {
+  const made = await openPool({ sessions: ["a"], ...learning });
+  let calls = 0;
+  made.telegram.onCall = () => {
+    if (++calls === 3) throw slowMode(10);
+    return "ok";
+  };
+  for (let call = 0; call < 3; call++)
+    await made.pool.use((client) => client.call(READ, { peer: "channel:1" }), { wait: false }).catch(() => {});
+  await settled();
+  expect(await recorded(made.storage)).toBeUndefined();
+});
