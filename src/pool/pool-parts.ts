@@ -107,6 +107,7 @@ export function assemble<Client>(
     time,
     ledger: () => ledger,
     dispatcher: () => dispatcher,
+    look: (id) => register.refresh.look(id),
     freed: (id) => keeper.look(id),
     lost: (id) => {
       leases.revoke(id, ownershipLost(id), "its ownership was lost");

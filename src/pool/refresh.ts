@@ -65,6 +65,11 @@ export class Refresh {
     }
   }
 
+  /** Looks at one record now. Rejects as the storage does. */
+  look(id: string): Promise<void> {
+    return this.#lookAt(id);
+  }
+
   #arm(): void {
     if (this.#isStopped) return;
     this.#timer = this.#parts.clock.setTimer(this.#parts.intervalMs, () => {

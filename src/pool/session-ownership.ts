@@ -15,6 +15,8 @@ export interface SessionOwnershipParts {
   readonly time: TimeLine;
   readonly ledger: () => Ledger;
   readonly dispatcher: () => Dispatcher;
+  /** Takes in what is stored of the session now. */
+  look(id: string): Promise<void>;
   /** Another process has let go of the session. */
   freed(id: string): void;
   lost(id: string): void;
@@ -33,7 +35,13 @@ export function makeOwnership(parts: SessionOwnershipParts): Ownership {
     },
     lost: (id) => parts.lost(id),
   };
-  if (!storage.shared) return new LocalOwnership(storage, events);
+  if (!storage.shared) {
+    return new LocalOwnership(storage, {
+      ...events,
+      look: (id) => parts.look(id),
+      settled: (id) => parts.ledger().settle(id),
+    });
+  }
   return new SharedOwnership({
     ...events,
     clock,

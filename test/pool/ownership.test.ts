@@ -592,6 +592,26 @@ describe("remove() of a session that another process uses", () => {
 });
 
 describe("a storage that is not shared", () => {
+  test("two pools on one memory(): the next holder knows of the cooldown, however slowly it was written", async () => {
+    const storage = new FaultyStorage();
+    storage.shared = false;
+    const one = await openPool({ storage, sessions: ["a"], idleTimeoutMs: 0 });
+    const { telegram, clock } = one;
+    const two = await openPool({ storage, clock, telegram });
+    telegram.onCall = () => {
+      throw flood(600);
+    };
+    const written = deferred();
+    storage.fateOfWrite = () => written.promise;
+    watch(one.pool.use((client) => client.call(READ), { wait: false }));
+    await settled();
+    const used = watch(two.pool.use((client) => client.call(READ), { wait: 60_000 }));
+    await settled();
+    written.resolve();
+    await clock.advance(1_000);
+    expect([used.state, telegram.calls.length, two.pool.get("a")?.state]).toEqual(["rejected", 1, "cooling"]);
+  });
+
   test("two pools on one memory(): a session is one pool's, and the other's as soon as it lets go; nothing is written", async () => {
     const clock = new VirtualClock();
     const telegram = new FakeTelegram(clock);
