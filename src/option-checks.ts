@@ -15,6 +15,7 @@ import {
   oneOf,
   type Rule,
   type Rules,
+  selection,
   someMilliseconds,
   tags,
   text,
@@ -41,6 +42,7 @@ const POOL: Rules = {
   },
   encryption: methods("a sealer, for instance aesGcm(key)", "seal", "open"),
   cooldownScope: oneOf("session", "method"),
+  selection,
   leasesPerSession: count,
   inlineWaitMs: milliseconds,
   maxConnected: count,
@@ -128,6 +130,7 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
   return {
     storage: options.storage ?? memory(),
     cooldownScope: "session",
+    selection: "spread",
     leasesPerSession: 1,
     inlineWaitMs: 0,
     maxConnected: Number.POSITIVE_INFINITY,

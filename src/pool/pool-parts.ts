@@ -29,6 +29,7 @@ import { Refresh } from "./refresh.js";
 import { unknownSession } from "./refusals.js";
 import { Registration } from "./registration.js";
 import { Rotation } from "./rotation.js";
+import { orderOf } from "./selection-order.js";
 import { SessionBook } from "./session-book.js";
 import { makeConnections, ownershipLost } from "./session-connections.js";
 import { makeOwnership } from "./session-ownership.js";
@@ -77,7 +78,11 @@ export function assemble<Client>(
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
-  const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased });
+  const order = orderOf(options.selection, {
+    info: (id) => infoOf(book, id),
+    failed: (message) => options.logger?.error(message),
+  });
+  const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
   const sealing = new CredentialSealing(options.encryption);
   const records = new SessionRecords(time, sealing);
   const book = new SessionBook(roster, time, records);

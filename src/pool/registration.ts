@@ -258,7 +258,7 @@ export class Registration {
   async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<readonly OwnChange[]> {
     const changes: OwnChange[] = [];
     if (tags !== undefined && !isDeepStrictEqual(known.tags, tags)) {
-      known.tags = Object.freeze([...tags]);
+      this.#parts.book.retag(known, tags);
       changes.push("tags");
       this.#parts.dispatcher.worsened();
     }

@@ -87,13 +87,22 @@ function connectionOf<Client>(
       closed: () => void parts.ownership.release(id),
       connected: () => {
         failures.delete(id);
+        tellRoster(parts, id, true);
         parts.emit("connected", { id });
       },
-      disconnected: (reason) => parts.emit("disconnected", { id, reason }),
+      disconnected: (reason) => {
+        tellRoster(parts, id, false);
+        parts.emit("disconnected", { id, reason });
+      },
       connectFailed: (error) => connectFailed(parts, id, failures, error),
     },
   );
   return connection;
+}
+
+function tellRoster<Client>({ roster, time }: ConnectionParts<Client>, id: string, isConnected: boolean): void {
+  const entry = roster.get(id);
+  if (entry !== undefined) roster.setConnected(entry, isConnected, time.now());
 }
 
 function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: () => Connection<Client>): Gate {

@@ -147,7 +147,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Leases a session: the longest rested one that matches. To be given back by `release()` or `using`.
+   * Leases a session: of those that match, the one that `selection` says. To be given back by `release()` or `using`.
    *
    * Throws `NoSessionAvailableError` when waiting cannot help or is not wanted, `AcquireTimeoutError`,
    * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),

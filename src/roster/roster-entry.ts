@@ -1,7 +1,6 @@
 import type { CooldownScope } from "../cooldown-scope.js";
 import type { SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
-import type { HeapOrder } from "./heap.js";
 import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
 
 /**
@@ -20,10 +19,9 @@ export class RosterEntry {
   #hindrances: Hindrances = UNHINDERED;
 
   state: SessionState = "free";
-  /** Whether it is in a roster. */
-  isEntered = false;
-  /** It was kept from work since it was last free: when that ends, it has recovered. */
-  owesRecovery = false;
+  #flags = 0;
+  /** Where it stands in the heap of what is due; -1 when it is not in. */
+  duePosition = -1;
   /** The order of use: the smaller, the longer it has rested. */
   usedOrder = 0;
   previous: RosterEntry | null = null;
@@ -44,6 +42,33 @@ export class RosterEntry {
   /** Changes what keeps it from work. */
   hinder(change: Partial<Hindrances>): void {
     this.#hindrances = hinderedBy(this.#hindrances, change);
+  }
+
+  /** Whether it is in a roster. */
+  get isEntered(): boolean {
+    return this.#has(IS_ENTERED);
+  }
+
+  set isEntered(isEntered: boolean) {
+    this.#mark(IS_ENTERED, isEntered);
+  }
+
+  /** Whether it is among those that can serve. */
+  get isReady(): boolean {
+    return this.#has(IS_READY);
+  }
+
+  set isReady(isReady: boolean) {
+    this.#mark(IS_READY, isReady);
+  }
+
+  /** It was kept from work since it was last free: when that ends, it has recovered. */
+  get owesRecovery(): boolean {
+    return this.#has(OWES_RECOVERY);
+  }
+
+  set owesRecovery(owesRecovery: boolean) {
+    this.#mark(OWES_RECOVERY, owesRecovery);
   }
 
   get isLeaving(): boolean {
@@ -143,7 +168,17 @@ export class RosterEntry {
         return null;
     }
   }
+
+  #has(flag: number): boolean {
+    return (this.#flags & flag) !== 0;
+  }
+
+  #mark(flag: number, isSet: boolean): void {
+    this.#flags = isSet ? this.#flags | flag : this.#flags & ~flag;
+  }
 }
 
-/** Who is due first. */
-export const BY_DUE_INSTANT: HeapOrder<RosterEntry> = (a, b) => a.dueAt - b.dueAt;
+/** One field for the three: there may be very many entries. */
+const IS_ENTERED = 1;
+const IS_READY = 2;
+const OWES_RECOVERY = 4;

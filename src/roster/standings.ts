@@ -1,0 +1,105 @@
+import type { PoolStatus, SessionState } from "../session-info.js";
+import { DueTimes } from "./due-times.js";
+import type { Order } from "./order.js";
+import { ReadySessions } from "./ready-sessions.js";
+import type { RosterEntry } from "./roster-entry.js";
+
+const NONE: readonly RosterEntry[] = [];
+
+/**
+ * How the sessions stand: how many are what, which can serve, which change by themselves and when. After every change
+ * of an entry {@link refresh} brings all of it in step.
+ */
+export class Standings {
+  readonly ready: ReadySessions;
+  readonly due: DueTimes = new DueTimes();
+  readonly #leasesPerSession: number;
+  readonly #counts: Record<SessionState, number> = {
+    free: 0,
+    leased: 0,
+    cooling: 0,
+    restricted: 0,
+    dead: 0,
+    disabled: 0,
+    foreign: 0,
+  };
+  #total = 0;
+  /** Sessions that came back from a rest, a restriction or worse, and were not told of yet. */
+  #recovered: RosterEntry[] = [];
+
+  constructor(order: Order, leasesPerSession: number) {
+    this.ready = new ReadySessions(order);
+    this.#leasesPerSession = leasesPerSession;
+  }
+
+  get leased(): number {
+    return this.#counts.leased;
+  }
+
+  enter(entry: RosterEntry, now: number): void {
+    entry.isEntered = true;
+    entry.state = entry.stateAt(now);
+    this.#counts[entry.state]++;
+    this.#total++;
+    this.due.watch(entry, now);
+    this.refresh(entry, now);
+  }
+
+  leave(entry: RosterEntry): void {
+    entry.isEntered = false;
+    this.#counts[entry.state]--;
+    this.#total--;
+    this.ready.remove(entry);
+    this.due.remove(entry);
+  }
+
+  refresh(entry: RosterEntry, now: number): void {
+    // A lease that ended may still tell of a session that was removed.
+    if (!entry.isEntered) return;
+    const state = entry.stateAt(now);
+    if (state !== entry.state) {
+      this.#counts[entry.state]--;
+      this.#counts[state]++;
+      entry.state = state;
+    }
+    if (state !== "free" && state !== "leased" && state !== "foreign") entry.owesRecovery = true;
+    else if (state === "free" && entry.owesRecovery) {
+      entry.owesRecovery = false;
+      this.#recovered.push(entry);
+    }
+    if (entry.isDueSomedayAt(now, this.#leasesPerSession)) this.due.set(entry);
+    else this.due.remove(entry);
+    if (entry.canServeAt(now, this.#leasesPerSession)) this.ready.add(entry, now);
+    else this.ready.remove(entry);
+  }
+
+  /** A method or peer of it rests now. */
+  narrow(entry: RosterEntry, until: number, now: number): void {
+    this.due.addNarrow(entry, until);
+    this.ready.narrowed(entry, now);
+  }
+
+  /** Lets out what is due. */
+  advance(now: number): void {
+    for (let entry = this.due.next(now); entry !== undefined; entry = this.due.next(now)) {
+      entry.hinder({ restriction: null });
+      this.refresh(entry, now);
+    }
+    for (let entry = this.due.takeNarrow(now); entry !== undefined; entry = this.due.takeNarrow(now)) {
+      this.ready.narrowed(entry, now);
+    }
+  }
+
+  /** The sessions that came back since the last call. */
+  takeRecovered(): readonly RosterEntry[] {
+    if (this.#recovered.length === 0) return NONE;
+    const recovered = this.#recovered;
+    this.#recovered = [];
+    return recovered;
+  }
+
+  status(now: number): Omit<PoolStatus, "waiters"> {
+    const nextAvailableAt = this.ready.size > 0 ? now : this.due.nextRestedAt();
+    return { total: this.#total, ...this.#counts, nextAvailableAt };
+  }
+}
