@@ -52,15 +52,22 @@ export class Connections<Client> {
     }
   }
 
-  /** Ends one lease's use. With `reason`, or when it is spoilt or gone, the client is closed now if nobody else uses it. */
-  giveBack(connection: Connection<Client>, reason?: string): Promise<void> | undefined {
+  /**
+   * Ends one lease's use, `at` the monotonic clock's reading. With `reason`, or when it is spoilt or gone, the client is
+   * closed now if nobody else uses it.
+   */
+  giveBack(
+    connection: Connection<Client>,
+    reason?: string,
+    at: number = this.#options.clock.monotonic(),
+  ): Promise<void> | undefined {
     connection.users--;
     if (connection.users > 0 || connection.closing !== undefined) return connection.closing;
     const cause = reason ?? connection.flaw;
     if (cause !== undefined || !connection.isConnected || this.#isClosed || this.#options.idleTimeoutMs === 0) {
       return this.close(connection.id, cause ?? "idle");
     }
-    connection.idleSince = this.#options.clock.monotonic();
+    connection.idleSince = at;
     this.#idle.set(connection.id, connection);
     this.#armSweep();
     return undefined;

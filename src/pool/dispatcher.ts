@@ -39,9 +39,8 @@ export class Dispatcher {
   }
 
   /** Leases a session to the caller if one can serve now. */
-  take(criteria: Criteria): RosterEntry | undefined {
-    const now = this.#time.now();
-    if (this.#roster.nextDueAt <= now) this.changed();
+  take(criteria: Criteria, now: number): RosterEntry | undefined {
+    if (this.#roster.nextDueAt <= now) this.changed(now);
     return this.#roster.take(criteria, now);
   }
 
@@ -56,8 +55,7 @@ export class Dispatcher {
   }
 
   /** A session may have become free. */
-  changed(): void {
-    const now = this.#time.now();
+  changed(now: number = this.#time.now()): void {
     this.#roster.advance(now);
     for (const entry of this.#roster.takeRecovered()) this.#policy.recovered(entry);
     this.#serve(now);

@@ -28,6 +28,8 @@ import { unknownSession } from "./refusals.js";
 import { RequestCopies } from "./request-copies.js";
 import { jobOf, requestIn, wishOf } from "./wishes.js";
 
+const NO_WISHES: AcquireOptions = {};
+
 /** What a request of the library resolves to. */
 export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
 
@@ -153,14 +155,19 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),
    * `PoolClosedError`, `OptionsError`, or the signal's reason.
    */
-  async acquire(options: AcquireOptions = {}): Promise<Lease<Client>> {
-    checkAcquireOptions(options);
+  async acquire(options: AcquireOptions = NO_WISHES): Promise<Lease<Client>> {
+    if (options !== NO_WISHES) checkAcquireOptions(options);
     const wish = wishOf(options);
     const { acquisition, rotation } = this.#parts;
     try {
-      return (await acquisition.acquire(wish, UNTRACKED)).lease;
+      const entry = acquisition.take(wish);
+      // No listener is called in the caller's stack.
+      if (entry !== undefined) await undefined;
+      const granted = acquisition.lease(entry, wish, UNTRACKED);
+      return (granted instanceof Promise ? await granted : granted).lease;
     } finally {
-      if (!wish.signal?.aborted) await rotation.settled(wish.touched);
+      const settling = wish.signal?.aborted ? undefined : rotation.settled(wish.touched);
+      if (settling !== undefined) await settling;
     }
   }
 

@@ -22,6 +22,11 @@ export class TimeLine {
     return this.#origin + this.#clock.monotonic();
   }
 
+  /** The monotonic clock's reading at an instant. */
+  toMonotonic(instant: number): number {
+    return instant - this.#origin;
+  }
+
   /** The wall clock now: for dates that people read. */
   date(): number {
     return Math.round(this.#clock.now());

@@ -18,6 +18,7 @@ export const ANY: Criteria = { tags: [], methods: [], peers: [] };
 
 /** Whether every session matches and only the session's own cooldown counts. */
 export function isAny(criteria: Criteria): boolean {
+  if (criteria === ANY) return true;
   return (
     criteria.id === undefined &&
     criteria.key === undefined &&

@@ -115,6 +115,7 @@ export class RosterEntry {
 
   stateAt(now: number): SessionState {
     if (this.isLeased) return "leased";
+    if (this.#hindrances === UNHINDERED) return "free";
     if (this.disabledReason !== null) return "disabled";
     if (this.deadReason !== null) return "dead";
     if (this.restriction !== null) return "restricted";
@@ -124,9 +125,9 @@ export class RosterEntry {
 
   /** Whether a further lease may be given, as far as the session itself goes. */
   canServeAt(now: number, leasesPerSession: number): boolean {
+    if (this.leases >= leasesPerSession || this.draining > 0) return false;
+    if (this.#hindrances === UNHINDERED) return true;
     return (
-      this.leases < leasesPerSession &&
-      this.draining === 0 &&
       !this.isLeaving &&
       this.disabledReason === null &&
       this.deadReason === null &&
@@ -138,6 +139,7 @@ export class RosterEntry {
 
   /** Whether time alone will change what it can do: also while it is leased, if it has room for another lease. */
   isDueSomedayAt(now: number, leasesPerSession: number): boolean {
+    if (this.#hindrances === UNHINDERED) return false;
     if (this.state === "cooling" || this.state === "restricted") return Number.isFinite(this.dueAt);
     const hasRoom = this.state === "leased" && this.leases < leasesPerSession && this.draining === 0;
     if (!hasRoom || !this.isKeptByTimeAlone) return false;
