@@ -5,6 +5,7 @@ import type { Connections } from "../connections/connections.js";
 import { LeaseScope } from "../connections/lease-scope.js";
 import { LeaseReleasedError, PoolClosedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
+import { type Linked, LinkedList } from "../linked-list.js";
 import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
@@ -49,7 +50,10 @@ interface InsideActions<Client> extends LeaseActions<Client, ActiveLease<Client>
 }
 
 /** One lease from the inside. */
-class ActiveLease<Client> implements GrantedLease<Client> {
+class ActiveLease<Client> implements GrantedLease<Client>, Linked<ActiveLease<Client>> {
+  isLinked = false;
+  previous: ActiveLease<Client> | null = null;
+  next: ActiveLease<Client> | null = null;
   readonly entry: RosterEntry;
   readonly connection: Connection<Client>;
   readonly scope: LeaseScope;
@@ -88,7 +92,7 @@ export interface Grant<Client> {
 /** The leases of one pool: who holds what, and how each of them ends. */
 export class Leases<Client> {
   readonly #parts: LeasesParts<Client>;
-  readonly #active = new Set<ActiveLease<Client>>();
+  readonly #active = new LinkedList<ActiveLease<Client>>();
   readonly #actions: InsideActions<Client>;
   #atIdle: (() => void)[] = [];
 
@@ -126,7 +130,7 @@ export class Leases<Client> {
 
   list(): readonly LeaseInfo[] {
     const now = this.#parts.time.now();
-    return [...this.#active].map(({ entry, since, stack }) => ({
+    return this.#active.toArray().map(({ entry, since, stack }) => ({
       id: entry.id,
       leasedAt: this.#parts.time.toWall(since),
       heldMs: Math.round(now - since),
@@ -142,14 +146,14 @@ export class Leases<Client> {
 
   /** Takes the leases of one session back. */
   revoke(id: string, cause: Error, reason: string): void {
-    for (const active of [...this.#active]) {
+    for (const active of this.#active.toArray()) {
       if (active.entry.id === id) this.#end(active, { cause, reason, isDistrusted: true });
     }
   }
 
   /** Takes every lease back. With `isLeak` each is told as `leaked`. */
   revokeAll(cause: (id: string) => Error, reason: string, isLeak: boolean): void {
-    for (const active of [...this.#active]) {
+    for (const active of this.#active.toArray()) {
       if (isLeak) this.#tellLeak(active);
       this.#end(active, { cause: cause(active.entry.id), reason, isDistrusted: true });
     }
@@ -180,15 +184,15 @@ export class Leases<Client> {
     const cause = revocation?.cause;
     scope.end(() => (cause === undefined ? released(scope) : revoked(entry.id, cause)), cause);
     active.timer?.cancel();
-    this.#active.delete(active);
+    this.#active.remove(active);
     const { roster, time, connections } = this.#parts;
     const now = time.now();
     if (scope.isQuiet) {
       const reason = closeReason(entry, revocation?.isDistrusted ? revocation : undefined);
       void connections.giveBack(connection, reason, time.toMonotonic(now));
-      roster.giveBack(entry, now, time.date(), false);
+      roster.giveBack(entry, now, time.date(now), false);
     } else {
-      roster.giveBack(entry, now, time.date(), true);
+      roster.giveBack(entry, now, time.date(now), true);
       scope.onQuiet(() => this.#drained(active, revocation));
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }

@@ -71,6 +71,11 @@ export class RosterEntry {
     this.#mark(OWES_RECOVERY, owesRecovery);
   }
 
+  /** Whether it is in the heap of what is due. */
+  get isDue(): boolean {
+    return this.duePosition >= 0;
+  }
+
   get isLeaving(): boolean {
     return this.#hindrances.isLeaving;
   }

@@ -1,8 +1,9 @@
-import type { PoolStatus, SessionState } from "../session-info.js";
+import type { PoolStatus } from "../session-info.js";
 import { DueTimes } from "./due-times.js";
 import type { Order } from "./order.js";
 import { ReadySessions } from "./ready-sessions.js";
 import type { RosterEntry } from "./roster-entry.js";
+import { StateCounts } from "./state-counts.js";
 
 const NONE: readonly RosterEntry[] = [];
 
@@ -14,15 +15,7 @@ export class Standings {
   readonly ready: ReadySessions;
   readonly due: DueTimes = new DueTimes();
   readonly #leasesPerSession: number;
-  readonly #counts: Record<SessionState, number> = {
-    free: 0,
-    leased: 0,
-    cooling: 0,
-    restricted: 0,
-    dead: 0,
-    disabled: 0,
-    foreign: 0,
-  };
+  readonly #counts = new StateCounts();
   #total = 0;
   /** Sessions that came back from a rest, a restriction or worse, and were not told of yet. */
   #recovered: RosterEntry[] = [];
@@ -39,7 +32,7 @@ export class Standings {
   enter(entry: RosterEntry, now: number): void {
     entry.isEntered = true;
     entry.state = entry.stateAt(now);
-    this.#counts[entry.state]++;
+    this.#counts.add(entry.state, 1);
     this.#total++;
     this.due.watch(entry, now);
     this.refresh(entry, now);
@@ -47,7 +40,7 @@ export class Standings {
 
   leave(entry: RosterEntry): void {
     entry.isEntered = false;
-    this.#counts[entry.state]--;
+    this.#counts.add(entry.state, -1);
     this.#total--;
     this.ready.remove(entry);
     this.due.remove(entry);
@@ -58,8 +51,8 @@ export class Standings {
     if (!entry.isEntered) return;
     const state = entry.stateAt(now);
     if (state !== entry.state) {
-      this.#counts[entry.state]--;
-      this.#counts[state]++;
+      this.#counts.add(entry.state, -1);
+      this.#counts.add(state, 1);
       entry.state = state;
     }
     if (state !== "free" && state !== "leased" && state !== "foreign") entry.owesRecovery = true;
@@ -68,7 +61,7 @@ export class Standings {
       this.#recovered.push(entry);
     }
     if (entry.isDueSomedayAt(now, this.#leasesPerSession)) this.due.set(entry);
-    else this.due.remove(entry);
+    else if (entry.isDue) this.due.remove(entry);
     if (entry.canServeAt(now, this.#leasesPerSession)) this.ready.add(entry, now);
     else this.ready.remove(entry);
   }
@@ -100,6 +93,6 @@ export class Standings {
 
   status(now: number): Omit<PoolStatus, "waiters"> {
     const nextAvailableAt = this.ready.size > 0 ? now : this.due.nextRestedAt();
-    return { total: this.#total, ...this.#counts, nextAvailableAt };
+    return { total: this.#total, ...this.#counts.all(), nextAvailableAt };
   }
 }
