@@ -1,22 +1,11 @@
 import { Cooldowns } from "./cooldowns.js";
-import { IndexedHeap, NOWHERE, type Positions } from "./heap.js";
-import type { RosterEntry } from "./roster-entry.js";
+import { IndexedHeap, NOWHERE } from "./heap.js";
+import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
 
 /** The end of a method or peer cooldown: a session that stays free becomes usable for more callers then. */
 interface NarrowEnd {
   readonly entry: RosterEntry;
 }
-
-/** In the entries: a map beside them would make a flood of many sessions several times as slow. */
-const IN_ENTRIES: Positions<RosterEntry> = {
-  get: ({ duePosition }) => (duePosition < 0 ? undefined : duePosition),
-  set: (entry, position) => {
-    entry.duePosition = position;
-  },
-  delete: (entry) => {
-    entry.duePosition = -1;
-  },
-};
 
 /** When which session changes by itself. */
 export class DueTimes {

@@ -1,4 +1,4 @@
-import { IndexedHeap } from "./heap.js";
+import { IndexedHeap, type Positions } from "./heap.js";
 import type { RosterEntry } from "./roster-entry.js";
 
 /** Sessions in the order in which they are to serve. */
@@ -20,7 +20,12 @@ export interface Line {
 
 /** The lowest rank first, of equals the longest rested. */
 export class RankedLine implements Line {
-  readonly #heap = new IndexedHeap<RosterEntry>((a, b) => a.usedOrder - b.usedOrder);
+  readonly #heap: IndexedHeap<RosterEntry>;
+
+  /** `positions` is `IN_ENTRIES` for the one line of all. */
+  constructor(positions?: Positions<RosterEntry>) {
+    this.#heap = new IndexedHeap((a, b) => a.usedOrder - b.usedOrder, positions);
+  }
 
   get size(): number {
     return this.#heap.size;

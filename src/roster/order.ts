@@ -1,6 +1,6 @@
 import { type Line, RandomLine, RankedLine } from "./line.js";
 import { RestedQueue } from "./rested-queue.js";
-import type { RosterEntry } from "./roster-entry.js";
+import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
 
 /** What decides who is next among the sessions that can serve. */
 export interface Order {
@@ -17,7 +17,7 @@ export interface Order {
 
 abstract class RankedOrder implements Order {
   line(): Line {
-    return new RankedLine();
+    return new RankedLine(IN_ENTRIES);
   }
 
   partialLine(): Line {

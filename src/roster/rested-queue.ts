@@ -1,6 +1,6 @@
 import { IndexedHeap } from "./heap.js";
 import type { Line } from "./line.js";
-import type { RosterEntry } from "./roster-entry.js";
+import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
 
 /**
  * The sessions that can serve, longest rested first.
@@ -13,7 +13,7 @@ export class RestedQueue implements Line {
   #first: RosterEntry | null = null;
   #last: RosterEntry | null = null;
   #listed = 0;
-  readonly #recovered = new IndexedHeap<RosterEntry>();
+  readonly #recovered = new IndexedHeap<RosterEntry>(() => 0, IN_ENTRIES);
 
   get size(): number {
     return this.#listed + this.#recovered.size;

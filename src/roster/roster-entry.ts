@@ -1,6 +1,7 @@
 import type { CooldownScope } from "../cooldown-scope.js";
 import type { SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
+import type { Positions } from "./heap.js";
 import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
 
 /**
@@ -20,8 +21,8 @@ export class RosterEntry {
 
   state: SessionState = "free";
   #flags = 0;
-  /** Where it stands in the heap of what is due; -1 when it is not in. */
-  duePosition = -1;
+  /** Where it stands in the one heap that it is in, that of what can serve or that of what is due; -1 in none. */
+  position = -1;
   /** The order of use: the smaller, the longer it has rested. */
   usedOrder = 0;
   previous: RosterEntry | null = null;
@@ -73,7 +74,7 @@ export class RosterEntry {
 
   /** Whether it is in the heap of what is due. */
   get isDue(): boolean {
-    return this.duePosition >= 0;
+    return this.position >= 0 && !this.isReady;
   }
 
   get isLeaving(): boolean {
@@ -184,6 +185,17 @@ export class RosterEntry {
     this.#flags = isSet ? this.#flags | flag : this.#flags & ~flag;
   }
 }
+
+/** In the entries: a map beside them would make a flood of many sessions several times as slow. */
+export const IN_ENTRIES: Positions<RosterEntry> = {
+  get: ({ position }) => (position < 0 ? undefined : position),
+  set: (entry, position) => {
+    entry.position = position;
+  },
+  delete: (entry) => {
+    entry.position = -1;
+  },
+};
 
 /** One field for the three: there may be very many entries. */
 const IS_ENTERED = 1;

@@ -60,10 +60,15 @@ export class Standings {
       entry.owesRecovery = false;
       this.#recovered.push(entry);
     }
-    if (entry.isDueSomedayAt(now, this.#leasesPerSession)) this.due.set(entry);
-    else if (entry.isDue) this.due.remove(entry);
-    if (entry.canServeAt(now, this.#leasesPerSession)) this.ready.add(entry, now);
-    else this.ready.remove(entry);
+    // Never in both: they share the entry's position.
+    if (entry.canServeAt(now, this.#leasesPerSession)) {
+      if (entry.isDue) this.due.remove(entry);
+      this.ready.add(entry, now);
+    } else {
+      this.ready.remove(entry);
+      if (entry.isDueSomedayAt(now, this.#leasesPerSession)) this.due.set(entry);
+      else if (entry.isDue) this.due.remove(entry);
+    }
   }
 
   /** A method or peer of it rests now. */
@@ -75,7 +80,7 @@ export class Standings {
   /** Lets out what is due. */
   advance(now: number): void {
     for (let entry = this.due.next(now); entry !== undefined; entry = this.due.next(now)) {
-      entry.hinder({ restriction: null });
+      if (entry.restriction !== null) entry.hinder({ restriction: null });
       this.refresh(entry, now);
     }
     for (let entry = this.due.takeNarrow(now); entry !== undefined; entry = this.due.takeNarrow(now)) {
