@@ -111,17 +111,18 @@ export class Acquisition<Client> {
     if (dispatcher.waiting >= this.#parts.maxWaiters) {
       throw queueFull(this.#parts.maxWaiters);
     }
-    const found = await this.#parts.keepAlive.during(() => this.#wait(wish, criteria, deadline));
+    const found = await this.#wait(wish, criteria, deadline);
     wish.waitMs = Math.max(deadline - time.now(), 0);
     return found;
   }
 
   #wait(wish: Wish, criteria: Criteria, deadline: number): Promise<RosterEntry> {
-    const { dispatcher, signals, clock, time } = this.#parts;
+    const { dispatcher, signals, clock, time, keepAlive } = this.#parts;
     return new Promise((resolve, reject) => {
       let forget: () => void = () => {};
       const settle = (finish: () => void): void => {
         forget();
+        keepAlive.done();
         finish();
       };
       const waiter: Waiter = {
@@ -131,17 +132,17 @@ export class Acquisition<Client> {
         serve: (entry) => settle(() => resolve(entry)),
         fail: (error) => settle(() => reject(withCause(error, wish.cause))),
       };
-      const leave = (error: unknown): void => {
-        if (dispatcher.dequeue(waiter)) settle(() => reject(error));
-      };
-      const stopListening = wish.signal && signals.onAbort(wish.signal, () => leave(wish.signal?.reason));
+      const leave = (error: () => unknown): (() => void) | undefined =>
+        dispatcher.dequeue(waiter) ? () => settle(() => reject(error())) : undefined;
+      const stopListening = wish.signal && signals.onAbort(wish.signal, () => leave(() => wish.signal?.reason));
       const timer = Number.isFinite(deadline)
-        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(this.#timedOut(wish)))
+        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(() => this.#timedOut(wish))?.())
         : undefined;
       forget = () => {
         stopListening?.();
         timer?.cancel();
       };
+      keepAlive.need();
       dispatcher.enqueue(waiter);
       this.#parts.waiting();
     });

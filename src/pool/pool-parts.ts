@@ -59,8 +59,8 @@ export interface PoolParts<Client> {
   load(records: readonly StoredRecord[]): Promise<readonly { readonly id: string; readonly reason: string }[]>;
   /** Starts the timer of the cooldowns that were loaded. */
   begin(): void;
-  /** Brings every state up to now. */
-  refresh(): void;
+  /** Brings every state up to now, or that of one session. */
+  refresh(id?: string): void;
   status(): PoolStatus;
 }
 
@@ -286,7 +286,7 @@ export function assemble<Client>(
     keepAlive,
     load,
     begin,
-    refresh: bringUp,
+    refresh: (id) => dispatcher.bringUp(id),
     status,
   };
 }

@@ -112,7 +112,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
-    this.#parts.refresh();
+    this.#parts.refresh(id);
     const known = this.#parts.book.get(id);
     return known && this.#parts.book.info(known);
   }

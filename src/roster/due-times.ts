@@ -42,6 +42,11 @@ export class DueTimes {
     return this.#sessions.firstKey <= now ? this.#sessions.peek() : undefined;
   }
 
+  /** All that are due. */
+  forEachDue(now: number, visit: (entry: RosterEntry) => void): void {
+    if (this.#sessions.firstKey <= now) this.#sessions.forEachUpTo(now, visit);
+  }
+
   /** One of whose method or peer cooldowns has ended. */
   takeNarrow(now: number): RosterEntry | undefined {
     if (this.#narrow.firstKey > now) return undefined;
@@ -51,7 +56,7 @@ export class DueTimes {
   }
 
   /** The earliest instant at which one that rests is free. */
-  nextRestedAt(): number | null {
-    return this.#sessions.find(({ state }) => state === "cooling")?.restsUntil ?? null;
+  nextRestedAt(now: number): number | null {
+    return this.#sessions.find((entry) => entry.stateOnceDue(now) === "cooling")?.restsUntil ?? null;
   }
 }

@@ -97,6 +97,16 @@ export class IndexedHeap<T> {
     return undefined;
   }
 
+  /** Everything whose key is at most `key`, in no particular order. */
+  forEachUpTo(key: number, visit: (item: T) => void): void {
+    const open = [0];
+    for (let position = open.pop(); position !== undefined; position = open.pop()) {
+      if (position >= this.#items.length || (this.#keys[position] as number) > key) continue;
+      visit(this.#items[position] as T);
+      open.push(2 * position + 1, 2 * position + 2);
+    }
+  }
+
   #removeAt(item: T, position: number): void {
     this.#positions.delete(item);
     const last = this.#items.pop() as T;

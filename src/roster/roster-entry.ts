@@ -119,12 +119,22 @@ export class RosterEntry {
     return this.leases + this.draining > 0;
   }
 
+  /** A restriction counts until it is lifted, whatever its end. */
   stateAt(now: number): SessionState {
+    return this.#state(now, this.restriction !== null);
+  }
+
+  /** What it will be once {@link dueAt} has been seen to. */
+  stateOnceDue(now: number): SessionState {
+    return this.#state(now, this.restriction !== null && endOf(this.restriction) > now);
+  }
+
+  #state(now: number, isRestricted: boolean): SessionState {
     if (this.isLeased) return "leased";
     if (this.#hindrances === UNHINDERED) return "free";
     if (this.disabledReason !== null) return "disabled";
     if (this.deadReason !== null) return "dead";
-    if (this.restriction !== null) return "restricted";
+    if (isRestricted) return "restricted";
     if (this.isForeign) return "foreign";
     return this.restsUntil > now ? "cooling" : "free";
   }

@@ -78,8 +78,17 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     return true;
   }
 
-  /** Leases the session that is next for this caller, if one can serve now. */
+  /** Leases the session that is next for this caller, if one can serve now; lets out for it what is due. */
   take(criteria: Criteria, now: number): RosterEntry | undefined {
+    this.#prepare(criteria, now);
+    const entry = this.takeReady(criteria, now);
+    if (entry !== undefined || this.nextDueAt > now) return entry;
+    this.advance(now);
+    return this.takeReady(criteria, now);
+  }
+
+  /** As {@link take}, of those that are let out already. */
+  takeReady(criteria: Criteria, now: number): RosterEntry | undefined {
     const entry = this.#selection.pick(criteria, now);
     if (entry === undefined) return undefined;
     entry.leases++;
@@ -173,9 +182,15 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     this.#standings.refresh(entry, now);
   }
 
-  /** Lets out what is due. */
-  advance(now: number): void {
-    this.#standings.advance(now);
+  /** Lets out what is due, at most so many: the longest due first, then the longest rested. Whether that is all. */
+  advance(now: number, most: number = Number.POSITIVE_INFINITY): boolean {
+    return this.#standings.advance(now, most);
+  }
+
+  /** Lets this one out if it is due, whatever else is. */
+  letOut(id: string, now: number): void {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) this.#standings.letOut(entry, now);
   }
 
   /** The sessions that came back since the last call. */
@@ -190,6 +205,10 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** Whether the caller could be served at once. */
   canServe(criteria: Criteria, now: number): boolean {
+    this.#prepare(criteria, now);
+    if (this.#selection.canServe(criteria, now)) return true;
+    if (this.nextDueAt > now) return false;
+    this.advance(now);
     return this.#selection.canServe(criteria, now);
   }
 
@@ -220,6 +239,13 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   status(now: number): Omit<PoolStatus, "waiters"> {
     return this.#standings.status(now);
+  }
+
+  /** A caller who names a session, or whose key does, gets no stand-in for one that is due. */
+  #prepare({ id, key }: Criteria, now: number): void {
+    if (this.nextDueAt > now) return;
+    if (id !== undefined) this.letOut(id, now);
+    else if (key !== undefined) this.advance(now);
   }
 
   #candidates(criteria: Criteria): Iterable<RosterEntry> {

@@ -1,4 +1,4 @@
-import { type Criteria, isAny, isMatch, rankOf } from "./criteria.js";
+import { type Criteria, isAny, isMatch, ranksOf } from "./criteria.js";
 import type { ReadySessions } from "./ready-sessions.js";
 import type { RosterEntry } from "./roster-entry.js";
 
@@ -51,10 +51,11 @@ export class Selection {
   #pickSticky(key: string, criteria: Criteria, now: number): RosterEntry | undefined {
     let best: RosterEntry | undefined;
     let bestRank = -1;
+    const rankOf = ranksOf(key);
     for (const entry of this.#entries.values()) {
-      if (!isMatch(entry, criteria) || !this.#isCandidate(entry, criteria, now)) continue;
-      const rank = rankOf(key, entry.id);
-      if (rank <= bestRank) continue;
+      const rank = rankOf(entry.id);
+      // Few are better than all before them: the rank first, then the rest.
+      if (rank <= bestRank || !isMatch(entry, criteria) || !this.#isCandidate(entry, criteria, now)) continue;
       best = entry;
       bestRank = rank;
     }

@@ -77,15 +77,25 @@ export class Standings {
     this.ready.narrowed(entry, now);
   }
 
-  /** Lets out what is due. */
-  advance(now: number): void {
+  /** Lets out what is due, at most so many. Whether that is all. */
+  advance(now: number, most: number): boolean {
+    let left = most;
     for (let entry = this.due.next(now); entry !== undefined; entry = this.due.next(now)) {
-      if (entry.restriction !== null) entry.hinder({ restriction: null });
-      this.refresh(entry, now);
+      if (left-- <= 0) return false;
+      this.letOut(entry, now);
     }
     for (let entry = this.due.takeNarrow(now); entry !== undefined; entry = this.due.takeNarrow(now)) {
       this.ready.narrowed(entry, now);
+      if (left-- <= 0) return this.due.nextAt > now;
     }
+    return true;
+  }
+
+  /** Lets one out, if it is due. */
+  letOut(entry: RosterEntry, now: number): void {
+    if (!entry.isDue || entry.dueAt > now) return;
+    if (entry.restriction !== null) entry.hinder({ restriction: null });
+    this.refresh(entry, now);
   }
 
   /** The sessions that came back since the last call. */
@@ -96,8 +106,14 @@ export class Standings {
     return recovered;
   }
 
+  /** Also what is due and not let out yet counts as what it will be. */
   status(now: number): Omit<PoolStatus, "waiters"> {
-    const nextAvailableAt = this.ready.size > 0 ? now : this.due.nextRestedAt();
-    return { total: this.#total, ...this.#counts.all(), nextAvailableAt };
+    const counts = this.#counts.all();
+    this.due.forEachDue(now, (entry) => {
+      counts[entry.state]--;
+      counts[entry.stateOnceDue(now)]++;
+    });
+    const canServe = this.ready.size > 0 || counts.free > 0;
+    return { total: this.#total, ...counts, nextAvailableAt: canServe ? now : this.due.nextRestedAt(now) };
   }
 }

@@ -63,6 +63,12 @@ export class Pair {
   }
 
   run([kind, id, ms]: Step): void {
+    this.#run(kind, id, ms);
+    // A change may have brought something that is due already.
+    this.#advance(0);
+  }
+
+  #run(kind: string, id: string, ms: number): void {
     const criteria = CRITERIA[kind]?.(id);
     const session = this.model.sessions.get(id);
     const entry = this.#entries.get(id);
