@@ -96,7 +96,7 @@ export class Acquisition<Client> {
   async #session(wish: Wish): Promise<RosterEntry> {
     const { roster, time, dispatcher } = this.#parts;
     const now = time.now();
-    const last = [...wish.failures.values()].at(-1);
+    const last = wish.failures.size === 0 ? undefined : [...wish.failures.values()].at(-1);
     wish.cause ??= last;
     if (last !== undefined && !roster.hasHope(without(wish.criteria, wish.failures), now, Number.POSITIVE_INFINITY)) {
       throw this.#allFailed(wish, last);
@@ -244,6 +244,7 @@ function without(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Crit
 
 /** Those that are not worth another try by this caller. One that could not connect is, after its back-off. */
 function lasting(failures: ReadonlyMap<string, Error>): ReadonlyMap<string, Error> {
+  if (failures.size === 0) return failures;
   return new Map([...failures].filter(([, error]) => !(error instanceof ConnectError)));
 }
 

@@ -102,7 +102,9 @@ export class Dispatcher {
   }
 
   #serve(now: number): void {
-    if (this.#waiters.size === 0 || !this.#roster.hasReady) return;
+    // Most often there is one session, for the first in the queue.
+    while (this.#serveFirst(now)) if (!this.#roster.hasReady) return;
+    if (this.#waiters.size <= 1 || !this.#roster.hasReady) return;
     for (const waiter of this.#waiters.inOrder()) {
       const entry = this.#roster.takeReady(waiter.criteria, now);
       if (entry === undefined) continue;
@@ -110,6 +112,16 @@ export class Dispatcher {
       waiter.serve(entry);
       if (!this.#roster.hasReady) return;
     }
+  }
+
+  /** Whether the first in the queue could be served. */
+  #serveFirst(now: number): boolean {
+    const waiter = this.#roster.hasReady ? this.#waiters.first : undefined;
+    const entry = waiter && this.#roster.takeReady(waiter.criteria, now);
+    if (waiter === undefined || entry === undefined) return false;
+    this.#waiters.remove(waiter);
+    waiter.serve(entry);
+    return true;
   }
 
   #arm(): void {

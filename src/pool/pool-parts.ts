@@ -74,6 +74,7 @@ export function assemble<Client>(
   keepAlive: KeepAlive,
   soleUse: SoleUse | undefined,
   emit: Emit,
+  isHeard: (name: keyof SessionPoolEvents) => boolean,
 ): PoolParts<Client> {
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
@@ -256,6 +257,7 @@ export function assemble<Client>(
     closed: () => shutdown.closed(),
     backOff: made.backOff,
     waiting: () => {
+      if (!isHeard("waiting")) return;
       const { waiters, nextAvailableAt } = status();
       queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
     },

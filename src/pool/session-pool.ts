@@ -51,9 +51,10 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive, soleUse: SoleUse | undefined) {
     super();
     this.#client = options.client;
-    this.#parts = assemble(options, keepAlive, soleUse, (name, event) => {
+    const tell = (name: string, event: unknown): void => {
       (this.emit as (name: string, event: unknown) => boolean).call(this, name, event);
-    });
+    };
+    this.#parts = assemble(options, keepAlive, soleUse, tell, (name) => this.listenerCount(name) > 0);
   }
 
   /**
