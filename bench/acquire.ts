@@ -1,39 +1,115 @@
-import { formatSession, memory, SessionPool } from "telegram-session-pool";
-import { Bench } from "tinybench";
+import { formatSession, type Lease, memory, SessionPool, type SessionPoolOptions } from "telegram-session-pool";
 import { nothing } from "./nothing-client.js";
 import { PromiseRing } from "./promise-ring.js";
+import { type ResourcePool, resourcePools } from "./resource-pools.js";
+import { type Batch, nanoseconds, shown } from "./timing.js";
 
-async function openPool(size: number): Promise<SessionPool<object>> {
-  const pool = await SessionPool.open({ client: nothing, storage: memory(), idleTimeoutMs: Number.POSITIVE_INFINITY });
+const OURS = "acquire + release";
+const USE = "use";
+const RING = "a bare promise ring";
+const WORKERS = 64;
+
+type Settings = Partial<SessionPoolOptions<object>>;
+
+async function openPool(size: number, settings: Settings = {}): Promise<SessionPool<object>> {
+  const pool = await SessionPool.open({
+    client: nothing,
+    storage: memory(),
+    idleTimeoutMs: Number.POSITIVE_INFINITY,
+    ...settings,
+  });
   for (let index = 0; index < size; index++) {
     const authKey = new Uint8Array(256);
     new DataView(authKey.buffer).setUint32(0, index + 1);
-    const session = formatSession(
-      { dcId: 2, serverAddress: "149.154.167.51", port: 443, authKey, format: "gramjs", isTest: false },
-      "gramjs",
-    );
-    await pool.add(`session-${index}`, session);
+    const server = { dcId: 2, serverAddress: "149.154.167.51", port: 443, isTest: false };
+    await pool.add(`session-${index}`, formatSession({ ...server, authKey, format: "gramjs" }, "gramjs"));
   }
   // Every session once, so that each has its client.
   for (let index = 0; index < size; index++) (await pool.acquire()).release();
   return pool;
 }
 
-const bench = new Bench({ time: 500, warmupTime: 200 });
-for (const size of [10, 1_000, 100_000]) {
-  const ring = new PromiseRing(Array.from({ length: size }, (_, id) => ({ id })));
-  bench.add(`bare promise ring, ${size}`, async () => ring.put(await ring.take()));
-  const pool = await openPool(size);
-  bench.add(`acquire + release, ${size} sessions`, async () => (await pool.acquire()).release());
-  bench.add(`use, ${size} sessions`, () => pool.use(() => undefined));
+/** Takes every resource, so that each is made, and gives all of them back, or every second one. */
+async function fill(pool: ResourcePool, size: number, isHalfOut: boolean): Promise<void> {
+  const taken: unknown[] = [];
+  for (let index = 0; index < size; index++) taken.push(await pool.acquire());
+  for (const [index, resource] of taken.entries()) {
+    if (!isHalfOut || index % 2 === 0) await pool.release(resource as never);
+  }
 }
-await bench.run();
 
-const floor = bench.tasks[0]?.result;
-const floorNs = floor !== undefined && "latency" in floor ? floor.latency.p50 * 1e6 : Number.NaN;
-console.table(
-  bench.tasks.map(({ name, result }) => {
-    const ns = "latency" in result ? result.latency.p50 * 1e6 : Number.NaN;
-    return { what: name, "ns, median": Math.round(ns), "times the ring of 10": (ns / floorNs).toFixed(1) };
-  }),
-);
+async function contestants(size: number, isHalfOut: boolean): Promise<Map<string, Batch>> {
+  const batches = new Map<string, Batch>();
+  const ring = new PromiseRing(Array.from({ length: size }, (_, id) => ({ id })));
+  batches.set(RING, async (times) => {
+    for (let run = 0; run < times; run++) ring.put(await ring.take());
+  });
+  const pool = await openPool(size);
+  if (isHalfOut)
+    await fill({ acquire: () => pool.acquire(), release: (lease: Lease<object>) => lease.release() }, size, true);
+  batches.set(OURS, async (times) => {
+    for (let run = 0; run < times; run++) (await pool.acquire()).release();
+  });
+  batches.set(USE, async (times) => {
+    for (let run = 0; run < times; run++) await pool.use(() => undefined);
+  });
+  const { makers } = await resourcePools();
+  for (const [name, make] of makers) {
+    const peer = await make(size);
+    await fill(peer, size, isHalfOut);
+    batches.set(name, async (times) => {
+      for (let run = 0; run < times; run++) await peer.release((await peer.acquire()) as never);
+    });
+  }
+  return batches;
+}
+
+/** So many workers on few sessions, each of which holds its lease for a turn of the event loop. */
+async function contended(take: () => Promise<() => unknown>, times: number): Promise<void> {
+  let left = times;
+  const worker = async (): Promise<void> => {
+    while (left-- > 0) {
+      const giveBack = await take();
+      await new Promise((resolve) => setImmediate(resolve));
+      await giveBack();
+    }
+  };
+  await Promise.all(Array.from({ length: WORKERS }, worker));
+}
+
+async function contendedContestants(size: number): Promise<Map<string, Batch>> {
+  const ring = new PromiseRing(Array.from({ length: size }, (_, id) => ({ id })));
+  const pool = await openPool(size);
+  const takes = new Map<string, () => Promise<() => unknown>>([
+    [RING, () => ring.take().then((item) => () => ring.put(item))],
+    [OURS, () => pool.acquire().then((lease) => () => lease.release())],
+  ]);
+  for (const [name, make] of (await resourcePools()).makers) {
+    const peer = await make(size);
+    takes.set(name, () => peer.acquire().then((resource) => () => peer.release(resource as never)));
+  }
+  return new Map([...takes].map(([name, take]) => [name, (times: number) => contended(take, times)]));
+}
+
+const rows: Record<string, Record<string, string>> = {};
+const ours: number[] = [];
+
+async function row(name: string, batches: Map<string, Batch>): Promise<void> {
+  const measured = await nanoseconds(batches);
+  const our = measured.get(OURS) ?? Number.NaN;
+  ours.push(our);
+  rows[name] = Object.fromEntries([...measured].map(([what, ns]) => [what, shown(ns)]));
+  rows[name][`${OURS}, times the ring`] = (our / (measured.get(RING) ?? Number.NaN)).toFixed(1);
+}
+
+const sizes = process.argv.slice(2).map(Number);
+for (const size of sizes.length > 0 ? sizes : [10, 1_000, 100_000]) {
+  await row(`${size} sessions`, await contestants(size, false));
+}
+const flatness = Math.max(...ours) / Math.min(...ours);
+if (sizes.length === 0) await row("100000 sessions, half of them out", await contestants(100_000, true));
+await row("64 workers on 8, a turn each", await contendedContestants(8));
+console.table(rows);
+console.log(`From the least to the most sessions ${OURS} grows ${flatness.toFixed(2)} times.`);
+const { missing } = await resourcePools();
+if (missing.length > 0) console.log(`Not installed, so not compared: ${missing.join(", ")}.`);

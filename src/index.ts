@@ -59,6 +59,12 @@ export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
 export { memory } from "./records/memory-storage.js";
 export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./records/sealing.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./records/storage.js";
+export type {
+  RandomSelection,
+  SelectionStrategy,
+  SessionSelection,
+  WeightedSelection,
+} from "./selection-strategy.js";
 export type { PoolStatus, SessionInfo, SessionState } from "./session-info.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";
 export {

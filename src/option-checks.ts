@@ -20,6 +20,7 @@ import {
   perItem,
   type Rule,
   type Rules,
+  selection,
   someMilliseconds,
   tags,
   text,
@@ -49,6 +50,7 @@ const POOL: Rules = {
   storage,
   encryption: methods("a sealer, for instance aesGcm(key)", "seal", "open"),
   cooldownScope: oneOf("session", "method"),
+  selection,
   leasesPerSession: count,
   inlineWaitMs: milliseconds,
   maxConnected: count,
@@ -152,6 +154,7 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
   return {
     storage: options.storage ?? memory(),
     cooldownScope: "session",
+    selection: "spread",
     leasesPerSession: 1,
     inlineWaitMs: 0,
     maxConnected: Number.POSITIVE_INFINITY,

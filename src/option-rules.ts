@@ -73,6 +73,18 @@ export const methods = (what: string, ...names: readonly string[]): Rule => ({
   holds: (value) => hasMethods(value, names),
 });
 
+export const selection: Rule = {
+  expected:
+    '"spread", "warm", "random", { random: a finite seed or a function }, { weight: a function }, or a strategy (an object with rank() and leased())',
+  holds: (value) => {
+    if (!isObject(value)) return value === "spread" || value === "warm" || value === "random";
+    const { random, weight } = value;
+    const isStrategy = hasMethods(value, ["rank", "leased"]);
+    if (Number(isStrategy) + Number("random" in value) + Number("weight" in value) !== 1) return false;
+    return isStrategy || typeof random === "function" || typeof weight === "function" || Number.isFinite(random);
+  },
+};
+
 /**
  * Holds options against their rules. Throws `OptionsError` for an unknown key, a value that breaks its rule, and a
  * required key that is missing.

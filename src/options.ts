@@ -4,6 +4,7 @@ import type { Clock } from "./clock.js";
 import type { ClientAdapter } from "./connections/client-adapter.js";
 import type { Sealer } from "./records/sealing.js";
 import type { SessionStorage } from "./records/storage.js";
+import type { SessionSelection } from "./selection-strategy.js";
 
 /** Where the pool writes what a person should see. A console fits, and so does pino. */
 export interface Logger {
@@ -38,6 +39,8 @@ export interface SessionPoolOptions<Client> {
   readonly encryption?: Sealer | undefined;
   /** What a FLOOD_WAIT rests: the whole session, or the session for that method. @default "session" */
   readonly cooldownScope?: "session" | "method" | undefined;
+  /** Who is next of the sessions that can serve: `"spread"` (longest rested), `"warm"` (connected first), `"random"`, or a rule of your own. @default "spread" */
+  readonly selection?: SessionSelection | undefined;
   /** Callers that may share one session at once. @default 1 */
   readonly leasesPerSession?: number | undefined;
   /**

@@ -22,6 +22,7 @@ describe("SessionPool.open - options", () => {
     const { client: _, storage, clock: time, ...rest } = resolveOptions({ client });
     expect(rest).toEqual({
       cooldownScope: "session",
+      selection: "spread",
       leasesPerSession: 1,
       inlineWaitMs: 0,
       maxConnected: Number.POSITIVE_INFINITY,
@@ -54,6 +55,12 @@ describe("SessionPool.open - options", () => {
     ["client", {}],
     ["storage", { list() {}, read() {}, write() {} }],
     ["cooldownScope", "peer"],
+    ...["lru", 1, null, {}, { random: "seed" }, { random: NaN }, { weight: 1 }, { rank() {} }].map((value) => [
+      "selection",
+      value,
+    ]),
+    ["selection", { random: 1, weight: () => 1 }],
+    ["selection", { rank() {}, leased() {}, weight: () => 1 }],
     ...["leasesPerSession", "maxConnected"].flatMap((key) => [0, 1.5, -1, NaN, "1"].map((value) => [key, value])),
     ...["maxWaiters"].flatMap((key) => [0.5, -1, NaN, "1"].map((value) => [key, value])),
     ...["inlineWaitMs", "idleTimeoutMs", "closeTimeoutMs", "restrictedForMs"].flatMap((key) =>

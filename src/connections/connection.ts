@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.js";
 import { ConnectError } from "../errors.js";
+import type { Linked } from "../linked-list.js";
 import type { ClientHandle } from "./client-adapter.js";
 
 /** Refuses a connect because the session is no longer what it was when it was taken: its taker looks again. */
@@ -29,8 +30,12 @@ export interface ConnectionPolicy {
 const CLOSE_WITHIN_MS = 5_000;
 
 /** The one client of one session: connected once at a time, again when it was lost, closed for good. */
-export class Connection<Client> {
+export class Connection<Client> implements Linked<Connection<Client>> {
   readonly id: string;
+  /** Of the list of those without a lease. */
+  isLinked = false;
+  previous: Connection<Client> | null = null;
+  next: Connection<Client> | null = null;
   /** Leases that use it. */
   users = 0;
   /** Since when no lease uses it, by the monotonic clock. */

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../clock.js";
 import { ConnectError } from "../errors.js";
+import { LinkedList } from "../linked-list.js";
 import type { Connection } from "./connection.js";
 
 /** How many clients at once, and how long without a lease. */
@@ -22,7 +23,7 @@ export class Connections<Client> {
   readonly #create: (id: string) => Connection<Client>;
   readonly #open = new Map<string, Connection<Client>>();
   /** Those without a lease, the longest idle first. */
-  readonly #idle = new Map<string, Connection<Client>>();
+  readonly #idle = new LinkedList<Connection<Client>>();
   #sweep: Timer | undefined;
   #isClosed = false;
 
@@ -57,8 +58,15 @@ export class Connections<Client> {
     }
   }
 
-  /** Ends one lease's use. With `reason`, or when it is spoilt or gone, the client is closed now if nobody else uses it. */
-  giveBack(connection: Connection<Client>, reason?: string): Promise<void> | undefined {
+  /**
+   * Ends one lease's use, `at` the monotonic clock's reading. With `reason`, or when it is spoilt or gone, the client is
+   * closed now if nobody else uses it.
+   */
+  giveBack(
+    connection: Connection<Client>,
+    reason?: string,
+    at: number = this.#options.clock.monotonic(),
+  ): Promise<void> | undefined {
     connection.users--;
     if (connection.users > 0 || connection.closing !== undefined) return connection.closing;
     const cause = reason ?? connection.flaw;
@@ -67,8 +75,8 @@ export class Connections<Client> {
     if (cause !== undefined || !connection.isConnected || this.#isClosed || this.#options.idleTimeoutMs === 0) {
       return this.close(connection.id, cause ?? "idle");
     }
-    connection.idleSince = this.#options.clock.monotonic();
-    this.#idle.set(connection.id, connection);
+    connection.idleSince = at;
+    this.#idle.add(connection);
     this.#armSweep();
     return undefined;
   }
@@ -84,7 +92,7 @@ export class Connections<Client> {
   close(id: string, reason: string): Promise<void> {
     const connection = this.#open.get(id);
     if (connection === undefined) return Promise.resolve();
-    this.#idle.delete(id);
+    this.#idle.remove(connection);
     if (connection.closing !== undefined) return connection.closing;
     return connection.close(reason).then(() => {
       if (this.#open.get(id) === connection) this.#open.delete(id);
@@ -100,7 +108,7 @@ export class Connections<Client> {
   }
 
   #use(connection: Connection<Client>): Connection<Client> {
-    this.#idle.delete(connection.id);
+    this.#idle.remove(connection);
     connection.users++;
     return connection;
   }
@@ -122,7 +130,7 @@ export class Connections<Client> {
   }
 
   async #makeRoom(isForLease: boolean): Promise<void> {
-    const [idle = isForLease ? this.#kept() : undefined] = this.#idle.values();
+    const idle = this.#idle.first ?? (isForLease ? this.#kept() : undefined);
     if (idle !== undefined) return this.close(idle.id, "another session needs its place");
     const closing = [...this.#open.values()].filter((connection) => connection.closing !== undefined);
     if (closing.length === 0) throw new ConnectError("Every connection that maxConnected allows is in use.");
@@ -139,7 +147,7 @@ export class Connections<Client> {
 
   #armSweep(): void {
     if (this.#sweep !== undefined || !Number.isFinite(this.#options.idleTimeoutMs)) return;
-    const [oldest] = this.#idle.values();
+    const oldest = this.#idle.first;
     if (oldest === undefined) return;
     const left = oldest.idleSince + this.#options.idleTimeoutMs - this.#options.clock.monotonic();
     this.#sweep = this.#options.clock.setTimer(Math.max(left, 1), () => {
@@ -151,9 +159,9 @@ export class Connections<Client> {
 
   #closeIdle(): void {
     const latest = this.#options.clock.monotonic() - this.#options.idleTimeoutMs;
-    for (const connection of this.#idle.values()) {
-      if (connection.idleSince > latest) return;
-      void this.close(connection.id, "idle");
+    for (let idle = this.#idle.first; idle !== undefined && idle.idleSince <= latest; idle = this.#idle.first) {
+      this.#idle.remove(idle);
+      void this.close(idle.id, "idle");
     }
   }
 }

@@ -13,8 +13,9 @@ export class LeaseScope {
   #ended: Error | undefined;
   #revoked: Error | undefined;
   #unanswered = 0;
-  readonly #atEnd = new Set<() => void>();
-  #atQuiet: (() => void)[] = [];
+  /** Made when somebody wants to know: most leases are made, used and over without. */
+  #atEnd: Set<() => void> | undefined;
+  #atQuiet: (() => void)[] | undefined;
 
   constructor(sessionId: string, tracker: RequestTracker = UNTRACKED) {
     this.sessionId = sessionId;
@@ -46,14 +47,16 @@ export class LeaseScope {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#revoked = revoked;
+    if (this.#atEnd === undefined) return;
     for (const callback of this.#atEnd) callback();
     this.#atEnd.clear();
   }
 
   /** Calls back when the lease ends. Returns the function that takes this back. */
   onEnd(callback: () => void): () => void {
+    this.#atEnd ??= new Set();
     this.#atEnd.add(callback);
-    return () => this.#atEnd.delete(callback);
+    return () => this.#atEnd?.delete(callback);
   }
 
   /** The result, or the lease's end, whichever comes first. */
@@ -71,15 +74,18 @@ export class LeaseScope {
 
   answered(): void {
     this.#unanswered--;
-    if (this.#unanswered > 0) return;
+    if (this.#unanswered > 0 || this.#atQuiet === undefined) return;
     const callbacks = this.#atQuiet;
-    this.#atQuiet = [];
+    this.#atQuiet = undefined;
     for (const callback of callbacks) callback();
   }
 
   /** Calls back as soon as nothing is on the wire. */
   onQuiet(callback: () => void): void {
     if (this.#unanswered === 0) callback();
-    else this.#atQuiet.push(callback);
+    else {
+      this.#atQuiet ??= [];
+      this.#atQuiet.push(callback);
+    }
   }
 }

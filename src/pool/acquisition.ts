@@ -23,6 +23,7 @@ import { acquireTimedOut, attemptTimedOut, queueFull, unavailable, unknownSessio
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
 import type { Waiter } from "./waiters.js";
+import type { Wish } from "./wish.js";
 
 /** What acquiring needs. */
 export interface AcquisitionParts<Client> {
@@ -43,23 +44,6 @@ export interface AcquisitionParts<Client> {
   waiting(): void;
 }
 
-/** One caller's wish, and what has become of it so far. */
-export interface Wish {
-  criteria: Criteria;
-  /** Milliseconds that it may still wait in all; `Infinity`: as long as it can help. */
-  waitMs: number;
-  readonly priority: number;
-  readonly signal: AbortSignal | undefined;
-  /** Milliseconds that connecting may take; `Infinity`: what `connectTimeoutMs` allows. */
-  readonly attemptMs: number;
-  /** Sessions that failed this caller already, and how. */
-  readonly failures: Map<string, Error>;
-  /** Every session that was tried for this caller. */
-  readonly touched: Set<string>;
-  /** Why another session is wanted. */
-  cause: unknown;
-}
-
 /** Finds a session, waits for one, connects it, tries another when that fails. */
 export class Acquisition<Client> {
   readonly #parts: AcquisitionParts<Client>;
@@ -68,31 +52,55 @@ export class Acquisition<Client> {
     this.#parts = parts;
   }
 
-  async acquire(wish: Wish, tracker: RequestTracker): Promise<GrantedLease<Client>> {
-    for (;;) {
-      const closed = this.#parts.closed();
-      if (closed !== undefined) throw withCause(closed, wish.cause);
-      wish.signal?.throwIfAborted();
-      const entry = await this.#session(wish);
-      wish.touched.add(entry.id);
-      const takenAt = this.#parts.time.now();
+  /** Leases a session to the caller if one can serve now. Throws when nobody is to have one any more. */
+  take(wish: Wish): RosterEntry | undefined {
+    const closed = this.#parts.closed();
+    if (closed !== undefined) throw withCause(closed, wish.cause);
+    wish.signal?.throwIfAborted();
+    wish.takenAt = this.#parts.time.now();
+    return this.#parts.dispatcher.take(without(wish.criteria, wish.failures), wish.takenAt);
+  }
+
+  /** The lease of the session that was taken; of another one, or later, when there is none yet or it has no client. */
+  lease(
+    entry: RosterEntry | undefined,
+    wish: Wish,
+    tracker: RequestTracker,
+  ): GrantedLease<Client> | Promise<GrantedLease<Client>> {
+    const connection = entry && this.#parts.connections.take(entry.id);
+    if (entry === undefined || connection === undefined) return this.#leaseLater(entry, wish, tracker);
+    wish.touch(entry.id);
+    const { takenAt } = wish;
+    return this.#parts.leases.grant({ entry, connection, tracker, takenAt, since: takenAt });
+  }
+
+  async #leaseLater(
+    taken: RosterEntry | undefined,
+    wish: Wish,
+    tracker: RequestTracker,
+  ): Promise<GrantedLease<Client>> {
+    for (let next = taken ?? this.take(wish); ; next = this.take(wish)) {
+      const entry = next ?? (await this.#session(wish));
+      wish.touch(entry.id);
+      wish.takenAt = this.#parts.time.now();
       const connection =
         this.#parts.connections.take(entry.id) ??
         (await this.#parts.keepAlive.during(() => this.#connect(entry, wish)));
-      if (connection !== undefined) return this.#parts.leases.grant(entry, connection, tracker, takenAt);
+      if (connection === undefined) continue;
+      const { leases, time } = this.#parts;
+      return leases.grant({ entry, connection, tracker, takenAt: wish.takenAt, since: time.now() });
     }
   }
 
-  /** A session that is leased to this caller, as soon as there is one. */
+  /** Waits for a session, as long as that can help and is wanted. */
   async #session(wish: Wish): Promise<RosterEntry> {
     const { roster, time, dispatcher } = this.#parts;
-    const fresh = without(wish.criteria, wish.failures);
-    const entry = dispatcher.take(fresh);
-    if (entry !== undefined) return entry;
     const now = time.now();
-    const last = [...wish.failures.values()].at(-1);
+    const last = wish.failures.size === 0 ? undefined : [...wish.failures.values()].at(-1);
     wish.cause ??= last;
-    if (last !== undefined && !roster.hasHope(fresh, now, Number.POSITIVE_INFINITY)) throw this.#allFailed(wish, last);
+    if (last !== undefined && !roster.hasHope(without(wish.criteria, wish.failures), now, Number.POSITIVE_INFINITY)) {
+      throw this.#allFailed(wish, last);
+    }
     const criteria = without(wish.criteria, lasting(wish.failures));
     const { id } = wish.criteria;
     if (id !== undefined && roster.get(id) === undefined) throw unknownSession(id);
@@ -103,17 +111,18 @@ export class Acquisition<Client> {
     if (dispatcher.waiting >= this.#parts.maxWaiters) {
       throw queueFull(this.#parts.maxWaiters);
     }
-    const found = await this.#parts.keepAlive.during(() => this.#wait(wish, criteria, deadline));
+    const found = await this.#wait(wish, criteria, deadline);
     wish.waitMs = Math.max(deadline - time.now(), 0);
     return found;
   }
 
   #wait(wish: Wish, criteria: Criteria, deadline: number): Promise<RosterEntry> {
-    const { dispatcher, signals, clock, time } = this.#parts;
+    const { dispatcher, signals, clock, time, keepAlive } = this.#parts;
     return new Promise((resolve, reject) => {
       let forget: () => void = () => {};
       const settle = (finish: () => void): void => {
         forget();
+        keepAlive.done();
         finish();
       };
       const waiter: Waiter = {
@@ -123,17 +132,17 @@ export class Acquisition<Client> {
         serve: (entry) => settle(() => resolve(entry)),
         fail: (error) => settle(() => reject(withCause(error, wish.cause))),
       };
-      const leave = (error: unknown): void => {
-        if (dispatcher.dequeue(waiter)) settle(() => reject(error));
-      };
-      const stopListening = wish.signal && signals.onAbort(wish.signal, () => leave(wish.signal?.reason));
+      const leave = (error: () => unknown): (() => void) | undefined =>
+        dispatcher.dequeue(waiter) ? () => settle(() => reject(error())) : undefined;
+      const stopListening = wish.signal && signals.onAbort(wish.signal, () => leave(() => wish.signal?.reason));
       const timer = Number.isFinite(deadline)
-        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(this.#timedOut(wish)))
+        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(() => this.#timedOut(wish))?.())
         : undefined;
       forget = () => {
         stopListening?.();
         timer?.cancel();
       };
+      keepAlive.need();
       dispatcher.enqueue(waiter);
       this.#parts.waiting();
     });
@@ -160,7 +169,7 @@ export class Acquisition<Client> {
       if (error instanceof SessionChangedError) return undefined;
       if (!(error instanceof ConnectError)) return this.#refused(wish, error);
       if (wish.criteria.id !== undefined) throw error;
-      wish.failures.set(entry.id, error);
+      wish.failed(entry.id, error);
       return undefined;
     }
   }
@@ -235,6 +244,7 @@ function without(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Crit
 
 /** Those that are not worth another try by this caller. One that could not connect is, after its back-off. */
 function lasting(failures: ReadonlyMap<string, Error>): ReadonlyMap<string, Error> {
+  if (failures.size === 0) return failures;
   return new Map([...failures].filter(([, error]) => !(error instanceof ConnectError)));
 }
 

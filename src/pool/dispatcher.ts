@@ -15,6 +15,9 @@ export interface DispatcherPolicy {
   hopeless(criteria: Criteria, outlook: Outlook): Error;
 }
 
+/** So many sessions are let out in one turn of the event loop, which takes about a millisecond. */
+const AT_ONCE = 500;
+
 /**
  * Brings free sessions and waiting callers together: when one is given back, when a cooldown ends, when a session is
  * added; and tells those who wait in vain as soon as that is known. One timer serves all cooldowns.
@@ -26,6 +29,8 @@ export class Dispatcher {
   readonly #policy: DispatcherPolicy;
   readonly #waiters = new Waiters();
   #isClosed = false;
+  /** More was due than is let out at once: the timer goes on with it. */
+  #isBehind = false;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
 
   constructor(roster: Roster, time: TimeLine, clock: Clock, policy: DispatcherPolicy) {
@@ -37,11 +42,6 @@ export class Dispatcher {
 
   get waiting(): number {
     return this.#waiters.size;
-  }
-
-  /** Brings every state up to now. */
-  bringUp(): void {
-    if (this.#roster.nextDueAt <= this.#time.now()) this.changed();
   }
 
   /** The pool in numbers, as it is now. */
@@ -56,9 +56,9 @@ export class Dispatcher {
   }
 
   /** Leases a session to the caller if one can serve now. */
-  take(criteria: Criteria): RosterEntry | undefined {
-    this.bringUp();
-    return this.#roster.take(criteria, this.#time.now());
+  take(criteria: Criteria, now: number): RosterEntry | undefined {
+    if (this.#roster.nextDueAt <= now && !this.#isBehind) this.changed(now);
+    return this.#roster.take(criteria, now);
   }
 
   enqueue(waiter: Waiter): void {
@@ -72,16 +72,25 @@ export class Dispatcher {
   }
 
   /** A session may have become free. */
-  changed(): void {
-    const now = this.#time.now();
-    this.#roster.advance(now);
+  changed(now: number = this.#time.now()): void {
+    if (!this.#isBehind) this.#isBehind = !this.#roster.advance(now, AT_ONCE);
     for (const entry of this.#roster.takeRecovered()) this.#policy.recovered(entry);
     this.#serve(now);
     this.#arm();
   }
 
+  /** Brings the state of all sessions, or of one, up to now. */
+  bringUp(id?: string): void {
+    const now = this.#time.now();
+    if (this.#roster.nextDueAt > now) return;
+    if (id !== undefined) this.#roster.letOut(id, now);
+    else this.#roster.advance(now);
+    this.changed(now);
+  }
+
   /** A session rests longer, or is lost: some may wait in vain now. */
   worsened(): void {
+    if (this.#waiters.size > 0) this.bringUp();
     this.changed();
     if (this.#waiters.size === 0) return;
     const now = this.#time.now();
@@ -105,14 +114,26 @@ export class Dispatcher {
   }
 
   #serve(now: number): void {
-    if (this.#waiters.size === 0 || !this.#roster.hasReady) return;
+    // Most often there is one session, for the first in the queue.
+    while (this.#serveFirst(now)) if (!this.#roster.hasReady) return;
+    if (this.#waiters.size <= 1 || !this.#roster.hasReady) return;
     for (const waiter of this.#waiters.inOrder()) {
-      const entry = this.#roster.take(waiter.criteria, now);
+      const entry = this.#roster.takeReady(waiter.criteria, now);
       if (entry === undefined) continue;
       this.#waiters.remove(waiter);
       waiter.serve(entry);
       if (!this.#roster.hasReady) return;
     }
+  }
+
+  /** Whether the first in the queue could be served. */
+  #serveFirst(now: number): boolean {
+    const waiter = this.#roster.hasReady ? this.#waiters.first : undefined;
+    const entry = waiter && this.#roster.takeReady(waiter.criteria, now);
+    if (waiter === undefined || entry === undefined) return false;
+    this.#waiters.remove(waiter);
+    waiter.serve(entry);
+    return true;
   }
 
   #arm(): void {
@@ -121,6 +142,7 @@ export class Dispatcher {
     this.#timer?.timer.cancel();
     const timer = this.#clock.setTimer(Math.max(at - this.#time.now(), 0), () => {
       this.#timer = undefined;
+      this.#isBehind = false;
       this.changed();
     });
     this.#timer = { at, timer };

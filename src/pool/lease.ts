@@ -41,36 +41,38 @@ export interface LeaseInfo {
   readonly stack?: string;
 }
 
-/** What a lease hands on to the pool. */
-export interface LeaseActions<Client> {
-  guard(): Client;
-  session(): SessionInfo;
-  coolDown(seconds: number, scope: CoolDownScope): void;
-  retire(reason: string): void;
-  release(): void;
+/** What leases hand on to the pool, which knows each by its inside. */
+export interface LeaseActions<Client, Inside> {
+  guard(inside: Inside): Client;
+  session(inside: Inside): SessionInfo;
+  coolDown(inside: Inside, seconds: number, scope: CoolDownScope): void;
+  retire(inside: Inside, reason: string): void;
+  release(inside: Inside): void;
 }
 
 /** One lease as its caller holds it. */
-export class PoolLease<Client> implements Lease<Client> {
+export class PoolLease<Client, Inside extends { readonly scope: LeaseScope } = { readonly scope: LeaseScope }>
+  implements Lease<Client>
+{
   readonly id: string;
-  readonly #scope: LeaseScope;
-  readonly #actions: LeaseActions<Client>;
+  readonly #inside: Inside;
+  readonly #actions: LeaseActions<Client, Inside>;
   #client: Client | undefined;
   #abort: AbortController | undefined;
 
-  constructor(scope: LeaseScope, actions: LeaseActions<Client>) {
-    this.id = scope.sessionId;
-    this.#scope = scope;
+  constructor(inside: Inside, actions: LeaseActions<Client, Inside>) {
+    this.id = inside.scope.sessionId;
+    this.#inside = inside;
     this.#actions = actions;
   }
 
   get client(): Client {
-    this.#client ??= this.#actions.guard();
+    this.#client ??= this.#actions.guard(this.#inside);
     return this.#client;
   }
 
   get session(): SessionInfo {
-    return this.#actions.session();
+    return this.#actions.session(this.#inside);
   }
 
   get signal(): AbortSignal {
@@ -79,15 +81,15 @@ export class PoolLease<Client> implements Lease<Client> {
   }
 
   coolDown(seconds: number, scope: CoolDownScope = {}): void {
-    this.#actions.coolDown(seconds, scope);
+    this.#actions.coolDown(this.#inside, seconds, scope);
   }
 
   retire(reason: string): void {
-    this.#actions.retire(reason);
+    this.#actions.retire(this.#inside, reason);
   }
 
   release(): void {
-    this.#actions.release();
+    this.#actions.release(this.#inside);
   }
 
   [Symbol.dispose](): void {
@@ -100,9 +102,9 @@ export class PoolLease<Client> implements Lease<Client> {
 
   #controller(): AbortController {
     const abort = new AbortController();
-    const { revoked } = this.#scope;
-    if (revoked !== undefined) abort.abort(revoked);
-    else this.#scope.onEnd(() => this.#scope.revoked !== undefined && abort.abort(this.#scope.revoked));
+    const { scope } = this.#inside;
+    if (scope.revoked !== undefined) abort.abort(scope.revoked);
+    else scope.onEnd(() => scope.revoked !== undefined && abort.abort(scope.revoked));
     return abort;
   }
 }

@@ -5,12 +5,13 @@ import type { Connections } from "../connections/connections.js";
 import { LeaseScope } from "../connections/lease-scope.js";
 import { LeaseReleasedError, PoolClosedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
+import { type Linked, LinkedList } from "../linked-list.js";
 import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
-import { type CoolDownScope, type LeaseActions, type LeaseInfo, PoolLease } from "./lease.js";
+import { type CoolDownScope, type Lease, type LeaseActions, type LeaseInfo, PoolLease } from "./lease.js";
 import type { TimeLine } from "./time-line.js";
 
 type LeaseEvents = Pick<SessionPoolEvents, "leased" | "released" | "leaked">;
@@ -43,63 +44,93 @@ interface Revocation {
   readonly isDistrusted: boolean;
 }
 
+/** What becomes of one lease from the inside. */
+interface InsideActions<Client> extends LeaseActions<Client, ActiveLease<Client>> {
+  end(active: ActiveLease<Client>, revocation: Revocation): void;
+}
+
 /** One lease from the inside. */
-interface ActiveLease<Client> {
+class ActiveLease<Client> implements GrantedLease<Client>, Linked<ActiveLease<Client>> {
+  isLinked = false;
+  previous: ActiveLease<Client> | null = null;
+  next: ActiveLease<Client> | null = null;
   readonly entry: RosterEntry;
   readonly connection: Connection<Client>;
   readonly scope: LeaseScope;
+  readonly takenAt: number;
   readonly since: number;
-  readonly stack: string | undefined;
-  timer: Timer | undefined;
+  readonly lease: PoolLease<Client, ActiveLease<Client>>;
+  stack: string | undefined = undefined;
+  timer: Timer | undefined = undefined;
+  readonly #actions: InsideActions<Client>;
+
+  constructor({ entry, connection, tracker, takenAt, since }: Grant<Client>, actions: InsideActions<Client>) {
+    this.entry = entry;
+    this.connection = connection;
+    this.scope = new LeaseScope(entry.id, tracker);
+    this.takenAt = takenAt;
+    this.since = since;
+    this.lease = new PoolLease(this, actions);
+    this.#actions = actions;
+  }
+
+  revoke(cause: Error, reason: string): void {
+    this.#actions.end(this, { cause, reason, isDistrusted: false });
+  }
+}
+
+/** A session that the roster has counted as leased, on its connected client. */
+export interface Grant<Client> {
+  readonly entry: RosterEntry;
+  readonly connection: Connection<Client>;
+  readonly tracker: RequestTracker;
+  /** When the session was found, and when it was connected. */
+  readonly takenAt: number;
+  readonly since: number;
 }
 
 /** The leases of one pool: who holds what, and how each of them ends. */
 export class Leases<Client> {
   readonly #parts: LeasesParts<Client>;
-  readonly #active = new Set<ActiveLease<Client>>();
+  readonly #active = new LinkedList<ActiveLease<Client>>();
+  readonly #actions: InsideActions<Client>;
   #atIdle: (() => void)[] = [];
 
   constructor(parts: LeasesParts<Client>) {
     this.#parts = parts;
+    this.#actions = {
+      guard: ({ connection, scope }) => connection.handle.guard(scope),
+      session: ({ entry }) => parts.info(entry.id),
+      coolDown: ({ entry }, seconds, where) => parts.coolDown(entry, seconds, where),
+      retire: ({ entry, scope }, reason) => {
+        if (scope.ended !== undefined) throw scope.ended;
+        parts.retire(entry, reason);
+      },
+      release: (active) => this.#end(active),
+      end: (active, revocation) => this.#end(active, revocation),
+    };
   }
 
-  /** Leases a session that the roster has counted as leased, on its connected client. */
-  grant(
-    entry: RosterEntry,
-    connection: Connection<Client>,
-    tracker: RequestTracker,
-    takenAt: number,
-  ): GrantedLease<Client> {
-    const active: ActiveLease<Client> = {
-      entry,
-      connection,
-      scope: new LeaseScope(entry.id, tracker),
-      since: this.#parts.time.now(),
-      stack: this.#parts.traceLeases ? new Error("leased here").stack : undefined,
-      timer: undefined,
-    };
+  grant(grant: Grant<Client>): GrantedLease<Client> {
+    const active = new ActiveLease(grant, this.#actions);
+    if (this.#parts.traceLeases) active.stack = new Error("leased here").stack;
     this.#active.add(active);
     this.#parts.keepAlive.need();
     this.#limit(active);
-    const lease = new PoolLease(active.scope, this.#actionsOf(active));
-    this.#parts.emit("leased", { id: entry.id });
-    return {
-      lease,
-      scope: active.scope,
-      takenAt,
-      revoke: (cause, reason) => this.#end(active, { cause, reason, isDistrusted: false }),
-    };
+    this.#parts.emit("leased", { id: active.entry.id });
+    return active;
   }
 
   /** Gives a session back that was taken, but not leased after all. */
   giveUp(entry: RosterEntry): void {
-    this.#parts.roster.giveBackUnused(entry, this.#parts.time.now());
-    this.#afterEnd(entry);
+    const now = this.#parts.time.now();
+    this.#parts.roster.giveBackUnused(entry, now);
+    this.#afterEnd(entry, now);
   }
 
   list(): readonly LeaseInfo[] {
     const now = this.#parts.time.now();
-    return [...this.#active].map(({ entry, since, stack }) => ({
+    return this.#active.toArray().map(({ entry, since, stack }) => ({
       id: entry.id,
       leasedAt: this.#parts.time.toWall(since),
       heldMs: Math.round(now - since),
@@ -115,31 +146,17 @@ export class Leases<Client> {
 
   /** Takes the leases of one session back. */
   revoke(id: string, cause: Error, reason: string): void {
-    for (const active of [...this.#active]) {
+    for (const active of this.#active.toArray()) {
       if (active.entry.id === id) this.#end(active, { cause, reason, isDistrusted: true });
     }
   }
 
   /** Takes every lease back. With `isLeak` each is told as `leaked`. */
   revokeAll(cause: (id: string) => Error, reason: string, isLeak: boolean): void {
-    for (const active of [...this.#active]) {
+    for (const active of this.#active.toArray()) {
       if (isLeak) this.#tellLeak(active);
       this.#end(active, { cause: cause(active.entry.id), reason, isDistrusted: true });
     }
-  }
-
-  #actionsOf(active: ActiveLease<Client>): LeaseActions<Client> {
-    const { entry, connection, scope } = active;
-    return {
-      guard: () => connection.handle.guard(scope),
-      session: () => this.#parts.info(entry.id),
-      coolDown: (seconds, where) => this.#parts.coolDown(entry, seconds, where),
-      retire: (reason) => {
-        if (scope.ended !== undefined) throw scope.ended;
-        this.#parts.retire(entry, reason);
-      },
-      release: () => this.#end(active),
-    };
   }
 
   #limit(active: ActiveLease<Client>): void {
@@ -165,37 +182,36 @@ export class Leases<Client> {
     const { entry, connection, scope } = active;
     if (scope.isOver) return;
     const cause = revocation?.cause;
-    scope.end(
-      () => (cause === undefined ? released(entry.id, scope.hasLeftIterator) : revoked(entry.id, cause)),
-      cause,
-    );
+    scope.end(() => (cause === undefined ? released(scope) : revoked(entry.id, cause)), cause);
     active.timer?.cancel();
-    this.#active.delete(active);
+    this.#active.remove(active);
     const { roster, time, connections } = this.#parts;
     const now = time.now();
     if (scope.isQuiet) {
-      void connections.giveBack(connection, closeReason(entry, revocation?.isDistrusted ? revocation : undefined));
-      roster.giveBack(entry, now, time.date(), false);
+      const reason = closeReason(entry, revocation?.isDistrusted ? revocation : undefined);
+      void connections.giveBack(connection, reason, time.toMonotonic(now));
+      roster.giveBack(entry, now, time.date(now), false);
     } else {
-      roster.giveBack(entry, now, time.date(), true);
+      roster.giveBack(entry, now, time.date(now), true);
       scope.onQuiet(() => this.#drained(active, revocation));
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }
     this.#parts.emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
-    this.#afterEnd(entry);
+    this.#afterEnd(entry, now);
     this.#parts.keepAlive.done();
   }
 
   #drained({ entry, connection }: ActiveLease<Client>, revocation: Revocation | undefined): void {
     void this.#parts.connections.giveBack(connection, closeReason(entry, revocation));
-    this.#parts.roster.drained(entry, this.#parts.time.now());
-    this.#afterEnd(entry);
+    const now = this.#parts.time.now();
+    this.#parts.roster.drained(entry, now);
+    this.#afterEnd(entry, now);
   }
 
-  #afterEnd(entry: RosterEntry): void {
-    this.#parts.dispatcher.changed();
+  #afterEnd(entry: RosterEntry, now: number): void {
+    this.#parts.dispatcher.changed(now);
     if (entry.isLeaving && !entry.isLeased) this.#parts.left(entry.id);
-    if (this.#active.size > 0) return;
+    if (this.#active.size > 0 || this.#atIdle.length === 0) return;
     const callbacks = this.#atIdle;
     this.#atIdle = [];
     for (const callback of callbacks) callback();
@@ -204,7 +220,7 @@ export class Leases<Client> {
 
 /** A lease with the handles that only the pool has. */
 export interface GrantedLease<Client> {
-  readonly lease: PoolLease<Client>;
+  readonly lease: Lease<Client>;
   readonly scope: LeaseScope;
   /** When the session was found, before it was connected. */
   readonly takenAt: number;
@@ -212,7 +228,7 @@ export interface GrantedLease<Client> {
   revoke(cause: Error, reason: string): void;
 }
 
-function released(id: string, hasLeftIterator: boolean): LeaseReleasedError {
+function released({ sessionId: id, hasLeftIterator }: LeaseScope): LeaseReleasedError {
   const advice = hasLeftIterator
     ? "The function given to use() has returned an iterator, which asks for its items later: iterate by pool.iterate(work, options), which holds the lease until the iteration ends."
     : "Await every call before release() or before the function given to use() returns.";

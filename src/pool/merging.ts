@@ -59,10 +59,10 @@ export class Merging {
   }
 
   #apply(known: KnownSession, record: SessionRecord, credentials: Credentials): void {
-    const { records, ownership, marks, dispatcher } = this.#parts;
+    const { book, records, ownership, marks, dispatcher } = this.#parts;
     const hasCredentials = this.#takeCredentials(known, credentials, record.fingerprint);
     const hasTags = !known.changing.has("tags") && !isDeepStrictEqual(record.tags, known.tags);
-    if (hasTags) known.tags = Object.freeze([...record.tags]);
+    if (hasTags) book.retag(known, record.tags);
     for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(known, cooldown);
     const { deadReason, disabledReason } = record;
     marks.learnLife(known, { deadReason, disabledReason, restriction: records.restrictionOf(record) });

@@ -30,6 +30,7 @@ import { unknownSession } from "./refusals.js";
 import { makeRegister, type Register } from "./register.js";
 import type { Registration } from "./registration.js";
 import { Rotation } from "./rotation.js";
+import { orderOf } from "./selection-order.js";
 import { SessionBook } from "./session-book.js";
 import { makeConnections, ownershipLost } from "./session-connections.js";
 import { makeOwnership } from "./session-ownership.js";
@@ -74,11 +75,16 @@ export function assemble<Client>(
   keepAlive: KeepAlive,
   soleUse: SoleUse | undefined,
   emit: Emit,
+  isHeard: (name: keyof SessionPoolEvents) => boolean,
 ): PoolParts<Client> {
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
-  const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased });
+  const order = orderOf(options.selection, {
+    info: (id) => infoOf(book, id),
+    failed: (message) => options.logger?.error(message),
+  });
+  const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
   const sealing = new CredentialSealing(options.encryption, deadline);
   const records = new SessionRecords(time, sealing);
   const book = new SessionBook(roster, time, records);
@@ -234,6 +240,7 @@ export function assemble<Client>(
     closed: () => shutdown.closed(),
     backOff: made.backOff,
     waiting: () => {
+      if (!isHeard("waiting")) return;
       const { waiters, nextAvailableAt } = dispatcher.status();
       queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
     },

@@ -231,7 +231,7 @@ export class Registration {
     // What may fail comes first: nothing has changed then.
     if (hasProfile) await reseal(this.#parts.sealing, known, frozenProfile(profile));
     if (hasTags) {
-      known.tags = Object.freeze([...tags]);
+      this.#parts.book.retag(known, tags);
       markChanged(known, "tags");
       this.#parts.dispatcher.worsened();
     }

@@ -8,13 +8,14 @@ import type { Ledger } from "../records/ledger.js";
 import type { Criteria } from "../roster/criteria.js";
 import type { Roster } from "../roster/roster.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
-import type { Acquisition, Wish } from "./acquisition.js";
+import type { Acquisition } from "./acquisition.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
 import type { GrantedLease } from "./leases.js";
 import { attemptTimedOut } from "./refusals.js";
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
+import type { Wish } from "./wish.js";
 
 /** What rotation needs. */
 export interface RotationParts<Client> {
@@ -65,7 +66,7 @@ export class Rotation<Client> {
           (tried, scope) => this.#hasAlternative(tried, scope, wish),
           job.effectWatch,
         );
-        const granted = await this.#parts.acquisition.acquire(wish, attempt);
+        const granted = await this.#parts.acquisition.lease(this.#parts.acquisition.take(wish), wish, attempt);
         const { id } = granted.lease;
         const outcome = await this.#attempt(job, granted, attempt);
         if (outcome.isDone) return outcome.value;
@@ -73,7 +74,7 @@ export class Rotation<Client> {
         if (attempt.isClean) job.effectWatch?.hadNoEffect();
         const failure = this.#judge(job, outcome.error, attempt, id, attempts);
         if (failure.isFinal) throw failure.error;
-        if (failure.isExcluded) wish.failures.set(id, failure.error);
+        if (failure.isExcluded) wish.failed(id, failure.error);
         wish.cause = failure.error;
         wish.criteria = withRefused(wish.criteria, attempt);
       }
@@ -152,11 +153,11 @@ export class Rotation<Client> {
     return this.#parts.roster.canServe(narrowed, this.#parts.time.now());
   }
 
-  /** The records of the sessions that were used are on disk, or the storage had its time. */
-  async settled(ids: ReadonlySet<string>): Promise<void> {
+  /** Resolves when the records of the sessions are on disk, or the storage had its time; `undefined` when they are. */
+  settled(ids: readonly string[]): Promise<unknown> | undefined {
     const { ledger, keepAlive } = this.#parts;
-    const unsettled = [...ids].filter((id) => !ledger.isSettled(id));
-    if (unsettled.length > 0) await keepAlive.during(() => Promise.all(unsettled.map((id) => ledger.settle(id))));
+    if (ids.every((id) => ledger.isSettled(id))) return undefined;
+    return keepAlive.during(() => Promise.all(ids.map((id) => ledger.settle(id))));
   }
 }
 

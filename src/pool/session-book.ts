@@ -129,6 +129,11 @@ export class SessionBook {
     this.#roster.remove(known, this.#time.now());
   }
 
+  /** Other tags for a session. */
+  retag(known: KnownSession, tags: readonly string[]): void {
+    this.#roster.retag(known, Object.freeze([...tags]), this.#time.now());
+  }
+
   /** Another auth key for a session, or another profile. */
   replaceCredentials(known: KnownSession, credentials: Credentials, fingerprint: string): void {
     this.#idsByKey.delete(known.fingerprint);

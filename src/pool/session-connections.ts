@@ -100,9 +100,11 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
       },
       connected: () => {
         backOffs.connected(parts.book.get(id));
+        tellRoster(parts, id, true);
         parts.emit("connected", { id });
       },
       disconnected: (reason) => {
+        tellRoster(parts, id, false);
         parts.emit("disconnected", { id, reason });
         lookAgain();
       },
@@ -110,6 +112,11 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
     },
   );
   return connection;
+}
+
+function tellRoster<Client>({ roster, time }: ConnectionParts<Client>, id: string, isConnected: boolean): void {
+  const entry = roster.get(id);
+  if (entry !== undefined) roster.setConnected(entry, isConnected, time.now());
 }
 
 function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: () => Connection<Client>): Gate {

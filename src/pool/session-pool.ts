@@ -31,6 +31,8 @@ import { unknownSession } from "./refusals.js";
 import { RequestCopies } from "./request-copies.js";
 import { jobOf, requestIn, wishOf } from "./wishes.js";
 
+const NO_WISHES: AcquireOptions = {};
+
 /** What a request of the library resolves to. */
 export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
 
@@ -52,9 +54,10 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive, soleUse: SoleUse | undefined) {
     super();
     this.#client = options.client;
-    this.#parts = assemble(options, keepAlive, soleUse, (name, event) => {
+    const tell = (name: string, event: unknown): void => {
       (this.emit as (name: string, event: unknown) => boolean).call(this, name, event);
-    });
+    };
+    this.#parts = assemble(options, keepAlive, soleUse, tell, (name) => this.listenerCount(name) > 0);
   }
 
   /**
@@ -113,7 +116,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
-    this.#parts.dispatcher.bringUp();
+    this.#parts.dispatcher.bringUp(id);
     const known = this.#parts.book.get(id);
     return known && this.#parts.book.info(known);
   }
@@ -150,20 +153,25 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Leases a session: the longest rested one that matches. To be given back by `release()` or `using`.
+   * Leases a session: of those that match, the one that `selection` says. To be given back by `release()` or `using`.
    *
    * Throws `NoSessionAvailableError` when waiting cannot help or is not wanted, `AcquireTimeoutError`,
    * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),
    * `PoolClosedError`, `OptionsError`, or the signal's reason.
    */
-  async acquire(options: AcquireOptions = {}): Promise<Lease<Client>> {
-    checkAcquireOptions(options);
+  async acquire(options: AcquireOptions = NO_WISHES): Promise<Lease<Client>> {
+    if (options !== NO_WISHES) checkAcquireOptions(options);
     const wish = wishOf(options);
     const { acquisition, rotation } = this.#parts;
     try {
-      return (await acquisition.acquire(wish, UNTRACKED)).lease;
+      const entry = acquisition.take(wish);
+      // No listener is called in the caller's stack.
+      if (entry !== undefined) await undefined;
+      const granted = acquisition.lease(entry, wish, UNTRACKED);
+      return (granted instanceof Promise ? await granted : granted).lease;
     } finally {
-      if (!wish.signal?.aborted) await rotation.settled(wish.touched);
+      const settling = wish.signal?.aborted ? undefined : rotation.settled(wish.touched);
+      if (settling !== undefined) await settling;
     }
   }
 

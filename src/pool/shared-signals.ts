@@ -1,5 +1,8 @@
+/** What is done when a signal aborts. A function that it returns is called soon after, and may wait for its turn. */
+export type AtAbort = () => unknown;
+
 interface Subscription {
-  readonly callbacks: Set<() => void>;
+  readonly callbacks: Set<AtAbort>;
   readonly listener: () => void;
 }
 
@@ -11,7 +14,7 @@ export class SharedSignals {
   readonly #subscriptions = new Map<AbortSignal, Subscription>();
 
   /** Calls back when the signal aborts, or soon if it has. Returns the function that takes this back. */
-  onAbort(signal: AbortSignal, callback: () => void): () => void {
+  onAbort(signal: AbortSignal, callback: AtAbort): () => void {
     if (signal.aborted) return soon(callback);
     const { callbacks } = this.#subscriptions.get(signal) ?? this.#subscribe(signal);
     callbacks.add(callback);
@@ -22,10 +25,15 @@ export class SharedSignals {
   }
 
   #subscribe(signal: AbortSignal): Subscription {
-    const callbacks = new Set<() => void>();
+    const callbacks = new Set<AtAbort>();
     const listener = (): void => {
       this.#subscriptions.delete(signal);
-      for (const callback of callbacks) callback();
+      const left: (() => void)[] = [];
+      for (const callback of callbacks) {
+        const rest = callback();
+        if (typeof rest === "function") left.push(rest as () => void);
+      }
+      runInTurns(left);
     };
     const subscription = { callbacks, listener };
     this.#subscriptions.set(signal, subscription);
@@ -41,11 +49,22 @@ export class SharedSignals {
   }
 }
 
+/** So many callers learn in one turn of the event loop that they are refused, which takes some milliseconds. */
+const AT_ONCE = 1_000;
+
+/** Thousands that go on at once would hold the event loop. */
+function runInTurns(callbacks: readonly (() => void)[]): void {
+  for (const callback of callbacks.slice(0, AT_ONCE)) callback();
+  if (callbacks.length > AT_ONCE) setImmediate(() => runInTurns(callbacks.slice(AT_ONCE)));
+}
+
 /** Calls back in the next microtask, unless that is taken back. */
-function soon(callback: () => void): () => void {
+function soon(callback: AtAbort): () => void {
   let isWanted = true;
   queueMicrotask(() => {
-    if (isWanted) callback();
+    if (!isWanted) return;
+    const rest = callback();
+    if (typeof rest === "function") rest();
   });
   return () => {
     isWanted = false;

@@ -37,6 +37,14 @@ export class Waiters {
     return true;
   }
 
+  /** Who is to be served first. */
+  get first(): Waiter | undefined {
+    const [highest] = this.#priorities;
+    if (highest === undefined) return undefined;
+    for (const waiter of this.#lines.get(highest) ?? []) return waiter;
+    return undefined;
+  }
+
   /** In the order in which they are to be served. Safe against removal of the one at hand. */
   *inOrder(): Generator<Waiter> {
     for (const priority of this.#priorities) yield* this.#lines.get(priority) ?? [];

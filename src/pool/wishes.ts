@@ -2,22 +2,19 @@ import { OptionsError } from "../errors.js";
 import type { AcquireOptions, UseOptions } from "../options.js";
 import { ANY, type Criteria } from "../roster/criteria.js";
 import { canonicalMethod, type TelegramRequest } from "../telegram/requests.js";
-import type { Wish } from "./acquisition.js";
 import type { Lease } from "./lease.js";
 import type { Job } from "./rotation.js";
+import { Wish } from "./wish.js";
 
 /** What checked options of `acquire` mean. */
-export function wishOf(options: AcquireOptions): Wish {
-  return {
+export function wishOf(options: AcquireOptions, attemptMs: number = Number.POSITIVE_INFINITY): Wish {
+  return new Wish({
     criteria: criteriaOf(options),
     waitMs: waitOf(options.wait),
     priority: options.priority ?? 0,
     signal: options.signal,
-    attemptMs: Number.POSITIVE_INFINITY,
-    failures: new Map(),
-    touched: new Set(),
-    cause: undefined,
-  };
+    attemptMs,
+  });
 }
 
 /** What checked options of `use` mean. */
@@ -29,7 +26,7 @@ export function jobOf<Client, T>(
   const timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
   return {
     work,
-    wish: { ...wishOf(options), attemptMs: timeoutMs },
+    wish: wishOf(options, timeoutMs),
     retry: options.retry ?? "safe",
     maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
     timeoutMs,

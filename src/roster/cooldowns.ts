@@ -68,6 +68,11 @@ export class Cooldowns {
     return hold;
   }
 
+  /** Whether this method rests. */
+  restsFor(method: string, now: number): boolean {
+    return (this.#methods?.get(method) ?? 0) > now;
+  }
+
   /** What is still cooling, for the record. */
   entries(now: number): { readonly methods: readonly [string, number][]; readonly peers: readonly [string, number][] } {
     return { methods: live(this.#methods, now), peers: live(this.#peers, now) };

@@ -18,6 +18,7 @@ export const ANY: Criteria = { tags: [], methods: [], peers: [] };
 
 /** Whether every session matches and only the session's own cooldown counts. */
 export function isAny(criteria: Criteria): boolean {
+  if (criteria === ANY) return true;
   return (
     criteria.id === undefined &&
     criteria.key === undefined &&
@@ -42,10 +43,22 @@ export function isMatch(entry: RosterEntry, criteria: Criteria): boolean {
  * only its own keys (rendezvous hashing, Thaler and Ravishankar 1998). 32-bit FNV-1a with a final mix.
  */
 export function rankOf(key: string, id: string): number {
-  let hash = 0x811c9dc5;
-  const text = `${key}\u0000${id}`;
+  return ranksOf(key)(id);
+}
+
+/** The ranks of all sessions for one key, which is hashed once. */
+export function ranksOf(key: string): (id: string) => number {
+  const start = hashed(0x811c9dc5, `${key}\u0000`);
+  return (id) => {
+    let hash = hashed(start, id);
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    return (hash ^ (hash >>> 16)) >>> 0;
+  };
+}
+
+function hashed(start: number, text: string): number {
+  let hash = start;
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return hash;
 }

@@ -1,15 +1,26 @@
-/** Negative when `a` comes out before `b`. */
-export type HeapOrder<T> = (a: T, b: T) => number;
+/** Where a heap notes at which place each of its items stands. */
+export interface Positions<T> {
+  get(item: T): number | undefined;
+  set(item: T, position: number): void;
+  delete(item: T): void;
+}
 
-/** A binary min-heap that knows where its items stand, so that any of them can be removed or moved in O(log n). */
+/** Of two items with equal keys: negative when `a` comes out before `b`. */
+export type TieBreak<T> = (a: T, b: T) => number;
+
+/**
+ * A binary min-heap by a numeric key that knows where its items stand, so that any of them can be removed or moved in
+ * O(log n). The keys are the heap's own: comparing reads no item, which would have to be fetched from memory.
+ */
 export class IndexedHeap<T> {
-  readonly #compare: HeapOrder<T>;
   readonly #items: T[] = [];
-  /** Not kept by the items: most are in no heap, and there may be very many. */
-  readonly #positions = new Map<T, number>();
+  readonly #keys: number[] = [];
+  readonly #positions: Positions<T>;
+  readonly #breakTie: TieBreak<T>;
 
-  constructor(compare: HeapOrder<T>) {
-    this.#compare = compare;
+  constructor(breakTie: TieBreak<T> = () => 0, positions: Positions<T> = new Map()) {
+    this.#breakTie = breakTie;
+    this.#positions = positions;
   }
 
   get size(): number {
@@ -17,11 +28,16 @@ export class IndexedHeap<T> {
   }
 
   has(item: T): boolean {
-    return this.#positions.has(item);
+    return this.#positions.get(item) !== undefined;
   }
 
   peek(): T | undefined {
     return this.#items[0];
+  }
+
+  /** The lowest key; `Infinity` when there is none. */
+  get firstKey(): number {
+    return this.#keys.length === 0 ? Number.POSITIVE_INFINITY : (this.#keys[0] as number);
   }
 
   /** In no particular order. */
@@ -29,66 +45,116 @@ export class IndexedHeap<T> {
     return this.#items;
   }
 
-  add(item: T): void {
-    this.#items.push(item);
-    this.#up(item, this.#items.length - 1);
+  /** In no particular order. */
+  forEach(visit: (item: T, key: number) => void): void {
+    for (const [position, item] of this.#items.entries()) visit(item, this.#keys[position] as number);
   }
 
-  /** Puts the item where its changed key belongs; adds it when it was not in. */
-  update(item: T): void {
+  add(item: T, key: number): void {
+    this.#items.push(item);
+    this.#keys.push(key);
+    this.#up(item, key, this.#items.length - 1);
+  }
+
+  /** Puts the item where its key belongs; adds it when it was not in. */
+  update(item: T, key: number): void {
     const position = this.#positions.get(item);
-    if (position === undefined) this.add(item);
-    else this.#down(item, this.#up(item, position));
+    if (position === undefined) this.add(item, key);
+    else if (this.#keys[position] !== key) this.#down(item, key, this.#up(item, key, position));
   }
 
   removeFirst(): void {
     const first = this.#items[0];
-    const last = this.#items.pop();
-    if (first === undefined || last === undefined) return;
-    this.#positions.delete(first);
-    if (last !== first) this.#down(last, 0);
+    if (this.#items.length > 0) this.#removeAt(first as T, 0);
   }
 
   remove(item: T): void {
     const position = this.#positions.get(item);
-    if (position === undefined) return;
-    this.#positions.delete(item);
-    const last = this.#items.pop();
-    if (last !== undefined && last !== item) this.#down(last, this.#up(last, position));
+    if (position !== undefined) this.#removeAt(item, position);
   }
 
-  #up(item: T, from: number): number {
+  /** The key of an item that is in. */
+  keyOf(item: T): number | undefined {
+    const position = this.#positions.get(item);
+    return position === undefined ? undefined : this.#keys[position];
+  }
+
+  /** The first in order that matches; looks at no more than come before it, and their children. */
+  find(matches: (item: T) => boolean): T | undefined {
+    const first = this.#items[0];
+    if (this.#items.length === 0 || matches(first as T)) return first;
+    const items = this.#items;
+    const open = new IndexedHeap<number>((a, b) => this.#breakTie(items[a] as T, items[b] as T), NOWHERE);
+    let position: number | undefined = 0;
+    while (position !== undefined) {
+      for (let child = 2 * position + 1; child <= 2 * position + 2 && child < items.length; child++) {
+        open.add(child, this.#keys[child] as number);
+      }
+      position = open.peek();
+      open.removeFirst();
+      if (position !== undefined && matches(items[position] as T)) return items[position];
+    }
+    return undefined;
+  }
+
+  /** Everything whose key is at most `key`, in no particular order. */
+  forEachUpTo(key: number, visit: (item: T) => void): void {
+    const open = [0];
+    for (let position = open.pop(); position !== undefined; position = open.pop()) {
+      if (position >= this.#items.length || (this.#keys[position] as number) > key) continue;
+      visit(this.#items[position] as T);
+      open.push(2 * position + 1, 2 * position + 2);
+    }
+  }
+
+  #removeAt(item: T, position: number): void {
+    this.#positions.delete(item);
+    const last = this.#items.pop() as T;
+    const key = this.#keys.pop() as number;
+    if (position < this.#items.length) this.#down(last, key, this.#up(last, key, position));
+  }
+
+  #isBefore(item: T, key: number, position: number): boolean {
+    const other = this.#keys[position] as number;
+    return key < other || (key === other && this.#breakTie(item, this.#items[position] as T) < 0);
+  }
+
+  #up(item: T, key: number, from: number): number {
     let position = from;
     while (position > 0) {
-      const parentPosition = (position - 1) >> 1;
-      const parent = this.#items[parentPosition] as T;
-      if (this.#compare(item, parent) >= 0) break;
-      this.#place(parent, position);
-      position = parentPosition;
+      const parent = (position - 1) >> 1;
+      if (!this.#isBefore(item, key, parent)) break;
+      this.#place(this.#items[parent] as T, this.#keys[parent] as number, position);
+      position = parent;
     }
-    this.#place(item, position);
+    this.#place(item, key, position);
     return position;
   }
 
-  #down(item: T, from: number): void {
+  #down(item: T, key: number, from: number): void {
     let position = from;
     for (;;) {
-      const left = 2 * position + 1;
-      if (left >= this.#items.length) break;
-      const right = left + 1;
-      const isRightFirst =
-        right < this.#items.length && this.#compare(this.#items[right] as T, this.#items[left] as T) < 0;
-      const childPosition = isRightFirst ? right : left;
-      const child = this.#items[childPosition] as T;
-      if (this.#compare(item, child) <= 0) break;
-      this.#place(child, position);
-      position = childPosition;
+      let child = 2 * position + 1;
+      if (child >= this.#items.length) break;
+      const right = child + 1;
+      if (right < this.#items.length && this.#isBefore(this.#items[right] as T, this.#keys[right] as number, child)) {
+        child = right;
+      }
+      const below = this.#items[child] as T;
+      const keyBelow = this.#keys[child] as number;
+      if (key < keyBelow || (key === keyBelow && this.#breakTie(item, below) <= 0)) break;
+      this.#place(below, keyBelow, position);
+      position = child;
     }
-    this.#place(item, position);
+    this.#place(item, key, position);
   }
 
-  #place(item: T, position: number): void {
+  #place(item: T, key: number, position: number): void {
     this.#items[position] = item;
+    this.#keys[position] = key;
     this.#positions.set(item, position);
   }
 }
+
+/** For a heap of which nothing but the first is ever removed. */
+export const NOWHERE: Positions<unknown> = { get: () => undefined, set: () => {}, delete: () => {} };

@@ -1,5 +1,6 @@
 import { IndexedHeap } from "./heap.js";
-import type { RosterEntry } from "./roster-entry.js";
+import type { Line } from "./line.js";
+import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
 
 /**
  * The sessions that can serve, longest rested first.
@@ -8,24 +9,19 @@ import type { RosterEntry } from "./roster-entry.js";
  * a cooldown may have rested longer than others; those wait in a heap beside the list, and the older head of the two
  * is next.
  */
-export class RestedQueue {
+export class RestedQueue implements Line {
   #first: RosterEntry | null = null;
   #last: RosterEntry | null = null;
   #listed = 0;
-  readonly #recovered = new IndexedHeap<RosterEntry>((a, b) => a.usedOrder - b.usedOrder);
+  readonly #recovered = new IndexedHeap<RosterEntry>(() => 0, IN_ENTRIES);
 
   get size(): number {
     return this.#listed + this.#recovered.size;
   }
 
-  has(entry: RosterEntry): boolean {
-    return this.#isListed(entry) || this.#recovered.has(entry);
-  }
-
   add(entry: RosterEntry): void {
-    if (this.has(entry)) return;
     if (this.#last !== null && this.#last.usedOrder > entry.usedOrder) {
-      this.#recovered.add(entry);
+      this.#recovered.add(entry, entry.usedOrder);
       return;
     }
     entry.previous = this.#last;
@@ -49,26 +45,27 @@ export class RestedQueue {
     this.#listed--;
   }
 
-  /** The one that has rested longest. */
-  peek(): RosterEntry | undefined {
-    const recovered = this.#recovered.peek();
-    if (this.#first === null) return recovered;
-    return recovered !== undefined && recovered.usedOrder < this.#first.usedOrder ? recovered : this.#first;
+  rankOf(entry: RosterEntry): number {
+    return entry.usedOrder;
   }
 
   /** The longest rested one that matches. */
   find(matches: (entry: RosterEntry) => boolean): RosterEntry | undefined {
-    let best: RosterEntry | undefined;
-    for (let entry = this.#first; entry !== null; entry = entry.next) {
-      if (matches(entry)) {
-        best = entry;
-        break;
-      }
+    const recovered = this.#recovered.size === 0 ? undefined : this.#recovered.find(matches);
+    const latest = recovered?.usedOrder ?? Number.POSITIVE_INFINITY;
+    for (let entry = this.#first; entry !== null && entry.usedOrder < latest; entry = entry.next) {
+      if (matches(entry)) return entry;
     }
-    for (const entry of this.#recovered.values()) {
-      if ((best === undefined || entry.usedOrder < best.usedOrder) && matches(entry)) best = entry;
-    }
-    return best;
+    return recovered;
+  }
+
+  some(matches: (entry: RosterEntry) => boolean): boolean {
+    return this.find(matches) !== undefined;
+  }
+
+  forEach(visit: (entry: RosterEntry, rank: number) => void): void {
+    for (let entry = this.#first; entry !== null; entry = entry.next) visit(entry, entry.usedOrder);
+    this.#recovered.forEach(visit);
   }
 
   #isListed(entry: RosterEntry): boolean {

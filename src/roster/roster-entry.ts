@@ -1,7 +1,7 @@
 import type { CooldownScope } from "../cooldown-scope.js";
 import type { SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
-import type { HeapOrder } from "./heap.js";
+import type { Positions } from "./heap.js";
 import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
 
 /**
@@ -20,10 +20,9 @@ export class RosterEntry {
   #hindrances: Hindrances = UNHINDERED;
 
   state: SessionState = "free";
-  /** Whether it is in a roster. */
-  isEntered = false;
-  /** It was kept from work since it was last free: when that ends, it has recovered. */
-  owesRecovery = false;
+  #flags = 0;
+  /** Where it stands in the one heap that it is in, that of what can serve or that of what is due; -1 in none. */
+  position = -1;
   /** The order of use: the smaller, the longer it has rested. */
   usedOrder = 0;
   previous: RosterEntry | null = null;
@@ -44,6 +43,38 @@ export class RosterEntry {
   /** Changes what keeps it from work. */
   hinder(change: Partial<Hindrances>): void {
     this.#hindrances = hinderedBy(this.#hindrances, change);
+  }
+
+  /** Whether it is in a roster. */
+  get isEntered(): boolean {
+    return this.#has(IS_ENTERED);
+  }
+
+  set isEntered(isEntered: boolean) {
+    this.#mark(IS_ENTERED, isEntered);
+  }
+
+  /** Whether it is among those that can serve. */
+  get isReady(): boolean {
+    return this.#has(IS_READY);
+  }
+
+  set isReady(isReady: boolean) {
+    this.#mark(IS_READY, isReady);
+  }
+
+  /** It was kept from work since it was last free: when that ends, it has recovered. */
+  get owesRecovery(): boolean {
+    return this.#has(OWES_RECOVERY);
+  }
+
+  set owesRecovery(owesRecovery: boolean) {
+    this.#mark(OWES_RECOVERY, owesRecovery);
+  }
+
+  /** Whether it is in the heap of what is due. */
+  get isDue(): boolean {
+    return this.position >= 0 && !this.isReady;
   }
 
   get isLeaving(): boolean {
@@ -92,20 +123,31 @@ export class RosterEntry {
     return this.leases + this.draining > 0;
   }
 
+  /** A restriction counts until it is lifted, whatever its end. */
   stateAt(now: number): SessionState {
+    return this.#state(now, this.restriction !== null);
+  }
+
+  /** What it will be once {@link dueAt} has been seen to. */
+  stateOnceDue(now: number): SessionState {
+    return this.#state(now, this.restriction !== null && endOf(this.restriction) > now);
+  }
+
+  #state(now: number, isRestricted: boolean): SessionState {
     if (this.isLeased) return "leased";
+    if (this.#hindrances === UNHINDERED) return "free";
     if (this.disabledReason !== null) return "disabled";
     if (this.deadReason !== null) return "dead";
-    if (this.restriction !== null) return "restricted";
+    if (isRestricted) return "restricted";
     if (this.isForeign) return "foreign";
     return this.restsUntil > now ? "cooling" : "free";
   }
 
   /** Whether a further lease may be given, as far as the session itself goes. */
   canServeAt(now: number, leasesPerSession: number): boolean {
+    if (this.leases >= leasesPerSession || this.draining > 0) return false;
+    if (this.#hindrances === UNHINDERED) return true;
     return (
-      this.leases < leasesPerSession &&
-      this.draining === 0 &&
       !this.isLeaving &&
       this.disabledReason === null &&
       this.deadReason === null &&
@@ -117,6 +159,7 @@ export class RosterEntry {
 
   /** Whether time alone will change what it can do: also while it is leased, if it has room for another lease. */
   isDueSomedayAt(now: number, leasesPerSession: number): boolean {
+    if (this.#hindrances === UNHINDERED) return false;
     if (this.state === "cooling" || this.state === "restricted") return Number.isFinite(this.dueAt);
     const hasRoom = this.state === "leased" && this.leases < leasesPerSession && this.draining === 0;
     if (!hasRoom || !this.isKeptByTimeAlone) return false;
@@ -147,7 +190,28 @@ export class RosterEntry {
         return null;
     }
   }
+
+  #has(flag: number): boolean {
+    return (this.#flags & flag) !== 0;
+  }
+
+  #mark(flag: number, isSet: boolean): void {
+    this.#flags = isSet ? this.#flags | flag : this.#flags & ~flag;
+  }
 }
 
-/** Who is due first. */
-export const BY_DUE_INSTANT: HeapOrder<RosterEntry> = (a, b) => a.dueAt - b.dueAt;
+/** In the entries: a map beside them would make a flood of many sessions several times as slow. */
+export const IN_ENTRIES: Positions<RosterEntry> = {
+  get: ({ position }) => (position < 0 ? undefined : position),
+  set: (entry, position) => {
+    entry.position = position;
+  },
+  delete: (entry) => {
+    entry.position = -1;
+  },
+};
+
+/** One field for the three: there may be very many entries. */
+const IS_ENTERED = 1;
+const IS_READY = 2;
+const OWES_RECOVERY = 4;

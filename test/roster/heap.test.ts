@@ -6,7 +6,7 @@ interface Item {
   key: number;
 }
 
-const heapOfItems = (): IndexedHeap<Item> => new IndexedHeap<Item>((a, b) => a.key - b.key);
+const heapOfItems = (): IndexedHeap<Item> => new IndexedHeap<Item>();
 
 test("IndexedHeap - add, update, remove and removeFirst as a sorted list does", () => {
   const step = fc.tuple(fc.constantFrom("add", "update", "remove", "first"), fc.nat(30), fc.integer());
@@ -26,7 +26,7 @@ test("IndexedHeap - add, update, remove and removeFirst as a sorted list does", 
           inside.delete(first);
         } else if (kind === "update" || (kind === "add" && !inside.has(item))) {
           item.key = key;
-          heap.update(item);
+          heap.update(item, key);
           inside.add(item);
         }
         expect(heap.size).toBe(inside.size);
@@ -42,7 +42,7 @@ test("IndexedHeap - add, update, remove and removeFirst as a sorted list does", 
 
 test("remove() - of an item that is not in is a no-op", () => {
   const heap = heapOfItems();
-  heap.add({ key: 1 });
+  heap.add({ key: 1 }, 1);
   heap.remove({ key: 1 });
   expect(heap.size).toBe(1);
 });

@@ -9,7 +9,8 @@ export type ModelScope = Exclude<CooldownScope, { kind: "budget" }>;
 /** One session as the model sees it: plain fields, nothing derived. */
 export interface ModelSession {
   readonly id: string;
-  readonly tags: readonly string[];
+  tags: readonly string[];
+  isConnected: boolean;
   order: number;
   leases: number;
   draining: number;
@@ -25,6 +26,9 @@ export interface ModelSession {
   peers: Map<string, number>;
 }
 
+/** Who of two comes first: negative for `a`. */
+export type ModelOrder = (a: ModelSession, b: ModelSession) => number;
+
 /** The roster told naively: every question is answered by looking at all sessions. */
 export class RosterModel {
   readonly sessions: Map<string, ModelSession> = new Map();
@@ -33,10 +37,17 @@ export class RosterModel {
   narrow: number[] = [];
   readonly #leasesPerSession: number;
   readonly #maxLeased: number;
+  readonly #order: ModelOrder;
   #useOrder = 0;
   #addOrder = -1_000_000;
 
-  constructor(leasesPerSession: number, maxLeased: number, now: number) {
+  constructor(
+    leasesPerSession: number,
+    maxLeased: number,
+    now: number,
+    order: ModelOrder = (a, b) => a.order - b.order,
+  ) {
+    this.#order = order;
     this.#leasesPerSession = leasesPerSession;
     this.#maxLeased = maxLeased;
     this.now = now;
@@ -46,6 +57,7 @@ export class RosterModel {
     this.sessions.set(id, {
       id,
       tags,
+      isConnected: false,
       order: ++this.#addOrder,
       leases: 0,
       draining: 0,
@@ -73,23 +85,31 @@ export class RosterModel {
   take(criteria: Criteria): string | undefined {
     const picked = this.pick(criteria);
     if (picked === undefined) return undefined;
-    picked.leases++;
-    if (this.#leasesPerSession > 1) picked.order = ++this.#useOrder;
+    this.lease(picked);
     return picked.id;
   }
 
+  lease(session: ModelSession): void {
+    session.leases++;
+    if (this.#leasesPerSession > 1) session.order = ++this.#useOrder;
+  }
+
   pick(criteria: Criteria): ModelSession | undefined {
-    const candidates = [...this.sessions.values()].filter((session) => this.#suits(session, criteria));
-    if (criteria.key === undefined || criteria.id !== undefined) {
-      const usable = candidates.filter((session) => this.#canServe(session) && this.#isWithinCap(session));
-      return usable.sort((a, b) => a.order - b.order)[0];
-    }
     const { key } = criteria;
+    if (key === undefined || criteria.id !== undefined) return [...this.usable(criteria)].sort(this.#order)[0];
+    const candidates = [...this.sessions.values()].filter((session) => this.#suits(session, criteria));
     const ranked = candidates
       .filter((session) => this.#canServe(session) || this.#isInUse(session))
       .sort((a, b) => rankOf(key, b.id) - rankOf(key, a.id));
     const [best] = ranked;
     return best !== undefined && this.#canServe(best) && this.#isWithinCap(best) ? best : undefined;
+  }
+
+  /** Whoever may be leased now, by a caller without a key. */
+  usable(criteria: Criteria): readonly ModelSession[] {
+    return [...this.sessions.values()].filter(
+      (session) => this.#suits(session, criteria) && this.#canServe(session) && this.#isWithinCap(session),
+    );
   }
 
   giveBack(session: ModelSession, isDraining: boolean): void {

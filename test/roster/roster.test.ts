@@ -194,3 +194,34 @@ test("add() - after a restart: never used first, as they come, then by last use"
   roster.add(entries, NOW);
   expect(entries.map(() => roster.take(ANY, NOW)?.id)).toEqual(["new", "newer", "early", "late"]);
 });
+
+test("advance() - so many at once: status, id and key see what is due all the same, and order is kept", () => {
+  const { roster, entries } = rosterOf(1_000);
+  for (const entry of entries) roster.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
+  roster.restrict(at(entries, 0), { reason: "PEER_FLOOD", until: NOW + 5 }, NOW);
+  roster.disable(at(entries, 1), "off", NOW);
+  expect(roster.advance(NOW + 10, 0)).toBe(false);
+  const seen = { total: 1_000, free: 999, cooling: 0, restricted: 0, disabled: 1, nextAvailableAt: NOW + 10 };
+  expect(roster.status(NOW + 10)).toMatchObject(seen);
+  expect(roster.advance(NOW + 10, 100)).toBe(false);
+  expect(roster.status(NOW + 10)).toMatchObject(seen);
+  expect(roster.takeReady(ANY, NOW + 10)?.id).toBe("s0");
+  expect(roster.takeReady({ ...ANY, id: "s700" }, NOW + 10)).toBeUndefined();
+  expect(roster.take({ ...ANY, id: "s700" }, NOW + 10)?.id).toBe("s700");
+  expect(roster.takeRecovered().length).toBe(101);
+  const others = Array.from({ length: 997 }, () => roster.take(ANY, NOW + 10)?.id);
+  expect(others).toEqual(entries.map(({ id }) => id).filter((id) => !["s0", "s1", "s700"].includes(id)));
+  expect(roster.advance(NOW + 10, 1)).toBe(true);
+  expect(roster.take(ANY, NOW + 10)).toBeUndefined();
+});
+
+test("canServe() - lets out for a caller what only is due", () => {
+  const { roster, entries } = rosterOf(50);
+  for (const entry of entries) roster.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
+  expect(roster.canServe(ANY, NOW + 9)).toBe(false);
+  expect(roster.canServe(ANY, NOW + 10)).toBe(true);
+  const key = { ...ANY, key: "k" };
+  const home = roster.take(key, NOW + 10)?.id;
+  const { roster: fresh } = rosterOf(50);
+  expect(fresh.take(key, NOW)?.id).toBe(home);
+});

@@ -1,0 +1,51 @@
+/** Something that can be in one list at a time. */
+export interface Linked<Item> {
+  /** The list's alone. */
+  isLinked: boolean;
+  previous: Item | null;
+  next: Item | null;
+}
+
+/** Items in order of arrival. Adding and removing cost next to nothing, where a `Set` has to hash and to clean up. */
+export class LinkedList<Item extends Linked<Item>> {
+  #first: Item | null = null;
+  #last: Item | null = null;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get first(): Item | undefined {
+    return this.#first ?? undefined;
+  }
+
+  /** The item must not be in another list. */
+  add(item: Item): void {
+    if (item.isLinked) return;
+    item.isLinked = true;
+    item.previous = this.#last;
+    if (this.#last === null) this.#first = item;
+    else this.#last.next = item;
+    this.#last = item;
+    this.#size++;
+  }
+
+  remove(item: Item): void {
+    if (!item.isLinked) return;
+    item.isLinked = false;
+    if (item.previous === null) this.#first = item.next;
+    else item.previous.next = item.next;
+    if (item.next === null) this.#last = item.previous;
+    else item.next.previous = item.previous;
+    item.previous = null;
+    item.next = null;
+    this.#size--;
+  }
+
+  toArray(): Item[] {
+    const items: Item[] = [];
+    for (let item = this.#first; item !== null; item = item.next) items.push(item);
+    return items;
+  }
+}

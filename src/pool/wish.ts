@@ -1,0 +1,54 @@
+import type { Criteria } from "../roster/criteria.js";
+
+/** What a caller asks for. */
+export interface Asked {
+  readonly criteria: Criteria;
+  readonly waitMs: number;
+  readonly priority: number;
+  readonly signal: AbortSignal | undefined;
+  readonly attemptMs: number;
+}
+
+const NOBODY: readonly string[] = [];
+const NO_FAILURES: ReadonlyMap<string, Error> = new Map();
+
+/** One caller's wish, and what has become of it so far. */
+export class Wish {
+  criteria: Criteria;
+  /** Milliseconds that it may still wait in all; `Infinity`: as long as it can help. */
+  waitMs: number;
+  readonly priority: number;
+  readonly signal: AbortSignal | undefined;
+  /** Milliseconds that connecting may take; `Infinity`: what `connectTimeoutMs` allows. */
+  readonly attemptMs: number;
+  /** When the session was found that it has now. */
+  takenAt = 0;
+  /** Every session that was tried for this caller. */
+  touched: readonly string[] = NOBODY;
+  /** Why another session is wanted. */
+  cause: unknown = undefined;
+  #failures: Map<string, Error> | undefined;
+
+  constructor({ criteria, waitMs, priority, signal, attemptMs }: Asked) {
+    this.criteria = criteria;
+    this.waitMs = waitMs;
+    this.priority = priority;
+    this.signal = signal;
+    this.attemptMs = attemptMs;
+  }
+
+  /** Sessions that failed this caller already, and how. */
+  get failures(): ReadonlyMap<string, Error> {
+    return this.#failures ?? NO_FAILURES;
+  }
+
+  failed(id: string, error: Error): void {
+    this.#failures ??= new Map();
+    this.#failures.set(id, error);
+  }
+
+  touch(id: string): void {
+    if (this.touched.length === 0) this.touched = [id];
+    else if (!this.touched.includes(id)) this.touched = [...this.touched, id];
+  }
+}
