@@ -6,6 +6,7 @@ import { median, nanoseconds, shown } from "./timing.js";
 
 const START = 1_700_000_000_000.5;
 const HOUR_MS = 3_600_000;
+const NO_TAGS: readonly string[] = [];
 
 /** Numbers from 0 up to 1, always the same ones. */
 function chance(): () => number {
@@ -72,6 +73,28 @@ function herd(size: number): { readonly cool: number; readonly letOut: number } 
   return { cool: cooled - began, letOut: performance.now() - cooled };
 }
 
+/** Bytes of heap that a session takes in a roster, but for its own strings. */
+function bytesPerSession(size: number): number {
+  const ids = Array.from({ length: size }, (_, index) => `session-${index}`).slice();
+  const heap = (): number => {
+    globalThis.gc?.();
+    globalThis.gc?.();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = heap();
+  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY });
+  roster.add(
+    ids.map((id) => new RosterEntry(id, NO_TAGS, START)),
+    START,
+  );
+  const bytes = (heap() - before) / size;
+  if (roster.status(START).total !== ids.length) throw new Error("Not all of them are in.");
+  return bytes;
+}
+
+if (globalThis.gc !== undefined) {
+  console.log(`A session takes ${bytesPerSession(100_000).toFixed(0)} B in the roster, but for its own strings.`);
+}
 const scoped = { ...ANY, methods: ["M"] };
 const measured = await nanoseconds(
   new Map([
