@@ -1,5 +1,5 @@
-export type { Budget, Budgets } from "./budget-options.js";
-export { budgetPresets } from "./budget-presets.js";
+export type { Budget, Budgets, CallLimit } from "./budget-options.js";
+export { type BudgetPresets, budgetPresets, type ConservativeMethod } from "./budget-presets.js";
 export type { ClientProfile, ProxyProfile } from "./client-profile.js";
 export { type Clock, systemClock, type Timer } from "./clock.js";
 export type {

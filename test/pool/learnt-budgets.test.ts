@@ -4,7 +4,7 @@ import { type FakeTelegram, READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, type TestPool } from "../fakes/pools.js";
 import { flood, slowMode } from "../fakes/telegram-errors.js";
-import { START, settled } from "../fakes/virtual-clock.js";
+import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const RECORD = "~pool:budgets";
 
@@ -63,6 +63,21 @@ test("the estimate outlives the process, and is merged with what another one has
   const lease = await second.pool.acquire({ id: "b" });
   const configs = Array.from({ length: 9 }, () => lease.client.call("help.GetConfig"));
   expect((await Promise.allSettled(configs)).filter(({ status }) => status === "fulfilled")).toHaveLength(7);
+});
+
+test("what another process learns while this one runs is taken in with its next look at the storage", async () => {
+  const storage = new FaultyStorage();
+  const clock = new VirtualClock();
+  const [first, second] = [
+    await openPool({ sessions: ["a"], storage, clock, ...learning }),
+    await openPool({ sessions: ["b"], storage, clock, ...learning }),
+  ];
+  limit(first.telegram, 3, 100);
+  limit(second.telegram, 3, 100);
+  for (let call = 0; call < 4; call++) await read(first, "a");
+  await clock.advance(21_000);
+  for (let call = 0; call < 5; call++) await read(second, "b");
+  expect(second.telegram.calls).toHaveLength(3);
 });
 
 test("a write that another process was faster with is merged, not lost", async () => {
