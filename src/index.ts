@@ -57,7 +57,7 @@ export type { IterateWork } from "./pool/iterate.js";
 export type { CoolDownScope, Lease, LeaseInfo } from "./pool/lease.js";
 export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
 export { memory } from "./records/memory-storage.js";
-export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./records/sealing.js";
+export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./records/sealing/sealing.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./records/storage.js";
 export type {
   RandomSelection,

@@ -2,7 +2,7 @@ import type { BudgetPlan, Budgets } from "./budget-options.js";
 import type { ClientProfile } from "./client-profile.js";
 import type { Clock } from "./clock.js";
 import type { ClientAdapter } from "./connections/client-adapter.js";
-import type { Sealer } from "./records/sealing.js";
+import type { Sealer } from "./records/sealing/sealing.js";
 import type { SessionStorage } from "./records/storage.js";
 import type { SessionSelection } from "./selection-strategy.js";
 

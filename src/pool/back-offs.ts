@@ -4,7 +4,7 @@ import { NO_BACK_OFF } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import type { Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
-import type { KnownSession } from "./known-session.js";
+import type { KnownSession } from "./sessions/known-session.js";
 import type { TimeLine } from "./time-line.js";
 
 /** What backing off needs. */

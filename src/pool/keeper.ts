@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../clock.js";
 import type { Connections } from "../connections/connections.js";
-import type { SessionBook } from "./session-book.js";
+import type { SessionBook } from "./sessions/session-book.js";
 
 /** What keeping clients connected needs. */
 export interface KeeperParts {

@@ -9,9 +9,9 @@ import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
 import { endsByItself, type Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
-import { type KnownSession, markChanged } from "./known-session.js";
-import type { SessionBook } from "./session-book.js";
-import type { RecordedCooldown } from "./session-records.js";
+import { type KnownSession, markChanged } from "./sessions/known-session.js";
+import type { SessionBook } from "./sessions/session-book.js";
+import type { RecordedCooldown } from "./sessions/session-records.js";
 import type { TimeLine } from "./time-line.js";
 
 /** The events that follow from a verdict. */

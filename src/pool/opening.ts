@@ -1,8 +1,8 @@
 import { StorageError } from "../errors.js";
 import type { ResolvedOptions } from "../options.js";
 import { isInMemory } from "../records/memory-storage.js";
-import { ownIdentity } from "../records/process-identity.js";
-import { SoleUse } from "../records/sole-use.js";
+import { ownIdentity } from "../records/ownership/process-identity.js";
+import { SoleUse } from "../records/ownership/sole-use.js";
 import type { StoredRecord } from "../records/storage.js";
 import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
 

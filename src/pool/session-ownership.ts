@@ -1,9 +1,9 @@
 import type { ResolvedOptions } from "../options.js";
 import type { Ledger } from "../records/ledger.js";
-import { LocalOwnership } from "../records/local-ownership.js";
-import type { Ownership, OwnershipEvents } from "../records/ownership.js";
-import { ownIdentity } from "../records/process-identity.js";
-import { SharedOwnership } from "../records/shared-ownership.js";
+import { LocalOwnership } from "../records/ownership/local-ownership.js";
+import type { Ownership, OwnershipEvents } from "../records/ownership/ownership.js";
+import { ownIdentity } from "../records/ownership/process-identity.js";
+import { SharedOwnership } from "../records/ownership/shared-ownership.js";
 import type { Roster } from "../roster/roster.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { TimeLine } from "./time-line.js";

@@ -19,7 +19,7 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "../options.js";
-import type { SoleUse } from "../records/sole-use.js";
+import type { SoleUse } from "../records/ownership/sole-use.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { methodOf, type TelegramRequest } from "../telegram/requests.js";
 import { type IterateWork, iterate } from "./iterate.js";

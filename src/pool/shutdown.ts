@@ -2,17 +2,17 @@ import type { Clock } from "../clock.js";
 import type { Connections } from "../connections/connections.js";
 import { PoolClosedError } from "../errors.js";
 import type { Ledger } from "../records/ledger.js";
-import type { Ownership } from "../records/ownership.js";
-import type { PeerJournal } from "../records/peer-journal.js";
-import type { SoleUse } from "../records/sole-use.js";
+import type { Ownership } from "../records/ownership/ownership.js";
+import type { SoleUse } from "../records/ownership/sole-use.js";
+import type { PeerJournal } from "../records/peers/peer-journal.js";
 import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Keeper } from "./keeper.js";
 import type { Leases } from "./leases.js";
-import type { Maps } from "./maps.js";
-import type { Refresh } from "./refresh.js";
+import type { Maps } from "./map/maps.js";
+import type { Refresh } from "./sessions/refresh.js";
 
 /** What ending a pool needs. */
 export interface ShutdownParts {

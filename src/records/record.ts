@@ -1,5 +1,5 @@
 import type { ClientProfile } from "../client-profile.js";
-import { type Claim, isClaim } from "./claim.js";
+import { type Claim, isClaim } from "./ownership/claim.js";
 
 /** Everything durable about one session. Instants are wall clock, epoch milliseconds. */
 export interface SessionRecord {

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { watchChild } from "../canary/output-watch.js";
 
 /** The folder of the package. */
-export const root: string = fileURLToPath(new URL("../../", import.meta.url));
+export const root: string = fileURLToPath(new URL("../..", import.meta.url));
 
 const LOCK = join(root, "node_modules", ".examples-build");
 const LONGEST_BUILD_MS = 120_000;

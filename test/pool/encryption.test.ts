@@ -3,7 +3,7 @@ import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { OptionsError, StorageError } from "../../src/errors.js";
 import { memory } from "../../src/records/memory-storage.js";
-import { aesGcm, type Sealer } from "../../src/records/sealing.js";
+import { aesGcm, type Sealer } from "../../src/records/sealing/sealing.js";
 import type { SessionStorage } from "../../src/records/storage.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";

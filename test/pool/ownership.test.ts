@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { OwnershipLostError, StorageError } from "../../src/errors.js";
 import { memory } from "../../src/records/memory-storage.js";
-import { ownIdentity } from "../../src/records/process-identity.js";
+import { ownIdentity } from "../../src/records/ownership/process-identity.js";
 import type { SessionStorage } from "../../src/records/storage.js";
 import { FakeTelegram, READ, WRITE } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";

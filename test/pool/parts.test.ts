@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
-import { KeyedLocks } from "../../src/pool/keyed-locks.js";
+import { KeyedLocks } from "../../src/pool/sessions/keyed-locks.js";
 import { SharedSignals } from "../../src/pool/shared-signals.js";
 import { TimeLine } from "../../src/pool/time-line.js";
 import { type Waiter, Waiters } from "../../src/pool/waiters.js";

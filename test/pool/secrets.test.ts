@@ -1,9 +1,9 @@
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
-import { CredentialSealing } from "../../src/pool/credentials.js";
-import { KnownSession } from "../../src/pool/known-session.js";
-import type { Sealer } from "../../src/records/sealing.js";
-import { Secret } from "../../src/records/secret.js";
+import { CredentialSealing } from "../../src/pool/sessions/credentials.js";
+import { KnownSession } from "../../src/pool/sessions/known-session.js";
+import type { Sealer } from "../../src/records/sealing/sealing.js";
+import { Secret } from "../../src/records/sealing/secret.js";
 import { StorageDeadline } from "../../src/records/storage-deadline.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { StorageError } from "../../src/errors.js";
-import type { Sealer } from "../../src/records/sealing.js";
+import type { Sealer } from "../../src/records/sealing/sealing.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";

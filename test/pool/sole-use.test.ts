@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { StorageError } from "../../src/errors.js";
 import { SessionPool } from "../../src/pool/session-pool.js";
-import { ownIdentity } from "../../src/records/process-identity.js";
+import { ownIdentity } from "../../src/records/ownership/process-identity.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Checkpoint } from "../../src/records/checkpoint.js";
-import { headId, KEYS_PER_RECORD, partId } from "../../src/records/checkpoint-records.js";
+import { Checkpoint } from "../../src/records/checkpoint/checkpoint.js";
+import { headId, KEYS_PER_RECORD, partId } from "../../src/records/checkpoint/checkpoint-records.js";
 import { memory } from "../../src/records/memory-storage.js";
-import { ownIdentity } from "../../src/records/process-identity.js";
+import { ownIdentity } from "../../src/records/ownership/process-identity.js";
 import { isReserved } from "../../src/records/reserved-ids.js";
 import type { SessionStorage } from "../../src/records/storage.js";
 import { StorageDeadline } from "../../src/records/storage-deadline.js";

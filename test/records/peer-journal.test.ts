@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { PeerJournal } from "../../src/records/peer-journal.js";
+import { PeerJournal } from "../../src/records/peers/peer-journal.js";
 import type { StoredPeer } from "../../src/records/storage.js";
 import { FaultyPeers } from "../fakes/faulty-peers.js";
 import { deferred, watch } from "../fakes/pools.js";

@@ -1,0 +1,35 @@
+import type { Criteria } from "../../roster/criteria.js";
+import type { MapItem } from "./map-item.js";
+
+/** The items of one run that have been taken on and are not over. */
+export class ItemsUnderWay<Client, I, O> {
+  readonly #items = new Set<MapItem<Client, I, O>>();
+  #atIdle: () => void = () => {};
+
+  add(item: MapItem<Client, I, O>): void {
+    this.#items.add(item);
+  }
+
+  delete(item: MapItem<Client, I, O>): void {
+    this.#items.delete(item);
+    if (this.#items.size === 0) this.#atIdle();
+  }
+
+  /** Resolves when there is none. */
+  idle(): Promise<void> {
+    if (this.#items.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#atIdle = resolve;
+    });
+  }
+
+  /** What one of them waits for, if no work of any of them runs. */
+  get waitFor(): Criteria | undefined {
+    let criteria: Criteria | undefined;
+    for (const item of this.#items) {
+      if (item.waitsFor === undefined) return undefined;
+      criteria ??= item.waitsFor;
+    }
+    return criteria;
+  }
+}

@@ -1,0 +1,178 @@
+import {
+  AcquireTimeoutError,
+  NoSessionAvailableError,
+  OutcomeUnknownError,
+  QueueFullError,
+  SessionNotFoundError,
+  SessionPoolError,
+} from "../../errors.js";
+import { checkItemOptions } from "../../option-checks.js";
+import type { MapOptions, MapResult, PerItem, UseOptions } from "../../options.js";
+import type { Checkpoint } from "../../records/checkpoint/checkpoint.js";
+import type { Criteria } from "../../roster/criteria.js";
+import { classifyTelegramError } from "../../telegram/verdicts.js";
+import type { Lease } from "../lease.js";
+import type { Job, Rotation } from "../rotation.js";
+import { jobOf } from "../wishes.js";
+
+/** What the items of one run have in common. */
+export interface ItemParts<Client, I, O> {
+  readonly rotation: Rotation<Client>;
+  readonly work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>;
+  readonly options: MapOptions<I>;
+  readonly checkpoint: Checkpoint | undefined;
+  readonly common: UseOptions;
+  /** Whether an item ends so because the whole run does. */
+  isEnd(error: unknown): boolean;
+  /** The checkpoint could not be written. */
+  failed(error: unknown): void;
+}
+
+type Outcome<O> = { readonly ok: true; readonly value: O } | { readonly ok: false; readonly error: unknown };
+
+/** One item on its way. */
+export class MapItem<Client, I, O> {
+  readonly #parts: ItemParts<Client, I, O>;
+  readonly #item: I;
+  readonly #index: number;
+  /** What the checkpoint knows it by. */
+  readonly #key: string | undefined;
+  #job: Job<Client, O> | undefined;
+  #attempts = 0;
+  #sessionId: string | null = null;
+  #isRunning = false;
+  #lastError: unknown;
+  /** Settles when its first write may be sent. */
+  #begun: Promise<void> | undefined;
+
+  constructor(parts: ItemParts<Client, I, O>, item: I, index: number, key: string | undefined) {
+    this.#parts = parts;
+    this.#item = item;
+    this.#index = index;
+    this.#key = key;
+  }
+
+  /** What it waits for, when its work does not run. */
+  get waitsFor(): Criteria | undefined {
+    return this.#isRunning ? undefined : this.#job?.wish.criteria;
+  }
+
+  /** Resolves its result when that is durable; `undefined` when the end of the run has cut it. Rejects with `StorageError`. */
+  async run(): Promise<MapResult<I, O> | undefined> {
+    const outcome = await this.#outcome();
+    const isCut = !outcome.ok && this.#parts.isEnd(outcome.error);
+    if (this.#key !== undefined) await this.#mark(this.#key, outcome, isCut);
+    return isCut ? undefined : this.#result(outcome);
+  }
+
+  async #outcome(): Promise<Outcome<O>> {
+    try {
+      this.#job = this.#makeJob();
+      return { ok: true, value: await this.#parts.rotation.run(this.#job) };
+    } catch (error) {
+      return { ok: false, error };
+    }
+  }
+
+  #makeJob(): Job<Client, O> {
+    const { options, common } = this.#parts;
+    const work = (client: Client, lease: Lease<Client>): Promise<O> => this.#attempt(client, lease);
+    const job = jobOf(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
+    return Object.assign(job, { attemptSignal: options.signal, effectWatch: this.#effectWatch() });
+  }
+
+  async #attempt(client: Client, lease: Lease<Client>): Promise<O> {
+    this.#attempts++;
+    this.#sessionId = lease.id;
+    this.#isRunning = true;
+    try {
+      return await this.#parts.work(client, this.#item, lease);
+    } catch (error) {
+      this.#lastError = error;
+      throw error;
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  /** Who may repeat everything has nothing to note. */
+  #effectWatch(): Job<Client, O>["effectWatch"] {
+    const { checkpoint, options, failed } = this.#parts;
+    const key = this.#key;
+    if (checkpoint === undefined || key === undefined || options.retry === "any") return undefined;
+    return {
+      beforeWrite: () => {
+        this.#begun ??= checkpoint.begin(key).catch((error: unknown) => {
+          failed(error);
+          throw error;
+        });
+        return this.#begun;
+      },
+      hadNoEffect: () => {
+        if (this.#begun === undefined) return;
+        this.#begun = undefined;
+        checkpoint.unbegin(key).catch(failed);
+      },
+    };
+  }
+
+  async #mark(key: string, outcome: Outcome<O>, isCut: boolean): Promise<void> {
+    const { checkpoint } = this.#parts;
+    const fate = outcome.ok ? "done" : this.#fateOf(outcome.error, isCut);
+    if (fate === "open") checkpoint?.leave(key);
+    else await checkpoint?.finish(key, fate);
+  }
+
+  /** What the next run has to know of an item that failed: only what is about the item itself is final. */
+  #fateOf(error: unknown, isCut: boolean): "done" | "unknown" | "open" {
+    const isRepeatable = this.#parts.options.retry === "any";
+    if (error instanceof OutcomeUnknownError && error.executed === "yes") return "done";
+    if (error instanceof OutcomeUnknownError && !isRepeatable) return "unknown";
+    const isAboutPool = error instanceof SessionPoolError || classifyTelegramError(error).kind !== "none";
+    if (!isCut && !isAboutPool) return "done";
+    return this.#begun === undefined ? "open" : "unknown";
+  }
+
+  #result(outcome: Outcome<O>): MapResult<I, O> {
+    const item = this.#item;
+    const index = this.#index;
+    const attempts = this.#attempts;
+    if (outcome.ok) return { item, index, ok: true, value: outcome.value, sessionId: this.#sessionId, attempts };
+    const { error } = outcome;
+    const sessionId = error !== this.#lastError && isWithoutSession(error) ? null : this.#sessionId;
+    return { item, index, ok: false, error, sessionId, attempts };
+  }
+}
+
+/** What `use` takes, as far as it is the same for every item. `stop` keeps what has not begun from beginning. */
+export function commonOptions<I>(options: MapOptions<I>, stop: AbortSignal): UseOptions {
+  const { id, key, peer, tags, method, wait, priority, retry, maxAttempts, timeoutMs } = options;
+  const texts = { id: textOr(id), key: textOr(key), peer: textOr(peer) };
+  return { ...texts, tags, method, wait, priority, retry, maxAttempts, timeoutMs, signal: stop };
+}
+
+function textOr<I>(value: PerItem<I> | undefined): string | undefined {
+  return typeof value === "function" ? undefined : value;
+}
+
+function hasOwnOptions<I>({ id, key, peer }: MapOptions<I>): boolean {
+  return typeof id === "function" || typeof key === "function" || typeof peer === "function";
+}
+
+/** What follows from the item. Throws what a function of the user's throws, and `OptionsError`. */
+function ownOptions<I>({ id, key, peer }: MapOptions<I>, item: I): Pick<UseOptions, "id" | "key" | "peer"> {
+  const own = { id: valueFor(id, item), key: valueFor(key, item), peer: valueFor(peer, item) };
+  checkItemOptions(own);
+  return own;
+}
+
+function valueFor<I>(value: PerItem<I> | undefined, item: I): string | undefined {
+  return typeof value === "function" ? value(item) : value;
+}
+
+/** Whether the pool has said so for want of a session, after whatever was tried before. */
+function isWithoutSession(error: unknown): boolean {
+  return [NoSessionAvailableError, AcquireTimeoutError, QueueFullError, SessionNotFoundError].some(
+    (type) => error instanceof type,
+  );
+}

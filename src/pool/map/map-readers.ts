@@ -1,0 +1,43 @@
+import type { KeepAlive } from "../keep-alive.js";
+
+interface Reader<T> {
+  resolve(next: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+/** What an iterator that is over answers. */
+export const DONE: { readonly done: true; readonly value: undefined } = { done: true, value: undefined };
+
+/** Those who wait for the next result. The process lives as long as there is one. */
+export class MapReaders<T> {
+  readonly #keepAlive: KeepAlive;
+  readonly #waiting: Reader<T>[] = [];
+
+  constructor(keepAlive: KeepAlive) {
+    this.#keepAlive = keepAlive;
+  }
+
+  get isWaited(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  wait(): Promise<IteratorResult<T, undefined>> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.push({ resolve, reject }) === 1) this.#keepAlive.need();
+    });
+  }
+
+  answer(next: IteratorResult<T, undefined>): void {
+    this.#next()?.resolve(next);
+  }
+
+  fail(error: unknown): void {
+    this.#next()?.reject(error);
+  }
+
+  #next(): Reader<T> | undefined {
+    const reader = this.#waiting.shift();
+    if (reader !== undefined && this.#waiting.length === 0) this.#keepAlive.done();
+    return reader;
+  }
+}

@@ -1,0 +1,289 @@
+import { PoolClosedError } from "../../errors.js";
+import { checkItemKey } from "../../option-checks.js";
+import type { MapOptions, MapResult, MapRun } from "../../options.js";
+import type { Checkpoint } from "../../records/checkpoint/checkpoint.js";
+import type { Lease } from "../lease.js";
+import { ItemFeed } from "./item-feed.js";
+import { ItemsUnderWay } from "./items-under-way.js";
+import { commonOptions, type ItemParts, MapItem } from "./map-item.js";
+import { ProgressReport, sizeOf } from "./map-progress.js";
+import { DONE, MapReaders } from "./map-readers.js";
+import { MapResults } from "./map-results.js";
+import type { LiveMap, Maps } from "./maps.js";
+
+type Next<I, O> = IteratorResult<MapResult<I, O>, undefined>;
+
+/** How the iteration ends when nothing is under way any more. */
+interface Ending {
+  readonly failure: { readonly error: unknown } | undefined;
+  /** Whether something could not be made durable: that is told whatever else happens. */
+  readonly isLoss: boolean;
+}
+
+const IN_ORDER: Ending = { failure: undefined, isLoss: false };
+
+/**
+ * One run of `map`: pulls items while there is room, runs each as `use` would, hands the results over.
+ *
+ * It ends with its items, or for a reason: then nothing more is pulled, what waits for a session is given up, what runs
+ * may finish (but for the caller's own signal, which ends that too), and what there is of results is handed over first.
+ */
+export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
+  readonly #maps: Maps<Client>;
+  readonly #options: MapOptions<I>;
+  readonly #feed: ItemFeed<I>;
+  readonly #parts: ItemParts<Client, I, O>;
+  readonly #checkpoint: Checkpoint | undefined;
+  readonly #progress: ProgressReport;
+  readonly #results: MapResults<MapResult<I, O>>;
+  readonly #readers: MapReaders<MapResult<I, O>>;
+  readonly #underWay = new ItemsUnderWay<Client, I, O>();
+  readonly #stop = new AbortController();
+  #stopListening: () => void = () => {};
+  #opening: Promise<void> | undefined;
+  #isOpen = false;
+  /** Items that were pulled and whose results were not handed over. */
+  #ahead = 0;
+  /** Results that were handed over since somebody asked: whoever has them is not done with them yet. */
+  #inHand = 0;
+  #ending: Ending | undefined;
+  #finishing: Promise<void> | undefined;
+  /** Nobody wants further results. */
+  #isGivenUp = false;
+  #isFinished = false;
+
+  constructor(
+    maps: Maps<Client>,
+    items: Iterable<I> | AsyncIterable<I>,
+    work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
+    options: MapOptions<I>,
+  ) {
+    const { time, rotation, keepAlive } = maps.parts;
+    const { clock } = maps.parts.options;
+    const { checkpoint, onProgress, total = sizeOf(items) } = options;
+    this.#maps = maps;
+    this.#options = options;
+    this.#feed = new ItemFeed(items, {
+      hasRoom: () => this.#hasRoom(),
+      accept: (item, index) => this.#accept(item, index),
+      ended: (failure) => this.#end({ failure, isLoss: false }),
+      moved: () => this.#advance(),
+    });
+    this.#checkpoint = checkpoint && maps.checkpoint(checkpoint);
+    this.#results = new MapResults(options.ordered ?? false);
+    this.#readers = new MapReaders(keepAlive);
+    this.#progress = new ProgressReport({ clock, time, onProgress, total, waitingUntil: () => this.#waitingUntil() });
+    this.#parts = {
+      rotation,
+      work,
+      options,
+      checkpoint: this.#checkpoint,
+      common: commonOptions(options, this.#stop.signal),
+      isEnd: (error) => this.#isEnd(error),
+      failed: (error) => this.#fail(error, true),
+    };
+  }
+
+  get unknown(): readonly string[] {
+    return this.#checkpoint?.unknown ?? [];
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Next<I, O>> {
+    this.#opening ??= this.#open();
+    this.#inHand = 0;
+    const result = this.#readers.isWaited ? undefined : this.#take();
+    const next = result === undefined ? this.#readers.wait() : Promise.resolve(result);
+    this.#advance();
+    return next;
+  }
+
+  async return(): Promise<Next<I, O>> {
+    this.#opening ??= Promise.resolve();
+    if (this.#ending?.isLoss !== true) this.#ending = IN_ORDER;
+    this.#isGivenUp = true;
+    this.#stop.abort(new Error("The iteration has ended."));
+    this.#results.clear();
+    await this.#maps.parts.keepAlive.during(async () => {
+      try {
+        await this.#feed.close();
+      } finally {
+        await this.#finish();
+      }
+    });
+    const { failure } = this.#takeEnding();
+    this.#advance();
+    if (failure !== undefined) throw failure.error;
+    return DONE;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  async forget(): Promise<void> {
+    await this.return();
+    const { checkpoint } = this.#options;
+    if (checkpoint === undefined) return;
+    await this.#maps.parts.keepAlive.during(async () => {
+      await this.#maps.openStorage(checkpoint.storage);
+      await this.#maps.checkpoint(checkpoint).erase();
+    });
+  }
+
+  async end(error: Error): Promise<void> {
+    this.#fail(error);
+    await this.#finish();
+  }
+
+  async #open(): Promise<void> {
+    const { signals, closed } = this.#maps.parts;
+    const { signal, checkpoint } = this.#options;
+    this.#maps.began(this);
+    this.#progress.start();
+    const end = closed();
+    if (end !== undefined) return this.#fail(end);
+    if (signal?.aborted) return this.#fail(signal.reason);
+    if (signal !== undefined) this.#stopListening = signals.onAbort(signal, () => this.#fail(signal.reason));
+    if (checkpoint !== undefined) {
+      try {
+        await this.#maps.openStorage(checkpoint.storage);
+        await this.#checkpoint?.open();
+      } catch (error) {
+        return this.#fail(error, true);
+      }
+    }
+    this.#isOpen = true;
+    this.#advance();
+  }
+
+  /** Hands over what there is, pulls while there is room, ends when that is all. */
+  #advance(): void {
+    while (this.#readers.isWaited) {
+      const result = this.#take();
+      if (result !== undefined) this.#readers.answer(result);
+      else if (this.#isFinished) this.#tellEnd();
+      else break;
+    }
+    this.#feed.pull();
+    if (this.#ending !== undefined && this.#finishing === undefined) void this.#finish().then(() => this.#advance());
+  }
+
+  #take(): Next<I, O> | undefined {
+    const value = this.#results.take();
+    if (value === undefined) return undefined;
+    this.#ahead--;
+    this.#inHand++;
+    return { done: false, value };
+  }
+
+  #tellEnd(): void {
+    const { failure } = this.#takeEnding();
+    if (failure === undefined) this.#readers.answer(DONE);
+    else this.#readers.fail(failure.error);
+  }
+
+  /** A failure is told once. */
+  #takeEnding(): Ending {
+    const ending = this.#ending ?? IN_ORDER;
+    this.#ending = IN_ORDER;
+    return ending;
+  }
+
+  #hasRoom(): boolean {
+    if (!this.#isOpen || this.#ending !== undefined) return false;
+    const inHand = this.#readers.isWaited ? 0 : this.#inHand;
+    return this.#ahead + inHand < (this.#options.concurrency ?? this.#maps.usable());
+  }
+
+  #accept(item: I, index: number): boolean {
+    let key: string | undefined;
+    try {
+      key = this.#keyOf(item);
+    } catch (error) {
+      this.#ahead++;
+      this.#settle(this.#results.open(), { item, index, ok: false, error, sessionId: null, attempts: 0 });
+      queueMicrotask(() => this.#advance());
+      return true;
+    }
+    if (key !== undefined && this.#checkpoint?.take(key) === false) {
+      this.#progress.skipped();
+      return false;
+    }
+    this.#ahead++;
+    void this.#run(new MapItem(this.#parts, item, index, key));
+    return true;
+  }
+
+  #keyOf(item: I): string | undefined {
+    if (this.#options.checkpoint === undefined) return undefined;
+    const key: unknown = this.#options.checkpoint.key(item);
+    checkItemKey(key);
+    return key;
+  }
+
+  async #run(item: MapItem<Client, I, O>): Promise<void> {
+    const place = this.#results.open();
+    this.#underWay.add(item);
+    let result: MapResult<I, O> | undefined;
+    try {
+      result = await item.run();
+    } catch (error) {
+      this.#fail(error, true);
+    }
+    this.#settle(place, result);
+    this.#underWay.delete(item);
+    this.#advance();
+  }
+
+  #settle(place: ReturnType<MapResults<MapResult<I, O>>["open"]>, result: MapResult<I, O> | undefined): void {
+    if (result !== undefined) this.#progress.worked(result.ok);
+    this.#results.settle(place, this.#isGivenUp ? undefined : result);
+  }
+
+  #isEnd(error: unknown): boolean {
+    if (error instanceof PoolClosedError && this.#maps.parts.closed() !== undefined) return true;
+    return this.#stop.signal.aborted && error === this.#stop.signal.reason;
+  }
+
+  /** The first failure stands, but for a loss. */
+  #end(ending: Ending): void {
+    const stands = this.#ending?.failure !== undefined || this.#isGivenUp;
+    if (!stands || (ending.isLoss && this.#ending?.isLoss !== true)) this.#ending = ending;
+  }
+
+  #fail(error: unknown, isLoss = false): void {
+    if (this.#isFinished) return;
+    this.#end({ failure: { error }, isLoss });
+    this.#stop.abort(error);
+    this.#feed.close().catch(() => {});
+    this.#advance();
+  }
+
+  /** Resolves when nothing of it is under way, nor listens, nor is claimed. */
+  #finish(): Promise<void> {
+    this.#finishing ??= (async () => {
+      await this.#opening;
+      await this.#underWay.idle();
+      this.#stopListening();
+      await this.#checkpoint?.close();
+      this.#progress.stop();
+      this.#maps.ended(this);
+      this.#isFinished = true;
+    })();
+    return this.#finishing;
+  }
+
+  /** The first instant at which a session can serve, when no work runs and none can begin. */
+  #waitingUntil(): number | null {
+    const { roster, time } = this.#maps.parts;
+    const criteria = this.#underWay.waitFor;
+    if (criteria === undefined) return null;
+    const now = time.now();
+    const { earliest, hopeFrom } = roster.outlook(criteria, now);
+    return hopeFrom !== null && hopeFrom > now ? earliest : null;
+  }
+}

@@ -1,0 +1,116 @@
+import type { PoolClosedError } from "../../errors.js";
+import type { MapCheckpoint, MapOptions, MapRun, ResolvedOptions } from "../../options.js";
+import { Checkpoint } from "../../records/checkpoint/checkpoint.js";
+import { ownIdentity } from "../../records/ownership/process-identity.js";
+import type { SessionStorage } from "../../records/storage.js";
+import { LISTING_TAKES, type StorageDeadline } from "../../records/storage-deadline.js";
+import type { Roster } from "../../roster/roster.js";
+import type { PoolStatus } from "../../session-info.js";
+import type { KeepAlive } from "../keep-alive.js";
+import type { Lease } from "../lease.js";
+import type { Rotation } from "../rotation.js";
+import type { SharedSignals } from "../shared-signals.js";
+import type { TimeLine } from "../time-line.js";
+import { Mapping } from "./map.js";
+
+/** What bulk jobs need. */
+export interface MapParts<Client> {
+  readonly options: Pick<
+    ResolvedOptions<Client>,
+    "clock" | "storage" | "leasesPerSession" | "maxConnected" | "ownership"
+  >;
+  readonly time: TimeLine;
+  readonly roster: Roster;
+  readonly rotation: Rotation<Client>;
+  readonly signals: SharedSignals;
+  readonly keepAlive: KeepAlive;
+  readonly deadline: StorageDeadline;
+  status(): PoolStatus;
+  closed(): PoolClosedError | undefined;
+}
+
+/** A bulk job that goes on. */
+export interface LiveMap {
+  /** Ends it; resolves when nothing of it is under way any more. */
+  end(error: Error): Promise<void>;
+}
+
+/** However many sessions there are: so many items are pulled ahead by default. */
+const MOST_BY_DEFAULT = 1_000;
+const USABLE_FOR_MS = 1_000;
+
+/** The bulk jobs of one pool, and the storages of their checkpoints. */
+export class Maps<Client> {
+  readonly parts: MapParts<Client>;
+  readonly #live = new Set<LiveMap>();
+  #usable = 0;
+  #usableUntil = Number.NEGATIVE_INFINITY;
+  readonly #storages = new Map<SessionStorage, Promise<void>>();
+
+  constructor(parts: MapParts<Client>) {
+    this.parts = parts;
+  }
+
+  create<I, O>(
+    items: Iterable<I> | AsyncIterable<I>,
+    work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
+    options: MapOptions<I>,
+  ): MapRun<I, O> {
+    return new Mapping(this, items, work, options);
+  }
+
+  began(map: LiveMap): void {
+    this.#live.add(map);
+  }
+
+  ended(map: LiveMap): void {
+    this.#live.delete(map);
+  }
+
+  /** How many items can be under way at once: looked at once a second. */
+  usable(): number {
+    const now = this.parts.time.now();
+    if (now < this.#usableUntil) return this.#usable;
+    const { leasesPerSession, maxConnected } = this.parts.options;
+    const { free, leased, cooling } = this.parts.status();
+    const most = Math.min(Math.min(free + leased + cooling, maxConnected) * leasesPerSession, MOST_BY_DEFAULT);
+    this.#usable = Math.max(1, most);
+    this.#usableUntil = now + USABLE_FOR_MS;
+    return this.#usable;
+  }
+
+  checkpoint<I>({ name, storage }: MapCheckpoint<I>): Checkpoint {
+    const { deadline, options } = this.parts;
+    const { clock, ownership } = options;
+    return new Checkpoint({ storage, deadline, clock, self: ownIdentity(ownership.host) }, name);
+  }
+
+  /** A storage that is not the pool's own is opened when it is needed first. */
+  async openStorage(storage: SessionStorage): Promise<void> {
+    if (storage === this.parts.options.storage) return;
+    const opening = this.#storages.get(storage) ?? this.#open(storage);
+    this.#storages.set(storage, opening);
+    await opening.catch((error: unknown) => {
+      this.#storages.delete(storage);
+      throw error;
+    });
+  }
+
+  /** The pool is closed: so are they, when what they have sent is answered or lost. */
+  async end(error: Error): Promise<void> {
+    await Promise.allSettled(Array.from(this.#live, (map) => map.end(error)));
+  }
+
+  /** Closes the storages that were opened here. Rejects with the first error. */
+  async close(): Promise<void> {
+    const closing = Array.from(this.#storages.keys(), (storage) =>
+      this.parts.deadline.run("close", () => storage.close?.()),
+    );
+    this.#storages.clear();
+    await Promise.all(closing);
+  }
+
+  #open(storage: SessionStorage): Promise<void> {
+    return this.parts.deadline.times(LISTING_TAKES).run("be opened", () => storage.open?.());
+  }
+}

@@ -1,0 +1,153 @@
+import type { Connections } from "../../connections/connections.js";
+import type { KeyReservations } from "../../records/key-reservations.js";
+import type { Ledger } from "../../records/ledger.js";
+import type { Ownership } from "../../records/ownership/ownership.js";
+import type { PeerJournal } from "../../records/peers/peer-journal.js";
+import { decodeRecord } from "../../records/record.js";
+import type { SessionStorage, StoredRecord } from "../../records/storage.js";
+import type { StorageDeadline } from "../../records/storage-deadline.js";
+import type { Dispatcher } from "../dispatcher.js";
+import type { Marks } from "../marks.js";
+import { notWritten } from "../refusals.js";
+import type { KeyedLocks } from "./keyed-locks.js";
+import type { KnownSession } from "./known-session.js";
+import type { SessionBook } from "./session-book.js";
+
+/** What removing needs. */
+export interface DeparturesParts {
+  readonly book: SessionBook;
+  readonly ownership: Ownership;
+  readonly ledger: Ledger;
+  readonly storage: SessionStorage;
+  readonly deadline: StorageDeadline;
+  readonly locks: KeyedLocks;
+  readonly keys: KeyReservations;
+  readonly dispatcher: Dispatcher;
+  readonly connections: Connections<unknown>;
+  readonly marks: Marks;
+  readonly peers: PeerJournal;
+  failed(error: Error): void;
+}
+
+/**
+ * How sessions leave. While a client is connected, here or in another process, the record stays and says that the session
+ * is removed: whoever holds it lets its lease end, closes the client, and only then deletes the record and frees the
+ * auth key for another id.
+ */
+export class Departures {
+  readonly #parts: DeparturesParts;
+
+  constructor(parts: DeparturesParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether there was one. Rejects when the storage does; nothing has changed then. What is left to do later is no failure. */
+  async remove(id: string): Promise<boolean> {
+    return this.#parts.locks.hold([`id ${id}`], async () => {
+      const known = this.#parts.book.get(id);
+      if (known === undefined) return this.#removeRejected(id);
+      if (known.isLeaving) return false;
+      await this.#takeOut(known);
+      await this.#leave(known).catch(this.#parts.failed);
+      return true;
+    });
+  }
+
+  /** The last lease of a removed session has ended. */
+  async left(id: string): Promise<void> {
+    const known = this.#parts.book.get(id);
+    if (known === undefined) return;
+    await this.#parts.locks.hold([`id ${id}`], async () => {
+      // Its removal may have failed meanwhile: then it stays.
+      if (known.isLeaving) await this.#forget(known);
+    });
+  }
+
+  /** Another process has removed the session: its record is gone, or says so. */
+  async removedElsewhere(id: string): Promise<void> {
+    const { book } = this.#parts;
+    const known = book.get(id);
+    if (known === undefined || known.isLeaving) return;
+    book.beginLeaving(known);
+    await this.#parts.locks.hold([`id ${id}`], () => this.#leave(known));
+  }
+
+  /**
+   * Finishes what another process may have left unfinished: the record of a removed session is deleted, unless a client
+   * may still be connected.
+   */
+  async sweep(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
+    const { ownership, storage, deadline } = this.#parts;
+    const { id, version } = stored;
+    const record = decodeRecord(stored.data);
+    if (!record.isRemoved) return "stays";
+    ownership.observe(id, record.owner);
+    if (ownership.isForeign(id)) return "leaving";
+    const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, version, null));
+    if (gone === undefined) return "leaving";
+    ownership.forget(id);
+    await this.#forgetTraces(id, record.fingerprint);
+    return "gone";
+  }
+
+  /** The record is gone, or says that the session is removed. */
+  async #takeOut(known: KnownSession): Promise<void> {
+    const { book, ledger, ownership, connections, dispatcher } = this.#parts;
+    const { id } = known;
+    book.beginLeaving(known);
+    try {
+      const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
+      if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
+      known.isRemoved = true;
+      if (!(await ledger.save(id))) throw notWritten(id);
+    } catch (error) {
+      known.isRemoved = false;
+      book.stay(known);
+      dispatcher.changed();
+      throw error;
+    }
+  }
+
+  async #leave(known: KnownSession): Promise<void> {
+    const { book, dispatcher } = this.#parts;
+    book.leave(known);
+    dispatcher.worsened();
+    if (!known.isLeased) await this.#forget(known);
+  }
+
+  /** The client ends first, then the record, then the reservation of the key. */
+  async #forget(known: KnownSession): Promise<void> {
+    const { book, connections, marks, ledger, ownership } = this.#parts;
+    const { id } = known;
+    await connections.close(id, "the session was removed");
+    if (book.get(id) !== known) return;
+    book.forget(known);
+    marks.forgive(id);
+    const isOurs = known.isRemoved && !ownership.isForeign(id);
+    try {
+      if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(id, known.fingerprint);
+    } finally {
+      ledger.drop(id);
+      ownership.forget(id);
+    }
+  }
+
+  /** What there is of the session beside its record, which MUST be gone: so the key can be taken, even if that fails. */
+  async #forgetTraces(id: string, fingerprint: string): Promise<void> {
+    await this.#parts.peers.clear(id);
+    await this.#parts.keys.release(fingerprint, id).catch(this.#parts.failed);
+  }
+
+  async #removeRejected(id: string): Promise<boolean> {
+    const { book, storage, deadline } = this.#parts;
+    if (book.rejection(id) === undefined) return false;
+    const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+    if (stored !== undefined) {
+      const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, stored.version, null));
+      if (gone === undefined) return false;
+    }
+    book.forgetRejected(id);
+    await this.#parts.peers.clear(id);
+    return true;
+  }
+}

@@ -1,0 +1,52 @@
+import { RosterEntry } from "../../roster/roster-entry.js";
+import type { Credentials } from "./credentials.js";
+
+/** One session of the pool: what the roster knows of it, and what is not the roster's business. */
+export class KnownSession extends RosterEntry {
+  credentials: Credentials;
+  fingerprint: string;
+  /** It was removed while it was connected; its record goes when its client is gone. */
+  isRemoved = false;
+  /** What this process has changed and not written yet, and at which count of changes. */
+  changing: ReadonlyMap<OwnChange, number> = UNCHANGED;
+
+  constructor({ id, tags, addedAt, credentials, fingerprint }: NewSession) {
+    super(id, tags, addedAt);
+    this.credentials = credentials;
+    this.fingerprint = fingerprint;
+  }
+}
+
+/** What a session begins with. */
+export interface NewSession {
+  readonly id: string;
+  readonly tags: readonly string[];
+  readonly addedAt: number;
+  readonly credentials: Credentials;
+  readonly fingerprint: string;
+}
+
+/**
+ * What wins over another process's record until it is on disk: what a person has changed (`"disabled"`; `"revived"`, which
+ * ends death, disabling and restriction; `"resurrected"`, which ends death alone), and what Telegram has just said
+ * (`"verdict"`).
+ */
+export type OwnChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict";
+
+/** Of all sessions of which nothing is to be written. */
+const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();
+
+let changes = 0;
+
+/** Takes note of a change; to be called before the record is written. */
+export function markChanged(known: KnownSession, ...parts: readonly OwnChange[]): void {
+  changes++;
+  known.changing = new Map([...known.changing, ...parts.map((part) => [part, changes] as const)]);
+}
+
+/** The record is on disk with these changes: what was not changed again since may be changed by others. */
+export function markWritten(known: KnownSession, written: ReadonlyMap<OwnChange, number>): void {
+  if (written.size === 0) return;
+  const left = [...known.changing].filter(([part, count]) => written.get(part) !== count);
+  known.changing = left.length === 0 ? UNCHANGED : new Map(left);
+}

@@ -1,0 +1,109 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Connections } from "../../connections/connections.js";
+import type { Ownership } from "../../records/ownership/ownership.js";
+import type { PeerJournal } from "../../records/peers/peer-journal.js";
+import { decodeRecord, type SessionRecord } from "../../records/record.js";
+import type { StoredRecord } from "../../records/storage.js";
+import type { Dispatcher } from "../dispatcher.js";
+import type { Marks } from "../marks.js";
+import type { CredentialSealing, Credentials, StoredCredentials } from "./credentials.js";
+import type { KnownSession } from "./known-session.js";
+import type { SessionBook } from "./session-book.js";
+import type { SessionRecords } from "./session-records.js";
+
+/** What merging needs. */
+export interface MergingParts {
+  readonly book: SessionBook;
+  readonly records: SessionRecords;
+  readonly sealing: CredentialSealing;
+  readonly ownership: Ownership;
+  readonly marks: Marks;
+  readonly dispatcher: Dispatcher;
+  readonly connections: Connections<unknown>;
+  readonly peers: PeerJournal;
+  /** The session has another key, other tags or another profile. */
+  changed(id: string): void;
+  /** The session has another auth key; `gone` resolves when no client of this process has the former one any more. */
+  keyReplaced(id: string, former: string, gone: Promise<void>): void;
+  /** The record says that the session is removed. */
+  removed(id: string): void;
+}
+
+/**
+ * Takes in what another process has written of a session. What this process has changed and not written yet wins; of
+ * everything else the record is the truth, but a cooldown only ever moves later.
+ */
+export class Merging {
+  readonly #parts: MergingParts;
+
+  constructor(parts: MergingParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws as reading the record does; nothing has changed then. */
+  merge(stored: StoredRecord): void | Promise<void> {
+    const { book, sealing } = this.#parts;
+    const known = book.get(stored.id);
+    if (known === undefined) return;
+    const record = decodeRecord(stored.data);
+    if (known.changing.has("credentials") || isDeepStrictEqual(known.credentials.stored, credentialsIn(record))) {
+      return this.#apply(known, record, known.credentials);
+    }
+    const opened = sealing.open(stored.id, record);
+    if (!(opened instanceof Promise)) return this.#apply(known, record, opened);
+    return opened.then((credentials) => {
+      if (book.get(stored.id) !== known) return;
+      // They may have been changed here while the record's were opened.
+      this.#apply(known, record, known.changing.has("credentials") ? known.credentials : credentials);
+    });
+  }
+
+  #apply(known: KnownSession, record: SessionRecord, credentials: Credentials): void {
+    const { book, records, ownership, marks, dispatcher } = this.#parts;
+    const hasCredentials = this.#takeCredentials(known, credentials, record.fingerprint);
+    const hasTags = !known.changing.has("tags") && !isDeepStrictEqual(record.tags, known.tags);
+    if (hasTags) book.retag(known, record.tags);
+    for (const cooldown of records.cooldownsOf(record)) marks.learnCooldown(known, cooldown);
+    const { deadReason, disabledReason } = record;
+    marks.learnLife(known, { deadReason, disabledReason, restriction: records.restrictionOf(record) });
+    known.lastUsedAt = latest(known.lastUsedAt, record.lastUsedAt);
+    ownership.observe(known.id, record.owner);
+    if (record.isRemoved && !known.isRemoved) {
+      known.isRemoved = true;
+      this.#parts.removed(known.id);
+    }
+    if (hasCredentials || hasTags) this.#parts.changed(known.id);
+    dispatcher.worsened();
+    if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
+  }
+
+  /** Whether the client has to be another one now: the same ones may only have been sealed again. */
+  #takeCredentials(known: KnownSession, credentials: Credentials, fingerprint: string): boolean {
+    const { book, connections, peers } = this.#parts;
+    const former = known.credentials;
+    if (former === credentials) return false;
+    const { id } = known;
+    if (fingerprint !== known.fingerprint) {
+      void peers.clear(id);
+      this.#parts.keyReplaced(id, known.fingerprint, connections.get(id)?.gone ?? Promise.resolve());
+    }
+    book.replaceCredentials(known, credentials, fingerprint);
+    const isSame = former.reveal() === credentials.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
+    if (isSame) return false;
+    connections.get(id)?.spoil("the session was changed");
+    this.#closeUnlessLeased(known, "the session was changed");
+    return true;
+  }
+
+  #closeUnlessLeased(known: KnownSession, reason: string): void {
+    if (!known.isLeased) void this.#parts.connections.close(known.id, reason);
+  }
+}
+
+function credentialsIn({ session, profile }: SessionRecord): StoredCredentials {
+  return { session, profile };
+}
+
+function latest(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other);
+}

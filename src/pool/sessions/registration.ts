@@ -1,0 +1,267 @@
+import { isDeepStrictEqual } from "node:util";
+import type { ClientProfile } from "../../client-profile.js";
+import type { Connections } from "../../connections/connections.js";
+import { DuplicateSessionError, InvalidSessionError, SessionPoolError, StorageCorruptError } from "../../errors.js";
+import { checkAddArguments, checkChange } from "../../option-checks.js";
+import type { AddOptions, SessionChange } from "../../options.js";
+import type { KeyReservations } from "../../records/key-reservations.js";
+import type { Ledger } from "../../records/ledger.js";
+import type { Ownership } from "../../records/ownership/ownership.js";
+import type { PeerJournal } from "../../records/peers/peer-journal.js";
+import type { SessionStorage } from "../../records/storage.js";
+import type { StorageDeadline } from "../../records/storage-deadline.js";
+import type { Roster } from "../../roster/roster.js";
+import type { SessionInfo } from "../../session-info.js";
+import { isTelegramAddress } from "../../telegram/data-centres.js";
+import { authKeyFingerprint, parseSession } from "../../telegram/session-string.js";
+import type { Dispatcher } from "../dispatcher.js";
+import type { Marks } from "../marks.js";
+import { keyHeld, rejected, stillLeaving, unknownSession } from "../refusals.js";
+import type { TimeLine } from "../time-line.js";
+import { type CredentialSealing, NO_PROFILE } from "./credentials.js";
+import type { Departures } from "./departures.js";
+import type { Discovery } from "./discovery.js";
+import type { KeyedLocks } from "./keyed-locks.js";
+import { KnownSession, markChanged, type OwnChange } from "./known-session.js";
+import { reseal } from "./resealing.js";
+import type { SessionBook } from "./session-book.js";
+import type { SessionRecords } from "./session-records.js";
+
+/** What the register of sessions needs. */
+export interface RegistrationParts {
+  readonly book: SessionBook;
+  readonly records: SessionRecords;
+  readonly sealing: CredentialSealing;
+  readonly ownership: Ownership;
+  readonly roster: Roster;
+  readonly ledger: Ledger;
+  readonly storage: SessionStorage;
+  readonly deadline: StorageDeadline;
+  readonly dispatcher: Dispatcher;
+  readonly connections: Connections<unknown>;
+  readonly marks: Marks;
+  readonly time: TimeLine;
+  readonly locks: KeyedLocks;
+  readonly keys: KeyReservations;
+  readonly departures: Departures;
+  readonly discovery: Discovery;
+  readonly peers: PeerJournal;
+  readonly trustServers: boolean;
+  changed(id: string): void;
+  /** The session has another auth key; `gone` resolves when no client has the former one any more. */
+  keyReplaced(id: string, former: string, gone: Promise<void>): void;
+}
+
+/** Which sessions there are: adds, changes, switches off and on. One change per session at a time. */
+export class Registration {
+  readonly #parts: RegistrationParts;
+  readonly #locks: KeyedLocks;
+  readonly #keys: KeyReservations;
+  readonly #departures: Departures;
+  readonly #discovery: Discovery;
+
+  constructor(parts: RegistrationParts) {
+    this.#parts = parts;
+    this.#locks = parts.locks;
+    this.#keys = parts.keys;
+    this.#departures = parts.departures;
+    this.#discovery = parts.discovery;
+  }
+
+  async add(id: string, session: string, options: AddOptions): Promise<SessionInfo> {
+    checkAddArguments(id, options);
+    const fingerprint = this.#fingerprintOf(id, session);
+    return this.#locks.hold([`id ${id}`, `key ${fingerprint}`], async () => {
+      const rejection = this.#parts.book.rejection(id);
+      if (rejection !== undefined) throw rejected(id, rejection);
+      const known = this.#parts.book.get(id);
+      if (known !== undefined) return this.#addAgain(known, fingerprint, options);
+      const holder = this.#parts.book.holderOf(fingerprint);
+      if (holder !== undefined) throw keyHeld(id, holder);
+      return this.#create(id, session, fingerprint, options);
+    });
+  }
+
+  async update(id: string, change: SessionChange): Promise<SessionInfo> {
+    checkChange(change);
+    const fingerprint = change.session === undefined ? undefined : this.#fingerprintOf(id, change.session);
+    const names = fingerprint === undefined ? [`id ${id}`] : [`id ${id}`, `key ${fingerprint}`];
+    return this.#locks.hold(names, async () => {
+      const known = this.#known(id);
+      if (change.session !== undefined && fingerprint !== undefined) {
+        await this.#changeKey(known, change.session, fingerprint);
+      }
+      await this.#describe(known, change);
+      await this.#save(known);
+      this.#parts.changed(id);
+      return this.#parts.book.info(known);
+    });
+  }
+
+  async disable(id: string, reason: string): Promise<void> {
+    const { roster, time, dispatcher, connections } = this.#parts;
+    const known = this.#known(id);
+    roster.disable(known, reason, time.now());
+    dispatcher.worsened();
+    if (!known.isLeased) void connections.close(id, "the session was disabled");
+    await this.#save(known, "disabled");
+  }
+
+  async enable(id: string): Promise<void> {
+    const { roster, time, dispatcher, marks } = this.#parts;
+    const known = this.#known(id);
+    marks.forgive(id);
+    roster.revive(known, time.now());
+    dispatcher.changed();
+    await this.#save(known, "revived");
+  }
+
+  #known(id: string): KnownSession {
+    const known = this.#parts.book.get(id);
+    if (known !== undefined && !known.isLeaving) return known;
+    const rejection = this.#parts.book.rejection(id);
+    throw rejection === undefined ? unknownSession(id) : rejected(id, rejection);
+  }
+
+  async #addAgain(known: KnownSession, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
+    const { id } = known;
+    if (known.isLeaving) throw stillLeaving(id);
+    if (known.fingerprint !== fingerprint) {
+      throw new DuplicateSessionError(
+        `add: "${id}" holds another auth key already. To give it a new session string use update("${id}", { session }).`,
+        { sessionId: id },
+      );
+    }
+    if (await this.#describe(known, options)) {
+      await this.#save(known);
+      this.#parts.changed(id);
+    }
+    return this.#parts.book.info(known);
+  }
+
+  async #create(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
+    const { book, records, sealing, ledger, dispatcher, storage, deadline, time } = this.#parts;
+    const credentials = await sealing.seal(id, session, frozenProfile(options.profile));
+    const holder = await this.#keys.take(fingerprint, id);
+    if (holder !== undefined) throw keyHeld(id, holder);
+    const tags = Object.freeze([...(options.tags ?? [])]);
+    const known = new KnownSession({ id, tags, addedAt: time.date(), credentials, fingerprint });
+    const data = records.encode(known, null);
+    const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data));
+    if (version === undefined) return this.#adopt(id, session, fingerprint, options);
+    // A session of this id that was removed by a process that did not live to forget its peers.
+    void this.#parts.peers.clear(id);
+    const faster = await this.#keys.confirm(fingerprint, id);
+    ledger.track(id, version);
+    if (faster !== undefined) {
+      await ledger.delete(id);
+      throw keyHeld(id, faster);
+    }
+    book.enter(known);
+    dispatcher.changed();
+    return book.info(known);
+  }
+
+  /** Another process has added the id in the meantime. */
+  async #adopt(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
+    const { storage, dispatcher, deadline } = this.#parts;
+    const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+    if (stored === undefined) throw unknownSession(id);
+    let known: KnownSession;
+    try {
+      const state = await this.#departures.sweep(stored);
+      if (state === "leaving") throw stillLeaving(id);
+      if (state === "gone") return await this.#create(id, session, fingerprint, options);
+      known = await this.#discovery.enter(stored);
+    } catch (error) {
+      if (error instanceof SessionPoolError && !(error instanceof StorageCorruptError)) throw error;
+      throw rejected(id, error instanceof Error ? error.message : String(error));
+    }
+    dispatcher.changed();
+    if (known.fingerprint !== fingerprint) await this.#keys.release(fingerprint, id);
+    return this.#addAgain(known, fingerprint, options);
+  }
+
+  async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
+    const { book, connections, ownership, sealing, peers } = this.#parts;
+    const { id } = known;
+    const credentials = await sealing.seal(id, session, known.credentials.profile);
+    if (known.fingerprint !== fingerprint) {
+      const holder =
+        book.holderOf(fingerprint) ??
+        (await this.#keys.take(fingerprint, id)) ??
+        (await this.#keys.confirm(fingerprint, id));
+      if (holder !== undefined) throw keyHeld(id, holder);
+    }
+    const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
+    const former = known.fingerprint;
+    book.replaceCredentials(known, credentials, fingerprint);
+    markChanged(known, "credentials");
+    // It may be another account's key, and an access hash is of use to one account alone.
+    const forgotten = former === fingerprint ? undefined : peers.clear(id);
+    await this.#outdate(known);
+    this.#resurrect(known);
+    if (former === fingerprint) return;
+    await forgotten;
+    await this.#save(known, "resurrected");
+    // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
+    if (!ownership.isForeign(id)) this.#parts.keyReplaced(id, former, gone);
+  }
+
+  /** A new session string makes a dead session free. */
+  #resurrect(known: KnownSession): void {
+    const { roster, marks, time, dispatcher } = this.#parts;
+    if (known.deadReason === null) return;
+    markChanged(known, "resurrected");
+    marks.forgive(known.id);
+    roster.kill(known, null, time.now());
+    dispatcher.changed();
+  }
+
+  /** Writes what a person has changed: until it is on disk it wins over what another process wrote. */
+  async #save(known: KnownSession, ...changes: readonly OwnChange[]): Promise<void> {
+    markChanged(known, ...changes);
+    await this.#parts.ledger.save(known.id);
+  }
+
+  /** Tags and profile, when given, replace what was there. Whether that has changed anything, which is to be written then. */
+  async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<boolean> {
+    const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
+    const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
+    // What may fail comes first: nothing has changed then.
+    if (hasProfile) await reseal(this.#parts.sealing, known, frozenProfile(profile));
+    if (hasTags) {
+      this.#parts.book.retag(known, tags);
+      markChanged(known, "tags");
+      this.#parts.dispatcher.worsened();
+    }
+    if (hasProfile) await this.#outdate(known);
+    return hasProfile || hasTags;
+  }
+
+  /** The next lease gets a new client; one that runs may end with the old one. */
+  async #outdate(known: KnownSession): Promise<void> {
+    const { connections } = this.#parts;
+    connections.get(known.id)?.spoil("the session was changed");
+    if (!known.isLeased) await connections.close(known.id, "the session was changed");
+  }
+
+  #fingerprintOf(id: string, session: string): string {
+    try {
+      const parsed = parseSession(session);
+      if (!this.#parts.trustServers && !isTelegramAddress(parsed.serverAddress)) {
+        throw new InvalidSessionError(
+          "The session names a server outside Telegram's published ranges: whoever runs it would get the account. If it is yours (a test server), open the pool with trustServers: true.",
+        );
+      }
+      return authKeyFingerprint(parsed.authKey);
+    } catch (error) {
+      if (!(error instanceof InvalidSessionError)) throw error;
+      throw new InvalidSessionError(`"${id}": ${error.message}`, { sessionId: id });
+    }
+  }
+}
+
+function frozenProfile(profile: ClientProfile | undefined): ClientProfile {
+  return profile === undefined ? NO_PROFILE : Object.freeze(structuredClone(profile));
+}

@@ -1,0 +1,215 @@
+import type { StoredRecord } from "../../records/storage.js";
+import type { Roster } from "../../roster/roster.js";
+import type { SessionInfo } from "../../session-info.js";
+import type { TimeLine } from "../time-line.js";
+import type { Credentials } from "./credentials.js";
+import type { KnownSession } from "./known-session.js";
+import type { RevivedSession, SessionRecords } from "./session-records.js";
+
+/** Records that are opened at once by a sealer that takes its time. */
+const AT_ONCE = 32;
+
+/** Another session holds the auth key. */
+export class KeyTakenError extends Error {
+  override readonly name = "KeyTakenError";
+  readonly holder: string;
+
+  constructor(holder: string) {
+    super(`it holds the same auth key as "${holder}"`);
+    this.holder = holder;
+  }
+}
+
+/** The sessions of one pool, by id and by auth key. No I/O. */
+export class SessionBook {
+  readonly #roster: Roster<KnownSession>;
+  readonly #time: TimeLine;
+  readonly #records: SessionRecords;
+  /** Those that leave. The roster forgets them with their last lease; here they stay until client and record are gone. */
+  readonly #leaving = new Map<string, KnownSession>();
+  readonly #idsByKey = new Map<string, string>();
+  readonly #rejected = new Map<string, string>();
+
+  constructor(roster: Roster<KnownSession>, time: TimeLine, records: SessionRecords) {
+    this.#roster = roster;
+    this.#time = time;
+    this.#records = records;
+  }
+
+  get(id: string): KnownSession | undefined {
+    return this.#roster.get(id) ?? this.#leaving.get(id);
+  }
+
+  ids(): readonly string[] {
+    return Array.from(this.#all(), ({ id }) => id);
+  }
+
+  infos(): readonly SessionInfo[] {
+    return Array.from(this.#all(), (known) => this.info(known));
+  }
+
+  /** The id that holds an auth key. */
+  holderOf(fingerprint: string): string | undefined {
+    return this.#idsByKey.get(fingerprint);
+  }
+
+  /** Why a record was set aside. */
+  rejection(id: string): string | undefined {
+    return this.#rejected.get(id);
+  }
+
+  rejected(): readonly { readonly id: string; readonly reason: string }[] {
+    return [...this.#rejected].map(([id, reason]) => ({ id, reason }));
+  }
+
+  forgetRejected(id: string): void {
+    this.#rejected.delete(id);
+  }
+
+  /**
+   * Takes in what the storage holds; what cannot be read is set aside. Of those that were removed none is in the book.
+   * `holderOf` tells whose an auth key is that two records hold.
+   */
+  async load(
+    records: readonly StoredRecord[],
+    holderOf: (fingerprint: string) => string | undefined,
+  ): Promise<readonly RevivedSession[]> {
+    const loaded: RevivedSession[] = [];
+    for (const revived of await this.#reviveAll(records)) {
+      const { id, fingerprint } = revived.known;
+      try {
+        loaded.push(this.#indexed(revived));
+      } catch (error) {
+        const isRightful = error instanceof KeyTakenError && holderOf(fingerprint) === id;
+        this.reject(isRightful ? error.holder : id, isRightful ? new KeyTakenError(id) : error);
+        if (!isRightful) continue;
+        loaded[loaded.findIndex(({ known }) => known.id === error.holder)] = revived;
+        this.#idsByKey.set(fingerprint, id);
+      }
+    }
+    const entered = loaded.map(({ known }) => known).filter(({ isRemoved }) => !isRemoved);
+    this.#roster.add(entered, this.#time.now());
+    return loaded;
+  }
+
+  /** Sets a record aside that cannot be read. */
+  reject(id: string, error: unknown): void {
+    this.#rejected.set(id, error instanceof Error ? error.message : String(error));
+  }
+
+  /** Takes in a session that was written by somebody else. Rejects as `load` sets aside. */
+  async adopt(stored: StoredRecord): Promise<RevivedSession> {
+    const revived = this.#indexed(await this.#records.revive(stored));
+    this.enter(revived.known);
+    return revived;
+  }
+
+  /** Makes a session available. */
+  enter(known: KnownSession): void {
+    this.#idsByKey.set(known.fingerprint, known.id);
+    this.#roster.add([known], this.#time.now());
+  }
+
+  /** Nobody gets the session until it leaves or stays. It is in the book meanwhile, also when its last lease ends. */
+  beginLeaving(known: KnownSession): void {
+    this.#leaving.set(known.id, known);
+    this.#roster.setLeaving(known, true, this.#time.now());
+  }
+
+  /** It does not leave after all. */
+  stay(known: KnownSession): void {
+    this.#leaving.delete(known.id);
+    this.#roster.setLeaving(known, false, this.#time.now());
+    if (!known.isEntered) this.enter(known);
+  }
+
+  /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */
+  leave(known: KnownSession): void {
+    this.#leaving.set(known.id, known);
+    this.#roster.remove(known, this.#time.now());
+  }
+
+  /** Other tags for a session. */
+  retag(known: KnownSession, tags: readonly string[]): void {
+    this.#roster.retag(known, Object.freeze([...tags]), this.#time.now());
+  }
+
+  /** Another auth key for a session, or another profile. */
+  replaceCredentials(known: KnownSession, credentials: Credentials, fingerprint: string): void {
+    this.#idsByKey.delete(known.fingerprint);
+    known.credentials = credentials;
+    known.fingerprint = fingerprint;
+    this.#idsByKey.set(fingerprint, known.id);
+  }
+
+  /** Forgets a session that has left, and its key. */
+  forget(known: KnownSession): void {
+    this.#leaving.delete(known.id);
+    if (this.#idsByKey.get(known.fingerprint) === known.id) this.#idsByKey.delete(known.fingerprint);
+  }
+
+  info(known: KnownSession): SessionInfo {
+    return Object.freeze({
+      id: known.id,
+      state: known.state,
+      tags: known.tags,
+      availableAt: known.state === "cooling" ? this.#time.toWall(known.restsUntil) : null,
+      reason: known.reason,
+      addedAt: known.addedAt,
+      lastUsedAt: known.lastUsedAt,
+    });
+  }
+
+  /** In the order of the records; what cannot be read is set aside. */
+  async #reviveAll(records: readonly StoredRecord[]): Promise<readonly RevivedSession[]> {
+    const lists = new Map<string, readonly string[]>();
+    const revived: (RevivedSession | undefined)[] = [];
+    let waiting: Promise<void>[] = [];
+    for (const [place, stored] of records.entries()) {
+      const session = this.#tryRevive(stored, lists);
+      if (session instanceof Promise) {
+        waiting.push(
+          session.then((opened) => {
+            revived[place] = opened;
+          }),
+        );
+      } else revived[place] = session;
+      if (waiting.length < AT_ONCE) continue;
+      await Promise.all(waiting);
+      waiting = [];
+    }
+    await Promise.all(waiting);
+    return revived.filter((session) => session !== undefined);
+  }
+
+  #tryRevive(
+    stored: StoredRecord,
+    lists: Map<string, readonly string[]>,
+  ): RevivedSession | Promise<RevivedSession | undefined> | undefined {
+    const setAside = (error: unknown): undefined => {
+      this.reject(stored.id, error);
+      return undefined;
+    };
+    try {
+      const revived = this.#records.revive(stored, lists);
+      return revived instanceof Promise ? revived.catch(setAside) : revived;
+    } catch (error) {
+      return setAside(error);
+    }
+  }
+
+  *#all(): Generator<KnownSession> {
+    yield* this.#roster.entries();
+    for (const known of this.#leaving.values()) if (!known.isEntered) yield known;
+  }
+
+  /** One auth key, one session: the first one has it. */
+  #indexed(revived: RevivedSession): RevivedSession {
+    const { id, fingerprint, isRemoved } = revived.known;
+    if (isRemoved) return revived;
+    const holder = this.#idsByKey.get(fingerprint);
+    if (holder !== undefined) throw new KeyTakenError(holder);
+    this.#idsByKey.set(fingerprint, id);
+    return revived;
+  }
+}
