@@ -65,7 +65,10 @@ async function holdOfHerd(): Promise<{ hold: number; first: string }> {
   await sleep(until - Date.now() - 300);
   globalThis.gc?.();
   await sleep(100);
-  if (pool.status().cooling !== HERD) throw new Error("The herd was due before it was watched.");
+  if (pool.status().cooling !== HERD)
+    throw new Error(
+      `The herd was due before it was watched: ${JSON.stringify(pool.status())}, ${until - Date.now()} ms left.`,
+    );
   const hold = await longestHold(async () => {
     while (recovered < HERD) await sleep(20);
   });
