@@ -57,7 +57,7 @@ async function herd(count: number, until: number): Promise<SessionStorage> {
 }
 
 async function holdOfHerd(): Promise<{ hold: number; first: string }> {
-  const until = Date.now() + 12_000;
+  const until = Date.now() + 20_000;
   const pool = await SessionPool.open({ client: nothing, storage: await herd(HERD, until) });
   let recovered = 0;
   pool.on("recovered", () => recovered++);
