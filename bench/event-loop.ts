@@ -57,7 +57,7 @@ async function herd(count: number, until: number): Promise<SessionStorage> {
 }
 
 async function holdOfHerd(): Promise<{ hold: number; first: string }> {
-  const until = Date.now() + 12_000;
+  const until = Date.now() + 20_000;
   const pool = await SessionPool.open({ client: nothing, storage: await herd(HERD, until) });
   let recovered = 0;
   pool.on("recovered", () => recovered++);
@@ -65,7 +65,10 @@ async function holdOfHerd(): Promise<{ hold: number; first: string }> {
   await sleep(until - Date.now() - 300);
   globalThis.gc?.();
   await sleep(100);
-  if (pool.status().cooling !== HERD) throw new Error("The herd was due before it was watched.");
+  if (pool.status().cooling !== HERD)
+    throw new Error(
+      `The herd was due before it was watched: ${JSON.stringify(pool.status())}, ${until - Date.now()} ms left.`,
+    );
   const hold = await longestHold(async () => {
     while (recovered < HERD) await sleep(20);
   });

@@ -2,8 +2,6 @@ import type { Clock } from "../clock.js";
 
 /** The clocks tick in different steps: so much they always disagree. */
 const NOISE_MS = 2;
-/** Reading the wall clock costs as much as half a lease. */
-const DATE_READ_MS = 50;
 /** A smaller disagreement is jitter, and left out where that makes a rest longer. */
 const JITTER_MS = 500;
 
@@ -14,8 +12,6 @@ const JITTER_MS = 500;
 export class TimeLine {
   readonly #clock: Clock;
   readonly #origin: number;
-  #dateReadAt = Number.NaN;
-  #dateDrift = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -31,13 +27,9 @@ export class TimeLine {
     return instant - this.#origin;
   }
 
-  /** The wall clock now: for dates that people read. It is read at most every so often, and counted on between. */
-  date(now: number = this.now()): number {
-    if (!(now - this.#dateReadAt < DATE_READ_MS)) {
-      this.#dateReadAt = now;
-      this.#dateDrift = this.#clock.now() - now;
-    }
-    return Math.round(now + this.#dateDrift);
+  /** The wall clock now: for dates that people read. */
+  date(): number {
+    return Math.round(this.#clock.now());
   }
 
   /** What the wall clock will show at this instant. */
