@@ -9,8 +9,8 @@ const common = {
 /** What is true of both client libraries is tested over both: see test/matrix. */
 const both = ["test/scenarios/**/*.test.ts", "test/adapters/client/both/**/*.test.ts"];
 const teleproto = "test/adapters/client/teleproto/**/*.test.ts";
-/** About processes, files and claims: no library makes a difference. */
-const ofOne = ["test/scenarios/ownership.test.ts", "test/scenarios/crashes.test.ts", "test/scenarios/storage.test.ts"];
+/** About processes, files, claims, limits and the order of items: no library makes a difference. */
+const ofOne = ["ownership", "crashes", "storage", "map", "budgets"].map((name) => `test/scenarios/${name}.test.ts`);
 
 const config: ViteUserConfig = defineConfig({
   test: {

@@ -6,6 +6,9 @@ import { sessionString } from "../fakes/sessions.js";
 import { peerFlood } from "../fakes/telegram-errors.js";
 import { START, settled } from "../fakes/virtual-clock.js";
 
+/** Claims that are not renewed a hundred thousand times while a month goes by. */
+const LONG = { ttlMs: 30 * 86_400_000 };
+
 /** Rests every session of the pool for so many seconds. */
 async function coolAll({ pool }: TestPool, seconds: number): Promise<void> {
   const leases = await Promise.all(pool.sessions().map(({ id }) => pool.acquire({ id })));
@@ -38,7 +41,7 @@ describe("acquire({ wait }) - forms", () => {
   });
 
   test.each([true, Number.POSITIVE_INFINITY, undefined])("%s waits as long as it can help", async (wait) => {
-    const { pool, clock } = await openPool({ sessions: ["a"] });
+    const { pool, clock } = await openPool({ sessions: ["a"], ownership: LONG });
     const lease = await pool.acquire();
     const waiting = watch(pool.acquire({ wait }));
     await clock.advance(30 * 86_400_000);
@@ -49,7 +52,7 @@ describe("acquire({ wait }) - forms", () => {
   });
 
   test("a wait of over 2^31 ms neither fires at once nor early", async () => {
-    const { pool, clock } = await openPool({ sessions: ["a"] });
+    const { pool, clock } = await openPool({ sessions: ["a"], ownership: LONG });
     await pool.acquire();
     const waiting = watch(pool.acquire({ wait: 2 ** 31 + 1_000 }));
     await clock.advance(2 ** 31 + 999);
