@@ -64,7 +64,7 @@ export async function killMany(options: KillingOptions): Promise<Findings> {
   const dataCentre = await forkDataCentre({ accounts: ACCOUNTS.map((name) => ({ name })) });
   options.onDataCentre(dataCentre);
   for (const account of ACCOUNTS.slice(1)) {
-    await dataCentre.limit("messages.SendMessage", { account, calls: 12, perMs: 1_000, waitSeconds: 1 });
+    await dataCentre.limit("messages.SendMessage", { account, calls: 6, perMs: 1_000, waitSeconds: 1 });
   }
   const revoked = { account: "revoked", method: "messages.SendMessage", skip: 20 };
   await dataCentre.fail({ ...revoked, message: "SESSION_REVOKED", code: 401 });

@@ -13,11 +13,21 @@ export interface SqliteHandle {
   prepare(statement: string): SqliteStatement;
 }
 
-/** An engine over an open handle. Statements run synchronously and are prepared once. `close` is the caller's. */
+/** So long statements may follow each other without a turn of the event loop between them. */
+const LONGEST_TURN_MS = 10;
+
+/**
+ * An engine over an open handle. Statements run synchronously and are prepared once. `close` is the caller's.
+ *
+ * What awaits one statement after the other would never let the event loop turn: no timer would fire, no socket be read.
+ * So a statement that comes too late in a turn waits for the next one.
+ */
 export function handleEngine(handle: SqliteHandle, close: () => void): Engine {
   const statements = new Map<string, SqliteStatement>();
+  const turns = new Turns();
   return {
     async query(text, ...parameters) {
+      if (turns.isLong) await turns.next();
       const statement = statements.get(text) ?? handle.prepare(text);
       statements.set(text, statement);
       if (statement.reader !== false) return statement.all(...parameters) as readonly Row[];
@@ -29,6 +39,26 @@ export function handleEngine(handle: SqliteHandle, close: () => void): Engine {
       close();
     },
   };
+}
+
+/** How long the event loop has not turned while statements ran. */
+class Turns {
+  #began: number | undefined;
+
+  /** Whether this turn has lasted too long. To be asked before each statement. */
+  get isLong(): boolean {
+    const now = performance.now();
+    if (this.#began !== undefined) return now - this.#began > LONGEST_TURN_MS;
+    this.#began = now;
+    setImmediate(() => {
+      this.#began = undefined;
+    });
+    return false;
+  }
+
+  async next(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 interface NodeSqlite {

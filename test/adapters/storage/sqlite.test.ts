@@ -216,6 +216,18 @@ test("open() - another process makes the same new file ready at any moment in be
   expect(statements).toBeGreaterThan(5);
 });
 
+test("write() - one after the other, by whichever driver, lets the event loop turn", async () => {
+  const storage = sqlite(newPath());
+  await storage.open?.();
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const began = performance.now();
+  for (let index = 0; performance.now() - began < 300; index++) await storage.write(`s${index}`, 0, "x".repeat(1_000));
+  clearInterval(timer);
+  await storage.close?.();
+  expect(turns).toBeGreaterThan(5);
+});
+
 test("write() - a deleted record's data is not left in the file", async () => {
   const path = newPath();
   const storage = sqlite(path);
