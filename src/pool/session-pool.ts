@@ -25,6 +25,7 @@ import { methodOf, type TelegramRequest } from "../telegram/requests.js";
 import { type IterateWork, iterate } from "./iterate.js";
 import { KeepAlive } from "./keep-alive.js";
 import type { Lease, LeaseInfo } from "./lease.js";
+import { Mapping } from "./map/map.js";
 import { openStorage } from "./opening.js";
 import { assemble, type PoolParts } from "./pool-parts.js";
 import { unknownSession } from "./refusals.js";
@@ -229,7 +230,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     options: MapOptions<I> = {},
   ): MapRun<I, O> {
     checkMapArguments(items, work, options);
-    return this.#parts.maps.create(items, work, options);
+    return new Mapping(this.#parts.maps, items, work, options);
   }
 
   /** Who holds which session since when. */

@@ -9,6 +9,7 @@ import type { Verdict } from "../../telegram/verdicts.js";
 import type { Dispatcher } from "../dispatcher.js";
 import type { TimeLine } from "../time-line.js";
 import { LearntLimits } from "./learnt-limits.js";
+import type { Limits } from "./limits.js";
 
 /** What keeping budgets needs. */
 export interface BudgetingParts {
@@ -22,22 +23,6 @@ export interface BudgetingSources extends BudgetingParts {
   readonly options: { readonly budgets: BudgetPlan | undefined; readonly storage: SessionStorage };
   readonly deadline: StorageDeadline;
   later(work: Promise<void>): void;
-}
-
-/** Where the limits come from. What a session has sent is in `spending`. */
-export interface Limits {
-  /** What a request is held against. */
-  allowances(spending: Spending, id: string, request: OutgoingRequest, now: number): readonly Allowance[];
-  /** The request may go; it is not counted yet. */
-  sending?(spending: Spending, id: string, request: OutgoingRequest, now: number): void;
-  /** It is counted. */
-  sent?(spending: Spending, id: string, request: OutgoingRequest): void;
-  /** It is on the wire no more. */
-  settled?(spending: Spending, id: string, request: OutgoingRequest): void;
-  /** Telegram has answered it with an error. */
-  refused?(spending: Spending, id: string, request: OutgoingRequest, verdict: Verdict): void;
-  /** Takes in what the storage holds. */
-  load?(records: readonly StoredRecord[]): void;
 }
 
 /** The budgets that the options ask for. */

@@ -6,7 +6,7 @@ import { Learning } from "../../roster/learning.js";
 import type { Allowance, Spending } from "../../roster/spending.js";
 import type { Verdict } from "../../telegram/verdicts.js";
 import type { TimeLine } from "../time-line.js";
-import type { Limits } from "./budgeting.js";
+import type { Limits } from "./limits.js";
 import { decodeEstimates, encodeEstimates } from "./recorded-estimates.js";
 
 /** What learning limits needs. */

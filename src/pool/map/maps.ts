@@ -1,5 +1,5 @@
 import type { PoolClosedError } from "../../errors.js";
-import type { MapCheckpoint, MapOptions, MapRun, ResolvedOptions } from "../../options.js";
+import type { MapCheckpoint, ResolvedOptions } from "../../options.js";
 import { Checkpoint } from "../../records/checkpoint/checkpoint.js";
 import { ownIdentity } from "../../records/ownership/process-identity.js";
 import type { SessionStorage } from "../../records/storage.js";
@@ -7,11 +7,9 @@ import { LISTING_TAKES, type StorageDeadline } from "../../records/storage-deadl
 import type { Roster } from "../../roster/roster.js";
 import type { PoolStatus } from "../../session-info.js";
 import type { KeepAlive } from "../keep-alive.js";
-import type { Lease } from "../lease.js";
 import type { Rotation } from "../rotation.js";
 import type { SharedSignals } from "../shared-signals.js";
 import type { TimeLine } from "../time-line.js";
-import { Mapping } from "./map.js";
 
 /** What bulk jobs need. */
 export interface MapParts<Client> {
@@ -49,14 +47,6 @@ export class Maps<Client> {
 
   constructor(parts: MapParts<Client>) {
     this.parts = parts;
-  }
-
-  create<I, O>(
-    items: Iterable<I> | AsyncIterable<I>,
-    work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
-    options: MapOptions<I>,
-  ): MapRun<I, O> {
-    return new Mapping(this, items, work, options);
   }
 
   began(map: LiveMap): void {
