@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
-import { BUSY_TIMEOUT_MS, type Engine, isCorrupt, type Row, whenNotBusy } from "./sqlite/engine.js";
+import { type Engine, isCorrupt, type Row, whenNotBusy } from "./sqlite/engine.js";
 import { prepareFile } from "./sqlite/file.js";
 import { handleEngine, nodeEngine, type SqliteHandle } from "./sqlite/handle-engine.js";
 import { keyvEngine } from "./sqlite/keyv-engine.js";
@@ -16,9 +16,6 @@ export interface SqliteOptions {
   /** Whether a file that other users of the machine can read or write is taken all the same. @default false */
   readonly allowOpenPermissions?: boolean;
 }
-
-/** SQLite's own wait blocks the event loop with the synchronous drivers: short, the rest is waited for outside of it. */
-const SYNCHRONOUS_BUSY_TIMEOUT_MS = 20;
 
 const LIST = "SELECT id, version, data FROM telegram_session_pool WHERE data IS NOT NULL";
 const READ = "SELECT id, version, data FROM telegram_session_pool WHERE id = ? AND data IS NOT NULL";
@@ -114,11 +111,9 @@ class SqliteStorage implements SessionStorage {
 
 async function openPath(path: string, allowOpenPermissions: boolean): Promise<Engine> {
   if (path !== ":memory:") await prepareFile(path, allowOpenPermissions);
-  const synchronous = nodeEngine(path);
-  const engine = synchronous ?? (await whenNotBusy(() => keyvEngine(path)));
-  const busyTimeoutMs = synchronous ? SYNCHRONOUS_BUSY_TIMEOUT_MS : BUSY_TIMEOUT_MS;
+  const engine = nodeEngine(path) ?? (await whenNotBusy(() => keyvEngine(path)));
   try {
-    await whenNotBusy(() => prepareDatabase(engine, path, busyTimeoutMs));
+    await whenNotBusy(() => prepareDatabase(engine, path));
   } catch (error) {
     await engine.close();
     throw error;

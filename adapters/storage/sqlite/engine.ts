@@ -11,8 +11,14 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-/** How long a statement waits for another process's write before it fails. */
-export const BUSY_TIMEOUT_MS = 5_000;
+/** How long a statement is tried again before another process's lock fails it. */
+export const PATIENCE_MS = 5_000;
+
+/**
+ * How long SQLite itself waits for a lock. Short: it would block the event loop with the synchronous drivers, and, since
+ * it looks ever more rarely (every 100 ms in the end), starve behind processes that have just begun to wait.
+ */
+export const BUSY_TIMEOUT_MS = 20;
 
 const SQLITE_BUSY = 5;
 const SQLITE_CORRUPT = 11;
@@ -24,12 +30,10 @@ export function isCorrupt(error: unknown): boolean {
 }
 
 /**
- * Repeats what another process's lock refused, up to {@link BUSY_TIMEOUT_MS}. A refused statement has done nothing.
- * The synchronous drivers would block the event loop for the whole of SQLite's own busy timeout: they get a short one,
- * and the rest is waited for here.
+ * Repeats what another process's lock refused, up to {@link PATIENCE_MS}. A refused statement has done nothing.
  */
 export async function whenNotBusy<T>(work: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + BUSY_TIMEOUT_MS;
+  const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
       return await work();

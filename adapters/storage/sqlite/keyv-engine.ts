@@ -1,16 +1,16 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { Mutex } from "async-mutex";
 import { StorageError } from "../../../src/errors.js";
 import { codeOf } from "../storage-failure.js";
-import { BUSY_TIMEOUT_MS, type Engine, type Row } from "./engine.js";
+import { type Engine, PATIENCE_MS, type Row } from "./engine.js";
+
+interface KeyvSqliteStore {
+  query(statement: string, ...parameters: readonly unknown[]): Promise<readonly Row[]>;
+  disconnect(): Promise<void>;
+}
 
 interface KeyvSqliteModule {
-  readonly KeyvSqlite: new (options: {
-    uri: string;
-    table: string;
-    busyTimeout: number;
-  }) => {
-    query(statement: string, ...parameters: readonly unknown[]): Promise<readonly Row[]>;
-    disconnect(): Promise<void>;
-  };
+  readonly KeyvSqlite: new (options: { uri: string; table: string; busyTimeout: number }) => KeyvSqliteStore;
 }
 
 /**
@@ -24,13 +24,32 @@ export async function keyvEngine(
   const { KeyvSqlite } = await loadModule(load);
   // The constructor opens the file at once and creates the table it is told; nothing is ever written to that one.
   const table = "telegram_session_pool_keyv";
-  const store = new KeyvSqlite({ uri: `sqlite://${path}`, table, busyTimeout: BUSY_TIMEOUT_MS });
+  const store = new KeyvSqlite({ uri: `sqlite://${path}`, table, busyTimeout: PATIENCE_MS });
   // MUST be in the same tick: a file that cannot be opened is an unhandled rejection while no query is pending.
   await store.query("SELECT 1");
+  const turns = new Mutex();
   return {
-    query: (statement, ...parameters) => store.query(statement, ...parameters),
-    close: () => store.disconnect(),
+    query: (statement, ...parameters) => turns.runExclusive(() => queryAlone(store, statement, parameters)),
+    close: () => turns.runExclusive(() => store.disconnect()),
   };
+}
+
+/**
+ * MUST run while no other statement of the connection does. One that was refused for another process's lock counts as
+ * an active write until the driver has finalized it, which is after it has told so: what runs meanwhile is told as done,
+ * is not committed, and is rolled back with it. Source: sqlite3VdbeHalt (`nVdbeWrite`), node-sqlite3's Statement::Process.
+ */
+async function queryAlone(
+  store: KeyvSqliteStore,
+  statement: string,
+  parameters: readonly unknown[],
+): Promise<readonly Row[]> {
+  try {
+    return await store.query(statement, ...parameters);
+  } catch (error) {
+    await nextTurn();
+    throw error;
+  }
 }
 
 async function loadModule(load: () => Promise<unknown>): Promise<KeyvSqliteModule> {

@@ -1,5 +1,5 @@
 import { StorageCorruptError, StorageError } from "../../../src/errors.js";
-import type { Engine } from "./engine.js";
+import { BUSY_TIMEOUT_MS, type Engine } from "./engine.js";
 
 /** "TSP1": marks a database file as this package's. */
 export const APPLICATION_ID = 0x54535031;
@@ -14,15 +14,15 @@ const PEERS =
   "CREATE TABLE IF NOT EXISTS telegram_session_pool_peers (session_id TEXT NOT NULL, id TEXT NOT NULL, access_hash TEXT NOT NULL, username TEXT, phone TEXT, name TEXT, PRIMARY KEY (session_id, id)) STRICT";
 
 /** Makes a file of our own ready: is it ours, is it whole, is it durable; then its tables. */
-export async function prepareDatabase(engine: Engine, path: string, busyTimeoutMs: number): Promise<void> {
-  await engine.query(`PRAGMA busy_timeout=${busyTimeoutMs}`);
+export async function prepareDatabase(engine: Engine, path: string): Promise<void> {
+  await engine.query(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}`);
   await assertOurs(engine, path);
   const checked = await value(engine, "PRAGMA quick_check(1)");
   if (checked !== "ok") throw new StorageCorruptError(`${path} is damaged: ${String(checked)}`);
   const version = String(await value(engine, "SELECT sqlite_version()"));
   await value(engine, `PRAGMA journal_mode=${isWalSafe(version) ? "WAL" : "DELETE"}`);
   await makeDurable(engine);
-  await setPragma(engine, "busy_timeout", busyTimeoutMs);
+  await setPragma(engine, "busy_timeout", BUSY_TIMEOUT_MS);
   await setPragma(engine, "application_id", APPLICATION_ID);
   await setPragma(engine, "user_version", SCHEMA_VERSION);
   await createTables(engine);

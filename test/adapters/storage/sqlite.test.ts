@@ -207,10 +207,10 @@ test("open() - another process makes the same new file ready at any moment in be
     statements = 0;
     await withEngine(path, async (engine) => {
       const query: Engine["query"] = async (...statement) => {
-        if (statements++ === moment) await withEngine(path, (other) => prepareDatabase(other, path, 5_000));
+        if (statements++ === moment) await withEngine(path, (other) => prepareDatabase(other, path));
         return engine.query(...statement);
       };
-      await prepareDatabase({ ...engine, query }, path, 5_000);
+      await prepareDatabase({ ...engine, query }, path);
     });
   }
   expect(statements).toBeGreaterThan(5);

@@ -1,0 +1,73 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { type Engine, whenNotBusy } from "../../../adapters/storage/sqlite/engine.js";
+import { keyvEngine } from "../../../adapters/storage/sqlite/keyv-engine.js";
+
+const NUMBERS = 100;
+
+async function engineOn(path: string): Promise<Engine> {
+  const engine = await keyvEngine(path);
+  onTestFinished(() => engine.close());
+  await engine.query("PRAGMA busy_timeout=1");
+  return engine;
+}
+
+test("query() - a statement that finds the file locked undoes no other one that was acknowledged", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "keyv-engine-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "numbers.db");
+  const [writer, other] = [await engineOn(path), await engineOn(path)];
+  await other.query("CREATE TABLE numbers (number INTEGER PRIMARY KEY)");
+  const hands = Array.from({ length: 8 }, (_, hand) => writeAll(writer, hand * NUMBERS, NUMBERS));
+  let isBusy = true;
+  const written = Promise.all(hands).finally(() => {
+    isBusy = false;
+  });
+  while (isBusy) {
+    await whenNotBusy(() => other.query("BEGIN IMMEDIATE"));
+    await pause(2);
+    await whenNotBusy(() => other.query("COMMIT"));
+    await pause(2);
+  }
+  await written;
+  expect(await other.query("SELECT count(*) AS count FROM numbers")).toEqual([{ count: 8 * NUMBERS }]);
+});
+
+/** Each number again and again, until it is acknowledged. */
+async function writeAll(engine: Engine, first: number, count: number): Promise<void> {
+  for (let number = first; number < first + count; number += 1) {
+    await whenNotBusy(() => engine.query("INSERT INTO numbers VALUES (?)", number));
+  }
+}
+
+test("query() - one statement at a time, the next one not before a refused one is finalized", async () => {
+  const engine = await keyvEngine(":memory:", async () => ({ KeyvSqlite: Driver }));
+  const results = await Promise.allSettled(["ok", "refused", "ok", "refused"].map((word) => engine.query(word)));
+  expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "rejected"]);
+  expect(Driver.mostActive).toBe(1);
+});
+
+/** As node-sqlite3 does: a statement that failed is finalized only after its caller was told. */
+class Driver {
+  static #active = 0;
+  static mostActive = 0;
+
+  async query(statement: string): Promise<readonly []> {
+    Driver.#active += 1;
+    Driver.mostActive = Math.max(Driver.mostActive, Driver.#active);
+    await pause(1);
+    if (statement !== "refused") Driver.#active -= 1;
+    else setImmediate(() => Driver.#finalize());
+    if (statement === "refused") throw new Error("SQLITE_BUSY");
+    return [];
+  }
+
+  async disconnect(): Promise<void> {}
+
+  static #finalize(): void {
+    Driver.#active -= 1;
+  }
+}
