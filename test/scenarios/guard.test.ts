@@ -189,7 +189,7 @@ describe("a leased client", () => {
 
   test("event handlers get the guarded client and are gone after the lease", async () => {
     const { open, dataCentre } = await stage({ accounts: 2 });
-    const pool = await open({ add: ["account1"] });
+    const pool = await open({ add: ["account1"], client: { updates: true } });
     const lease = await pool.acquire();
     const seen: string[] = [];
     const clients: (TelegramClient | undefined)[] = [];

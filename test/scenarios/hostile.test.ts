@@ -199,6 +199,7 @@ describe("callers' own code", () => {
     const seen: string[] = [];
     const pool = await open({
       client: {
+        updates: true,
         onConnect: (client) =>
           client.addEventHandler((event: NewMessageEvent) => void seen.push(event.message.message), new NewMessage({})),
       },

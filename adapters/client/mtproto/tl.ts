@@ -21,6 +21,7 @@ type TlClass<Fields, Made = object> = new (fields: Fields) => Made;
 /** The classes of a library's `Api` that are made here. */
 export interface TlApi {
   readonly InvokeWithLayer: TlClass<{ layer: number; query: unknown }, TlRequest>;
+  readonly InvokeWithoutUpdates: TlClass<{ query: unknown }, TlRequest> & { readonly CONSTRUCTOR_ID: number };
   readonly PingDelayDisconnect: TlClass<{ pingId: Long; disconnectDelay: number }, TlRequest>;
   readonly help: { readonly GetConfig: new () => TlRequest };
   readonly auth: {
