@@ -135,6 +135,10 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     return this.#library.differences.asThrown(error, `${code}_${notice.seconds}`);
   }
 
+  async probe(): Promise<void> {
+    await this.#invoke(new this.#library.Api.updates.GetState(), undefined, this.client, {});
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;

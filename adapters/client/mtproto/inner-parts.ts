@@ -24,7 +24,7 @@ const PARTS: readonly string[] = [
   ...under("library", "utils.getPeerId utils.resolveId helpers.returnBigInt helpers.generateRandomLong"),
   ...under(
     "library.Api",
-    "InvokeWithLayer InvokeWithoutUpdates.CONSTRUCTOR_ID PingDelayDisconnect help.GetConfig auth.ExportAuthorization",
+    "InvokeWithLayer InvokeWithoutUpdates.CONSTRUCTOR_ID PingDelayDisconnect help.GetConfig updates.GetState auth.ExportAuthorization",
   ),
   ...under("library.Api", "auth.ImportAuthorization PeerUser.SUBCLASS_OF_ID PeerChat PeerChannel"),
   ...under("library.Api", "InputPeerUser InputPeerChat InputPeerChannel"),

@@ -24,6 +24,7 @@ export interface TlApi {
   readonly InvokeWithoutUpdates: TlClass<{ query: unknown }, TlRequest> & { readonly CONSTRUCTOR_ID: number };
   readonly PingDelayDisconnect: TlClass<{ pingId: Long; disconnectDelay: number }, TlRequest>;
   readonly help: { readonly GetConfig: new () => TlRequest };
+  readonly updates: { readonly GetState: new () => TlRequest };
   readonly auth: {
     readonly ExportAuthorization: TlClass<{ dcId: number }, TlRequest>;
     readonly ImportAuthorization: TlClass<{ id: Long; bytes: Buffer }, TlRequest>;
