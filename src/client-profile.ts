@@ -13,7 +13,7 @@ export interface ClientProfile {
   readonly systemLangCode?: string | undefined;
   /**
    * Keeps the client connected without a lease, and connects it again when it was lost: for an account that has to listen
-   * (`onConnect` of the client adapter). Does not keep the process alive. Where `maxConnected` leaves no room a lease takes
+   * (`onConnect` of the client adapter). Telegram sends it updates, whatever the adapter's `updates` says. Does not keep the process alive. Where `maxConnected` leaves no room a lease takes
    * its place for a while. @default false
    */
   readonly keepConnected?: boolean | undefined;

@@ -66,6 +66,12 @@ export interface SessionPoolOptions<Client> {
   readonly storageTimeoutMs?: number | undefined;
   /** Milliseconds for which PEER_FLOOD keeps a session back. A guess: Telegram names no end. @default 86_400_000 */
   readonly restrictedForMs?: number | undefined;
+  /**
+   * Milliseconds after which a session that Telegram restricted, or called dead, is asked whether it is answered again
+   * (`updates.getState`), and then is free. An answer does not prove that a restriction is over: hours, not seconds.
+   * @default Infinity
+   */
+  readonly probeMs?: number | undefined;
   /** How this process holds the sessions it has connected, against other processes on the same storage. */
   readonly ownership?: OwnershipOptions | undefined;
   /**

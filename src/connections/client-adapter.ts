@@ -108,6 +108,11 @@ export interface ClientHandle<Client> {
   guard(scope: LeaseScope): Client;
   /** The library's own error for a request that was not sent because of a cooldown. */
   floodError(notice: FloodNotice, request: OutgoingRequest): Error;
+  /**
+   * Asks Telegram, through the gate, for something that only an account in order is answered (`updates.getState`). Rejects
+   * with Telegram's error. Without it `probeMs` has no effect.
+   */
+  probe?(): Promise<void>;
   /** Ends every connection and settles every call; MUST be safe during `connect` and when called twice. */
   close(): Promise<void>;
 }

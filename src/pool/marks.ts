@@ -7,6 +7,7 @@ import type { Ledger } from "../records/ledger.js";
 import type { Restriction } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
+import { findVerdictRow } from "../telegram/verdict-table.js";
 import { endsByItself, type Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
 import { type KnownSession, markChanged } from "./sessions/known-session.js";
@@ -30,6 +31,8 @@ export interface MarksParts {
   emit<Name extends keyof MarkEvents>(name: Name, event: Parameters<MarkEvents[Name]>[0]): void;
   /** The session is not to be used any more: its client can go. */
   retired(id: string): void;
+  /** Telegram has restricted the session, or called it dead. */
+  fell(id: string): void;
 }
 
 /** What another process's record says of a session. */
@@ -45,6 +48,11 @@ export interface Life {
  */
 const DOUBTFUL_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404", "AUTH_KEY_PERM_EMPTY"]);
 const SUSPICION_MS = 600_000;
+
+/** Whether this reason of a death is Telegram's, not a person's. */
+export function isTelegramsWord(reason: string): boolean {
+  return DOUBTFUL_DEATHS.has(reason) || findVerdictRow(reason)?.row.kind === "dead";
+}
 
 /** A cooldown that another process's record moves by less is the same one, by another clock. */
 const NEWS_MS = 1_000;
@@ -112,9 +120,13 @@ export class Marks {
     const { roster, time, dispatcher, restrictedForMs } = this.#parts;
     const now = time.now();
     const until = endsByItself(reason) && Number.isFinite(restrictedForMs) ? now + restrictedForMs : null;
+    const isNews = entry.restriction?.reason !== reason;
     roster.restrict(entry, { reason, until }, now);
     dispatcher.worsened();
-    this.#saveThen(entry.id, () => this.#parts.emit("restricted", { id: entry.id, reason }));
+    this.#parts.fell(entry.id);
+    this.#saveThen(entry.id, () => {
+      if (isNews) this.#parts.emit("restricted", { id: entry.id, reason });
+    });
   }
 
   kill(entry: RosterEntry, reason: string, error?: unknown): void {
@@ -139,6 +151,7 @@ export class Marks {
     if (!changing.has("disabled") && life.disabledReason !== known.disabledReason) {
       roster.disable(known, life.disabledReason, now);
     }
+    if (changing.has("answered")) return;
     if (life.deadReason !== null) {
       // The other process may know the former session string only.
       if (!changing.has("resurrected") && this.#bury(known, life.deadReason)) this.#tellDied(known.id, life.deadReason);
@@ -149,6 +162,7 @@ export class Marks {
     if (life.restriction !== null) {
       if (known.restriction === null) this.#parts.emit("restricted", { id: known.id, reason: life.restriction.reason });
       roster.restrict(known, life.restriction, now);
+      this.#parts.fell(known.id);
     } else if (!changing.has("verdict")) roster.restrict(known, null, now);
   }
 
@@ -165,6 +179,7 @@ export class Marks {
     roster.kill(entry, reason, time.now());
     dispatcher.worsened();
     this.#parts.retired(entry.id);
+    this.#parts.fell(entry.id);
     return true;
   }
 

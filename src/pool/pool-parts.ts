@@ -6,9 +6,7 @@ import { listedHolderOf } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership/ownership.js";
 import type { SoleUse } from "../records/ownership/sole-use.js";
-import { PeerJournal } from "../records/peers/peer-journal.js";
 import { isReserved } from "../records/reserved-ids.js";
-import { sealedPeers } from "../records/sealing/sealed-peers.js";
 import type { StoredRecord } from "../records/storage.js";
 import { StorageDeadline } from "../records/storage-deadline.js";
 import { Roster } from "../roster/roster.js";
@@ -22,6 +20,8 @@ import { Keeper } from "./keeper.js";
 import { Leases } from "./leases.js";
 import { Maps } from "./map/maps.js";
 import { Marks } from "./marks.js";
+import { makePeers } from "./peers.js";
+import { Prober } from "./prober.js";
 import { unknownSession } from "./refusals.js";
 import { Rotation } from "./rotation.js";
 import { orderOf } from "./selection-order.js";
@@ -121,15 +121,7 @@ export function assemble<Client>(
       emit("ownershipLost", { id });
     },
   });
-  const peerStorage =
-    options.encryption && storage.peers ? sealedPeers(storage.peers, options.encryption) : storage.peers;
-  const peers = new PeerJournal(peerStorage, {
-    clock,
-    storageTimeoutMs: options.storageTimeoutMs,
-    // A connect must not fail because of them.
-    loadTimeoutMs: Math.min(options.storageTimeoutMs, options.connectTimeoutMs / 2),
-    failed: storageFailed,
-  });
+  const peers = makePeers(options, storageFailed);
   if (soleUse !== undefined) soleUse.onOvertaken = storageFailed;
   const keeper = new Keeper({ clock, book, connections: () => connections });
   const dispatcher: Dispatcher = new Dispatcher(roster, time, clock, {
@@ -153,38 +145,30 @@ export function assemble<Client>(
     retired: (id) => {
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
+    fell: (id) => prober.look(id),
   });
-  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later });
-  const made = makeConnections<Client>({
-    options,
-    book,
-    ownership,
-    roster,
-    marks,
-    dispatcher,
+  const prober = new Prober({
+    clock,
     time,
-    peers,
-    keeper,
-    budgets,
-    emit,
-  });
-  const connections: Connections<Client> = made.connections;
-  const register: Register = makeRegister({
-    options,
+    probeMs: options.probeMs,
     book,
-    records,
-    sealing,
-    ownership,
     roster,
     ledger,
-    deadline,
     dispatcher,
-    connections,
     marks,
-    peers,
-    keeper,
-    time,
-    emit,
+    connections: () => connections,
+  });
+  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later });
+  const common = { options, book, ownership, roster, marks, dispatcher, time, peers, keeper, prober, emit };
+  const made = makeConnections<Client>({ ...common, budgets });
+  const connections: Connections<Client> = made.connections;
+  const register: Register = makeRegister({
+    ...common,
+    records,
+    sealing,
+    ledger,
+    deadline,
+    connections,
     later,
     own: (record) => budgets?.load([record]),
     failed: storageFailed,
@@ -219,6 +203,7 @@ export function assemble<Client>(
     refresh,
     peers,
     keeper,
+    prober,
     soleUse,
     storage,
     deadline,
@@ -273,6 +258,7 @@ export function assemble<Client>(
   const begin = (): void => {
     dispatcher.changed();
     keeper.lookAtAll();
+    prober.lookAtAll();
     if (storage.shared) refresh.start();
   };
   return {

@@ -17,6 +17,7 @@ import type { Budgeting } from "./budgets/budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Keeper } from "./keeper.js";
 import type { Marks } from "./marks.js";
+import type { Prober } from "./prober.js";
 import type { KnownSession } from "./sessions/known-session.js";
 import type { SessionBook } from "./sessions/session-book.js";
 import type { TimeLine } from "./time-line.js";
@@ -34,6 +35,7 @@ export interface ConnectionParts<Client> {
   readonly time: TimeLine;
   readonly peers: PeerJournal;
   readonly keeper: Keeper;
+  readonly prober: Prober;
   readonly budgets: Budgeting | undefined;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
@@ -137,7 +139,9 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
     },
     admit: (request) => budgets?.admit(id, request) ?? true,
     settled: (request) => budgets?.settled(id, request),
-    fatal: () => parts.marks.fatal(id) ?? (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
+    fatal: () =>
+      (parts.prober.isAsking(id) ? undefined : parts.marks.fatal(id)) ??
+      (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
     report: (error, verdict, request) => {
       budgets?.refused(id, request, verdict);
       return parts.marks.report(id, error, verdict, request);
@@ -155,9 +159,10 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
 }
 
 /** Nothing connects while it rests, neither to a cooldown nor to a back-off, nor when it is not to be used at all. */
-function refusalOf<Client>({ roster, time }: ConnectionParts<Client>, id: string): Error | undefined {
+function refusalOf<Client>({ roster, time, prober }: ConnectionParts<Client>, id: string): Error | undefined {
   const entry = roster.get(id);
-  if (entry === undefined || !entry.isWorthWaiting) return new SessionChangedError(`"${id}" is not to be used.`);
+  const isWanted = entry?.isWorthWaiting || (prober.isAsking(id) && entry?.disabledReason === null);
+  if (entry === undefined || !isWanted) return new SessionChangedError(`"${id}" is not to be used.`);
   return entry.restsUntil > time.now() ? new SessionChangedError(`"${id}" rests.`) : undefined;
 }
 

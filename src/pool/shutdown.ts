@@ -12,6 +12,7 @@ import type { KeepAlive } from "./keep-alive.js";
 import type { Keeper } from "./keeper.js";
 import type { Leases } from "./leases.js";
 import type { Maps } from "./map/maps.js";
+import type { Prober } from "./prober.js";
 import type { Refresh } from "./sessions/refresh.js";
 
 /** What ending a pool needs. */
@@ -26,6 +27,7 @@ export interface ShutdownParts {
   readonly refresh: Refresh;
   readonly peers: PeerJournal;
   readonly keeper: Keeper;
+  readonly prober: Prober;
   readonly soleUse: SoleUse | undefined;
   readonly storage: SessionStorage;
   readonly deadline: StorageDeadline;
@@ -84,6 +86,7 @@ export class Shutdown {
       refresh,
       peers,
       keeper,
+      prober,
       soleUse,
       keepAlive,
       storageFailed,
@@ -95,6 +98,7 @@ export class Shutdown {
     const mapsEnd = this.#parts.maps.end(closedError(this.#reason));
     if (timeoutMs !== undefined && !this.#isHurried) await this.#leasesEnd(timeoutMs);
     keeper.end();
+    prober.end();
     leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     refresh.stop();

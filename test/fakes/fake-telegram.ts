@@ -34,6 +34,8 @@ export interface CallOptions {
 /** The methods the tests use: one that is harmless to repeat and one that is not. */
 export const READ = "users.GetFullUser";
 export const WRITE = "messages.SendMessage";
+/** What a pool asks by itself, of sessions that may be good again. */
+export const PROBE = "updates.GetState";
 
 /** What a test's work holds: a client that can only make calls. */
 export class FakeClient {
@@ -83,6 +85,10 @@ export class FakeHandle implements ClientHandle<FakeClient> {
 
   floodError({ seconds, isSlowMode }: FloodNotice): Error {
     return new FakeRpcError(420, `${isSlowMode ? "SLOWMODE" : "FLOOD"}_WAIT_${seconds}`);
+  }
+
+  async probe(): Promise<void> {
+    await this.call(PROBE, {}, undefined);
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { NoSessionAvailableError } from "../../src/index.js";
 import { Api } from "../matrix/telegram.js";
-import { callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, within } from "./support.js";
+import { callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, until, within } from "./support.js";
 
 const DEATHS: readonly (readonly [number, string])[] = [
   [401, "AUTH_KEY_UNREGISTERED"],
@@ -88,6 +88,25 @@ describe("dead sessions", () => {
     const jobs = Array.from({ length: 5 }, () => rejection(pool.use(nameOf), 1_000));
     for (const error of await Promise.all(jobs)) expect(error).toBeInstanceOf(NoSessionAvailableError);
     expect(callsOf(dataCentre, "users.GetUsers")).toHaveLength(1);
+  });
+
+  test.each(["dead", "restricted"])("probeMs - %s: updates.getState is asked, and revives it", async (state) => {
+    const { dataCentre, open, toldOf } = await stage();
+    const pool = await open({ probeMs: 150 });
+    const isDead = state === "dead";
+    const rule = isDead
+      ? dataCentre.revoke("account1")
+      : dataCentre.fail({ account: "account1", code: 400, message: "PEER_FLOOD" });
+    await rejection(pool.use(nameOf, { wait: false }));
+    expect(pool.get("account1")?.state).toBe(state);
+    await until("it was asked in vain", () => callsOf(dataCentre, "updates.GetState").length > 0);
+    expect(pool.get("account1")?.state).toBe(state);
+    rule.remove();
+    await until("it is free", () => pool.get("account1")?.state === "free");
+    expect(await pool.use(nameOf)).toBe("account1");
+    expect(toldOf(isDead ? "died" : "restricted")).toHaveLength(1);
+    await until("it was told", () => toldOf("recovered").length === 1);
+    expectPeace(dataCentre);
   });
 
   test("retire() - dead, durable", async () => {

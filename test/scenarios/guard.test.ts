@@ -118,14 +118,14 @@ describe("a lease that was given back", () => {
 
   test("release() - a request that is never answered: callTimeoutMs, then a new connection", async () => {
     const { open, dataCentre } = await stage();
-    const pool = await open({ callTimeoutMs: 300 });
+    const pool = await open({ callTimeoutMs: 1_000 });
     const lease = await pool.acquire();
     dataCentre.mute({ method: "messages.SendMessage", times: 1 });
     const flying = rejection(lease.client.invoke(message("gone")));
     await until("it is under way", () => callsOf(dataCentre, "messages.SendMessage").length === 1);
     lease.release();
     expect(await flying).toBeInstanceOf(LeaseReleasedError);
-    const next = await within(2_000, pool.acquire());
+    const next = await within(6_000, pool.acquire());
     await next.client.getMe();
     next.release();
     expect(dataCentre.connections()).toHaveLength(2);
@@ -189,7 +189,7 @@ describe("a leased client", () => {
 
   test("event handlers get the guarded client and are gone after the lease", async () => {
     const { open, dataCentre } = await stage({ accounts: 2 });
-    const pool = await open({ add: ["account1"] });
+    const pool = await open({ add: ["account1"], client: { updates: true } });
     const lease = await pool.acquire();
     const seen: string[] = [];
     const clients: (TelegramClient | undefined)[] = [];

@@ -95,7 +95,7 @@ describe("secrets", () => {
   test("events and errors of floods, deaths, timeouts and closing carry none", async () => {
     const { dataCentre, open, told } = await stage({ accounts: 2 });
     const [session = ""] = dataCentre.sessions;
-    const pool = await open({ callTimeoutMs: 200 });
+    const pool = await open({ callTimeoutMs: 1_000 });
     const errors: unknown[] = [];
     dataCentre.fail({ method: "users.GetUsers", account: "account1", message: "FLOOD_WAIT_30", times: 1 });
     errors.push(await rejection(pool.use(nameOf, { id: "account1", wait: false })));

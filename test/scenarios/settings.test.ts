@@ -59,7 +59,7 @@ describe("what one lease does to its client", () => {
 
   test("one callback with two builders: each is removed by itself", async () => {
     const { dataCentre, open } = await stage();
-    const pool = await open();
+    const pool = await open({ client: { updates: true } });
     using lease = await pool.acquire();
     await lease.client.getMe();
     const seen: string[] = [];
@@ -80,7 +80,7 @@ describe("what one lease does to its client", () => {
 
   test("leasesPerSession 2 - handlers and settings of one lease are not the other's", async () => {
     const { dataCentre, open } = await stage();
-    const pool = await open({ leasesPerSession: 2 });
+    const pool = await open({ leasesPerSession: 2, client: { updates: true } });
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
     await first.client.getMe();
     const seen: string[] = [];

@@ -123,10 +123,10 @@ describe("uploads", () => {
 
   test("uploadFile() - an answer that never comes: callTimeoutMs, then the next session", async () => {
     const { dataCentre, open } = await stage({ accounts: 2 });
-    const pool = await open({ callTimeoutMs: 250 });
+    const pool = await open({ callTimeoutMs: 1_000 });
     dataCentre.mute({ method: "upload.SaveFilePart", skip: 1, times: 1 });
     await within(
-      3_000,
+      10_000,
       pool.use((client) => client.uploadFile({ file: fileOf(3), workers: 1 })),
     );
   });

@@ -17,9 +17,15 @@ export interface AdapterOptions<Client, Params extends object = object> {
   readonly clientOptions?: Params | undefined;
   /** Called once for each client when it has first connected: the place for lasting event handlers. */
   readonly onConnect?: ((client: Client, id: string) => void | Promise<void>) | undefined;
+  /**
+   * Whether Telegram is to send the account's updates. Without them event handlers receive nothing, and a busy account
+   * costs no traffic beyond its calls. A session with `keepConnected` in its profile gets them all the same: it is there to
+   * listen. @default false
+   */
+  readonly updates?: boolean | undefined;
 }
 
-const KNOWN: ReadonlySet<string> = new Set(["apiId", "apiHash", "clientOptions", "onConnect"]);
+const KNOWN: ReadonlySet<string> = new Set(["apiId", "apiHash", "clientOptions", "onConnect", "updates"]);
 
 /**
  * The adapter for one library: `name` is what the user calls it by, `title` the library's own name. Throws
@@ -39,11 +45,11 @@ export function mtprotoAdapter<Client extends object>(
     },
     create: (request: ClientRequest): ClientHandle<Client> => {
       if (kit === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
-      const { apiId, apiHash } = options;
+      const { apiId, apiHash, updates = false } = options;
       const clientOptions = (options.clientOptions ?? {}) as ClientParams;
       // The handle knows of the client what both libraries have; the user knows the library's own class.
       const onConnect = options.onConnect as ((client: unknown, id: string) => void | Promise<void>) | undefined;
-      const handle = new MtprotoHandle(kit, { apiId, apiHash, clientOptions, onConnect }, request);
+      const handle = new MtprotoHandle(kit, { apiId, apiHash, clientOptions, onConnect, updates }, request);
       return handle as unknown as ClientHandle<Client>;
     },
     invoke: (client, request) => (client as unknown as { invoke(of: unknown): Promise<unknown> }).invoke(request),
@@ -58,7 +64,7 @@ function check(name: string, title: string, options: AdapterOptions<never>): voi
     if (!KNOWN.has(key))
       throw new OptionsError(`${name}: unknown option "${key}". Known options: ${[...KNOWN].join(", ")}.`);
   }
-  const { apiId, apiHash, clientOptions, onConnect } = options;
+  const { apiId, apiHash, clientOptions, onConnect, updates } = options;
   if (!Number.isInteger(apiId) || apiId <= 0) {
     throw new OptionsError(`${name}: apiId must be a whole number, more than 0, from my.telegram.org.`);
   }
@@ -70,5 +76,8 @@ function check(name: string, title: string, options: AdapterOptions<never>): voi
   }
   if (onConnect !== undefined && typeof onConnect !== "function") {
     throw new OptionsError(`${name}: onConnect must be a function of the client and the session's id.`);
+  }
+  if (updates !== undefined && typeof updates !== "boolean") {
+    throw new OptionsError(`${name}: updates must be true or false.`);
   }
 }

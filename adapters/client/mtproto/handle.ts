@@ -25,6 +25,8 @@ import { Wire } from "./wire.js";
 /** What all clients of one adapter share. */
 export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {
   readonly onConnect: ((client: LibraryClient, id: string) => void | Promise<void>) | undefined;
+  /** Whether Telegram is to send updates, also to accounts that do not have to listen. */
+  readonly updates: boolean;
 }
 
 /** One client of one session. */
@@ -58,7 +60,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       { calls: () => this.#calls, sender: (dcId) => this.#senderFor(dcId) },
     );
     this.#internals = this.client as unknown as ClientInternals;
-    this.#wire = new Wire(kit, this.client, gate);
+    this.#wire = new Wire(kit, this.client, gate, settings.updates || profile.keepConnected === true);
     const centres = () => this.#internals._config?.dcOptions ?? [];
     const home = () => this.#main();
     const presentable = (error: unknown) => this.#presentable(error);
@@ -131,6 +133,10 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     const error = new FloodError({ request: { className: request.method } as never, capture: notice.seconds });
     const code = notice.isSlowMode ? "SLOWMODE_WAIT" : "FLOOD_WAIT";
     return this.#library.differences.asThrown(error, `${code}_${notice.seconds}`);
+  }
+
+  async probe(): Promise<void> {
+    await this.#invoke(new this.#library.Api.updates.GetState(), undefined, this.client, {});
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,7 @@ const PARTS: readonly string[] = [
   ...under("session", "_entityToRow _entitiesToRows getInputEntity getAuthKey processEntities load"),
   ...under("session", "getEntityRowsByPhone getEntityRowsByUsername getEntityRowsByName getEntityRowsById"),
   ...under("sender", "connect disconnect isConnected send addStateToQueue reconnect authKey.getKey _handleBadAuthKey"),
+  ...under("state", "data promise resolve reject"),
   ...under("sender._pendingState", "get values delete clear"),
   ...under("sender._state", "writeDataAsMessage encryptMessageData decryptMessageData _calcKey _getNewMsgId _getSeqNo"),
   ...under("sender._state", "salt id authKey.waitForKey"),
@@ -21,7 +22,10 @@ const PARTS: readonly string[] = [
   ...under("library", "BinaryReader.prototype.readLong BinaryReader.prototype.tgReadObject PromisedNetSockets"),
   ...under("library.errors", "RPCError FloodWaitError SlowModeWaitError"),
   ...under("library", "utils.getPeerId utils.resolveId helpers.returnBigInt helpers.generateRandomLong"),
-  ...under("library.Api", "InvokeWithLayer PingDelayDisconnect help.GetConfig auth.ExportAuthorization"),
+  ...under(
+    "library.Api",
+    "InvokeWithLayer InvokeWithoutUpdates.CONSTRUCTOR_ID PingDelayDisconnect help.GetConfig updates.GetState auth.ExportAuthorization",
+  ),
   ...under("library.Api", "auth.ImportAuthorization PeerUser.SUBCLASS_OF_ID PeerChat PeerChannel"),
   ...under("library.Api", "InputPeerUser InputPeerChat InputPeerChannel"),
 ];
@@ -36,7 +40,7 @@ function under(owner: string, names: string): readonly string[] {
  */
 export function missingPart(library: Library): string | undefined {
   // A class that is not there is the first to be told of.
-  const classes = ["library.TelegramClient", "library.StringSession", "library.MTProtoSender", "library.Logger"];
+  const classes = under("library", "TelegramClient StringSession MTProtoSender Logger RequestState Api.help.GetConfig");
   const missing = classes.find((path) => !has({ library }, path));
   if (missing !== undefined) return missing;
   const samples = samplesOf(library);
@@ -61,7 +65,8 @@ function samplesOf(library: Library): object {
     securityChecks: false,
     _exportedSenderPromises: new Map(),
   };
-  return { library, session, client, sender: new library.MTProtoSender(undefined, options) };
+  const state = new library.RequestState(new library.Api.help.GetConfig());
+  return { library, session, client, state, sender: new library.MTProtoSender(undefined, options) };
 }
 
 function has(samples: object, path: string): boolean {

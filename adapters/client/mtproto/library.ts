@@ -67,6 +67,8 @@ export interface CentrePort {
 /** A request in a sender (network/RequestState.js). */
 export interface RequestState {
   readonly request: TlRequest;
+  /** The request's bytes, as they are going to be sent. */
+  data: Buffer;
   readonly promise?: Promise<unknown>;
   readonly msgId?: unknown;
   resolve(value: unknown): void;

@@ -15,6 +15,8 @@ export interface SenderOwner {
   readonly gate: RequestGate;
   /** Whether it talks to the account's own data centre. */
   readonly isHome: boolean;
+  /** Whether its requests make Telegram send it updates. */
+  readonly takesUpdates: boolean;
   lost(reason: string): void;
 }
 
@@ -47,6 +49,7 @@ const SERVICE: ReadonlySet<string> = new Set(["Ping", "PingDelayDisconnect", "Ge
 export function senderClass(library: Library): PooledSenderClass {
   const Reader = fastReaderClass(library);
   const { differences } = library;
+  const withoutUpdates = prefixOf(library.Api.InvokeWithoutUpdates);
   return class Sender extends library.MTProtoSender implements PooledSender {
     isLost = false;
     gone: Promise<unknown> = Promise.resolve();
@@ -68,6 +71,7 @@ export function senderClass(library: Library): PooledSenderClass {
     transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission {
       const state = this.#stateOf(request);
       if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
+      if (!this.#owner.takesUpdates) state.data = Buffer.concat([withoutUpdates, state.data]);
       const answer = this.#enqueue(state, outgoing);
       if (!this.isHome) answer.catch((error: unknown) => this.#loseIfUnauthorised(error));
       return { answer, abandon: () => this.#forget(state) };
@@ -202,6 +206,13 @@ export function senderClass(library: Library): PooledSenderClass {
       if (Buffer.isBuffer(body) && body.length >= 4 && body.length < 8) this.#transportError = body.readInt32LE(0);
     }
   };
+}
+
+/** The bytes that go before a request to wrap it: its answer is read as if they were not there. */
+function prefixOf({ CONSTRUCTOR_ID }: { readonly CONSTRUCTOR_ID: number }): Buffer {
+  const prefix = Buffer.alloc(4);
+  prefix.writeUInt32LE(CONSTRUCTOR_ID, 0);
+  return prefix;
 }
 
 /** What is sent to set a connection up: initConnection, with the query that has to go along. */

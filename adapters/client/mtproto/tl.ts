@@ -21,8 +21,10 @@ type TlClass<Fields, Made = object> = new (fields: Fields) => Made;
 /** The classes of a library's `Api` that are made here. */
 export interface TlApi {
   readonly InvokeWithLayer: TlClass<{ layer: number; query: unknown }, TlRequest>;
+  readonly InvokeWithoutUpdates: TlClass<{ query: unknown }, TlRequest> & { readonly CONSTRUCTOR_ID: number };
   readonly PingDelayDisconnect: TlClass<{ pingId: Long; disconnectDelay: number }, TlRequest>;
   readonly help: { readonly GetConfig: new () => TlRequest };
+  readonly updates: { readonly GetState: new () => TlRequest };
   readonly auth: {
     readonly ExportAuthorization: TlClass<{ dcId: number }, TlRequest>;
     readonly ImportAuthorization: TlClass<{ id: Long; bytes: Buffer }, TlRequest>;

@@ -21,12 +21,15 @@ export class Wire {
   readonly #client: LibraryClient;
   readonly #internals: ClientInternals;
   readonly #gate: RequestGate;
+  readonly #takesUpdates: boolean;
 
-  constructor(kit: ClientKit, client: LibraryClient, gate: RequestGate) {
+  /** `takesUpdates`: whether Telegram is to send the account's updates over the connections home. */
+  constructor(kit: ClientKit, client: LibraryClient, gate: RequestGate, takesUpdates: boolean) {
     this.#kit = kit;
     this.#client = client;
     this.#internals = client as unknown as ClientInternals;
     this.#gate = gate;
+    this.#takesUpdates = takesUpdates;
   }
 
   /**
@@ -67,11 +70,14 @@ export class Wire {
     }
   }
 
-  /** Wraps the query with which a connection begins: it tells Telegram the layer and the profile. */
+  /**
+   * Wraps the query with which a connection begins: it tells Telegram the layer and the profile. Each request that is not
+   * wrapped in invokeWithoutUpdates subscribes its connection. Source: core.telegram.org/method/invokeWithoutUpdates.
+   */
   initConnection(query: TlRequest): TlRequest {
     const { Api, layer } = this.#kit.library;
     const init = this.#internals._initRequest;
-    init.query = query;
+    init.query = this.#takesUpdates ? query : new Api.InvokeWithoutUpdates({ query });
     return new Api.InvokeWithLayer({ layer, query: init });
   }
 
@@ -104,6 +110,8 @@ export class Wire {
       _exportedSenderPromises: new Map(),
       ...(isHome ? { updateCallback: this.#kit.library.handleUpdate } : {}),
     };
-    return new this.#kit.senders(client.session.getAuthKey(dcId), options, { gate: this.#gate, isHome, lost });
+    const takesUpdates = this.#takesUpdates && isHome;
+    const owner = { gate: this.#gate, isHome, takesUpdates, lost };
+    return new this.#kit.senders(client.session.getAuthKey(dcId), options, owner);
   }
 }

@@ -29,9 +29,9 @@ export interface NewSession {
 /**
  * What wins over another process's record until it is on disk: what a person has changed (`"disabled"`; `"revived"`, which
  * ends death, disabling and restriction; `"resurrected"`, which ends death alone), and what Telegram has just said
- * (`"verdict"`).
+ * (`"verdict"`; `"answered"`, which ends death and restriction).
  */
-export type OwnChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict";
+export type OwnChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict" | "answered";
 
 /** Of all sessions of which nothing is to be written. */
 const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();

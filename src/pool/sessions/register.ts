@@ -11,6 +11,7 @@ import type { Roster } from "../../roster/roster.js";
 import type { Dispatcher } from "../dispatcher.js";
 import type { Keeper } from "../keeper.js";
 import type { Marks } from "../marks.js";
+import type { Prober } from "../prober.js";
 import type { TimeLine } from "../time-line.js";
 import type { CredentialSealing } from "./credentials.js";
 import { Departures } from "./departures.js";
@@ -41,6 +42,7 @@ export interface RegisterParts {
   readonly marks: Marks;
   readonly peers: PeerJournal;
   readonly keeper: Keeper;
+  readonly prober: Prober;
   readonly time: TimeLine;
   emit<Name extends keyof RegisterEvents>(name: Name, event: Parameters<RegisterEvents[Name]>[0]): void;
   /** Something to be done before the pool is closed. */
@@ -64,7 +66,7 @@ export interface Register {
 
 /** Builds the register: which part of it knows which. */
 export function makeRegister(parts: RegisterParts): Register {
-  const { options, book, ownership, ledger, deadline, keeper, later, emit } = parts;
+  const { options, book, ownership, ledger, deadline, keeper, prober, later, emit } = parts;
   const { clock, storage, trustServers, encryption } = options;
   const keys = new KeyReservations(storage, deadline);
   const shared = { ...parts, storage, locks: new KeyedLocks(), keys };
@@ -102,7 +104,11 @@ export function makeRegister(parts: RegisterParts): Register {
     deadline,
     patientDeadline: deadline.times(LISTING_TAKES),
     ledger,
-    discovered: (id) => discovery.discovered(id).finally(() => keeper.look(id)),
+    discovered: (id) =>
+      discovery.discovered(id).finally(() => {
+        keeper.look(id);
+        prober.look(id);
+      }),
     rejected: () => book.rejected().map(({ id }) => id),
     own: parts.own,
     gone,

@@ -52,7 +52,7 @@ async function connectedSender(isHeldBack: () => boolean = () => false) {
   const gate = { call: never, isHeldBack };
   const session = client.session as { load(): Promise<void>; getAuthKey(): unknown };
   await session.load();
-  const owner = { gate, isHome: true, lost: (reason: string) => void lost.push(reason) };
+  const owner = { gate, isHome: true, takesUpdates: true, lost: (reason: string) => void lost.push(reason) };
   const sender: PooledSender = new kit.senders(session.getAuthKey(), options, owner);
   const sent: Buffer[] = [];
   const connection = {

@@ -18,7 +18,7 @@ const update = (text: string, id = 1) =>
 
 /** A lease by the types of teleproto. */
 async function leaseOn(open: Stage["open"]): Promise<Lease<TelegramClient>> {
-  const pool = await open();
+  const pool = await open({ client: { updates: true } });
   return (await pool.acquire()) as unknown as Lease<TelegramClient>;
 }
 
@@ -88,7 +88,7 @@ describe("client.updates", () => {
         await next();
       });
     };
-    const pool = await open({ client: { onConnect } });
+    const pool = await open({ client: { onConnect, updates: true } });
     const lease = (await pool.acquire()) as unknown as Lease<TelegramClient>;
     await lease.client.getMe();
     lease.client.updates.use(() => void seen.push("lease"));
