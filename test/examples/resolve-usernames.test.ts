@@ -13,7 +13,7 @@ const NAMES = 2_000;
 async function run(dataCentre: DataCentre, folder: string, killAfter = Number.POSITIVE_INFINITY) {
   const { host, port } = dataCentre;
   const accounts = dataCentre.accounts.map(({ name, session }) => ({ name, session }));
-  const child = spawn(process.execPath, ["--import", "tsx", "examples/05-resolve-usernames.ts", folder], {
+  const child = spawn(process.execPath, ["--import", "tsx", "examples/03-resolve-usernames.ts", folder], {
     cwd: root,
     env: { ...process.env, DATA_CENTRE: JSON.stringify({ host, port, accounts }), VERBOSE: "1" },
   });
@@ -40,7 +40,7 @@ function resolutions(dataCentre: DataCentre): number {
 
 beforeAll(ensureBuilt, 120_000);
 
-test("05-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
+test("03-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
   const folder = mkdtempSync(join(tmpdir(), "resolve-usernames-"));
   const dataCentre = await startDataCentre({ accounts: 20 });
   onTestFinished(async () => {

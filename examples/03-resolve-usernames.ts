@@ -1,6 +1,6 @@
 /**
  * A long job that may be killed: 2,000 usernames are resolved with 20 accounts, and each line of the result is kept. End
- * it with Ctrl-C or kill -9, start it again, and it goes on: npx tsx examples/05-resolve-usernames.ts [folder]
+ * it with Ctrl-C or kill -9, start it again, and it goes on: npx tsx examples/03-resolve-usernames.ts [folder]
  *
  * It brings a Telegram data centre of its own, on 127.0.0.1, unless DATA_CENTRE names one: {"host","port","accounts"}.
  */
