@@ -59,7 +59,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     options: MapOptions<I>,
   ) {
     const { time, rotation, keepAlive } = maps.parts;
-    const { clock } = maps.parts.options;
+    const { clock, traceLeases } = maps.parts.options;
     const { checkpoint, onProgress, total = sizeOf(items) } = options;
     this.#maps = maps;
     this.#options = options;
@@ -79,6 +79,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
       options,
       checkpoint: this.#checkpoint,
       common: commonOptions(options, this.#stop.signal),
+      stack: traceLeases ? new Error("leased for map() here").stack : undefined,
       isEnd: (error) => this.#isEnd(error),
       failed: (error) => this.#fail(error, true),
     };
