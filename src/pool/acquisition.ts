@@ -36,6 +36,7 @@ export interface AcquisitionParts<Client> {
   readonly signals: SharedSignals;
   readonly keepAlive: KeepAlive;
   readonly maxWaiters: number;
+  readonly traceLeases: boolean;
   status(): PoolStatus;
   /** Why nobody gets a lease any more. */
   closed(): PoolClosedError | undefined;
@@ -57,6 +58,8 @@ export class Acquisition<Client> {
     const closed = this.#parts.closed();
     if (closed !== undefined) throw withCause(closed, wish.cause);
     wish.signal?.throwIfAborted();
+    // Here, in the caller's stack: whoever does not await would be in no later one.
+    if (this.#parts.traceLeases) wish.stack ??= new Error("leased here").stack;
     wish.takenAt = this.#parts.time.now();
     return this.#parts.dispatcher.take(without(wish.criteria, wish.failures), wish.takenAt);
   }
@@ -70,8 +73,8 @@ export class Acquisition<Client> {
     const connection = entry && this.#parts.connections.take(entry.id);
     if (entry === undefined || connection === undefined) return this.#leaseLater(entry, wish, tracker);
     wish.touch(entry.id);
-    const { takenAt } = wish;
-    return this.#parts.leases.grant({ entry, connection, tracker, takenAt, since: takenAt });
+    const { takenAt, stack } = wish;
+    return this.#parts.leases.grant({ entry, connection, tracker, takenAt, since: takenAt, stack });
   }
 
   async #leaseLater(
@@ -88,7 +91,8 @@ export class Acquisition<Client> {
         (await this.#parts.keepAlive.during(() => this.#connect(entry, wish)));
       if (connection === undefined) continue;
       const { leases, time } = this.#parts;
-      return leases.grant({ entry, connection, tracker, takenAt: wish.takenAt, since: time.now() });
+      const { takenAt, stack } = wish;
+      return leases.grant({ entry, connection, tracker, takenAt, since: time.now(), stack });
     }
   }
 

@@ -25,7 +25,6 @@ export interface LeasesParts<Client> {
   readonly connections: Connections<Client>;
   readonly keepAlive: KeepAlive;
   readonly maxLeaseMs: number;
-  readonly traceLeases: boolean;
   info(id: string): SessionInfo;
   coolDown(entry: RosterEntry, seconds: number, scope: CoolDownScope): void;
   retire(entry: RosterEntry, reason: string): void;
@@ -60,16 +59,17 @@ class ActiveLease<Client> implements GrantedLease<Client>, Linked<ActiveLease<Cl
   readonly takenAt: number;
   readonly since: number;
   readonly lease: PoolLease<Client, ActiveLease<Client>>;
-  stack: string | undefined = undefined;
+  readonly stack: string | undefined;
   timer: Timer | undefined = undefined;
   readonly #actions: InsideActions<Client>;
 
-  constructor({ entry, connection, tracker, takenAt, since }: Grant<Client>, actions: InsideActions<Client>) {
+  constructor({ entry, connection, tracker, takenAt, since, stack }: Grant<Client>, actions: InsideActions<Client>) {
     this.entry = entry;
     this.connection = connection;
     this.scope = new LeaseScope(entry.id, tracker);
     this.takenAt = takenAt;
     this.since = since;
+    this.stack = stack;
     this.lease = new PoolLease(this, actions);
     this.#actions = actions;
   }
@@ -87,6 +87,8 @@ export interface Grant<Client> {
   /** When the session was found, and when it was connected. */
   readonly takenAt: number;
   readonly since: number;
+  /** Who asked for it, if that is known. */
+  readonly stack: string | undefined;
 }
 
 /** The leases of one pool: who holds what, and how each of them ends. */
@@ -113,7 +115,6 @@ export class Leases<Client> {
 
   grant(grant: Grant<Client>): GrantedLease<Client> {
     const active = new ActiveLease(grant, this.#actions);
-    if (this.#parts.traceLeases) active.stack = new Error("leased here").stack;
     this.#active.add(active);
     this.#parts.keepAlive.need();
     this.#limit(active);

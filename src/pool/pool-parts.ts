@@ -182,7 +182,6 @@ export function assemble<Client>(
     connections,
     keepAlive,
     maxLeaseMs: options.maxLeaseMs,
-    traceLeases: options.traceLeases,
     info: (id) => infoOf(book, id),
     coolDown: (entry, seconds, scope) => coolDown(marks, entry, seconds, scope),
     retire: (entry, reason) => {
@@ -221,6 +220,7 @@ export function assemble<Client>(
     signals,
     keepAlive,
     maxWaiters: options.maxWaiters,
+    traceLeases: options.traceLeases,
     status: () => dispatcher.status(),
     closed: () => shutdown.closed(),
     backOff: made.backOff,

@@ -23,6 +23,8 @@ export class Wish {
   readonly attemptMs: number;
   /** When the session was found that it has now. */
   takenAt = 0;
+  /** Who asked; only with `traceLeases`. */
+  stack: string | undefined = undefined;
   /** Every session that was tried for this caller. */
   touched: readonly string[] = NOBODY;
   /** Why another session is wanted. */

@@ -55,8 +55,14 @@ export class DueTimes {
     return end?.entry;
   }
 
-  /** The earliest instant at which one that rests is free. */
+  /** The earliest instant at which one that rests can serve; one that is leased is here only when it has room. */
   nextRestedAt(now: number): number | null {
-    return this.#sessions.find((entry) => entry.stateOnceDue(now) === "cooling")?.restsUntil ?? null;
+    const next = this.#sessions.find(({ restriction, restsUntil }) => restriction === null && restsUntil > now);
+    let earliest = next?.restsUntil ?? Number.POSITIVE_INFINITY;
+    this.forEachDue(now, (entry) => {
+      // A restriction has ended; what it rests for besides may end later.
+      if (entry.restsUntil > now && !entry.isForeign) earliest = Math.min(earliest, entry.restsUntil);
+    });
+    return Number.isFinite(earliest) ? earliest : null;
   }
 }

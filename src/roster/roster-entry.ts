@@ -143,9 +143,14 @@ export class RosterEntry {
     return this.restsUntil > now ? "cooling" : "free";
   }
 
+  /** Whether its leases leave room for another one. */
+  hasRoom(leasesPerSession: number): boolean {
+    return this.leases < leasesPerSession && this.draining === 0;
+  }
+
   /** Whether a further lease may be given, as far as the session itself goes. */
   canServeAt(now: number, leasesPerSession: number): boolean {
-    if (this.leases >= leasesPerSession || this.draining > 0) return false;
+    if (!this.hasRoom(leasesPerSession)) return false;
     if (this.#hindrances === UNHINDERED) return true;
     return (
       !this.isLeaving &&
@@ -161,8 +166,7 @@ export class RosterEntry {
   isDueSomedayAt(now: number, leasesPerSession: number): boolean {
     if (this.#hindrances === UNHINDERED) return false;
     if (this.state === "cooling" || this.state === "restricted") return Number.isFinite(this.dueAt);
-    const hasRoom = this.state === "leased" && this.leases < leasesPerSession && this.draining === 0;
-    if (!hasRoom || !this.isKeptByTimeAlone) return false;
+    if (this.state !== "leased" || !this.hasRoom(leasesPerSession) || !this.isKeptByTimeAlone) return false;
     return this.restriction === null ? this.restsUntil > now : this.restriction.until !== null;
   }
 

@@ -234,7 +234,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** What a caller that has to wait can hope for. */
   outlook(criteria: Criteria, now: number): Outlook {
-    return outlookOf(this.#candidates(criteria), criteria, now);
+    return outlookOf(this.#candidates(criteria), criteria, now, this.#options.leasesPerSession);
   }
 
   status(now: number): Omit<PoolStatus, "waiters"> {

@@ -49,8 +49,8 @@ describe("examples", () => {
     expect(code).toBe(1);
   });
 
-  test("03-leases-and-events - runs to its end", async () => {
-    const { code, output } = await runExample("03-leases-and-events.ts");
+  test("05-leases-and-events - runs to its end", async () => {
+    const { code, output } = await runExample("05-leases-and-events.ts");
     expect(output).toContain("waitingCount 1, nextReleaseIn 2 s");
     expect(output).toContain("A wait of 60 seconds is required");
     expect(code).toBe(0);

@@ -13,7 +13,7 @@ const NAMES = 2_000;
 async function run(dataCentre: DataCentre, folder: string, killAfter = Number.POSITIVE_INFINITY) {
   const { host, port } = dataCentre;
   const accounts = dataCentre.accounts.map(({ name, session }) => ({ name, session }));
-  const child = spawn(process.execPath, ["--import", "tsx", "examples/05-resolve-usernames.ts", folder], {
+  const child = spawn(process.execPath, ["--import", "tsx", "examples/03-resolve-usernames.ts", folder], {
     cwd: root,
     env: { ...process.env, DATA_CENTRE: JSON.stringify({ host, port, accounts }), VERBOSE: "1" },
   });
@@ -40,7 +40,7 @@ function resolutions(dataCentre: DataCentre): number {
 
 beforeAll(ensureBuilt, 120_000);
 
-test("05-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
+test("03-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
   const folder = mkdtempSync(join(tmpdir(), "resolve-usernames-"));
   const dataCentre = await startDataCentre({ accounts: 20 });
   onTestFinished(async () => {
@@ -63,12 +63,10 @@ test("05-resolve-usernames - killed half-way and started again: each name exactl
   expect(new Set(acknowledged).size).toBe(acknowledged.length);
   const lines = readFileSync(join(folder, "usernames.jsonl"), "utf8").trim().split("\n");
   const kept = lines.map((line) => JSON.parse(line) as { readonly name: string; readonly id: string });
+  expect(kept).toHaveLength(NAMES);
   expect(new Set(kept.map(({ name }) => name)).size).toBe(NAMES);
   expect(new Set(kept.map(({ id }) => id)).size).toBe(NAMES);
-  // What was acknowledged was resolved once; only what was under way at the kill, at most one name an account, again.
-  const again = kept.map(({ name }) => name).filter((name, at, all) => all.indexOf(name) !== at);
-  expect(again.filter((name) => first.acknowledged.includes(name))).toEqual([]);
-  expect(again.length).toBeLessThanOrEqual(20);
+  // Only what was under way at the kill, at most one name an account, is asked for again.
   expect(resolutions(dataCentre)).toBeLessThanOrEqual(NAMES + 20);
   expect(dataCentre.violations()).toEqual([]);
   expect(dataCentre.maxConnectionsPerKey()).toBe(1);

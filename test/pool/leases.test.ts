@@ -92,10 +92,30 @@ test("lease - tells its session, and leases() who holds what since when", async 
 
 test("traceLeases - remembers who took a lease", async () => {
   const { pool, clock, events } = await openPool({ sessions: ["a"], traceLeases: true, maxLeaseMs: 10 });
-  await pool.acquire();
-  expect(pool.leases()[0]?.stack).toMatch(/lease|acquire/i);
+  const borrower = () => pool.acquire();
+  await borrower();
+  expect(pool.leases()[0]?.stack).toMatch(/borrower/);
   await clock.advance(10);
-  expect(events("leaked")[0]?.stack).toEqual(expect.any(String));
+  expect(events("leaked")[0]?.stack).toMatch(/borrower/);
+});
+
+test("traceLeases - the borrower of a lease that was waited for is not who gave it back", async () => {
+  const { pool } = await openPool({ sessions: ["a"], traceLeases: true });
+  const first = await pool.acquire();
+  const waiter = () => pool.use(() => new Promise(() => {}));
+  watch(waiter());
+  await settled();
+  first.release();
+  await settled();
+  expect(pool.leases()[0]?.stack).toMatch(/waiter/);
+});
+
+test("traceLeases - the borrower of a lease for map() is who called it", async () => {
+  const { pool } = await openPool({ sessions: ["a"], traceLeases: true });
+  const mapper = () => pool.map(["item"], () => new Promise(() => {}));
+  watch(mapper().next());
+  await settled();
+  expect(pool.leases()[0]?.stack).toMatch(/mapper/);
 });
 
 describe("maxLeaseMs", () => {

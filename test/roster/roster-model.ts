@@ -167,9 +167,9 @@ export class RosterModel {
   get nextAvailableAt(): number | null {
     const sessions = [...this.sessions.values()];
     if (sessions.some((session) => this.#canServe(session))) return this.now;
-    const ends = sessions
-      .filter((session) => this.stateOf(session) === "cooling")
-      .map((session) => Math.max(session.until, session.backOffUntil));
+    const rests = (session: ModelSession): boolean =>
+      this.stateOf(session) === "cooling" || this.#isKeptByRestAlone(session);
+    const ends = sessions.filter(rests).map((session) => Math.max(session.until, session.backOffUntil));
     return ends.length === 0 ? null : Math.min(...ends);
   }
 
@@ -190,6 +190,12 @@ export class RosterModel {
     return rest > this.now ? rest : Number.POSITIVE_INFINITY;
   }
 
+  /** Leased, but not as often as it may be: time alone keeps it from another lease. */
+  #isKeptByRestAlone(session: ModelSession): boolean {
+    const isFit = !session.isDead && !session.isDisabled && session.restrictedUntil === null && !session.isForeign;
+    return this.#hasRoomOfItsOwn(session) && isFit;
+  }
+
   #hasRoomOfItsOwn(session: ModelSession): boolean {
     const isLeased = session.leases > 0 && session.draining === 0;
     return isLeased && session.leases < this.#leasesPerSession && !session.isLeaving;
@@ -198,8 +204,7 @@ export class RosterModel {
   #canServe(session: ModelSession): boolean {
     const state = this.stateOf(session);
     if (state === "free") return !session.isLeaving;
-    const isFit = !session.isDead && !session.isDisabled && session.restrictedUntil === null && !session.isForeign;
-    return this.#hasRoomOfItsOwn(session) && isFit && Math.max(session.until, session.backOffUntil) <= this.now;
+    return this.#isKeptByRestAlone(session) && Math.max(session.until, session.backOffUntil) <= this.now;
   }
 
   #isInUse(session: ModelSession): boolean {

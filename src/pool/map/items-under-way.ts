@@ -23,13 +23,18 @@ export class ItemsUnderWay<Client, I, O> {
     });
   }
 
-  /** What one of them waits for, if no work of any of them runs. */
-  get waitFor(): Criteria | undefined {
-    let criteria: Criteria | undefined;
-    for (const item of this.#items) {
-      if (item.waitsFor === undefined) return undefined;
-      criteria ??= item.waitsFor;
+  /** What they wait for, each kind once, if no work of any of them runs. */
+  get waitFor(): readonly Criteria[] {
+    const kinds = new Map<string, Criteria>();
+    for (const { waitsFor } of this.#items) {
+      if (waitsFor === undefined) return [];
+      kinds.set(kindOf(waitsFor), waitsFor);
     }
-    return criteria;
+    return [...kinds.values()];
   }
+}
+
+/** A key says which session is preferred, not which could serve. */
+function kindOf({ id, tags, methods, peers }: Criteria): string {
+  return JSON.stringify([id, tags, methods, peers]);
 }

@@ -22,6 +22,8 @@ export interface ItemParts<Client, I, O> {
   readonly options: MapOptions<I>;
   readonly checkpoint: Checkpoint | undefined;
   readonly common: UseOptions;
+  /** Who began the run; only with `traceLeases`. */
+  readonly stack: string | undefined;
   /** Whether an item ends so because the whole run does. */
   isEnd(error: unknown): boolean;
   /** The checkpoint could not be written. */
@@ -75,9 +77,10 @@ export class MapItem<Client, I, O> {
   }
 
   #makeJob(): Job<Client, O> {
-    const { options, common } = this.#parts;
+    const { options, common, stack } = this.#parts;
     const work = (client: Client, lease: Lease<Client>): Promise<O> => this.#attempt(client, lease);
     const job = jobOf(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
+    job.wish.stack = stack;
     return Object.assign(job, { attemptSignal: options.signal, effectWatch: this.#effectWatch() });
   }
 

@@ -59,7 +59,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     options: MapOptions<I>,
   ) {
     const { time, rotation, keepAlive } = maps.parts;
-    const { clock } = maps.parts.options;
+    const { clock, traceLeases } = maps.parts.options;
     const { checkpoint, onProgress, total = sizeOf(items) } = options;
     this.#maps = maps;
     this.#options = options;
@@ -79,6 +79,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
       options,
       checkpoint: this.#checkpoint,
       common: commonOptions(options, this.#stop.signal),
+      stack: traceLeases ? new Error("leased for map() here").stack : undefined,
       isEnd: (error) => this.#isEnd(error),
       failed: (error) => this.#fail(error, true),
     };
@@ -277,13 +278,16 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     return this.#finishing;
   }
 
-  /** The first instant at which a session can serve, when no work runs and none can begin. */
+  /** The first instant at which a session can serve any of its items, when no work runs and none can begin. */
   #waitingUntil(): number | null {
     const { roster, time } = this.#maps.parts;
-    const criteria = this.#underWay.waitFor;
-    if (criteria === undefined) return null;
     const now = time.now();
-    const { earliest, hopeFrom } = roster.outlook(criteria, now);
-    return hopeFrom !== null && hopeFrom > now ? earliest : null;
+    let first: number | null = null;
+    for (const criteria of this.#underWay.waitFor) {
+      const { hopeFrom } = roster.outlook(criteria, now);
+      if (hopeFrom !== null && hopeFrom <= now) return null;
+      if (hopeFrom !== null && (first === null || hopeFrom < first)) first = hopeFrom;
+    }
+    return first;
   }
 }

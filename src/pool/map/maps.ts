@@ -15,7 +15,7 @@ import type { TimeLine } from "../time-line.js";
 export interface MapParts<Client> {
   readonly options: Pick<
     ResolvedOptions<Client>,
-    "clock" | "storage" | "leasesPerSession" | "maxConnected" | "ownership"
+    "clock" | "storage" | "leasesPerSession" | "maxConnected" | "ownership" | "traceLeases"
   >;
   readonly time: TimeLine;
   readonly roster: Roster;

@@ -290,6 +290,25 @@ describe("map({ onProgress })", () => {
     expect(told).toHaveLength(before);
   });
 
+  test("items that wait for different sessions: until the first of them can go on", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a", "b"] });
+    for (const [id, seconds] of [
+      ["a", 100],
+      ["b", 20],
+    ] as const) {
+      using lease = await pool.acquire({ id });
+      lease.coolDown(seconds);
+    }
+    const told: MapProgress[] = [];
+    const working = watch(all(pool.map(["a", "b"], () => 1, { id: (item) => item, onProgress: (p) => told.push(p) })));
+    await clock.advance(5_000);
+    expect(told.at(-1)?.waitingUntil).toBe(START + 20_000);
+    await clock.advance(20_000);
+    expect(told.at(-1)?.waitingUntil).toBe(START + 100_000);
+    await clock.advance(100_000);
+    expect(working.value).toHaveLength(2);
+  });
+
   test("the total - of arrays, Sets, Maps, or as it was given, else not there", async () => {
     const { pool } = await openPool({ sessions: ["alice"] });
     const last = async (items: Iterable<unknown>, total?: number): Promise<MapProgress | undefined> => {

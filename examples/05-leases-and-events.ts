@@ -1,4 +1,4 @@
-/** Leases by hand, cooldowns by method, events, waiting and not waiting. Runs on its own: npx tsx examples/03-… */
+/** Leases by hand, cooldowns by method, events, waiting and not waiting. Runs on its own: npx tsx examples/05-… */
 import { Api } from "telegram";
 import { classifyTelegramError, NoSessionAvailableError, SessionPool } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";

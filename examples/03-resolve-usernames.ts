@@ -1,6 +1,6 @@
 /**
  * A long job that may be killed: 2,000 usernames are resolved with 20 accounts, and each line of the result is kept. End
- * it with Ctrl-C or kill -9, start it again, and it goes on: npx tsx examples/05-resolve-usernames.ts [folder]
+ * it with Ctrl-C or kill -9, start it again, and it goes on: npx tsx examples/03-resolve-usernames.ts [folder]
  *
  * It brings a Telegram data centre of its own, on 127.0.0.1, unless DATA_CENTRE names one: {"host","port","accounts"}.
  */
@@ -33,13 +33,15 @@ await using pool = await SessionPool.open({
 });
 for (const { name, session } of dataCentre.accounts) await pool.add(name, session);
 
+const before = await resultsSoFar();
 const progress = showProgress();
 const resolved = pool.map(
   names,
   async (client, name) => {
+    // Kept inside the work, before the item counts as done: what is handed over below would be lost by a kill. After a
+    // kill between the two the work runs again, and finds its result there.
+    if (before.has(name)) return;
     const { id } = await client.getEntity(name);
-    // Kept inside the work: it runs before the item counts as done. A kill in between makes it run again, so a name may
-    // have two lines that say the same; what is handed over below would be lost by a kill instead.
     await appendFile(resultFile, `${JSON.stringify({ name, id: String(id) })}\n`);
   },
   {
@@ -60,9 +62,14 @@ try {
 } finally {
   progress.stop();
 }
-const lines = (await readFile(resultFile, "utf8")).split("\n").filter((line) => line.endsWith("}"));
-const found = new Map(lines.map((line) => [JSON.parse(line).name, JSON.parse(line).id]));
-console.log(`${found.size} of ${names.length} names are in ${resultFile}, ${failed} failed.`);
+const { size } = await resultsSoFar();
+console.log(`${size} of ${names.length} names are in ${resultFile}, ${failed} failed.`);
+
+async function resultsSoFar(): Promise<ReadonlyMap<string, string>> {
+  const text = await readFile(resultFile, "utf8").catch(() => "");
+  const lines = text.split("\n").filter((line) => line.endsWith("}"));
+  return new Map(lines.map((line) => [JSON.parse(line).name, JSON.parse(line).id]));
+}
 
 /** Its accounts are kept in the folder: they have to be the same ones at the next start. */
 async function startDataCentre(): ReturnType<typeof forkDataCentre> {
