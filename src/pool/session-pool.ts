@@ -243,13 +243,22 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return this.#parts.dispatcher.status();
   }
 
+  /** What a log line or a monitor gets of a pool: its {@link status}. */
+  toJSON(): PoolStatus {
+    return this.status();
+  }
+
   /**
    * Ends the pool: queued callers reject with `PoolClosedError`, leases are waited for, then taken back and told as
    * `leaked`. Resolves when clients are gone, writes flushed, and the storage is closed. A second call returns the same
-   * promise. `timeoutMs` replaces `closeTimeoutMs`.
+   * promise. `timeoutMs` replaces `closeTimeoutMs`. Rejects with `OptionsError`.
    */
   close(options: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
-    checkCloseOptions(options);
+    try {
+      checkCloseOptions(options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return this.#parts.shutdown.close(options.timeoutMs);
   }
 

@@ -249,8 +249,10 @@ export class Ledger {
     }
     const { data } = draft;
     // A write that hangs is given up and tried again: should it land after all, only one of the two finds its version.
-    const version = await this.#deadline.run(`write the record of "${id}"`, () =>
-      this.#storage.write(id, slot.version, data),
+    const version = await this.#deadline.run(
+      `write the record of "${id}"`,
+      () => this.#storage.write(id, slot.version, data),
+      data,
     );
     if (version !== undefined) {
       slot.version = version;

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { Clock } from "../clock.js";
 import { StorageError } from "../errors.js";
 
@@ -21,12 +22,16 @@ export class StorageDeadline {
     return new StorageDeadline(this.#clock, this.#timeoutMs * factor, `${factor} times ${this.#name}`);
   }
 
-  /** The operation's answer. `what` completes "The storage could not …". */
-  run<T>(what: string, operation: () => T | Promise<T>): Promise<T> {
+  /**
+   * The operation's answer. `what` completes "The storage could not …"; `secret` is a text that no error may repeat.
+   */
+  run<T>(what: string, operation: () => T | Promise<T>, secret?: string): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = this.#clock.setTimer(this.#timeoutMs, () => reject(this.late(what)));
       const answer = (async () => operation())();
-      answer.then(resolve, (error: unknown) => reject(asStorageError(error, what))).finally(() => timer.cancel());
+      answer
+        .then(resolve, (error: unknown) => reject(asStorageError(error, what, secret)))
+        .finally(() => timer.cancel());
     });
   }
 
@@ -45,9 +50,21 @@ export class StorageDeadline {
 }
 
 /** A storage may throw anything; a caller gets a `StorageError`. */
-function asStorageError(error: unknown, what: string): StorageError {
+function asStorageError(error: unknown, what: string, secret: string | undefined): StorageError {
+  if (secret !== undefined && repeats(error, secret)) {
+    return new StorageError(`The storage could not ${what}. Its error is left out: it repeats what is in the record.`);
+  }
   if (error instanceof StorageError) return error;
   return new StorageError(`The storage could not ${what}.`, { cause: error });
+}
+
+/** So much of a session string or a hash gives it away, and is in nothing else. */
+const TELLING = /[A-Za-z0-9+/_-]{24}/g;
+
+/** Drivers like to quote the row or the statement that failed; an adapter should not let them, but may. */
+function repeats(error: unknown, secret: string): boolean {
+  const printed = inspect(error, { depth: 8, maxStringLength: null, maxArrayLength: null });
+  return secret.match(TELLING)?.some((part) => printed.includes(part)) ?? false;
 }
 
 /** So often in a row no other writer is faster: the storage does not keep its word. */

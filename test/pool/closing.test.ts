@@ -51,6 +51,13 @@ describe("close()", () => {
     await closing;
   });
 
+  test("a wrong timeoutMs rejects with OptionsError and closes nothing", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    await expect(pool.close({ timeoutMs: Number.NaN })).rejects.toBeInstanceOf(OptionsError);
+    (await pool.acquire()).release();
+    await pool.close();
+  });
+
   test("afterwards everything but looking rejects at once", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     await pool.close();

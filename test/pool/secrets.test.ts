@@ -89,6 +89,13 @@ test("a pool's every face is without session string, api hash and proxy password
   for (const value of [...seen, told]) expectNoSecret(value);
 });
 
+test("toJSON() - the pool in numbers, whoever listens to it", async () => {
+  const { pool } = await openPool({ sessions: ["a"] });
+  pool.on("leased", () => {});
+  expect(JSON.parse(JSON.stringify({ pool }))).toEqual({ pool: pool.status() });
+  await pool.close();
+});
+
 test("exportSession() - the one deliberate way out", async () => {
   const { pool } = await openPool();
   await pool.add("a", SESSION);

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { StorageError } from "../../src/errors.js";
 import { StorageDeadline } from "../../src/records/storage-deadline.js";
@@ -20,6 +21,25 @@ test("run() - whatever the operation throws, rejects or is late with is a Storag
   await clock.advance(5_000);
   await late;
   expect(clock.pending).toBe(0);
+});
+
+test("run() - what an adapter's error repeats of the record it was to write goes no further", async () => {
+  const deadline = new StorageDeadline(new VirtualClock(), 5_000);
+  const data = JSON.stringify({ v: 1, session: `1${"AgAOMTQ5LjE1NC4xNjcuNTE".repeat(15)}==`, tags: ["readers"] });
+  const inMessage = new Error(`no such column: ${data}`);
+  const inField = Object.assign(new Error("check violated"), {
+    code: "23514",
+    detail: `(alice, 1, ${data.slice(0, 60)}`,
+  });
+  const inCause = new StorageError("mine", { cause: inField });
+  for (const error of [inMessage, inField, inCause]) {
+    const failed = await deadline.run("do it", () => Promise.reject(error), data).catch((failure: unknown) => failure);
+    expect(failed).toBeInstanceOf(StorageError);
+    expect(inspect(failed, { depth: 9, showHidden: true })).not.toContain("AgAOMTQ5");
+  }
+  const harmless = Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY" });
+  const failed = deadline.run("do it", () => Promise.reject(harmless), data);
+  await expect(failed).rejects.toMatchObject({ cause: harmless });
 });
 
 test("times() - the same with a longer deadline", async () => {

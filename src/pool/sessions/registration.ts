@@ -147,7 +147,7 @@ export class Registration {
     const tags = Object.freeze([...(options.tags ?? [])]);
     const known = new KnownSession({ id, tags, addedAt: time.date(), credentials, fingerprint });
     const data = records.encode(known, null);
-    const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data));
+    const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data), data);
     if (version === undefined) return this.#adopt(id, session, fingerprint, options);
     // A session of this id that was removed by a process that did not live to forget its peers.
     void this.#parts.peers.clear(id);
