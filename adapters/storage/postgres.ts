@@ -55,7 +55,7 @@ class PostgresStorage implements SessionStorage {
   readonly #client: PostgresClient;
   readonly #statements: Statements;
   readonly #changes: Changes;
-  #isClosed = false;
+  #isOpen = false;
 
   constructor(client: PostgresClient, table: string) {
     this.#client = client;
@@ -67,7 +67,7 @@ class PostgresStorage implements SessionStorage {
   }
 
   async open(): Promise<void> {
-    this.#isClosed = false;
+    this.#isOpen = true;
     const [answer] = await this.#run(this.#statements.find);
     if (answer?.found !== true) for (const statement of this.#statements.create) await this.#create(statement);
     await this.#run(this.#statements.check);
@@ -92,7 +92,7 @@ class PostgresStorage implements SessionStorage {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#isOpen = false;
     await this.#changes.close();
   }
 
@@ -107,7 +107,7 @@ class PostgresStorage implements SessionStorage {
   }
 
   async #run(statement: string, ...parameters: readonly (string | number | null)[]): Promise<readonly Row[]> {
-    if (this.#isClosed) throw new StorageError("The Postgres storage is closed.");
+    if (!this.#isOpen) throw new StorageError("The Postgres storage is not open.");
     try {
       return await query(this.#client, statement, parameters);
     } catch (error) {

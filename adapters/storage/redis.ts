@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../../src/records/storage.js";
-import { evaluate, type RedisClient, subscribe } from "./redis/redis-client.js";
+import { type Evaluate, evaluator, type RedisClient, subscribe } from "./redis/redis-client.js";
 import { CLEAR_PEERS, LIST, LOAD_PEERS, MEMORY, READ, redisKeys, SAVE_PEERS, WRITE } from "./redis/scripts.js";
 import { storageFailure } from "./storage-failure.js";
 
@@ -44,7 +44,7 @@ class RedisStorage implements SessionStorage {
   readonly #keys: ReturnType<typeof redisKeys>;
   readonly #writer = randomUUID();
   readonly #stops = new Set<() => void>();
-  #isClosed = false;
+  #evaluate: Evaluate | undefined;
 
   constructor(client: RedisClient, prefix: string) {
     this.#client = client;
@@ -54,7 +54,7 @@ class RedisStorage implements SessionStorage {
   }
 
   async open(): Promise<void> {
-    this.#isClosed = false;
+    this.#evaluate = await connected(this.#client);
     const memory = String(await this.#run(MEMORY, [this.#keys.records], []));
     if (/^maxmemory_policy:allkeys/m.test(memory) && !/^maxmemory:0\r?$/m.test(memory)) {
       throw new StorageError("This Redis may evict sessions: set maxmemory-policy to noeviction.");
@@ -88,7 +88,7 @@ class RedisStorage implements SessionStorage {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#evaluate = undefined;
     for (const stop of this.#stops) stop();
   }
 
@@ -122,12 +122,20 @@ class RedisStorage implements SessionStorage {
   };
 
   async #run(script: string, keys: readonly string[], parameters: readonly string[]): Promise<unknown> {
-    if (this.#isClosed) throw new StorageError("The Redis storage is closed.");
+    if (this.#evaluate === undefined) throw new StorageError("The Redis storage is not open.");
     try {
-      return await evaluate(this.#client, script, keys, parameters);
+      return await this.#evaluate(script, keys, parameters);
     } catch (error) {
       throw storageFailure("Redis failed", error, { secrets: parameters });
     }
+  }
+}
+
+async function connected(client: RedisClient): Promise<Evaluate> {
+  try {
+    return await evaluator(client);
+  } catch (error) {
+    throw storageFailure("Redis failed", error);
   }
 }
 

@@ -88,15 +88,18 @@ describe("encryption", () => {
     expect(await two.pool.exportSession("new")).toBe(sessionString("new"));
   });
 
-  test("a sealer that fails: add() rejects and nothing was stored", async () => {
+  test("a sealer that fails: add() rejects, repeats nothing of the session, and nothing was stored", async () => {
     const encryption: Sealer = {
-      seal: () => {
-        throw new Error("the key service is down");
+      seal: (_, text) => {
+        throw Object.assign(new Error(`the key service is down: ${text}`), { request: text });
       },
       open: (_, text) => text,
     };
     const { pool, storage } = await openPool({ encryption });
-    await expect(pool.add("a", sessionString("a"))).rejects.toThrow("the key service is down");
+    const error = await pool.add("a", sessionString("a")).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(StorageError);
+    expect(error).toMatchObject({ sessionId: "a", message: expect.stringContaining("the key service is down") });
+    expect(inspect(error, { depth: 9 })).not.toContain(sessionString("a"));
     expect([await storage.list(), pool.sessions()]).toEqual([[], []]);
   });
 });
@@ -166,6 +169,16 @@ describe("rotateKeys()", () => {
     expect(await pool.rotateKeys()).toBe(0);
     const { pool: after } = await openPool({ storage, encryption: aesGcm(NEW) });
     expect([after.rejected(), await after.exportSession("b")]).toEqual([[], sessionString("b")]);
+  });
+
+  test("also what another process has written since, and this one has not seen yet", async () => {
+    const [inner, clock] = [memory(), new VirtualClock()];
+    const open = (encryption: Sealer) => openPool({ storage: new FaultyStorage(inner), clock, encryption });
+    const [{ pool }, late] = [await open(aesGcm([NEW, OLD])), await open(aesGcm(OLD))];
+    await late.pool.add("a", sessionString("a"));
+    await late.pool.close();
+    expect(await pool.rotateKeys()).toBe(1);
+    expect((await open(aesGcm(NEW))).pool.rejected()).toEqual([]);
   });
 
   test("another process goes on, whoever rotates", async () => {

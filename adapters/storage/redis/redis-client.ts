@@ -1,3 +1,5 @@
+import { NOTHING } from "./scripts.js";
+
 /** A function whose parameters are nobody's business here: so the clients' own, unlike types fit without a cast. */
 type AnyFunction = (...parameters: never[]) => unknown;
 
@@ -12,15 +14,30 @@ export interface RedisClient {
 }
 
 /** Runs a Lua script, its keys and its other parameters apart. */
-export async function evaluate(
-  client: RedisClient,
-  script: string,
-  keys: readonly string[],
-  parameters: readonly string[],
-): Promise<unknown> {
-  const isCounted = "defineCommand" in client;
-  const rest = isCounted ? [keys.length, ...keys, ...parameters] : [{ keys, arguments: parameters }];
-  return await Reflect.apply(client.eval, client, [script, ...rest]);
+export type Evaluate = (script: string, keys: readonly string[], parameters: readonly string[]) => Promise<unknown>;
+
+/** How the parameters of `eval` are laid out. */
+type Layout = (keys: readonly string[], parameters: readonly string[]) => readonly unknown[];
+
+const asNodeRedis: Layout = (keys, parameters) => [{ keys, arguments: parameters }];
+const asIoredis: Layout = (keys, parameters) => [keys.length, ...keys, ...parameters];
+
+/** The client's `eval`. Of a client that is neither library's own, a script that does nothing tells whose way it takes. */
+export async function evaluator(client: RedisClient): Promise<Evaluate> {
+  const inLayout =
+    (layout: Layout): Evaluate =>
+    async (script, keys, parameters) =>
+      await Reflect.apply(client.eval, client, [script, ...layout(keys, parameters)]);
+  const [nodeRedis, ioredis] = [inLayout(asNodeRedis), inLayout(asIoredis)];
+  if ("defineCommand" in client) return ioredis;
+  if ("connect" in client) return nodeRedis;
+  try {
+    await nodeRedis(NOTHING, [], []);
+    return nodeRedis;
+  } catch {
+    await ioredis(NOTHING, [], []);
+    return ioredis;
+  }
 }
 
 /** What is used of a duplicated node-redis client. */

@@ -56,3 +56,6 @@ export const CLEAR_PEERS = "return redis.call('DEL', KEYS[1])";
 /** The server's memory settings, or nothing where it does not tell. */
 export const MEMORY =
   "local info = redis.pcall('INFO', 'memory') if type(info) == 'table' then return '' end return info";
+
+/** Works everywhere, and tells nothing. */
+export const NOTHING = "return 1";

@@ -1,4 +1,6 @@
 import type { ClientProfile } from "../../client-profile.js";
+import { plainError } from "../../connections/plain-error.js";
+import { SessionPoolError, StorageError } from "../../errors.js";
 import type { SessionRecord } from "../../records/record.js";
 import { isSealedText, type Sealer } from "../../records/sealing/sealing.js";
 import { Secret } from "../../records/sealing/secret.js";
@@ -64,13 +66,15 @@ export class CredentialSealing {
     this.#deadline = deadline;
   }
 
-  seal(id: string, session: string, profile: ClientProfile): Credentials | Promise<Credentials> {
+  async seal(id: string, session: string, profile: ClientProfile): Promise<Credentials> {
     if (this.#sealer === undefined) return unsealed(session, profile);
     const text = JSON.stringify({ session, profile });
-    return after(
-      this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text)),
-      (sealed) => new SealedCredentials(session, profile, sealed),
-    );
+    try {
+      const sealed = await this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text));
+      return new SealedCredentials(session, profile, sealed);
+    } catch (error) {
+      throw notSealed(id, error, [text, session, profile.apiHash, profile.proxy?.password, profile.proxy?.secret]);
+    }
   }
 
   /** Throws an `Error` that can be told when they cannot be read. */
@@ -123,6 +127,13 @@ function parse(text: string): { readonly session?: unknown; readonly profile?: u
   } catch {
     throw new Error("what was sealed is no session");
   }
+}
+
+/** The client of a key service may hang what it was to send on its errors. */
+function notSealed(id: string, error: unknown, secrets: readonly (string | undefined)[]): SessionPoolError {
+  if (error instanceof SessionPoolError) return error;
+  const cause = plainError(error, secrets);
+  return new StorageError(`Session "${id}" could not be sealed: ${cause.message}`, { cause, sessionId: id });
 }
 
 function isEmpty(profile: ClientProfile): boolean {

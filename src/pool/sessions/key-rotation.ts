@@ -20,6 +20,8 @@ export interface KeyRotationParts {
   readonly deadline: StorageDeadline;
   /** As they are stored. */
   readonly peers: PeerStorage | undefined;
+  /** Takes in what other processes have written. Rejects as the storage does. */
+  lookAround(): Promise<void>;
 }
 
 /** Seals what was sealed with an older key, or not at all, with the newest one. */
@@ -32,10 +34,11 @@ export class KeyRotation {
 
   /** Resolves how many records were rewritten. One that could not be written ends it: what was done stays done. */
   async rotate(): Promise<number> {
-    const { sealer, book, locks } = this.#parts;
+    const { sealer, book, locks, lookAround } = this.#parts;
     if (sealer === undefined) {
       throw new OptionsError("rotateKeys: the pool has no encryption; open it with encryption: aesGcm(key).");
     }
+    await lookAround();
     let count = 0;
     for (const id of book.ids()) {
       const isRewritten = await locks.hold([`id ${id}`], () => this.#rotate(id));

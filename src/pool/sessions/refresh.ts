@@ -65,6 +65,11 @@ export class Refresh {
     }
   }
 
+  /** Looks at everything now. Rejects as the storage does. */
+  lookAtAll(): Promise<void> {
+    return this.#lookAtAll();
+  }
+
   /** Looks at one record now. Rejects as the storage does. */
   look(id: string): Promise<void> {
     return this.#lookAt(id);

@@ -114,6 +114,13 @@ export function makeRegister(parts: RegisterParts): Register {
     gone,
     failed: parts.failed,
   });
-  const keyRotation = new KeyRotation({ ...shared, sealer: encryption, peers: storage.peers });
+  const keyRotation = new KeyRotation({
+    ...shared,
+    sealer: encryption,
+    peers: storage.peers,
+    lookAround: async () => {
+      if (storage.shared) await refresh.lookAtAll();
+    },
+  });
   return { registration, departures, discovery, merging, refresh, keyRotation, gone };
 }

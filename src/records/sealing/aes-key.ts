@@ -52,7 +52,8 @@ export function keyRing(given: AesKey | readonly AesKey[]): KeyRing {
 function nameKey(given: unknown, which: string): NamedKey {
   const key = toKey(given);
   if (key !== undefined) return { id: idOf(key), key };
-  throw new OptionsError(`aesGcm: ${which} must be ${EXPECTED}; got ${describeKey(given)}.`);
+  const hint = typeof given === "string" ? " A passphrase is no key: whoever has the storage could guess it." : "";
+  throw new OptionsError(`aesGcm: ${which} must be ${EXPECTED}; got ${describeKey(given)}.${hint}`);
 }
 
 function toKey(given: unknown): KeyObject | undefined {

@@ -20,6 +20,8 @@ const AWKWARD_IDS = [
   "😀",
   "__proto__",
 ];
+/** Of databases that give a thousand rows, or 1024, at a time. */
+const MORE_THAN_A_PAGE = 1_025;
 const IDS: readonly string[] = [...AWKWARD_IDS, "x".repeat(1_000)];
 
 /** Create, read, update, delete. */
@@ -79,7 +81,7 @@ export const recordCases: ContractCases = {
   },
   "list() - holds every one of many records once": async (contract) => {
     const storage = await contract.open();
-    const ids = Array.from({ length: contract.options.rows ?? 1_000 }, (_, index) => `session ${index}`);
+    const ids = Array.from({ length: contract.options.rows ?? MORE_THAN_A_PAGE }, (_, index) => `session ${index}`);
     await createAll(storage, ids);
     const listed = await storage.list();
     contract.expect(listed.length).toBe(ids.length);
@@ -107,7 +109,8 @@ export const conflictCases: ContractCases = {
   },
   "write() - what is not there is neither replaced nor deleted": async (contract) => {
     const storage = await contract.open();
-    for (const expected of [0, 1, 7]) contract.expect(await storage.write("a", expected, null)).toBe(undefined);
+    await storage.write("a", 0, null); // nothing deletes nothing: whatever it resolves
+    for (const expected of [1, 7]) contract.expect(await storage.write("a", expected, null)).toBe(undefined);
     contract.expect(await storage.write("a", 1, "one")).toBe(undefined);
     const created = await contract.won(storage.write("a", 0, "one"));
     const deleted = await contract.won(storage.write("a", created, null));

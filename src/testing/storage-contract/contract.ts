@@ -21,7 +21,7 @@ export interface StorageContractOptions {
   readonly corrupt?: (storage: SessionStorage) => void | Promise<void>;
   /** Stands before the name of every test. @default "storage" */
   readonly name?: string;
-  /** How many records the test of long lists writes. @default 1000 */
+  /** How many records the test of long lists writes. @default 1025 */
   readonly rows?: number;
 }
 

@@ -25,11 +25,22 @@ test.each([
 test("write() - a client's error loses its parameters", async () => {
   const detail = "Key (data)=(canary-1BVtsOKABu)";
   const failure = Object.assign(new Error("bad canary-1BVtsOKABu"), { code: "XX001", detail });
-  const error: unknown = await postgres({ query: () => Promise.reject(failure) })
-    .write("a", 0, "canary-1BVtsOKABu")
-    .catch((reason: unknown) => reason);
+  const query = async (_: string, values: readonly unknown[]) => {
+    if (values.length > 0) throw failure;
+    return { rows: [{ found: true }] };
+  };
+  const storage = postgres({ query });
+  await storage.open?.();
+  const error: unknown = await storage.write("a", 0, "canary-1BVtsOKABu").catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(StorageCorruptError);
   expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("canary-1BVtsOKABu");
+});
+
+test("list(), read(), write() - before open nothing is sent", async () => {
+  const storage = postgres({ query: () => Promise.reject(new Error("sent")) });
+  for (const call of [storage.list(), storage.read("a"), storage.write("a", 0, "one")]) {
+    await expect(call).rejects.toThrow("not open");
+  }
 });
 
 test("watch() - needs a client that can listen", () => {
@@ -126,6 +137,7 @@ describe.skipIf(!isThere)("on a server", () => {
     const storage = postgres(pool, { table });
     const other = postgres(pool, { table });
     await storage.open?.();
+    await other.open?.();
     const heard = new Set<string>();
     storage.watch?.((id) => heard.add(id));
     const hear = async (id: string): Promise<void> => {

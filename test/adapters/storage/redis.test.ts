@@ -29,14 +29,24 @@ test("redis() - an unknown option is an OptionsError", () => {
 
 test("write() - a client's error loses its parameters", async () => {
   const command = { name: "eval", args: ["canary-1BVtsOKABu"] };
-  const failing = {
-    eval: () => Promise.reject(Object.assign(new Error("ERR near canary-1BVtsOKABu"), { command })),
-  };
-  const error: unknown = await redis(failing)
-    .write("a", 0, "canary-1BVtsOKABu")
-    .catch((reason: unknown) => reason);
+  let isFailing = false;
+  const storage = redis({
+    eval: async () => {
+      if (isFailing) throw Object.assign(new Error("ERR near canary-1BVtsOKABu"), { command });
+    },
+  });
+  await storage.open?.();
+  isFailing = true;
+  const error: unknown = await storage.write("a", 0, "canary-1BVtsOKABu").catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(StorageError);
   expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("canary-1BVtsOKABu");
+});
+
+test("list(), read(), write() - before open nothing is sent", async () => {
+  const storage = redis({ eval: () => Promise.reject(new Error("sent")) });
+  for (const call of [storage.list(), storage.read("a"), storage.write("a", 0, "one")]) {
+    await expect(call).rejects.toThrow("not open");
+  }
 });
 
 test("open() - a server that evicts is refused", async () => {
@@ -66,11 +76,18 @@ describe.skipIf(!isThere)("on a server", () => {
   for (const [name, client] of [
     ["redis by node-redis", nodeRedis],
     ["redis by ioredis", ioredis],
+    ["redis by eval alone, as node-redis's", { eval: nodeRedis.eval.bind(nodeRedis) }],
+    ["redis by eval alone, as ioredis's", { eval: ioredis.eval.bind(ioredis) }],
   ] as const) {
     const prefixOf = new WeakMap<SessionStorage, string>();
     const storageAt = (prefix: string): SessionStorage => {
       const storage = redis(client, { prefix });
       prefixOf.set(storage, prefix);
+      return storage;
+    };
+    const openAt = async (prefix: string): Promise<SessionStorage> => {
+      const storage = storageAt(prefix);
+      await storage.open?.();
       return storage;
     };
     const newPrefix = (): string => {
@@ -92,19 +109,19 @@ describe.skipIf(!isThere)("on a server", () => {
     test(`${name}: read() - a record of somebody else's making is corrupt`, async () => {
       const prefix = newPrefix();
       await ioredis.hset(`{${prefix}}:records`, "a", "junk");
-      await expect(storageAt(prefix).read("a")).rejects.toBeInstanceOf(StorageCorruptError);
+      await expect((await openAt(prefix)).read("a")).rejects.toBeInstanceOf(StorageCorruptError);
     });
 
     test(`${name}: list() - 20,000 records, page by page`, async () => {
       const prefix = newPrefix();
       const pairs = Array.from({ length: 20_000 }, (_, index) => [`session ${index}`, `1:data of ${index}`]).flat();
       await ioredis.hset(`{${prefix}}:records`, ...pairs);
-      expect(new Set((await storageAt(prefix).list()).map(({ id }) => id)).size).toBe(20_000);
+      expect(new Set((await (await openAt(prefix)).list()).map(({ id }) => id)).size).toBe(20_000);
     });
 
     test(`${name}: write() - versions outgrow a lost counter`, async () => {
       const prefix = newPrefix();
-      const storage = storageAt(prefix);
+      const storage = await openAt(prefix);
       await ioredis.hset(`{${prefix}}:records`, "a", "9007199254740000:one");
       expect(await storage.write("a", 9_007_199_254_740_000, "two")).toBe(9_007_199_254_740_001);
       expect(await storage.write("b", 0, "one")).toBe(9_007_199_254_740_002);
