@@ -44,6 +44,7 @@ const FIXED: ReadonlySet<string> = new Set([
   "session",
   "_sender",
   "_media",
+  "_network",
   "updateManager",
 ]);
 
