@@ -210,7 +210,8 @@ export class Gate implements RequestGate {
     if (cooled !== undefined && this.#isSleptOut(passage)) return;
     // The second copy was refused; the first one may have gone through.
     if (!isWithoutEffect(passage)) throw outcomeUnknown(passage, error);
-    if (verdict.kind === "retry" && passage.isRead && passage.resends < RESENDS) {
+    const isHarmless = passage.isRead || verdict.provesNotExecuted;
+    if (verdict.kind === "retry" && isHarmless && passage.resends < RESENDS) {
       await this.#sleep(SERVER_FAULT_PAUSE_MS * 2 ** passage.resends++, passage.scope);
       return;
     }
