@@ -1,6 +1,7 @@
 import type { TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError } from "../../src/index.js";
+import { StringSession } from "../matrix/telegram.js";
 import { nameOf, stage, within } from "./support.js";
 
 /** Not called: they make the object anew, or are a class. */
@@ -98,6 +99,20 @@ describe("what a lease shows", () => {
     }
     expect(dataCentre.calls().slice(length)).toEqual([]);
     expect(dataCentre.messages()).toHaveLength(1);
+  });
+
+  test("the session of its client - throws after the lease", async () => {
+    const { open } = await stage();
+    const pool = await open();
+    const lease = await pool.acquire();
+    const { session } = lease.client;
+    expect(String(session.save())).toHaveLength((await pool.exportSession("account1")).length);
+    expect([session.dcId, session instanceof StringSession]).toEqual([2, true]);
+    lease.release();
+    for (const call of [() => session.save(), () => session.setDC(1, "127.0.0.1", 80), () => session.delete()]) {
+      expect(call).toThrow(LeaseReleasedError);
+    }
+    expect(await pool.use(nameOf)).toBe("account1");
   });
 
   test("a field that is defined or deleted under a lease: nobody else's", async () => {
