@@ -19,6 +19,7 @@ export interface SessionPoolEvents {
   restricted: (event: { readonly id: string; readonly reason: string }) => void;
   died: (event: { readonly id: string; readonly reason: string }) => void;
   connected: (event: { readonly id: string }) => void;
+  /** Also of the session whose failed connect showed that its proxy has failed: `"proxyFailed"`. */
   disconnected: (event: { readonly id: string; readonly reason: string }) => void;
   /** The stored session string, tags or profile changed. */
   sessionChanged: (event: { readonly id: string }) => void;

@@ -203,13 +203,15 @@ export class Gate implements RequestGate {
     if (error instanceof ConnectionLostError) return this.#afterLoss(passage, error);
     const verdict = classifyTelegramError(error);
     passage.trace.failed(error);
+    if (verdict.kind === "dead" && !passage.request.isHome) return this.#afterForgotten(passage, error);
     if (verdict.code === "RANDOM_ID_DUPLICATE" && passage.mayHaveArrived) throw alreadyExecuted(passage, error);
     const cooled = this.#policy.report(error, verdict, passage.request);
     if (verdict.provesNotExecuted && isWithoutEffect(passage)) passage.trace.refused(cooled);
     if (cooled !== undefined && this.#isSleptOut(passage)) return;
     // The second copy was refused; the first one may have gone through.
     if (!isWithoutEffect(passage)) throw outcomeUnknown(passage, error);
-    if (verdict.kind === "retry" && passage.isRead && passage.resends < RESENDS) {
+    const isHarmless = passage.isRead || verdict.provesNotExecuted;
+    if (verdict.kind === "retry" && isHarmless && passage.resends < RESENDS) {
       await this.#sleep(SERVER_FAULT_PAUSE_MS * 2 ** passage.resends++, passage.scope);
       return;
     }
@@ -235,6 +237,14 @@ export class Gate implements RequestGate {
         sessionId: scope?.sessionId,
       }),
     );
+  }
+
+  /** Another data centre has lost what home had exported to it, which is no word about the account: it is exported anew. */
+  #afterForgotten(passage: Passage, error: unknown): void {
+    if (isWithoutEffect(passage) && passage.resends++ < 1) return;
+    const { request, scope } = passage;
+    const message = `${request.method} was refused: another data centre does not know the session.`;
+    throw this.#notSent(passage, new ConnectError(message, { cause: error, sessionId: scope?.sessionId }));
   }
 
   /** Sleeps until the pool's time line has passed the whole wait, however early the timer fires, or the lease ends. */

@@ -65,6 +65,25 @@ class Guard<Client extends object> implements ProxyHandler<Client> {
     return true;
   }
 
+  /** A property is shown as it is read: what `get` replaces is not to be had by its descriptor. */
+  getOwnPropertyDescriptor(client: Client, name: string | symbol): PropertyDescriptor | undefined {
+    const descriptor = Reflect.getOwnPropertyDescriptor(client, name);
+    if (descriptor?.configurable !== true || !("value" in descriptor)) return descriptor;
+    return { ...descriptor, value: this.get(client, name) };
+  }
+
+  /** As an assignment is: it ends with the lease. An accessor is refused. */
+  defineProperty(client: Client, name: string | symbol, descriptor: PropertyDescriptor): boolean {
+    return "value" in descriptor && this.set(client, name, descriptor.value);
+  }
+
+  /** Only what the lease itself has set. */
+  deleteProperty(_: Client, name: string | symbol): boolean {
+    if (this.#scope.ended !== undefined) throw this.#scope.ended;
+    if (typeof name === "string") this.#settings.delete(name);
+    return true;
+  }
+
   /** The guarded method of this name, if it is a method: not an accessor, nor a class that the client keeps in a field. */
   #method(client: Client, name: string): Method | undefined {
     if (Object.hasOwn(client, name) || name === "constructor") return undefined;

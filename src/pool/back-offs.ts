@@ -16,6 +16,8 @@ export interface BackOffsParts {
   readonly connections: () => Connections<unknown>;
   /** From 0 to 1. */
   random(): number;
+  /** The proxy of a session that could not connect has failed. */
+  proxyFailed(id: string, reason: string): void;
 }
 
 /** A session that failed to connect rests, twice as long each time. */
@@ -83,8 +85,10 @@ export class BackOffs {
 
   /** Nobody connects by this route for a while; the one that failed tries again first. */
   #stop(route: string, first: KnownSession, isCrowded: boolean): void {
-    const { roster, time, dispatcher, connectTimeoutMs, connections, random } = this.#parts;
+    const { roster, time, dispatcher, connectTimeoutMs, connections, random, proxyFailed } = this.#parts;
     const count = (this.#proxyFailures.get(route) ?? FAILURES_OF_A_PROXY) - FAILURES_OF_A_PROXY;
+    // Once, until one of them has connected: it is no news that it still fails.
+    if (count === 0) proxyFailed(first.id, PROXY_FAILED);
     const now = time.now();
     const until = now + delayOf(count) * (1 + JITTER * random());
     for (const entry of this.#behind(route)) {

@@ -59,6 +59,7 @@ export function makeConnections<Client>(parts: ConnectionParts<Client>): Session
     connectTimeoutMs,
     connections: () => connections,
     random: Math.random,
+    proxyFailed: (id, reason) => parts.emit("disconnected", { id, reason }),
   });
   const connections: Connections<Client> = new Connections<Client>(limits, (id) => {
     try {

@@ -91,13 +91,14 @@ function verdictOfString(text: string): Verdict {
   return unsuccessful.test(text) ? retry("server", "REQUEST_UNSUCCESSFUL") : unknown;
 }
 
-/**
- * An Error that says no more than a code may be the caller's own ("SESSION_EXPIRED" is a word of many programs): it may
- * make a session rest, by a code with a number in it, and never retires one.
- */
+/** Words of many programs: an Error that says no more may be anybody's. */
+const commonWords: ReadonlySet<string> = new Set(["SESSION_EXPIRED", "USER_RESTRICTED", "Timeout", "Timedout"]);
+
+/** An Error that says no more than a code that only Telegram uses; a wait has to have its number. */
 function verdictOfBareMessage(shape: ErrorShape): Verdict {
   const found = shape.name === "Error" ? findVerdictRow(shape.message) : undefined;
-  if (found?.row.kind !== "cooldown" || found.number === undefined) return unknown;
+  if (found === undefined || commonWords.has(found.row.code) || !isCode(shape.message)) return unknown;
+  if (typeof found.row.seconds === "string" && found.number === undefined) return unknown;
   return verdictOfCode(shape.message, undefined, shape.seconds);
 }
 

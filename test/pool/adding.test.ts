@@ -8,6 +8,7 @@ import {
   StorageCorruptError,
   StorageError,
 } from "../../src/errors.js";
+import { formatSession, parseSession } from "../../src/telegram/session-string.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, watch } from "../fakes/pools.js";
@@ -32,6 +33,23 @@ describe("add()", () => {
     expect(await storage.stored("a")).toMatchObject({ session: sessionString("a"), tags: ["x"] });
     expect(await pool.exportSession("a")).toBe(sessionString("a"));
   });
+
+  test.each(["gramjs", "telethon", "pyrogram", "mtcute"] as const)(
+    "of %s - is the session of its key, in whatever format it comes again",
+    async (format) => {
+      const { pool, telegram } = await openPool();
+      const formats = ["gramjs", "telethon", "pyrogram", "mtcute"] as const;
+      const as = (wanted: (typeof formats)[number]): string =>
+        formatSession(parseSession(sessionString("one account")), wanted);
+      await pool.add("a", as(format));
+      for (const other of formats) {
+        expect(await pool.add("a", as(other))).toMatchObject({ id: "a", state: "free" });
+        await expect(pool.add("b", as(other))).rejects.toMatchObject({ code: "DUPLICATE_SESSION", sessionId: "a" });
+      }
+      expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
+      expect([pool.sessions().length, telegram.connects.length]).toEqual([1, 1]);
+    },
+  );
 
   test("of a known id with its key keeps state and cooldown; tags and profile, when given, replace", async () => {
     const { pool, events, storage } = await openPool();

@@ -65,6 +65,7 @@ describe("a proxy that fails", () => {
     watch(pool.use((client) => client.call(READ)));
     await clock.advance(600_000);
     expect(telegram.connects.length).toBeLessThan(20);
+    expect(made.events("disconnected").map((event) => event.reason)).toEqual(["proxyFailed"]);
   });
 
   test("its idle clients are closed, and why is told", async () => {
@@ -74,7 +75,14 @@ describe("a proxy that fails", () => {
     telegram.onConnect = refused;
     for (const id of ["a", "b", "c"]) await pool.acquire({ id }).catch(() => {});
     await settled();
-    expect([telegram.online, events("disconnected")]).toEqual([[], [{ id: "d", reason: "proxyFailed" }]]);
+    const reason = "proxyFailed";
+    expect([telegram.online, events("disconnected")]).toEqual([
+      [],
+      [
+        { id: "c", reason },
+        { id: "d", reason },
+      ],
+    ]);
   });
 });
 

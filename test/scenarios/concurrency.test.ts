@@ -110,6 +110,33 @@ describe("calls at once on one lease", () => {
     await until("cooling", () => pool.get("account1")?.state === "cooling");
   });
 
+  test.each([1, 4])(
+    "leasesPerSession %i - 50 of every kind in flight, a flood among them",
+    async (leasesPerSession) => {
+      const { dataCentre, open } = await stage();
+      const pool = await open({ leasesPerSession });
+      const leases = await Promise.all(Array.from({ length: leasesPerSession }, () => pool.acquire()));
+      const peer = await leases[0]?.client.getInputEntity("user1");
+      if (peer === undefined) throw new Error("no peer");
+      dataCentre.fail({ message: "FLOOD_WAIT_30", when: ({ isConnect }) => !isConnect, skip: 20, times: 1 });
+      const calls = Array.from({ length: 50 }, (_, i) => {
+        const client = leases[i % leases.length]?.client;
+        if (client === undefined) throw new Error("no client");
+        if (i % 3 === 0) return client.sendMessage(peer, { message: `f${i}` });
+        return i % 3 === 1 ? client.getMe() : client.invoke(new Api.account.UpdateStatus({ offline: true }));
+      });
+      const settled = await within(8_000, Promise.allSettled(calls));
+      const { length } = dataCentre.calls();
+      const late = await Promise.allSettled(leases.map(({ client }) => client.getMe()));
+      expect(late.every(({ status }) => status === "rejected")).toBe(true);
+      expect(dataCentre.calls()).toHaveLength(length);
+      expect(settled.filter(({ status }) => status === "rejected").length).toBeGreaterThan(0);
+      expect(dataCentre.violations()).toEqual([]);
+      expectPeace(dataCentre);
+      for (const lease of leases) lease.release();
+    },
+  );
+
   test("use() - a hundred jobs on one session go one after the other", async () => {
     const { dataCentre, open } = await stage();
     const pool = await open();

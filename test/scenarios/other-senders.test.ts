@@ -1,31 +1,9 @@
-import { createRequire } from "node:module";
 import type { TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError } from "../../src/index.js";
-import type { DataCentre } from "../../src/testing/index.js";
 import { startChild } from "./child-processes.js";
-import { Api, callsOf, expectPeace, nameOf, rejection, stage, until, within } from "./support.js";
-
-const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
-const CHUNK = 64 * 1024;
-const CHUNKS = 6;
-
-const location = () =>
-  new Api.InputDocumentFileLocation({
-    id: bigInt(1),
-    accessHash: bigInt(2),
-    fileReference: Buffer.alloc(8),
-    thumbSize: "",
-  });
-
-/** Teaches the data centre to hand a file out. */
-function serveFile(dataCentre: DataCentre): void {
-  dataCentre.handle("upload.GetFile", ({ request, tl }) => {
-    const at = Number(request.offset);
-    const bytes = Buffer.alloc(Math.max(0, Math.min(CHUNK, CHUNKS * CHUNK - at)), 9);
-    return tl("upload.File", { type: tl("storage.FileUnknown"), mtime: 1, bytes });
-  });
-}
+import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCentre, location, serveFile } from "./files.js";
+import { callsOf, expectPeace, nameOf, rejection, stage, until, within } from "./support.js";
 
 const download = (client: TelegramClient) =>
   client.downloadFile(location(), { fileSize: bigInt(CHUNKS * CHUNK), partSizeKb: CHUNK / 1024 });
@@ -91,60 +69,6 @@ describe("downloads", () => {
     expect(sent).toBeLessThan(CHUNKS);
   });
 });
-
-/** Makes the configuration name a fourth data centre, with which nobody shares a key. */
-function listFarDataCentre(dataCentre: DataCentre): void {
-  const { host, port } = dataCentre;
-  dataCentre.handle("help.GetConfig", ({ tl }) => {
-    const numbers = Object.fromEntries(CONFIG_NUMBERS.map((name) => [name, 60_000]));
-    const dcOptions = [2, 4].map((id) => tl("DcOption", { id, ipAddress: host, port }));
-    const names = { dcTxtDomainName: "loopback.invalid", meUrlPrefix: "https://t.me/" };
-    const expires = Math.floor(Date.now() / 1000) + 3_600;
-    return tl("Config", {
-      ...numbers,
-      ...names,
-      date: expires - 3_600,
-      expires,
-      testMode: false,
-      thisDc: 2,
-      dcOptions,
-    });
-  });
-}
-
-/** Gives leave to log in elsewhere. */
-function exportAuthorizations(dataCentre: DataCentre): void {
-  dataCentre.handle("auth.ExportAuthorization", ({ tl }) =>
-    tl("auth.ExportedAuthorization", { id: 1n, bytes: Buffer.alloc(8) }),
-  );
-}
-
-const CONFIG_NUMBERS = [
-  "chatSizeMax",
-  "megagroupSizeMax",
-  "forwardedCountMax",
-  "onlineUpdatePeriodMs",
-  "offlineBlurTimeoutMs",
-  "offlineIdleTimeoutMs",
-  "onlineCloudTimeoutMs",
-  "notifyCloudDelayMs",
-  "notifyDefaultDelayMs",
-  "pushChatPeriodMs",
-  "pushChatLimit",
-  "editTimeLimit",
-  "revokeTimeLimit",
-  "revokePmTimeLimit",
-  "ratingEDecay",
-  "stickersRecentLimit",
-  "channelsReadMediaPeriod",
-  "callReceiveTimeoutMs",
-  "callRingTimeoutMs",
-  "callConnectTimeoutMs",
-  "callPacketTimeoutMs",
-  "captionLengthMax",
-  "messageLengthMax",
-  "webfileDcId",
-];
 
 /** In a process of its own: a client that loops without a pause can be ended only from outside. */
 describe("another data centre that nobody can reach", () => {

@@ -87,6 +87,30 @@ describe('retry "safe"', () => {
     expect(await pool.use(nameOf)).toBe("account1");
   });
 
+  test.each([
+    [400, "CONNECTION_NOT_INITED"],
+    [400, "CONNECTION_LAYER_INVALID"],
+    [401, "AUTH_KEY_PERM_EMPTY"],
+  ])("%i %s - the connection is made anew, and what was refused goes over it", async (code, text) => {
+    const { dataCentre, open, toldOf } = await stage();
+    const pool = await open();
+    await pool.use(nameOf);
+    dataCentre.fail({ method: "messages.SendMessage", code, message: text, times: 1 });
+    await pool.invoke(message("once"));
+    expect(textsOf(dataCentre)).toEqual(["once"]);
+    expect(dataCentre.connections()).toHaveLength(2);
+    expect([pool.get("account1")?.state, toldOf("died")]).toEqual(["free", []]);
+    expectPeace(dataCentre);
+  });
+
+  test("420 FLOOD_SKIP_FAILED_WAIT on a write: refused for sure, so it is sent again on the same session", async () => {
+    const { dataCentre, open, toldOf } = await stage();
+    const pool = await open();
+    dataCentre.fail({ method: "messages.SendMessage", code: 420, message: "FLOOD_SKIP_FAILED_WAIT", times: 1 });
+    await pool.invoke(message("once"));
+    expect([textsOf(dataCentre), toldOf("cooled")]).toEqual([["once"], []]);
+  });
+
   test.each([0, 9])("use() - 50 sends at once, the one after %i floods: nothing goes into the wait", async (skip) => {
     const { dataCentre, open } = await stage({ accounts: 2 });
     const pool = await open();

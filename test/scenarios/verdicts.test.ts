@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LeaseScope } from "../../src/connections/lease-scope.js";
 import { classifyTelegramError, parseSession, systemClock } from "../../src/index.js";
+import { verdictTable } from "../../src/telegram/verdict-table.js";
 import { type DataCentre, startDataCentre } from "../../src/testing/index.js";
-import { Api, telegramAdapter } from "../matrix/telegram.js";
+import { Api, libraryName, telegramAdapter } from "../matrix/telegram.js";
 import { answers, brief } from "../telegram/answers.js";
 
 let dataCentre: DataCentre;
@@ -38,7 +39,24 @@ async function thrownFor(code: number, message: string): Promise<unknown> {
   }
 }
 
-test.each(answers)("classifyTelegramError() - %i %s, answered by the data centre", async (code, text, expected) => {
+/** What GramJS makes one error of, whatever Telegram said. */
+const blurred: typeof answers = [
+  [
+    420,
+    "FLOOD_PREMIUM_WAIT_4",
+    `cooldown session 4 ${libraryName === "telegram" ? "FLOOD_WAIT" : "FLOOD_PREMIUM_WAIT"}`,
+  ],
+  [-503, "MSG_WAIT_TIMEOUT", `retry server ${libraryName === "telegram" ? "MSG_WAIT_FAILED" : "MSG_WAIT_TIMEOUT"} ?`],
+  [400, "MSG_WAIT_NEW", `retry server ${libraryName === "telegram" ? "MSG_WAIT_FAILED" : "MSG_WAIT_NEW"} ?`],
+];
+const thrown = [...answers, ...blurred];
+
+test("every row of the table is thrown", () => {
+  const untold = verdictTable.filter((row) => !thrown.some(([, text]) => row.pattern.test(text)));
+  expect(untold).toEqual([]);
+});
+
+test.each(thrown)("classifyTelegramError() - %i %s, answered by the data centre", async (code, text, expected) => {
   const error = await thrownFor(code, text);
   expect(error).toBeInstanceOf(Error);
   expect(brief(classifyTelegramError(error))).toBe(expected);

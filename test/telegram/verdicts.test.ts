@@ -70,6 +70,14 @@ describe("classifyTelegramError() - what the libraries blur", () => {
     expect(brief(classifyTelegramError(error))).toBe("dead session AUTH_KEY_DUPLICATED");
   });
 
+  test.each(["PEER_FLOOD", "AUTH_KEY_UNREGISTERED", "FROZEN_METHOD_INVALID", "SLOWMODE_WAIT_9", "RPC_CALL_FAIL"])(
+    "a plain Error that says %s and no more",
+    (text) => {
+      expect(classifyTelegramError(new Error(text))).toEqual(classifyTelegramError(text));
+      expect(classifyTelegramError(new Error(text)).kind).not.toBe("none");
+    },
+  );
+
   test("attempts spent: the cause is lost", () => {
     const expected = "retry server REQUEST_UNSUCCESSFUL ?";
     expect(brief(classifyTelegramError(new Error("Request was unsuccessful 5 time(s)")))).toBe(expected);
@@ -159,6 +167,8 @@ describe("classifyTelegramError() - not Telegram's", () => {
     ["a report of a flood", new Error("the job met FLOOD_WAIT_33 yesterday")],
     ["a report of a dead key", new Error("alice: 401: AUTH_KEY_UNREGISTERED")],
     ["a word of many programs", new Error("SESSION_EXPIRED")],
+    ["a word of many programs", new Error("USER_RESTRICTED")],
+    ["a wait without its number", new Error("FLOOD_WAIT")],
     ["a word of many programs", Object.assign(new Error("x"), { code: "SESSION_EXPIRED" })],
     ["another service's answer", { code: 401, message: "SESSION_EXPIRED" }],
     ["a longer report", new Error("401: AUTH_KEY_UNREGISTERED, so it was retired")],
@@ -196,6 +206,24 @@ describe("classifyTelegramError() - hostile values", () => {
       expect(brief(classifyTelegramError(error))).toBe("none request UNKNOWN ?");
     const half = Object.defineProperty({ code: 420, errorMessage: "FLOOD_WAIT_3" }, "seconds", { get: fail });
     expect(brief(classifyTelegramError(half))).toBe("cooldown session 3 FLOOD_WAIT");
+  });
+
+  test("cyclic values, odd fields and prototypes", () => {
+    const cyclic: Record<string, unknown> = { code: 420, errorMessage: "FLOOD_WAIT_3" };
+    cyclic.cause = cyclic;
+    cyclic.message = cyclic;
+    expect(brief(classifyTelegramError(cyclic))).toBe("cooldown session 3 FLOOD_WAIT");
+    for (const code of [Number.NaN, -0, 2 ** 53, "420", 420n, null, [], cyclic]) {
+      expect(classifyTelegramError({ code, errorMessage: "NOT_KNOWN_AT_ALL" }).kind).toBe("none");
+    }
+    const inherited = Object.create(new Error("420: FLOOD_WAIT_8"));
+    expect(brief(classifyTelegramError(inherited))).toBe("cooldown session 8 FLOOD_WAIT");
+    for (const seconds of [-(2 ** 60), Number.MIN_VALUE, 10n ** 30n, "9", "1e3", new Number(4)]) {
+      const verdict = classifyTelegramError({ name: "FloodWaitError", code: 420, errorMessage: "FLOOD", seconds });
+      expect(verdict.seconds).toBeGreaterThanOrEqual(1);
+      expect(verdict.seconds).toBeLessThanOrEqual(365 * 86_400);
+      expect(Number.isInteger(verdict.seconds)).toBe(true);
+    }
   });
 
   test("very long texts are cheap", () => {

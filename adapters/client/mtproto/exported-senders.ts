@@ -1,10 +1,15 @@
 import type { Clock } from "../../../src/clock.js";
-import type { OutgoingRequest, RequestGate } from "../../../src/connections/client-adapter.js";
+import {
+  ConnectionLostError,
+  type OutgoingRequest,
+  type RequestGate,
+  type Transmission,
+} from "../../../src/connections/client-adapter.js";
 import { ConnectError } from "../../../src/errors.js";
 import type { DataCentreAddress, Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
-import type { ExportedAuthorization } from "./tl.js";
+import type { ExportedAuthorization, TlRequest } from "./tl.js";
 import type { Wire } from "./wire.js";
 
 /** What senders to other data centres need of their client. */
@@ -50,6 +55,26 @@ export class ExportedSenders {
   /** The sender in use for the same data centre: the one given may have been lost and replaced. */
   current(sender: PooledSender): PooledSender {
     return this.#open.get(sender.dcId) ?? sender;
+  }
+
+  /** Puts a request on the wire to a data centre: over the connection that there is, else over a new one. */
+  transmit(dcId: number, request: TlRequest, outgoing: OutgoingRequest): Transmission {
+    const open = this.#open.get(dcId);
+    if (open?.isLost === false) return open.transmit(request, outgoing);
+    let transmission: Transmission | undefined;
+    let isAbandoned = false;
+    const send = (sender: PooledSender): Promise<unknown> => {
+      if (isAbandoned) throw new ConnectionLostError("nobody waits for the answer", false);
+      transmission = sender.transmit(request, outgoing);
+      return transmission.answer;
+    };
+    return {
+      answer: this.get(dcId).then(send),
+      abandon: () => {
+        isAbandoned = true;
+        transmission?.abandon();
+      },
+    };
   }
 
   /** Resolves when all of them are gone. */

@@ -2,6 +2,7 @@ import type { GuardPlan } from "../../../src/connections/guard.js";
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import type { EventBuilder, LibraryClient } from "./library.js";
 import type { SenderView } from "./sender-view.js";
+import { viewSession } from "./session-view.js";
 import type { TlRequest } from "./tl.js";
 
 /** Which data centre or sender a call names; neither: the account's own. */
@@ -44,6 +45,7 @@ const FIXED: ReadonlySet<string> = new Set([
   "session",
   "_sender",
   "_media",
+  "_network",
   "updateManager",
 ]);
 
@@ -82,7 +84,10 @@ export function guardPlan(
           return undefined;
       }
     },
-    replace: (name, scope) => (name === "_sender" ? { value: calls.mainSenderView(scope) } : undefined),
+    replace: (name, scope) => {
+      if (name === "_sender") return { value: calls.mainSenderView(scope) };
+      return name === "session" ? { value: viewSession(client.session as object, scope) } : undefined;
+    },
     isSynchronous: (name) => answersAtOnce.has(name),
     isShared: (name) => SHARED.has(name),
     isFixed: (name) => FIXED.has(name),

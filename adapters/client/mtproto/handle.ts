@@ -180,13 +180,16 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
         const sender = await scope.race(this.#senderFor(dcId));
         if (sender.isHome) return this.#mainView(scope);
         const current = () => this.#others.current(sender);
-        return viewSender(this.#library, current, this.#request.gate, scope, false);
+        return viewSender(this.#library, current, this.#request.gate, scope, (request, outgoing) =>
+          this.#others.transmit(sender.dcId, request, outgoing),
+        );
       },
     };
   }
 
   #mainView(scope: LeaseScope): SenderView {
-    return viewSender(this.#library, () => this.#main(), this.#request.gate, scope, true);
+    const main = () => this.#main();
+    return viewSender(this.#library, main, this.#request.gate, scope, (...sent) => main().transmit(...sent));
   }
 
   #main(): PooledSender {
@@ -208,7 +211,9 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     this.#internals._lastRequest = this.#request.clock.now();
     const outgoing = describeRequest(request, other === undefined);
     const transmit = () =>
-      (other === undefined ? this.#main() : this.#others.current(other)).transmit(request, outgoing);
+      other === undefined
+        ? this.#main().transmit(request, outgoing)
+        : this.#others.transmit(other.dcId, request, outgoing);
     const result = await this.#request.gate.call(outgoing, scope, transmit);
     this.#internals.session.processEntities(result);
     if (other === undefined) this.#library.differences.answered(this.#internals, request, result);

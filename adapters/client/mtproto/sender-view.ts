@@ -29,15 +29,16 @@ export function viewSender(
   current: () => PooledSender,
   gate: RequestGate,
   scope: LeaseScope,
-  isHome: boolean,
+  transmit: PooledSender["transmit"],
 ): SenderView {
+  const { dcId, isHome } = current();
   const view: SenderView = {
-    dcId: current().dcId,
+    dcId,
     isConnected: () => scope.ended === undefined,
     send: async (request) => {
       const outgoing = describeRequest(request, isHome);
       try {
-        return await gate.call(outgoing, scope, () => current().transmit(request, outgoing));
+        return await gate.call(outgoing, scope, () => transmit(request, outgoing));
       } catch (error) {
         throw library.differences.forTransfer(error, request);
       }

@@ -5,6 +5,7 @@ import {
   type RequestGate,
   type Transmission,
 } from "../../../src/connections/client-adapter.js";
+import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
 import { fastReaderClass, quicken } from "./fast-protocol.js";
 import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
 import { describeRequest } from "./request.js";
@@ -73,7 +74,7 @@ export function senderClass(library: Library): PooledSenderClass {
       if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
       if (!this.#owner.takesUpdates) state.data = Buffer.concat([withoutUpdates, state.data]);
       const answer = this.#enqueue(state, outgoing);
-      if (!this.isHome) answer.catch((error: unknown) => this.#loseIfUnauthorised(error));
+      answer.catch((error: unknown) => this.#loseIfUnfit(error));
       return { answer, abandon: () => this.#forget(state) };
     }
 
@@ -158,10 +159,15 @@ export function senderClass(library: Library): PooledSenderClass {
       state.reject(new ConnectionLostError("nobody waits for the answer", state.msgId !== undefined));
     }
 
-    /** What home has exported to another data centre is forgotten there: the next request exports anew. */
-    #loseIfUnauthorised(error: unknown): void {
-      const code: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "code") : undefined;
-      if (code === 401) this.lose("the data centre does not know the exported authorisation");
+    /**
+     * Some answers are about the connection: that it was not set up, or that another data centre has lost what home had
+     * exported to it. The next request makes a new one.
+     */
+    #loseIfUnfit(error: unknown): void {
+      if (!(error instanceof library.errors.RPCError)) return;
+      const { code, kind, scope, provesNotExecuted } = classifyTelegramError(error);
+      if (kind === "dead" && !this.isHome) this.lose("the data centre does not know the exported authorisation");
+      if (kind === "retry" && scope === "session" && provesNotExecuted) this.lose(`Telegram answered ${code}`);
     }
 
     /** The last look before the bytes are made: a wait may have become known since the request was queued. */

@@ -14,6 +14,7 @@ export interface ClientParts extends TransferParts {
 interface Kept {
   updates: Updates | undefined;
   manager: UpdateManager;
+  network: object;
   windows: TransferWindows;
 }
 
@@ -59,11 +60,20 @@ export function leasedClient(library: unknown, parts: ClientParts): LibraryClien
     get updateManager(): UpdateManager {
       const manager = kept(this).manager as UpdateManager;
       const scope = scopeOf(this);
-      return scope === undefined ? manager : leasedManager(manager, scope);
+      return scope === undefined ? manager : leasedManager(manager, this, scope);
     }
 
     set updateManager(manager: UpdateManager) {
       kept(this).manager = manager;
+    }
+
+    /** Its pool of connections, which holds the client itself, and of which a pooled client uses none. */
+    get _network(): object | undefined {
+      return scopeOf(this) === undefined ? kept(this).network : NOTHING_CONNECTED;
+    }
+
+    set _network(network: object) {
+      kept(this).network = network;
     }
 
     get _media(): Transfers {
@@ -75,6 +85,8 @@ export function leasedClient(library: unknown, parts: ClientParts): LibraryClien
     }
   };
 }
+
+const NOTHING_CONNECTED = { purge: async (): Promise<void> => {}, close: async (): Promise<void> => {} };
 
 /** The client's own, also when it is asked by way of a lease. */
 function kept(client: { readonly [KEPT]?: Partial<Kept> }): Partial<Kept> {

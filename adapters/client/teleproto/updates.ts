@@ -51,13 +51,18 @@ export function leasedUpdates(main: Updates, own: Updates, scope: LeaseScope): U
   return whileLeased(own, scope, { watch });
 }
 
-/** The manager as one lease may use it. */
-export function leasedManager(manager: UpdateManager, scope: LeaseScope): UpdateManager {
-  return whileLeased(manager, scope, {});
+/** The manager as one lease may use it; `client` is the guarded one, which it is to show instead of its own. */
+export function leasedManager(manager: UpdateManager, client: object, scope: LeaseScope): UpdateManager {
+  return whileLeased(manager, scope, { client });
 }
 
 function whileLeased<T extends object>(target: T, scope: LeaseScope, instead: Readonly<Record<string, unknown>>): T {
   return new Proxy(target, {
+    getOwnPropertyDescriptor: (_, name) => {
+      const descriptor = Reflect.getOwnPropertyDescriptor(target, name);
+      if (descriptor === undefined || typeof name !== "string" || !(name in instead)) return descriptor;
+      return { ...descriptor, value: instead[name] };
+    },
     get: (_, name) => {
       const value: unknown = (typeof name === "string" ? instead[name] : undefined) ?? Reflect.get(target, name);
       if (typeof value !== "function" || AFTERWARDS.has(name)) return value;

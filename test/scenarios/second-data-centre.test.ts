@@ -1,0 +1,125 @@
+import type { TelegramClient } from "telegram";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { LeaseReleasedError, parseSession } from "../../src/index.js";
+import { AuthKey, StringSession } from "../matrix/telegram.js";
+import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCentre, location, serveFile } from "./files.js";
+import { callsOf, nameOf, type OpenOptions, rejection, type Stage, stage, until, within } from "./support.js";
+
+/** The data centre in which the files are, and the account as which its connections are recorded. */
+const FAR = 4;
+const FAR_NAME = "far";
+const FILES = "upload.GetFile";
+
+const download = (client: TelegramClient): Promise<unknown> =>
+  client.downloadFile(location(), {
+    fileSize: bigInt(CHUNKS * CHUNK),
+    partSizeKb: CHUNK / 1024,
+    dcId: FAR,
+  }) as Promise<unknown>;
+
+/** A second data centre, where a key is agreed upon already: making one needs Telegram's own secrets. */
+async function twoDataCentres(
+  options: OpenOptions = {},
+): Promise<Stage & { pool: Awaited<ReturnType<Stage["open"]>> }> {
+  const scene = await stage({ accounts: [{ name: "account1" }, { name: FAR_NAME }] });
+  const { dataCentre } = scene;
+  serveFile(dataCentre);
+  listFarDataCentre(dataCentre);
+  exportAuthorizations(dataCentre);
+  dataCentre.handle("auth.ImportAuthorization", ({ tl }) =>
+    tl("auth.Authorization", { user: tl("UserEmpty", { id: 1n }) }),
+  );
+  const farKey = new AuthKey();
+  await farKey.setKey(Buffer.from(parseSession(dataCentre.sessions[1] ?? "").authKey));
+  const { getAuthKey } = StringSession.prototype;
+  const patched = vi.spyOn(StringSession.prototype, "getAuthKey").mockImplementation(function (this: never, dcId) {
+    return dcId === FAR ? farKey : getAuthKey.call(this, dcId);
+  });
+  onTestFinished(() => patched.mockRestore());
+  const pool = await scene.open({ ...options, add: ["account1"] });
+  return { ...scene, pool };
+}
+
+const farConnections = ({ dataCentre }: Stage) =>
+  dataCentre.connections().filter(({ account }) => account === FAR_NAME);
+
+describe("files in another data centre", () => {
+  test("one connection, authorised once, closed with the client", async () => {
+    const scene = await twoDataCentres();
+    const { dataCentre, pool } = scene;
+    for (let i = 0; i < 2; i++) expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
+    expect(callsOf(dataCentre, FILES, FAR_NAME).length).toBeGreaterThanOrEqual(2 * CHUNKS);
+    expect(callsOf(dataCentre, FILES, "account1")).toEqual([]);
+    expect(callsOf(dataCentre, "auth.ExportAuthorization")).toHaveLength(1);
+    expect(farConnections(scene)).toHaveLength(1);
+    await pool.close();
+    await until("both are closed", () => dataCentre.connections().every(({ closedAt }) => closedAt !== null));
+  });
+
+  test("refused while the session cools, before anything is opened", async () => {
+    const scene = await twoDataCentres();
+    using lease = await scene.pool.acquire();
+    lease.coolDown(30);
+    expect(await rejection(download(lease.client))).toMatchObject({ code: 420, seconds: 30 });
+    expect(farConnections(scene)).toEqual([]);
+  });
+
+  test("a flood there cools the session, and stops the rest", async () => {
+    const { dataCentre, pool } = await twoDataCentres();
+    dataCentre.fail({ method: FILES, message: "FLOOD_WAIT_40", skip: 2, times: 1 });
+    await rejection(pool.use(download, { wait: false }));
+    expect(pool.get("account1")).toMatchObject({ state: "cooling", reason: "FLOOD_WAIT" });
+    const { length } = callsOf(dataCentre, FILES);
+    await rejection(pool.use(download, { wait: false }));
+    expect(callsOf(dataCentre, FILES)).toHaveLength(length);
+    expect(dataCentre.violations()).toEqual([]);
+  });
+
+  test("the lease ends in the middle: LeaseReleasedError, no more parts", async () => {
+    const { dataCentre, pool } = await twoDataCentres();
+    dataCentre.delay({ method: FILES, delayMs: 50 });
+    const lease = await pool.acquire();
+    const file = rejection(download(lease.client));
+    await until("it is under way", () => callsOf(dataCentre, FILES).length >= 1);
+    lease.release();
+    expect(await file).toBeInstanceOf(LeaseReleasedError);
+    const { length } = callsOf(dataCentre, FILES);
+    await pool.use(nameOf);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(callsOf(dataCentre, FILES).length).toBeLessThanOrEqual(length + 1);
+  });
+
+  test("401 from there is not the account's death: it is authorised anew, and the file comes", async () => {
+    const scene = await twoDataCentres();
+    const { dataCentre, pool, toldOf } = scene;
+    dataCentre.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED", skip: 1, times: 1 });
+    expect(await within(10_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
+    expect([pool.get("account1")?.state, toldOf("died")]).toEqual(["free", []]);
+    expect(callsOf(dataCentre, "auth.ExportAuthorization")).toHaveLength(2);
+    expect(farConnections(scene)).toHaveLength(2);
+  });
+
+  test("401 from there, always: ConnectError, and the account lives", async () => {
+    const { dataCentre, pool, toldOf } = await twoDataCentres();
+    dataCentre.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED" });
+    const error = await rejection(pool.use(download));
+    expect(error).toMatchObject({ code: "CONNECT_FAILED", cause: { errorMessage: "AUTH_KEY_UNREGISTERED" } });
+    expect(toldOf("died")).toEqual([]);
+    expect(await pool.use(nameOf)).toBe("account1");
+  });
+
+  test("its connection is cut in the middle: the parts go on", async () => {
+    const scene = await twoDataCentres();
+    const { dataCentre, pool } = scene;
+    dataCentre.cut({ method: FILES, at: "before", skip: 2, times: 1 });
+    expect(await within(10_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
+    expect(dataCentre.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+  });
+
+  test("a file reference that expired is the caller's: Telegram's own error, a session in order", async () => {
+    const { dataCentre, pool, toldOf } = await twoDataCentres();
+    dataCentre.fail({ method: FILES, code: 400, message: "FILE_REFERENCE_EXPIRED" });
+    expect(await rejection(pool.use(download))).toMatchObject({ code: 400, errorMessage: "FILE_REFERENCE_EXPIRED" });
+    expect([pool.get("account1")?.state, toldOf("cooled"), toldOf("died")]).toEqual(["free", [], []]);
+  });
+});
