@@ -1,5 +1,4 @@
 export type { Budget, Budgets, CallLimit } from "./budget-options.js";
-export { type BudgetPresets, budgetPresets, type ConservativeMethod } from "./budget-presets.js";
 export type { ClientProfile, ProxyProfile } from "./client-profile.js";
 export { type Clock, systemClock, type Timer } from "./clock.js";
 export type {
@@ -56,6 +55,7 @@ export type {
 export type { IterateWork } from "./pool/iterate.js";
 export type { CoolDownScope, Lease, LeaseInfo } from "./pool/lease.js";
 export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
+export { type ConservativeMethod, type Presets, presets } from "./presets.js";
 export { memory } from "./records/memory-storage.js";
 export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./records/sealing/sealing.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./records/storage.js";

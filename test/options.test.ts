@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { budgetPresets } from "../src/budget-presets.js";
 import { OptionsError } from "../src/errors.js";
 import {
   checkAcquireOptions,
@@ -9,6 +8,7 @@ import {
   checkUseOptions,
   resolveOptions,
 } from "../src/option-checks.js";
+import { presets } from "../src/presets.js";
 import { FakeTelegram } from "./fakes/fake-telegram.js";
 import { sessionString } from "./fakes/sessions.js";
 import { VirtualClock } from "./fakes/virtual-clock.js";
@@ -120,7 +120,7 @@ describe("SessionPool.open - budgets", () => {
   test('"learn", the presets and none pass', () => {
     expect(resolveOptions({ client, budgets: "learn" }).budgets).toBe("learn");
     expect(resolveOptions({ client, budgets: {} }).budgets).toBeUndefined();
-    expect(resolveOptions({ client, budgets: budgetPresets.conservative }).budgets).toHaveProperty("size", 8);
+    expect(resolveOptions({ client, budgets: presets.conservative }).budgets).toHaveProperty("size", 8);
   });
 
   test.each([

@@ -11,7 +11,7 @@ const HOUR_MS = 60 * MINUTE_MS;
 const SEND: Budget = { calls: 10, perMs: MINUTE_MS, perPeer: { calls: 1, perMs: 1_000 } };
 
 /** Careful limits to begin with, for `SessionPool.open({ budgets })`. Spread them to change one. */
-export interface BudgetPresets {
+export interface Presets {
   /**
    * For the methods that are known to bite. None of these is an official number: Telegram says that there is none to
    * rely on (levlam, tdlib/td#396: "Limits are subject to change based on a lot of unpredictable events").
@@ -30,8 +30,8 @@ export type ConservativeMethod =
   | "messages.SendMultiMedia"
   | "messages.ForwardMessages";
 
-/** See {@link BudgetPresets}. */
-export const budgetPresets: BudgetPresets = Object.freeze({
+/** See {@link Presets}. */
+export const presets: Presets = Object.freeze({
   conservative: Object.freeze({
     /**
      * Field reports, no official number: 160 and more in a row brought floods of 15 to 18 hours, and 30 a minute was
