@@ -19,6 +19,7 @@ const WORKERS = 12;
 const startedAt = Date.now();
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort(new Error(signal)));
+process.stdout.on("error", (error) => stop.abort(error)); // nobody reads the pipe any more: `npm start | head`
 
 async function demo(folder: string): Promise<boolean> {
   console.log("Starting a Telegram data centre on 127.0.0.1 with 8 accounts …");

@@ -1,4 +1,7 @@
-import { readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { ensureBuilt, root, runNode } from "./build.js";
@@ -37,6 +40,19 @@ describe("npm start", () => {
     expect(output).not.toContain("\u001b");
     expect(output).not.toMatch(/MaxListeners|Unhandled/);
     expect(code).toBe(0);
+  }, 60_000);
+
+  test("in a pipe that nobody reads any more - ends and leaves nothing behind", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "demo-"));
+    const demo = spawn(process.execPath, ["--import", "tsx", "examples/00-demo/demo.ts"], {
+      cwd: root,
+      env: { ...process.env, TMPDIR: folder },
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    demo.stdout.once("data", () => demo.stdout.destroy());
+    expect(await once(demo, "exit")).toEqual([130, null]);
+    expect(readdirSync(folder).filter((name) => name.startsWith("telegram-session-pool-"))).toEqual([]);
+    rmSync(folder, { recursive: true });
   }, 60_000);
 });
 
