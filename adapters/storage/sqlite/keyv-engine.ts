@@ -3,6 +3,7 @@ import { Mutex } from "async-mutex";
 import { StorageError } from "../../../src/errors.js";
 import { codeOf } from "../storage-failure.js";
 import { type Engine, PATIENCE_MS, type Row } from "./engine.js";
+import { GroupCommit } from "./group-commit.js";
 
 interface KeyvSqliteStore {
   query(statement: string, ...parameters: readonly unknown[]): Promise<readonly Row[]>;
@@ -28,8 +29,13 @@ export async function keyvEngine(
   // MUST be in the same tick: a file that cannot be opened is an unhandled rejection while no query is pending.
   await store.query("SELECT 1");
   const turns = new Mutex();
+  const alone: Engine["query"] = (statement, ...parameters) => queryAlone(store, statement, parameters);
+  const commits = new GroupCommit(turns, alone);
   return {
-    query: (statement, ...parameters) => turns.runExclusive(() => queryAlone(store, statement, parameters)),
+    query: (statement, ...parameters) =>
+      /^(INSERT|UPDATE|DELETE)\b/.test(statement)
+        ? commits.write(statement, ...parameters)
+        : turns.runExclusive(() => alone(statement, ...parameters)),
     close: () => turns.runExclusive(() => store.disconnect()),
   };
 }

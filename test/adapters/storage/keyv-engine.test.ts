@@ -43,6 +43,33 @@ async function writeAll(engine: Engine, first: number, count: number): Promise<v
   }
 }
 
+test("query() - writes at the same time are committed together; one that fails fails alone", async () => {
+  const statements: string[] = [];
+  const engine = await keyvEngine(":memory:", async () => {
+    const { KeyvSqlite } = await import("@keyv/sqlite");
+    return {
+      KeyvSqlite: class extends KeyvSqlite {
+        constructor(options: ConstructorParameters<typeof KeyvSqlite>[0]) {
+          super(options);
+          const query = this.query;
+          this.query = (statement, ...parameters) => {
+            statements.push(statement);
+            return query(statement, ...parameters);
+          };
+        }
+      },
+    };
+  });
+  onTestFinished(() => engine.close());
+  await engine.query("CREATE TABLE numbers (number INTEGER PRIMARY KEY)");
+  const insert = (number: number) => engine.query("INSERT INTO numbers VALUES (?) RETURNING number", number);
+  expect(await Promise.all([1, 2, 3].map(insert))).toEqual([[{ number: 1 }], [{ number: 2 }], [{ number: 3 }]]);
+  expect(statements.filter((statement) => statement === "COMMIT")).toHaveLength(1);
+  const results = await Promise.allSettled([4, 1, 5].map(insert));
+  expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  expect(await engine.query("SELECT count(*) AS count FROM numbers")).toEqual([{ count: 5 }]);
+});
+
 test("query() - one statement at a time, the next one not before a refused one is finalized", async () => {
   const engine = await keyvEngine(":memory:", async () => ({ KeyvSqlite: Driver }));
   const results = await Promise.allSettled(["ok", "refused", "ok", "refused"].map((word) => engine.query(word)));
