@@ -80,9 +80,10 @@ export function assemble<Client>(
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
+  const ruleFailed = (message: string): void => options.logger?.error(message);
   const order = orderOf(options.selection, {
     info: (id) => infoOf(book, id),
-    failed: (message) => options.logger?.error(message),
+    failed: ruleFailed,
   });
   const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
   const sealing = new CredentialSealing(options.encryption, deadline);
@@ -154,7 +155,16 @@ export function assemble<Client>(
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
   });
-  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later });
+  const budgets = makeBudgeting({
+    options,
+    roster,
+    time,
+    dispatcher,
+    deadline,
+    later,
+    info: (id) => infoOf(book, id),
+    failed: ruleFailed,
+  });
   const made = makeConnections<Client>({
     options,
     book,
