@@ -1,3 +1,11 @@
+import type { SessionInfo } from "../session-info.js";
+
+/** What a user's own rule is given and how its errors are told. */
+export interface RuleSurroundings {
+  info(id: string): SessionInfo;
+  failed(message: string): void;
+}
+
 /** Asks a user's own rule. What it may not be is taken for `fallback`. */
 export type Safely = <Result>(call: () => Result, fallback: Result) => Result;
 

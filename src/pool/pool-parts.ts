@@ -17,6 +17,7 @@ import { Acquisition } from "./acquisition.js";
 import { makeBudgeting } from "./budgets/budgeting.js";
 import { coolDown } from "./cool-down.js";
 import { Dispatcher } from "./dispatcher.js";
+import type { RuleSurroundings } from "./guarded.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { Keeper } from "./keeper.js";
 import { Leases } from "./leases.js";
@@ -80,11 +81,8 @@ export function assemble<Client>(
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
-  const ruleFailed = (message: string): void => options.logger?.error(message);
-  const order = orderOf(options.selection, {
-    info: (id) => infoOf(book, id),
-    failed: ruleFailed,
-  });
+  const rules: RuleSurroundings = { info: (id) => infoOf(book, id), failed: (text) => options.logger?.error(text) };
+  const order = orderOf(options.selection, rules);
   const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
   const sealing = new CredentialSealing(options.encryption, deadline);
   const records = new SessionRecords(time, sealing);
@@ -155,16 +153,7 @@ export function assemble<Client>(
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
   });
-  const budgets = makeBudgeting({
-    options,
-    roster,
-    time,
-    dispatcher,
-    deadline,
-    later,
-    info: (id) => infoOf(book, id),
-    failed: ruleFailed,
-  });
+  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later, ...rules });
   const made = makeConnections<Client>({
     options,
     book,

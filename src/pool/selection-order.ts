@@ -2,16 +2,10 @@ import { type Order, OwnOrder, RandomOrder, SpreadOrder, WarmOrder, WeightedOrde
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { SelectionStrategy, SessionSelection } from "../selection-strategy.js";
 import type { SessionInfo } from "../session-info.js";
-import { guarded, type Safely } from "./guarded.js";
-
-/** What a user's own rule is given and how its errors are told. */
-export interface SelectionSurroundings {
-  info(id: string): SessionInfo;
-  failed(message: string): void;
-}
+import { guarded, type RuleSurroundings, type Safely } from "./guarded.js";
 
 /** The order behind the option `selection`. */
-export function orderOf(selection: SessionSelection, { info, failed }: SelectionSurroundings): Order {
+export function orderOf(selection: SessionSelection, { info, failed }: RuleSurroundings): Order {
   if (selection === "spread") return new SpreadOrder();
   if (selection === "warm") return new WarmOrder();
   if (selection === "random") return new RandomOrder(Math.random);

@@ -7,6 +7,7 @@ import type { Roster } from "../../roster/roster.js";
 import type { SessionInfo } from "../../session-info.js";
 import type { Verdict } from "../../telegram/verdicts.js";
 import type { Dispatcher } from "../dispatcher.js";
+import type { RuleSurroundings } from "../guarded.js";
 import type { TimeLine } from "../time-line.js";
 import { GivenLimits } from "./given-limits.js";
 import { LearntLimits } from "./learnt-limits.js";
@@ -21,12 +22,9 @@ export interface BudgetingParts {
 }
 
 /** What making them needs besides. */
-export interface BudgetingSources extends BudgetingParts {
+export interface BudgetingSources extends BudgetingParts, RuleSurroundings {
   readonly options: { readonly budgets: BudgetPlan | undefined; readonly storage: SessionStorage };
   readonly deadline: StorageDeadline;
-  info(id: string): SessionInfo;
-  /** A rule of the user's own has failed. */
-  failed(message: string): void;
   later(work: Promise<void>): void;
 }
 
