@@ -1,5 +1,6 @@
+import type { BudgetStrategy } from "./budget-strategy.js";
 import { OptionsError } from "./errors.js";
-import { check, describe, isObject, type Rule, type Rules } from "./option-rules.js";
+import { check, describe, hasMethods, isObject, type Rule, type Rules } from "./option-rules.js";
 import { canonicalMethod } from "./telegram/requests.js";
 
 /** So many calls in any so many milliseconds: a sliding window, so that no stretch of time has more. */
@@ -21,10 +22,10 @@ export interface Budget extends CallLimit {
 
 /**
  * Limits of your own for each session, by the name of the method in either spelling (`"messages.SendMessage"`,
- * `"messages.sendMessage"`); or `"learn"`: limits are found out from the floods that Telegram tells, one for all
- * sessions.
+ * `"messages.sendMessage"`); `"learn"`: limits are found out from the floods that Telegram tells, one for all sessions;
+ * or a rule of your own.
  */
-export type Budgets = Readonly<Record<string, Budget>> | "learn";
+export type Budgets = Readonly<Record<string, Budget>> | "learn" | BudgetStrategy;
 
 /** The limits of one method, apart. */
 export interface MethodBudget {
@@ -32,8 +33,8 @@ export interface MethodBudget {
   readonly perPeer: CallLimit | undefined;
 }
 
-/** Budgets that were checked: by the canonical name of the method. */
-export type BudgetPlan = ReadonlyMap<string, MethodBudget> | "learn";
+/** Budgets that were checked: those by name by the canonical name of the method. */
+export type BudgetPlan = ReadonlyMap<string, MethodBudget> | "learn" | BudgetStrategy;
 
 const calls: Rule = {
   expected: "a whole number, 1 or more",
@@ -55,13 +56,26 @@ const BUDGET: Rules = {
 /** Whether it can be budgets at all; what is in them {@link budgetPlanOf} looks at. */
 export const budgets: Rule = {
   expected:
-    '"learn" or an object of budgets by method, for instance { "messages.SendMessage": { calls: 20, perMs: 60_000 } }',
-  holds: (value) => value === "learn" || (isObject(value) && !Array.isArray(value)),
+    '"learn", an object of budgets by method, for instance { "messages.SendMessage": { calls: 20, perMs: 60_000 } }, or an object with the methods waitMs and sent',
+  holds: (value) => value === "learn" || isStrategy(value) || isPlainObject(value),
 };
+
+function isStrategy(value: unknown): value is BudgetStrategy {
+  const isMethodOrNone = (name: string): boolean =>
+    isObject(value) && (value[name] === undefined || hasMethods(value, [name]));
+  return hasMethods(value, ["waitMs", "sent"]) && ["peerWaitMs", "refused"].every(isMethodOrNone);
+}
+
+/** One of a class that is no strategy would count as no budgets at all. */
+function isPlainObject(value: unknown): boolean {
+  if (!isObject(value) || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
 
 /** The budgets of the option, checked. Throws `OptionsError` that names the method and what is wrong with it. */
 export function budgetPlanOf(option: Budgets | undefined): BudgetPlan | undefined {
-  if (option === undefined || option === "learn") return option;
+  if (option === undefined || option === "learn" || isStrategy(option)) return option;
   const plan = new Map<string, MethodBudget>();
   for (const [name, budget] of Object.entries(option)) {
     const method = canonicalMethod(name);

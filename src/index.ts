@@ -1,4 +1,5 @@
 export type { Budget, Budgets, CallLimit } from "./budget-options.js";
+export type { BudgetedCall, BudgetStrategy } from "./budget-strategy.js";
 export type { ClientProfile, ProxyProfile } from "./client-profile.js";
 export { type Clock, systemClock, type Timer } from "./clock.js";
 export type {

@@ -76,7 +76,8 @@ export interface SessionPoolOptions<Client> {
   readonly ownership?: OwnershipOptions | undefined;
   /**
    * Calls that a session may make of a method in a while, so that it rests before Telegram has to say so: by name, for
-   * instance `{ "messages.SendMessage": { calls: 20, perMs: 60_000 } }` or `presets.conservative`; or `"learn"`.
+   * instance `{ "messages.SendMessage": { calls: 20, perMs: 60_000 } }` or `presets.conservative`; `"learn"`; or a rule of
+   * your own.
    * @default none
    */
   readonly budgets?: Budgets | undefined;

@@ -123,6 +123,18 @@ describe("SessionPool.open - budgets", () => {
     expect(resolveOptions({ client, budgets: presets.conservative }).budgets).toHaveProperty("size", 8);
   });
 
+  test("a rule of one's own passes, half a one does not", () => {
+    const sent = (): void => {};
+    const rule = { waitMs: () => 0, sent };
+    expect(resolveOptions({ client, budgets: rule }).budgets).toBe(rule);
+    class Half {
+      waitMs = undefined;
+      sent(): void {}
+    }
+    const wrong = [{ sent }, { ...rule, refused: 5 }, new Half(), new Date()];
+    for (const budgets of wrong) expect(() => resolveOptions({ client, budgets } as never)).toThrow(/budgets/);
+  });
+
   test.each([
     [{ calls: 0, perMs: 1 }],
     [{ calls: 1.5, perMs: 1 }],

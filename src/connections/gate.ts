@@ -30,7 +30,7 @@ export interface GatePolicy {
   /** Counts the request in, which is sent at once if it may: another one may have spent the budget since `hold`. */
   admit(request: OutgoingRequest): boolean;
   /** A request that was admitted is on the wire no more. */
-  settled(request: OutgoingRequest): void;
+  settled(request: OutgoingRequest, isGranted: boolean): void;
   /** Why nothing may be sent on this session any more, if so. */
   fatal(): Error | undefined;
   /** Telegram has answered with an error. What it cools, if it cools anything. */
@@ -178,12 +178,15 @@ export class Gate implements RequestGate {
       });
       stop = () => timer.cancel();
     });
+    let isGranted = false;
     try {
-      return await Promise.race([transmission.answer, timeout]);
+      const answer = await Promise.race([transmission.answer, timeout]);
+      isGranted = true;
+      return answer;
     } finally {
       stop();
       passage.scope?.answered();
-      this.#policy.settled(passage.request);
+      this.#policy.settled(passage.request, isGranted);
     }
   }
 

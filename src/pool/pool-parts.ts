@@ -15,6 +15,7 @@ import { Acquisition } from "./acquisition.js";
 import { makeBudgeting } from "./budgets/budgeting.js";
 import { coolDown } from "./cool-down.js";
 import { Dispatcher } from "./dispatcher.js";
+import type { RuleSurroundings } from "./guarded.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { Keeper } from "./keeper.js";
 import { Leases } from "./leases.js";
@@ -80,10 +81,8 @@ export function assemble<Client>(
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
-  const order = orderOf(options.selection, {
-    info: (id) => infoOf(book, id),
-    failed: (message) => options.logger?.error(message),
-  });
+  const rules: RuleSurroundings = { info: (id) => infoOf(book, id), failed: (text) => options.logger?.error(text) };
+  const order = orderOf(options.selection, rules);
   const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
   const sealing = new CredentialSealing(options.encryption, deadline);
   const records = new SessionRecords(time, sealing);
@@ -158,7 +157,7 @@ export function assemble<Client>(
     marks,
     connections: () => connections,
   });
-  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later });
+  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later, ...rules });
   const common = { options, book, ownership, roster, marks, dispatcher, time, peers, keeper, prober, emit };
   const made = makeConnections<Client>({ ...common, budgets });
   const connections: Connections<Client> = made.connections;

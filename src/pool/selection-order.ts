@@ -2,19 +2,14 @@ import { type Order, OwnOrder, RandomOrder, SpreadOrder, WarmOrder, WeightedOrde
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { SelectionStrategy, SessionSelection } from "../selection-strategy.js";
 import type { SessionInfo } from "../session-info.js";
-
-/** What a user's own rule is given and how its errors are told. */
-export interface SelectionSurroundings {
-  info(id: string): SessionInfo;
-  failed(message: string): void;
-}
+import { guarded, type RuleSurroundings, type Safely } from "./guarded.js";
 
 /** The order behind the option `selection`. */
-export function orderOf(selection: SessionSelection, { info, failed }: SelectionSurroundings): Order {
+export function orderOf(selection: SessionSelection, { info, failed }: RuleSurroundings): Order {
   if (selection === "spread") return new SpreadOrder();
   if (selection === "warm") return new WarmOrder();
   if (selection === "random") return new RandomOrder(Math.random);
-  const safely = guarded(failed);
+  const safely = guarded("selection", failed);
   if ("random" in selection) {
     const { random } = selection;
     return new RandomOrder(typeof random === "number" ? seeded(random) : () => safely(random, 0));
@@ -28,27 +23,6 @@ export function orderOf(selection: SessionSelection, { info, failed }: Selection
 function ownOrder(strategy: SelectionStrategy, info: (id: string) => SessionInfo, safely: Safely): Order {
   const rank = ({ id }: RosterEntry) => safely(() => strategy.rank(info(id)), Number.NaN);
   return new OwnOrder(rank, ({ id }) => safely(() => strategy.leased(info(id)), undefined));
-}
-
-type Safely = <Result>(call: () => Result, fallback: Result) => Result;
-
-/** Runs what must not throw: a lease must not fail half-way. The first error is told, the others are most often the same. */
-function guarded(failed: (message: string) => void): Safely {
-  let isTold = false;
-  const tell = (error: unknown): void => {
-    if (!isTold) failed(`What selection was given fails, and counts for nothing: ${String(error)}`);
-    isTold = true;
-  };
-  return (call, fallback) => {
-    try {
-      const result: unknown = call();
-      if (result instanceof Promise) result.catch(tell);
-      return typeof result === typeof fallback ? (result as typeof fallback) : fallback;
-    } catch (error) {
-      tell(error);
-      return fallback;
-    }
-  };
 }
 
 /** Numbers from 0 up to 1, the same for the same seed: Mulberry32 (Tommy Ettinger, 2017). */

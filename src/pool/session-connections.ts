@@ -139,7 +139,7 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
       return cooldowns.cools([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
     },
     admit: (request) => budgets?.admit(id, request) ?? true,
-    settled: (request) => budgets?.settled(id, request),
+    settled: (request, isGranted) => budgets?.settled(id, request, isGranted),
     fatal: () =>
       (parts.prober.isAsking(id) ? undefined : parts.marks.fatal(id)) ??
       (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),

@@ -54,12 +54,27 @@ export function firstEstimate({ calls, perMs, spanMs }: Reading, changedAt: numb
   return { calls, perMs, refusedMs: Math.max(spanMs, perMs - ROUNDING_MS), changedAt };
 }
 
-/** A flood although the estimate was kept: it drops at once, to what the flood tells if that is slower. */
-export function dropped(estimate: Estimate, reading: Reading | undefined, changedAt: number): Estimate {
-  if (reading !== undefined && reading.calls * estimate.perMs < estimate.calls * reading.perMs) {
-    return firstEstimate(reading, changedAt);
+/**
+ * A flood although the estimate was kept: it drops at once, to what the flood tells if that is slower. Whole seconds tell
+ * it roughly: never below what `held` until a trial went further.
+ */
+export function dropped(
+  estimate: Estimate,
+  reading: Reading | undefined,
+  held: Estimate | undefined,
+  changedAt: number,
+): Estimate {
+  if (reading === undefined || !isSlower(reading, estimate)) {
+    return { ...estimate, perMs: estimate.perMs * RETREAT, refusedMs: estimate.perMs, changedAt };
   }
-  return { ...estimate, perMs: estimate.perMs * RETREAT, refusedMs: estimate.perMs, changedAt };
+  if (held !== undefined && isSlower(reading, held) && isSlower(held, estimate)) {
+    return { ...held, refusedMs: Math.max(held.refusedMs, estimate.perMs), changedAt };
+  }
+  return firstEstimate(reading, changedAt);
+}
+
+function isSlower(one: CallLimit, other: CallLimit): boolean {
+  return one.calls * other.perMs < other.calls * one.perMs;
 }
 
 /** Where between what is believed and what was refused trials are made, at the same time by different sessions. */

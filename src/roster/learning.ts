@@ -47,6 +47,11 @@ export class Learning {
     return this.#lessons.get(method)?.sent(id, window, now, date) ?? false;
   }
 
+  /** Telegram has answered a call of a session, which may have been the last one on the wire. Whether that told anything. */
+  granted(id: string, method: string, { pending }: CallWindow, now: number, date: number): boolean {
+    return pending === 0 && (this.#lessons.get(method)?.granted(id, now, date) ?? false);
+  }
+
   /** A call was refused, which the window holds as the latest. Whether that told anything. */
   flooded(id: string, method: string, window: CallWindow, { waitMs, now, date }: Flood): boolean {
     window.takeBack();

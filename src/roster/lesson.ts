@@ -28,6 +28,8 @@ export class Lesson {
   readonly #trials = new Map<string, Trial>();
   /** When a session's last trial ended: the next one is another session's, if there is one. */
   readonly #triedAt = new Map<string, number>();
+  /** What held before the latest trial that went well: when that turns out to be too bold, this is known to be right. */
+  #heldBefore: Estimate | undefined;
   /** Since when nothing is to be found out. */
   #settledAt: number | undefined;
 
@@ -38,6 +40,7 @@ export class Lesson {
   /** Another process knows better. */
   replace(estimate: Estimate): void {
     this.estimate = estimate;
+    this.#heldBefore = undefined;
     this.#trials.clear();
     this.#settledAt = undefined;
   }
@@ -55,11 +58,14 @@ export class Lesson {
     const trial = this.#trials.get(id);
     if (trial === undefined || (window?.freeFrom(this.estimate) ?? 0) <= now) return false;
     trial.daredAt = now;
-    if (++trial.dared <= Math.max(CALLS_PER_TRIAL, WINDOWS_PER_TRIAL * this.estimate.calls)) return false;
-    this.estimate = confirmed(this.estimate, trial.perMs, date);
-    // Those that try less are answered, too.
-    this.#end(now, ({ perMs }) => perMs >= trial.perMs);
-    return true;
+    // The call itself is not answered yet.
+    return ++trial.dared > this.#enough && this.#confirm(trial, now, date);
+  }
+
+  /** All calls of a session are answered, the latest without an error. Whether that told anything. */
+  granted(id: string, now: number, date: number): boolean {
+    const trial = this.#trials.get(id);
+    return trial !== undefined && trial.dared >= this.#enough && this.#confirm(trial, now, date);
   }
 
   /** A flood, whatever it is for. `isKept`: the session was within the estimate. Whether that told anything. */
@@ -72,8 +78,22 @@ export class Lesson {
       return true;
     }
     if (reading === undefined || !isKept) return false;
-    this.estimate = dropped(this.estimate, reading, date);
+    this.estimate = dropped(this.estimate, reading, this.#heldBefore, date);
+    this.#heldBefore = undefined;
     this.#end(now, () => true);
+    return true;
+  }
+
+  /** Calls that make a trial. */
+  get #enough(): number {
+    return Math.max(CALLS_PER_TRIAL, WINDOWS_PER_TRIAL * this.estimate.calls);
+  }
+
+  #confirm(trial: Trial, now: number, date: number): true {
+    this.#heldBefore = this.estimate;
+    this.estimate = confirmed(this.estimate, trial.perMs, date);
+    // Those that try less are answered, too.
+    this.#end(now, ({ perMs }) => perMs >= trial.perMs);
     return true;
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { CallLimit } from "../../src/budget-options.js";
-import { type Estimate, memoryMs } from "../../src/roster/budgets.js";
+import { dropped, type Estimate, memoryMs } from "../../src/roster/budgets.js";
 import { CallWindow } from "../../src/roster/call-window.js";
 import { Learning } from "../../src/roster/learning.js";
 import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
@@ -73,8 +73,10 @@ class Senders {
     const now = this.#now;
     const counts = now > (this.#options.fromMs ?? 0) ? 1 : 0;
     window.pending--;
-    if (wait === undefined) this.#sent += counts;
-    else {
+    if (wait === undefined) {
+      this.#sent += counts;
+      this.learning.granted(id, METHOD, window, now, now);
+    } else {
       this.#floods += counts;
       this.learning.flooded(id, METHOD, window, { waitMs: wait * 1_000, now, date: now });
     }
@@ -205,6 +207,38 @@ test("trials - are single sessions' alone, each of another length; a flood of th
   expect(learning.flooded("a", METHOD, first, { waitMs: 1_000, now: 8_600, date: 8_600 })).toBe(true);
   expect(learning.estimates().get(METHOD)).toMatchObject({ perMs: 10_000, refusedMs: 8_500 });
   expect(learning.limitFor("b", METHOD, second, 8_600)).toEqual({ calls: 2, perMs: 9_000 });
+});
+
+test("trials - one is over when its calls are answered: nobody waits for the next call to say so", () => {
+  const learning = new Learning(LONG_AGO);
+  learning.merge(METHOD, { calls: 8, perMs: 10_000, refusedMs: 9_000, changedAt: 0 });
+  const window = new CallWindow();
+  for (let call = 0; call < 8; call++) {
+    learning.limitFor("a", METHOD, window, call);
+    window.add(call, 20_000);
+  }
+  for (let call = 0; call < 8; call++) {
+    const at = 9_600 + call;
+    const limit = learning.limitFor("a", METHOD, window, at);
+    expect(limit).toMatchObject({ perMs: 9_500 });
+    expect(learning.sent("a", METHOD, window, at, at)).toBe(false);
+    window.add(at, 20_000);
+  }
+  window.pending = 1;
+  expect(learning.granted("a", METHOD, window, 9_700, 9_700)).toBe(false);
+  window.pending = 0;
+  expect(learning.granted("a", METHOD, window, 9_701, 9_701)).toBe(true);
+  expect(learning.estimates().get(METHOD)).toEqual({ calls: 8, perMs: 9_500, refusedMs: 9_000, changedAt: 9_701 });
+});
+
+test("dropped() - to what the flood tells, but not below what held until a trial went further", () => {
+  const held: Estimate = { calls: 10, perMs: 6_000, refusedMs: 5_000, changedAt: 1 };
+  const bold: Estimate = { ...held, perMs: 5_500, changedAt: 2 };
+  const reading = { calls: 10, perMs: 7_000, spanMs: 6_200 };
+  expect(dropped(bold, reading, held, 3)).toEqual({ ...held, refusedMs: 5_500, changedAt: 3 });
+  expect(dropped(bold, { ...reading, perMs: 5_800 }, held, 3)).toMatchObject({ perMs: 5_800 });
+  expect(dropped(bold, reading, undefined, 3)).toMatchObject({ perMs: 7_000 });
+  expect(dropped(bold, undefined, held, 3)).toMatchObject({ perMs: 5_500 * 1.05, refusedMs: 5_500 });
 });
 
 test("merge() - the later news wins, whoever has it", () => {

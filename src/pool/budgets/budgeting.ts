@@ -1,15 +1,18 @@
-import type { BudgetPlan, MethodBudget } from "../../budget-options.js";
+import type { BudgetPlan } from "../../budget-options.js";
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
 import { BudgetRecord } from "../../records/budget-record.js";
 import type { SessionStorage, StoredRecord } from "../../records/storage.js";
 import type { StorageDeadline } from "../../records/storage-deadline.js";
 import type { Roster } from "../../roster/roster.js";
-import { type Allowance, Spending, type Spent } from "../../roster/spending.js";
+import type { SessionInfo } from "../../session-info.js";
 import type { Verdict } from "../../telegram/verdicts.js";
 import type { Dispatcher } from "../dispatcher.js";
+import type { RuleSurroundings } from "../guarded.js";
 import type { TimeLine } from "../time-line.js";
+import { GivenLimits } from "./given-limits.js";
 import { LearntLimits } from "./learnt-limits.js";
-import type { Limits } from "./limits.js";
+import type { Limits, Rest } from "./limits.js";
+import { StrategyLimits } from "./strategy-limits.js";
 
 /** What keeping budgets needs. */
 export interface BudgetingParts {
@@ -19,19 +22,24 @@ export interface BudgetingParts {
 }
 
 /** What making them needs besides. */
-export interface BudgetingSources extends BudgetingParts {
+export interface BudgetingSources extends BudgetingParts, RuleSurroundings {
   readonly options: { readonly budgets: BudgetPlan | undefined; readonly storage: SessionStorage };
   readonly deadline: StorageDeadline;
   later(work: Promise<void>): void;
 }
 
 /** The budgets that the options ask for. */
-export function makeBudgeting({ options, deadline, later, ...parts }: BudgetingSources): Budgeting | undefined {
+export function makeBudgeting(sources: BudgetingSources): Budgeting | undefined {
+  const { options, deadline, later, info, failed, ...parts } = sources;
   const { budgets, storage } = options;
+  const { time, roster } = parts;
   if (budgets === undefined) return undefined;
-  if (budgets !== "learn") return new Budgeting(parts, new GivenLimits(budgets));
-  const record = new BudgetRecord(storage, deadline);
-  return new Budgeting(parts, new LearntLimits({ time: parts.time, record, later }));
+  if (budgets === "learn") {
+    return new Budgeting(parts, new LearntLimits({ time, record: new BudgetRecord(storage, deadline), later }));
+  }
+  if (!("waitMs" in budgets)) return new Budgeting(parts, new GivenLimits(budgets));
+  const known = (id: string): SessionInfo | undefined => (roster.get(id) === undefined ? undefined : info(id));
+  return new Budgeting(parts, new StrategyLimits(budgets, { time, info: known, failed }));
 }
 
 /**
@@ -42,7 +50,6 @@ export function makeBudgeting({ options, deadline, later, ...parts }: BudgetingS
 export class Budgeting {
   readonly #parts: BudgetingParts;
   readonly #limits: Limits;
-  readonly #spending = new Spending();
 
   constructor(parts: BudgetingParts, limits: Limits) {
     this.#parts = parts;
@@ -52,27 +59,22 @@ export class Budgeting {
   /** Counts a request in that is sent at once. When it may not go, what is spent rests from now on. */
   admit(id: string, request: OutgoingRequest): boolean {
     const now = this.#parts.time.now();
-    const allowances = this.#limits.allowances(this.#spending, id, request, now);
-    if (allowances.length === 0) return true;
-    const refused = this.#spending.spent(id, allowances, now);
+    const refusals = this.#limits.refusals(id, request, now);
     // Of a session that is gone nobody would learn that it rests; its last lease may end in peace.
-    if (refused.length > 0 && this.#rest(id, refused, now)) return false;
-    this.#limits.sending?.(this.#spending, id, request, now);
-    this.#spending.add(id, allowances, now);
-    this.#limits.sent?.(this.#spending, id, request);
-    const spent = this.#spending.spent(id, allowances, now);
+    if (refusals.length > 0 && this.#rest(id, refusals, now)) return false;
+    const spent = this.#limits.send(id, request, now);
     if (spent.length > 0) this.#rest(id, spent, now);
     return true;
   }
 
   /** A request that was admitted is on the wire no more. */
-  settled(id: string, request: OutgoingRequest): void {
-    this.#limits.settled?.(this.#spending, id, request);
+  settled(id: string, request: OutgoingRequest, isGranted: boolean): void {
+    this.#limits.settled?.(id, request, isGranted);
   }
 
   /** Telegram has answered a request with an error. */
   refused(id: string, request: OutgoingRequest, verdict: Verdict): void {
-    this.#limits.refused?.(this.#spending, id, request, verdict);
+    this.#limits.refused?.(id, request, verdict);
   }
 
   /** Takes in what the storage holds. */
@@ -81,12 +83,11 @@ export class Budgeting {
   }
 
   /** Whether the session is one of the pool's. */
-  #rest(id: string, spent: readonly Spent[], now: number): boolean {
+  #rest(id: string, rests: readonly Rest[], now: number): boolean {
     const { roster, dispatcher } = this.#parts;
     const entry = roster.get(id);
     if (entry === undefined) return false;
-    for (const { allowance, until } of spent) {
-      const { method, peer } = allowance;
+    for (const { method, peer, until } of rests) {
       roster.cool(entry, { kind: "budget", method, peer }, until, "budget", now);
     }
     // Without a waiter nobody has to be told, and no timer has to be set.
@@ -94,26 +95,3 @@ export class Budgeting {
     return true;
   }
 }
-
-/** The limits of the options, each as it stands there. */
-class GivenLimits implements Limits {
-  readonly #plan: ReadonlyMap<string, MethodBudget>;
-
-  constructor(plan: ReadonlyMap<string, MethodBudget>) {
-    this.#plan = plan;
-  }
-
-  allowances(_: Spending, __: string, { method, peer }: OutgoingRequest): readonly Allowance[] {
-    const budget = this.#plan.get(method);
-    if (budget === undefined) return NONE;
-    const { perSession, perPeer } = budget;
-    const allowances: Allowance[] = [];
-    if (perSession !== undefined) allowances.push({ ...perSession, method, peer: undefined, keepMs: perSession.perMs });
-    if (perPeer !== undefined && peer !== undefined) {
-      allowances.push({ ...perPeer, method, peer, keepMs: perPeer.perMs });
-    }
-    return allowances;
-  }
-}
-
-const NONE: readonly Allowance[] = [];

@@ -3,10 +3,10 @@ import type { BudgetRecord } from "../../records/budget-record.js";
 import type { StoredRecord } from "../../records/storage.js";
 import { memoryMs } from "../../roster/budgets.js";
 import { Learning } from "../../roster/learning.js";
-import type { Allowance, Spending } from "../../roster/spending.js";
+import type { Allowance } from "../../roster/spending.js";
 import type { Verdict } from "../../telegram/verdicts.js";
 import type { TimeLine } from "../time-line.js";
-import type { Limits } from "./limits.js";
+import { CountedLimits } from "./counted-limits.js";
 import { decodeEstimates, encodeEstimates } from "./recorded-estimates.js";
 
 /** What learning limits needs. */
@@ -24,19 +24,20 @@ const MEMORY_MS = 3_600_000;
 const RATE_FLOODS: ReadonlySet<string> = new Set(["FLOOD_WAIT", "FLOOD_PREMIUM_WAIT"]);
 
 /** The limits that floods have told, in step with their record. */
-export class LearntLimits implements Limits {
+export class LearntLimits extends CountedLimits {
   readonly #parts: LearntLimitsParts;
   readonly #learning: Learning;
   #isSaving = false;
   #isChanged = false;
 
   constructor(parts: LearntLimitsParts) {
+    super();
     this.#parts = parts;
     this.#learning = new Learning(parts.time.now());
   }
 
-  allowances(spending: Spending, id: string, { method }: OutgoingRequest, now: number): readonly Allowance[] {
-    const limit = this.#learning.limitFor(id, method, spending.window(id, method), now);
+  protected override allowances(id: string, { method }: OutgoingRequest, now: number): readonly Allowance[] {
+    const limit = this.#learning.limitFor(id, method, this.spending.window(id, method), now);
     if (limit === undefined) {
       return [{ method, peer: undefined, calls: Number.POSITIVE_INFINITY, perMs: MEMORY_MS, keepMs: MEMORY_MS }];
     }
@@ -44,24 +45,27 @@ export class LearntLimits implements Limits {
     return [{ method, peer: undefined, calls, perMs, keepMs: memoryMs(limit) }];
   }
 
-  sending(spending: Spending, id: string, { method }: OutgoingRequest, now: number): void {
+  protected override sending(id: string, { method }: OutgoingRequest, now: number): void {
     const { time } = this.#parts;
-    if (this.#learning.sent(id, method, spending.window(id, method), now, time.date())) this.#save();
+    if (this.#learning.sent(id, method, this.spending.window(id, method), now, time.date())) this.#save();
   }
 
-  sent(spending: Spending, id: string, { method }: OutgoingRequest): void {
-    const window = spending.window(id, method);
+  protected override counted(id: string, { method }: OutgoingRequest): void {
+    const window = this.spending.window(id, method);
     if (window !== undefined) window.pending++;
   }
 
-  settled(spending: Spending, id: string, { method }: OutgoingRequest): void {
-    const window = spending.window(id, method);
-    if (window !== undefined && window.pending > 0) window.pending--;
+  settled(id: string, { method }: OutgoingRequest, isGranted: boolean): void {
+    const window = this.spending.window(id, method);
+    if (window === undefined) return;
+    if (window.pending > 0) window.pending--;
+    const { time } = this.#parts;
+    if (isGranted && this.#learning.granted(id, method, window, time.now(), time.date())) this.#save();
   }
 
-  refused(spending: Spending, id: string, { method }: OutgoingRequest, verdict: Verdict): void {
+  refused(id: string, { method }: OutgoingRequest, verdict: Verdict): void {
     const { kind, code, seconds, isGuess } = verdict;
-    const window = spending.window(id, method);
+    const window = this.spending.window(id, method);
     if (kind !== "cooldown" || !RATE_FLOODS.has(code) || seconds === null || isGuess || window === undefined) return;
     const { time } = this.#parts;
     const flood = { waitMs: seconds * 1000, now: time.now(), date: time.date() };

@@ -1,20 +1,26 @@
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
 import type { StoredRecord } from "../../records/storage.js";
-import type { Allowance, Spending } from "../../roster/spending.js";
 import type { Verdict } from "../../telegram/verdicts.js";
 
-/** Where the limits come from. What a session has sent is in `spending`. */
+/** A method, or a method and a peer, that is not to be called before an instant. */
+export interface Rest {
+  readonly method: string;
+  readonly peer: string | undefined;
+  readonly until: number;
+}
+
+/** Where the limits come from. Instants are on the pool's own time line. */
 export interface Limits {
-  /** What a request is held against. */
-  allowances(spending: Spending, id: string, request: OutgoingRequest, now: number): readonly Allowance[];
-  /** The request may go; it is not counted yet. */
-  sending?(spending: Spending, id: string, request: OutgoingRequest, now: number): void;
-  /** It is counted. */
-  sent?(spending: Spending, id: string, request: OutgoingRequest): void;
-  /** It is on the wire no more. */
-  settled?(spending: Spending, id: string, request: OutgoingRequest): void;
+  /** What keeps a request from going now; nothing: it may go. */
+  refusals(id: string, request: OutgoingRequest, now: number): readonly Rest[];
+  /** It goes: counts it in. What rests from now on. */
+  send(id: string, request: OutgoingRequest, now: number): readonly Rest[];
+  /** It is on the wire no more. `isGranted`: Telegram has answered it, and not with an error. */
+  settled?(id: string, request: OutgoingRequest, isGranted: boolean): void;
   /** Telegram has answered it with an error. */
-  refused?(spending: Spending, id: string, request: OutgoingRequest, verdict: Verdict): void;
+  refused?(id: string, request: OutgoingRequest, verdict: Verdict): void;
   /** Takes in what the storage holds. */
   load?(records: readonly StoredRecord[]): void;
 }
+
+export const NO_REST: readonly Rest[] = [];
