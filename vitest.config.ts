@@ -14,8 +14,8 @@ const ofOne = ["ownership", "crashes", "storage", "map", "budgets"].map((name) =
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    // Most tests over the data centre wait, they do not compute: two at once even on two cores.
-    maxWorkers: 2,
+    // Most tests over the data centre wait, they do not compute: several at once even on two cores.
+    maxWorkers: 4,
     projects: [
       {
         test: {
