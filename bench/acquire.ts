@@ -1,15 +1,13 @@
 import { formatSession, type Lease, memory, SessionPool, type SessionPoolOptions } from "telegram-session-pool";
 import { nothing } from "./nothing-client.js";
 import { PromiseRing } from "./promise-ring.js";
-import { type ResourcePool, resourcePools } from "./resource-pools.js";
+import { RESOURCE_POOLS, type ResourcePool } from "./resource-pools.js";
 import { type Batch, nanoseconds, shown } from "./timing.js";
 
 const OURS = "acquire + release";
 const USE = "use";
 const RING = "a bare promise ring";
 const WORKERS = 64;
-/** pg-pool looks through all it has at a release: to fill a larger one takes minutes. */
-const MOST_OF_PEERS = 10_000;
 
 type Settings = Partial<SessionPoolOptions<object>>;
 
@@ -55,9 +53,8 @@ async function contestants(size: number, isHalfOut: boolean): Promise<Map<string
   batches.set(USE, async (times) => {
     for (let run = 0; run < times; run++) await pool.use(() => undefined);
   });
-  const { makers } = await resourcePools();
-  for (const [name, make] of size > MOST_OF_PEERS ? [] : makers) {
-    const peer = await make(size);
+  for (const [name, make] of Object.entries(RESOURCE_POOLS)) {
+    const peer = make(size);
     await fill(peer, size, isHalfOut);
     batches.set(name, async (times) => {
       for (let run = 0; run < times; run++) await peer.release((await peer.acquire()) as never);
@@ -86,8 +83,8 @@ async function contendedContestants(size: number): Promise<Map<string, Batch>> {
     [RING, () => ring.take().then((item) => () => ring.put(item))],
     [OURS, () => pool.acquire().then((lease) => () => lease.release())],
   ]);
-  for (const [name, make] of (await resourcePools()).makers) {
-    const peer = await make(size);
+  for (const [name, make] of Object.entries(RESOURCE_POOLS)) {
+    const peer = make(size);
     takes.set(name, () => peer.acquire().then((resource) => () => peer.release(resource as never)));
   }
   return new Map([...takes].map(([name, take]) => [name, (times: number) => contended(take, times)]));
@@ -113,5 +110,3 @@ if (sizes.length === 0) await row("100000 sessions, half of them out", await con
 await row("64 workers on 8, a turn each", await contendedContestants(8));
 console.table(rows);
 console.log(`From the least to the most sessions ${OURS} grows ${flatness.toFixed(2)} times.`);
-const { missing } = await resourcePools();
-if (missing.length > 0) console.log(`Not installed, so not compared: ${missing.join(", ")}.`);
