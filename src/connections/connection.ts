@@ -11,6 +11,8 @@ export class SessionChangedError extends Error {
 /** What one connection tells and asks. */
 export interface ConnectionPolicy {
   readonly clock: Clock;
+  /** Whether it stays open without a lease. */
+  readonly isKept: boolean;
   readonly connectTimeoutMs: number;
   /** Why it must not connect now, if so. */
   refusal(): Error | undefined;
@@ -32,6 +34,8 @@ const CLOSE_WITHIN_MS = 5_000;
 /** The one client of one session: connected once at a time, again when it was lost, closed for good. */
 export class Connection<Client> implements Linked<Connection<Client>> {
   readonly id: string;
+  /** Whether it stays open without a lease. */
+  readonly isKept: boolean;
   /** Of the list of those without a lease. */
   isLinked = false;
   previous: Connection<Client> | null = null;
@@ -56,6 +60,7 @@ export class Connection<Client> implements Linked<Connection<Client>> {
 
   constructor(id: string, handle: ClientHandle<Client>, policy: ConnectionPolicy) {
     this.id = id;
+    this.isKept = policy.isKept;
     this.#handle = handle;
     this.#policy = policy;
     this.gone = new Promise((resolve) => {

@@ -10,8 +10,6 @@ export interface ConnectionsOptions {
   readonly maxConnected: number;
   /** Milliseconds without a lease after which a client is closed. */
   readonly idleTimeoutMs: number;
-  /** Whether the session's client stays, leased or not. */
-  isKept(id: string): boolean;
 }
 
 /**
@@ -70,11 +68,11 @@ export class Connections<Client> {
     connection.users--;
     if (connection.users > 0 || connection.closing !== undefined) return connection.closing;
     const cause = reason ?? connection.flaw;
-    const isKept = cause === undefined && connection.isConnected && !this.#isClosed;
-    if (isKept && this.#options.isKept(connection.id)) return undefined;
-    if (cause !== undefined || !connection.isConnected || this.#isClosed || this.#options.idleTimeoutMs === 0) {
+    if (cause !== undefined || !connection.isConnected || this.#isClosed) {
       return this.close(connection.id, cause ?? "idle");
     }
+    if (connection.isKept) return undefined;
+    if (this.#options.idleTimeoutMs === 0) return this.close(connection.id, "idle");
     connection.idleSince = at;
     this.#idle.add(connection);
     this.#armSweep();

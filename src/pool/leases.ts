@@ -191,9 +191,9 @@ export class Leases<Client> {
     if (scope.isQuiet) {
       const reason = closeReason(entry, revocation?.isDistrusted ? revocation : undefined);
       void connections.giveBack(connection, reason, time.toMonotonic(now));
-      roster.giveBack(entry, now, time.date(), false);
+      roster.giveBack(entry, now, time.date(now), false);
     } else {
-      roster.giveBack(entry, now, time.date(), true);
+      roster.giveBack(entry, now, time.date(now), true);
       scope.onQuiet(() => this.#drained(active, revocation));
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }

@@ -50,7 +50,7 @@ export interface SessionConnections<Client> {
 /** Makes the connections of a pool: each with its gate, its client and its back-off. */
 export function makeConnections<Client>(parts: ConnectionParts<Client>): SessionConnections<Client> {
   const { clock, maxConnected, idleTimeoutMs, connectTimeoutMs } = parts.options;
-  const limits = { clock, maxConnected, idleTimeoutMs, isKept: (id: string) => parts.keeper.keeps(id) };
+  const limits = { clock, maxConnected, idleTimeoutMs };
   const { roster, time, dispatcher, book } = parts;
   const backOffs = new BackOffs({
     roster,
@@ -93,6 +93,8 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
     }),
     {
       clock,
+      // Whoever changes the profile has the connection replaced.
+      isKept: parts.keeper.keeps(id),
       connectTimeoutMs,
       refusal: () => refusalOf(parts, id),
       claim: () => claim(parts, id),

@@ -2,6 +2,8 @@ import type { Clock } from "../clock.js";
 
 /** The clocks tick in different steps: so much they always disagree. */
 const NOISE_MS = 2;
+/** So long a date goes by the last look at the wall clock: nobody reads it more exactly. */
+const DATE_HOLDS_MS = 50;
 /** A smaller disagreement is jitter, and left out where that makes a rest longer. */
 const JITTER_MS = 500;
 
@@ -12,6 +14,9 @@ const JITTER_MS = 500;
 export class TimeLine {
   readonly #clock: Clock;
   readonly #origin: number;
+  /** What the wall clock was ahead of this time line, and until when that is taken to hold. */
+  #ahead = 0;
+  #aheadUntil = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -27,9 +32,13 @@ export class TimeLine {
     return instant - this.#origin;
   }
 
-  /** The wall clock now: for dates that people read. */
-  date(): number {
-    return Math.round(this.#clock.now());
+  /** The wall clock `now`: for dates that people read. */
+  date(now: number = this.now()): number {
+    if (now >= this.#aheadUntil) {
+      this.#ahead = this.#clock.now() - now;
+      this.#aheadUntil = now + DATE_HOLDS_MS;
+    }
+    return Math.round(now + this.#ahead);
   }
 
   /** What the wall clock will show at this instant. */
