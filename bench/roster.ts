@@ -1,67 +1,11 @@
-import { ANY, type Criteria } from "../src/roster/criteria.js";
-import { SpreadOrder, WarmOrder, WeightedOrder } from "../src/roster/order.js";
+import { ANY } from "../src/roster/criteria.js";
+import { WarmOrder, WeightedOrder } from "../src/roster/order.js";
 import { Roster } from "../src/roster/roster.js";
 import { RosterEntry } from "../src/roster/roster-entry.js";
+import { HOUR_MS, narrow, pickAndMark, rosterOf, START } from "./roster-contest.js";
 import { median, nanoseconds, shown } from "./timing.js";
 
-const START = 1_700_000_000_000.5;
-const HOUR_MS = 3_600_000;
 const NO_TAGS: readonly string[] = [];
-
-/** Numbers from 0 up to 1, always the same ones. */
-function chance(): () => number {
-  let state = 1;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-function rosterOf(size: number, tags: (index: number) => readonly string[] = () => [], order = new SpreadOrder()) {
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
-  const entries = Array.from({ length: size }, (_, index) => new RosterEntry(`session-${index}`, tags(index), START));
-  roster.add(entries, START);
-  return { roster, entries };
-}
-
-/** Let out what is due, lease one, give it back, ever tenth into a cooldown: nine tenths cool all the time. */
-function pickAndMark(size: number): (times: number) => void {
-  const { roster, entries } = rosterOf(size);
-  const random = chance();
-  const cooling = Math.floor(size * 0.9);
-  // As many come back as go: one in ten picks floods, and a pick comes every hundredth of a millisecond.
-  const stepMs = 0.01;
-  const restMs = cooling * stepMs * 10;
-  for (let index = 0; index < cooling; index++) {
-    roster.cool(entries[index] as RosterEntry, { kind: "session" }, START + random() * restMs, "FLOOD", START);
-  }
-  let now = START;
-  return (times) => {
-    for (let run = 0; run < times; run++) {
-      now += stepMs;
-      roster.advance(now);
-      roster.takeRecovered();
-      const entry = roster.take(ANY, now);
-      if (entry === undefined) continue;
-      roster.giveBack(entry, now, now, false);
-      if (random() < 0.1) roster.cool(entry, { kind: "session" }, now + restMs * (0.5 + random()), "FLOOD", now);
-    }
-  };
-}
-
-/** Lease one for a method that rests on 99 of 100, or with a tag that one in a thousand carries. */
-function narrow(criteria: Criteria, order = new SpreadOrder()): (times: number) => void {
-  const { roster, entries } = rosterOf(100_000, (index) => (index % 1_000 === 0 ? ["rare"] : ["common"]), order);
-  for (const [index, entry] of entries.entries()) {
-    if (index % 100 !== 99) roster.cool(entry, { kind: "method", method: "M" }, START + HOUR_MS, "FLOOD", START);
-  }
-  return (times) => {
-    for (let run = 0; run < times; run++) {
-      const entry = roster.take(criteria, START);
-      if (entry !== undefined) roster.giveBack(entry, START, START, false);
-    }
-  };
-}
 
 /** All of a crowd cool, and all are due at one instant. */
 function herd(size: number): { readonly cool: number; readonly letOut: number } {
