@@ -1,30 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { Library } from "./library.js";
+import type { Library, ProtocolState } from "./library.js";
 import type { Long, TlReader } from "./tl.js";
-
-/** A library's encryption state of one connection (network/MTProtoState.js), as far as it is replaced here. */
-export interface ProtocolState {
-  readonly authKey: { waitForKey(): Promise<void>; getKey(): Buffer | undefined };
-  readonly salt: Long;
-  readonly id: Long;
-  readonly securityChecks: boolean;
-  _getNewMsgId(): Long;
-  _getSeqNo(isContent: boolean): number;
-  _calcKey(authKey: Buffer, messageKey: Buffer, isClient: boolean): Keys | Promise<Keys>;
-  /** teleproto alone has the last argument. */
-  writeDataAsMessage(writer: Writer, data: Buffer, isContent: boolean, afterId?: Long, messageId?: Long): Promise<Long>;
-  encryptMessageData(data: Buffer): Promise<Buffer>;
-  decryptMessageData(body: Buffer): Promise<unknown>;
-}
-
-interface Keys {
-  readonly key: Buffer;
-  readonly iv: Buffer;
-}
-
-interface Writer {
-  write(bytes: Buffer): void;
-}
 
 /** The reader class with a quick way to 64 bit numbers. */
 export type ReaderClass = new (data: Buffer) => TlReader;

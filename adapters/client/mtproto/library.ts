@@ -1,6 +1,4 @@
-import type { ProtocolState } from "./fast-protocol.js";
-import type { EntityCacheView, PeerSession } from "./session.js";
-import type { LibraryErrors, TlApi, TlHelpers, TlReader, TlRequest, TlUtils } from "./tl.js";
+import type { LibraryErrors, Long, TlApi, TlHelpers, TlReader, TlRequest, TlUtils } from "./tl.js";
 
 /**
  * A Telegram library of GramJS's kind, as far as the clients of a pool are built on it: GramJS itself, and its fork
@@ -116,6 +114,30 @@ export interface SenderBase {
   _handleBadAuthKey(shouldSkipForMain?: boolean): void;
 }
 
+/** A library's encryption state of one connection (network/MTProtoState.js), as far as it is replaced here. */
+export interface ProtocolState {
+  readonly authKey: { waitForKey(): Promise<void>; getKey(): Buffer | undefined };
+  readonly salt: Long;
+  readonly id: Long;
+  readonly securityChecks: boolean;
+  _getNewMsgId(): Long;
+  _getSeqNo(isContent: boolean): number;
+  _calcKey(authKey: Buffer, messageKey: Buffer, isClient: boolean): Keys | Promise<Keys>;
+  /** teleproto alone has the last argument. */
+  writeDataAsMessage(writer: Writer, data: Buffer, isContent: boolean, afterId?: Long, messageId?: Long): Promise<Long>;
+  encryptMessageData(data: Buffer): Promise<Buffer>;
+  decryptMessageData(body: Buffer): Promise<unknown>;
+}
+
+interface Keys {
+  readonly key: Buffer;
+  readonly iv: Buffer;
+}
+
+interface Writer {
+  write(bytes: Buffer): void;
+}
+
 /** An answer as a library hands it to its handler. */
 export interface RpcResultMessage {
   readonly obj: { readonly reqMsgId: unknown; readonly body?: Buffer | undefined; readonly error?: unknown };
@@ -186,6 +208,23 @@ export interface DataCentreAddress {
   readonly ipAddress: string;
   readonly port: number;
   readonly ipv6?: boolean;
+}
+
+/** What stands in for a client's `_entityCache`: GramJS uses the first two, teleproto shows all of it to the user. */
+export interface EntityCacheView {
+  add(result: unknown): void;
+  get(id: unknown): object;
+  has(id: unknown): boolean;
+  readonly size: number;
+  delete(id: unknown): boolean;
+  clear(): void;
+}
+
+/** What this package's session has beyond the library's own. */
+export interface PeerSession {
+  readonly entityCache: EntityCacheView;
+  /** Takes in what was known of peers before. Never rejects. */
+  restorePeers(): Promise<void>;
 }
 
 /** The session object of a client of ours. */

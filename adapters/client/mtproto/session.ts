@@ -1,6 +1,6 @@
 import type { PeerMemory } from "../../../src/connections/client-adapter.js";
 import { type KnownPeer, PeerCache } from "../../../src/telegram/peer-cache.js";
-import type { Library } from "./library.js";
+import type { EntityCacheView, Library, PeerSession } from "./library.js";
 import type { TlPeer } from "./tl.js";
 
 /** A library's row about an entity: marked id, access hash, username, phone, display name. */
@@ -31,23 +31,6 @@ interface SessionBase extends Origin {
   _entityToRow(entity: Entity): Row | undefined;
   _entitiesToRows(result: unknown): Row[];
   getInputEntity(key: unknown): object;
-}
-
-/** What stands in for a client's `_entityCache`: GramJS uses the first two, teleproto shows all of it to the user. */
-export interface EntityCacheView {
-  add(result: unknown): void;
-  get(id: unknown): object;
-  has(id: unknown): boolean;
-  readonly size: number;
-  delete(id: unknown): boolean;
-  clear(): void;
-}
-
-/** What this package's session has beyond the library's own. */
-export interface PeerSession {
-  readonly entityCache: EntityCacheView;
-  /** Takes in what was known of peers before. Never rejects. */
-  restorePeers(): Promise<void>;
 }
 
 /** A StringSession of the library that keeps its peers. */

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import type { Api as ApiTypes } from "telegram";
 import type { LogLevel } from "telegram/extensions/Logger.js";
 import { describe, expect, test } from "vitest";
-import { fastReaderClass, type ProtocolState, quicken } from "../../../../adapters/client/mtproto/fast-protocol.js";
+import { fastReaderClass, quicken } from "../../../../adapters/client/mtproto/fast-protocol.js";
+import type { ProtocolState } from "../../../../adapters/client/mtproto/library.js";
 import { authKeyIdOf, openPacket, sealPacket } from "../../../../src/testing/data-centre/crypto.js";
 import {
   Api,
