@@ -15,7 +15,7 @@ const ofOne = ["ownership", "crashes", "storage", "map", "budgets"].map((name) =
 const config: ViteUserConfig = defineConfig({
   test: {
     // Most tests over the data centre wait, they do not compute: several at once even on two cores.
-    maxWorkers: 4,
+    maxWorkers: 3,
     projects: [
       {
         test: {
