@@ -15,7 +15,6 @@ import { Acquisition } from "./acquisition.js";
 import { makeBudgeting } from "./budgets/budgeting.js";
 import { coolDown } from "./cool-down.js";
 import { Dispatcher } from "./dispatcher.js";
-import type { RuleSurroundings } from "./guarded.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { Keeper } from "./keeper.js";
 import { Leases } from "./leases.js";
@@ -39,6 +38,7 @@ import { SessionRecords } from "./sessions/session-records.js";
 import { SharedSignals } from "./shared-signals.js";
 import { Shutdown } from "./shutdown.js";
 import { TimeLine } from "./time-line.js";
+import type { RuleSurroundings } from "./user-rule.js";
 
 /** How the parts of a pool tell its listeners something. */
 export type Emit = <Name extends keyof SessionPoolEvents>(

@@ -2,7 +2,7 @@ import { type Order, OwnOrder, RandomOrder, SpreadOrder, WarmOrder, WeightedOrde
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { SelectionStrategy, SessionSelection } from "../selection-strategy.js";
 import type { SessionInfo } from "../session-info.js";
-import { guarded, type RuleSurroundings, type Safely } from "./guarded.js";
+import { guarded, type RuleSurroundings, type Safely } from "./user-rule.js";
 
 /** The order behind the option `selection`. */
 export function orderOf(selection: SessionSelection, { info, failed }: RuleSurroundings): Order {

@@ -1,9 +1,11 @@
 import type { Mutex } from "async-mutex";
 import type { Engine, Row } from "./engine.js";
 
+type Parameter = string | number | null;
+
 interface Write {
   readonly statement: string;
-  readonly parameters: Parameters<Engine["query"]> extends [string, ...infer Rest] ? Rest : never;
+  readonly parameters: readonly Parameter[];
   resolve(rows: readonly Row[]): void;
   reject(error: unknown): void;
 }
@@ -23,7 +25,7 @@ export class GroupCommit {
     this.#run = run;
   }
 
-  write(statement: string, ...parameters: Write["parameters"]): Promise<readonly Row[]> {
+  write(statement: string, ...parameters: readonly Parameter[]): Promise<readonly Row[]> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ statement, parameters, resolve, reject });
       if (this.#waiting.length === 1) void this.#turns.runExclusive(() => this.#commit()).catch(reject);

@@ -2,8 +2,8 @@ import type { BudgetedCall, BudgetStrategy } from "../../budget-strategy.js";
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
 import type { SessionInfo } from "../../session-info.js";
 import type { Verdict } from "../../telegram/verdicts.js";
-import { guarded, type Safely } from "../guarded.js";
 import type { TimeLine } from "../time-line.js";
+import { guarded, type Safely } from "../user-rule.js";
 import { type Limits, NO_REST, type Rest } from "./limits.js";
 
 /** What asking a strategy needs. */
