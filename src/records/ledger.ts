@@ -42,6 +42,8 @@ export class Ledger {
   readonly #deadline: StorageDeadline;
   /** Of a record that was never written here only its version: there may be very many. */
   readonly #slots = new Map<string, Slot | number>();
+  /** Those with changes that callers wait for: most often none, and then nobody has to look anything up. */
+  readonly #owing = new Set<Slot>();
   #isClosed = false;
 
   constructor(storage: SessionStorage, policy: LedgerPolicy) {
@@ -90,7 +92,12 @@ export class Ledger {
   /** Whether all changes of the record are on disk, or were waited for already. */
   isSettled(id: string): boolean {
     const slot = this.#slots.get(id);
-    return typeof slot !== "object" || Math.max(slot.written, slot.overdue) >= slot.owed;
+    return typeof slot !== "object" || !this.#owing.has(slot);
+  }
+
+  /** Whether that is so of every record. */
+  get isAllSettled(): boolean {
+    return this.#owing.size === 0;
   }
 
   /**
@@ -99,7 +106,10 @@ export class Ledger {
    */
   async save(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
-    if (slot !== undefined) slot.owed = slot.wanted + 1;
+    if (slot !== undefined && !this.#isClosed) {
+      slot.owed = slot.wanted + 1;
+      this.#owing.add(slot);
+    }
     return this.saveAside(id);
   }
 
@@ -192,6 +202,7 @@ export class Ledger {
       const timer = this.#policy.clock.setTimer(this.#policy.storageTimeoutMs, () => {
         slot.waiting = slot.waiting.filter((entry) => entry !== waiter);
         slot.overdue = Math.max(slot.overdue, target);
+        this.#account(slot);
         if (slot.failures === failures) this.#fail(slot, this.#deadline.late(`write the record of "${id}"`));
         resolve();
       });
@@ -212,6 +223,7 @@ export class Ledger {
     for (let failures = 0; slot.written < slot.wanted && this.#isTracked(id, slot); ) {
       try {
         slot.written = await this.#writeState(id, slot);
+        this.#account(slot);
         failures = 0;
         releaseWaiting(slot);
       } catch (error) {
@@ -223,7 +235,12 @@ export class Ledger {
     slot.isWriting = false;
     if (this.#isTracked(id, slot)) return;
     slot.written = slot.wanted;
+    this.#account(slot);
     releaseWaiting(slot);
+  }
+
+  #account(slot: Slot): void {
+    if (Math.max(slot.written, slot.overdue) >= slot.owed) this.#owing.delete(slot);
   }
 
   #isTracked(id: string, slot: Slot): boolean {

@@ -38,6 +38,54 @@ async function ledgerOf(): Promise<{
   return { ledger, storage, clock, failures, merged, gone, want, onDisk: async () => (await storage.read("a"))?.data };
 }
 
+describe("isAllSettled", () => {
+  test("false from a change until it is on disk", async () => {
+    const { ledger, want } = await ledgerOf();
+    want.text = "second";
+    const saving = ledger.save("a");
+    expect([ledger.isAllSettled, ledger.isSettled("a"), ledger.isSettled("b")]).toEqual([false, false, true]);
+    await saving;
+    expect([ledger.isAllSettled, ledger.isSettled("a")]).toEqual([true, true]);
+  });
+
+  test("true again once a change was waited for in vain", async () => {
+    const { ledger, storage, clock } = await ledgerOf();
+    storage.fateOfWrite = () => "hangs";
+    watch(ledger.save("a"));
+    await clock.advance(4_999);
+    expect(ledger.isAllSettled).toBe(false);
+    await clock.advance(1);
+    expect(ledger.isAllSettled).toBe(true);
+  });
+
+  test("a change that nobody has to wait for does not count", async () => {
+    const { ledger, storage } = await ledgerOf();
+    storage.fateOfWrite = () => "hangs";
+    watch(ledger.saveAside("a"));
+    expect(ledger.isAllSettled).toBe(true);
+  });
+
+  test.each(["by another writer", "here"])("nothing is owed of a record that was deleted %s", async (where) => {
+    const { ledger, storage, clock, want } = await ledgerOf();
+    if (where === "here") want.text = undefined;
+    else await storage.write("a", 1, null);
+    watch(ledger.save("a"));
+    await clock.advance(100_000);
+    expect(ledger.isAllSettled).toBe(true);
+  });
+
+  test("closed with a change that was never written: nobody waits for it", async () => {
+    const { ledger, storage } = await ledgerOf();
+    storage.fateOfWrite = () => "fails";
+    watch(ledger.save("a"));
+    await settled();
+    ledger.close();
+    await settled();
+    watch(ledger.save("a"));
+    expect(ledger.isAllSettled).toBe(true);
+  });
+});
+
 describe("save()", () => {
   test("resolves when it is on disk, and leaves no timer", async () => {
     const { ledger, want, onDisk, clock } = await ledgerOf();
