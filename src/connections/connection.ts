@@ -8,6 +8,12 @@ export class SessionChangedError extends Error {
   override readonly name = "SessionChangedError";
 }
 
+/** The right to a session, as long as it lasts. */
+export interface Tenure {
+  /** Whether the session may be used; `now` is the monotonic clock's. */
+  isUsable(now: number): boolean;
+}
+
 /** What one connection tells and asks. */
 export interface ConnectionPolicy {
   readonly clock: Clock;
@@ -17,9 +23,7 @@ export interface ConnectionPolicy {
   /** Why it must not connect now, if so. */
   refusal(): Error | undefined;
   /** Makes the session this process's before it connects; rejects with the reason why that cannot be. */
-  claim(): Promise<void>;
-  /** Whether the session has ceased to be this process's. */
-  isLapsed(): boolean;
+  claim(): Promise<Tenure>;
   /** The client is gone: others may have the session. */
   closed(): void;
   connected(): void;
@@ -54,6 +58,8 @@ export class Connection<Client> implements Linked<Connection<Client>> {
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
   #wasConnected = false;
+  /** Of the session, since it was claimed for this connection. */
+  #tenure: Tenure | undefined;
   #flaw: string | undefined;
   /** Why it is closed, which is more than the client can tell. */
   #closeReason: string | undefined;
@@ -76,9 +82,10 @@ export class Connection<Client> implements Linked<Connection<Client>> {
     return this.#handle.isConnected && this.closing === undefined;
   }
 
-  /** Why the next lease must not get it, if so. */
-  get flaw(): string | undefined {
-    return this.#flaw ?? (this.#wasConnected && this.#policy.isLapsed() ? "its ownership ran out" : undefined);
+  /** Why the next lease must not get it, if so. `now` is the monotonic clock's. */
+  flawAt(now: number): string | undefined {
+    if (this.#flaw !== undefined) return this.#flaw;
+    return this.#wasConnected && this.#tenure?.isUsable(now) === false ? "its ownership ran out" : undefined;
   }
 
   /** Keeps it from the next lease: a new client serves that one. */
@@ -117,7 +124,7 @@ export class Connection<Client> implements Linked<Connection<Client>> {
     const abort = new AbortController();
     this.#abort = abort;
     this.#assertAllowed();
-    await unlessAborted(abort.signal, this.#policy.claim());
+    this.#tenure = await unlessAborted(abort.signal, this.#policy.claim());
     // Another process may have learnt of a wait meanwhile.
     this.#assertAllowed();
     await this.#connectClient(abort);

@@ -12,6 +12,12 @@ export interface ConnectionsOptions {
   readonly idleTimeoutMs: number;
 }
 
+/** A session, as far as its connection goes. */
+export interface Connectable {
+  /** The one that is open, whatever its state. */
+  readonly connection: Connection<unknown> | undefined;
+}
+
 /**
  * Which sessions have a client: made lazily, one at a time per session, kept open between leases, closed after a while
  * without one, and never more than `maxConnected` of them.
@@ -34,11 +40,15 @@ export class Connections<Client> {
     return this.#open.get(id);
   }
 
-  /** The session's connection for one more lease, if it is ready at once. */
-  take(id: string): Connection<Client> | undefined {
-    const connection = this.#open.get(id);
-    if (connection === undefined || !connection.isConnected || connection.flaw !== undefined) return undefined;
-    return this.#use(connection);
+  /**
+   * The connection for one more lease, if it is ready at once. `now` is the monotonic clock's reading.
+   *
+   * Costs no look-up: what a lease costs is, with very many sessions, the memory that it looks at.
+   */
+  take({ connection }: Connectable, now: number): Connection<Client> | undefined {
+    if (connection === undefined || !connection.isConnected || connection.flawAt(now) !== undefined) return undefined;
+    // It can only be one of those that were made here.
+    return this.#use(connection as Connection<Client>);
   }
 
   /**
@@ -57,23 +67,23 @@ export class Connections<Client> {
   }
 
   /**
-   * Ends one lease's use, `at` the monotonic clock's reading. With `reason`, or when it is spoilt or gone, the client is
+   * Ends one lease's use; `now` is the monotonic clock's reading. With `reason`, or when it is spoilt or gone, the client is
    * closed now if nobody else uses it.
    */
   giveBack(
     connection: Connection<Client>,
     reason?: string,
-    at: number = this.#options.clock.monotonic(),
+    now: number = this.#options.clock.monotonic(),
   ): Promise<void> | undefined {
     connection.users--;
     if (connection.users > 0 || connection.closing !== undefined) return connection.closing;
-    const cause = reason ?? connection.flaw;
+    const cause = reason ?? connection.flawAt(now);
     if (cause !== undefined || !connection.isConnected || this.#isClosed) {
       return this.close(connection.id, cause ?? "idle");
     }
     if (connection.isKept) return undefined;
     if (this.#options.idleTimeoutMs === 0) return this.close(connection.id, "idle");
-    connection.idleSince = at;
+    connection.idleSince = now;
     this.#idle.add(connection);
     this.#armSweep();
     return undefined;
@@ -116,7 +126,8 @@ export class Connections<Client> {
     for (;;) {
       if (this.#isClosed) throw new ConnectError("The pool is closed.", { sessionId: id });
       const connection = this.#open.get(id);
-      if (connection?.flaw !== undefined && connection.users === 0) await this.close(id, connection.flaw);
+      const flaw = connection?.flawAt(this.#options.clock.monotonic());
+      if (flaw !== undefined && connection?.users === 0) await this.close(id, flaw);
       else if (connection !== undefined && connection.closing === undefined) return connection;
       else if (connection !== undefined) await gone(connection);
       else if (this.#open.size < this.#options.maxConnected) {

@@ -5,6 +5,7 @@ import type { Outlook } from "../roster/outlook.js";
 import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { PoolStatus } from "../session-info.js";
+import type { KnownSession } from "./sessions/known-session.js";
 import type { TimeLine } from "./time-line.js";
 import { type Waiter, Waiters } from "./waiters.js";
 
@@ -23,7 +24,7 @@ const AT_ONCE = 500;
  * added; and tells those who wait in vain as soon as that is known. One timer serves all cooldowns.
  */
 export class Dispatcher {
-  readonly #roster: Roster;
+  readonly #roster: Roster<KnownSession>;
   readonly #time: TimeLine;
   readonly #clock: Clock;
   readonly #policy: DispatcherPolicy;
@@ -33,7 +34,7 @@ export class Dispatcher {
   #isBehind = false;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
 
-  constructor(roster: Roster, time: TimeLine, clock: Clock, policy: DispatcherPolicy) {
+  constructor(roster: Roster<KnownSession>, time: TimeLine, clock: Clock, policy: DispatcherPolicy) {
     this.#roster = roster;
     this.#time = time;
     this.#clock = clock;
@@ -56,7 +57,7 @@ export class Dispatcher {
   }
 
   /** Leases a session to the caller if one can serve now. */
-  take(criteria: Criteria, now: number): RosterEntry | undefined {
+  take(criteria: Criteria, now: number): KnownSession | undefined {
     if (this.#roster.nextDueAt <= now && !this.#isBehind) this.changed(now);
     return this.#roster.take(criteria, now);
   }
@@ -73,9 +74,10 @@ export class Dispatcher {
 
   /** A session may have become free. */
   changed(now: number = this.#time.now()): void {
-    if (!this.#isBehind) this.#isBehind = !this.#roster.advance(now, AT_ONCE);
-    for (const entry of this.#roster.takeRecovered()) this.#policy.recovered(entry);
-    this.#serve(now);
+    // Most often nothing is due, and nobody waits.
+    if (!this.#isBehind && this.#roster.nextDueAt <= now) this.#isBehind = !this.#roster.advance(now, AT_ONCE);
+    if (this.#roster.hasRecovered) for (const entry of this.#roster.takeRecovered()) this.#policy.recovered(entry);
+    if (this.#waiters.size > 0) this.#serve(now);
     this.#arm();
   }
 

@@ -1,5 +1,5 @@
 import type { ClientHandle } from "../connections/client-adapter.js";
-import { Connection, SessionChangedError } from "../connections/connection.js";
+import { Connection, SessionChangedError, type Tenure } from "../connections/connection.js";
 import { Connections } from "../connections/connections.js";
 import { Gate } from "../connections/gate.js";
 import { plainError } from "../connections/plain-error.js";
@@ -98,8 +98,8 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
       connectTimeoutMs,
       refusal: () => refusalOf(parts, id),
       claim: () => claim(parts, id),
-      isLapsed: () => !parts.ownership.isHeld(id),
       closed: () => {
+        if (known.connection === connection) known.connection = undefined;
         void parts.ownership.release(id);
         lookAgain();
       },
@@ -116,6 +116,7 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
       connectFailed: (error) => connectFailed(parts, id, backOffs, error),
     },
   );
+  known.connection = connection;
   return connection;
 }
 
@@ -151,7 +152,7 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
     },
     isConnected: () => connection().isConnected && !parts.ownership.isDoubtful(id),
     ensureConnected: async () => {
-      if (!(await parts.ownership.hold(id))) throw ownershipLost(id);
+      if ((await parts.ownership.hold(id)) === undefined) throw ownershipLost(id);
       await connection().ensure();
     },
     floodError: (notice, request) => handle().floodError(notice, request),
@@ -169,8 +170,10 @@ function refusalOf<Client>({ roster, time, prober }: ConnectionParts<Client>, id
   return entry.restsUntil > time.now() ? new SessionChangedError(`"${id}" rests.`) : undefined;
 }
 
-async function claim<Client>({ ownership }: ConnectionParts<Client>, id: string): Promise<void> {
-  if (!(await ownership.hold(id))) throw new SessionChangedError(`"${id}" is another process's.`);
+async function claim<Client>({ ownership }: ConnectionParts<Client>, id: string): Promise<Tenure> {
+  const hold = await ownership.hold(id);
+  if (hold === undefined) throw new SessionChangedError(`"${id}" is another process's.`);
+  return hold;
 }
 
 /** What everybody gets who uses a session that is not this process's any more. */

@@ -1,5 +1,5 @@
 import type { Criteria } from "../roster/criteria.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import type { KnownSession } from "./sessions/known-session.js";
 
 /** A caller in the queue. */
 export interface Waiter {
@@ -7,7 +7,7 @@ export interface Waiter {
   readonly priority: number;
   /** On the pool's time line; `Infinity` for one that waits as long as it can help. */
   readonly deadline: number;
-  serve(entry: RosterEntry): void;
+  serve(entry: KnownSession): void;
   fail(error: Error): void;
 }
 

@@ -79,7 +79,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** Leases the session that is next for this caller, if one can serve now; lets out for it what is due. */
-  take(criteria: Criteria, now: number): RosterEntry | undefined {
+  take(criteria: Criteria, now: number): Entry | undefined {
     this.#prepare(criteria, now);
     const entry = this.takeReady(criteria, now);
     if (entry !== undefined || this.nextDueAt > now) return entry;
@@ -88,7 +88,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** As {@link take}, of those that are let out already. */
-  takeReady(criteria: Criteria, now: number): RosterEntry | undefined {
+  takeReady(criteria: Criteria, now: number): Entry | undefined {
     const entry = this.#selection.pick(criteria, now);
     if (entry === undefined) return undefined;
     entry.leases++;
@@ -98,7 +98,8 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     else this.#standings.refresh(entry, now);
     this.#order.leased(entry);
     if (isAsked) this.#standings.refresh(entry, now);
-    return entry;
+    // Nothing else than what was added is picked.
+    return entry as Entry;
   }
 
   /** Ends one lease. With `isDraining` the session stays leased until {@link drained}. */
@@ -191,6 +192,10 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   letOut(id: string, now: number): void {
     const entry = this.#entries.get(id);
     if (entry !== undefined) this.#standings.letOut(entry, now);
+  }
+
+  get hasRecovered(): boolean {
+    return this.#standings.hasRecovered;
   }
 
   /** The sessions that came back since the last call. */

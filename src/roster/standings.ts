@@ -5,8 +5,6 @@ import { ReadySessions } from "./ready-sessions.js";
 import type { RosterEntry } from "./roster-entry.js";
 import { StateCounts } from "./state-counts.js";
 
-const NONE: readonly RosterEntry[] = [];
-
 /**
  * How the sessions stand: how many are what, which can serve, which change by themselves and when. After every change
  * of an entry {@link refresh} brings all of it in step.
@@ -98,9 +96,12 @@ export class Standings {
     this.refresh(entry, now);
   }
 
+  get hasRecovered(): boolean {
+    return this.#recovered.length > 0;
+  }
+
   /** The sessions that came back since the last call. */
   takeRecovered(): readonly RosterEntry[] {
-    if (this.#recovered.length === 0) return NONE;
     const recovered = this.#recovered;
     this.#recovered = [];
     return recovered;

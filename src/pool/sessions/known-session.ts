@@ -1,3 +1,4 @@
+import type { Connection } from "../../connections/connection.js";
 import { RosterEntry } from "../../roster/roster-entry.js";
 import type { Credentials } from "./credentials.js";
 
@@ -7,6 +8,8 @@ export class KnownSession extends RosterEntry {
   fingerprint: string;
   /** It was removed while it was connected; its record goes when its client is gone. */
   isRemoved = false;
+  /** The one that is open, whatever its state. */
+  connection: Connection<unknown> | undefined = undefined;
   /** What this process has changed and not written yet, and at which count of changes. */
   changing: ReadonlyMap<OwnChange, number> = UNCHANGED;
 

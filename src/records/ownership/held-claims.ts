@@ -1,4 +1,5 @@
 import { usableMs } from "./claim.js";
+import { Hold } from "./hold.js";
 
 /** Claims are renewed so often in a ttl. */
 const RENEWALS = 3;
@@ -16,13 +17,18 @@ export interface Sending {
   readonly wallAhead: number;
 }
 
+interface HeldClaim {
+  sending: Sending;
+  readonly hold: Hold;
+}
+
 /** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
 export class HeldClaims {
   readonly #ttlMs: number;
   /** Since when each is held, the oldest first. */
-  readonly #fresh = new Map<string, Sending>();
+  readonly #fresh = new Map<string, HeldClaim>();
   /** The same of those whose renewal was asked for and is not on disk yet. */
-  readonly #renewing = new Map<string, Sending>();
+  readonly #renewing = new Map<string, HeldClaim>();
   #nextStepAt = Number.NEGATIVE_INFINITY;
 
   constructor(ttlMs: number) {
@@ -31,31 +37,40 @@ export class HeldClaims {
 
   /** It is on disk; `sending` was measured before the write began. */
   set(id: string, sending: Sending): void {
-    this.delete(id);
-    this.#fresh.set(id, sending);
+    const usableUntil = sending.at + usableMs(this.#ttlMs);
+    const held = this.#find(id) ?? { sending, hold: new Hold(usableUntil) };
+    held.sending = sending;
+    held.hold.extend(usableUntil);
+    this.#remove(id);
+    this.#fresh.set(id, held);
   }
 
   /** When the claim was sent, used up or not; `undefined` when it is not held. */
   get(id: string): Sending | undefined {
-    return this.#fresh.get(id) ?? this.#renewing.get(id);
+    return this.#find(id)?.sending;
+  }
+
+  /** Stays the same one while the claim is held, renewed or not. */
+  holdOf(id: string): Hold | undefined {
+    return this.#find(id)?.hold;
   }
 
   delete(id: string): boolean {
-    return this.#fresh.delete(id) || this.#renewing.delete(id);
+    this.holdOf(id)?.end();
+    return this.#remove(id);
   }
 
   /** Whether the session may be used now. */
   isUsable(id: string, now: number): boolean {
-    const sending = this.get(id);
-    return sending !== undefined && now < sending.at + usableMs(this.#ttlMs);
+    return this.holdOf(id)?.isUsable(now) === true;
   }
 
   /** Those whose time is over. */
   takeSpent(now: number): readonly string[] {
     const spent: string[] = [];
     for (const claims of [this.#renewing, this.#fresh]) {
-      for (const [id, { at }] of claims) {
-        if (now < at + usableMs(this.#ttlMs)) break;
+      for (const [id, { hold }] of claims) {
+        if (hold.isUsable(now)) break;
         spent.push(id);
       }
     }
@@ -68,11 +83,11 @@ export class HeldClaims {
     if (now < this.#nextStepAt) return [];
     const most = Math.max(FEW, Math.ceil(this.#fresh.size / STEPS));
     const due: string[] = [];
-    for (const [id, sending] of this.#fresh) {
+    for (const [id, held] of this.#fresh) {
       if (due.length === most) this.#nextStepAt = now + this.#ttlMs / STEPS_PER_TTL;
-      if (due.length === most || now < sending.at + this.#ttlMs / RENEWALS) break;
+      if (due.length === most || now < held.sending.at + this.#ttlMs / RENEWALS) break;
       due.push(id);
-      this.#renewing.set(id, sending);
+      this.#renewing.set(id, held);
     }
     for (const id of due) this.#fresh.delete(id);
     return due;
@@ -83,8 +98,18 @@ export class HeldClaims {
     const [due] = this.#fresh.values();
     const [spent] = this.#renewing.values();
     return Math.min(
-      due === undefined ? Number.POSITIVE_INFINITY : Math.max(due.at + this.#ttlMs / RENEWALS, this.#nextStepAt),
-      spent === undefined ? Number.POSITIVE_INFINITY : spent.at + usableMs(this.#ttlMs),
+      due === undefined
+        ? Number.POSITIVE_INFINITY
+        : Math.max(due.sending.at + this.#ttlMs / RENEWALS, this.#nextStepAt),
+      spent?.hold.usableUntil ?? Number.POSITIVE_INFINITY,
     );
+  }
+
+  #find(id: string): HeldClaim | undefined {
+    return this.#fresh.get(id) ?? this.#renewing.get(id);
+  }
+
+  #remove(id: string): boolean {
+    return this.#fresh.delete(id) || this.#renewing.delete(id);
   }
 }

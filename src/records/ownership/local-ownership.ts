@@ -1,5 +1,6 @@
 import { StorageError } from "../../errors.js";
 import type { SessionStorage } from "../storage.js";
+import { Hold } from "./hold.js";
 import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
 
 /** The pools on one storage, and what each of them holds. */
@@ -30,8 +31,7 @@ export interface LocalOwnershipPolicy extends OwnershipEvents {
 export class LocalOwnership implements Ownership {
   readonly #events: LocalOwnershipPolicy;
   readonly #table: Table;
-  /** Tells one hold of a session from the next. */
-  readonly #holds = new Map<string, symbol>();
+  readonly #holds = new Map<string, Hold>();
 
   constructor(storage: SessionStorage, policy: LocalOwnershipPolicy) {
     this.#events = policy;
@@ -53,25 +53,27 @@ export class LocalOwnership implements Ownership {
     return holder !== undefined && holder !== this;
   }
 
-  async hold(id: string): Promise<boolean> {
-    if (this.isForeign(id)) return false;
+  async hold(id: string): Promise<Hold | undefined> {
+    if (this.isForeign(id)) return undefined;
     const { holders, last } = this.#table;
     const isMine = (last.get(id) ?? this) === this;
     holders.set(id, this);
-    this.#holds.set(id, Symbol(id));
+    const hold = this.#beginHold(id);
     this.#tellOthers(id, true);
     if (isMine) last.set(id, this);
     else await this.#catchUp(id);
-    return this.isHeld(id);
+    return this.isHeld(id) ? hold : undefined;
   }
 
   async release(id: string): Promise<void> {
     const hold = this.#holds.get(id);
+    hold?.end();
     if (this.#table.pools.size > 1) await this.#events.settled(id);
     if (this.#holds.get(id) === hold) this.forget(id);
   }
 
   forget(id: string): void {
+    this.#holds.get(id)?.end();
     this.#holds.delete(id);
     if (!this.isHeld(id)) return;
     this.#table.holders.delete(id);
@@ -89,6 +91,15 @@ export class LocalOwnership implements Ownership {
   end(): void {
     for (const [id, holder] of this.#table.holders) if (holder === this) this.forget(id);
     this.#table.pools.delete(this);
+  }
+
+  /** One that is being released is not to be had again: that release is not to end the new one. */
+  #beginHold(id: string): Hold {
+    const current = this.#holds.get(id);
+    if (current?.hasEnded === false) return current;
+    const hold = new Hold(Number.POSITIVE_INFINITY);
+    this.#holds.set(id, hold);
+    return hold;
   }
 
   async #catchUp(id: string): Promise<void> {

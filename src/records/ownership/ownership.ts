@@ -1,4 +1,5 @@
 import type { Claim } from "./claim.js";
+import type { Hold } from "./hold.js";
 
 /** The claim that goes into a record. */
 export interface ClaimDraft {
@@ -24,10 +25,10 @@ export interface Ownership {
   /** Whether another pool holds the session. */
   isForeign(id: string): boolean;
   /**
-   * Makes the session this pool's. Resolves whether it is: not when another pool has it, nor when it is gone. Rejects with
+   * Makes the session this pool's. Resolves `undefined` when another pool has it, and when it is gone. Rejects with
    * `StorageError` when the storage did not take the claim.
    */
-  hold(id: string): Promise<boolean>;
+  hold(id: string): Promise<Hold | undefined>;
   /** Gives the session up; its client MUST be gone. Resolves when that is on disk, or is late. */
   release(id: string): Promise<void>;
   /** The record is gone: who still uses the session loses it. */

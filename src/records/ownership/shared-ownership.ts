@@ -4,6 +4,7 @@ import { StorageError } from "../../errors.js";
 import { type Claim, usableMs } from "./claim.js";
 import { ForeignClaims } from "./foreign-claims.js";
 import { HeldClaims } from "./held-claims.js";
+import type { Hold } from "./hold.js";
 import { livePools } from "./live-pools.js";
 import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
 import type { ProcessIdentity } from "./process-identity.js";
@@ -65,14 +66,14 @@ export class SharedOwnership implements Ownership {
     return this.#foreign.isHeld(id, this.#now());
   }
 
-  async hold(id: string): Promise<boolean> {
-    if (this.isHeld(id) && !this.isDoubtful(id)) return true;
-    if (!this.#policy.isKnown(id)) return false;
+  async hold(id: string): Promise<Hold | undefined> {
+    if (this.#isSafe(id)) return this.#held.holdOf(id);
+    if (!this.#policy.isKnown(id)) return undefined;
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
     await this.#policy.save(id);
-    if (this.isHeld(id) && !this.isDoubtful(id)) return true;
-    if (!this.#wanted.has(id)) return false;
+    if (this.#isSafe(id)) return this.#held.holdOf(id);
+    if (!this.#wanted.has(id)) return undefined;
     // With a client connected the claim has to stay until that is gone.
     if (this.#held.get(id) === undefined) this.#wanted.delete(id);
     throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
@@ -144,9 +145,13 @@ export class SharedOwnership implements Ownership {
     this.#held.delete(id);
   }
 
-  #refused(id: string): false {
+  #isSafe(id: string): boolean {
+    return this.isHeld(id) && !this.isDoubtful(id);
+  }
+
+  #refused(id: string): undefined {
     this.#policy.foreign(id, true);
-    return false;
+    return undefined;
   }
 
   /** A claim of ours that nobody wants: a write that was given up has landed after all. */

@@ -43,3 +43,30 @@ describe("takeSpent()", () => {
     expect(claims.nextAt).toBe(Number.POSITIVE_INFINITY);
   });
 });
+
+describe("holdOf()", () => {
+  test("the same one while the claim is held: renewal moves it, the end of the claim ends it", () => {
+    const claims = new HeldClaims(TTL);
+    claims.set("a", sent(0));
+    const hold = claims.holdOf("a");
+    claims.takeDue(20_000);
+    claims.set("a", sent(20_000));
+    expect([claims.holdOf("a"), hold?.usableUntil, hold?.isUsable(64_999), hold?.isUsable(65_000)]).toEqual([
+      hold,
+      65_000,
+      true,
+      false,
+    ]);
+    claims.delete("a");
+    claims.set("a", sent(30_000));
+    expect([hold?.hasEnded, hold?.isUsable(0), claims.holdOf("a")?.isUsable(0)]).toEqual([true, false, true]);
+  });
+
+  test("one whose time is over ends", () => {
+    const claims = new HeldClaims(TTL);
+    claims.set("a", sent(0));
+    const hold = claims.holdOf("a");
+    claims.takeSpent(45_000);
+    expect(hold?.hasEnded).toBe(true);
+  });
+});
