@@ -12,7 +12,8 @@ export class RosterEntry {
   readonly id: string;
   tags: readonly string[];
   addedAt: number;
-  lastUsedAt: number | null = null;
+  /** Never `null`: V8 keeps a field that is always a double in place, and it changes with every lease. */
+  #lastUsedAt = NEVER;
 
   leases = 0;
   /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
@@ -32,6 +33,14 @@ export class RosterEntry {
     this.id = id;
     this.tags = tags;
     this.addedAt = addedAt;
+  }
+
+  get lastUsedAt(): number | null {
+    return Number.isNaN(this.#lastUsedAt) ? null : this.#lastUsedAt;
+  }
+
+  set lastUsedAt(date: number | null) {
+    this.#lastUsedAt = date ?? NEVER;
   }
 
   /** Lets it rest. Whether this moved the cooldown. */
@@ -214,6 +223,8 @@ export const IN_ENTRIES: Positions<RosterEntry> = {
     entry.position = -1;
   },
 };
+
+const NEVER = Number.NaN;
 
 /** One field for the three: there may be very many entries. */
 const IS_ENTERED = 1;

@@ -8,6 +8,7 @@ export class Selection {
   readonly #ready: ReadySessions;
   readonly #hasRoom: () => boolean;
   readonly #isShared: boolean;
+  readonly #canLease = (entry: RosterEntry): boolean => entry.isLeased || this.#hasRoom();
 
   /** `hasRoom` tells whether one more session may be leased; `isShared`, whether one that is leased may be. */
   constructor(
@@ -26,7 +27,7 @@ export class Selection {
     if (this.#isExhausted) return undefined;
     if (criteria.id !== undefined) return this.#pickNamed(criteria.id, criteria, now);
     if (criteria.key !== undefined) return this.#pickSticky(criteria.key, criteria, now);
-    if (isAny(criteria)) return this.#ready.first((entry) => this.#canLease(entry));
+    if (isAny(criteria)) return this.#ready.first(this.#canLease);
     return this.#ready.find(criteria, (entry) => this.#isUsable(entry, criteria, now), now);
   }
 
@@ -73,9 +74,5 @@ export class Selection {
       isMatch(entry, criteria) &&
       entry.cooldowns.holds(criteria.methods, criteria.peers, now) === undefined
     );
-  }
-
-  #canLease(entry: RosterEntry): boolean {
-    return entry.isLeased || this.#hasRoom();
   }
 }
