@@ -9,7 +9,7 @@ export class LeaseScope {
   readonly tracker: RequestTracker;
   /** The work has returned something that makes its items later. */
   hasLeftIterator = false;
-  #reason: (() => Error) | undefined;
+  #reason: ((scope: LeaseScope) => Error) | undefined;
   #ended: Error | undefined;
   #revoked: Error | undefined;
   #unanswered = 0;
@@ -24,7 +24,7 @@ export class LeaseScope {
 
   /** What every further call rejects with; `undefined` while the lease lives. */
   get ended(): Error | undefined {
-    this.#ended ??= this.#reason?.();
+    this.#ended ??= this.#reason?.(this);
     return this.#ended;
   }
 
@@ -43,7 +43,7 @@ export class LeaseScope {
   }
 
   /** `reason` is made into an error only when somebody needs it: most leases end with nothing left to say. */
-  end(reason: () => Error, revoked?: Error): void {
+  end(reason: (scope: LeaseScope) => Error, revoked?: Error): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#revoked = revoked;

@@ -13,13 +13,14 @@ import {
 import type { Criteria } from "../roster/criteria.js";
 import type { Outlook } from "../roster/outlook.js";
 import type { Roster } from "../roster/roster.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
 import type { PoolStatus } from "../session-info.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
+import type { GrantedLease } from "./active-lease.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
-import type { GrantedLease, Leases } from "./leases.js";
+import type { Leases } from "./leases.js";
 import { acquireTimedOut, attemptTimedOut, queueFull, unavailable, unknownSession } from "./refusals.js";
+import type { KnownSession } from "./sessions/known-session.js";
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
 import type { Waiter } from "./waiters.js";
@@ -29,7 +30,7 @@ import type { Wish } from "./wish.js";
 export interface AcquisitionParts<Client> {
   readonly clock: Clock;
   readonly time: TimeLine;
-  readonly roster: Roster;
+  readonly roster: Roster<KnownSession>;
   readonly dispatcher: Dispatcher;
   readonly connections: Connections<Client>;
   readonly leases: Leases<Client>;
@@ -54,7 +55,7 @@ export class Acquisition<Client> {
   }
 
   /** Leases a session to the caller if one can serve now. Throws when nobody is to have one any more. */
-  take(wish: Wish): RosterEntry | undefined {
+  take(wish: Wish): KnownSession | undefined {
     const closed = this.#parts.closed();
     if (closed !== undefined) throw withCause(closed, wish.cause);
     wish.signal?.throwIfAborted();
@@ -64,31 +65,23 @@ export class Acquisition<Client> {
     return this.#parts.dispatcher.take(without(wish.criteria, wish.failures), wish.takenAt);
   }
 
-  /** The lease of the session that was taken; of another one, or later, when there is none yet or it has no client. */
-  lease(
-    entry: RosterEntry | undefined,
-    wish: Wish,
-    tracker: RequestTracker,
-  ): GrantedLease<Client> | Promise<GrantedLease<Client>> {
-    const connection = entry && this.#parts.connections.take(entry.id);
-    if (entry === undefined || connection === undefined) return this.#leaseLater(entry, wish, tracker);
+  /** The lease of the session that was taken, if its client is ready. */
+  leaseAtOnce(entry: KnownSession, wish: Wish, tracker: RequestTracker): GrantedLease<Client> | undefined {
+    const connection = this.#take(entry, wish.takenAt);
+    if (connection === undefined) return undefined;
     wish.touch(entry.id);
     const { takenAt, stack } = wish;
     return this.#parts.leases.grant({ entry, connection, tracker, takenAt, since: takenAt, stack });
   }
 
-  async #leaseLater(
-    taken: RosterEntry | undefined,
-    wish: Wish,
-    tracker: RequestTracker,
-  ): Promise<GrantedLease<Client>> {
+  /** The lease of the session that was taken, or of another one, as soon as there is one with a client. */
+  async lease(taken: KnownSession | undefined, wish: Wish, tracker: RequestTracker): Promise<GrantedLease<Client>> {
     for (let next = taken ?? this.take(wish); ; next = this.take(wish)) {
       const entry = next ?? (await this.#session(wish));
       wish.touch(entry.id);
       wish.takenAt = this.#parts.time.now();
       const connection =
-        this.#parts.connections.take(entry.id) ??
-        (await this.#parts.keepAlive.during(() => this.#connect(entry, wish)));
+        this.#take(entry, wish.takenAt) ?? (await this.#parts.keepAlive.during(() => this.#connect(entry, wish)));
       if (connection === undefined) continue;
       const { leases, time } = this.#parts;
       const { takenAt, stack } = wish;
@@ -96,8 +89,13 @@ export class Acquisition<Client> {
     }
   }
 
+  /** The session's connection, if it is ready at once. */
+  #take(entry: KnownSession, now: number): Connection<Client> | undefined {
+    return this.#parts.connections.take(entry, this.#parts.time.toMonotonic(now));
+  }
+
   /** Waits for a session, as long as that can help and is wanted. */
-  async #session(wish: Wish): Promise<RosterEntry> {
+  async #session(wish: Wish): Promise<KnownSession> {
     const { roster, time, dispatcher } = this.#parts;
     const now = time.now();
     const last = wish.failures.size === 0 ? undefined : [...wish.failures.values()].at(-1);
@@ -120,7 +118,7 @@ export class Acquisition<Client> {
     return found;
   }
 
-  #wait(wish: Wish, criteria: Criteria, deadline: number): Promise<RosterEntry> {
+  #wait(wish: Wish, criteria: Criteria, deadline: number): Promise<KnownSession> {
     const { dispatcher, signals, clock, time, keepAlive } = this.#parts;
     return new Promise((resolve, reject) => {
       let forget: () => void = () => {};
@@ -157,7 +155,7 @@ export class Acquisition<Client> {
   }
 
   /** The connected client of a session that was taken; `undefined` when it cannot be had and another is to be tried. */
-  async #connect(entry: RosterEntry, wish: Wish): Promise<Connection<Client> | undefined> {
+  async #connect(entry: KnownSession, wish: Wish): Promise<Connection<Client> | undefined> {
     let connection: Connection<Client> | undefined;
     try {
       connection = await this.#open(entry, wish);
@@ -187,7 +185,7 @@ export class Acquisition<Client> {
     return undefined;
   }
 
-  #open(entry: RosterEntry, wish: Wish): Promise<Connection<Client>> {
+  #open(entry: KnownSession, wish: Wish): Promise<Connection<Client>> {
     const opening = this.#parts.connections.open(entry.id);
     if (!Number.isFinite(wish.attemptMs) && wish.signal === undefined) return opening;
     return new Promise((resolve, reject) => {

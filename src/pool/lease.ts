@@ -41,55 +41,51 @@ export interface LeaseInfo {
   readonly stack?: string;
 }
 
-/** What leases hand on to the pool, which knows each by its inside. */
-export interface LeaseActions<Client, Inside> {
-  guard(inside: Inside): Client;
-  session(inside: Inside): SessionInfo;
-  coolDown(inside: Inside, seconds: number, scope: CoolDownScope): void;
-  retire(inside: Inside, reason: string): void;
-  release(inside: Inside): void;
+/** A lease from the inside, as far as its caller gets at it. */
+export interface LeaseInside<Client> extends LeaseScope {
+  guard(): Client;
+  info(): SessionInfo;
+  coolDown(seconds: number, where: CoolDownScope): void;
+  retire(reason: string): void;
+  release(): void;
 }
 
 /** One lease as its caller holds it. */
-export class PoolLease<Client, Inside extends { readonly scope: LeaseScope } = { readonly scope: LeaseScope }>
-  implements Lease<Client>
-{
+export class PoolLease<Client> implements Lease<Client> {
   readonly id: string;
-  readonly #inside: Inside;
-  readonly #actions: LeaseActions<Client, Inside>;
+  readonly #inside: LeaseInside<Client>;
   #client: Client | undefined;
   #abort: AbortController | undefined;
 
-  constructor(inside: Inside, actions: LeaseActions<Client, Inside>) {
-    this.id = inside.scope.sessionId;
+  constructor(inside: LeaseInside<Client>) {
+    this.id = inside.sessionId;
     this.#inside = inside;
-    this.#actions = actions;
   }
 
   get client(): Client {
-    this.#client ??= this.#actions.guard(this.#inside);
+    this.#client ??= this.#inside.guard();
     return this.#client;
   }
 
   get session(): SessionInfo {
-    return this.#actions.session(this.#inside);
+    return this.#inside.info();
   }
 
   get signal(): AbortSignal {
-    this.#abort ??= this.#controller();
+    this.#abort ??= abortedWith(this.#inside);
     return this.#abort.signal;
   }
 
   coolDown(seconds: number, scope: CoolDownScope = {}): void {
-    this.#actions.coolDown(this.#inside, seconds, scope);
+    this.#inside.coolDown(seconds, scope);
   }
 
   retire(reason: string): void {
-    this.#actions.retire(this.#inside, reason);
+    this.#inside.retire(reason);
   }
 
   release(): void {
-    this.#actions.release(this.#inside);
+    this.#inside.release();
   }
 
   [Symbol.dispose](): void {
@@ -99,12 +95,12 @@ export class PoolLease<Client, Inside extends { readonly scope: LeaseScope } = {
   async [Symbol.asyncDispose](): Promise<void> {
     this.release();
   }
+}
 
-  #controller(): AbortController {
-    const abort = new AbortController();
-    const { scope } = this.#inside;
-    if (scope.revoked !== undefined) abort.abort(scope.revoked);
-    else scope.onEnd(() => scope.revoked !== undefined && abort.abort(scope.revoked));
-    return abort;
-  }
+/** Aborts when the lease is taken back. */
+function abortedWith(scope: LeaseScope): AbortController {
+  const abort = new AbortController();
+  if (scope.revoked !== undefined) abort.abort(scope.revoked);
+  else scope.onEnd(() => scope.revoked !== undefined && abort.abort(scope.revoked));
+  return abort;
 }

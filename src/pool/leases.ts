@@ -1,17 +1,16 @@
-import type { Clock, Timer } from "../clock.js";
-import type { RequestTracker } from "../connections/attempt.js";
-import type { Connection } from "../connections/connection.js";
+import type { Clock } from "../clock.js";
 import type { Connections } from "../connections/connections.js";
-import { LeaseScope } from "../connections/lease-scope.js";
+import type { LeaseScope } from "../connections/lease-scope.js";
 import { LeaseReleasedError, PoolClosedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
-import { type Linked, LinkedList } from "../linked-list.js";
+import { LinkedList } from "../linked-list.js";
 import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
+import { ActiveLease, type Grant, type GrantedLease, type LeaseOffice, type Revocation } from "./active-lease.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
-import { type CoolDownScope, type Lease, type LeaseActions, type LeaseInfo, PoolLease } from "./lease.js";
+import type { CoolDownScope, LeaseInfo } from "./lease.js";
 import type { TimeLine } from "./time-line.js";
 
 type LeaseEvents = Pick<SessionPoolEvents, "leased" | "released" | "leaked">;
@@ -33,88 +32,21 @@ export interface LeasesParts<Client> {
   emit<Name extends keyof LeaseEvents>(name: Name, event: Parameters<LeaseEvents[Name]>[0]): void;
 }
 
-/** How a lease ends that is not given back. */
-interface Revocation {
-  /** Why, for the lease's signal and for whoever runs the work. */
-  readonly cause: Error;
-  /** For `disconnected`: why the client is closed, if it is. */
-  readonly reason: string;
-  /** Whether the client is replaced even when nothing of the lease is on the wire. */
-  readonly isDistrusted: boolean;
-}
-
-/** What becomes of one lease from the inside. */
-interface InsideActions<Client> extends LeaseActions<Client, ActiveLease<Client>> {
-  end(active: ActiveLease<Client>, revocation: Revocation): void;
-}
-
-/** One lease from the inside. */
-class ActiveLease<Client> implements GrantedLease<Client>, Linked<ActiveLease<Client>> {
-  isLinked = false;
-  previous: ActiveLease<Client> | null = null;
-  next: ActiveLease<Client> | null = null;
-  readonly entry: RosterEntry;
-  readonly connection: Connection<Client>;
-  readonly scope: LeaseScope;
-  readonly takenAt: number;
-  readonly since: number;
-  readonly lease: PoolLease<Client, ActiveLease<Client>>;
-  readonly stack: string | undefined;
-  timer: Timer | undefined = undefined;
-  readonly #actions: InsideActions<Client>;
-
-  constructor({ entry, connection, tracker, takenAt, since, stack }: Grant<Client>, actions: InsideActions<Client>) {
-    this.entry = entry;
-    this.connection = connection;
-    this.scope = new LeaseScope(entry.id, tracker);
-    this.takenAt = takenAt;
-    this.since = since;
-    this.stack = stack;
-    this.lease = new PoolLease(this, actions);
-    this.#actions = actions;
-  }
-
-  revoke(cause: Error, reason: string): void {
-    this.#actions.end(this, { cause, reason, isDistrusted: false });
-  }
-}
-
-/** A session that the roster has counted as leased, on its connected client. */
-export interface Grant<Client> {
-  readonly entry: RosterEntry;
-  readonly connection: Connection<Client>;
-  readonly tracker: RequestTracker;
-  /** When the session was found, and when it was connected. */
-  readonly takenAt: number;
-  readonly since: number;
-  /** Who asked for it, if that is known. */
-  readonly stack: string | undefined;
-}
-
 /** The leases of one pool: who holds what, and how each of them ends. */
 export class Leases<Client> {
   readonly #parts: LeasesParts<Client>;
   readonly #active = new LinkedList<ActiveLease<Client>>();
-  readonly #actions: InsideActions<Client>;
+  readonly #office: LeaseOffice<Client>;
   #atIdle: (() => void)[] = [];
 
   constructor(parts: LeasesParts<Client>) {
     this.#parts = parts;
-    this.#actions = {
-      guard: ({ connection, scope }) => connection.handle.guard(scope),
-      session: ({ entry }) => parts.info(entry.id),
-      coolDown: ({ entry }, seconds, where) => parts.coolDown(entry, seconds, where),
-      retire: ({ entry, scope }, reason) => {
-        if (scope.ended !== undefined) throw scope.ended;
-        parts.retire(entry, reason);
-      },
-      release: (active) => this.#end(active),
-      end: (active, revocation) => this.#end(active, revocation),
-    };
+    const { info, coolDown, retire } = parts;
+    this.#office = { info, coolDown, retire, end: (active, revocation) => this.#end(active, revocation) };
   }
 
   grant(grant: Grant<Client>): GrantedLease<Client> {
-    const active = new ActiveLease(grant, this.#actions);
+    const active = new ActiveLease(grant, this.#office);
     this.#active.add(active);
     this.#parts.keepAlive.need();
     this.#limit(active);
@@ -180,21 +112,20 @@ export class Leases<Client> {
   }
 
   #end(active: ActiveLease<Client>, revocation?: Revocation): void {
-    const { entry, connection, scope } = active;
-    if (scope.isOver) return;
-    const cause = revocation?.cause;
-    scope.end(() => (cause === undefined ? released(scope) : revoked(entry.id, cause)), cause);
+    if (active.isOver) return;
+    active.end(revocation === undefined ? released : revoked, revocation?.cause);
+    const { entry, connection } = active;
     active.timer?.cancel();
     this.#active.remove(active);
     const { roster, time, connections } = this.#parts;
     const now = time.now();
-    if (scope.isQuiet) {
+    if (active.isQuiet) {
       const reason = closeReason(entry, revocation?.isDistrusted ? revocation : undefined);
       void connections.giveBack(connection, reason, time.toMonotonic(now));
       roster.giveBack(entry, now, time.date(now), false);
     } else {
       roster.giveBack(entry, now, time.date(now), true);
-      scope.onQuiet(() => this.#drained(active, revocation));
+      active.onQuiet(() => this.#drained(active, revocation));
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }
     this.#parts.emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
@@ -219,16 +150,6 @@ export class Leases<Client> {
   }
 }
 
-/** A lease with the handles that only the pool has. */
-export interface GrantedLease<Client> {
-  readonly lease: Lease<Client>;
-  readonly scope: LeaseScope;
-  /** When the session was found, before it was connected. */
-  readonly takenAt: number;
-  /** Takes it back because of `cause`; if the client has to be closed, `reason` is what listeners are told. */
-  revoke(cause: Error, reason: string): void;
-}
-
 function released({ sessionId: id, hasLeftIterator }: LeaseScope): LeaseReleasedError {
   const advice = hasLeftIterator
     ? "The function given to use() has returned an iterator, which asks for its items later: iterate by pool.iterate(work, options), which holds the lease until the iteration ends."
@@ -239,10 +160,10 @@ function released({ sessionId: id, hasLeftIterator }: LeaseScope): LeaseReleased
   );
 }
 
-function revoked(id: string, cause: Error): LeaseReleasedError {
+function revoked({ sessionId: id, revoked: cause }: LeaseScope): LeaseReleasedError {
   if (cause instanceof LeaseReleasedError) return cause;
   const root = cause instanceof PoolClosedError ? (cause.cause ?? cause) : cause;
-  return new LeaseReleasedError(`The lease of session "${id}" was taken back: ${cause.message}`, {
+  return new LeaseReleasedError(`The lease of session "${id}" was taken back: ${cause?.message}`, {
     cause: root,
     sessionId: id,
   });

@@ -9,9 +9,9 @@ import type { Criteria } from "../roster/criteria.js";
 import type { Roster } from "../roster/roster.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
 import type { Acquisition } from "./acquisition.js";
+import type { GrantedLease } from "./active-lease.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
-import type { GrantedLease } from "./leases.js";
 import { attemptTimedOut } from "./refusals.js";
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
@@ -66,7 +66,7 @@ export class Rotation<Client> {
           (tried, scope) => this.#hasAlternative(tried, scope, wish),
           job.effectWatch,
         );
-        const granted = await this.#parts.acquisition.lease(this.#parts.acquisition.take(wish), wish, attempt);
+        const granted = await this.#lease(wish, attempt);
         const { id } = granted.lease;
         const outcome = await this.#attempt(job, granted, attempt);
         if (outcome.isDone) return outcome.value;
@@ -80,20 +80,26 @@ export class Rotation<Client> {
       }
     } finally {
       // A deadline and a signal end the job at once; the storage has its own deadline.
-      if (!isCut && !wish.signal?.aborted) await this.settled(wish.touched);
+      if (!isCut && !wish.signal?.aborted && !this.isSettled(wish.touched)) await this.settled(wish.touched);
     }
+  }
+
+  #lease(wish: Wish, attempt: Attempt): GrantedLease<Client> | Promise<GrantedLease<Client>> {
+    const { acquisition } = this.#parts;
+    const entry = acquisition.take(wish);
+    return (entry && acquisition.leaseAtOnce(entry, wish, attempt)) ?? acquisition.lease(entry, wish, attempt);
   }
 
   /** Runs the work once, until it is over or its deadline or its caller's signal ends it, and gives the session back. */
   async #attempt<T>(job: Job<Client, T>, granted: GrantedLease<Client>, attempt: Attempt): Promise<Outcome<T>> {
-    const { lease, scope } = granted;
+    const { lease } = granted;
     const limits = this.#limit(job, granted);
     try {
-      const value = await unlessRevoked(scope, (async () => job.work(lease.client, lease))());
-      scope.hasLeftIterator = isLazy(value);
+      const value = await unlessRevoked(granted, (async () => job.work(lease.client, lease))());
+      granted.hasLeftIterator = isLazy(value);
       return { isDone: true, value };
     } catch (error) {
-      if (job.retry === "safe" && !attempt.isClean && attempt.wasRefused) await quietOrOver(scope);
+      if (job.retry === "safe" && !attempt.isClean && attempt.wasRefused) await quietOrOver(granted);
       const isCut = limits.isReached();
       return { isDone: false, error: isCut ? limits.reason() : error, isCut };
     } finally {
@@ -153,11 +159,17 @@ export class Rotation<Client> {
     return this.#parts.roster.canServe(narrowed, this.#parts.time.now());
   }
 
-  /** Resolves when the records of the sessions are on disk, or the storage had its time; `undefined` when they are. */
-  settled(ids: readonly string[]): Promise<unknown> | undefined {
+  /** Whether the records of the sessions are on disk, or the storage had its time. */
+  isSettled(ids: readonly string[]): boolean {
+    const { ledger } = this.#parts;
+    return ledger.isAllSettled || ids.every((id) => ledger.isSettled(id));
+  }
+
+  /** Resolves when that is so. */
+  async settled(ids: readonly string[]): Promise<void> {
+    if (this.isSettled(ids)) return;
     const { ledger, keepAlive } = this.#parts;
-    if (ids.every((id) => ledger.isSettled(id))) return undefined;
-    return keepAlive.during(() => Promise.all(ids.map((id) => ledger.settle(id))));
+    await keepAlive.during(() => Promise.all(ids.map((id) => ledger.settle(id))));
   }
 }
 

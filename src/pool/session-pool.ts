@@ -164,15 +164,15 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     if (options !== NO_WISHES) checkAcquireOptions(options);
     const wish = wishOf(options);
     const { acquisition, rotation } = this.#parts;
+    const entry = acquisition.take(wish);
+    // No listener is called in the caller's stack.
+    if (entry !== undefined && this.listenerCount("leased") > 0) await undefined;
+    const granted = entry && acquisition.leaseAtOnce(entry, wish, UNTRACKED);
+    if (granted !== undefined && rotation.isSettled(wish.touched)) return granted.lease;
     try {
-      const entry = acquisition.take(wish);
-      // No listener is called in the caller's stack.
-      if (entry !== undefined) await undefined;
-      const granted = acquisition.lease(entry, wish, UNTRACKED);
-      return (granted instanceof Promise ? await granted : granted).lease;
+      return (granted ?? (await acquisition.lease(entry, wish, UNTRACKED))).lease;
     } finally {
-      const settling = wish.signal?.aborted ? undefined : rotation.settled(wish.touched);
-      if (settling !== undefined) await settling;
+      if (!wish.signal?.aborted) await rotation.settled(wish.touched);
     }
   }
 

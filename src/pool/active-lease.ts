@@ -1,0 +1,102 @@
+import type { Timer } from "../clock.js";
+import type { RequestTracker } from "../connections/attempt.js";
+import type { Connection } from "../connections/connection.js";
+import { LeaseScope } from "../connections/lease-scope.js";
+import type { Linked } from "../linked-list.js";
+import type { RosterEntry } from "../roster/roster-entry.js";
+import type { SessionInfo } from "../session-info.js";
+import { type CoolDownScope, type Lease, type LeaseInside, PoolLease } from "./lease.js";
+
+/** How a lease ends that is not given back. */
+export interface Revocation {
+  /** Why, for the lease's signal and for whoever runs the work. */
+  readonly cause: Error;
+  /** For `disconnected`: why the client is closed, if it is. */
+  readonly reason: string;
+  /** Whether the client is replaced even when nothing of the lease is on the wire. */
+  readonly isDistrusted: boolean;
+}
+
+/** What becomes of a lease. */
+export interface LeaseOffice<Client> {
+  info(id: string): SessionInfo;
+  coolDown(entry: RosterEntry, seconds: number, where: CoolDownScope): void;
+  retire(entry: RosterEntry, reason: string): void;
+  /** Gives it back, or takes it back. The second time is a no-op. */
+  end(lease: ActiveLease<Client>, revocation?: Revocation): void;
+}
+
+/** A session that the roster has counted as leased, on its connected client. */
+export interface Grant<Client> {
+  readonly entry: RosterEntry;
+  readonly connection: Connection<Client>;
+  readonly tracker: RequestTracker;
+  /** When the session was found, and when it was connected. */
+  readonly takenAt: number;
+  readonly since: number;
+  /** Who asked for it, if that is known. */
+  readonly stack: string | undefined;
+}
+
+/** One lease from the inside: its requests' scope, and all that the pool has to know of it. */
+export class ActiveLease<Client>
+  extends LeaseScope
+  implements GrantedLease<Client>, LeaseInside<Client>, Linked<ActiveLease<Client>>
+{
+  isLinked = false;
+  previous: ActiveLease<Client> | null = null;
+  next: ActiveLease<Client> | null = null;
+  readonly entry: RosterEntry;
+  readonly connection: Connection<Client>;
+  readonly takenAt: number;
+  readonly since: number;
+  readonly stack: string | undefined;
+  readonly lease: Lease<Client>;
+  timer: Timer | undefined = undefined;
+  readonly #office: LeaseOffice<Client>;
+
+  constructor({ entry, connection, tracker, takenAt, since, stack }: Grant<Client>, office: LeaseOffice<Client>) {
+    super(entry.id, tracker);
+    this.entry = entry;
+    this.connection = connection;
+    this.takenAt = takenAt;
+    this.since = since;
+    this.stack = stack;
+    this.#office = office;
+    this.lease = new PoolLease(this);
+  }
+
+  guard(): Client {
+    return this.connection.handle.guard(this);
+  }
+
+  info(): SessionInfo {
+    return this.#office.info(this.sessionId);
+  }
+
+  coolDown(seconds: number, where: CoolDownScope): void {
+    this.#office.coolDown(this.entry, seconds, where);
+  }
+
+  retire(reason: string): void {
+    if (this.ended !== undefined) throw this.ended;
+    this.#office.retire(this.entry, reason);
+  }
+
+  release(): void {
+    this.#office.end(this);
+  }
+
+  revoke(cause: Error, reason: string): void {
+    this.#office.end(this, { cause, reason, isDistrusted: false });
+  }
+}
+
+/** A lease with the handles that only the pool has. */
+export interface GrantedLease<Client> extends LeaseScope {
+  readonly lease: Lease<Client>;
+  /** When the session was found, before it was connected. */
+  readonly takenAt: number;
+  /** Takes it back because of `cause`; if the client has to be closed, `reason` is what listeners are told. */
+  revoke(cause: Error, reason: string): void;
+}
