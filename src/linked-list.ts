@@ -43,9 +43,17 @@ export class LinkedList<Item extends Linked<Item>> {
     this.#size--;
   }
 
+  /** In order of arrival. Whatever is removed meanwhile: what stays is seen, if need be a second time. */
+  *[Symbol.iterator](): Generator<Item> {
+    for (let item = this.#first; item !== null; ) {
+      const following: Item | null = item.next;
+      yield item;
+      if (item.isLinked) item = item.next;
+      else item = following?.isLinked === false ? this.#first : following;
+    }
+  }
+
   toArray(): Item[] {
-    const items: Item[] = [];
-    for (let item = this.#first; item !== null; item = item.next) items.push(item);
-    return items;
+    return [...this];
   }
 }

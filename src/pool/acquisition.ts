@@ -1,9 +1,7 @@
 import type { Clock } from "../clock.js";
-import type { RequestTracker } from "../connections/attempt.js";
 import { type Connection, SessionChangedError } from "../connections/connection.js";
 import type { Connections } from "../connections/connections.js";
 import {
-  type AcquireTimeoutError,
   AttemptTimeoutError,
   CallTimeoutError,
   ConnectError,
@@ -19,11 +17,11 @@ import type { GrantedLease } from "./active-lease.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Leases } from "./leases.js";
-import { acquireTimedOut, attemptTimedOut, queueFull, unavailable, unknownSession } from "./refusals.js";
+import { attemptTimedOut, queueFull, unavailable, unknownSession } from "./refusals.js";
 import type { KnownSession } from "./sessions/known-session.js";
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
-import type { Waiter } from "./waiters.js";
+import type { Serve, WaitingRoom } from "./waiting-room.js";
 import type { Wish } from "./wish.js";
 
 /** What acquiring needs. */
@@ -36,6 +34,7 @@ export interface AcquisitionParts<Client> {
   readonly leases: Leases<Client>;
   readonly signals: SharedSignals;
   readonly keepAlive: KeepAlive;
+  readonly waitingRoom: WaitingRoom;
   readonly maxWaiters: number;
   readonly traceLeases: boolean;
   status(): PoolStatus;
@@ -43,12 +42,13 @@ export interface AcquisitionParts<Client> {
   closed(): PoolClosedError | undefined;
   /** A session has not connected in its caller's time. */
   backOff(id: string): void;
-  waiting(): void;
 }
 
 /** Finds a session, waits for one, connects it, tries another when that fails. */
 export class Acquisition<Client> {
   readonly #parts: AcquisitionParts<Client>;
+  readonly #begin: Serve<GrantedLease<Client>> = (entry, wish) =>
+    this.leaseAtOnce(entry, wish) ?? this.#leaseLater(entry, wish);
 
   constructor(parts: AcquisitionParts<Client>) {
     this.#parts = parts;
@@ -57,7 +57,7 @@ export class Acquisition<Client> {
   /** Leases a session to the caller if one can serve now. Throws when nobody is to have one any more. */
   take(wish: Wish): KnownSession | undefined {
     const closed = this.#parts.closed();
-    if (closed !== undefined) throw withCause(closed, wish.cause);
+    if (closed !== undefined) throw wish.explain(closed);
     wish.signal?.throwIfAborted();
     // Here, in the caller's stack: whoever does not await would be in no later one.
     if (this.#parts.traceLeases) wish.stack ??= new Error("leased here").stack;
@@ -66,38 +66,39 @@ export class Acquisition<Client> {
   }
 
   /** The lease of the session that was taken, if its client is ready. */
-  leaseAtOnce(entry: KnownSession, wish: Wish, tracker: RequestTracker): GrantedLease<Client> | undefined {
-    const connection = this.#take(entry, wish.takenAt);
+  leaseAtOnce(entry: KnownSession, wish: Wish): GrantedLease<Client> | undefined {
+    const { takenAt, tracker, stack } = wish;
+    const { connections, time, leases } = this.#parts;
+    const connection = connections.take(entry, time.toMonotonic(takenAt));
     if (connection === undefined) return undefined;
     wish.touch(entry.id);
-    const { takenAt, stack } = wish;
-    return this.#parts.leases.grant({ entry, connection, tracker, takenAt, since: takenAt, stack });
+    return leases.grant({ entry, connection, tracker, takenAt, since: takenAt, stack });
   }
 
   /** The lease of the session that was taken, or of another one, as soon as there is one with a client. */
-  async lease(taken: KnownSession | undefined, wish: Wish, tracker: RequestTracker): Promise<GrantedLease<Client>> {
-    for (let next = taken ?? this.take(wish); ; next = this.take(wish)) {
-      const entry = next ?? (await this.#session(wish));
+  lease(taken: KnownSession | undefined, wish: Wish): Promise<GrantedLease<Client>> {
+    return taken === undefined ? this.#wait(wish, this.#begin) : this.#leaseLater(taken, wish);
+  }
+
+  async #leaseLater(taken: KnownSession, wish: Wish): Promise<GrantedLease<Client>> {
+    // Not in the stack of whoever has given the session back.
+    await undefined;
+    for (let entry = taken; ; entry = this.take(wish) ?? (await this.#wait(wish, itself))) {
+      const granted = this.leaseAtOnce(entry, wish);
+      if (granted !== undefined) return granted;
       wish.touch(entry.id);
-      wish.takenAt = this.#parts.time.now();
-      const connection =
-        this.#take(entry, wish.takenAt) ?? (await this.#parts.keepAlive.during(() => this.#connect(entry, wish)));
+      const { leases, time, keepAlive } = this.#parts;
+      const connection = await keepAlive.during(() => this.#connect(entry, wish));
       if (connection === undefined) continue;
-      const { leases, time } = this.#parts;
-      const { takenAt, stack } = wish;
+      const { takenAt, tracker, stack } = wish;
       return leases.grant({ entry, connection, tracker, takenAt, since: time.now(), stack });
     }
   }
 
-  /** The session's connection, if it is ready at once. */
-  #take(entry: KnownSession, now: number): Connection<Client> | undefined {
-    return this.#parts.connections.take(entry, this.#parts.time.toMonotonic(now));
-  }
-
   /** Waits for a session, as long as that can help and is wanted. */
-  async #session(wish: Wish): Promise<KnownSession> {
-    const { roster, time, dispatcher } = this.#parts;
-    const now = time.now();
+  #wait<Result>(wish: Wish, serve: Serve<Result>): Promise<Result> {
+    const { roster, dispatcher, waitingRoom } = this.#parts;
+    const now = wish.takenAt;
     const last = wish.failures.size === 0 ? undefined : [...wish.failures.values()].at(-1);
     wish.cause ??= last;
     if (last !== undefined && !roster.hasHope(without(wish.criteria, wish.failures), now, Number.POSITIVE_INFINITY)) {
@@ -110,48 +111,8 @@ export class Acquisition<Client> {
     if (wish.waitMs === 0 || !roster.hasHope(criteria, now, deadline)) {
       throw this.unavailable(wish.criteria, roster.outlook(criteria, now), wish.cause);
     }
-    if (dispatcher.waiting >= this.#parts.maxWaiters) {
-      throw queueFull(this.#parts.maxWaiters);
-    }
-    const found = await this.#wait(wish, criteria, deadline);
-    wish.waitMs = Math.max(deadline - time.now(), 0);
-    return found;
-  }
-
-  #wait(wish: Wish, criteria: Criteria, deadline: number): Promise<KnownSession> {
-    const { dispatcher, signals, clock, time, keepAlive } = this.#parts;
-    return new Promise((resolve, reject) => {
-      let forget: () => void = () => {};
-      const settle = (finish: () => void): void => {
-        forget();
-        keepAlive.done();
-        finish();
-      };
-      const waiter: Waiter = {
-        criteria,
-        priority: wish.priority,
-        deadline,
-        serve: (entry) => settle(() => resolve(entry)),
-        fail: (error) => settle(() => reject(withCause(error, wish.cause))),
-      };
-      const leave = (error: () => unknown): (() => void) | undefined =>
-        dispatcher.dequeue(waiter) ? () => settle(() => reject(error())) : undefined;
-      const stopListening = wish.signal && signals.onAbort(wish.signal, () => leave(() => wish.signal?.reason));
-      const timer = Number.isFinite(deadline)
-        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(() => this.#timedOut(wish))?.())
-        : undefined;
-      forget = () => {
-        stopListening?.();
-        timer?.cancel();
-      };
-      keepAlive.need();
-      dispatcher.enqueue(waiter);
-      this.#parts.waiting();
-    });
-  }
-
-  #timedOut(wish: Wish): AcquireTimeoutError {
-    return acquireTimedOut(wish.waitMs, this.#parts.status(), wish.cause);
+    if (dispatcher.waiting >= this.#parts.maxWaiters) throw queueFull(this.#parts.maxWaiters);
+    return waitingRoom.wait(wish, criteria, deadline, serve);
   }
 
   /** The connected client of a session that was taken; `undefined` when it cannot be had and another is to be tried. */
@@ -250,7 +211,6 @@ function lasting(failures: ReadonlyMap<string, Error>): ReadonlyMap<string, Erro
   return new Map([...failures].filter(([, error]) => !(error instanceof ConnectError)));
 }
 
-function withCause(error: Error, cause: unknown): Error {
-  if (cause !== undefined && error.cause === undefined) error.cause = cause;
-  return error;
+function itself(entry: KnownSession): KnownSession {
+  return entry;
 }

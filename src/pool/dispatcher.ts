@@ -123,7 +123,7 @@ export class Dispatcher {
       const entry = this.#roster.takeReady(waiter.criteria, now);
       if (entry === undefined) continue;
       this.#waiters.remove(waiter);
-      waiter.serve(entry);
+      waiter.serve(entry, now);
       if (!this.#roster.hasReady) return;
     }
   }
@@ -134,7 +134,7 @@ export class Dispatcher {
     const entry = waiter && this.#roster.takeReady(waiter.criteria, now);
     if (waiter === undefined || entry === undefined) return false;
     this.#waiters.remove(waiter);
-    waiter.serve(entry);
+    waiter.serve(entry, now);
     return true;
   }
 

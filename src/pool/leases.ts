@@ -29,6 +29,7 @@ export interface LeasesParts<Client> {
   retire(entry: RosterEntry, reason: string): void;
   /** The last lease of a session that was removed has ended. */
   left(id: string): void;
+  isHeard(name: keyof LeaseEvents): boolean;
   emit<Name extends keyof LeaseEvents>(name: Name, event: Parameters<LeaseEvents[Name]>[0]): void;
 }
 
@@ -50,7 +51,7 @@ export class Leases<Client> {
     this.#active.add(active);
     this.#parts.keepAlive.need();
     this.#limit(active);
-    this.#parts.emit("leased", { id: active.entry.id });
+    this.#tellLease(active);
     return active;
   }
 
@@ -104,6 +105,12 @@ export class Leases<Client> {
       );
       this.#end(active, { cause, reason: "its lease was held too long", isDistrusted: true });
     });
+  }
+
+  /** Never in the stack of whoever asked for it, or gave the session back to it. */
+  #tellLease({ sessionId: id }: ActiveLease<Client>): void {
+    const { isHeard, emit } = this.#parts;
+    if (isHeard("leased")) queueMicrotask(() => emit("leased", { id }));
   }
 
   #tellLeak({ entry, since, stack }: ActiveLease<Client>): void {

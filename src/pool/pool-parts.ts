@@ -39,6 +39,7 @@ import { SharedSignals } from "./shared-signals.js";
 import { Shutdown } from "./shutdown.js";
 import { TimeLine } from "./time-line.js";
 import type { RuleSurroundings } from "./user-rule.js";
+import { WaitingRoom } from "./waiting-room.js";
 
 /** How the parts of a pool tell its listeners something. */
 export type Emit = <Name extends keyof SessionPoolEvents>(
@@ -188,6 +189,7 @@ export function assemble<Client>(
       marks.kill(entry, reason);
     },
     left: (id) => later(departures.left(id)),
+    isHeard,
     emit,
   });
   const shutdown = new Shutdown({
@@ -209,6 +211,19 @@ export function assemble<Client>(
     maps: { end: (error) => maps.end(error), close: () => maps.close() },
     storageFailed,
   });
+  const waitingRoom = new WaitingRoom({
+    clock,
+    time,
+    dispatcher,
+    signals,
+    keepAlive,
+    status: () => dispatcher.status(),
+    waiting: () => {
+      if (!isHeard("waiting")) return;
+      const { waiters, nextAvailableAt } = dispatcher.status();
+      queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
+    },
+  });
   const acquisition: Acquisition<Client> = new Acquisition({
     clock,
     time,
@@ -218,16 +233,12 @@ export function assemble<Client>(
     leases,
     signals,
     keepAlive,
+    waitingRoom,
     maxWaiters: options.maxWaiters,
     traceLeases: options.traceLeases,
     status: () => dispatcher.status(),
     closed: () => shutdown.closed(),
     backOff: made.backOff,
-    waiting: () => {
-      if (!isHeard("waiting")) return;
-      const { waiters, nextAvailableAt } = dispatcher.status();
-      queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
-    },
   });
   const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
   const maps: Maps<Client> = new Maps({

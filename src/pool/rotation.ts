@@ -66,7 +66,8 @@ export class Rotation<Client> {
           (tried, scope) => this.#hasAlternative(tried, scope, wish),
           job.effectWatch,
         );
-        const granted = await this.#lease(wish, attempt);
+        wish.tracker = attempt;
+        const granted = await this.#lease(wish);
         const { id } = granted.lease;
         const outcome = await this.#attempt(job, granted, attempt);
         if (outcome.isDone) return outcome.value;
@@ -84,10 +85,10 @@ export class Rotation<Client> {
     }
   }
 
-  #lease(wish: Wish, attempt: Attempt): GrantedLease<Client> | Promise<GrantedLease<Client>> {
+  #lease(wish: Wish): GrantedLease<Client> | Promise<GrantedLease<Client>> {
     const { acquisition } = this.#parts;
     const entry = acquisition.take(wish);
-    return (entry && acquisition.leaseAtOnce(entry, wish, attempt)) ?? acquisition.lease(entry, wish, attempt);
+    return (entry && acquisition.leaseAtOnce(entry, wish)) ?? acquisition.lease(entry, wish);
   }
 
   /** Runs the work once, until it is over or its deadline or its caller's signal ends it, and gives the session back. */

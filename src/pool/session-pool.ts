@@ -1,4 +1,3 @@
-import { UNTRACKED } from "../connections/attempt.js";
 import { OptionsError } from "../errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
@@ -165,14 +164,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     const wish = wishOf(options);
     const { acquisition, rotation } = this.#parts;
     const entry = acquisition.take(wish);
-    // No listener is called in the caller's stack.
-    if (entry !== undefined && this.listenerCount("leased") > 0) await undefined;
-    const granted = entry && acquisition.leaseAtOnce(entry, wish, UNTRACKED);
+    const granted = entry && acquisition.leaseAtOnce(entry, wish);
     if (granted !== undefined && rotation.isSettled(wish.touched)) return granted.lease;
     try {
-      return (granted ?? (await acquisition.lease(entry, wish, UNTRACKED))).lease;
+      return (granted ?? (await acquisition.lease(entry, wish))).lease;
     } finally {
-      if (!wish.signal?.aborted) await rotation.settled(wish.touched);
+      if (!wish.signal?.aborted && !rotation.isSettled(wish.touched)) await rotation.settled(wish.touched);
     }
   }
 

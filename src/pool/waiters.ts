@@ -1,19 +1,21 @@
+import { type Linked, LinkedList } from "../linked-list.js";
 import type { Criteria } from "../roster/criteria.js";
 import type { KnownSession } from "./sessions/known-session.js";
 
 /** A caller in the queue. */
-export interface Waiter {
+export interface Waiter extends Linked<Waiter> {
   readonly criteria: Criteria;
   readonly priority: number;
   /** On the pool's time line; `Infinity` for one that waits as long as it can help. */
   readonly deadline: number;
-  serve(entry: KnownSession): void;
+  /** The session is its own from `now` on. */
+  serve(entry: KnownSession, now: number): void;
   fail(error: Error): void;
 }
 
 /** The queue: higher priority first, strictly; equal ones in order of arrival. Knows no time and no sessions. */
 export class Waiters {
-  readonly #lines = new Map<number, Set<Waiter>>();
+  readonly #lines = new Map<number, LinkedList<Waiter>>();
   /** Highest first. */
   #priorities: readonly number[] = [];
   #size = 0;
@@ -31,7 +33,8 @@ export class Waiters {
   /** Whether it was still in. */
   remove(waiter: Waiter): boolean {
     const line = this.#lines.get(waiter.priority);
-    if (line === undefined || !line.delete(waiter)) return false;
+    if (line === undefined || !waiter.isLinked) return false;
+    line.remove(waiter);
     this.#size--;
     if (line.size === 0) this.#close(waiter.priority);
     return true;
@@ -40,18 +43,16 @@ export class Waiters {
   /** Who is to be served first. */
   get first(): Waiter | undefined {
     const [highest] = this.#priorities;
-    if (highest === undefined) return undefined;
-    for (const waiter of this.#lines.get(highest) ?? []) return waiter;
-    return undefined;
+    return highest === undefined ? undefined : this.#lines.get(highest)?.first;
   }
 
-  /** In the order in which they are to be served. Safe against removal of the one at hand. */
+  /** In the order in which they are to be served. Any may be removed meanwhile. */
   *inOrder(): Generator<Waiter> {
     for (const priority of this.#priorities) yield* this.#lines.get(priority) ?? [];
   }
 
-  #open(priority: number): Set<Waiter> {
-    const line = new Set<Waiter>();
+  #open(priority: number): LinkedList<Waiter> {
+    const line = new LinkedList<Waiter>();
     this.#lines.set(priority, line);
     this.#priorities = [...this.#priorities, priority].sort((a, b) => b - a);
     return line;

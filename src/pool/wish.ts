@@ -1,3 +1,4 @@
+import { type RequestTracker, UNTRACKED } from "../connections/attempt.js";
 import type { Criteria } from "../roster/criteria.js";
 
 /** What a caller asks for. */
@@ -21,6 +22,8 @@ export class Wish {
   readonly signal: AbortSignal | undefined;
   /** Milliseconds that connecting may take; `Infinity`: what `connectTimeoutMs` allows. */
   readonly attemptMs: number;
+  /** What the requests are held against of the lease that is wanted. */
+  tracker: RequestTracker = UNTRACKED;
   /** When the session was found that it has now. */
   takenAt = 0;
   /** Who asked; only with `traceLeases`. */
@@ -47,6 +50,12 @@ export class Wish {
   failed(id: string, error: Error): void {
     this.#failures ??= new Map();
     this.#failures.set(id, error);
+  }
+
+  /** The error, with the reason why another session was wanted. */
+  explain(error: Error): Error {
+    if (this.cause !== undefined && error.cause === undefined) error.cause = this.cause;
+    return error;
   }
 
   touch(id: string): void {

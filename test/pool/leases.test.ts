@@ -90,6 +90,23 @@ test("lease - tells its session, and leases() who holds what since when", async 
   expect(pool.get("a")).toMatchObject({ state: "free", lastUsedAt: START + 1_500 });
 });
 
+test("leased - told before its caller goes on, and after the release that made way for it, in no caller's stack", async () => {
+  const { pool } = await openPool({ sessions: ["a"] });
+  const told: string[] = [];
+  pool.on("leased", ({ id }) => void told.push(`leased ${id}`));
+  pool.on("released", ({ id }) => void told.push(`released ${id}`));
+  const first = await pool.acquire();
+  const next = pool.acquire().then((lease) => {
+    told.push("goes on");
+    return lease;
+  });
+  await settled();
+  first.release();
+  told.push("given back");
+  (await next).release();
+  expect(told).toEqual(["leased a", "released a", "given back", "leased a", "goes on", "released a"]);
+});
+
 test("traceLeases - remembers who took a lease", async () => {
   const { pool, clock, events } = await openPool({ sessions: ["a"], traceLeases: true, maxLeaseMs: 10 });
   const borrower = () => pool.acquire();

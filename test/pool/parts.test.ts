@@ -50,6 +50,30 @@ describe("Waiters", () => {
     deadline: Number.POSITIVE_INFINITY,
     serve: () => {},
     fail: () => {},
+    isLinked: false,
+    previous: null,
+    next: null,
+  });
+
+  test("inOrder() - whoever goes meanwhile, those who stay are seen", () => {
+    for (const removed of [0, 1, 2, 3]) {
+      for (const at of [0, 1, 2, 3]) {
+        const waiters = new Waiters();
+        const all = [0, 0, 0, 0].map(waiter);
+        for (const one of all) waiters.add(one);
+        const seen = new Set<Waiter>();
+        let steps = 0;
+        for (const one of waiters.inOrder()) {
+          if (steps++ === at) {
+            waiters.remove(one);
+            for (const other of [all[removed], all[removed + 1]]) if (other) waiters.remove(other);
+          }
+          seen.add(one);
+        }
+        expect(all.filter((one) => one.isLinked && !seen.has(one))).toEqual([]);
+        expect(steps).toBeLessThan(8);
+      }
+    }
   });
 
   test("inOrder() - higher first, then in order of arrival; safe against removal of the one at hand", () => {

@@ -1,0 +1,121 @@
+import type { Clock, Timer } from "../clock.js";
+import type { Criteria } from "../roster/criteria.js";
+import type { PoolStatus } from "../session-info.js";
+import type { Dispatcher } from "./dispatcher.js";
+import type { KeepAlive } from "./keep-alive.js";
+import { acquireTimedOut } from "./refusals.js";
+import type { KnownSession } from "./sessions/known-session.js";
+import type { SharedSignals } from "./shared-signals.js";
+import type { TimeLine } from "./time-line.js";
+import type { Waiter } from "./waiters.js";
+import type { Wish } from "./wish.js";
+
+/** What waiting needs. */
+export interface WaitingRoomParts {
+  readonly clock: Clock;
+  readonly time: TimeLine;
+  readonly dispatcher: Dispatcher;
+  readonly signals: SharedSignals;
+  readonly keepAlive: KeepAlive;
+  status(): PoolStatus;
+  /** Somebody begins to wait. */
+  waiting(): void;
+}
+
+/** What is made of a session for a wish, as soon as there is one. */
+export type Serve<Result> = (entry: KnownSession, wish: Wish) => Result | Promise<Result>;
+
+/** Where wishes wait for a session: until they are served, out of time, given up by their caller, or in vain. */
+export class WaitingRoom {
+  readonly #parts: WaitingRoomParts;
+
+  constructor(parts: WaitingRoomParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves what `serve` makes of the session, at once in the stack of whoever has given it back. */
+  wait<Result>(wish: Wish, criteria: Criteria, deadline: number, serve: Serve<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const { dispatcher, keepAlive } = this.#parts;
+      const waiter = new QueuedWish(wish, criteria, deadline, { serve, resolve, reject, keepAlive });
+      waiter.limits = this.#limit(waiter, wish);
+      keepAlive.need();
+      dispatcher.enqueue(waiter);
+      this.#parts.waiting();
+    });
+  }
+
+  /** What ends the wait from outside. */
+  #limit<Result>(waiter: QueuedWish<Result>, wish: Wish): Limits | undefined {
+    const { signal } = wish;
+    const { deadline } = waiter;
+    if (signal === undefined && deadline === Number.POSITIVE_INFINITY) return undefined;
+    const { dispatcher, clock, time, signals } = this.#parts;
+    const leave = (error: () => unknown): (() => void) | undefined =>
+      dispatcher.dequeue(waiter) ? () => waiter.giveUp(error()) : undefined;
+    const timedOut = (): unknown => acquireTimedOut(wish.waitMs, this.#parts.status(), wish.cause);
+    return {
+      stopListening: signal && signals.onAbort(signal, () => leave(() => signal.reason)),
+      timer: Number.isFinite(deadline)
+        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(timedOut)?.())
+        : undefined,
+    };
+  }
+}
+
+interface Limits {
+  readonly stopListening: (() => void) | undefined;
+  readonly timer: Timer | undefined;
+}
+
+/** What becomes of a wish in the queue. */
+interface Outcome<Result> {
+  readonly serve: Serve<Result>;
+  resolve(result: Result | Promise<Result>): void;
+  reject(error: unknown): void;
+  readonly keepAlive: KeepAlive;
+}
+
+/** A wish in the queue. Not a bundle of closures: at a busy pool one waits for every lease. */
+class QueuedWish<Result> implements Waiter {
+  isLinked = false;
+  previous: Waiter | null = null;
+  next: Waiter | null = null;
+  readonly criteria: Criteria;
+  readonly priority: number;
+  readonly deadline: number;
+  limits: Limits | undefined = undefined;
+  readonly #wish: Wish;
+  readonly #outcome: Outcome<Result>;
+
+  constructor(wish: Wish, criteria: Criteria, deadline: number, outcome: Outcome<Result>) {
+    this.criteria = criteria;
+    this.priority = wish.priority;
+    this.deadline = deadline;
+    this.#wish = wish;
+    this.#outcome = outcome;
+  }
+
+  serve(entry: KnownSession, now: number): void {
+    const wish = this.#wish;
+    wish.takenAt = now;
+    wish.waitMs = Math.max(this.deadline - now, 0);
+    this.#outcome.resolve(this.#outcome.serve(entry, wish));
+    this.#leave();
+  }
+
+  fail(error: Error): void {
+    this.giveUp(this.#wish.explain(error));
+  }
+
+  giveUp(error: unknown): void {
+    this.#outcome.reject(error);
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.limits?.stopListening?.();
+    this.limits?.timer?.cancel();
+    this.#outcome.keepAlive.done();
+  }
+}
