@@ -42,13 +42,27 @@ type Listener = (...values: never[]) => unknown;
 export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
   /** By listener and event. */
   readonly #wrappers = new WeakMap<Listener, Map<unknown, Listener>>();
+  /** Whether anybody listens to anything: to look for the listeners of one event costs a part of what a lease does. */
+  #isHeard = false;
+
+  override emit<Name extends EventEmitter.EventNames<Events>>(
+    event: Name,
+    ...values: EventEmitter.EventArgs<Events, Name>
+  ): boolean {
+    return this.#isHeard && super.emit(event, ...values);
+  }
+
+  override listenerCount(event: EventEmitter.EventNames<Events>): number {
+    return this.#isHeard ? super.listenerCount(event) : 0;
+  }
 
   override on<Name extends EventEmitter.EventNames<Events>>(
     event: Name,
     listener: EventEmitter.EventListener<Events, Name>,
     context?: unknown,
   ): this {
-    return super.on(event, this.#wrap(event, listener), context);
+    super.on(event, this.#wrap(event, listener), context);
+    return this.#looked();
   }
 
   override addListener<Name extends EventEmitter.EventNames<Events>>(
@@ -64,7 +78,8 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     listener: EventEmitter.EventListener<Events, Name>,
     context?: unknown,
   ): this {
-    return super.once(event, this.#wrap(event, listener), context);
+    super.once(event, this.#wrap(event, listener), context);
+    return this.#looked();
   }
 
   override off<Name extends EventEmitter.EventNames<Events>>(
@@ -74,7 +89,8 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     once?: boolean,
   ): this {
     const wrapper = listener && (this.#wrappers.get(listener as Listener)?.get(event) ?? listener);
-    return super.off(event, wrapper as EventEmitter.EventListener<Events, Name> | undefined, context, once);
+    super.off(event, wrapper as EventEmitter.EventListener<Events, Name> | undefined, context, once);
+    return this.#looked();
   }
 
   override removeListener<Name extends EventEmitter.EventNames<Events>>(
@@ -84,6 +100,16 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     once?: boolean,
   ): this {
     return this.off(event, listener, context, once);
+  }
+
+  override removeAllListeners(event?: EventEmitter.EventNames<Events>): this {
+    super.removeAllListeners(event);
+    return this.#looked();
+  }
+
+  #looked(): this {
+    this.#isHeard = this.eventNames().length > 0;
+    return this;
   }
 
   #wrap<Name extends EventEmitter.EventNames<Events>>(

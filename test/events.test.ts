@@ -71,6 +71,23 @@ describe("SafeEmitter", () => {
     expect([calls, warnings.length, emitter.listenerCount("leased")]).toEqual([1, 1, 0]);
   });
 
+  test("emit() and listenerCount() - whoever listens by whatever way is called, and nobody after removeAllListeners()", () => {
+    const emitter = emitterOf();
+    const seen: string[] = [];
+    const tell = (): boolean => emitter.emit("leased", { id: "a" });
+    expect([tell(), emitter.listenerCount("leased")]).toEqual([false, 0]);
+    for (const add of ["on", "addListener", "once"] as const) {
+      emitter[add]("leased", () => seen.push(add));
+      expect([tell(), emitter.listenerCount("died")]).toEqual([true, 0]);
+      emitter.removeAllListeners(add === "on" ? "leased" : undefined);
+      expect([tell(), emitter.listenerCount("leased")]).toEqual([false, 0]);
+    }
+    expect(seen).toEqual(["on", "addListener", "once"]);
+    emitter.once("leased", () => emitter.on("died", () => seen.push("died")));
+    expect([tell(), tell(), emitter.emit("died", { id: "a", reason: "r" })]).toEqual([true, false, true]);
+    expect(seen.at(-1)).toBe("died");
+  });
+
   test.each(["off", "removeListener"] as const)("%s() - takes back what on, once and addListener gave", (remove) => {
     const emitter = emitterOf();
     let calls = 0;

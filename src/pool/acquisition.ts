@@ -72,7 +72,7 @@ export class Acquisition<Client> {
     const connection = connections.take(entry, time.toMonotonic(takenAt));
     if (connection === undefined) return undefined;
     wish.touch(entry.id);
-    return leases.grant({ entry, connection, tracker, takenAt, since: takenAt, stack });
+    return leases.grant({ entry, connection, tracker, since: takenAt, stack });
   }
 
   /** The lease of the session that was taken, or of another one, as soon as there is one with a client. */
@@ -90,8 +90,8 @@ export class Acquisition<Client> {
       const { leases, time, keepAlive } = this.#parts;
       const connection = await keepAlive.during(() => this.#connect(entry, wish));
       if (connection === undefined) continue;
-      const { takenAt, tracker, stack } = wish;
-      return leases.grant({ entry, connection, tracker, takenAt, since: time.now(), stack });
+      const { tracker, stack } = wish;
+      return leases.grant({ entry, connection, tracker, since: time.now(), stack });
     }
   }
 

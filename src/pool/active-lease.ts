@@ -31,8 +31,7 @@ export interface Grant<Client> {
   readonly entry: RosterEntry;
   readonly connection: Connection<Client>;
   readonly tracker: RequestTracker;
-  /** When the session was found, and when it was connected. */
-  readonly takenAt: number;
+  /** When it was connected for this lease. */
   readonly since: number;
   /** Who asked for it, if that is known. */
   readonly stack: string | undefined;
@@ -48,18 +47,16 @@ export class ActiveLease<Client>
   next: ActiveLease<Client> | null = null;
   readonly entry: RosterEntry;
   readonly connection: Connection<Client>;
-  readonly takenAt: number;
   readonly since: number;
   readonly stack: string | undefined;
   readonly lease: Lease<Client>;
   timer: Timer | undefined = undefined;
   readonly #office: LeaseOffice<Client>;
 
-  constructor({ entry, connection, tracker, takenAt, since, stack }: Grant<Client>, office: LeaseOffice<Client>) {
+  constructor({ entry, connection, tracker, since, stack }: Grant<Client>, office: LeaseOffice<Client>) {
     super(entry.id, tracker);
     this.entry = entry;
     this.connection = connection;
-    this.takenAt = takenAt;
     this.since = since;
     this.stack = stack;
     this.#office = office;
@@ -95,8 +92,6 @@ export class ActiveLease<Client>
 /** A lease with the handles that only the pool has. */
 export interface GrantedLease<Client> extends LeaseScope {
   readonly lease: Lease<Client>;
-  /** When the session was found, before it was connected. */
-  readonly takenAt: number;
   /** Takes it back because of `cause`; if the client has to be closed, `reason` is what listeners are told. */
   revoke(cause: Error, reason: string): void;
 }

@@ -81,7 +81,7 @@ export class Rotation<Client> {
       }
     } finally {
       // A deadline and a signal end the job at once; the storage has its own deadline.
-      if (!isCut && !wish.signal?.aborted && !this.isSettled(wish.touched)) await this.settled(wish.touched);
+      if (!isCut && !wish.signal?.aborted && !this.isSettled(wish)) await this.settled(wish);
     }
   }
 
@@ -113,7 +113,7 @@ export class Rotation<Client> {
   #limit<T>(job: Job<Client, T>, granted: GrantedLease<Client>): Limits {
     const { id } = granted.lease;
     const signal = job.attemptSignal;
-    const leftMs = job.timeoutMs - (this.#parts.time.now() - granted.takenAt);
+    const leftMs = job.timeoutMs - (this.#parts.time.now() - job.wish.takenAt);
     if (!Number.isFinite(leftMs) && signal === undefined) return NO_LIMITS;
     let isReached = false;
     let reason: unknown;
@@ -160,17 +160,16 @@ export class Rotation<Client> {
     return this.#parts.roster.canServe(narrowed, this.#parts.time.now());
   }
 
-  /** Whether the records of the sessions are on disk, or the storage had its time. */
-  isSettled(ids: readonly string[]): boolean {
+  /** Whether the records of the sessions that were tried are on disk, or the storage had its time. */
+  isSettled(wish: Wish): boolean {
     const { ledger } = this.#parts;
-    return ledger.isAllSettled || ids.every((id) => ledger.isSettled(id));
+    return ledger.isAllSettled || wish.touched.every((id) => ledger.isSettled(id));
   }
 
   /** Resolves when that is so. */
-  async settled(ids: readonly string[]): Promise<void> {
-    if (this.isSettled(ids)) return;
+  async settled({ touched }: Wish): Promise<void> {
     const { ledger, keepAlive } = this.#parts;
-    await keepAlive.during(() => Promise.all(ids.map((id) => ledger.settle(id))));
+    await keepAlive.during(() => Promise.all(touched.map((id) => ledger.settle(id))));
   }
 }
 

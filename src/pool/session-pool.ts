@@ -165,11 +165,11 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     const { acquisition, rotation } = this.#parts;
     const entry = acquisition.take(wish);
     const granted = entry && acquisition.leaseAtOnce(entry, wish);
-    if (granted !== undefined && rotation.isSettled(wish.touched)) return granted.lease;
+    if (granted !== undefined && rotation.isSettled(wish)) return granted.lease;
     try {
       return (granted ?? (await acquisition.lease(entry, wish))).lease;
     } finally {
-      if (!wish.signal?.aborted && !rotation.isSettled(wish.touched)) await rotation.settled(wish.touched);
+      if (!wish.signal?.aborted && !rotation.isSettled(wish)) await rotation.settled(wish);
     }
   }
 

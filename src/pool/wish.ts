@@ -10,7 +10,6 @@ export interface Asked {
   readonly attemptMs: number;
 }
 
-const NOBODY: readonly string[] = [];
 const NO_FAILURES: ReadonlyMap<string, Error> = new Map();
 
 /** One caller's wish, and what has become of it so far. */
@@ -28,8 +27,8 @@ export class Wish {
   takenAt = 0;
   /** Who asked; only with `traceLeases`. */
   stack: string | undefined = undefined;
-  /** Every session that was tried for this caller. */
-  touched: readonly string[] = NOBODY;
+  #first: string | undefined = undefined;
+  #others: Set<string> | undefined = undefined;
   /** Why another session is wanted. */
   cause: unknown = undefined;
   #failures: Map<string, Error> | undefined;
@@ -58,8 +57,15 @@ export class Wish {
     return error;
   }
 
+  /** Every session that was tried for this caller: for most it is one. */
+  get touched(): readonly string[] {
+    return this.#first === undefined ? [] : [this.#first, ...(this.#others ?? [])];
+  }
+
   touch(id: string): void {
-    if (this.touched.length === 0) this.touched = [id];
-    else if (!this.touched.includes(id)) this.touched = [...this.touched, id];
+    this.#first ??= id;
+    if (id === this.#first) return;
+    this.#others ??= new Set();
+    this.#others.add(id);
   }
 }
