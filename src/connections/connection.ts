@@ -38,31 +38,32 @@ const CLOSE_WITHIN_MS = 5_000;
 /** The one client of one session: connected once at a time, again when it was lost, closed for good. */
 export class Connection<Client> implements Linked<Connection<Client>> {
   readonly id: string;
-  /** Whether it stays open without a lease. */
-  readonly isKept: boolean;
-  /** Of the list of those without a lease. */
-  isLinked = false;
-  previous: Connection<Client> | null = null;
-  next: Connection<Client> | null = null;
-  /** Leases that use it. */
-  users = 0;
-  /** Since when no lease uses it, by the monotonic clock. */
-  idleSince = 0;
-  /** Set once it is being closed: resolves when the client is gone, and never rejects. */
-  closing: Promise<void> | undefined;
   /** Resolves when the client is gone for good. */
   readonly gone: Promise<void>;
-  readonly #handle: ClientHandle<Client>;
   readonly #policy: ConnectionPolicy;
   #tellGone: () => void = () => {};
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
+  /** Why it is closed, which is more than the client can tell. */
+  #closeReason: string | undefined;
+  // From here on, what every lease looks at is side by side.
+  readonly #handle: ClientHandle<Client>;
+  /** Set once it is being closed: resolves when the client is gone, and never rejects. */
+  closing: Promise<void> | undefined;
+  #flaw: string | undefined;
   #wasConnected = false;
   /** Of the session, since it was claimed for this connection. */
   #tenure: Tenure | undefined;
-  #flaw: string | undefined;
-  /** Why it is closed, which is more than the client can tell. */
-  #closeReason: string | undefined;
+  /** Leases that use it. */
+  users = 0;
+  /** Whether it stays open without a lease. */
+  readonly isKept: boolean;
+  /** Since when no lease uses it, by the monotonic clock. */
+  idleSince = 0;
+  /** Of the list of those without a lease. */
+  isLinked = false;
+  previous: Connection<Client> | null = null;
+  next: Connection<Client> | null = null;
 
   constructor(id: string, handle: ClientHandle<Client>, policy: ConnectionPolicy) {
     this.id = id;

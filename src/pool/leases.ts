@@ -135,9 +135,10 @@ export class Leases<Client> {
       active.onQuiet(() => this.#drained(active, revocation));
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }
-    this.#parts.emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
+    const { isHeard, emit, keepAlive } = this.#parts;
+    if (isHeard("released")) emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
     this.#afterEnd(entry, now);
-    this.#parts.keepAlive.done();
+    keepAlive.done();
   }
 
   #drained({ entry, connection }: ActiveLease<Client>, revocation: Revocation | undefined): void {
@@ -179,6 +180,7 @@ function revoked({ sessionId: id, revoked: cause }: LeaseScope): LeaseReleasedEr
 /** Why the client is not to be kept for the next lease, if so. */
 function closeReason(entry: RosterEntry, revocation: Revocation | undefined): string | undefined {
   if (revocation !== undefined) return revocation.reason;
+  if (entry.isUnhindered) return undefined;
   if (entry.isLeaving) return "the session was removed";
   if (entry.deadReason !== null) return `the session is dead: ${entry.deadReason}`;
   return entry.disabledReason === null ? undefined : "the session was disabled";

@@ -4,26 +4,32 @@ import { Cooldowns } from "./cooldowns.js";
 import type { Positions } from "./heap.js";
 import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
 
+/** One field for the three: there may be very many entries. */
+const IS_ENTERED = 1;
+const IS_READY = 2;
+const OWES_RECOVERY = 4;
+
+const NEVER = Number.NaN;
+
 /**
  * What the roster knows of one session. Instants are on the pool's own time line; only the two dates that are shown
  * to people (`addedAt`, `lastUsedAt`) are wall clock. Fields change through {@link Roster} alone.
  */
 export class RosterEntry {
-  readonly id: string;
+  // In this order, what a lease reads or writes is side by side: with very many sessions its price is that of memory.
   tags: readonly string[];
   addedAt: number;
+  /** Where it stands in the one heap that it is in, that of what can serve or that of what is due; -1 in none. */
+  position = -1;
+  readonly id: string;
   /** Never `null`: V8 keeps a field that is always a double in place, and it changes with every lease. */
   #lastUsedAt = NEVER;
-
+  #flags = 0;
+  state: SessionState = "free";
   leases = 0;
   /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
   draining = 0;
   #hindrances: Hindrances = UNHINDERED;
-
-  state: SessionState = "free";
-  #flags = 0;
-  /** Where it stands in the one heap that it is in, that of what can serve or that of what is due; -1 in none. */
-  position = -1;
   /** The order of use: the smaller, the longer it has rested. */
   usedOrder = 0;
   previous: RosterEntry | null = null;
@@ -54,31 +60,36 @@ export class RosterEntry {
     this.#hindrances = hinderedBy(this.#hindrances, change);
   }
 
+  /** Whether nothing has kept it from work since it was made. */
+  get isUnhindered(): boolean {
+    return this.#hindrances === UNHINDERED;
+  }
+
   /** Whether it is in a roster. */
   get isEntered(): boolean {
-    return this.#has(IS_ENTERED);
+    return (this.#flags & IS_ENTERED) !== 0;
   }
 
   set isEntered(isEntered: boolean) {
-    this.#mark(IS_ENTERED, isEntered);
+    this.#flags = isEntered ? this.#flags | IS_ENTERED : this.#flags & ~IS_ENTERED;
   }
 
   /** Whether it is among those that can serve. */
   get isReady(): boolean {
-    return this.#has(IS_READY);
+    return (this.#flags & IS_READY) !== 0;
   }
 
   set isReady(isReady: boolean) {
-    this.#mark(IS_READY, isReady);
+    this.#flags = isReady ? this.#flags | IS_READY : this.#flags & ~IS_READY;
   }
 
   /** It was kept from work since it was last free: when that ends, it has recovered. */
   get owesRecovery(): boolean {
-    return this.#has(OWES_RECOVERY);
+    return (this.#flags & OWES_RECOVERY) !== 0;
   }
 
   set owesRecovery(owesRecovery: boolean) {
-    this.#mark(OWES_RECOVERY, owesRecovery);
+    this.#flags = owesRecovery ? this.#flags | OWES_RECOVERY : this.#flags & ~OWES_RECOVERY;
   }
 
   /** Whether it is in the heap of what is due. */
@@ -203,14 +214,6 @@ export class RosterEntry {
         return null;
     }
   }
-
-  #has(flag: number): boolean {
-    return (this.#flags & flag) !== 0;
-  }
-
-  #mark(flag: number, isSet: boolean): void {
-    this.#flags = isSet ? this.#flags | flag : this.#flags & ~flag;
-  }
 }
 
 /** In the entries: a map beside them would make a flood of many sessions several times as slow. */
@@ -223,10 +226,3 @@ export const IN_ENTRIES: Positions<RosterEntry> = {
     entry.position = -1;
   },
 };
-
-const NEVER = Number.NaN;
-
-/** One field for the three: there may be very many entries. */
-const IS_ENTERED = 1;
-const IS_READY = 2;
-const OWES_RECOVERY = 4;

@@ -271,9 +271,9 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   #settle(entry: RosterEntry, now: number): void {
-    entry.cooldowns.prune(now);
+    if (!entry.isUnhindered) entry.cooldowns.prune(now);
     this.#standings.refresh(entry, now);
-    if (entry.isLeaving && !entry.isLeased) this.#forget(entry);
+    if (!entry.isUnhindered && entry.isLeaving && !entry.isLeased) this.#forget(entry);
   }
 
   #forget(entry: RosterEntry): void {

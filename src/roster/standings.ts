@@ -1,4 +1,4 @@
-import type { PoolStatus } from "../session-info.js";
+import type { PoolStatus, SessionState } from "../session-info.js";
 import { DueTimes } from "./due-times.js";
 import type { Order } from "./order.js";
 import { ReadySessions } from "./ready-sessions.js";
@@ -14,7 +14,6 @@ export class Standings {
   readonly due: DueTimes = new DueTimes();
   readonly #leasesPerSession: number;
   readonly #counts = new StateCounts();
-  #total = 0;
   /** Sessions that came back from a rest, a restriction or worse, and were not told of yet. */
   #recovered: RosterEntry[] = [];
 
@@ -30,16 +29,14 @@ export class Standings {
   enter(entry: RosterEntry, now: number): void {
     entry.isEntered = true;
     entry.state = entry.stateAt(now);
-    this.#counts.add(entry.state, 1);
-    this.#total++;
+    this.#counts.enter(entry.state);
     this.due.watch(entry, now);
     this.refresh(entry, now);
   }
 
   leave(entry: RosterEntry): void {
     entry.isEntered = false;
-    this.#counts.add(entry.state, -1);
-    this.#total--;
+    this.#counts.leave(entry.state);
     this.ready.remove(entry);
     this.due.remove(entry);
   }
@@ -47,12 +44,20 @@ export class Standings {
   refresh(entry: RosterEntry, now: number): void {
     // A lease that ended may still tell of a session that was removed.
     if (!entry.isEntered) return;
+    if (entry.isUnhindered) this.#refreshUnhindered(entry, now);
+    else this.#refreshHindered(entry, now);
+  }
+
+  /** Nothing has ever kept it from work, as with most sessions: its leases alone decide. */
+  #refreshUnhindered(entry: RosterEntry, now: number): void {
+    this.#become(entry, entry.isLeased ? "leased" : "free");
+    if (entry.hasRoom(this.#leasesPerSession)) this.ready.add(entry, now);
+    else this.ready.remove(entry);
+  }
+
+  #refreshHindered(entry: RosterEntry, now: number): void {
     const state = entry.stateAt(now);
-    if (state !== entry.state) {
-      this.#counts.add(entry.state, -1);
-      this.#counts.add(state, 1);
-      entry.state = state;
-    }
+    this.#become(entry, state);
     if (state !== "free" && state !== "leased" && state !== "foreign") entry.owesRecovery = true;
     else if (state === "free" && entry.owesRecovery) {
       entry.owesRecovery = false;
@@ -67,6 +72,12 @@ export class Standings {
       if (entry.isDueSomedayAt(now, this.#leasesPerSession)) this.due.set(entry);
       else if (entry.isDue) this.due.remove(entry);
     }
+  }
+
+  #become(entry: RosterEntry, state: SessionState): void {
+    if (state === entry.state) return;
+    this.#counts.move(entry.state, state);
+    entry.state = state;
   }
 
   /** A method or peer of it rests now. */
@@ -115,6 +126,6 @@ export class Standings {
       counts[entry.stateOnceDue(now)]++;
     });
     const canServe = this.ready.size > 0 || counts.free > 0;
-    return { total: this.#total, ...counts, nextAvailableAt: canServe ? now : this.due.nextRestedAt(now) };
+    return { total: this.#counts.total, ...counts, nextAvailableAt: canServe ? now : this.due.nextRestedAt(now) };
   }
 }

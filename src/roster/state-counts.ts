@@ -1,8 +1,11 @@
 import type { SessionState } from "../session-info.js";
 
-/** How many sessions are in which state. Fields, not a table: it changes twice with every lease. */
+/**
+ * How many sessions are in which state. Fields, not a table: it changes twice with every lease. The free ones are those
+ * that are left.
+ */
 export class StateCounts {
-  #free = 0;
+  #total = 0;
   #leased = 0;
   #cooling = 0;
   #restricted = 0;
@@ -10,14 +13,45 @@ export class StateCounts {
   #disabled = 0;
   #foreign = 0;
 
+  get total(): number {
+    return this.#total;
+  }
+
   get leased(): number {
     return this.#leased;
   }
 
-  add(state: SessionState, change: 1 | -1): void {
+  enter(state: SessionState): void {
+    this.#total++;
+    this.#add(state, 1);
+  }
+
+  leave(state: SessionState): void {
+    this.#total--;
+    this.#add(state, -1);
+  }
+
+  move(from: SessionState, to: SessionState): void {
+    this.#add(from, -1);
+    this.#add(to, 1);
+  }
+
+  all(): Record<SessionState, number> {
+    const others = {
+      leased: this.#leased,
+      cooling: this.#cooling,
+      restricted: this.#restricted,
+      dead: this.#dead,
+      disabled: this.#disabled,
+      foreign: this.#foreign,
+    };
+    const free = Object.values(others).reduce((left, count) => left - count, this.#total);
+    return { free, ...others };
+  }
+
+  #add(state: SessionState, change: 1 | -1): void {
     switch (state) {
       case "free":
-        this.#free += change;
         return;
       case "leased":
         this.#leased += change;
@@ -37,17 +71,5 @@ export class StateCounts {
       case "foreign":
         this.#foreign += change;
     }
-  }
-
-  all(): Record<SessionState, number> {
-    return {
-      free: this.#free,
-      leased: this.#leased,
-      cooling: this.#cooling,
-      restricted: this.#restricted,
-      dead: this.#dead,
-      disabled: this.#disabled,
-      foreign: this.#foreign,
-    };
   }
 }

@@ -4,12 +4,12 @@ import type { Credentials } from "./credentials.js";
 
 /** One session of the pool: what the roster knows of it, and what is not the roster's business. */
 export class KnownSession extends RosterEntry {
+  /** The one that is open, whatever its state. */
+  connection: Connection<unknown> | undefined = undefined;
   credentials: Credentials;
   fingerprint: string;
   /** It was removed while it was connected; its record goes when its client is gone. */
   isRemoved = false;
-  /** The one that is open, whatever its state. */
-  connection: Connection<unknown> | undefined = undefined;
   /** What this process has changed and not written yet, and at which count of changes. */
   changing: ReadonlyMap<OwnChange, number> = UNCHANGED;
 

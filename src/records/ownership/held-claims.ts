@@ -1,5 +1,5 @@
 import { usableMs } from "./claim.js";
-import { Hold } from "./hold.js";
+import type { Hold } from "./hold.js";
 
 /** Claims are renewed so often in a ttl. */
 const RENEWALS = 3;
@@ -17,9 +17,26 @@ export interface Sending {
   readonly wallAhead: number;
 }
 
+/** Moves with every renewal. */
+class ClaimHold implements Hold {
+  usableUntil: number;
+
+  constructor(usableUntil: number) {
+    this.usableUntil = usableUntil;
+  }
+
+  end(): void {
+    this.usableUntil = Number.NEGATIVE_INFINITY;
+  }
+
+  isUsable(now: number): boolean {
+    return now < this.usableUntil;
+  }
+}
+
 interface HeldClaim {
   sending: Sending;
-  readonly hold: Hold;
+  readonly hold: ClaimHold;
 }
 
 /** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
@@ -38,9 +55,9 @@ export class HeldClaims {
   /** It is on disk; `sending` was measured before the write began. */
   set(id: string, sending: Sending): void {
     const usableUntil = sending.at + usableMs(this.#ttlMs);
-    const held = this.#find(id) ?? { sending, hold: new Hold(usableUntil) };
+    const held = this.#find(id) ?? { sending, hold: new ClaimHold(usableUntil) };
     held.sending = sending;
-    held.hold.extend(usableUntil);
+    held.hold.usableUntil = usableUntil;
     this.#remove(id);
     this.#fresh.set(id, held);
   }
@@ -56,7 +73,7 @@ export class HeldClaims {
   }
 
   delete(id: string): boolean {
-    this.holdOf(id)?.end();
+    this.#find(id)?.hold.end();
     return this.#remove(id);
   }
 

@@ -1,6 +1,6 @@
 import { StorageError } from "../../errors.js";
 import type { SessionStorage } from "../storage.js";
-import { Hold } from "./hold.js";
+import type { Hold } from "./hold.js";
 import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
 
 /** The pools on one storage, and what each of them holds. */
@@ -15,6 +15,15 @@ const tables = new WeakMap<SessionStorage, Table>();
 
 /** Written where no other process looks at the records. */
 const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
+
+/** Lasts until it is given up: no clock ends it. */
+class LocalHold implements Hold {
+  hasEnded = false;
+
+  isUsable(): boolean {
+    return !this.hasEnded;
+  }
+}
 
 /** What local ownership needs to know and to tell. */
 export interface LocalOwnershipPolicy extends OwnershipEvents {
@@ -31,7 +40,7 @@ export interface LocalOwnershipPolicy extends OwnershipEvents {
 export class LocalOwnership implements Ownership {
   readonly #events: LocalOwnershipPolicy;
   readonly #table: Table;
-  readonly #holds = new Map<string, Hold>();
+  readonly #holds = new Map<string, LocalHold>();
 
   constructor(storage: SessionStorage, policy: LocalOwnershipPolicy) {
     this.#events = policy;
@@ -67,13 +76,14 @@ export class LocalOwnership implements Ownership {
 
   async release(id: string): Promise<void> {
     const hold = this.#holds.get(id);
-    hold?.end();
+    if (hold !== undefined) hold.hasEnded = true;
     if (this.#table.pools.size > 1) await this.#events.settled(id);
     if (this.#holds.get(id) === hold) this.forget(id);
   }
 
   forget(id: string): void {
-    this.#holds.get(id)?.end();
+    const hold = this.#holds.get(id);
+    if (hold !== undefined) hold.hasEnded = true;
     this.#holds.delete(id);
     if (!this.isHeld(id)) return;
     this.#table.holders.delete(id);
@@ -97,7 +107,7 @@ export class LocalOwnership implements Ownership {
   #beginHold(id: string): Hold {
     const current = this.#holds.get(id);
     if (current?.hasEnded === false) return current;
-    const hold = new Hold(Number.POSITIVE_INFINITY);
+    const hold = new LocalHold();
     this.#holds.set(id, hold);
     return hold;
   }
