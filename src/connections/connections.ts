@@ -28,11 +28,13 @@ export class Connections<Client> {
   readonly #open = new Map<string, Connection<Client>>();
   /** Those without a lease, the longest idle first. */
   readonly #idle = new LinkedList<Connection<Client>>();
+  readonly #doesSweep: boolean;
   #sweep: Timer | undefined;
   #isClosed = false;
 
   constructor(options: ConnectionsOptions, create: (id: string) => Connection<Client>) {
     this.#options = options;
+    this.#doesSweep = Number.isFinite(options.idleTimeoutMs);
     this.#create = create;
   }
 
@@ -83,9 +85,10 @@ export class Connections<Client> {
     }
     if (connection.isKept) return undefined;
     if (this.#options.idleTimeoutMs === 0) return this.close(connection.id, "idle");
-    connection.idleSince = now;
     this.#idle.add(connection);
-    this.#armSweep();
+    if (!this.#doesSweep) return undefined;
+    connection.idleSince = now;
+    if (this.#sweep === undefined) this.#armSweep();
     return undefined;
   }
 
@@ -155,7 +158,6 @@ export class Connections<Client> {
   }
 
   #armSweep(): void {
-    if (this.#sweep !== undefined || !Number.isFinite(this.#options.idleTimeoutMs)) return;
     const oldest = this.#idle.first;
     if (oldest === undefined) return;
     const left = oldest.idleSince + this.#options.idleTimeoutMs - this.#options.clock.monotonic();

@@ -141,6 +141,10 @@ export class Dispatcher {
   #arm(): void {
     const at = this.#roster.nextDueAt;
     if (this.#isClosed || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
+    this.#setTimer(at);
+  }
+
+  #setTimer(at: number): void {
     this.#timer?.timer.cancel();
     const timer = this.#clock.setTimer(Math.max(at - this.#time.now(), 0), () => {
       this.#timer = undefined;

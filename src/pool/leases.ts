@@ -50,8 +50,9 @@ export class Leases<Client> {
     const active = new ActiveLease(grant, this.#office);
     this.#active.add(active);
     this.#parts.keepAlive.need();
-    this.#limit(active);
-    this.#tellLease(active);
+    // Functions that make others are only called for that: V8 sets up their scope on entry, whatever they do then.
+    if (Number.isFinite(this.#parts.maxLeaseMs)) this.#limit(active);
+    if (this.#parts.isHeard("leased")) this.#tellLease(active);
     return active;
   }
 
@@ -95,7 +96,6 @@ export class Leases<Client> {
 
   #limit(active: ActiveLease<Client>): void {
     const { maxLeaseMs, clock } = this.#parts;
-    if (!Number.isFinite(maxLeaseMs)) return;
     active.timer = clock.setTimer(maxLeaseMs, () => {
       const { id } = active.entry;
       this.#tellLeak(active);
@@ -109,8 +109,7 @@ export class Leases<Client> {
 
   /** Never in the stack of whoever asked for it, or gave the session back to it. */
   #tellLease({ sessionId: id }: ActiveLease<Client>): void {
-    const { isHeard, emit } = this.#parts;
-    if (isHeard("leased")) queueMicrotask(() => emit("leased", { id }));
+    queueMicrotask(() => this.#parts.emit("leased", { id }));
   }
 
   #tellLeak({ entry, since, stack }: ActiveLease<Client>): void {
@@ -132,13 +131,17 @@ export class Leases<Client> {
       roster.giveBack(entry, now, time.date(now), false);
     } else {
       roster.giveBack(entry, now, time.date(now), true);
-      active.onQuiet(() => this.#drained(active, revocation));
+      this.#drain(active, revocation);
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }
     const { isHeard, emit, keepAlive } = this.#parts;
     if (isHeard("released")) emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
     this.#afterEnd(entry, now);
     keepAlive.done();
+  }
+
+  #drain(active: ActiveLease<Client>, revocation: Revocation | undefined): void {
+    active.onQuiet(() => this.#drained(active, revocation));
   }
 
   #drained({ entry, connection }: ActiveLease<Client>, revocation: Revocation | undefined): void {
