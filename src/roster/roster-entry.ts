@@ -4,10 +4,11 @@ import { Cooldowns } from "./cooldowns.js";
 import type { Positions } from "./heap.js";
 import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
 
-/** One field for the three: there may be very many entries. */
+/** One field for the four: there may be very many entries. */
 const IS_ENTERED = 1;
 const IS_READY = 2;
 const OWES_RECOVERY = 4;
+const IS_DRAINING = 8;
 
 const NEVER = Number.NaN;
 
@@ -27,8 +28,6 @@ export class RosterEntry {
   #flags = 0;
   state: SessionState = "free";
   leases = 0;
-  /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
-  draining = 0;
   #hindrances: Hindrances = UNHINDERED;
   /** The order of use: the smaller, the longer it has rested. */
   usedOrder = 0;
@@ -92,6 +91,15 @@ export class RosterEntry {
     this.#flags = owesRecovery ? this.#flags | OWES_RECOVERY : this.#flags & ~OWES_RECOVERY;
   }
 
+  /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
+  get isDraining(): boolean {
+    return (this.#flags & IS_DRAINING) !== 0;
+  }
+
+  set isDraining(isDraining: boolean) {
+    this.#flags = isDraining ? this.#flags | IS_DRAINING : this.#flags & ~IS_DRAINING;
+  }
+
   /** Whether it is in the heap of what is due. */
   get isDue(): boolean {
     return this.position >= 0 && !this.isReady;
@@ -140,7 +148,7 @@ export class RosterEntry {
   }
 
   get isLeased(): boolean {
-    return this.leases + this.draining > 0;
+    return this.leases > 0 || this.isDraining;
   }
 
   /** A restriction counts until it is lifted, whatever its end. */
@@ -165,7 +173,7 @@ export class RosterEntry {
 
   /** Whether its leases leave room for another one. */
   hasRoom(leasesPerSession: number): boolean {
-    return this.leases < leasesPerSession && this.draining === 0;
+    return this.leases < leasesPerSession && !this.isDraining;
   }
 
   /** Whether a further lease may be given, as far as the session itself goes. */

@@ -29,6 +29,8 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   readonly #order: Order;
   readonly #standings: Standings;
   readonly #selection: Selection;
+  /** How many ended leases of a session are still unanswered. Beside the entries: few drain at a time. */
+  readonly #draining = new Map<RosterEntry, number>();
   #useOrder = 0;
   /** Of sessions that were never used: all of them before any that was. V8 keeps 32 bit integers in place. */
   #addOrder = -(2 ** 31);
@@ -105,7 +107,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   /** Ends one lease. With `isDraining` the session stays leased until {@link drained}. */
   giveBack(entry: RosterEntry, now: number, lastUsedAt: number, isDraining: boolean): void {
     entry.leases--;
-    if (isDraining) entry.draining++;
+    if (isDraining) this.#drains(entry, 1);
     entry.lastUsedAt = lastUsedAt;
     this.#moveToEnd(entry);
     this.#settle(entry, now);
@@ -119,7 +121,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
 
   /** What an ended lease had sent is answered, or its connection is gone. */
   drained(entry: RosterEntry, now: number): void {
-    entry.draining--;
+    this.#drains(entry, -1);
     this.#settle(entry, now);
   }
 
@@ -262,6 +264,13 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   #enter(entry: Entry, usedOrder: number, now: number): void {
     entry.usedOrder = usedOrder;
     this.#standings.enter(entry, now);
+  }
+
+  #drains(entry: RosterEntry, change: 1 | -1): void {
+    const count = (this.#draining.get(entry) ?? 0) + change;
+    if (count === 0) this.#draining.delete(entry);
+    else this.#draining.set(entry, count);
+    entry.isDraining = count > 0;
   }
 
   /** The queue must not hold an entry whose order changes. */
