@@ -217,7 +217,6 @@ export function assemble<Client>(
     dispatcher,
     signals,
     keepAlive,
-    status: () => dispatcher.status(),
     waiting: () => {
       if (!isHeard("waiting")) return;
       const { waiters, nextAvailableAt } = dispatcher.status();

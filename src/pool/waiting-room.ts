@@ -1,6 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
 import type { Criteria } from "../roster/criteria.js";
-import type { PoolStatus } from "../session-info.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { acquireTimedOut } from "./refusals.js";
@@ -17,7 +16,6 @@ export interface WaitingRoomParts {
   readonly dispatcher: Dispatcher;
   readonly signals: SharedSignals;
   readonly keepAlive: KeepAlive;
-  status(): PoolStatus;
   /** Somebody begins to wait. */
   waiting(): void;
 }
@@ -53,7 +51,7 @@ export class WaitingRoom {
     const { dispatcher, clock, time, signals } = this.#parts;
     const leave = (error: () => unknown): (() => void) | undefined =>
       dispatcher.dequeue(waiter) ? () => waiter.giveUp(error()) : undefined;
-    const timedOut = (): unknown => acquireTimedOut(wish.waitMs, this.#parts.status(), wish.cause);
+    const timedOut = (): unknown => acquireTimedOut(wish.waitMs, dispatcher.status(), wish.cause);
     return {
       stopListening: signal && signals.onAbort(signal, () => leave(() => signal.reason)),
       timer: Number.isFinite(deadline)
@@ -100,7 +98,12 @@ class QueuedWish<Result> implements Waiter {
     const wish = this.#wish;
     wish.takenAt = now;
     wish.waitMs = Math.max(this.deadline - now, 0);
-    this.#outcome.resolve(this.#outcome.serve(entry, wish));
+    try {
+      this.#outcome.resolve(this.#outcome.serve(entry, wish));
+    } catch (error) {
+      // A client adapter that fails is its caller's business, not that of whoever gave the session back.
+      this.#outcome.reject(error);
+    }
     this.#leave();
   }
 

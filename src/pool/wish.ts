@@ -27,8 +27,8 @@ export class Wish {
   takenAt = 0;
   /** Who asked; only with `traceLeases`. */
   stack: string | undefined = undefined;
-  #first: string | undefined = undefined;
-  #others: Set<string> | undefined = undefined;
+  #firstTouched: string | undefined = undefined;
+  #othersTouched: Set<string> | undefined = undefined;
   /** Why another session is wanted. */
   cause: unknown = undefined;
   #failures: Map<string, Error> | undefined;
@@ -59,13 +59,13 @@ export class Wish {
 
   /** Every session that was tried for this caller: for most it is one. */
   get touched(): readonly string[] {
-    return this.#first === undefined ? [] : [this.#first, ...(this.#others ?? [])];
+    return this.#firstTouched === undefined ? [] : [this.#firstTouched, ...(this.#othersTouched ?? [])];
   }
 
   touch(id: string): void {
-    this.#first ??= id;
-    if (id === this.#first) return;
-    this.#others ??= new Set();
-    this.#others.add(id);
+    this.#firstTouched ??= id;
+    if (id === this.#firstTouched) return;
+    this.#othersTouched ??= new Set();
+    this.#othersTouched.add(id);
   }
 }

@@ -107,6 +107,25 @@ test("leased - told before its caller goes on, and after the release that made w
   expect(told).toEqual(["leased a", "released a", "given back", "leased a", "goes on", "released a"]);
 });
 
+test("acquire() - an adapter that fails fails its caller, waiting or not, and not whoever gives the session back", async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a"] });
+  const first = await pool.acquire();
+  const next = watch(pool.acquire());
+  await settled();
+  const [handle] = telegram.handles;
+  if (handle === undefined) throw new Error("no client was made");
+  let reads = 0;
+  // Once when the session is given back, then when it is taken for the next caller.
+  const isConnected = (): boolean => {
+    if (++reads === 2) throw new Error("mine");
+    return true;
+  };
+  Object.defineProperty(handle, "isConnected", { configurable: true, get: isConnected });
+  expect(() => first.release()).not.toThrow();
+  await settled();
+  expect([next.state, next.error]).toEqual(["rejected", new Error("mine")]);
+});
+
 test("traceLeases - remembers who took a lease", async () => {
   const { pool, clock, events } = await openPool({ sessions: ["a"], traceLeases: true, maxLeaseMs: 10 });
   const borrower = () => pool.acquire();

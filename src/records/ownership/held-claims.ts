@@ -34,6 +34,7 @@ class ClaimHold implements Hold {
   }
 }
 
+/** The latest sending of a claim, and what was given out of it. */
 interface HeldClaim {
   sending: Sending;
   readonly hold: ClaimHold;

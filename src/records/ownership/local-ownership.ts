@@ -18,10 +18,14 @@ const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
 
 /** Lasts until it is given up: no clock ends it. */
 class LocalHold implements Hold {
-  hasEnded = false;
+  #hasEnded = false;
+
+  end(): void {
+    this.#hasEnded = true;
+  }
 
   isUsable(): boolean {
-    return !this.hasEnded;
+    return !this.#hasEnded;
   }
 }
 
@@ -76,14 +80,13 @@ export class LocalOwnership implements Ownership {
 
   async release(id: string): Promise<void> {
     const hold = this.#holds.get(id);
-    if (hold !== undefined) hold.hasEnded = true;
+    hold?.end();
     if (this.#table.pools.size > 1) await this.#events.settled(id);
     if (this.#holds.get(id) === hold) this.forget(id);
   }
 
   forget(id: string): void {
-    const hold = this.#holds.get(id);
-    if (hold !== undefined) hold.hasEnded = true;
+    this.#holds.get(id)?.end();
     this.#holds.delete(id);
     if (!this.isHeld(id)) return;
     this.#table.holders.delete(id);
@@ -106,7 +109,7 @@ export class LocalOwnership implements Ownership {
   /** One that is being released is not to be had again: that release is not to end the new one. */
   #beginHold(id: string): Hold {
     const current = this.#holds.get(id);
-    if (current?.hasEnded === false) return current;
+    if (current?.isUsable()) return current;
     const hold = new LocalHold();
     this.#holds.set(id, hold);
     return hold;
