@@ -29,8 +29,11 @@ export interface SessionStorage {
   readonly shared: boolean;
   /** Optional: persists what each session knows of its peers. */
   readonly peers?: PeerStorage;
-  /** Optional: tells of other processes' writes. Returns the function that stops it. */
-  watch?(changed: (id: string) => void): () => void;
+  /**
+   * Optional: reports the writes of other processes until the returned function is called. `failed` is for a watch, or an
+   * idle connection, that fails: the watch resumes by itself, and each outage is reported once.
+   */
+  watch?(changed: (id: string) => void, failed?: (error: Error) => void): () => void;
   /** Ends every handle. MUST be idempotent. */
   close?(): Promise<void>;
 }

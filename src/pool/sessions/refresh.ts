@@ -48,7 +48,10 @@ export class Refresh {
   start(): void {
     if (this.#isStopped) return;
     try {
-      this.#stopWatching = this.#parts.storage.watch?.((id) => this.#tell(id)) ?? (() => {});
+      const failed = (error: Error): void => {
+        if (!this.#isStopped) this.#parts.failed(error);
+      };
+      this.#stopWatching = this.#parts.storage.watch?.((id) => this.#tell(id), failed) ?? (() => {});
     } catch (error) {
       this.#parts.failed(new StorageError("The storage could not be watched.", { cause: error }));
     }
