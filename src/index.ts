@@ -75,4 +75,10 @@ export {
   type SessionData,
   type SessionFormat,
 } from "./telegram/session-string.js";
-export { classifyTelegramError, type Verdict, type VerdictKind, type VerdictScope } from "./telegram/verdicts.js";
+export {
+  classifyTelegramError,
+  type ErrorContext,
+  type Verdict,
+  type VerdictKind,
+  type VerdictScope,
+} from "./telegram/verdicts.js";

@@ -204,7 +204,8 @@ export class Gate implements RequestGate {
     }
     if (error instanceof OutcomeUnknownError || error instanceof CallTimeoutError) throw error;
     if (error instanceof ConnectionLostError) return this.#afterLoss(passage, error);
-    const verdict = classifyTelegramError(error);
+    const { request } = passage;
+    const verdict = classifyTelegramError(error, { method: request.method, now: this.#policy.clock.now() });
     passage.trace.failed(error);
     if (verdict.kind === "dead" && !passage.request.isHome) return this.#afterForgotten(passage, error);
     if (verdict.code === "RANDOM_ID_DUPLICATE" && passage.mayHaveArrived) throw alreadyExecuted(passage, error);

@@ -54,6 +54,9 @@ export function isTelegramsWord(reason: string): boolean {
   return DOUBTFUL_DEATHS.has(reason) || findVerdictRow(reason)?.row.kind === "dead";
 }
 
+/** Of a wait without an end: a year. */
+const LONGEST_SECONDS = 365 * 86_400;
+
 /** A cooldown that another process's record moves by less is the same one, by another clock. */
 const NEWS_MS = 1_000;
 
@@ -86,6 +89,7 @@ export class Marks {
         return scope;
       }
       case "restricted":
+        if (verdict.scope === "method" && request !== undefined) return this.#restrictMethod(entry, verdict, request);
         this.restrict(entry, verdict.code);
         return undefined;
       case "dead":
@@ -127,6 +131,14 @@ export class Marks {
     this.#saveThen(entry.id, () => {
       if (isNews) this.#parts.emit("restricted", { id: entry.id, reason });
     });
+  }
+
+  /** Telegram refuses one kind of request and says no end: it is tried again after as long as a restriction lasts. */
+  #restrictMethod(entry: RosterEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
+    const scope: CooldownScope = { kind: "method", method };
+    const seconds = Math.min(Math.max(Math.ceil(this.#parts.restrictedForMs / 1000), 1), LONGEST_SECONDS);
+    this.cool(entry, scope, seconds, code);
+    return scope;
   }
 
   kill(entry: RosterEntry, reason: string, error?: unknown): void {

@@ -63,11 +63,26 @@ export function answerOf(message: string): { readonly number: number; readonly t
   return { number: Number(number), text };
 }
 
+/**
+ * The number of an answer in words that are no code, without the words: `-500: No workers running (caused by messages.SendMessage)`.
+ * Only a library's own error is taken for one: it names the request, or has the words in `errorMessage` as well.
+ */
+export function answerInWordsOf(shape: ErrorShape): { readonly number: number; readonly text: string } | undefined {
+  const { message, errorMessage } = shape;
+  const [, digits, words = "", cause] = answerInWords.exec(message) ?? [];
+  const isLibrarys = cause !== undefined || (errorMessage !== undefined && head(words) === head(errorMessage));
+  const number = isLibrarys ? Number(digits) : shape.name === "RPCError" ? shape.number : undefined;
+  return isAnswerNumber(number) ? { number, text: "" } : undefined;
+}
+
+const head = (text: string): string => text.slice(0, 256);
+const answerInWords = /^(-?\d{3}): ?(.*?)( \(caused by [\w.]{1,100}\))?$/s;
+
 /** Telegram's codes are upper case, but for `Timeout` and what a number slot may hold. */
 export function isCode(text: string): boolean {
   return text.length <= 128 && /^(?:[A-Z0-9][A-Z0-9_]+(?:_\S+)?|Time(?:d)?out)$/.test(text);
 }
 
-function isAnswerNumber(number: number | undefined): boolean {
+function isAnswerNumber(number: number | undefined): number is number {
   return number !== undefined && Math.abs(number) >= 300 && Math.abs(number) < 600;
 }

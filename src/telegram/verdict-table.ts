@@ -4,8 +4,19 @@ export type VerdictKind = "cooldown" | "restricted" | "dead" | "retry" | "none";
 /** What the verdict is about. A `"cooldown"` of scope `"session"` may be narrowed to the method by the pool's options. */
 export type VerdictScope = "session" | "method" | "peer" | "request" | "proxy" | "server";
 
-/** How long a cooldown lasts: what the code's number says (as seconds or minutes), a fixed number of seconds, or nothing. */
-export type SecondsRule = "seconds" | "minutes" | number | null;
+/**
+ * How long a cooldown lasts: what the code's number says (as seconds, as minutes, or as seconds that may also be the
+ * Unix time of its end), a fixed number of seconds, or nothing.
+ */
+export type SecondsRule = "seconds" | "minutes" | "secondsOrDate" | number | null;
+
+/** What an error means when one of these requests is answered with it. */
+export interface MethodException {
+  /** Full names as the libraries' classes have them: `"auth.SignIn"`. */
+  readonly methods: ReadonlySet<string>;
+  readonly kind: VerdictKind;
+  readonly scope: VerdictScope;
+}
 
 /** What is known of one error code of Telegram. */
 export interface VerdictRow {
@@ -20,6 +31,8 @@ export interface VerdictRow {
   readonly provesNotExecuted: boolean;
   /** Who says so. */
   readonly source: string;
+  /** Requests whose arguments the error is about, or which alone it is about. */
+  readonly exception?: MethodException;
 }
 
 // Telegram's own documentation: core.telegram.org/api/errors and the database behind it, core.telegram.org/api/errors.json.
@@ -38,16 +51,27 @@ function row(
   scope: VerdictScope,
   code: string,
   source: string,
-  rest: { readonly seconds?: SecondsRule; readonly provesNotExecuted?: boolean } = {},
+  rest: Partial<Pick<VerdictRow, "seconds" | "provesNotExecuted" | "exception">> = {},
 ): VerdictRow {
-  const { seconds = null, provesNotExecuted = true } = rest;
-  return Object.freeze({ code, pattern: patternOf(code), kind, scope, seconds, provesNotExecuted, source });
+  const { seconds = null, provesNotExecuted = true, ...exception } = rest;
+  return Object.freeze({
+    code,
+    pattern: patternOf(code),
+    kind,
+    scope,
+    seconds,
+    provesNotExecuted,
+    source,
+    ...exception,
+  });
 }
 
 const cooldown = (scope: VerdictScope, code: string, source: string, seconds: SecondsRule = "seconds"): VerdictRow =>
   row("cooldown", scope, code, source, { seconds });
-const restricted = (code: string, source: string): VerdictRow => row("restricted", "session", code, source);
-const dead = (code: string, source: string): VerdictRow => row("dead", "session", code, source);
+const restricted = (code: string, source: string, exception?: MethodException): VerdictRow =>
+  row("restricted", "session", code, source, exception && { exception });
+const dead = (code: string, source: string, exception?: MethodException): VerdictRow =>
+  row("dead", "session", code, source, exception && { exception });
 const surface = (scope: VerdictScope, code: string, source: string): VerdictRow => row("none", scope, code, source);
 /** The server failed on its side: what the request did is not known. */
 const failed = (code: string, source: string): VerdictRow =>
@@ -55,9 +79,62 @@ const failed = (code: string, source: string): VerdictRow =>
 
 const day = 86_400;
 
+/**
+ * Requests that sign in with what is in their arguments: a phone number, a token or a passkey. What Telegram says of an
+ * account in reply is about the account that signs in. Source: core.telegram.org/api/auth, core.telegram.org/api/qr-login.
+ */
+const signInMethods: readonly string[] = [
+  "auth.SendCode",
+  "auth.ResendCode",
+  "auth.CancelCode",
+  "auth.CheckPhone",
+  "auth.RequestFirebaseSms",
+  "auth.ReportMissingCode",
+  "auth.ResetLoginEmail",
+  "auth.SignIn",
+  "auth.SignUp",
+  "auth.CheckPassword",
+  "auth.CheckRecoveryPassword",
+  "auth.RequestPasswordRecovery",
+  "auth.RecoverPassword",
+  "auth.ImportBotAuthorization",
+  "auth.ImportWebTokenAuthorization",
+  "auth.ExportLoginToken",
+  "auth.ImportLoginToken",
+  "auth.InitPasskeyLogin",
+  "auth.FinishPasskeyLogin",
+  "auth.CheckPaidAuth",
+];
+
+/** Requests that send a code to a phone number or mail address of their arguments, or take one: Telegram counts them by it. */
+const codeMethods: readonly string[] = [
+  ...signInMethods,
+  "account.SendChangePhoneCode",
+  "account.ChangePhone",
+  "account.SendConfirmPhoneCode",
+  "account.ConfirmPhone",
+  "account.SendVerifyPhoneCode",
+  "account.VerifyPhone",
+  "account.SendVerifyEmailCode",
+  "account.VerifyEmail",
+];
+
+const ofTheOneWhoSignsIn: MethodException = { methods: new Set(signInMethods), kind: "none", scope: "request" };
+const countedByNumber: MethodException = { methods: new Set(codeMethods), kind: "cooldown", scope: "method" };
+/** A restricted account can still do everything else. */
+const ofNewChats: MethodException = {
+  methods: new Set(["channels.CreateChannel", "channels.EditAdmin", "messages.CreateChat"]),
+  kind: "restricted",
+  scope: "method",
+};
+
 const cooldowns: readonly VerdictRow[] = [
   // Telegram calls it a limit of the method with its input; the pool rests the whole session unless told otherwise.
-  cooldown("session", "FLOOD_WAIT_X", `${official}; Telethon, mtcute and gotd count it per method`),
+  // A flood of codes is mostly the number's, and no reason to rest every session that asks for it.
+  row("cooldown", "session", "FLOOD_WAIT_X", `${official}; Telethon, mtcute and gotd count it per method`, {
+    seconds: "seconds",
+    exception: countedByNumber,
+  }),
   cooldown("session", "FLOOD_PREMIUM_WAIT_X", `${official}: transfer speed of accounts without Premium`),
   cooldown("method", "FLOOD_TEST_PHONE_WAIT_X", "Telethon, gotd: test servers only"),
   cooldown(
@@ -66,12 +143,14 @@ const cooldowns: readonly VerdictRow[] = [
     `${official}; Telethon: "chat-specific, not request-specific"; mtcute and gotd alike`,
   ),
   cooldown("method", "TAKEOUT_INIT_DELAY_X", `${official}; TDLib and gotd: that single request`),
-  cooldown("method", "STORY_SEND_FLOOD_WEEKLY_X", `${official} (400)`),
-  cooldown("method", "STORY_SEND_FLOOD_MONTHLY_X", `${official} (400)`),
+  // The documentation says seconds; the official apps read the Unix time of the end.
+  cooldown("method", "STORY_SEND_FLOOD_WEEKLY_X", `${official} (400); Telegram for Android: a date`, "secondsOrDate"),
+  cooldown("method", "STORY_SEND_FLOOD_MONTHLY_X", `${official} (400); Telegram for Android: a date`, "secondsOrDate"),
+  cooldown("method", "STORY_SEND_FLOOD_X", "TDLib (420): for the caller, not slept out", "secondsOrDate"),
   cooldown("method", "PASSWORD_TOO_FRESH_X", `${official} (400)`),
   cooldown("method", "SESSION_TOO_FRESH_X", `${official} (400)`),
   cooldown("method", "PREVIOUS_CHAT_IMPORT_ACTIVE_WAIT_XMIN", `${official} (406): minutes`, "minutes"),
-  cooldown("method", "FRESH_*", `${official} (400, 406): within 24 hours of the login or the promotion`, day),
+  cooldown("method", "FRESH_*", `${official} (406): within 24 hours of the login`, day),
 ];
 
 const sessionVerdicts: readonly VerdictRow[] = [
@@ -80,20 +159,24 @@ const sessionVerdicts: readonly VerdictRow[] = [
   dead("SESSION_REVOKED", `${official} (401); TDLib logs out`),
   dead("SESSION_EXPIRED", `${official} (401); TDLib logs out`),
   dead("AUTH_KEY_DUPLICATED", `${official} (406): the key was used in parallel and is invalid for good`),
-  dead("USER_DEACTIVATED", `${official} (401): the account is gone`),
-  dead("USER_DEACTIVATED_BAN", `${official} (401): the account is banned`),
-  dead("PHONE_NUMBER_BANNED", `${official} (400): the account is banned`),
+  dead("USER_DEACTIVATED", `${official} (401): the account is gone`, ofTheOneWhoSignsIn),
+  dead("USER_DEACTIVATED_BAN", `${official} (401): the account is banned`, ofTheOneWhoSignsIn),
   restricted("PEER_FLOOD", `${official} (400): "spamreported"; grammers: account-wide, its duration undefined`),
   restricted("FROZEN_*", `${official} (400, and 420 for FROZEN_METHOD_INVALID); TDLib: frozen until an appeal`),
-  restricted("USER_RESTRICTED", `${official} (403, 406): spamreported, cannot create chats`),
+  restricted(
+    "USER_RESTRICTED",
+    `${official} (403, 406): spamreported, cannot create chats; telegramdesktop/tdesktop#1969: goes on reading and writing`,
+    ofNewChats,
+  ),
+  // Whatever it asks for is answered so until the password is given.
+  restricted(
+    "SESSION_PASSWORD_NEEDED",
+    `${official} (401): half logged in; TDLib, mtcute and Telethon keep it`,
+    ofTheOneWhoSignsIn,
+  ),
   row("retry", "session", "AUTH_KEY_PERM_EMPTY", `${official} (401): of a temporary key; TDLib treats it as a 500`),
   row("retry", "session", "CONNECTION_NOT_INITED", `${official} (400); TDLib initialises the connection again`),
   row("retry", "session", "CONNECTION_LAYER_INVALID", `${official} (400); TDLib initialises the connection again`),
-  surface(
-    "session",
-    "SESSION_PASSWORD_NEEDED",
-    `${official} (401): half logged in; TDLib, mtcute and Telethon keep it`,
-  ),
   surface("session", "ACTIVE_USER_REQUIRED", `${official} (401); Telethon: the login is incomplete`),
   surface("session", "CHANNELS_TOO_MUCH", `${official} (400): the account is in too many channels`),
   surface("session", "PREMIUM_ACCOUNT_REQUIRED", `${official} (400, 403)`),
@@ -123,6 +206,7 @@ const callerVerdicts: readonly VerdictRow[] = [
     "2FA_CONFIRM_WAIT_X",
     `${official} (420): account.deleteAccount waits a week; no other account helps`,
   ),
+  surface("request", "PREMIUM_SUB_ACTIVE_UNTIL_X", `${official} (420): a date; TDLib: no wait`),
   surface("request", "USER_MIGRATE_X", `${official} (303): the library follows`),
   surface("request", "PHONE_MIGRATE_X", `${official} (303): the library follows`),
   surface("request", "NETWORK_MIGRATE_X", `${official} (303): the library follows`),
@@ -133,8 +217,10 @@ const callerVerdicts: readonly VerdictRow[] = [
   surface("request", "API_ID_PUBLISHED_FLOOD", `${official} (400): the application's, not the session's`),
   surface("request", "CONNECTION_API_ID_INVALID", `${official} (400): the application's, not the session's`),
   surface("request", "UPDATE_APP_TO_LOGIN", `${official} (406): the application's, not the session's`),
+  surface("request", "PHONE_NUMBER_BANNED", `${official} (400): the number in the request, not the account that asks`),
   surface("request", "PHONE_NUMBER_FLOOD", `${official} (400): of a login`),
   surface("request", "PHONE_PASSWORD_FLOOD", `${official} (406): of a login`),
+  surface("peer", "FRESH_CHANGE_ADMINS_FORBIDDEN", `${official} (400, 406): within 24 hours of the promotion there`),
   surface("peer", "ALLOW_PAYMENT_REQUIRED_X", `${official} (403)`),
   surface("peer", "PRIVACY_PREMIUM_REQUIRED", `${official} (403)`),
   surface("peer", "CHAT_WRITE_FORBIDDEN", `${official} (403)`),

@@ -126,6 +126,7 @@ describe.each([
   [400, "PEER_FLOOD"],
   [420, "FROZEN_METHOD_INVALID"],
   [403, "USER_RESTRICTED"],
+  [401, "SESSION_PASSWORD_NEEDED"],
 ])("%i %s", (code, reason) => {
   test("use() - restricts the session for good measure, another account takes over", async () => {
     const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
@@ -146,4 +147,75 @@ describe.each([
     await again.invoke(message("again"), { id: "account1" });
     expectPeace(dataCentre);
   });
+});
+
+describe("errors about an argument", () => {
+  const sendCode = (phoneNumber: string) => () =>
+    new Api.auth.SendCode({ phoneNumber, apiId: 1, apiHash: "x", settings: new Api.CodeSettings({}) });
+
+  test.each([
+    [400, "PHONE_NUMBER_BANNED"],
+    [401, "USER_DEACTIVATED_BAN"],
+    [401, "SESSION_PASSWORD_NEEDED"],
+    [420, "PREMIUM_SUB_ACTIVE_UNTIL_1790000000"],
+  ])(
+    "use() - %i %s in answer to auth.sendCode comes out as it is, once, and no session is touched",
+    async (code, text) => {
+      const { dataCentre, open, told } = await stage({ accounts: 3 });
+      const pool = await open();
+      dataCentre.fail({ method: "auth.SendCode", code, message: text });
+      await expect(pool.invoke(sendCode("+15550000"))).rejects.toMatchObject({ errorMessage: text });
+      expect(callsOf(dataCentre, "auth.SendCode")).toHaveLength(1);
+      expect(pool.status()).toMatchObject({ free: 3, dead: 0, restricted: 0, cooling: 0 });
+      expect(told.filter(({ name }) => ["died", "restricted", "cooled"].includes(name))).toEqual([]);
+    },
+  );
+
+  test("use() - a flood of auth.sendCode rests nothing but auth.sendCode", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open();
+    dataCentre.fail({ method: "auth.SendCode", message: "FLOOD_WAIT_80000", sticky: false });
+    await rejection(pool.invoke(sendCode("+15550000"), { wait: false }), 2_000);
+    expect(toldOf("cooled").map((event) => (event as { method?: string }).method)).toEqual([
+      "auth.SendCode",
+      "auth.SendCode",
+    ]);
+    expect(pool.status()).toMatchObject({ free: 2, cooling: 0 });
+    expect(await pool.use(nameOf)).toMatch(/^account/);
+  });
+});
+
+describe("USER_RESTRICTED in answer to channels.createChannel", () => {
+  const create = () => new Api.channels.CreateChannel({ title: "x", about: "" });
+
+  test("use() - keeps the account from creating chats alone, for restrictedForMs", async () => {
+    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
+    const pool = await open({ restrictedForMs: 1_500 });
+    dataCentre.fail({ method: "channels.CreateChannel", code: 406, message: "USER_RESTRICTED", times: 2 });
+    await rejection(pool.invoke(create, { wait: false }), 2_000);
+    expect(callsOf(dataCentre, "channels.CreateChannel")).toHaveLength(2);
+    expect(toldOf("cooled")).toMatchObject([
+      { method: "channels.CreateChannel", seconds: 2 },
+      { method: "channels.CreateChannel", seconds: 2 },
+    ]);
+    expect(toldOf("restricted")).toEqual([]);
+    expect(pool.status()).toMatchObject({ free: 2, restricted: 0 });
+    await pool.invoke(message("goes on writing"));
+    expect(textsOf(dataCentre)).toEqual(["goes on writing"]);
+  });
+});
+
+test("restrictedForMs - USER_RESTRICTED in answer to anything else ends by itself; FROZEN and a missing password do not", async () => {
+  const { dataCentre, open } = await stage({ accounts: 3 });
+  const pool = await open({ restrictedForMs: 200 });
+  const reasons = ["USER_RESTRICTED", "FROZEN_METHOD_INVALID", "SESSION_PASSWORD_NEEDED"];
+  for (const [index, reason] of reasons.entries()) {
+    const id = `account${index + 1}`;
+    dataCentre.fail({ account: id, method: "messages.SendMessage", code: 403, message: reason, times: 1 });
+    await rejection(pool.invoke(message("no"), { id }), 2_000);
+    expect(pool.get(id)).toMatchObject({ state: "restricted", reason });
+  }
+  await until("USER_RESTRICTED has ended", () => pool.get("account1")?.state === "free");
+  expect(pool.get("account2")).toMatchObject({ state: "restricted", availableAt: null });
+  expect(pool.get("account3")).toMatchObject({ state: "restricted", availableAt: null });
 });
