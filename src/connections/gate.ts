@@ -48,6 +48,9 @@ const RESENDS = 2;
 /** The pause before the first repetition after a server's fault; doubles. */
 const SERVER_FAULT_PAUSE_MS = 500;
 
+/** The least that is waited before a refused request is looked at once more. */
+const SHORTEST_PAUSE_MS = 1;
+
 /** One request in the gate, and what is left of its allowances. */
 interface Passage {
   readonly request: OutgoingRequest;
@@ -100,7 +103,11 @@ export class Gate implements RequestGate {
       const turn = passage.request.isOrdered ? this.#turns.take() : undefined;
       try {
         if (turn?.before !== undefined && !(await this.#waitFor(turn.before, passage))) continue;
-        if (!this.#policy.admit(passage.request)) continue;
+        if (!this.#policy.admit(passage.request)) {
+          // A wait that is over already would be looked at again and again in this very turn of the event loop.
+          if (this.#policy.hold(passage.request) === undefined) await this.#sleep(SHORTEST_PAUSE_MS, passage.scope);
+          continue;
+        }
         return await this.#transmit(passage);
       } catch (error) {
         await this.#afterFailure(passage, error);

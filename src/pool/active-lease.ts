@@ -72,6 +72,7 @@ export class ActiveLease<Client>
   }
 
   coolDown(seconds: number, where: CoolDownScope): void {
+    if (this.ended !== undefined) throw this.ended;
     this.#office.coolDown(this.entry, seconds, where);
   }
 

@@ -16,7 +16,7 @@ export interface DispatcherPolicy {
   hopeless(criteria: Criteria, outlook: Outlook): Error;
 }
 
-/** So many sessions are let out in one turn of the event loop, which takes about a millisecond. */
+/** Sessions that are let out in one turn of the event loop: this takes about a millisecond. */
 const AT_ONCE = 500;
 
 /**
@@ -58,8 +58,15 @@ export class Dispatcher {
 
   /** Leases a session to the caller if one can serve now. */
   take(criteria: Criteria, now: number): KnownSession | undefined {
-    if (this.#roster.nextDueAt <= now && !this.#isBehind) this.changed(now);
+    this.#serveDue(now);
     return this.#roster.take(criteria, now);
+  }
+
+  /** Whether the caller could be served at once, after those who wait already. */
+  canServe(criteria: Criteria): boolean {
+    const now = this.#time.now();
+    this.#serveDue(now);
+    return this.#roster.canServe(criteria, now);
   }
 
   enqueue(waiter: Waiter): void {
@@ -113,6 +120,17 @@ export class Dispatcher {
     this.#isClosed = true;
     this.#timer?.timer.cancel();
     this.#timer = undefined;
+  }
+
+  /** Gives what is due to the callers who wait, before anybody who comes later can have it. */
+  #serveDue(now: number): void {
+    if (this.#roster.nextDueAt > now) return;
+    if (!this.#isBehind) this.changed(now);
+    if (this.#waiters.size === 0 || this.#roster.nextDueAt > now) return;
+    // What is left to the timer would be let out for the newcomer alone.
+    this.#roster.advance(now);
+    this.#isBehind = false;
+    this.changed(now);
   }
 
   #serve(now: number): void {

@@ -18,8 +18,8 @@ export interface Lease<Client> extends Disposable, AsyncDisposable {
   /** Aborts when the lease ends in any way but `release()`. */
   readonly signal: AbortSignal;
   /**
-   * Rests the session, or one method or peer of it, for so many seconds: for a wait that only the caller can read.
-   * Counts after the release, too. Throws `OptionsError`.
+   * Rests the session, or one method or peer of it, for this number of seconds: for a wait that only the caller can
+   * read. Throws `OptionsError`, and `LeaseReleasedError` when the lease has ended: another caller may hold the session.
    */
   coolDown(seconds: number, scope?: CoolDownScope): void;
   /**

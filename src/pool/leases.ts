@@ -135,8 +135,9 @@ export class Leases<Client> {
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }
     const { isHeard, emit, keepAlive } = this.#parts;
-    if (isHeard("released")) emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
     this.#afterEnd(entry, now);
+    // After the queue was served: a listener that asks for a session comes behind the callers who wait.
+    if (isHeard("released")) emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
     keepAlive.done();
   }
 

@@ -239,7 +239,7 @@ export function assemble<Client>(
     closed: () => shutdown.closed(),
     backOff: made.backOff,
   });
-  const rotation = new Rotation({ clock, time, roster, ledger, acquisition, signals, keepAlive });
+  const rotation = new Rotation({ clock, time, dispatcher, ledger, acquisition, signals, keepAlive });
   const maps: Maps<Client> = new Maps({
     options,
     time,

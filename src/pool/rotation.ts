@@ -6,10 +6,10 @@ import { CallTimeoutError, ConnectError, OutcomeUnknownError, RotationUnsafeErro
 import type { RetryPolicy } from "../options.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Criteria } from "../roster/criteria.js";
-import type { Roster } from "../roster/roster.js";
 import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
 import type { Acquisition } from "./acquisition.js";
 import type { GrantedLease } from "./active-lease.js";
+import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
 import { attemptTimedOut } from "./refusals.js";
@@ -21,7 +21,7 @@ import type { Wish } from "./wish.js";
 export interface RotationParts<Client> {
   readonly clock: Clock;
   readonly time: TimeLine;
-  readonly roster: Roster;
+  readonly dispatcher: Dispatcher;
   readonly ledger: Ledger;
   readonly acquisition: Acquisition<Client>;
   readonly signals: SharedSignals;
@@ -157,7 +157,7 @@ export class Rotation<Client> {
 
   #hasAlternative(attempt: Attempt, scope: CooldownScope, { criteria }: Wish): boolean {
     const narrowed = withRefused(criteria, attempt, scope);
-    return this.#parts.roster.canServe(narrowed, this.#parts.time.now());
+    return this.#parts.dispatcher.canServe(narrowed);
   }
 
   /** Whether the records of the sessions that were tried are on disk, or the storage had its time. */
@@ -224,9 +224,12 @@ function isLazy(value: unknown): boolean {
 /** The work's result, unless the lease is taken away under it. */
 function unlessRevoked<T>(scope: LeaseScope, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = scope.onEnd(() => {
+    const rejectIfRevoked = (): void => {
       if (scope.revoked !== undefined) reject(scope.revoked);
-    });
+    };
+    // The synchronous part of the work has run: its signal may have been aborted in it.
+    rejectIfRevoked();
+    const stop = scope.onEnd(rejectIfRevoked);
     work.then(resolve, reject).finally(stop);
   });
 }

@@ -92,6 +92,19 @@ describe("budgets of one's own rule", () => {
     expect(budgets.refusals).toEqual([["a", 30]]);
   });
 
+  test("waitMs - a wait below what the clock can tell counts as a millisecond", async () => {
+    const { pool, clock } = await openPool({
+      sessions: ["a"],
+      inlineWaitMs: 1_000,
+      budgets: { waitMs: () => 1e-5, sent() {} },
+    });
+    const job = watch(pool.use(send, { wait: false }));
+    await clock.advance(999);
+    expect(job.state).toBe("pending");
+    await clock.advance(2);
+    expect(job.state).toBe("rejected");
+  });
+
   test("a rule that throws or gives no number is no limit, and is told once", async () => {
     const told: string[] = [];
     const logger: Logger = { debug() {}, info() {}, warn() {}, error: (message) => void told.push(message) };

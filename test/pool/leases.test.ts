@@ -205,12 +205,23 @@ describe("coolDown()", () => {
     expect([pool.status().free, events("recovered"), telegram.calls]).toEqual([1, [{ id: "a" }], []]);
   });
 
-  test("counts after release too: the wait is the account's", async () => {
+  test("after the release: LeaseReleasedError, and the next holder is not disturbed", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.release();
-    lease.coolDown(60);
-    expect(pool.get("a")?.state).toBe("cooling");
+    const next = await pool.acquire();
+    expect(() => lease.coolDown(60)).toThrow(LeaseReleasedError);
+    expect(() => lease.coolDown(60, { method: READ })).toThrow(LeaseReleasedError);
+    await expect(next.client.call(READ)).resolves.toBe(`${READ} by a`);
+    expect(pool.get("a")?.state).toBe("leased");
+  });
+
+  test("of a lease that was taken back: LeaseReleasedError, and nothing cools", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
+    const lease = await pool.acquire();
+    await clock.advance(1_000);
+    expect(() => lease.coolDown(60)).toThrow(LeaseReleasedError);
+    expect(pool.get("a")?.state).toBe("free");
   });
 
   test.each([

@@ -1,6 +1,7 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
-import { AcquireTimeoutError } from "../../src/errors.js";
+import { AcquireTimeoutError, NoSessionAvailableError } from "../../src/errors.js";
+import { READ } from "../fakes/fake-telegram.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { settled } from "../fakes/virtual-clock.js";
@@ -85,6 +86,59 @@ describe("the queue", () => {
     const late = watch(pool.acquire({ wait: false }));
     await clock.advance(1);
     expect([waiting.state, late.state]).toEqual(["resolved", "rejected"]);
+  });
+
+  test("more than are let out at once are due: those who wait come before a newcomer", async () => {
+    const ids = Array.from({ length: 501 }, (_, index) => `s${index}`);
+    const { pool, clock } = await openPool({ sessions: ids });
+    for (const lease of await Promise.all(ids.map((id) => pool.acquire({ id })))) {
+      lease.coolDown(60);
+      lease.release();
+    }
+    const waiting = ids.map(() => watch(pool.acquire()));
+    await settled();
+    const newcomer = watch(
+      (async () => {
+        await new Promise<void>((resolve) => pool.once("leased", () => resolve()));
+        return pool.acquire({ wait: 1_000 });
+      })(),
+    );
+    await clock.advance(60_000);
+    expect(waiting.filter(({ state }) => state !== "resolved")).toEqual([]);
+    expect(newcomer.state).toBe("pending");
+  });
+
+  test("a look for another session lets nobody overtake", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a", "b"], inlineWaitMs: 60_000 });
+    const b = await pool.acquire({ id: "b" });
+    b.coolDown(5);
+    b.release();
+    const held = await pool.acquire({ id: "a" });
+    const waiting = watch(pool.acquire({ id: "b" }));
+    held.release();
+    const job = watch(
+      pool.use(async (client, lease) => {
+        lease.coolDown(30);
+        clock.skip(5_000);
+        await client.call(READ);
+      }),
+    );
+    await settled();
+    const late = pool.acquire({ id: "b", wait: false });
+    await expect(late).rejects.toThrow(NoSessionAvailableError);
+    await clock.advance(1);
+    expect([waiting.state, job.state]).toEqual(["resolved", "pending"]);
+  });
+
+  test("a listener of released that asks for a session comes behind those who wait", async () => {
+    const { made, order, join, start } = await queueOf();
+    made.pool.on("released", () => {
+      if (order.length < 4) join("listener");
+    });
+    join("normal");
+    join("high", { priority: 100 });
+    await start();
+    expect(order.slice(0, 2)).toEqual(["high", "normal"]);
   });
 
   test("a session added while others wait serves the first of them", async () => {

@@ -324,6 +324,24 @@ test("a read that was cut off and is refused when it is sent again - rotates", a
   expect(pool.get("a")?.state).toBe("cooling");
 });
 
+test("use() - a signal that aborts in the synchronous part of the work ends it", async () => {
+  const { pool } = await openPool({ sessions: ["a"] });
+  const abort = new AbortController();
+  const reason = new Error("given up");
+  const job = watch(
+    pool.use(
+      () => {
+        abort.abort(reason);
+        return new Promise(() => {});
+      },
+      { signal: abort.signal },
+    ),
+  );
+  await settled();
+  expect(job).toMatchObject({ state: "rejected", error: reason });
+  expect(pool.leases()).toEqual([]);
+});
+
 test("a signal and a deadline do not wait for the storage", async () => {
   const { pool, telegram, storage, clock } = await openPool({ sessions: ["a"], storageTimeoutMs: 3_000 });
   telegram.onCall = ({ method }) => {

@@ -15,6 +15,8 @@ export interface StrategyParts {
   failed(message: string): void;
 }
 
+/** A shorter wait is below what the clock can tell: it would be over before it begins, again and again. */
+const SHORTEST_MS = 1;
 /** As the longest cooldown. */
 const LONGEST_MS = 365 * 86_400_000;
 
@@ -37,7 +39,7 @@ export class StrategyLimits implements Limits {
     const strategy = this.#strategy;
     const rests: Rest[] = [];
     const restFor = (ms: number, whose: string | undefined): void => {
-      if (ms > 0) rests.push({ method, peer: whose, until: now + Math.min(ms, LONGEST_MS) });
+      if (ms > 0) rests.push({ method, peer: whose, until: now + Math.min(Math.max(ms, SHORTEST_MS), LONGEST_MS) });
     };
     restFor(
       this.#safely(() => strategy.waitMs(call), 0),

@@ -72,8 +72,9 @@ export class Merging {
       known.isRemoved = true;
       this.#parts.removed(known.id);
     }
-    if (hasCredentials || hasTags) this.#parts.changed(known.id);
     dispatcher.worsened();
+    // After the queue was served: a listener that asks for a session comes behind the callers who wait.
+    if (hasCredentials || hasTags) this.#parts.changed(known.id);
     if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
   }
 
