@@ -6,26 +6,35 @@ const names = `
   account.GetConnectedBots account.GetContactSignUpNotification account.GetContentSettings
   account.GetDefaultBackgroundEmojis account.GetDefaultEmojiStatuses account.GetDefaultGroupPhotoEmojis
   account.GetDefaultProfilePhotoEmojis account.GetGlobalPrivacySettings account.GetMultiWallPapers
-  account.GetNotifyExceptions account.GetNotifySettings account.GetPassword account.GetPrivacy
-  account.GetReactionsNotifySettings account.GetRecentEmojiStatuses account.GetSavedRingtones
-  account.GetSecureValue account.GetTheme account.GetThemes account.GetWallPaper account.GetWallPapers
-  account.GetWebAuthorizations
+  account.GetNotifyExceptions account.GetNotifySettings account.GetPaidMessagesRevenue account.GetPasskeys
+  account.GetPassword account.GetPrivacy account.GetReactionsNotifySettings account.GetRecentEmojiStatuses
+  account.GetSavedMusicIds account.GetSavedRingtones account.GetSecureValue account.GetTheme
+  account.GetThemes account.GetUniqueGiftChatThemes account.GetWallPaper account.GetWallPapers
+  account.GetWebAuthorizations account.GetWebBrowserSettings
 
-  bots.CanSendMessage bots.CheckDownloadFileParams bots.GetAdminedBots bots.GetBotCommands bots.GetBotInfo
-  bots.GetBotMenuButton bots.GetBotRecommendations bots.GetPopularAppBots bots.GetPreviewInfo
-  bots.GetPreviewMedias
+  aicompose.GetTone aicompose.GetTones
 
-  channels.CheckUsername channels.ExportMessageLink channels.GetAdminLog channels.GetAdminedPublicChannels
-  channels.GetChannelRecommendations channels.GetChannels channels.GetForumTopics channels.GetForumTopicsByID
-  channels.GetFullChannel channels.GetGroupsForDiscussion channels.GetInactiveChannels
-  channels.GetLeftChannels channels.GetMessages channels.GetParticipant channels.GetParticipants
+  bots.CanSendMessage bots.CheckDownloadFileParams bots.CheckUsername bots.GetAccessSettings
+  bots.GetAdminedBots bots.GetBotCommands bots.GetBotInfo bots.GetBotMenuButton bots.GetBotRecommendations
+  bots.GetPopularAppBots bots.GetPreviewInfo bots.GetPreviewMedias
+
+  channels.CheckSearchPostsFlood channels.CheckUsername channels.ExportMessageLink channels.GetAdminLog
+  channels.GetAdminedPublicChannels channels.GetChannelRecommendations channels.GetChannels
+  channels.GetForumTopics channels.GetForumTopicsByID channels.GetFullChannel
+  channels.GetGroupsForDiscussion channels.GetInactiveChannels channels.GetLeftChannels
+  channels.GetMessageAuthor channels.GetMessages channels.GetParticipant channels.GetParticipants
   channels.GetSendAs
 
   chatlists.CheckChatlistInvite chatlists.GetChatlistUpdates chatlists.GetExportedInvites
   chatlists.GetLeaveChatlistSuggestions
 
+  communities.GetJoinedCommunities communities.GetParticipantJoinedChats communities.GetPeerLinkRequests
+
   contacts.GetBirthdays contacts.GetBlocked contacts.GetContactIDs contacts.GetContacts contacts.GetSaved
-  contacts.GetStatuses contacts.GetTopPeers contacts.ResolvePhone contacts.ResolveUsername contacts.Search
+  contacts.GetSponsoredPeers contacts.GetStatuses contacts.GetTopPeers contacts.ResolvePhone
+  contacts.ResolveUsername contacts.Search
+
+  ephemeral.GetWelcomeMessages
 
   fragment.GetCollectibleInfo
 
@@ -37,45 +46,53 @@ const names = `
   langpack.GetDifference langpack.GetLangPack langpack.GetLanguage langpack.GetLanguages langpack.GetStrings
 
   messages.CheckChatInvite messages.CheckHistoryImport messages.CheckHistoryImportPeer
-  messages.CheckQuickReplyShortcut messages.GetAdminsWithInvites messages.GetAllDrafts messages.GetAllStickers
-  messages.GetArchivedStickers messages.GetAttachMenuBot messages.GetAttachMenuBots
-  messages.GetAttachedStickers messages.GetAvailableEffects messages.GetAvailableReactions messages.GetBotApp
-  messages.GetChatInviteImporters messages.GetChats messages.GetCommonChats messages.GetCustomEmojiDocuments
-  messages.GetDefaultHistoryTTL messages.GetDefaultTagReactions messages.GetDhConfig
-  messages.GetDialogFilters messages.GetDialogUnreadMarks messages.GetDialogs messages.GetDiscussionMessage
-  messages.GetDocumentByHash messages.GetEmojiGroups messages.GetEmojiKeywords
-  messages.GetEmojiKeywordsDifference messages.GetEmojiKeywordsLanguages messages.GetEmojiProfilePhotoGroups
-  messages.GetEmojiStatusGroups messages.GetEmojiStickerGroups messages.GetEmojiStickers
-  messages.GetExportedChatInvite messages.GetExportedChatInvites messages.GetExtendedMedia
-  messages.GetFactCheck messages.GetFavedStickers messages.GetFeaturedEmojiStickers
-  messages.GetFeaturedStickers messages.GetFullChat messages.GetGameHighScores messages.GetHistory
-  messages.GetInlineGameHighScores messages.GetMaskStickers messages.GetMessageEditData
-  messages.GetMessageReactionsList messages.GetMessageReadParticipants messages.GetMessages
-  messages.GetMessagesReactions messages.GetMyStickers messages.GetOldFeaturedStickers messages.GetOnlines
-  messages.GetOutboxReadDate messages.GetPaidReactionPrivacy messages.GetPeerDialogs messages.GetPeerSettings
-  messages.GetPinnedDialogs messages.GetPinnedSavedDialogs messages.GetPollResults messages.GetPollVotes
+  messages.CheckQuickReplyShortcut messages.GetAdminsWithInvites messages.GetAllDrafts
+  messages.GetAllStickers messages.GetArchivedStickers messages.GetAttachMenuBot messages.GetAttachMenuBots
+  messages.GetAttachedStickers messages.GetAvailableEffects messages.GetAvailableReactions
+  messages.GetBotApp messages.GetChatInviteImporters messages.GetChats messages.GetCommonChats
+  messages.GetCustomEmojiDocuments messages.GetDefaultHistoryTTL messages.GetDefaultTagReactions
+  messages.GetDhConfig messages.GetDialogFilters messages.GetDialogUnreadMarks messages.GetDialogs
+  messages.GetDiscussionMessage messages.GetDocumentByHash messages.GetEmojiGameInfo messages.GetEmojiGroups
+  messages.GetEmojiKeywords messages.GetEmojiKeywordsDifference messages.GetEmojiKeywordsLanguages
+  messages.GetEmojiProfilePhotoGroups messages.GetEmojiStatusGroups messages.GetEmojiStickerGroups
+  messages.GetEmojiStickers messages.GetExportedChatInvite messages.GetExportedChatInvites
+  messages.GetExtendedMedia messages.GetFactCheck messages.GetFavedStickers
+  messages.GetFeaturedEmojiStickers messages.GetFeaturedStickers messages.GetForumTopics
+  messages.GetForumTopicsByID messages.GetFullChat messages.GetFutureChatCreatorAfterLeave
+  messages.GetGameHighScores messages.GetHistory messages.GetInlineGameHighScores messages.GetMaskStickers
+  messages.GetMessageEditData messages.GetMessageReactionsList messages.GetMessageReadParticipants
+  messages.GetMessages messages.GetMessagesReactions messages.GetMyStickers messages.GetOldFeaturedStickers
+  messages.GetOnlines messages.GetOutboxReadDate messages.GetPaidReactionPrivacy messages.GetPeerDialogs
+  messages.GetPeerSettings messages.GetPersonalChannelHistory messages.GetPinnedDialogs
+  messages.GetPinnedSavedDialogs messages.GetPollResults messages.GetPollVotes
   messages.GetPreparedInlineMessage messages.GetQuickReplies messages.GetQuickReplyMessages
   messages.GetRecentLocations messages.GetRecentReactions messages.GetRecentStickers messages.GetReplies
-  messages.GetSavedDialogs messages.GetSavedGifs messages.GetSavedHistory messages.GetSavedReactionTags
-  messages.GetScheduledHistory messages.GetScheduledMessages messages.GetSearchCounters
-  messages.GetSearchResultsCalendar messages.GetSearchResultsPositions messages.GetSplitRanges
-  messages.GetSponsoredMessages messages.GetStickerSet messages.GetStickers
-  messages.GetSuggestedDialogFilters messages.GetTopReactions messages.GetUnreadMentions
-  messages.GetUnreadReactions messages.GetWebPage messages.GetWebPagePreview messages.Search
-  messages.SearchCustomEmoji messages.SearchEmojiStickerSets messages.SearchGlobal messages.SearchSentMedia
-  messages.SearchStickerSets messages.SearchStickers messages.TranslateText
+  messages.GetRichMessage messages.GetSavedDialogs messages.GetSavedDialogsByID messages.GetSavedGifs
+  messages.GetSavedHistory messages.GetSavedReactionTags messages.GetScheduledHistory
+  messages.GetScheduledMessages messages.GetSearchCounters messages.GetSearchResultsCalendar
+  messages.GetSearchResultsPositions messages.GetSplitRanges messages.GetSponsoredMessages
+  messages.GetStickerSet messages.GetStickers messages.GetSuggestedDialogFilters messages.GetTopReactions
+  messages.GetUnreadMentions messages.GetUnreadPollVotes messages.GetUnreadReactions messages.GetWebPage
+  messages.GetWebPagePreview messages.Search messages.SearchCustomEmoji messages.SearchEmojiStickerSets
+  messages.SearchGlobal messages.SearchSentMedia messages.SearchStickerSets messages.SearchStickers
+  messages.TranslateRichMessage messages.TranslateText messages.UploadEncryptedFile
+  messages.UploadImportedMedia messages.UploadMedia
 
-  payments.CanPurchasePremium payments.CheckGiftCode payments.GetBankCardData payments.GetConnectedStarRefBot
-  payments.GetConnectedStarRefBots payments.GetGiveawayInfo payments.GetPaymentForm
-  payments.GetPaymentReceipt payments.GetPremiumGiftCodeOptions payments.GetSavedInfo
-  payments.GetSavedStarGift payments.GetSavedStarGifts payments.GetStarGiftUpgradePreview
-  payments.GetStarGifts payments.GetStarsGiftOptions payments.GetStarsGiveawayOptions
-  payments.GetStarsRevenueStats payments.GetStarsStatus payments.GetStarsSubscriptions
-  payments.GetStarsTopupOptions payments.GetStarsTransactions payments.GetStarsTransactionsByID
-  payments.GetSuggestedStarRefBots payments.GetUniqueStarGift
+  payments.CanPurchasePremium payments.CanPurchaseStore payments.CheckCanSendGift payments.CheckGiftCode
+  payments.GetBankCardData payments.GetConnectedStarRefBot payments.GetConnectedStarRefBots
+  payments.GetCraftStarGifts payments.GetGiveawayInfo payments.GetPaymentForm payments.GetPaymentReceipt
+  payments.GetPremiumGiftCodeOptions payments.GetResaleStarGifts payments.GetSavedInfo
+  payments.GetSavedStarGift payments.GetSavedStarGifts payments.GetStarGiftActiveAuctions
+  payments.GetStarGiftAuctionAcquiredGifts payments.GetStarGiftAuctionState payments.GetStarGiftCollections
+  payments.GetStarGiftUpgradeAttributes payments.GetStarGiftUpgradePreview payments.GetStarGifts
+  payments.GetStarsGiftOptions payments.GetStarsGiveawayOptions payments.GetStarsRevenueStats
+  payments.GetStarsStatus payments.GetStarsSubscriptions payments.GetStarsTopupOptions
+  payments.GetStarsTransactions payments.GetStarsTransactionsByID payments.GetSuggestedStarRefBots
+  payments.GetUniqueStarGift payments.GetUniqueStarGiftValueInfo
 
-  phone.CheckGroupCall phone.GetCallConfig phone.GetGroupCall phone.GetGroupCallJoinAs
-  phone.GetGroupCallStreamChannels phone.GetGroupParticipants
+  phone.CheckGroupCall phone.GetCallConfig phone.GetGroupCall phone.GetGroupCallChainBlocks
+  phone.GetGroupCallJoinAs phone.GetGroupCallStars phone.GetGroupCallStreamChannels
+  phone.GetGroupParticipants
 
   photos.GetUserPhotos
 
@@ -84,31 +101,33 @@ const names = `
   smsjobs.GetStatus smsjobs.IsEligibleToJoin
 
   stats.GetBroadcastRevenueStats stats.GetBroadcastRevenueTransactions stats.GetBroadcastStats
-  stats.GetMegagroupStats stats.GetMessagePublicForwards stats.GetMessageStats stats.GetStoryPublicForwards
-  stats.GetStoryStats stats.LoadAsyncGraph
+  stats.GetMegagroupStats stats.GetMessagePublicForwards stats.GetMessageStats stats.GetPollStats
+  stats.GetStoryPublicForwards stats.GetStoryStats stats.LoadAsyncGraph
 
   stickers.CheckShortName stickers.SuggestShortName
 
-  stories.CanSendStory stories.ExportStoryLink stories.GetAllReadPeerStories stories.GetAllStories
-  stories.GetChatsToSend stories.GetPeerMaxIDs stories.GetPeerStories stories.GetPinnedStories
-  stories.GetStoriesArchive stories.GetStoriesByID stories.GetStoriesViews stories.GetStoryReactionsList
-  stories.GetStoryViewsList stories.SearchPosts
+  stories.CanSendStory stories.ExportStoryLink stories.GetAlbumStories stories.GetAlbums
+  stories.GetAllReadPeerStories stories.GetAllStories stories.GetChatsToSend stories.GetPeerMaxIDs
+  stories.GetPeerStories stories.GetPinnedStories stories.GetStoriesArchive stories.GetStoriesByID
+  stories.GetStoriesViews stories.GetStoryReactionsList stories.GetStoryViewsList stories.SearchPosts
 
   updates.GetChannelDifference updates.GetDifference updates.GetState
 
   upload.GetCdnFile upload.GetCdnFileHashes upload.GetFile upload.GetFileHashes upload.GetWebFile
   upload.ReuploadCdnFile upload.SaveBigFilePart upload.SaveFilePart
 
-  users.GetFullUser users.GetIsPremiumRequiredToContact users.GetUsers
+  users.GetFullUser users.GetIsPremiumRequiredToContact users.GetRequirementsToContact users.GetSavedMusic
+  users.GetSavedMusicByID users.GetUsers
 
   GetFutureSalts Ping PingDelayDisconnect
 `;
 
 /**
  * The requests that are harmless to repeat, on this account or on another: they change nothing that anybody can see.
- * Full names as the libraries' classes have them, of layer 198, each judged by its page under core.telegram.org/methods.
- * Never add one for its name: `messages.GetBotCallbackAnswer` presses a button. Upload parts belong here: a part that is
- * sent again replaces itself.
+ * Full names as the libraries' classes have them, of the layers of GramJS 2.26 (198) and teleproto 1.229 (229), each
+ * judged by its page under core.telegram.org/methods. Never add one for its name: `messages.GetBotCallbackAnswer` presses
+ * a button. Upload parts belong here: a part that is sent again replaces itself. So does `messages.UploadMedia`, which
+ * makes a file ready "without actually sending it to the chat".
  */
 export const reads: ReadonlySet<string> = new Set(names.trim().split(/\s+/));
 

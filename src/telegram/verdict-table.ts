@@ -103,6 +103,9 @@ const signInMethods: readonly string[] = [
   "auth.ImportLoginToken",
   "auth.InitPasskeyLogin",
   "auth.FinishPasskeyLogin",
+  "auth.InitFirebasePnvLogin",
+  "auth.FinishFirebasePnvLogin",
+  "auth.FirebasePnvSignUp",
   "auth.CheckPaidAuth",
 ];
 

@@ -1,5 +1,7 @@
+import type { TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError, NoSessionAvailableError, RotationUnsafeError } from "../../src/index.js";
+import type { TlFactory } from "../../src/testing/data-centre/library.js";
 import { CustomFile } from "../matrix/telegram.js";
 import { callsOf, expectPeace, rejection, stage, until, within } from "./support.js";
 
@@ -129,5 +131,55 @@ describe("uploads", () => {
       10_000,
       pool.use((client) => client.uploadFile({ file: fileOf(3), workers: 1 })),
     );
+  });
+});
+
+describe("albums", () => {
+  const photo = (): Buffer => Object.assign(Buffer.alloc(2_000, 3), { name: "a.png" });
+  const album = (client: TelegramClient) => client.sendFile("user1", { file: [photo(), photo()] } as never);
+
+  /** Two accounts on a data centre that takes albums. */
+  async function albums() {
+    const { dataCentre, open } = await stage({ accounts: 2 });
+    const photoOf = (tl: TlFactory) =>
+      tl("Photo", {
+        id: 5n,
+        accessHash: 6n,
+        fileReference: Buffer.alloc(8),
+        date: 1,
+        dcId: 2,
+        sizes: [tl("PhotoSize", { type: "x", w: 1, h: 1, size: 9 })],
+      });
+    dataCentre.handle("messages.UploadMedia", ({ tl }) => tl("MessageMediaPhoto", { photo: photoOf(tl) }));
+    dataCentre.handle("messages.SendMultiMedia", ({ request, tl }) => {
+      const media = request.multiMedia as readonly { readonly randomId: unknown }[];
+      const messageOf = (id: number) =>
+        tl("Message", { id, out: true, peerId: tl("PeerUser", { userId: 100_000_001n }), date: 1, message: "" });
+      const updates = media.flatMap(({ randomId }, index) => [
+        tl("UpdateMessageID", { id: 100 + index, randomId }),
+        tl("UpdateNewMessage", { message: messageOf(100 + index), pts: 1, ptsCount: 1 }),
+      ]);
+      return tl("Updates", { updates, users: [], chats: [], date: 1, seq: 0 });
+    });
+    const sent = () => callsOf(dataCentre, "messages.SendMultiMedia").filter(({ outcome }) => outcome === "ok");
+    return { dataCentre, pool: await open(), sent };
+  }
+
+  test.each([
+    ["messages.SendMultiMedia", 0],
+    ["messages.UploadMedia", 1],
+  ])("sendFile() - a flood of %s, %i calls later: the other account sends the album, once", async (method, skip) => {
+    const { dataCentre, pool, sent } = await albums();
+    dataCentre.fail({ method, message: "FLOOD_WAIT_30", skip, times: 1 });
+    await within(5_000, pool.use(album));
+    expect(sent().map(({ account }) => account)).toEqual(["account2"]);
+    expectPeace(dataCentre);
+  });
+
+  test("sendFile() - the connection is cut in answer to messages.uploadMedia: goes on over a new one", async () => {
+    const { dataCentre, pool, sent } = await albums();
+    dataCentre.cut({ method: "messages.UploadMedia", at: "after", times: 1 });
+    await within(8_000, pool.use(album));
+    expect(sent()).toHaveLength(1);
   });
 });
