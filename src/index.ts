@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 export type { Budget, Budgets, CallLimit } from "./budget-options.js";
 export type { BudgetedCall, BudgetStrategy } from "./budget-strategy.js";
 export type { ClientProfile, ProxyProfile } from "./client-profile.js";

@@ -200,14 +200,18 @@ export type MapResult<I, O> = {
 } & ({ readonly ok: true; readonly value: O } | { readonly ok: false; readonly error: unknown });
 
 /** The results of `map`, once. Nothing happens before the first one is asked for. */
-export interface MapRun<I, O> extends AsyncIterableIterator<MapResult<I, O>, undefined>, AsyncDisposable {
+export interface MapRun<I, O> extends AsyncIterable<MapResult<I, O>>, AsyncDisposable {
   /**
    * With a checkpoint: the keys of items of which nobody can tell whether they took effect, of earlier runs too. They are
    * not repeated: look, and `map` those that have to be sent again under another name.
    */
   readonly unknown: readonly string[];
+  /** The next result, for a loop of your own. */
+  next(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
   /** Ends the iteration as `break` does: what runs may finish, nothing else begins. */
   return(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
+  /** The run itself. */
+  [Symbol.asyncIterator](): MapRun<I, O>;
   /**
    * Ends the iteration and deletes its checkpoint. Throws `StorageError`; does nothing without a checkpoint.
    */

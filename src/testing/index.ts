@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 export type { AccountOptions, DataCentreAccount } from "./data-centre/accounts.js";
 export { type Answer, type Call, type Handler, RpcError } from "./data-centre/call.js";
 export { DataCentre, startDataCentre } from "./data-centre/data-centre.js";

@@ -49,7 +49,8 @@ export async function ensureBuilt(): Promise<void> {
 
 function isBuilt(): boolean {
   const built = changedAt(join(root, "dist/src/index.js"));
-  return built > Math.max(...["src", "adapters"].map((folder) => newestIn(join(root, folder))));
+  const settings = ["tsconfig.json", "tsconfig.build.json"].map((name) => changedAt(join(root, name)));
+  return built > Math.max(...["src", "adapters"].map((folder) => newestIn(join(root, folder))), ...settings);
 }
 
 /** Whether this process may build: making a folder is atomic. */
