@@ -1,0 +1,45 @@
+import { readFileSync } from "node:fs";
+import { join, posix } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { root } from "../examples/build.js";
+import { packedFiles } from "./installed.js";
+
+let files: ReadonlySet<string> = new Set();
+
+beforeAll(async () => {
+  files = new Set(await packedFiles());
+}, 120_000);
+
+function textOf(path: string): string {
+  return readFileSync(join(root, path), "utf8");
+}
+
+test("source maps and declaration maps lead to sources that are in the package", () => {
+  const built = [...files].filter((path) => /^dist\/.*(\.js|\.d\.ts)$/.test(path));
+  expect(built.length).toBeGreaterThan(400);
+  expect(built.filter((path) => !files.has(`${path}.map`))).toEqual([]);
+  const lost = [...files]
+    .filter((path) => path.endsWith(".map"))
+    .flatMap((path) => {
+      const { sources } = JSON.parse(textOf(path)) as { readonly sources: readonly string[] };
+      return sources.map((source) => posix.join(posix.dirname(path), source));
+    });
+  expect(lost.filter((source) => !files.has(source))).toEqual([]);
+});
+
+test("every link of a packed document leads to what is in the package, too", () => {
+  const folders = new Set([...files].map((path) => posix.dirname(path)));
+  const dead = [...files]
+    .filter((path) => path.endsWith(".md"))
+    .flatMap((path) =>
+      [...textOf(path).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)]
+        .map(([, target = ""]) => posix.join(posix.dirname(path), target))
+        .filter((target) => !files.has(target) && !folders.has(target))
+        .map((target) => `${path}: ${target}`),
+    );
+  expect(dead).toEqual([]);
+});
+
+test("nothing of the tests and no lock file is in the package", () => {
+  expect([...files].filter((path) => /^(test|bench|coverage|package-lock)/.test(path))).toEqual([]);
+});
