@@ -1,30 +1,42 @@
 import { missingPart } from "../mtproto/inner-parts.js";
 import type { Library } from "../mtproto/library.js";
-import type { Package } from "../mtproto/loading.js";
-import { importParts, unknownVersion } from "../mtproto/loading.js";
+import { type Package, packageFailure, partFailure, unknownVersion } from "../mtproto/loading.js";
 import { gramjsDifferences, patientClient } from "./differences.js";
 
-const PACKAGE = {
-  adapter: "gramjs",
-  name: "telegram",
-  range: "^2.26.22",
-  parts: {
-    root: () => import("telegram"),
-    sessions: () => import("telegram/sessions/index.js"),
-    logger: () => import("telegram/extensions/Logger.js"),
-    extensions: () => import("telegram/extensions/index.js"),
-    sender: () => import("telegram/network/MTProtoSender.js"),
-    state: () => import("telegram/network/RequestState.js"),
-    updates: () => import("telegram/client/updates.js"),
-    objects: () => import("telegram/tl/AllTLObjects.js"),
-    core: () => import("telegram/tl/core/index.js"),
-    ige: () => import("telegram/crypto/IGE.js"),
-  },
-} satisfies Package<object>;
+const PACKAGE: Package = { adapter: "gramjs", name: "telegram", range: "^2.26.22" };
+
+/** `await import()` in a `try` block, here and below: so bundlers do not fail where the package is not installed. */
+async function importRoot() {
+  try {
+    return await import("telegram");
+  } catch (error) {
+    throw packageFailure(PACKAGE, error);
+  }
+}
+
+async function importGramjs() {
+  const root = await importRoot();
+  try {
+    return {
+      root,
+      sessions: await import("telegram/sessions/index.js"),
+      logger: await import("telegram/extensions/Logger.js"),
+      extensions: await import("telegram/extensions/index.js"),
+      sender: await import("telegram/network/MTProtoSender.js"),
+      state: await import("telegram/network/RequestState.js"),
+      updates: await import("telegram/client/updates.js"),
+      objects: await import("telegram/tl/AllTLObjects.js"),
+      core: await import("telegram/tl/core/index.js"),
+      ige: await import("telegram/crypto/IGE.js"),
+    };
+  } catch (error) {
+    throw partFailure(PACKAGE, error);
+  }
+}
 
 /** Imports GramJS. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
 export async function loadGramjs(): Promise<Library> {
-  const { root, sessions, logger, extensions, sender, state, updates, objects, core, ige } = await importParts(PACKAGE);
+  const { root, sessions, logger, extensions, sender, state, updates, objects, core, ige } = await importGramjs();
   const library = {
     TelegramClient: patientClient(root.TelegramClient as unknown as Library["TelegramClient"]),
     Api: root.Api,

@@ -1,32 +1,45 @@
 import { gramjsDifferences, patientClient } from "../gramjs/differences.js";
 import { missingPart } from "../mtproto/inner-parts.js";
 import type { Differences, Library, LibraryClientClass } from "../mtproto/library.js";
-import { ifThere, importParts, type Package, unknownVersion } from "../mtproto/loading.js";
+import { type Package, packageFailure, partFailure, undefinedIfMissing, unknownVersion } from "../mtproto/loading.js";
 import type { LibraryErrors } from "../mtproto/tl.js";
 import { leasedClient } from "./client.js";
 import { teleprotoDifferences } from "./differences.js";
 
-const PACKAGE = {
-  adapter: "teleproto",
-  name: "teleproto",
-  range: "^1.223.0",
-  parts: {
-    root: () => import("teleproto"),
-    sessions: () => import("teleproto/sessions/index.js"),
-    logger: () => import("teleproto/extensions/Logger.js"),
-    extensions: () => import("teleproto/extensions/index.js"),
-    sender: () => import("teleproto/network/MTProtoSender.js"),
-    state: () => import("teleproto/network/RequestState.js"),
-    registry: () => import("teleproto/tl/runtime/registry.js"),
-    core: () => import("teleproto/tl/core/index.js"),
-    ige: () => import("teleproto/crypto/IGE.js"),
-    updates: () => updatesModule(),
-  },
-} satisfies Package<object>;
+const PACKAGE: Package = { adapter: "teleproto", name: "teleproto", range: "^1.223.0" };
+
+/** `await import()` in a `try` block, here and below: so bundlers do not fail where the package is not installed. */
+async function importRoot() {
+  try {
+    return await import("teleproto");
+  } catch (error) {
+    throw packageFailure(PACKAGE, error);
+  }
+}
+
+async function importTeleproto() {
+  const root = await importRoot();
+  try {
+    return {
+      root,
+      sessions: await import("teleproto/sessions/index.js"),
+      logger: await import("teleproto/extensions/Logger.js"),
+      extensions: await import("teleproto/extensions/index.js"),
+      sender: await import("teleproto/network/MTProtoSender.js"),
+      state: await import("teleproto/network/RequestState.js"),
+      registry: await import("teleproto/tl/runtime/registry.js"),
+      core: await import("teleproto/tl/core/index.js"),
+      ige: await import("teleproto/crypto/IGE.js"),
+      updates: await updatesModule(),
+    };
+  } catch (error) {
+    throw partFailure(PACKAGE, error);
+  }
+}
 
 /** Imports teleproto. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
 export async function loadTeleproto(): Promise<Library> {
-  const parts = await importParts(PACKAGE);
+  const parts = await importTeleproto();
   const { root, sessions, logger, extensions, sender, state, registry, core, ige, updates } = parts;
   const { TelegramClient, Api, errors, utils, helpers } = root;
   const library = {
@@ -55,8 +68,37 @@ export async function loadTeleproto(): Promise<Library> {
 
 /** A folder since 1.229.0; one file before, which today's types do not know. */
 async function updatesModule(): Promise<{ readonly _handleUpdate: unknown }> {
-  const former = "teleproto/client/updates.js";
-  return (await ifThere(() => import("teleproto/client/updates/dispatch.js"))) ?? import(/* @vite-ignore */ former);
+  try {
+    return await import("teleproto/client/updates/dispatch.js");
+  } catch (error) {
+    undefinedIfMissing(error);
+    const former = "teleproto/client/updates.js";
+    return import(/* @vite-ignore */ /* webpackIgnore: true */ former);
+  }
+}
+
+async function transfersModule() {
+  try {
+    return await import("teleproto/network/MediaScheduler.js");
+  } catch (error) {
+    return undefinedIfMissing(error);
+  }
+}
+
+async function composerModule() {
+  try {
+    return await import("teleproto/client/updates/composer.js");
+  } catch (error) {
+    return undefinedIfMissing(error);
+  }
+}
+
+async function apiProxyModule() {
+  try {
+    return await import("teleproto/tl/runtime/apiProxy.js");
+  } catch (error) {
+    throw partFailure(PACKAGE, error);
+  }
 }
 
 /** Before its network was written anew, which brought a scheduler of file parts, teleproto was built as GramJS is. */
@@ -65,14 +107,14 @@ async function ofThisVersion(
   Api: object,
   errors: LibraryErrors,
 ): Promise<{ readonly TelegramClient: LibraryClientClass; readonly differences: Differences }> {
-  const transfers = await ifThere(() => import("teleproto/network/MediaScheduler.js"));
+  const transfers = await transfersModule();
   if (transfers === undefined) {
     const { name, connectionOptions, asThrown } = teleprotoDifferences;
     const differences = { ...gramjsDifferences(errors), name, connectionOptions, asThrown };
     return { TelegramClient: patientClient(Client as LibraryClientClass), differences };
   }
-  const { createApiProxy } = await import("teleproto/tl/runtime/apiProxy.js");
-  const composer = await ifThere(() => import("teleproto/client/updates/composer.js"));
+  const { createApiProxy } = await apiProxyModule();
+  const composer = await composerModule();
   const parts = { Api, errors, createApiProxy, ClientUpdates: composer?.ClientUpdates, transfers };
   return { TelegramClient: leasedClient(Client, parts), differences: teleprotoDifferences };
 }

@@ -18,11 +18,8 @@ interface KeyvSqliteModule {
  * SQLite by `query` of @keyv/sqlite, for Node.js versions without a SQLite of their own. Keyv itself is not used: it
  * has no compare-and-set and reports a failed read as "no such key".
  */
-export async function keyvEngine(
-  path: string,
-  load: () => Promise<unknown> = () => import("@keyv/sqlite"),
-): Promise<Engine> {
-  const { KeyvSqlite } = await loadModule(load);
+export async function keyvEngine(path: string, load: () => Promise<unknown> = importKeyvSqlite): Promise<Engine> {
+  const { KeyvSqlite } = (await load().catch(fail)) as KeyvSqliteModule;
   // The constructor opens the file at once and creates the table it is told; nothing is ever written to that one.
   const table = "telegram_session_pool_keyv";
   const store = new KeyvSqlite({ uri: `sqlite://${path}`, table, busyTimeout: PATIENCE_MS });
@@ -58,12 +55,18 @@ async function queryAlone(
   }
 }
 
-async function loadModule(load: () => Promise<unknown>): Promise<KeyvSqliteModule> {
+/** `await import()` in a `try` block: so bundlers do not fail where the package is not installed. */
+async function importKeyvSqlite(): Promise<unknown> {
   try {
-    return (await load()) as KeyvSqliteModule;
+    return await import("@keyv/sqlite");
   } catch (error) {
-    throw new StorageError(fixFor(error), { cause: error });
+    return fail(error);
   }
+}
+
+function fail(error: unknown): never {
+  if (error instanceof StorageError) throw error;
+  throw new StorageError(fixFor(error), { cause: error });
 }
 
 function fixFor(error: unknown): string {

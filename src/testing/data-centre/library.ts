@@ -93,23 +93,39 @@ interface Parts {
   readonly PromisedNetSockets: unknown;
 }
 
+const INSTALLED_AS: Readonly<Record<LibraryName, string>> = {
+  telegram: "telegram@^2.26.22",
+  teleproto: "teleproto@^1.223.0",
+};
+
+/** `await import()` in a `try` block: so bundlers do not fail where only the other library is installed. */
 const LOADERS: Readonly<Record<LibraryName, () => Promise<Parts>>> = {
   telegram: async () => {
-    const [{ Api }, { LAYER }, extensions] = await Promise.all([
-      import("telegram/tl/index.js"),
-      import("telegram/tl/AllTLObjects.js"),
-      import("telegram/extensions/index.js"),
-    ]);
-    return { Api, layer: LAYER, ...extensions };
+    try {
+      const { Api } = await import("telegram/tl/index.js");
+      const { LAYER } = await import("telegram/tl/AllTLObjects.js");
+      const extensions = await import("telegram/extensions/index.js");
+      return { Api, layer: LAYER, ...extensions };
+    } catch (error) {
+      throw unavailable("telegram", error);
+    }
   },
   teleproto: async () => {
-    const [{ Api, LAYER }, extensions] = await Promise.all([
-      import("teleproto/tl/index.js"),
-      import("teleproto/extensions/index.js"),
-    ]);
-    return { Api, layer: LAYER, ...extensions };
+    try {
+      const { Api, LAYER } = await import("teleproto/tl/index.js");
+      const extensions = await import("teleproto/extensions/index.js");
+      return { Api, layer: LAYER, ...extensions };
+    } catch (error) {
+      throw unavailable("teleproto", error);
+    }
   },
 };
+
+function unavailable(name: LibraryName, cause: unknown): Error {
+  return new Error(`The package "${name}" does not load; is it installed? npm install ${INSTALLED_AS[name]}`, {
+    cause,
+  });
+}
 
 function makeLibrary({ Api, layer, BinaryReader, PromisedNetSockets }: Parts): TelegramLibrary {
   const api = Api as Readonly<Record<string, unknown>>;

@@ -1,58 +1,65 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { gramjs } from "../../../adapters/client/gramjs.js";
-import { ifThere, importParts, type Package } from "../../../adapters/client/mtproto/loading.js";
+import { packageFailure, partFailure, undefinedIfMissing } from "../../../adapters/client/mtproto/loading.js";
 import { teleproto } from "../../../adapters/client/teleproto.js";
 import { OptionsError, SessionPool } from "../../../src/index.js";
 
 const OPTIONS = { apiId: 1, apiHash: "hash" };
 
-const missing = (what: string) => Object.assign(new Error(`Cannot find ${what}`), { code: "ERR_MODULE_NOT_FOUND" });
+const PACKAGE = { adapter: "teleproto", name: "teleproto", range: "^1.223.0" };
 
-type Parts = { readonly root: object; readonly sender: object };
+const missing = (message: string, code = "ERR_MODULE_NOT_FOUND") => Object.assign(new Error(message), { code });
 
-const packageOf = (change: Partial<Package<Parts>["parts"]>): Package<Parts> => ({
-  adapter: "teleproto",
-  name: "teleproto",
-  range: "^1.223.0",
-  parts: { root: async () => ({ name: "root" }), sender: async () => ({ name: "sender" }), ...change },
+describe("packageFailure()", () => {
+  test.each([
+    missing("Cannot find package 'teleproto' imported from /app/index.js"),
+    missing("Cannot find module 'teleproto'", "MODULE_NOT_FOUND"),
+    new Error('Could not resolve "teleproto" imported by "telegram-session-pool".'),
+  ])("%s - one sentence with the command", (error) => {
+    const failure = packageFailure(PACKAGE, error);
+    expect(failure).toBeInstanceOf(OptionsError);
+    expect(failure).toMatchObject({
+      message: 'teleproto() needs the package "teleproto": npm install teleproto@^1.223.0',
+      cause: error,
+    });
+  });
+
+  test("a package that fails by itself - its own error", () => {
+    const failure = new SyntaxError("broken");
+    expect(packageFailure(PACKAGE, failure)).toBe(failure);
+  });
 });
 
-describe("importParts()", () => {
-  test("all there - each by its name", async () => {
-    expect(await importParts(packageOf({}))).toEqual({ root: { name: "root" }, sender: { name: "sender" } });
+describe("partFailure()", () => {
+  const file = "network/MTProtoSender.js";
+
+  test.each([
+    missing(`Cannot find module '/app/node_modules/teleproto/${file}' imported from /app/index.js`),
+    missing(`Package subpath './${file}' is not defined by "exports" in /app`, "ERR_PACKAGE_PATH_NOT_EXPORTED"),
+    missing(`Cannot find module 'teleproto/${file}'`, "MODULE_NOT_FOUND"),
+    new Error(`Could not resolve "teleproto/${file}" imported by "telegram-session-pool".`),
+  ])("%s - names the part and the command", (error) => {
+    const failure = partFailure(PACKAGE, error);
+    expect(failure).toBeInstanceOf(OptionsError);
+    expect(failure).toMatchObject({
+      message: `teleproto() does not know this version of "teleproto" (its part "${file}" is not there): npm install teleproto@^1.223.0`,
+    });
   });
 
-  test("the package is not installed - one sentence with the command", async () => {
-    const outcome = importParts(packageOf({ root: () => Promise.reject(missing("package")) }));
-    await expect(outcome).rejects.toBeInstanceOf(OptionsError);
-    await expect(outcome).rejects.toThrow('teleproto() needs the package "teleproto": npm install teleproto@^1.223.0');
+  test("an error that names nothing - still the command", () => {
+    expect(partFailure(PACKAGE, missing("no"))).toMatchObject({
+      message: expect.stringContaining("(one of its parts is not there): npm install teleproto@^1.223.0"),
+    });
   });
 
-  test.each(["ERR_MODULE_NOT_FOUND", "ERR_PACKAGE_PATH_NOT_EXPORTED"])("a part is not there (%s)", async (code) => {
-    const failure = Object.assign(new Error("no"), { code });
-    const outcome = importParts(packageOf({ sender: () => Promise.reject(failure) }));
-    await expect(outcome).rejects.toBeInstanceOf(OptionsError);
-    await expect(outcome).rejects.toThrow(
-      'teleproto() does not know this version of "teleproto" (its part "sender" is not there): npm install teleproto@^1.223.0',
-    );
-  });
-
-  test("not there, in Vite's words - the same", async () => {
-    const failure = new Error('Could not resolve "teleproto" imported by "telegram-session-pool".');
-    const outcome = importParts(packageOf({ root: () => Promise.reject(failure) }));
-    await expect(outcome).rejects.toThrow("npm install teleproto@^1.223.0");
-  });
-
-  test("ifThere() - nothing where it is missing, the error where it fails", async () => {
-    expect(await ifThere(async () => 1)).toBe(1);
-    expect(await ifThere(() => Promise.reject(missing("part")))).toBeUndefined();
-    await expect(ifThere(() => Promise.reject(new SyntaxError("broken")))).rejects.toThrow("broken");
-  });
-
-  test("a part that fails by itself - its own error", async () => {
+  test("a part that fails by itself - its own error", () => {
     const failure = new SyntaxError("broken");
-    await expect(importParts(packageOf({ sender: () => Promise.reject(failure) }))).rejects.toBe(failure);
-    await expect(importParts(packageOf({ root: () => Promise.reject(failure) }))).rejects.toBe(failure);
+    expect(partFailure(PACKAGE, failure)).toBe(failure);
+  });
+
+  test("undefinedIfMissing() - nothing where it is missing, the error where it fails", () => {
+    expect(undefinedIfMissing(missing("part"))).toBeUndefined();
+    expect(() => undefinedIfMissing(new SyntaxError("broken"))).toThrow("broken");
   });
 });
 
