@@ -1,5 +1,5 @@
 import { budgetPlanOf, budgets } from "./budget-options.js";
-import type { ClientProfile } from "./client-profile.js";
+import { type ClientProfile, PROFILE_RULES, PROXY_RULES } from "./client-profile.js";
 import { systemClock } from "./clock.js";
 import { OptionsError } from "./errors.js";
 import {
@@ -34,6 +34,7 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "./options.js";
+import { checkedStorage } from "./records/checked-storage.js";
 import { memory } from "./records/memory-storage.js";
 import { isReserved, RESERVED_PREFIXES } from "./records/reserved-ids.js";
 import { isPeerKey } from "./telegram/peers.js";
@@ -117,31 +118,6 @@ const MAP: Rules = {
 
 const CHECKPOINT: Rules = { storage, name: text, key: callback };
 
-const PROXY: Rules = {
-  ip: text,
-  port: {
-    expected: "a port number",
-    holds: (value) => Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536,
-  },
-  socksType: { expected: "4 or 5", holds: (value) => value === 4 || value === 5 },
-  username: text,
-  password: text,
-  secret: text,
-  timeout: { expected: "a number of seconds, more than 0", holds: (value) => typeof value === "number" && value > 0 },
-};
-
-const PROFILE: Rules = {
-  apiId: { expected: "a whole number, more than 0", holds: (value) => Number.isInteger(value) && Number(value) > 0 },
-  apiHash: text,
-  proxy: { expected: "a proxy: { ip, port, socksType } or { ip, port, secret }", holds: isObject },
-  deviceModel: text,
-  systemVersion: text,
-  appVersion: text,
-  langCode: text,
-  systemLangCode: text,
-  keepConnected: flag,
-};
-
 const ADD: Rules = { tags, profile: { expected: "a client profile", holds: isObject } };
 const UPDATE: Rules = { ...ADD, session: text };
 const COOL_DOWN: Rules = { method: text, peer };
@@ -153,7 +129,6 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
   const { ttlMs = 60_000, host } = options.ownership ?? {};
   if (options.ownership !== undefined) check("SessionPool.open: ownership", options.ownership, OWNERSHIP);
   return {
-    storage: options.storage ?? memory(),
     cooldownScope: "session",
     selection: "spread",
     leasesPerSession: 1,
@@ -174,6 +149,7 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
     logger: undefined,
     encryption: undefined,
     ...defined(options),
+    storage: checkedStorage(options.storage ?? memory()),
     budgets: budgetPlanOf(options.budgets),
     ownership: { ttlMs, host },
   };
@@ -273,9 +249,9 @@ function isSession(text: string): boolean {
 
 function checkProfile(call: string, profile: ClientProfile | undefined): void {
   if (profile === undefined) return;
-  check(`${call}: profile`, profile, PROFILE);
+  check(`${call}: profile`, profile, PROFILE_RULES);
   if (profile.proxy === undefined) return;
-  check(`${call}: profile.proxy`, profile.proxy, PROXY, ["ip", "port"]);
+  check(`${call}: profile.proxy`, profile.proxy, PROXY_RULES, ["ip", "port"]);
   if (profile.proxy.socksType === undefined && profile.proxy.secret === undefined) {
     throw new OptionsError(`${call}: profile.proxy needs socksType (4 or 5), or secret for an MTProto proxy.`);
   }

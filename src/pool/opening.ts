@@ -1,4 +1,3 @@
-import { StorageError } from "../errors.js";
 import type { ResolvedOptions } from "../options.js";
 import { isInMemory } from "../records/memory-storage.js";
 import { ownIdentity } from "../records/ownership/process-identity.js";
@@ -25,21 +24,11 @@ export async function openStorage<Client>(options: ResolvedOptions<Client>): Pro
   try {
     await patient.run("be opened", () => storage.open?.());
     await soleUse?.claim();
-    const records = await patient.run("be listed", async () => checked(await storage.list()));
+    const records = await patient.run("be listed", () => storage.list());
     return { records, soleUse };
   } catch (error) {
     await soleUse?.release().catch(() => {});
     await deadline.run("be closed", () => storage.close?.()).catch(() => {});
     throw error;
   }
-}
-
-/** What a storage of the user's own has listed. Throws `StorageError` when it is no list of records. */
-function checked(records: readonly StoredRecord[]): readonly StoredRecord[] {
-  const isRecord = (record: Partial<StoredRecord> | null): boolean =>
-    typeof record?.id === "string" && typeof record.data === "string" && Number.isInteger(record.version);
-  if (Array.isArray(records) && records.every(isRecord)) return records;
-  throw new StorageError(
-    "The storage's list() must resolve an array of { id, version, data }; it resolved something else.",
-  );
 }

@@ -1,4 +1,5 @@
 import { StorageError } from "../errors.js";
+import { givenStorage } from "./checked-storage.js";
 import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
 
 /** A record's place. `data` null: deleted; the version stays, so that a re-created record goes on from there. */
@@ -20,7 +21,7 @@ export function memory(): SessionStorage {
 
 /** Whether the storage cannot be seen by another process, whatever happens. */
 export function isInMemory(storage: SessionStorage): boolean {
-  return storage instanceof MemoryStorage;
+  return givenStorage(storage) instanceof MemoryStorage;
 }
 
 class MemoryStorage implements SessionStorage {

@@ -1,4 +1,5 @@
-import type { ClientProfile } from "../client-profile.js";
+import { type ClientProfile, isProfile } from "../client-profile.js";
+import { isPeerKey } from "../telegram/peers.js";
 import { type Claim, isClaim } from "./ownership/claim.js";
 
 /** Everything durable about one session. Instants are wall clock, epoch milliseconds. */
@@ -48,36 +49,51 @@ export function decodeRecord(data: string): SessionRecord {
 }
 
 type Fields = Record<string, unknown>;
+type Check = (value: unknown) => boolean;
+
+/** The farthest instant that a `Date` can hold. Source: ECMAScript, "Time Values and Time Range". */
+const LAST_INSTANT = 8.64e15;
 
 const isObject = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-const isInstant = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
-const isTextOrNull = (value: unknown): boolean => value === null || typeof value === "string";
-const isInstants = (value: unknown): boolean => isObject(value) && Object.values(value).every(isInstant);
+const isInstant: Check = (value) => Number.isFinite(value) && Math.abs(Number(value)) <= LAST_INSTANT;
+const isText: Check = (value) => typeof value === "string";
+const isSomeText: Check = (value) => typeof value === "string" && value !== "";
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+const instantsBy =
+  (isKey: Check): Check =>
+  (value) =>
+    isObject(value) && Object.entries(value).every(([key, until]) => isKey(key) && isInstant(until));
+const untilFor =
+  (isUntil: Check): Check =>
+  (value) =>
+    isObject(value) && isUntil(value.until) && isText(value.reason);
 
-const FIELDS: Readonly<Record<keyof SessionRecord, (value: unknown) => boolean>> = {
-  session: (value) => typeof value === "string" && value !== "",
+/** Every field to the bottom: what passes is used without another look. */
+const FIELDS: Readonly<Record<keyof SessionRecord, Check>> = {
+  session: isSomeText,
   fingerprint: (value) => typeof value === "string" && /^[0-9a-f]{16}$/.test(value),
-  tags: (value) => Array.isArray(value) && value.every((tag) => typeof tag === "string"),
-  profile: isObject,
+  tags: (value) => Array.isArray(value) && value.every(isSomeText),
+  profile: isProfile,
   addedAt: isInstant,
-  lastUsedAt: (value) => value === null || isInstant(value),
-  cooldown: (value) =>
-    value === null || (isObject(value) && isInstant(value.until) && typeof value.reason === "string"),
-  methods: isInstants,
-  peers: isInstants,
-  restriction: (value) =>
-    value === null ||
-    (isObject(value) && (value.until === null || isInstant(value.until)) && typeof value.reason === "string"),
-  deadReason: isTextOrNull,
-  disabledReason: isTextOrNull,
-  owner: (value) => value === null || isClaim(value),
+  lastUsedAt: orNull(isInstant),
+  cooldown: orNull(untilFor(isInstant)),
+  methods: instantsBy(isSomeText),
+  peers: instantsBy((key) => typeof key === "string" && isPeerKey(key)),
+  restriction: orNull(untilFor(orNull(isInstant))),
+  deadReason: orNull(isText),
+  disabledReason: orNull(isText),
+  owner: orNull(isClaim),
   isRemoved: (value) => typeof value === "boolean",
 };
 
 const CHECKS = Object.entries(FIELDS);
 
 function parse(data: string): Fields {
+  if (data === "") throw new Error("the storage has lost what was in it");
   let value: unknown;
   try {
     value = JSON.parse(data);

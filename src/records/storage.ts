@@ -12,11 +12,18 @@ export interface StoredRecord {
  * Everything durable is a versioned write: the pool never asks for a transaction, a query or an expiry. Every method
  * that cannot do its work rejects (adapters of this package: with `StorageError`); none swallows a failure, none
  * repeats `data` in an error message.
+ *
+ * One entry that cannot be read fails neither `list` nor `read`, so that the others load: it is given with its id, with
+ * the text there is of it as `data` or `""` when there is none, and with its version or 1 when that is lost. The pool
+ * sets it aside and never writes it; `write(id, thatVersion, null)` deletes it when the user asks for that.
  */
 export interface SessionStorage {
-  /** Called once, before anything else. Nothing touches disk or network before it. */
+  /**
+   * Called once, before anything else, and again only after `close`, however many pools and checkpoints were given the
+   * object. Nothing touches disk or network before it.
+   */
   open?(): Promise<void>;
-  /** Every record, each internally consistent. Throws; MUST NOT return a partial list. */
+  /** Every record, each internally consistent, damaged ones too. Throws; MUST NOT return a partial list. */
   list(): Promise<readonly StoredRecord[]>;
   /** One record as it is now, or `undefined` when there is none. */
   read(id: string): Promise<StoredRecord | undefined>;
@@ -34,7 +41,7 @@ export interface SessionStorage {
    * idle connection, that fails: the watch resumes by itself, and each outage is reported once.
    */
   watch?(changed: (id: string) => void, failed?: (error: Error) => void): () => void;
-  /** Ends every handle. MUST be idempotent. */
+  /** Ends every handle; called when the last pool or checkpoint that uses the object is done. MUST be idempotent. */
   close?(): Promise<void>;
 }
 

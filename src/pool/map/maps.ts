@@ -1,5 +1,6 @@
 import type { PoolClosedError } from "../../errors.js";
 import type { MapCheckpoint, ResolvedOptions } from "../../options.js";
+import { checkedStorage } from "../../records/checked-storage.js";
 import { Checkpoint } from "../../records/checkpoint/checkpoint.js";
 import { ownIdentity } from "../../records/ownership/process-identity.js";
 import type { SessionStorage } from "../../records/storage.js";
@@ -72,18 +73,19 @@ export class Maps<Client> {
   checkpoint<I>({ name, storage }: MapCheckpoint<I>): Checkpoint {
     const { deadline, options } = this.parts;
     const { clock, ownership } = options;
-    return new Checkpoint({ storage, deadline, clock, self: ownIdentity(ownership.host) }, name);
+    return new Checkpoint(
+      { storage: checkedStorage(storage), deadline, clock, self: ownIdentity(ownership.host) },
+      name,
+    );
   }
 
   /** A storage that is not the pool's own is opened when it is needed first. */
-  async openStorage(storage: SessionStorage): Promise<void> {
+  async openStorage(given: SessionStorage): Promise<void> {
+    const storage = checkedStorage(given);
     if (storage === this.parts.options.storage) return;
     const opening = this.#storages.get(storage) ?? this.#open(storage);
     this.#storages.set(storage, opening);
-    await opening.catch((error: unknown) => {
-      this.#storages.delete(storage);
-      throw error;
-    });
+    await opening;
   }
 
   /** The pool is closed: so are they, when what they have sent is answered or lost. */
@@ -100,7 +102,14 @@ export class Maps<Client> {
     await Promise.all(closing);
   }
 
-  #open(storage: SessionStorage): Promise<void> {
-    return this.parts.deadline.times(LISTING_TAKES).run("be opened", () => storage.open?.());
+  async #open(storage: SessionStorage): Promise<void> {
+    const { deadline } = this.parts;
+    try {
+      await deadline.times(LISTING_TAKES).run("be opened", () => storage.open?.());
+    } catch (error) {
+      this.#storages.delete(storage);
+      await deadline.run("close", () => storage.close?.()).catch(() => {});
+      throw error;
+    }
   }
 }
