@@ -1,6 +1,11 @@
+import { StorageCorruptError } from "../errors.js";
+import { isObject } from "../option-rules.js";
 import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { endless, ROUNDS, type StorageDeadline } from "./storage-deadline.js";
+
+/** Grows when an older version of this package could not read what a newer one wrote. */
+const FORMAT = 1;
 
 /** Who has taken a key, and whether for good. */
 interface Claim {
@@ -92,16 +97,26 @@ function confirmedIn(reservation: StoredRecord | undefined): string | undefined 
 }
 
 function textOf(claim: Claim): string {
-  return JSON.stringify({ v: 1, ...claim });
+  return JSON.stringify({ v: FORMAT, ...claim });
 }
 
-function claimIn(reservation: StoredRecord): Claim | undefined {
+/**
+ * Whose the key is; `undefined` of a damaged reservation, which the next one replaces: it is derived from the records of
+ * sessions. Throws `StorageCorruptError` for one of a newer version.
+ */
+function claimIn({ id: key, data }: StoredRecord): Claim | undefined {
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(reservation.data);
-    if (typeof value !== "object" || value === null) return undefined;
-    const id: unknown = Reflect.get(value, "id");
-    return typeof id === "string" ? { id, isConfirmed: Reflect.get(value, "isConfirmed") === true } : undefined;
+    value = JSON.parse(data);
   } catch {
     return undefined;
   }
+  if (!isObject(value)) return undefined;
+  const { v, id, isConfirmed } = value;
+  if (typeof v === "number" && v > FORMAT) {
+    throw new StorageCorruptError(
+      `The record "${key}" was written by a newer version of this package (format ${v}; this one knows ${FORMAT}). Nothing was overwritten.`,
+    );
+  }
+  return v === FORMAT && typeof id === "string" && typeof isConfirmed === "boolean" ? { id, isConfirmed } : undefined;
 }

@@ -1,4 +1,4 @@
-import type { ClientProfile } from "../../client-profile.js";
+import { type ClientProfile, isProfile } from "../../client-profile.js";
 import { plainError } from "../../connections/plain-error.js";
 import { SessionPoolError, StorageError } from "../../errors.js";
 import type { SessionRecord } from "../../records/record.js";
@@ -114,9 +114,8 @@ function checkPlain(session: string): void {
 
 function opened(text: string, sealed: string): Credentials {
   const { session, profile } = parse(text);
-  if (typeof session !== "string" || typeof profile !== "object" || profile === null) {
-    throw new Error("what was sealed is no session");
-  }
+  if (typeof session !== "string") throw new Error("what was sealed is no session");
+  if (!isProfile(profile)) throw new Error("what was sealed has a damaged profile");
   checkPlain(session);
   return new SealedCredentials(session, profile, sealed);
 }

@@ -6,6 +6,7 @@ import { decodeRecord, type SessionRecord } from "../../records/record.js";
 import type { StoredRecord } from "../../records/storage.js";
 import type { Dispatcher } from "../dispatcher.js";
 import type { Marks } from "../marks.js";
+import { rejected as unreadable } from "../refusals.js";
 import type { CredentialSealing, Credentials, StoredCredentials } from "./credentials.js";
 import type { KnownSession } from "./known-session.js";
 import type { SessionBook } from "./session-book.js";
@@ -27,6 +28,8 @@ export interface MergingParts {
   keyReplaced(id: string, former: string, gone: Promise<void>): void;
   /** The record says that the session is removed. */
   removed(id: string): void;
+  /** The record cannot be read any more. */
+  rejected(id: string, reason: string): void;
 }
 
 /**
@@ -35,6 +38,8 @@ export interface MergingParts {
  */
 export class Merging {
   readonly #parts: MergingParts;
+  /** Of sessions whose record could not be read: which version of it. */
+  readonly #refused = new WeakMap<KnownSession, number>();
 
   constructor(parts: MergingParts) {
     this.#parts = parts;
@@ -45,17 +50,34 @@ export class Merging {
     const { book, sealing } = this.#parts;
     const known = book.get(stored.id);
     if (known === undefined) return;
-    const record = decodeRecord(stored.data);
+    const record = this.#readable(known, stored, () => decodeRecord(stored.data));
     if (known.changing.has("credentials") || isDeepStrictEqual(known.credentials.stored, credentialsIn(record))) {
       return this.#apply(known, record, known.credentials);
     }
-    const opened = sealing.open(stored.id, record);
+    const opened = this.#readable(known, stored, () => sealing.open(stored.id, record));
     if (!(opened instanceof Promise)) return this.#apply(known, record, opened);
-    return opened.then((credentials) => {
+    const unreadable = (error: unknown): never => this.#refuse(known, stored, error);
+    return opened.catch(unreadable).then((credentials) => {
       if (book.get(stored.id) !== known) return;
       // They may have been changed here while the record's were opened.
       this.#apply(known, record, known.changing.has("credentials") ? known.credentials : credentials);
     });
+  }
+
+  /** What another writer has left damaged is told once, and stands until somebody repairs it: it is never written over. */
+  #refuse(known: KnownSession, { version }: StoredRecord, error: unknown): never {
+    const reason = error instanceof Error ? error.message : "it could not be opened";
+    if (this.#refused.get(known) !== version) this.#parts.rejected(known.id, reason);
+    this.#refused.set(known, version);
+    throw unreadable(known.id, reason);
+  }
+
+  #readable<T>(known: KnownSession, stored: StoredRecord, read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      return this.#refuse(known, stored, error);
+    }
   }
 
   #apply(known: KnownSession, record: SessionRecord, credentials: Credentials): void {

@@ -1,4 +1,5 @@
 import type { Connections } from "../../connections/connections.js";
+import type { PoolClosedError } from "../../errors.js";
 import type { SessionPoolEvents } from "../../events.js";
 import type { ResolvedOptions } from "../../options.js";
 import { KeyReservations } from "../../records/key-reservations.js";
@@ -50,6 +51,8 @@ export interface RegisterParts {
   /** One of the pool's own records was seen. */
   own(record: StoredRecord): void;
   failed(error: Error): void;
+  /** What a call gets that comes after the pool was closed. */
+  closed(): PoolClosedError | undefined;
 }
 
 /** Which sessions there are: how they come, change and go, in this process and in others. */
@@ -96,6 +99,7 @@ export function makeRegister(parts: RegisterParts): Register {
       if (ownership.isHeld(id)) keyReplaced(id, former, isGone);
     },
     removed: (id) => later(departures.removedElsewhere(id)),
+    rejected: (id, reason) => emit("recordRejected", { id, reason }),
   });
   const refresh = new Refresh({
     clock,

@@ -32,8 +32,15 @@ export function isClaim(value: unknown): value is Claim {
   const { pool, beat, ttlMs, host, pid, thread, startedAt } = value as Partial<Record<keyof Claim, unknown>>;
   return (
     typeof pool === "string" &&
-    [beat, ttlMs, pid, thread].every(Number.isFinite) &&
+    pool !== "" &&
+    [beat, pid, thread].every(isCount) &&
+    Number.isFinite(ttlMs) &&
+    Number(ttlMs) > 0 &&
     (host === null || typeof host === "string") &&
     typeof startedAt === "string"
   );
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }
