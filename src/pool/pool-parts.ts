@@ -158,7 +158,8 @@ export function assemble<Client>(
     marks,
     connections: () => connections,
   });
-  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later, ...rules });
+  const rejected = (id: string, reason: string): void => book.reject(id, new Error(reason));
+  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later, rejected, ...rules });
   const common = { options, book, ownership, roster, marks, dispatcher, time, peers, keeper, prober, emit };
   const made = makeConnections<Client>({ ...common, budgets });
   const connections: Connections<Client> = made.connections;
@@ -170,7 +171,13 @@ export function assemble<Client>(
     deadline,
     connections,
     later,
-    own: (record) => budgets?.load([record]),
+    own: (record) => {
+      const before = book.rejection(record.id);
+      budgets?.load([record]);
+      const reason = book.rejection(record.id);
+      if (reason !== undefined && reason !== before) emit("recordRejected", { id: record.id, reason });
+    },
+    closed: () => shutdown.closed(),
     failed: storageFailed,
   });
   const { registration, departures, discovery, refresh, keyRotation } = register;
@@ -202,6 +209,7 @@ export function assemble<Client>(
     ownership,
     refresh,
     peers,
+    budgets,
     keeper,
     prober,
     soleUse,

@@ -7,6 +7,7 @@ import type { SoleUse } from "../records/ownership/sole-use.js";
 import type { PeerJournal } from "../records/peers/peer-journal.js";
 import type { SessionStorage } from "../records/storage.js";
 import type { StorageDeadline } from "../records/storage-deadline.js";
+import type { Budgeting } from "./budgets/budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Keeper } from "./keeper.js";
@@ -26,6 +27,7 @@ export interface ShutdownParts {
   readonly ownership: Ownership;
   readonly refresh: Refresh;
   readonly peers: PeerJournal;
+  readonly budgets: Pick<Budgeting, "flush"> | undefined;
   readonly keeper: Keeper;
   readonly prober: Prober;
   readonly soleUse: SoleUse | undefined;
@@ -85,6 +87,7 @@ export class Shutdown {
       ownership,
       refresh,
       peers,
+      budgets,
       keeper,
       prober,
       soleUse,
@@ -104,7 +107,7 @@ export class Shutdown {
     refresh.stop();
     await Promise.allSettled([mapsEnd]);
     await this.#changesEnd();
-    await Promise.all([ledger.flush(), peers.flush()]);
+    await Promise.all([ledger.flush(), peers.flush(), budgets?.flush().catch(storageFailed)]);
     await this.#changesEnd();
     ledger.close();
     ownership.end();

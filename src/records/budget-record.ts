@@ -2,13 +2,14 @@ import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { endless, ROUNDS, type StorageDeadline } from "./storage-deadline.js";
 
-const ID = `${RESERVED_PREFIXES.pool}budgets`;
+export const BUDGETS_ID: string = `${RESERVED_PREFIXES.pool}budgets`;
 
 /** The record of learnt budgets: one for all pools on a storage, written by compare-and-set. */
 export class BudgetRecord {
   readonly #storage: SessionStorage;
   readonly #deadline: StorageDeadline;
   #version = 0;
+  #isRejected = false;
 
   constructor(storage: SessionStorage, deadline: StorageDeadline) {
     this.#storage = storage;
@@ -17,25 +18,42 @@ export class BudgetRecord {
 
   /** The data of the record, if it is this one and is news. */
   read({ id, version, data }: StoredRecord): string | undefined {
-    if (id !== ID || version <= this.#version) return undefined;
+    if (id !== BUDGETS_ID || version <= this.#version) return undefined;
     this.#version = version;
+    this.#isRejected = false;
     return data;
   }
 
-  /** Writes what `current` tells; `merge` is told first what others have written meanwhile. */
-  async write(current: () => string, merge: (data: string) => void): Promise<void> {
-    for (let round = 0; round < ROUNDS; round++) {
+  /** What was read last is not to be understood: it is left as it is until somebody removes or repairs it. */
+  reject(): void {
+    this.#isRejected = true;
+  }
+
+  /**
+   * Writes what `current` tells; `merge` is told first what others have written meanwhile. Resolves whether it is on
+   * disk: nothing is written over a record that was rejected.
+   */
+  async write(current: () => string, merge: (data: string) => void): Promise<boolean> {
+    if (this.#isRejected) await this.#lookAgain(merge);
+    for (let round = 0; round < ROUNDS && !this.#isRejected; round++) {
       const data = current();
-      const write = (): Promise<number | undefined> => this.#storage.write(ID, this.#version, data);
+      const write = (): Promise<number | undefined> => this.#storage.write(BUDGETS_ID, this.#version, data);
       const version = await this.#deadline.run("write the record of budgets", write);
       if (version !== undefined) {
         this.#version = version;
-        return;
+        return true;
       }
-      const stored = await this.#deadline.run("read a record", () => this.#storage.read(ID));
-      this.#version = stored?.version ?? 0;
-      if (stored !== undefined) merge(stored.data);
+      await this.#lookAgain(merge);
     }
-    throw endless(ID);
+    if (this.#isRejected) return false;
+    throw endless(BUDGETS_ID);
+  }
+
+  async #lookAgain(merge: (data: string) => void): Promise<void> {
+    const stored = await this.#deadline.run("read a record", () => this.#storage.read(BUDGETS_ID));
+    const isNews = stored?.version !== this.#version;
+    this.#version = stored?.version ?? 0;
+    if (isNews) this.#isRejected = false;
+    if (stored !== undefined && isNews) merge(stored.data);
   }
 }

@@ -107,6 +107,50 @@ test.each(["", "{}", "[]", '{"v":1,"methods":5}', `{"v":1,"methods":{"${READ}":{
   },
 );
 
+test("a record of a newer version is set aside and not written over, until somebody removes it", async () => {
+  const storage = new FaultyStorage();
+  const newer = { v: 2, methods: {} };
+  await storage.write(RECORD, 0, JSON.stringify(newer));
+  const made = await openPool({ sessions: ["a"], storage, ...learning });
+  await settled();
+  const reason = "it was written by a newer version of this package (format 2; this one knows 1)";
+  expect(made.events("recordRejected")).toEqual([{ id: RECORD, reason }]);
+  limit(made.telegram, 2, 10);
+  for (let call = 0; call < 3; call++) await read(made);
+  await settled();
+  expect(await storage.stored(RECORD)).toEqual(newer);
+  expect(made.pool.rejected()).toEqual([{ id: RECORD, reason }]);
+  await expect(made.pool.remove(RECORD)).resolves.toBe(true);
+  await made.clock.advance(11_000);
+  for (let call = 0; call < 3; call++) await read(made);
+  await made.pool.close();
+  expect(await recorded(storage)).toMatchObject({ calls: 2 });
+});
+
+test("close() - what a failed write has left is written", async () => {
+  const made = await openPool({ sessions: ["a"], ...learning });
+  limit(made.telegram, 2, 10);
+  let failures = 1;
+  made.storage.fateOfWrite = (id) => (id === RECORD && failures-- > 0 ? "fails" : "works");
+  for (let call = 0; call < 3; call++) await read(made);
+  await settled();
+  expect(await recorded(made.storage)).toBeUndefined();
+  await made.pool.close();
+  expect(await recorded(made.storage)).toMatchObject({ calls: 2 });
+});
+
+test("an estimate that a wrong clock has dated in the future does not win over what is found out later", async () => {
+  const storage = new FaultyStorage();
+  const wrong = { calls: 50, perMs: 1_000, refusedMs: 0, changedAt: START + 10 ** 11 };
+  await storage.write(RECORD, 0, JSON.stringify({ v: 1, methods: { [READ]: wrong } }));
+  const made = await openPool({ sessions: ["a"], storage, ...learning });
+  await made.clock.advance(1_000);
+  limit(made.telegram, 2, 10);
+  for (let call = 0; call < 3; call++) await read(made);
+  await settled();
+  expect(await recorded(storage)).toMatchObject({ calls: 2, changedAt: START + 1_000 });
+});
+
 test("a storage that fails costs the record, not the calls", async () => {
   const made = await openPool({ sessions: ["a", "b"], ...learning });
   limit(made.telegram, 2, 10);

@@ -26,16 +26,19 @@ export interface BudgetingSources extends BudgetingParts, RuleSurroundings {
   readonly options: { readonly budgets: BudgetPlan | undefined; readonly storage: SessionStorage };
   readonly deadline: StorageDeadline;
   later(work: Promise<void>): void;
+  /** The record of that id cannot be read. */
+  rejected(id: string, reason: string): void;
 }
 
 /** The budgets that the options ask for. */
 export function makeBudgeting(sources: BudgetingSources): Budgeting | undefined {
-  const { options, deadline, later, info, failed, ...parts } = sources;
+  const { options, deadline, later, rejected, info, failed, ...parts } = sources;
   const { budgets, storage } = options;
   const { time, roster } = parts;
   if (budgets === undefined) return undefined;
   if (budgets === "learn") {
-    return new Budgeting(parts, new LearntLimits({ time, record: new BudgetRecord(storage, deadline), later }));
+    const record = new BudgetRecord(storage, deadline);
+    return new Budgeting(parts, new LearntLimits({ time, record, later, rejected }));
   }
   if (!("waitMs" in budgets)) return new Budgeting(parts, new GivenLimits(budgets));
   const known = (id: string): SessionInfo | undefined => (roster.get(id) === undefined ? undefined : info(id));
@@ -80,6 +83,11 @@ export class Budgeting {
   /** Takes in what the storage holds. */
   load(records: readonly StoredRecord[]): void {
     this.#limits.load?.(records);
+  }
+
+  /** Writes what is not written yet. Rejects as the storage does. */
+  async flush(): Promise<void> {
+    await this.#limits.flush?.();
   }
 
   /** Whether the session is one of the pool's. */

@@ -1,5 +1,5 @@
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
-import type { BudgetRecord } from "../../records/budget-record.js";
+import { BUDGETS_ID, type BudgetRecord } from "../../records/budget-record.js";
 import type { StoredRecord } from "../../records/storage.js";
 import { memoryMs } from "../../roster/budgets.js";
 import { Learning } from "../../roster/learning.js";
@@ -15,6 +15,8 @@ export interface LearntLimitsParts {
   readonly record: BudgetRecord;
   /** Lets `close` wait for it; tells when it fails. */
   later(work: Promise<void>): void;
+  /** The record of that id cannot be read. */
+  rejected(id: string, reason: string): void;
 }
 
 /** Calls of a method without an estimate are remembered for so long, because a flood may ask for them. */
@@ -79,8 +81,22 @@ export class LearntLimits extends CountedLimits {
     }
   }
 
+  /** Writes what a failed write has left. Rejects as the storage does. */
+  async flush(): Promise<void> {
+    if (!this.#isSaving) await this.#write();
+  }
+
   #merge(data: string): void {
-    for (const [method, estimate] of decodeEstimates(data)) this.#learning.merge(method, estimate);
+    const date = this.#parts.time.date();
+    try {
+      for (const [method, estimate] of decodeEstimates(data)) {
+        // One that a wrong clock has dated in the future would win over everything that is found out until then.
+        this.#learning.merge(method, { ...estimate, changedAt: Math.min(estimate.changedAt, date) });
+      }
+    } catch (error) {
+      this.#parts.record.reject();
+      this.#parts.rejected(BUDGETS_ID, error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** One write at a time; what changes meanwhile goes with the next. */
@@ -99,7 +115,13 @@ export class LearntLimits extends CountedLimits {
     while (this.#isChanged) {
       this.#isChanged = false;
       const current = (): string => encodeEstimates(this.#learning.estimates());
-      await record.write(current, (data) => this.#merge(data));
+      let isWritten = false;
+      try {
+        isWritten = await record.write(current, (data) => this.#merge(data));
+      } finally {
+        if (!isWritten) this.#isChanged = true;
+      }
+      if (!isWritten) return;
     }
   }
 }

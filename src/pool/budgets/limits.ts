@@ -21,6 +21,8 @@ export interface Limits {
   refused?(id: string, request: OutgoingRequest, verdict: Verdict): void;
   /** Takes in what the storage holds. */
   load?(records: readonly StoredRecord[]): void;
+  /** Writes what is not written yet. Rejects as the storage does. */
+  flush?(): Promise<void>;
 }
 
 export const NO_REST: readonly Rest[] = [];

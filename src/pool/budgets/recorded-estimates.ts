@@ -1,20 +1,34 @@
+import { isObject } from "../../option-rules.js";
 import type { Estimate } from "../../roster/budgets.js";
+
+/** Grows when an older version of this package could not read what a newer one wrote. */
+const FORMAT = 1;
 
 /** The text of the record of what was learnt, by method. */
 export function encodeEstimates(estimates: ReadonlyMap<string, Estimate>): string {
-  return JSON.stringify({ v: 1, methods: Object.fromEntries(estimates) });
+  return JSON.stringify({ v: FORMAT, methods: Object.fromEntries(estimates) });
 }
 
-/** What was learnt. What cannot be read counts as nothing: it can be learnt again. */
+/**
+ * What was learnt. What is damaged counts as nothing: it can be learnt again. Throws an `Error` for what a newer version
+ * of this package wrote, which is to be left alone.
+ */
 export function decodeEstimates(data: string): ReadonlyMap<string, Estimate> {
   return new Map(Object.entries(methodsIn(data)).filter((entry): entry is [string, Estimate] => isEstimate(entry[1])));
 }
 
 function methodsIn(data: string): object {
+  const { v, methods } = parse(data);
+  if (typeof v === "number" && v > FORMAT) {
+    throw new Error(`it was written by a newer version of this package (format ${v}; this one knows ${FORMAT})`);
+  }
+  return isObject(methods) ? methods : {};
+}
+
+function parse(data: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(data);
-    const methods: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "methods") : undefined;
-    return typeof methods === "object" && methods !== null ? methods : {};
+    return isObject(value) ? value : {};
   } catch {
     return {};
   }
