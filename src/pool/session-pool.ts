@@ -146,7 +146,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * Seals everything anew that is not sealed with the first key of `encryption`, peers included. Resolves how many
    * records it has rewritten; records that could not be read are left as they are. Only then an old key can go.
    *
-   * Throws `OptionsError` without `encryption`, `StorageError` when a record could not be written: call it again.
+   * Throws `OptionsError` without `encryption`, `StorageError` when a record could not be written, and `PoolClosedError`
+   * when the pool is closed before the last one: call it again.
    */
   async rotateKeys(): Promise<number> {
     return this.#change((parts) => parts.keyRotation.rotate());

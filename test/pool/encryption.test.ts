@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { OptionsError, StorageError } from "../../src/errors.js";
+import { OptionsError, PoolClosedError, StorageError } from "../../src/errors.js";
 import { memory } from "../../src/records/memory-storage.js";
 import { aesGcm, type Sealer } from "../../src/records/sealing/sealing.js";
 import type { SessionStorage } from "../../src/records/storage.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
-import { openPool, watch } from "../fakes/pools.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
 
@@ -231,6 +231,25 @@ describe("rotateKeys()", () => {
     const fresh = JSON.stringify(await inner.peers?.load("a"));
     await pool.rotateKeys();
     expect(JSON.stringify(await inner.peers?.load("a"))).toBe(fresh);
+  });
+
+  test.each(["close", "destroy"] as const)("%s() waits for the record that is being written alone", async (end) => {
+    const storage = new FaultyStorage();
+    const ids = Array.from({ length: 20 }, (_, index) => `s${index}`);
+    const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ids });
+    await first.pool.close();
+    const { pool, clock } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
+    const lag = deferred();
+    storage.fateOfWrite = () => lag.promise;
+    const writes = storage.writes.length;
+    const rotated = watch(pool.rotateKeys());
+    await clock.advance(0);
+    const ended = watch(end === "close" ? pool.close({ timeoutMs: 0 }) : pool.destroy());
+    lag.resolve();
+    await clock.advance(0);
+    expect([ended.state, rotated.state]).toEqual(["resolved", "rejected"]);
+    expect(rotated.error).toBeInstanceOf(PoolClosedError);
+    expect(storage.writes.length - writes).toBe(1);
   });
 
   test("without encryption is an OptionsError; a storage that fails is a StorageError, and it can be called again", async () => {

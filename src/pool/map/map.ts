@@ -152,7 +152,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     if (checkpoint !== undefined) {
       try {
         await this.#maps.openStorage(checkpoint.storage);
-        await this.#checkpoint?.open();
+        await this.#checkpoint?.open(this.#stop.signal);
       } catch (error) {
         return this.#fail(error, true);
       }

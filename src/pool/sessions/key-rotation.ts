@@ -1,4 +1,4 @@
-import { OptionsError } from "../../errors.js";
+import { OptionsError, type PoolClosedError } from "../../errors.js";
 import type { Ledger } from "../../records/ledger.js";
 import { sealedPeers } from "../../records/sealing/sealed-peers.js";
 import type { Sealer } from "../../records/sealing/sealing.js";
@@ -22,6 +22,8 @@ export interface KeyRotationParts {
   readonly peers: PeerStorage | undefined;
   /** Takes in what other processes have written. Rejects as the storage does. */
   lookAround(): Promise<void>;
+  /** What a call gets that comes after the pool was closed. */
+  closed(): PoolClosedError | undefined;
 }
 
 /** Seals what was sealed with an older key, or not at all, with the newest one. */
@@ -32,7 +34,10 @@ export class KeyRotation {
     this.#parts = parts;
   }
 
-  /** Resolves how many records were rewritten. One that could not be written ends it: what was done stays done. */
+  /**
+   * Resolves how many records were rewritten. One that could not be written ends it, and so does `close`, which waits for
+   * one record alone: what was done stays done.
+   */
   async rotate(): Promise<number> {
     const { sealer, book, locks, lookAround } = this.#parts;
     if (sealer === undefined) {
@@ -41,7 +46,11 @@ export class KeyRotation {
     await lookAround();
     let count = 0;
     for (const id of book.ids()) {
-      const isRewritten = await locks.hold([`id ${id}`], () => this.#rotate(id));
+      const isRewritten = await locks.hold([`id ${id}`], () => {
+        const closed = this.#parts.closed();
+        if (closed !== undefined) throw closed;
+        return this.#rotate(id);
+      });
       if (isRewritten) count++;
     }
     return count;

@@ -46,14 +46,14 @@ export class Checkpoint {
     this.#headWrites = new BatchedWrites(() => this.#head.write(this.#headText(this.#claim)));
   }
 
-  /** Claims the name and reads what is done. Rejects with `StorageError`. */
-  async open(): Promise<void> {
+  /** Claims the name and reads what is done. Rejects with `StorageError`, or with the reason of the signal. */
+  async open(signal?: AbortSignal): Promise<void> {
     liveRuns.add(this.#claim.run);
     try {
       const before = await this.#take();
       this.#isClaimed = true;
       const wasCut = before?.claim != null;
-      await this.#finished.load(wasCut);
+      await this.#finished.load(wasCut, signal);
       const lost = (before?.begun ?? []).filter((key) => !this.#finished.has(key));
       if (lost.length > 0) await this.#finished.addAll(lost, "unknown");
       this.#begun.clear();

@@ -45,9 +45,11 @@ export class FinishedKeys {
   }
 
   /** Reads all of them. `isContested`: their last writer may live on; it is made to notice. */
-  async load(isContested: boolean): Promise<void> {
+  async load(isContested: boolean, signal?: AbortSignal): Promise<void> {
     const { storage, deadline } = this.#parts;
     for (;;) {
+      // There may be very many, and whoever ends the run waits for this.
+      signal?.throwIfAborted();
       const id = partId(this.#name, this.#index);
       const stored = await deadline.run("read a checkpoint", () => storage.read(id));
       if (stored === undefined) break;
