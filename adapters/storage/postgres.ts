@@ -1,5 +1,6 @@
 import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import { fields, toRecord } from "./peer-rows.js";
 import { Changes } from "./postgres/changes.js";
 import { listenerFor } from "./postgres/notifications.js";
 import { type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
@@ -69,7 +70,8 @@ class PostgresStorage implements SessionStorage {
   async open(): Promise<void> {
     this.#isOpen = true;
     const [answer] = await this.#run(this.#statements.find);
-    if (answer?.found !== true) for (const statement of this.#statements.create) await this.#create(statement);
+    if (!isTrue(fields(answer ?? [])[0]))
+      for (const statement of this.#statements.create) await this.#create(statement);
     await this.#run(this.#statements.check);
   }
 
@@ -88,7 +90,7 @@ class PostgresStorage implements SessionStorage {
     const { insert, replace } = this.#statements;
     const parameters = expected === 0 ? [id, data, payload] : [id, data, payload, expected];
     const [row] = await this.#run(expected === 0 ? insert : replace, ...parameters);
-    return row && Number(row.version);
+    return row && Number(fields(row)[0]);
   }
 
   async close(): Promise<void> {
@@ -111,12 +113,13 @@ class PostgresStorage implements SessionStorage {
     try {
       return await query(this.#client, statement, parameters);
     } catch (error) {
-      const secrets = parameters.filter((parameter) => typeof parameter === "string");
-      throw storageFailure("Postgres failed", error, { secrets, isCorrupt: DAMAGED.includes(String(codeOf(error))) });
+      const isCorrupt = DAMAGED.includes(String(codeOf(error)));
+      throw storageFailure("Postgres failed", error, { secrets: parameters, isCorrupt });
     }
   }
 }
 
-function toRecord(row: Row): StoredRecord {
-  return { id: String(row.id), version: Number(row.version), data: String(row.data) };
+/** A client may have been told to leave booleans as the text that Postgres sends. */
+function isTrue(value: unknown): boolean {
+  return value === true || value === "t";
 }

@@ -1,19 +1,21 @@
 import { resolve } from "node:path";
-import { OptionsError, StorageError } from "../../src/errors.js";
+import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
-import { type Engine, isCorrupt, type Row, whenNotBusy } from "./sqlite/engine.js";
-import { prepareFile } from "./sqlite/file.js";
+import { fields, toRecord } from "./peer-rows.js";
+import { type Engine, isCorrupt, isNoDatabase, type Row, whenNotBusy } from "./sqlite/engine.js";
+import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
 import { handleEngine, nodeEngine, type SqliteHandle } from "./sqlite/handle-engine.js";
 import { keyvEngine } from "./sqlite/keyv-engine.js";
-import { prepareDatabase, prepareHandle } from "./sqlite/schema.js";
+import { assertOurs, prepareDatabase, prepareHandle } from "./sqlite/schema.js";
 import { sqlitePeers } from "./sqlite/sqlite-peers.js";
+import { SqliteWatch } from "./sqlite/sqlite-watch.js";
 import { storageFailure } from "./storage-failure.js";
 
 export type { SqliteHandle, SqliteStatement } from "./sqlite/handle-engine.js";
 
 /** What {@link sqlite} can be told. */
 export interface SqliteOptions {
-  /** Whether a file that other users of the machine can read or write is taken all the same. @default false */
+  /** Whether a file that other users of the machine own, can read or write is taken all the same. @default false */
   readonly allowOpenPermissions?: boolean;
 }
 
@@ -29,32 +31,39 @@ const REPLACE = `UPDATE telegram_session_pool SET version = version + 1, data = 
  *
  * Uses the SQLite of Node.js (22.13 and newer), else the package `@keyv/sqlite`. The file is created with mode 0600
  * and opened with full durability: an acknowledged write survives a power cut. A write is one statement and one commit
- * (well under a millisecond to a few, by the disk); `list` is one SELECT. A deleted record leaves its id and version.
+ * (a few milliseconds, by the disk; writes of one moment share it); `list` is one SELECT. A deleted record leaves its id
+ * and version. Writes of other processes are noticed within half a second.
  *
  * @param database A path (its folder must exist), `":memory:"`, or an open handle of node:sqlite or better-sqlite3,
- *   which stays the caller's: it is not closed, gets two tables, `synchronous` FULL or EXTRA and `secure_delete`.
+ *   which stays the caller's: it is not closed, gets two tables, `synchronous` FULL or EXTRA and `secure_delete`. While a
+ *   transaction of the caller's is open on the handle a write waits 2 s for its end, then rejects with `StorageError`.
  * @throws `OptionsError` for a wrong argument. `open` rejects with `StorageCorruptError` when the file is damaged or no
- *   database, and with `StorageError` when it is another application's, newer than this package or readable by others.
+ *   database, and with `StorageError` when it is another application's, newer than this package, another user's or readable by
+ *   others. A write rejects with `StorageError` once the file was deleted or replaced.
  */
 export function sqlite(database: string | SqliteHandle, options: SqliteOptions = {}): SessionStorage {
   assertArguments(database, options);
   if (typeof database !== "string") return new SqliteStorage("the database", () => openHandle(database));
-  const path = database === ":memory:" ? database : resolve(database);
-  return new SqliteStorage(path, () => openPath(path, options.allowOpenPermissions ?? false));
+  if (database === ":memory:") return new SqliteStorage(database, () => openPath(database), false);
+  const path = resolve(database);
+  return new SqliteStorage(path, () => openFile(path, options.allowOpenPermissions ?? false));
 }
 
 class SqliteStorage implements SessionStorage {
   readonly shared = true;
   readonly peers: PeerStorage;
+  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #name: string;
   readonly #openEngine: () => Promise<Engine>;
+  readonly #watches = new Set<SqliteWatch>();
   #engine: Promise<Engine> | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(name: string, openEngine: () => Promise<Engine>) {
+  constructor(name: string, openEngine: () => Promise<Engine>, hasOthers = true) {
     this.#name = name;
     this.#openEngine = openEngine;
-    this.peers = sqlitePeers((statement, ...parameters) => this.#run(statement, ...parameters));
+    this.peers = sqlitePeers((...statement) => this.#run(...statement));
+    if (hasOthers) this.watch = (changed, failed = () => {}) => this.#watch(changed, failed);
   }
 
   async open(): Promise<void> {
@@ -79,7 +88,10 @@ class SqliteStorage implements SessionStorage {
   async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
     if (expected === 0 && data === null) return undefined;
     const [row] = expected === 0 ? await this.#run(CREATE, id, data) : await this.#run(REPLACE, data, id, expected);
-    return row && Number(row.version);
+    if (row === undefined) return undefined;
+    const version = Number(fields(row)[0]);
+    for (const watch of this.#watches) watch.wrote(id, version);
+    return version;
   }
 
   close(): Promise<void> {
@@ -87,7 +99,18 @@ class SqliteStorage implements SessionStorage {
     return this.#closed;
   }
 
+  #watch(changed: (id: string) => void, failed: (error: Error) => void): () => void {
+    const watch = new SqliteWatch((...statement) => this.#run(...statement), changed, failed).start();
+    this.#watches.add(watch);
+    return () => {
+      watch.stop();
+      this.#watches.delete(watch);
+    };
+  }
+
   async #close(): Promise<void> {
+    for (const watch of this.#watches) watch.stop();
+    this.#watches.clear();
     const engine = this.#engine;
     this.#engine = undefined;
     try {
@@ -103,32 +126,57 @@ class SqliteStorage implements SessionStorage {
     try {
       return await whenNotBusy(() => engine.query(statement, ...parameters));
     } catch (error) {
-      const secrets = parameters.filter((parameter) => typeof parameter === "string");
-      throw storageFailure(`${this.#name} failed`, error, { secrets, isCorrupt: isCorrupt(error) });
+      throw storageFailure(`${this.#name} failed`, error, { secrets: parameters, isCorrupt: isCorrupt(error) });
     }
   }
 }
 
-async function openPath(path: string, allowOpenPermissions: boolean): Promise<Engine> {
-  if (path !== ":memory:") await prepareFile(path, allowOpenPermissions);
-  const engine = nodeEngine(path) ?? (await whenNotBusy(() => keyvEngine(path)));
+async function openFile(path: string, allowOpenPermissions: boolean): Promise<Engine> {
+  prepareFile(path);
+  const engine = await openPath(path, async (opened) => {
+    await assertOurs(opened, path);
+    if (!allowOpenPermissions) assertPrivate(path);
+  });
+  const assertSame = fileGuard(path);
+  return {
+    async query(...statement) {
+      try {
+        return await engine.query(...statement);
+      } finally {
+        assertSame();
+      }
+    },
+    close: () => engine.close(),
+  };
+}
+
+/** `inspect` looks at what is there before anything is changed. */
+async function openPath(path: string, inspect?: (engine: Engine) => Promise<void>): Promise<Engine> {
   try {
+    const own = nodeEngine(path);
+    const engine = own ?? (await whenNotBusy(() => keyvEngine(path, undefined, inspect)));
+    return await prepared(engine, path, own && inspect);
+  } catch (error) {
+    if (!isNoDatabase(error)) throw error;
+    throw new StorageCorruptError(`${path} is no SQLite database. Nothing was overwritten.`);
+  }
+}
+
+async function prepared(engine: Engine, path: string, inspect?: (engine: Engine) => Promise<void>): Promise<Engine> {
+  try {
+    await whenNotBusy(async () => inspect?.(engine));
     await whenNotBusy(() => prepareDatabase(engine, path));
+    return engine;
   } catch (error) {
     await engine.close();
     throw error;
   }
-  return engine;
 }
 
 async function openHandle(handle: SqliteHandle): Promise<Engine> {
   const engine = handleEngine(handle, () => {});
   await whenNotBusy(() => prepareHandle(engine));
   return engine;
-}
-
-function toRecord(row: Row): StoredRecord {
-  return { id: String(row.id), version: Number(row.version), data: String(row.data) };
 }
 
 function assertArguments(database: unknown, options: object): void {

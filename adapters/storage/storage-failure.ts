@@ -2,8 +2,8 @@ import { StorageCorruptError, StorageError } from "../../src/errors.js";
 
 /** What {@link storageFailure} is told beside the driver's error. */
 export interface FailureDetails {
-  /** Texts that must not appear anywhere in the error. */
-  readonly secrets?: readonly (string | null)[];
+  /** What the statement was given: texts of it that may be secret do not appear anywhere in the error. */
+  readonly secrets?: readonly unknown[];
   /** The driver says that what it holds is damaged: the result is a `StorageCorruptError`. */
   readonly isCorrupt?: boolean;
 }
@@ -24,7 +24,7 @@ export function codeOf(error: unknown): unknown {
   return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }
 
-function withoutParameters(error: unknown, secrets: readonly (string | null)[]): Error {
+function withoutParameters(error: unknown, secrets: readonly unknown[]): Error {
   const code = codeOf(error);
   const cause = new Error(redact(messageOf(error), secrets));
   if (error instanceof Error) {
@@ -44,11 +44,18 @@ function messageOf(error: unknown): string {
   return String(codeOf(error) ?? "the driver gave no reason");
 }
 
+/**
+ * A record and what is in it is longer than this. A shorter text (an id, a version, "set") is no secret, and cutting it
+ * out would cut through words of the message.
+ */
+const SHORTEST_SECRET = 16;
+
 /** Also as it stands within JSON, and within JSON in JSON: how the wrappers of drivers quote it. */
-function redact(message: string, secrets: readonly (string | null)[]): string {
+function redact(message: string, secrets: readonly unknown[]): string {
   let text = message;
   for (const secret of secrets) {
-    for (let form = secret ?? "", depth = 0; form !== "" && depth < 3; form = JSON.stringify(form).slice(1, -1)) {
+    if (typeof secret !== "string" || secret.length < SHORTEST_SECRET) continue;
+    for (let form = secret, depth = 0; depth < 3; form = JSON.stringify(form).slice(1, -1)) {
       text = text.replaceAll(form, "[redacted]");
       depth += 1;
     }

@@ -1,5 +1,5 @@
 import type { PeerStorage, StoredPeer } from "../../../src/records/storage.js";
-import { toPeer } from "../peer-rows.js";
+import { toPeers } from "../peer-rows.js";
 import type { Row } from "./postgres-client.js";
 import type { Statements } from "./statements.js";
 
@@ -10,7 +10,7 @@ export type Run = (statement: string, ...parameters: readonly (string | number |
 export function postgresPeers(statements: Statements, run: Run): PeerStorage {
   return {
     async load(sessionId) {
-      return (await run(statements.loadPeers, sessionId)).map(toPeer);
+      return toPeers(await run(statements.loadPeers, sessionId));
     },
     async save(sessionId, peers) {
       if (peers.length > 0) await run(statements.savePeers, sessionId, JSON.stringify(lastOfEach(peers)));

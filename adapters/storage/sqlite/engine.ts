@@ -26,7 +26,17 @@ const SQLITE_NOTADB = 26;
 
 /** The database is damaged, or is no database. */
 export function isCorrupt(error: unknown): boolean {
-  return isCode(error, SQLITE_CORRUPT, "SQLITE_CORRUPT") || isCode(error, SQLITE_NOTADB, "SQLITE_NOTADB");
+  return isCode(error, SQLITE_CORRUPT, "SQLITE_CORRUPT") || isNoDatabase(error);
+}
+
+/** The file is something else than a database. */
+export function isNoDatabase(error: unknown): boolean {
+  return isCode(error, SQLITE_NOTADB, "SQLITE_NOTADB");
+}
+
+/** Another connection has locked what the statement needs. */
+export function isBusy(error: unknown): boolean {
+  return isCode(error, SQLITE_BUSY, "SQLITE_BUSY");
 }
 
 /**
@@ -38,7 +48,7 @@ export async function whenNotBusy<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      if (!isCode(error, SQLITE_BUSY, "SQLITE_BUSY") || performance.now() >= deadline) throw error;
+      if (!isBusy(error) || performance.now() >= deadline) throw error;
     }
     await pause(5 + Math.random() * 20);
   }

@@ -1,54 +1,144 @@
-import { existsSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { dirname } from "node:path";
-import { StorageCorruptError, StorageError } from "../../../src/errors.js";
+import { randomUUID } from "node:crypto";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+} from "node:fs";
+import { dirname, resolve } from "node:path";
+import { StorageError } from "../../../src/errors.js";
 import { codeOf, storageFailure } from "../storage-failure.js";
-import { APPLICATION_ID } from "./schema.js";
 
 /**
- * Creates the file readable by its owner only, before SQLite would create it readable by all (its -wal and -shm files
- * take over the mode), and refuses one that others can read: a session string is the whole account.
+ * Creates the file readable by its owner only, before SQLite would create it readable by all (its journal takes over
+ * the mode).
+ *
+ * An existing file MUST NOT be opened here, not even to read its header. POSIX drops all locks of a process on a file
+ * when the process closes any descriptor of it, those of other SQLite connections and threads included; two processes
+ * would then write at once. Source: sqlite.org/howtocorrupt.html, 2.2.
  */
-export async function prepareFile(path: string, allowOpenPermissions: boolean): Promise<void> {
-  const file = await openFile(path);
+export function prepareFile(path: string): void {
+  const target = targetOf(path);
+  const found = statOf(target) ?? create(path, target);
+  if (!found.isFile()) throw new StorageError(`${path} is not a file: give sqlite() the path of a file.`);
+  assertAccess(path, target);
+}
+
+/** Throws `StorageError` once the path no longer names the file that it named when this was called. */
+export function fileGuard(path: string): () => void {
+  const opened = statSync(path);
+  return () => {
+    const found = statOf(path);
+    if (found?.ino === opened.ino && found.dev === opened.dev) return;
+    throw new StorageError(
+      `${path} was deleted or replaced while it was open: what is written now is lost at the next start. Put the same file back, or restart the process.`,
+    );
+  };
+}
+
+/** Where symbolic links lead, also to a file that does not exist yet. */
+function targetOf(path: string): string {
+  let target = path;
+  for (let links = 0; links < 40 && lstatOf(target)?.isSymbolicLink() === true; links += 1) {
+    target = resolve(dirname(target), readlinkSync(target));
+  }
+  return target;
+}
+
+/**
+ * An empty file, made under another name and then linked to this one: its descriptor is closed before anyone can hold a
+ * lock on it. Where the file system has no hard links it is created in place.
+ */
+function create(path: string, target: string): Stats {
+  const draft = `${target}.${randomUUID()}.new`;
   try {
-    await assertOurHeader(path, file);
-    const { mode } = await file.stat();
-    const isOpen = process.platform !== "win32" && (mode & 0o077) !== 0;
-    if (isOpen && !allowOpenPermissions) {
-      throw new StorageError(
-        `Other users can reach ${path} (mode ${(mode & 0o777).toString(8)}), and whoever reads it has the accounts: run "chmod 600 ${path}", or pass allowOpenPermissions: true.`,
-      );
+    createEmpty(draft);
+    try {
+      linkSync(draft, target);
+    } catch (error) {
+      if (codeOf(error) !== "EEXIST") createEmpty(target);
+    } finally {
+      unlinkSync(draft);
     }
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw creationFailure(path, target, error);
+  }
+  return statSync(target);
+}
+
+function createEmpty(path: string): void {
+  const descriptor = openSync(path, "wx", 0o600);
+  try {
+    fchmodSync(descriptor, 0o600); // whatever the umask is
   } finally {
-    await file.close();
+    closeSync(descriptor);
   }
 }
 
-async function openFile(path: string): Promise<FileHandle> {
+function creationFailure(path: string, target: string, error: unknown): StorageError {
+  const folder = dirname(target);
+  const link = target === path ? "" : `${path} is a symbolic link to ${target}. `;
+  if (codeOf(error) === "ENOENT") {
+    return new StorageError(`${link}The folder ${folder} does not exist: create it first.`, { cause: error });
+  }
+  if (isRefusal(error)) return folderFailure(folder, link, error);
+  return storageFailure(`${path} cannot be created`, error);
+}
+
+/** Refuses a file that others own or can reach: a session string is the whole account. */
+export function assertPrivate(path: string): void {
+  if (process.platform === "win32") return;
+  const { mode, uid } = statSync(path);
+  if ((mode & 0o077) !== 0) {
+    throw new StorageError(
+      `Other users can reach ${path} (mode ${(mode & 0o777).toString(8)}), and whoever reads it has the accounts: run "chmod 600 ${path}", or pass allowOpenPermissions: true.`,
+    );
+  }
+  const own = process.geteuid?.();
+  if (own !== undefined && uid !== own) {
+    throw new StorageError(
+      `${path} belongs to another user (uid ${uid}; this process runs as ${own}), who can read every account in it: run "chown ${own} ${path}", or pass allowOpenPermissions: true.`,
+    );
+  }
+}
+
+/** SQLite itself says no more than "unable to open database file" or "attempt to write a readonly database". */
+function assertAccess(path: string, target: string): void {
+  const folder = dirname(target);
   try {
-    return await open(path, "a+", 0o600);
+    accessSync(target, constants.R_OK | constants.W_OK);
   } catch (error) {
-    if (codeOf(error) === "ENOENT") {
-      throw new StorageError(`The folder ${dirname(path)} does not exist: create it first.`, { cause: error });
-    }
     throw storageFailure(`${path} cannot be opened for reading and writing`, error);
   }
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw folderFailure(folder, "", error);
+  }
 }
 
-/**
- * Looks at the header before any driver does, because one of them creates a table as it opens. Beside a journal the
- * file may be half-written: then SQLite has to say what it is.
- * Source: sqlite.org/fileformat.html, 1.3, "application ID" at offset 68.
- */
-async function assertOurHeader(path: string, file: FileHandle): Promise<void> {
-  const header = Buffer.alloc(72);
-  const { bytesRead } = await file.read(header, 0, header.length, 0);
-  if (bytesRead === 0 || existsSync(`${path}-journal`)) return;
-  if (header.toString("latin1", 0, 16) !== "SQLite format 3\0") {
-    throw new StorageCorruptError(`${path} is no SQLite database. Nothing was overwritten.`);
-  }
-  const applicationId = header.readInt32BE(68);
-  if (applicationId === 0 || applicationId === APPLICATION_ID) return;
-  throw new StorageError(`${path} is a database of another application (application_id ${applicationId}).`);
+function folderFailure(folder: string, link: string, error: unknown): StorageError {
+  return new StorageError(
+    `${link}The folder ${folder} is not writable for this process (${String(codeOf(error))}): SQLite keeps its journal there, beside the file.`,
+    { cause: error },
+  );
+}
+
+function isRefusal(error: unknown): boolean {
+  return ["EACCES", "EPERM", "EROFS"].includes(String(codeOf(error)));
+}
+
+function statOf(path: string): Stats | undefined {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+function lstatOf(path: string): Stats | undefined {
+  return lstatSync(path, { throwIfNoEntry: false });
 }

@@ -1,4 +1,4 @@
-import type { Mutex } from "async-mutex";
+import { Mutex } from "async-mutex";
 import type { Engine, Row } from "./engine.js";
 
 type Parameter = string | number | null;
@@ -10,11 +10,24 @@ interface Write {
   reject(error: unknown): void;
 }
 
+/** An engine on a connection that nothing else uses: one statement at a time, writes of the same moment in one commit. */
+export function groupedEngine(run: Engine["query"], close: () => Promise<void>): Engine {
+  const turns = new Mutex();
+  const commits = new GroupCommit(turns, run);
+  return {
+    query: (statement, ...parameters) =>
+      /^(INSERT|UPDATE|DELETE)\b/.test(statement)
+        ? commits.write(statement, ...parameters)
+        : turns.runExclusive(() => run(statement, ...parameters)),
+    close: () => turns.runExclusive(close),
+  };
+}
+
 /**
- * Writes that wait for the same lock are committed together: they take it once, and the disk is waited for once. Each is
- * told of when all are committed. When one of them fails nothing of it is kept, and each is run by itself.
+ * Writes that wait for the same lock are committed together: they take it once, and the disk is waited for once. Each
+ * is answered when all are committed. When one of them fails nothing of it is kept, and each is run by itself.
  */
-export class GroupCommit {
+class GroupCommit {
   readonly #turns: Mutex;
   readonly #run: Engine["query"];
   #waiting: Write[] = [];

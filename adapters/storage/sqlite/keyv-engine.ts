@@ -1,9 +1,9 @@
+import { createRequire } from "node:module";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Mutex } from "async-mutex";
 import { StorageError } from "../../../src/errors.js";
 import { codeOf } from "../storage-failure.js";
-import { type Engine, PATIENCE_MS, type Row } from "./engine.js";
-import { GroupCommit } from "./group-commit.js";
+import { BUSY_TIMEOUT_MS, type Engine, PATIENCE_MS, type Row } from "./engine.js";
+import { groupedEngine } from "./group-commit.js";
 
 interface KeyvSqliteStore {
   query(statement: string, ...parameters: readonly unknown[]): Promise<readonly Row[]>;
@@ -16,25 +16,71 @@ interface KeyvSqliteModule {
 
 /**
  * SQLite by `query` of @keyv/sqlite, for Node.js versions without a SQLite of their own. Keyv itself is not used: it
- * has no compare-and-set and reports a failed read as "no such key".
+ * has no compare-and-set and reports a failed read as "no such key". `inspect` looks at the file before the driver
+ * changes it; what it throws is thrown.
  */
-export async function keyvEngine(path: string, load: () => Promise<unknown> = importKeyvSqlite): Promise<Engine> {
+export async function keyvEngine(
+  path: string,
+  load: () => Promise<unknown> = importKeyvSqlite,
+  inspect?: (engine: Engine) => Promise<void>,
+): Promise<Engine> {
   const { KeyvSqlite } = (await load().catch(fail)) as KeyvSqliteModule;
+  if (inspect !== undefined) await withPlainDriver(path, inspect);
   // The constructor opens the file at once and creates the table it is told; nothing is ever written to that one.
   const table = "telegram_session_pool_keyv";
   const store = new KeyvSqlite({ uri: `sqlite://${path}`, table, busyTimeout: PATIENCE_MS });
   // MUST be in the same tick: a file that cannot be opened is an unhandled rejection while no query is pending.
   await store.query("SELECT 1");
-  const turns = new Mutex();
-  const alone: Engine["query"] = (statement, ...parameters) => queryAlone(store, statement, parameters);
-  const commits = new GroupCommit(turns, alone);
-  return {
-    query: (statement, ...parameters) =>
-      /^(INSERT|UPDATE|DELETE)\b/.test(statement)
-        ? commits.write(statement, ...parameters)
-        : turns.runExclusive(() => alone(statement, ...parameters)),
-    close: () => turns.runExclusive(() => store.disconnect()),
-  };
+  return groupedEngine(
+    (statement, ...parameters) => queryAlone(store, statement, parameters),
+    () => store.disconnect(),
+  );
+}
+
+/** What is used of sqlite3, the driver beneath @keyv/sqlite. */
+interface Sqlite3 {
+  readonly OPEN_READWRITE: number;
+  readonly Database: new (path: string, mode: number, opened: (error: unknown) => void) => Sqlite3Database;
+}
+
+interface Sqlite3Database {
+  configure(option: "busyTimeout", milliseconds: number): void;
+  all(statement: string, parameters: readonly unknown[], done: (error: unknown, rows: readonly Row[]) => void): void;
+  close(done: (error: unknown) => void): void;
+}
+
+/** Opens the file without the table that KeyvSqlite creates in whatever it opens. */
+async function withPlainDriver(path: string, work: (engine: Engine) => Promise<void>): Promise<void> {
+  const sqlite3 = plainDriver();
+  if (sqlite3 === undefined) return;
+  const database = await new Promise<Sqlite3Database>((resolve, reject) => {
+    const opened = new sqlite3.Database(path, sqlite3.OPEN_READWRITE, (error) =>
+      error ? reject(error) : resolve(opened),
+    );
+  });
+  database.configure("busyTimeout", BUSY_TIMEOUT_MS);
+  const query: Engine["query"] = (statement, ...parameters) =>
+    new Promise((resolve, reject) => {
+      database.all(statement, parameters, (error, rows) => (error ? reject(error) : resolve(rows)));
+    });
+  const close = (): Promise<void> =>
+    new Promise((resolve, reject) => database.close((error) => (error ? reject(error) : resolve())));
+  try {
+    await work({ query, close });
+  } finally {
+    await nextTurn();
+    await close();
+  }
+}
+
+/** `undefined` in a bundle, where the driver is not a package of its own. */
+function plainDriver(): Sqlite3 | undefined {
+  try {
+    const local = createRequire(import.meta.url);
+    return createRequire(local.resolve("@keyv/sqlite"))("sqlite3") as Sqlite3;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

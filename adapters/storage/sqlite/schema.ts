@@ -1,5 +1,6 @@
 import { StorageCorruptError, StorageError } from "../../../src/errors.js";
-import { BUSY_TIMEOUT_MS, type Engine } from "./engine.js";
+import { fields } from "../peer-rows.js";
+import { BUSY_TIMEOUT_MS, type Engine, isBusy } from "./engine.js";
 
 /** "TSP1": marks a database file as this package's. */
 export const APPLICATION_ID = 0x54535031;
@@ -19,8 +20,7 @@ export async function prepareDatabase(engine: Engine, path: string): Promise<voi
   await assertOurs(engine, path);
   const checked = await value(engine, "PRAGMA quick_check(1)");
   if (checked !== "ok") throw new StorageCorruptError(`${path} is damaged: ${String(checked)}`);
-  const version = String(await value(engine, "SELECT sqlite_version()"));
-  await value(engine, `PRAGMA journal_mode=${isWalSafe(version) ? "WAL" : "DELETE"}`);
+  await useRollbackJournal(engine);
   await makeDurable(engine);
   await setPragma(engine, "busy_timeout", BUSY_TIMEOUT_MS);
   await setPragma(engine, "application_id", APPLICATION_ID);
@@ -49,9 +49,22 @@ async function makeDurable(engine: Engine): Promise<void> {
 }
 
 /**
- * From 3.7.0 to 3.51.2 two connections that write and checkpoint a WAL can corrupt it, and this adapter cannot count
- * the processes on a file. Source: sqlite.org/wal.html, "the WAL-reset bug".
+ * A rollback journal, also where a WAL would be faster: between two commits the one file holds everything, so that a copy
+ * of it is a backup, and processes of any Node.js version share it. From 3.7.0 to 3.51.2 two connections that write and
+ * checkpoint a WAL can corrupt it, and those versions are in use. Source: sqlite.org/wal.html, "the WAL-reset bug".
+ *
+ * A file that an older version of this package left in WAL mode is converted by the first process that has it alone.
  */
+async function useRollbackJournal(engine: Engine): Promise<void> {
+  try {
+    await engine.query("PRAGMA journal_mode=DELETE");
+  } catch (error) {
+    if (!isBusy(error) || (await value(engine, "PRAGMA journal_mode")) !== "wal") throw error;
+    const version = String(await value(engine, "SELECT sqlite_version()"));
+    if (!isWalSafe(version)) throw error;
+  }
+}
+
 function isWalSafe(version: string): boolean {
   const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number);
   return major * 1_000_000 + minor * 1_000 + patch >= 3_051_003;
@@ -64,14 +77,16 @@ const MARKS = `SELECT
   (SELECT count(*) FROM sqlite_schema
     WHERE name NOT GLOB 'sqlite_*' AND name NOT GLOB 'telegram_session_pool*') AS others`;
 
-async function assertOurs(engine: Engine, path: string): Promise<void> {
+/** Refuses what is another application's, and what a newer version of this package wrote. Changes nothing. */
+export async function assertOurs(engine: Engine, path: string): Promise<void> {
   const [marks = {}] = await engine.query(MARKS);
-  const applicationId = Number(marks.application_id);
+  const [id, userVersion, others] = fields(marks);
+  const applicationId = Number(id);
   if (applicationId === APPLICATION_ID) return assertNotNewer(engine, path);
   if (applicationId !== 0) {
     throw new StorageError(`${path} is a database of another application (application_id ${applicationId}).`);
   }
-  if (Number(marks.others) > 0 || Number(marks.user_version) !== 0) {
+  if (Number(others) > 0 || Number(userVersion) !== 0) {
     throw new StorageError(
       `${path} holds something else already: give the pool a file of its own, or open the database yourself and pass the handle to sqlite().`,
     );
@@ -105,6 +120,6 @@ async function setPragma(engine: Engine, name: string, wanted: number): Promise<
 /** The first column of the first row. Whole numbers come as bigint from a handle that was told so. */
 async function value(engine: Engine, statement: string): Promise<unknown> {
   const [row] = await engine.query(statement);
-  const [first] = Object.values(row ?? {});
+  const [first] = fields(row ?? {});
   return typeof first === "bigint" ? Number(first) : first;
 }

@@ -1,5 +1,5 @@
 import type { PeerStorage } from "../../../src/records/storage.js";
-import { toPeer } from "../peer-rows.js";
+import { toPeers } from "../peer-rows.js";
 import type { Row } from "./engine.js";
 
 /** Runs one statement on the open database. */
@@ -17,7 +17,7 @@ const CLEAR = "DELETE FROM telegram_session_pool_peers WHERE session_id = ?";
 export function sqlitePeers(run: Run): PeerStorage {
   return {
     async load(sessionId) {
-      return (await run(LOAD, sessionId)).map(toPeer);
+      return toPeers(await run(LOAD, sessionId));
     },
     async save(sessionId, peers) {
       if (peers.length > 0) await run(SAVE, sessionId, JSON.stringify(peers));

@@ -341,3 +341,82 @@ test.skipIf(nodeEngine(":memory:") === undefined)(
     database.close();
   },
 );
+
+/** A handle that answers what `open` asks, within a transaction of the application's or not. */
+class ApplicationHandle implements SqliteHandle {
+  isTransaction = false;
+  readonly #answers: Record<string, unknown> = {
+    synchronous: 2,
+    fullfsync: 1,
+    checkpoint_fullfsync: 1,
+    secure_delete: 1,
+    journal_mode: "wal",
+  };
+  readonly #asRow: (value: unknown) => unknown;
+
+  constructor(asRow: (value: unknown) => unknown = (value) => ({ value })) {
+    this.#asRow = asRow;
+  }
+
+  prepare(statement: string): ReturnType<SqliteHandle["prepare"]> {
+    const name = statement.replace(/^PRAGMA /, "");
+    const answer = statement.startsWith("PRAGMA") ? this.#answers[name] : 1;
+    return { all: () => [this.#asRow(answer)], run: () => undefined };
+  }
+}
+
+test("write() - waits for the end of the application's own transaction on the handle", async () => {
+  const handle = new ApplicationHandle();
+  const storage = sqlite(handle);
+  await storage.open?.();
+  handle.isTransaction = true;
+  let isWritten = false;
+  const write = storage.write("a", 0, "one").then((version) => {
+    isWritten = true;
+    return version;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  expect(isWritten).toBe(false);
+  handle.isTransaction = false;
+  expect(await write).toBe(1);
+});
+
+test("write() - within the application's own transaction is refused in the end", async () => {
+  const handle = new ApplicationHandle();
+  const storage = sqlite(handle);
+  await storage.open?.();
+  handle.isTransaction = true;
+  const error = await failureOf(() => storage.write("a", 0, "one"));
+  expect(error).toBeInstanceOf(StorageError);
+  expect(error.message).toContain("A transaction of the application is open");
+});
+
+test("write() - a handle that does not say whether it is in a transaction is asked by one of our own", async () => {
+  const statements: string[] = [];
+  let isTransaction = true;
+  const handle: SqliteHandle = {
+    prepare: (statement) => ({
+      all: () => {
+        statements.push(statement);
+        if (statement === "BEGIN" && isTransaction) throw new Error("cannot start a transaction within a transaction");
+        return [{ version: 1 }];
+      },
+      run: () => undefined,
+    }),
+  };
+  const engine = handleEngine(handle, () => {});
+  const write = engine.query("INSERT");
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  expect(statements).not.toContain("INSERT");
+  isTransaction = false;
+  expect(await write).toEqual([{ version: 1 }]);
+  expect(statements.slice(-3)).toEqual(["BEGIN", "COMMIT", "INSERT"]);
+});
+
+test("list() - a handle that returns arrays, or renames columns, gives the same records", async () => {
+  for (const asRow of [(value: unknown) => [value], (value: unknown) => ({ Renamed: value })]) {
+    const storage = sqlite(new ApplicationHandle(asRow));
+    await storage.open?.();
+    expect(await storage.write("a", 0, "one")).toBe(1);
+  }
+});

@@ -1,0 +1,220 @@
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test, vi } from "vitest";
+import type { Engine } from "../../../adapters/storage/sqlite/engine.js";
+import { prepareFile } from "../../../adapters/storage/sqlite/file.js";
+import { nodeEngine } from "../../../adapters/storage/sqlite/handle-engine.js";
+import { keyvEngine } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import { sqlite } from "../../../adapters/storage/sqlite.js";
+import { StorageError } from "../../../src/errors.js";
+import type { SessionStorage } from "../../../src/records/storage.js";
+
+const folder = mkdtempSync(join(tmpdir(), "sqlite-file-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const isRoot = process.geteuid?.() === 0;
+let files = 0;
+
+function newPath(): string {
+  files += 1;
+  return join(folder, `${files}.db`);
+}
+
+async function opened(path: string): Promise<SessionStorage> {
+  const storage = sqlite(path);
+  await storage.open?.();
+  return storage;
+}
+
+async function withEngine<T>(path: string, work: (engine: Engine) => Promise<T>): Promise<T> {
+  const engine = nodeEngine(path) ?? (await keyvEngine(path));
+  try {
+    return await work(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+/** How many POSIX locks this process has on the file. */
+function locksOn(path: string): number {
+  const { ino } = statSync(path);
+  const lines = readFileSync("/proc/locks", "utf8").split("\n");
+  return lines.filter((line) => line.includes(` ${process.pid} `) && line.includes(`:${ino} `)).length;
+}
+
+test.skipIf(!existsSync("/proc/locks"))(
+  "open(), close() - a second storage on the file leaves the locks of the first one in place",
+  async () => {
+    const path = newPath();
+    const first = await opened(path);
+    await withEngine(path, async (engine) => {
+      await engine.query("BEGIN IMMEDIATE");
+      const before = locksOn(path);
+      expect(before).toBeGreaterThan(0);
+      const second = await opened(path);
+      await second.close?.();
+      expect(locksOn(path)).toBe(before);
+      await engine.query("COMMIT");
+    });
+    await first.close?.();
+  },
+);
+
+test("open() - leaves nothing but the one file", async () => {
+  const home = join(folder, "alone");
+  mkdirSync(home);
+  const storage = await opened(join(home, "sessions.db"));
+  await storage.write("a", 0, "one");
+  expect(readdirSync(home)).toEqual(["sessions.db"]);
+  expect(statSync(join(home, "sessions.db")).mode & 0o777).toBe(0o600);
+  await storage.close?.();
+});
+
+test("open() - a plain copy of the open file holds every record", async () => {
+  const path = newPath();
+  const storage = await opened(path);
+  await storage.write("a", 0, "one");
+  writeFileSync(`${path}.copy`, readFileSync(path), { mode: 0o600 });
+  const copy = await opened(`${path}.copy`);
+  expect(await copy.list()).toEqual([{ id: "a", version: 1, data: "one" }]);
+  await copy.close?.();
+  await storage.close?.();
+});
+
+test("open() - a file in WAL mode is converted, with what it holds", async () => {
+  const path = newPath();
+  const storage = await opened(path);
+  await storage.write("a", 0, "one");
+  await storage.close?.();
+  await withEngine(path, (engine) => engine.query("PRAGMA journal_mode=WAL"));
+  const again = await opened(path);
+  expect(await again.read("a")).toEqual({ id: "a", version: 1, data: "one" });
+  const [mode] = await withEngine(path, (engine) => engine.query("PRAGMA journal_mode"));
+  expect(mode).toEqual({ journal_mode: "delete" });
+  await again.close?.();
+});
+
+test("open() - a symbolic link to a file is followed, also before that file is there", async () => {
+  const [link, path] = [newPath(), newPath()];
+  symlinkSync(path, link);
+  const storage = await opened(link);
+  await storage.write("a", 0, "one");
+  expect(statSync(path).size).toBeGreaterThan(0);
+  await storage.close?.();
+});
+
+test("open() - a symbolic link into a missing folder is named with its target", async () => {
+  const link = newPath();
+  symlinkSync(join(folder, "volume", "sessions.db"), link);
+  await expect(sqlite(link).open?.()).rejects.toThrow(
+    `${link} is a symbolic link to ${join(folder, "volume", "sessions.db")}. The folder ${join(folder, "volume")} does not exist`,
+  );
+});
+
+test.skipIf(!isRoot)("open() - a file of another user is refused with the command that helps", async () => {
+  const path = newPath();
+  writeFileSync(path, "", { mode: 0o600 });
+  chownSync(path, 12_345, 12_345);
+  await expect(sqlite(path).open?.()).rejects.toThrow(`chown ${process.geteuid?.()} ${path}`);
+  expect(statSync(path).size).toBe(0);
+  const allowed = sqlite(path, { allowOpenPermissions: true });
+  await allowed.open?.();
+  await allowed.close?.();
+});
+
+test.skipIf(process.platform === "win32")("open() - a folder that cannot be written to is named", () => {
+  const home = mkdtempSync(join(tmpdir(), "sqlite-read-only-"));
+  const path = join(home, "sessions.db");
+  writeFileSync(path, "", { mode: 0o600 });
+  chmodSync(home, 0o555);
+  // The real user of a process, which access() goes by, cannot be taken back.
+  if (isRoot) process.seteuid?.(65_534);
+  try {
+    for (const file of isRoot ? [join(home, "new.db")] : [path, join(home, "new.db")]) {
+      expect(() => prepareFile(file)).toThrow(`The folder ${home} is not writable`);
+    }
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+    chmodSync(home, 0o755);
+    rmSync(home, { recursive: true });
+  }
+});
+
+test.each([
+  ["deleted", (path: string) => rmSync(path)],
+  ["replaced", (path: string) => writeFileSync(`${path}.new`, readFileSync(path)) ?? renameSync(`${path}.new`, path)],
+])("write() - a file that was %s while it was open is a StorageError", async (_, harm) => {
+  const path = newPath();
+  const storage = await opened(path);
+  await storage.write("a", 0, "one");
+  harm(path);
+  const error: unknown = await storage.write("a", 1, "two").catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(StorageError);
+  expect(String(error)).toContain(`${path} was deleted or replaced while it was open`);
+  await storage.close?.();
+});
+
+test("write() - goes on once the file was moved back", async () => {
+  const path = newPath();
+  const storage = await opened(path);
+  renameSync(path, `${path}.moved`);
+  await expect(storage.list()).rejects.toThrow("deleted or replaced");
+  renameSync(`${path}.moved`, path);
+  expect(await storage.write("a", 0, "one")).toBe(1);
+  await storage.close?.();
+});
+
+test("watch() - reports other connections' writes and deletions, not its own", async () => {
+  const path = newPath();
+  const [storage, other] = [await opened(path), await opened(path)];
+  await other.write("old", 0, "one");
+  const heard: string[] = [];
+  const stop = storage.watch?.((id) => heard.push(id));
+  let version = 0;
+  await vi.waitFor(async () => {
+    version = (await other.write("theirs", version, "news")) ?? version;
+    expect(heard).toContain("theirs");
+  }, 5_000);
+  await storage.write("mine", 0, "one");
+  await other.write("old", 1, null);
+  await vi.waitFor(() => expect(heard).toContain("old"), 5_000);
+  expect(heard).not.toContain("mine");
+  stop?.();
+  await storage.close?.();
+  await other.close?.();
+});
+
+test("watch() - reports once that it fails, and resumes", async () => {
+  const path = newPath();
+  const [storage, other] = [await opened(path), await opened(path)];
+  const [heard, failures] = [new Set<string>(), [] as Error[]];
+  storage.watch?.(
+    (id) => heard.add(id),
+    (error) => failures.push(error),
+  );
+  renameSync(path, `${path}.moved`);
+  await vi.waitFor(() => expect(failures).toHaveLength(1), 5_000);
+  renameSync(`${path}.moved`, path);
+  let version = 0;
+  await vi.waitFor(async () => {
+    version = (await other.write("a", version, "news")) ?? version;
+    expect(heard).toContain("a");
+  }, 5_000);
+  expect(failures).toHaveLength(1);
+  await storage.close?.();
+  await other.close?.();
+});
