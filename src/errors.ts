@@ -16,6 +16,7 @@ export type SessionPoolErrorCode =
   | "SESSION_NOT_FOUND"
   | "CONNECT_FAILED"
   | "ROTATION_UNSAFE"
+  | "NO_PROGRESS"
   | "OUTCOME_UNKNOWN"
   | "OWNERSHIP_LOST"
   | "STORAGE_FAILED"
@@ -170,6 +171,16 @@ export class ConnectError extends SessionPoolError {
 export class RotationUnsafeError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("ROTATION_UNSAFE", message, details);
+  }
+}
+
+/**
+ * The work was begun again and again on sessions it had tried before, and never got further: it makes more requests than
+ * a session grants at once. `cause` is the last refusal.
+ */
+export class NoProgressError extends SessionPoolError {
+  constructor(message: string, details: SessionPoolErrorDetails = {}) {
+    super("NO_PROGRESS", message, details);
   }
 }
 

@@ -24,6 +24,7 @@ export {
   DuplicateSessionError,
   InvalidSessionError,
   LeaseReleasedError,
+  NoProgressError,
   NoSessionAvailableError,
   OptionsError,
   OutcomeUnknownError,

@@ -29,6 +29,7 @@ const all: readonly [errors.SessionPoolErrorCode, errors.SessionPoolError][] = [
   ["SESSION_NOT_FOUND", new errors.SessionNotFoundError("m", details)],
   ["CONNECT_FAILED", new errors.ConnectError("m", details)],
   ["ROTATION_UNSAFE", new errors.RotationUnsafeError("m", details)],
+  ["NO_PROGRESS", new errors.NoProgressError("m", details)],
   ["OUTCOME_UNKNOWN", new errors.OutcomeUnknownError("m", "yes", details)],
   ["OWNERSHIP_LOST", new errors.OwnershipLostError("m", details)],
   ["STORAGE_FAILED", new errors.StorageError("m", details)],

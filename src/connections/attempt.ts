@@ -4,22 +4,35 @@ import type { CooldownScope } from "../cooldown-scope.js";
 export interface CallTrace {
   /** It is on its way: from now on it may have taken effect. */
   sent(): void;
+  /** Telegram has granted it. */
+  granted(): void;
   /** Telegram has answered it with an error. */
   failed(error: unknown): void;
+  /** It failed, and not by an answer of Telegram's. */
+  broke(error: unknown): void;
   /** It was refused with proof that it had no effect; `scope` is what it cooled, or what held it back. */
   refused(scope?: CooldownScope): void;
 }
 
+/** What a trace has to know of its request. */
+export interface TracedRequest {
+  readonly isRead: boolean;
+  /** Whether it carries a part of a file. */
+  readonly isTransfer: boolean;
+}
+
 /** What a lease's requests are held against when they are refused. */
 export interface RequestTracker {
-  trace(isRead: boolean): CallTrace;
+  trace(request: TracedRequest): CallTrace;
   /** A write is about to be sent: what it has to wait for, if anything. When that fails it is not sent. */
   beforeWrite?(): Promise<void> | undefined;
   /** Whether the work may be, and can be, run on another session at once. */
   shouldRotate(scope: CooldownScope): boolean;
+  /** Whether a file is half transferred, which no other session can go on with, and the caller would wait so long. */
+  isWorthStaying(waitMs: number): boolean;
 }
 
-const UNTRACED: CallTrace = { sent: () => {}, failed: () => {}, refused: () => {} };
+const UNTRACED: CallTrace = { sent: () => {}, granted: () => {}, failed: () => {}, broke: () => {}, refused: () => {} };
 
 /** Who has to know of a job's writes. */
 export interface EffectWatch {
@@ -27,30 +40,49 @@ export interface EffectWatch {
   beforeWrite(): Promise<void> | undefined;
   /** Nothing that the last attempt sent can have taken effect. */
   hadNoEffect(): void;
+  /** A request failed, and not by an answer of Telegram's. */
+  broke(error: unknown): void;
 }
 
 /** For a lease that no rotation watches: nothing of it is ever repeated. */
-export const UNTRACKED: RequestTracker = { trace: () => UNTRACED, shouldRotate: () => false };
+export const UNTRACKED: RequestTracker = {
+  trace: () => UNTRACED,
+  shouldRotate: () => false,
+  isWorthStaying: () => false,
+};
+
+/** What an attempt asks of the job it is part of. */
+export interface AttemptPolicy {
+  /** Whether another session could take over now. */
+  hasAlternative(attempt: Attempt, scope: CooldownScope): boolean;
+  /** Whether the job's caller would wait so long rather than get an error. */
+  wouldWait(waitMs: number): boolean;
+  readonly effectWatch?: EffectWatch | undefined;
+}
 
 /** One run of a job on one session: what it sent, and so whether it can be run again elsewhere. */
 export class Attempt implements RequestTracker {
-  readonly #hasAlternative: (attempt: Attempt, scope: CooldownScope) => boolean;
-  readonly #effectWatch: EffectWatch | undefined;
+  readonly #policy: AttemptPolicy;
   #effects = 0;
+  #granted = 0;
+  #hasTransferred = false;
   #wasRefused = false;
   readonly #answers = new WeakSet<object>();
   readonly #methods = new Set<string>();
   readonly #peers = new Set<string>();
 
-  /** `hasAlternative` tells whether another session could take over now. */
-  constructor(hasAlternative: (attempt: Attempt, scope: CooldownScope) => boolean, effectWatch?: EffectWatch) {
-    this.#hasAlternative = hasAlternative;
-    this.#effectWatch = effectWatch;
+  constructor(policy: AttemptPolicy) {
+    this.#policy = policy;
   }
 
   /** Whether nothing it sent can have taken effect. */
   get isClean(): boolean {
     return this.#effects === 0;
+  }
+
+  /** How many of its requests Telegram has granted. */
+  get granted(): number {
+    return this.#granted;
   }
 
   /** Whether any request was refused: an error of the work can only be about the session if so. */
@@ -74,15 +106,19 @@ export class Attempt implements RequestTracker {
   }
 
   shouldRotate(scope: CooldownScope): boolean {
-    return this.isClean && this.#hasAlternative(this, scope);
+    return this.isClean && this.#policy.hasAlternative(this, scope);
+  }
+
+  isWorthStaying(waitMs: number): boolean {
+    return this.#hasTransferred && this.#policy.wouldWait(waitMs);
   }
 
   beforeWrite(): Promise<void> | undefined {
-    return this.#effectWatch?.beforeWrite();
+    return this.#policy.effectWatch?.beforeWrite();
   }
 
   /** Follows one request. A write counts as an effect from when it is sent until it is refused. */
-  trace(isRead: boolean): CallTrace {
+  trace({ isRead, isTransfer }: TracedRequest): CallTrace {
     let hasEffect = false;
     return {
       sent: () => {
@@ -90,9 +126,14 @@ export class Attempt implements RequestTracker {
         hasEffect = true;
         this.#effects++;
       },
+      granted: () => {
+        this.#granted++;
+        this.#hasTransferred ||= isTransfer;
+      },
       failed: (error) => {
         if (typeof error === "object" && error !== null) this.#answers.add(error);
       },
+      broke: (error) => this.#policy.effectWatch?.broke(error),
       refused: (scope) => {
         this.#wasRefused = true;
         if (scope?.kind === "method") this.#methods.add(scope.method);

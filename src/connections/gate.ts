@@ -1,8 +1,8 @@
 import type { Clock } from "../clock.js";
 import type { CooldownScope, Hold } from "../cooldown-scope.js";
-import { CallTimeoutError, ConnectError, OutcomeUnknownError } from "../errors.js";
-import { isRead } from "../telegram/reads.js";
-import { classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
+import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
+import { isRead, isTransfer } from "../telegram/reads.js";
+import { classifyTelegramError, isAboutSession, type Verdict } from "../telegram/verdicts.js";
 import { type CallTrace, UNTRACKED } from "./attempt.js";
 import {
   ConnectionLostError,
@@ -48,6 +48,12 @@ const RESENDS = 2;
 /** The pause before the first repetition after a server's fault; doubles. */
 const SERVER_FAULT_PAUSE_MS = 500;
 
+/**
+ * How long one part of a file may wait in all, where other parts of it have gone through: no other session can go on
+ * with them. Accounts without Premium are told such waits again and again in one transfer, of some seconds each
+ * (FLOOD_PREMIUM_WAIT_X); TDLib waits and sends the part again. Source: core.telegram.org/api/files, TDLib NetQueryDelayer.
+ */
+const TRANSFER_WAIT_MS = 20_000;
 /** The least that is waited before a refused request is looked at once more. */
 const SHORTEST_PAUSE_MS = 1;
 
@@ -59,7 +65,10 @@ interface Passage {
   readonly trace: CallTrace;
   readonly transmit: () => Transmission;
   inlineWaitMs: number;
+  transferWaitMs: number;
   resends: number;
+  /** Whether it was put on the wire. */
+  isSent: boolean;
   /** Whether an earlier transmission of it may have reached Telegram. */
   mayHaveArrived: boolean;
 }
@@ -81,15 +90,18 @@ export class Gate implements RequestGate {
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => Transmission): Promise<unknown> {
     if (scope?.ended !== undefined) return Promise.reject(scope.ended);
     const isHarmless = isRead(request.method);
+    const isPart = isTransfer(request.method);
     const tracker = scope?.tracker ?? UNTRACKED;
     const passage: Passage = {
       request,
       isRead: isHarmless,
       scope,
-      trace: tracker.trace(isHarmless),
+      trace: tracker.trace({ isRead: isHarmless, isTransfer: isPart }),
       transmit,
       inlineWaitMs: this.#policy.inlineWaitMs,
+      transferWaitMs: isPart ? TRANSFER_WAIT_MS : 0,
       resends: 0,
+      isSent: false,
       mayHaveArrived: false,
     };
     const noted = isHarmless ? undefined : tracker.beforeWrite?.();
@@ -125,16 +137,17 @@ export class Gate implements RequestGate {
       const hold = this.#policy.hold(passage.request);
       if (hold !== undefined) {
         const waitMs = hold.until - this.#policy.now();
-        if (!this.#maySleep(passage, hold.scope, waitMs)) {
+        const allowance = this.#allowance(passage, hold.scope, waitMs);
+        if (allowance === undefined) {
           throw this.#notSent(passage, this.#floodError(hold.scope, waitMs, passage.request), hold.scope);
         }
-        passage.inlineWaitMs -= waitMs;
+        passage[allowance] -= waitMs;
         await this.#sleep(waitMs, passage.scope);
       } else if (this.#policy.isConnected()) {
         return;
       } else {
-        await this.#policy.ensureConnected().catch((error: Error) => {
-          throw this.#notSent(passage, error);
+        await this.#policy.ensureConnected().catch((error: unknown) => {
+          throw this.#notSent(passage, notConnected(passage, error));
         });
       }
     }
@@ -153,9 +166,11 @@ export class Gate implements RequestGate {
     return passage.scope?.ended === undefined && this.#policy.isConnected() && !this.isHeldBack(passage.request);
   }
 
-  #maySleep(passage: Passage, scope: CooldownScope, waitMs: number): boolean {
-    if (waitMs > passage.inlineWaitMs) return false;
-    return !(passage.scope?.tracker ?? UNTRACKED).shouldRotate(scope);
+  /** What a wait is slept out of, if it is slept out on this session. */
+  #allowance(passage: Passage, scope: CooldownScope, waitMs: number): "inlineWaitMs" | "transferWaitMs" | undefined {
+    const tracker = passage.scope?.tracker ?? UNTRACKED;
+    if (waitMs <= passage.transferWaitMs && tracker.isWorthStaying(waitMs)) return "transferWaitMs";
+    return waitMs <= passage.inlineWaitMs && !tracker.shouldRotate(scope) ? "inlineWaitMs" : undefined;
   }
 
   /** What the caller gets for a request that is not sent (again). */
@@ -171,7 +186,8 @@ export class Gate implements RequestGate {
   }
 
   async #transmit(passage: Passage): Promise<unknown> {
-    const transmission = passage.transmit();
+    const transmission = this.#send(passage);
+    passage.isSent = true;
     passage.trace.sent();
     passage.scope?.sent();
     let stop: () => void = () => {};
@@ -189,11 +205,22 @@ export class Gate implements RequestGate {
     try {
       const answer = await Promise.race([transmission.answer, timeout]);
       isGranted = true;
+      passage.trace.granted();
       return answer;
     } finally {
       stop();
       passage.scope?.answered();
       this.#policy.settled(passage.request, isGranted);
+    }
+  }
+
+  /** A request that cannot be put into bytes is not sent, and does not count. */
+  #send(passage: Passage): Transmission {
+    try {
+      return passage.transmit();
+    } catch (error) {
+      this.#policy.settled(passage.request, false);
+      throw error;
     }
   }
 
@@ -213,6 +240,7 @@ export class Gate implements RequestGate {
     if (error instanceof ConnectionLostError) return this.#afterLoss(passage, error);
     const { request } = passage;
     const verdict = classifyTelegramError(error, { method: request.method, now: this.#policy.clock.now() });
+    if (verdict.code === "UNKNOWN") throw notUnderstood(passage, error);
     passage.trace.failed(error);
     if (verdict.kind === "dead" && !passage.request.isHome) return this.#afterForgotten(passage, error);
     if (verdict.code === "RANDOM_ID_DUPLICATE" && passage.mayHaveArrived) throw alreadyExecuted(passage, error);
@@ -232,7 +260,7 @@ export class Gate implements RequestGate {
   /** Whether the flood that Telegram just told is to be slept out in this call. */
   #isSleptOut(passage: Passage): boolean {
     const hold = this.#policy.hold(passage.request);
-    return hold !== undefined && this.#maySleep(passage, hold.scope, hold.until - this.#policy.now());
+    return hold !== undefined && this.#allowance(passage, hold.scope, hold.until - this.#policy.now()) !== undefined;
   }
 
   /** A read may go again; so may, once, a write that Telegram would refuse a second time. Nothing else. */
@@ -279,6 +307,33 @@ export class Gate implements RequestGate {
 /** Whether a refusal now means that nothing of the request has taken effect. */
 function isWithoutEffect({ isRead, mayHaveArrived }: Passage): boolean {
   return isRead || !mayHaveArrived;
+}
+
+/** Why a request could not be sent whose client had to be connected first. What only the pool understands is put in its words. */
+function notConnected({ request, scope }: Passage, error: unknown): Error {
+  if (error instanceof SessionPoolError || (error instanceof Error && isAboutSession(classifyTelegramError(error)))) {
+    return error;
+  }
+  const id = scope?.sessionId;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new ConnectError(
+    `${request.method} was not sent: the connection of session "${id}" was lost, and it must not connect now: ${reason}`,
+    { cause: error, sessionId: id },
+  );
+}
+
+/** What the caller gets for an answer that the client could not read, or for what it could not put into bytes. */
+function notUnderstood(passage: Passage, error: unknown): unknown {
+  if (passage.isRead || !passage.isSent) {
+    passage.trace.broke(error);
+    return error;
+  }
+  const { request, scope } = passage;
+  return new OutcomeUnknownError(
+    `${request.method} was sent, and its answer could not be read: it may have taken effect. It is not repeated; look before you send it again.`,
+    "unknown",
+    { cause: error, sessionId: scope?.sessionId },
+  );
 }
 
 function outcomeUnknown({ request, scope }: Passage, cause: unknown): OutcomeUnknownError {

@@ -29,7 +29,14 @@ export async function* iterate<Client, T>(
   options: UseOptions,
 ): AsyncGenerator<T, void, undefined> {
   const handoff = new Handoff<T>();
-  const job = jobOf<Client, void>((client, lease) => handAll(handoff, work(client, lease)), options);
+  let hasBegun = false;
+  const begun = (): void => {
+    hasBegun = true;
+  };
+  const job = {
+    ...jobOf<Client, void>((client, lease) => handAll(handoff, work(client, lease), begun), options),
+    isBound: () => hasBegun,
+  };
   const running = rotation.run(job).then(
     () => handoff.end(),
     (error: unknown) => handoff.fail(error instanceof Interruption ? error.cause : error),
@@ -42,11 +49,16 @@ export async function* iterate<Client, T>(
   }
 }
 
-async function handAll<T>(handoff: Handoff<T>, items: ReturnType<IterateWork<unknown, T>>): Promise<void> {
+async function handAll<T>(
+  handoff: Handoff<T>,
+  items: ReturnType<IterateWork<unknown, T>>,
+  begun: () => void,
+): Promise<void> {
   let hasBegun = false;
   try {
     for await (const item of await items) {
       hasBegun = true;
+      begun();
       if (!(await handoff.give(item))) return;
     }
   } catch (error) {

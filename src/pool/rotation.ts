@@ -2,7 +2,13 @@ import type { Clock } from "../clock.js";
 import { Attempt, type EffectWatch } from "../connections/attempt.js";
 import type { LeaseScope } from "../connections/lease-scope.js";
 import type { CooldownScope } from "../cooldown-scope.js";
-import { CallTimeoutError, ConnectError, OutcomeUnknownError, RotationUnsafeError } from "../errors.js";
+import {
+  CallTimeoutError,
+  ConnectError,
+  NoProgressError,
+  OutcomeUnknownError,
+  RotationUnsafeError,
+} from "../errors.js";
 import type { RetryPolicy } from "../options.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Criteria } from "../roster/criteria.js";
@@ -38,6 +44,8 @@ export interface Job<Client, T> {
   readonly timeoutMs: number;
   /** Ends an attempt that runs. The wish's own signal keeps the next one from starting. */
   readonly attemptSignal: AbortSignal | undefined;
+  /** Whether it can go on on its session only. */
+  isBound?(): boolean;
   readonly effectWatch?: EffectWatch | undefined;
 }
 
@@ -60,12 +68,10 @@ export class Rotation<Client> {
   async run<T>(job: Job<Client, T>): Promise<T> {
     const { wish } = job;
     let isCut = false;
+    let restarts: Restarts | undefined;
     try {
       for (let attempts = 1; ; attempts++) {
-        const attempt: Attempt = new Attempt(
-          (tried, scope) => this.#hasAlternative(tried, scope, wish),
-          job.effectWatch,
-        );
+        const attempt = this.#begin(job, attempts);
         wish.tracker = attempt;
         const granted = await this.#lease(wish);
         const { id } = granted.lease;
@@ -75,6 +81,8 @@ export class Rotation<Client> {
         if (attempt.isClean) job.effectWatch?.hadNoEffect();
         const failure = this.#judge(job, outcome.error, attempt, id, attempts);
         if (failure.isFinal) throw failure.error;
+        restarts ??= new Restarts();
+        if (restarts.isFutile(id, attempt.granted)) throw noProgress(id, failure.error, attempts, restarts.furthest);
         if (failure.isExcluded) wish.failed(id, failure.error);
         wish.cause = failure.error;
         wish.criteria = withRefused(wish.criteria, attempt);
@@ -83,6 +91,18 @@ export class Rotation<Client> {
       // A deadline and a signal end the job at once; the storage has its own deadline.
       if (!isCut && !wish.signal?.aborted && !this.isSettled(wish)) await this.settled(wish);
     }
+  }
+
+  #begin<T>(job: Job<Client, T>, attempts: number): Attempt {
+    const { wish, retry, maxAttempts, effectWatch } = job;
+    return new Attempt({
+      hasAlternative: (tried, scope) => {
+        const mayMove = retry !== "none" && attempts < maxAttempts && job.isBound?.() !== true;
+        return mayMove && this.#parts.dispatcher.canServe(withRefused(wish.criteria, tried, scope));
+      },
+      wouldWait: (waitMs) => retry !== "none" && waitMs <= wish.waitMs,
+      effectWatch,
+    });
   }
 
   #lease(wish: Wish): GrantedLease<Client> | Promise<GrantedLease<Client>> {
@@ -155,11 +175,6 @@ export class Rotation<Client> {
     return { isFinal: false, error: asError(error), isExcluded: verdict.kind !== "cooldown" };
   }
 
-  #hasAlternative(attempt: Attempt, scope: CooldownScope, { criteria }: Wish): boolean {
-    const narrowed = withRefused(criteria, attempt, scope);
-    return this.#parts.dispatcher.canServe(narrowed);
-  }
-
   /** Whether the records of the sessions that were tried are on disk, or the storage had its time. */
   isSettled(wish: Wish): boolean {
     const { ledger } = this.#parts;
@@ -176,6 +191,34 @@ export class Rotation<Client> {
 type Failure =
   | { readonly isFinal: true; readonly error: unknown }
   | { readonly isFinal: false; readonly error: Error; readonly isExcluded: boolean };
+
+/** Times that a job may come back to a session it had tried, and not get further than it did before. */
+const MOST_FUTILE_RESTARTS = 10;
+
+/** How far the attempts of one job have come. */
+class Restarts {
+  readonly #tried = new Set<string>();
+  #furthest = 0;
+  #futile = 0;
+
+  /** The most requests that Telegram has granted to one attempt. */
+  get furthest(): number {
+    return this.#furthest;
+  }
+
+  /**
+   * Whether beginning from the start leads nowhere: the work needs more requests than any session grants at once. What
+   * was refused at its first request has lost nothing, and only waits.
+   */
+  isFutile(id: string, granted: number): boolean {
+    if (granted > this.#furthest) {
+      this.#furthest = granted;
+      this.#futile = 0;
+    } else if (granted > 0 && this.#tried.has(id)) this.#futile++;
+    this.#tried.add(id);
+    return this.#futile >= MOST_FUTILE_RESTARTS;
+  }
+}
 
 /** The session could not connect, or did not answer a read: another one may do better. */
 function isOwnFault(error: unknown, id: string): error is Error {
@@ -194,6 +237,13 @@ function withRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope
 function unsafe(id: string, cause: unknown): RotationUnsafeError {
   return new RotationUnsafeError(
     `Session "${id}" was refused after the work had sent a write that may have taken effect, so it is not run again on another session. Do one write per use(), or pass retry: "any" if repeating is harmless.`,
+    { cause, sessionId: id },
+  );
+}
+
+function noProgress(id: string, cause: unknown, attempts: number, furthest: number): NoProgressError {
+  return new NoProgressError(
+    `The work was begun ${attempts} times, and no attempt got further than ${furthest} requests before its session was refused. Make fewer requests in one use(), or raise inlineWaitMs so that the wait is slept out in the middle of the work.`,
     { cause, sessionId: id },
   );
 }

@@ -135,3 +135,17 @@ export const reads: ReadonlySet<string> = new Set(names.trim().split(/\s+/));
 export function isRead(method: string): boolean {
   return reads.has(method);
 }
+
+/** The requests that carry one part of a file: of no use without the others. Source: core.telegram.org/api/files. */
+const transfers: ReadonlySet<string> = new Set([
+  "upload.SaveFilePart",
+  "upload.SaveBigFilePart",
+  "upload.GetFile",
+  "upload.GetCdnFile",
+  "upload.GetWebFile",
+]);
+
+/** Whether the method carries a part of a file, up or down. */
+export function isTransfer(method: string): boolean {
+  return transfers.has(method);
+}

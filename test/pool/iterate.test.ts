@@ -82,6 +82,17 @@ describe("iterate()", () => {
     expect(await collect(pool.iterate(() => []))).toEqual([]);
   });
 
+  test("after the first item - a flood within inlineWaitMs is slept out, however many sessions are free", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"], inlineWaitMs: 5_000 });
+    telegram.onCall = ({ id, number }) => {
+      if (number === 2) throw flood(2);
+      return id;
+    };
+    const items = watch(collect(pool.iterate((client) => answers(client, 3))));
+    await clock.advance(2_000);
+    expect(items.value).toEqual(["a", "a", "a"]);
+  });
+
   test("the pool is destroyed in the middle - the next item rejects", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"] });
     const items = pool.iterate((client) => answers(client, 5));

@@ -4,10 +4,11 @@ import {
   CallTimeoutError,
   LeaseReleasedError,
   NoSessionAvailableError,
+  NoProgressError,
   OutcomeUnknownError,
   RotationUnsafeError,
 } from "../../src/errors.js";
-import type { FakeCall, FakeTelegram } from "../fakes/fake-telegram.js";
+import type { FakeCall, FakeClient, FakeTelegram } from "../fakes/fake-telegram.js";
 import { READ, WRITE } from "../fakes/fake-telegram.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { badRequest, dead, flood, peerFlood, serverFault, slowMode } from "../fakes/telegram-errors.js";
@@ -322,6 +323,128 @@ test("a read that was cut off and is refused when it is sent again - rotates", a
   };
   expect(await pool.use((client) => client.call(READ))).toBe("by b");
   expect(pool.get("a")?.state).toBe("cooling");
+});
+
+describe("a connection that is lost while its session must not connect", () => {
+  test("use() - moves to another session when nothing was sent", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    const tried: string[] = [];
+    const result = await pool.use(async (client, { id }) => {
+      tried.push(id);
+      await client.call(READ);
+      if (id === "b") return "moved";
+      await pool.disable(id);
+      telegram.handle(id).drop();
+      return client.call(READ);
+    });
+    expect([result, tried]).toEqual(["moved", ["a", "b"]]);
+  });
+
+  test("acquire() - its client rejects with ConnectError", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    await pool.disable("a");
+    telegram.handle("a").drop();
+    await expect(lease.client.call(WRITE)).rejects.toMatchObject({ code: "CONNECT_FAILED", sessionId: "a" });
+  });
+});
+
+describe("use() whose work begins from the start", () => {
+  /** Every session grants so many requests, then tells to wait for a second. */
+  const granting = (telegram: FakeTelegram, most: number): void => {
+    const granted = new Map<string, number>();
+    telegram.onCall = ({ id }) => {
+      const count = (granted.get(id) ?? 0) + 1;
+      granted.set(id, count % (most + 1));
+      if (count > most) throw flood(1);
+    };
+  };
+  const calls = (count: number) => async (client: FakeClient) => {
+    for (let made = 0; made < count; made++) await client.call(READ);
+  };
+
+  test("is given up with NoProgressError when it gets no further on any session", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    granting(telegram, 3);
+    const job = watch(pool.use(calls(5)));
+    await clock.advance(60_000);
+    expect(job.error).toBeInstanceOf(NoProgressError);
+    expect(job.error).toMatchObject({ code: "NO_PROGRESS", cause: { errorMessage: "FLOOD_WAIT_1" } });
+    expect(pool.status()).toMatchObject({ free: 2, leased: 0 });
+  });
+
+  test("is not given up while its first request is refused", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = ({ number }) => {
+      if (number < 60) throw flood(1);
+    };
+    const job = watch(pool.use(calls(1)));
+    await clock.advance(60_000);
+    expect(job.state).toBe("resolved");
+  });
+});
+
+describe("a transfer that is told to wait in the middle", () => {
+  const PART = "upload.SaveFilePart";
+  const upload = async (client: FakeClient, { id }: { readonly id: string }): Promise<string> => {
+    for (let part = 0; part < 4; part++) await client.call(PART);
+    return id;
+  };
+
+  test("sleeps a short wait out on its session, and sends that part again", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = ({ number }) => {
+      if (number === 3) throw flood(9);
+    };
+    const job = watch(pool.use(upload));
+    await clock.advance(8_999);
+    expect(job.state).toBe("pending");
+    await clock.advance(1);
+    expect(job.value).toBe("a");
+    expect(telegram.calls).toHaveLength(5);
+  });
+
+  test("moves on at its first part, for a long wait, and when its caller would not wait", async () => {
+    for (const [refused, seconds, options] of [
+      [1, 9, {}],
+      [3, 30, {}],
+      [3, 9, { wait: false }],
+    ] as const) {
+      const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+      telegram.onCall = ({ number }) => {
+        if (number === refused) throw flood(seconds);
+      };
+      expect(await pool.use(upload, options)).toBe("b");
+    }
+  });
+});
+
+test.each([{ retry: "none" }, { maxAttempts: 1 }] as const)(
+  "inlineWaitMs - counts where the job may not move: %o",
+  async (options) => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"], inlineWaitMs: 5_000 });
+    telegram.onCall = ({ number, id }) => {
+      if (number === 1) throw flood(2);
+      return id;
+    };
+    const job = watch(pool.use((client) => client.call(WRITE), options));
+    await clock.advance(2_000);
+    expect(job.value).toBe("a");
+  },
+);
+
+test("use() - a write whose answer cannot be read is OutcomeUnknownError; a read's failure comes out", async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+  telegram.onCall = () => {
+    throw new RangeError("offset is out of bounds");
+  };
+  await expect(pool.use((client) => client.call(WRITE))).rejects.toMatchObject({
+    code: "OUTCOME_UNKNOWN",
+    executed: "unknown",
+    cause: expect.any(RangeError),
+  });
+  await expect(pool.use((client) => client.call(READ))).rejects.toThrow(RangeError);
+  expect(telegram.calls).toHaveLength(2);
 });
 
 test("use() - a signal that aborts in the synchronous part of the work ends it", async () => {

@@ -46,6 +46,8 @@ export class MapItem<Client, I, O> {
   #lastError: unknown;
   /** Settles when its first write may be sent. */
   #begun: Promise<void> | undefined;
+  /** What its requests failed with that was no answer of Telegram's. */
+  readonly #broken = new Set<unknown>();
 
   constructor(parts: ItemParts<Client, I, O>, item: I, index: number, key: string | undefined) {
     this.#parts = parts;
@@ -98,13 +100,15 @@ export class MapItem<Client, I, O> {
     }
   }
 
-  /** Who may repeat everything has nothing to note. */
   #effectWatch(): Job<Client, O>["effectWatch"] {
     const { checkpoint, options, failed } = this.#parts;
     const key = this.#key;
-    if (checkpoint === undefined || key === undefined || options.retry === "any") return undefined;
+    if (checkpoint === undefined || key === undefined) return undefined;
     return {
+      broke: (error) => this.#broken.add(error),
       beforeWrite: () => {
+        // Who may repeat everything has nothing to note.
+        if (options.retry === "any") return undefined;
         this.#begun ??= checkpoint.begin(key).catch((error: unknown) => {
           failed(error);
           throw error;
@@ -126,14 +130,20 @@ export class MapItem<Client, I, O> {
     else await checkpoint?.finish(key, fate);
   }
 
-  /** What the next run has to know of an item that failed: only what is about the item itself is final. */
+  /** What the next run has to know of an item that failed: only Telegram's answer and the work's own error are final. */
   #fateOf(error: unknown, isCut: boolean): "done" | "unknown" | "open" {
     const isRepeatable = this.#parts.options.retry === "any";
-    if (error instanceof OutcomeUnknownError && error.executed === "yes") return "done";
-    if (error instanceof OutcomeUnknownError && !isRepeatable) return "unknown";
-    const isAboutPool = error instanceof SessionPoolError || classifyTelegramError(error).kind !== "none";
-    if (!isCut && !isAboutPool) return "done";
+    const outcome = causesOf(error).find((cause) => cause instanceof OutcomeUnknownError);
+    if (outcome?.executed === "yes") return "done";
+    if (outcome !== undefined && !isRepeatable) return "unknown";
+    if (!isCut && !this.#isAboutPool(error)) return "done";
     return this.#begun === undefined ? "open" : "unknown";
+  }
+
+  /** Whether it failed for a reason that is neither an answer to it nor an error of its own, also where the work has wrapped it. */
+  #isAboutPool(error: unknown): boolean {
+    if (classifyTelegramError(error).kind !== "none") return true;
+    return causesOf(error).some((cause) => cause instanceof SessionPoolError || this.#broken.has(cause));
   }
 
   #result(outcome: Outcome<O>): MapResult<I, O> {
@@ -171,6 +181,19 @@ function ownOptions<I>({ id, key, peer }: MapOptions<I>, item: I): Pick<UseOptio
 
 function valueFor<I>(value: PerItem<I> | undefined, item: I): string | undefined {
   return typeof value === "function" ? value(item) : value;
+}
+
+/** A chain of causes is rarely longer; one may be a circle. */
+const MOST_CAUSES = 10;
+
+/** The error and what it was caused by. */
+function causesOf(error: unknown): readonly unknown[] {
+  const causes: unknown[] = [];
+  for (let cause = error; cause !== undefined && causes.length < MOST_CAUSES; ) {
+    causes.push(cause);
+    cause = cause instanceof Error ? cause.cause : undefined;
+  }
+  return causes;
 }
 
 /** Whether the pool has said so for want of a session, after whatever was tried before. */

@@ -272,6 +272,39 @@ describe("a killed run", () => {
   });
 });
 
+describe("an item that failed for a reason of the connection", () => {
+  test.each([
+    ["as it is", (error: unknown) => error],
+    ["wrapped by the work", (error: unknown) => new Error("not sent", { cause: error })],
+  ])("%s - never sent: is done again by the next run", async (_, wrap) => {
+    const { pool, telegram, checkpoint } = await begin({ sessions: ["alice"] });
+    const work = async (client: FakeClient, _item: number, lease: { readonly id: string }): Promise<unknown> => {
+      if (telegram.calls.length === 0) {
+        await client.call(READ);
+        await pool.disable(lease.id);
+        telegram.handle(lease.id).drop();
+      }
+      return client.call(WRITE).catch((error: unknown) => Promise.reject(wrap(error)));
+    };
+    expect(await all(pool.map([0], work, { checkpoint, wait: false }))).toMatchObject([{ ok: false }]);
+    await pool.enable("alice");
+    expect(await all(pool.map([0], work, { checkpoint }))).toMatchObject([{ ok: true }]);
+  });
+
+  test("an answer that cannot be read - is unknown after a write, and done again after a read", async () => {
+    const { pool, telegram, checkpoint } = await begin();
+    telegram.onCall = () => {
+      throw new RangeError("offset is out of bounds");
+    };
+    const work = (client: FakeClient, item: number): Promise<unknown> => client.call(item === 0 ? WRITE : READ);
+    const run = pool.map([0, 1], work, { checkpoint });
+    expect(await all(run)).toMatchObject([{ ok: false }, { ok: false }]);
+    expect(run.unknown).toEqual(["item 0"]);
+    telegram.onCall = () => {};
+    expect(itemsOf(await all(pool.map([0, 1], work, { checkpoint })))).toEqual([1]);
+  });
+});
+
 describe("an unknown outcome", () => {
   test("is a result, listed apart, and not repeated by the next run", async () => {
     const { pool, telegram, checkpoint } = await begin();
