@@ -157,16 +157,36 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
 
 /** Throws `OptionsError` when the options of `acquire` are not valid. */
 export function checkAcquireOptions(options: AcquireOptions): void {
+  if (typeof options === "string") throw new OptionsError("acquire: a session is named by an option: acquire({ id }).");
   check("acquire", options, ACQUIRE);
 }
 
-/** Throws `OptionsError` when the options of `use` or `invoke` are not valid. */
-export function checkUseOptions(options: UseOptions): void {
-  check("use", options, USE);
+/** Throws `OptionsError` when the arguments of `use`, `invoke` or `iterate` are not valid; `call` is which of them. */
+export function checkUseArguments(call: "use" | "invoke" | "iterate", first: unknown, options: UseOptions): void {
+  const isSwapped = typeof first !== "function" && (typeof options === "function" || hasClassName(options));
+  if (isSwapped) {
+    const name = call === "invoke" ? "request" : "work";
+    throw new OptionsError(
+      `${call}: the second argument must be an object of options; got ${describe(options)}. Were the arguments swapped? It is ${call}(${name}, options), and ${call}(${name}, { id }) for one session.`,
+    );
+  }
+  check(call, options, USE);
+  if (call !== "invoke" && typeof first !== "function") {
+    throw new OptionsError(`${call}: the work must be ${callback.expected}; got ${describe(first)}.`);
+  }
+}
+
+function hasClassName(value: unknown): boolean {
+  return isObject(value) && typeof value.className === "string";
 }
 
 /** Throws `OptionsError` when the arguments of `map` are not valid. */
 export function checkMapArguments<I>(items: unknown, work: unknown, options: MapOptions<I>): void {
+  if (typeof items === "function" && isIterable(work)) {
+    throw new OptionsError(
+      "map: the first argument is a function. Were the arguments swapped? It is map(items, work, options).",
+    );
+  }
   if (!isIterable(items)) {
     throw new OptionsError(`map: the items must be iterable, also asynchronously; got ${describe(items)}.`);
   }

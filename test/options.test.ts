@@ -5,7 +5,8 @@ import {
   checkAddArguments,
   checkChange,
   checkCloseOptions,
-  checkUseOptions,
+  checkMapArguments,
+  checkUseArguments,
   resolveOptions,
 } from "../src/option-checks.js";
 import { presets } from "../src/presets.js";
@@ -179,7 +180,7 @@ describe("acquire and use - options", () => {
     ["ids", "a"],
   ] as [string, unknown][])("acquire: %s: %s", (key, value) => {
     expect(() => checkAcquireOptions({ [key]: value })).toThrow(OptionsError);
-    expect(() => checkUseOptions({ [key]: value })).toThrow(key);
+    expect(() => checkUseArguments("use", () => {}, { [key]: value })).toThrow(key);
   });
 
   test.each([
@@ -189,7 +190,7 @@ describe("acquire and use - options", () => {
     ["timeoutMs", 0],
     ["timeoutMs", NaN],
   ] as [string, unknown][])("use: %s: %s", (key, value) => {
-    expect(() => checkUseOptions({ [key]: value })).toThrow(OptionsError);
+    expect(() => checkUseArguments("use", () => {}, { [key]: value })).toThrow(OptionsError);
     expect(() => checkAcquireOptions({ [key]: value })).toThrow("unknown option");
   });
 
@@ -205,7 +206,13 @@ describe("acquire and use - options", () => {
     };
     checkAcquireOptions({ ...acquire, signal: new AbortController().signal });
     checkAcquireOptions({ id: undefined, wait: Number.POSITIVE_INFINITY, peer: "user:self" });
-    checkUseOptions({ ...acquire, wait: true, retry: "any", maxAttempts: Number.POSITIVE_INFINITY, timeoutMs: 5 });
+    checkUseArguments("use", () => {}, {
+      ...acquire,
+      wait: true,
+      retry: "any",
+      maxAttempts: Number.POSITIVE_INFINITY,
+      timeoutMs: 5,
+    });
   });
 });
 
@@ -271,4 +278,22 @@ test("close - timeoutMs", () => {
   for (const timeoutMs of [-1, NaN, "1"])
     expect(() => checkCloseOptions({ timeoutMs: timeoutMs as number })).toThrow(OptionsError);
   for (const timeoutMs of [0, 5, Number.POSITIVE_INFINITY, undefined]) checkCloseOptions({ timeoutMs });
+});
+
+describe("arguments that were swapped", () => {
+  test.each([
+    ["use", () => checkUseArguments("use", "alice", (() => {}) as never), "use(work, { id })"],
+    ["iterate", () => checkUseArguments("iterate", {}, (() => {}) as never), "iterate(work, options)"],
+    ["invoke", () => checkUseArguments("invoke", {}, { className: "X" } as never), "invoke(request, options)"],
+    ["map", () => checkMapArguments(() => 1, [1], {}), "map(items, work, options)"],
+    ["acquire", () => checkAcquireOptions("alice" as never), "acquire({ id })"],
+  ])("%s - the message says how it is meant", (_, call, expected) => {
+    expect(call).toThrow(OptionsError);
+    expect(call).toThrow(expected);
+  });
+
+  test("an option that is not known is told under the name of the call", () => {
+    expect(() => checkUseArguments("invoke", {}, { nope: 1 } as never)).toThrow('invoke: unknown option "nope"');
+    expect(() => checkUseArguments("iterate", () => {}, { nope: 1 } as never)).toThrow("iterate: unknown option");
+  });
 });

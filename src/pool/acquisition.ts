@@ -17,7 +17,7 @@ import type { GrantedLease } from "./active-lease.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Leases } from "./leases.js";
-import { attemptTimedOut, queueFull, unavailable, unknownSession } from "./refusals.js";
+import { attemptTimedOut, type NamedSession, queueFull, unavailable, unknownSession } from "./refusals.js";
 import type { KnownSession } from "./sessions/known-session.js";
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
@@ -196,7 +196,17 @@ export class Acquisition<Client> {
       retryAt: earliest === null ? null : time.toWall(earliest),
       isFull: roster.isFull,
       cause,
+      named: this.#named(criteria),
     });
+  }
+
+  #named({ id, methods, peers }: Criteria): NamedSession | undefined {
+    const { roster, time } = this.#parts;
+    const entry = id === undefined ? undefined : roster.get(id);
+    if (entry === undefined) return undefined;
+    const now = time.now();
+    const { reason } = entry;
+    return { state: entry.stateAt(now), reason, isHeld: entry.cooldowns.holds(methods, peers, now) !== undefined };
   }
 }
 

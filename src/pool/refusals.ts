@@ -9,7 +9,15 @@ import {
   StorageError,
 } from "../errors.js";
 import type { Criteria } from "../roster/criteria.js";
-import type { PoolStatus } from "../session-info.js";
+import type { PoolStatus, SessionState } from "../session-info.js";
+
+/** How the one session stands that a caller has named. */
+export interface NamedSession {
+  readonly state: SessionState;
+  readonly reason: string | null;
+  /** What of it the caller's method or peer has to wait for, if the session itself is free. */
+  readonly isHeld: boolean;
+}
 
 /** What a caller that cannot be served may hope for. */
 export interface Prospects {
@@ -20,16 +28,20 @@ export interface Prospects {
   /** Whether `maxConnected` is reached. */
   readonly isFull: boolean;
   readonly cause: unknown;
+  /** Of a caller who has named one. */
+  readonly named?: NamedSession | undefined;
 }
 
 /** Nobody can serve this caller. */
 export function unavailable(criteria: Criteria, status: PoolStatus, prospects: Prospects): NoSessionAvailableError {
-  const { waitingCount, waitMs, retryAt, isFull, cause } = prospects;
+  const { waitingCount, waitMs, retryAt, isFull, cause, named } = prospects;
   const nextReleaseIn = waitMs === null ? null : Math.ceil(waitMs / 1000);
   const full = isFull ? "; maxConnected allows no further client" : "";
-  const next = nextReleaseIn === null ? "" : `; the first is free in ${nextReleaseIn} s`;
+  const first = named === undefined ? "the first is free" : "it is free";
+  const next = nextReleaseIn === null ? "" : `; ${first} in ${nextReleaseIn} s`;
+  const state = named === undefined ? describe(status) : describeNamed(named, criteria);
   return new NoSessionAvailableError(
-    `No session is available${narrowed(criteria)}: ${describe(status)}${full}${next}.`,
+    `No session is available${narrowed(criteria)}: ${state}${full}${next}.`,
     { waitingCount, nextReleaseIn, retryAt, status },
     { ...(cause === undefined ? {} : { cause }), sessionId: criteria.id },
   );
@@ -38,7 +50,7 @@ export function unavailable(criteria: Criteria, status: PoolStatus, prospects: P
 /** The wait has passed. */
 export function acquireTimedOut(waitMs: number, status: PoolStatus, cause: unknown): AcquireTimeoutError {
   return new AcquireTimeoutError(
-    `No session was free within ${Math.round(waitMs)} ms: ${describe(status)}.`,
+    `No session was free within ${Math.round(waitMs)} ms (wait): ${describe(status)}.`,
     cause === undefined ? {} : { cause },
   );
 }
@@ -99,6 +111,28 @@ function describe(status: PoolStatus): string {
   const states = ["free", "leased", "cooling", "restricted", "dead", "disabled", "foreign"] as const;
   const parts = states.filter((state) => status[state] > 0).map((state) => `${status[state]} ${state}`);
   return `${parts.join(", ")}, ${status.total} in all`;
+}
+
+/** What is so of one session, and what to do about it. */
+function describeNamed({ state, reason, isHeld }: NamedSession, criteria: Criteria): string {
+  const why = reason === null ? "" : ` (${reason})`;
+  switch (state) {
+    case "dead":
+      return `it is dead${why}; give it a new session string with update(), or call enable() if that was a mistake`;
+    case "restricted":
+      return `it is restricted${why}; enable() lifts that early`;
+    case "disabled":
+      return `it is disabled${why}; enable() brings it back`;
+    case "foreign":
+      return "another process uses it";
+    case "leased":
+      return "it is leased";
+    case "cooling":
+      return `it is cooling${why}`;
+    case "free":
+      if (criteria.excluded !== undefined) return "it has failed this caller";
+      return isHeld ? "it is cooling for that" : "it does not match";
+  }
 }
 
 function narrowed({ id, tags, methods, peers }: Criteria): string {

@@ -1,11 +1,10 @@
-import { OptionsError } from "../errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,
   checkCloseOptions,
   checkMapArguments,
   checkReason,
-  checkUseOptions,
+  checkUseArguments,
   resolveOptions,
 } from "../option-checks.js";
 import type {
@@ -181,7 +180,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * Throws as `acquire`, and `RotationUnsafeError`, `OutcomeUnknownError`, `AttemptTimeoutError`, `CallTimeoutError`.
    */
   async use<T>(work: (client: Client, lease: Lease<Client>) => T | Promise<T>, options: UseOptions = {}): Promise<T> {
-    checkUseOptions(options);
+    checkUseArguments("use", work, options);
     return this.#parts.rotation.run(jobOf(work, options));
   }
 
@@ -190,7 +189,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * a function that makes it when they hold objects of their own.
    */
   async invoke<R>(request: R | (() => R), options: UseOptions = {}): Promise<ResponseOf<R>> {
-    checkUseOptions(options);
+    checkUseArguments("invoke", request, options);
     const source = requestIn(request);
     const copies = new RequestCopies(source);
     const method = options.method ?? (typeof source === "function" ? undefined : methodOf(source as TelegramRequest));
@@ -209,8 +208,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * Throws as `use`, from the iteration.
    */
   iterate<T>(work: IterateWork<Client, T>, options: UseOptions = {}): AsyncGenerator<T, void, undefined> {
-    checkUseOptions(options);
-    if (typeof work !== "function") throw new OptionsError(`iterate: the work must be a function; got ${typeof work}.`);
+    checkUseArguments("iterate", work, options);
     return iterate(this.#parts.rotation, work, options);
   }
 

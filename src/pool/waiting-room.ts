@@ -51,7 +51,7 @@ export class WaitingRoom {
     const { dispatcher, clock, time, signals } = this.#parts;
     const leave = (error: () => unknown): (() => void) | undefined =>
       dispatcher.dequeue(waiter) ? () => waiter.giveUp(error()) : undefined;
-    const timedOut = (): unknown => acquireTimedOut(wish.waitMs, dispatcher.status(), wish.cause);
+    const timedOut = (): unknown => acquireTimedOut(wish.givenWaitMs, dispatcher.status(), wish.cause);
     return {
       stopListening: signal && signals.onAbort(signal, () => leave(() => signal.reason)),
       timer: Number.isFinite(deadline)

@@ -17,6 +17,8 @@ export class Wish {
   criteria: Criteria;
   /** Milliseconds that it may still wait in all; `Infinity`: as long as it can help. */
   waitMs: number;
+  /** What of it the caller gave: for messages. */
+  readonly givenWaitMs: number;
   readonly priority: number;
   readonly signal: AbortSignal | undefined;
   /** Milliseconds that connecting may take; `Infinity`: what `connectTimeoutMs` allows. */
@@ -36,6 +38,7 @@ export class Wish {
   constructor({ criteria, waitMs, priority, signal, attemptMs }: Asked) {
     this.criteria = criteria;
     this.waitMs = waitMs;
+    this.givenWaitMs = waitMs;
     this.priority = priority;
     this.signal = signal;
     this.attemptMs = attemptMs;

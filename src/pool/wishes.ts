@@ -22,7 +22,6 @@ export function jobOf<Client, T>(
   work: (client: Client, lease: Lease<Client>) => T | Promise<T>,
   options: UseOptions,
 ): Job<Client, T> {
-  if (typeof work !== "function") throw new OptionsError(`use: the work must be a function; got ${typeof work}.`);
   const timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
   return {
     work,

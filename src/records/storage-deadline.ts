@@ -45,7 +45,7 @@ export class StorageDeadline {
 
   /** What is told when the deadline has passed. */
   late(what: string, who = "storage"): StorageError {
-    return new StorageError(`The ${who} did not ${what} within ${this.#timeoutMs} ms (${this.#name}).`);
+    return new StorageError(`The ${who} could not ${what} within ${this.#timeoutMs} ms (${this.#name}).`);
   }
 }
 

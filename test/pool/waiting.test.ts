@@ -3,7 +3,7 @@ import { AcquireTimeoutError, NoSessionAvailableError, OptionsError, QueueFullEr
 import { READ } from "../fakes/fake-telegram.js";
 import { openPool, type TestPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
-import { peerFlood } from "../fakes/telegram-errors.js";
+import { flood, peerFlood } from "../fakes/telegram-errors.js";
 import { START, settled } from "../fakes/virtual-clock.js";
 
 /** Claims that are not renewed a hundred thousand times while a month goes by. */
@@ -245,4 +245,39 @@ test("waiting - tells how many wait and until when", async () => {
     { waiters: 1, nextAvailableAt: START + 5_000 },
     { waiters: 2, nextAvailableAt: START + 5_000 },
   ]);
+});
+
+describe("what a refused caller is told", () => {
+  test("of one session: how it stands, why, and what to do", async () => {
+    const { pool } = await openPool({ sessions: ["a", "b", "c", "d", "e"] });
+    const refusal = async (id: string, method?: string): Promise<string> => {
+      const error = await pool.acquire({ id, wait: false, ...(method === undefined ? {} : { method }) }).catch(String);
+      return String(error);
+    };
+    await pool.use((_, lease) => lease.retire("AUTH_KEY_UNREGISTERED"), { id: "a" });
+    await pool.disable("b", "holiday");
+    await pool.use((_, lease) => lease.coolDown(30), { id: "c" });
+    await pool.acquire({ id: "d" });
+    await pool.use((_, lease) => lease.coolDown(30, { method: READ }), { id: "e" });
+    expect(await refusal("a")).toContain(
+      'with the id "a": it is dead (AUTH_KEY_UNREGISTERED); give it a new session string with update()',
+    );
+    expect(await refusal("b")).toContain('with the id "b": it is disabled (holiday); enable() brings it back');
+    expect(await refusal("c")).toContain('with the id "c": it is cooling (coolDown); it is free in 30 s');
+    expect(await refusal("d")).toContain('with the id "d": it is leased');
+    expect(await refusal("e", READ)).toContain("it is cooling for that; it is free in 30 s");
+  });
+
+  test("of a wait that has passed: what was given, not what was left of it", async () => {
+    const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    telegram.onCall = () => Promise.reject(flood(2));
+    const job = watch(pool.use((client) => client.call(READ), { wait: 5_000 }));
+    await clock.advance(2_000);
+    lease.release();
+    await clock.advance(100);
+    watch(pool.acquire({ priority: 9 }));
+    await clock.advance(5_000);
+    expect(String(job.error)).toContain("No session was free within 5000 ms (wait)");
+  });
 });

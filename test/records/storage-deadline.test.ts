@@ -16,7 +16,7 @@ test("run() - whatever the operation throws, rejects or is late with is a Storag
   const own = new StorageError("mine");
   await expect(deadline.run("do it", () => Promise.reject(own))).rejects.toBe(own);
   const late = expect(deadline.run("do it", () => new Promise(() => {}))).rejects.toThrow(
-    /did not do it within 5000 ms/,
+    /could not do it within 5000 ms/,
   );
   await clock.advance(5_000);
   await late;
