@@ -3,8 +3,8 @@ import {
   AttemptTimeoutError,
   CallTimeoutError,
   LeaseReleasedError,
-  NoSessionAvailableError,
   NoProgressError,
+  NoSessionAvailableError,
   OutcomeUnknownError,
   RotationUnsafeError,
 } from "../../src/errors.js";
