@@ -123,7 +123,7 @@ describe("many at once", () => {
     );
     const settled = await within(25_000, Promise.allSettled(jobs));
     const sent = textsOf(dataCentre);
-    expect(dataCentre.duplicates()).toEqual([]);
+    expect(dataCentre.duplicates({ key: ({ text }) => text })).toEqual([]);
     expect(dataCentre.violations()).toEqual([]);
     const lost = settled.flatMap((one, i) =>
       i % 2 === 0 && one.status === "fulfilled" && !sent.includes(`s${i}`) ? [`s${i}`] : [],

@@ -116,7 +116,8 @@ class Killings {
   }
 
   async findings(): Promise<Findings> {
-    const { violations, duplicates, maxConnectionsPerKey, waits, calls, connections } = await this.#dataCentre.report();
+    const { violations, maxConnectionsPerKey, waits, calls, connections } = await this.#dataCentre.report();
+    const duplicates = await this.#dataCentre.duplicates({ key: ({ text }) => text });
     const openedAt = new Map(connections.map((entry) => [entry.connection, entry.openedAt]));
     const broken = violations.filter((call) => !this.#isUntold(call, openedAt.get(call.connection) ?? 0));
     return {

@@ -1,3 +1,4 @@
+import { unknownOption } from "../../option-rules.js";
 import type { AccountOptions } from "./accounts.js";
 import type { LibraryName } from "./library.js";
 
@@ -45,12 +46,13 @@ const CHECKS: Readonly<Record<keyof DataCentreOptions, readonly [(value: unknown
   record: [(value) => typeof value === "boolean" || isCount(value), "a boolean or a count"],
 };
 
+const OPTIONS: readonly string[] = Object.keys(CHECKS);
+
 /** Throws a `TypeError` that names the first option that is unknown or of the wrong kind. */
 export function checkOptions(options: DataCentreOptions): void {
   for (const [key, value] of Object.entries(options)) {
-    const check = CHECKS[key as keyof DataCentreOptions];
-    if (check === undefined) throw new TypeError(`A data centre has no option ${key}`);
-    const [isRight, expected] = check;
+    if (!Object.hasOwn(CHECKS, key)) throw new TypeError(unknownOption("startDataCentre", key, OPTIONS).message);
+    const [isRight, expected] = CHECKS[key as keyof DataCentreOptions];
     if (value !== undefined && !isRight(value)) {
       throw new TypeError(`${key}: expected ${expected}, got ${JSON.stringify(value)}`);
     }

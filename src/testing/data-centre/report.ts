@@ -11,7 +11,7 @@ import { type WaitRecord, type Waits, waitRecord } from "./waits.js";
 
 /** Messages that took effect more often than once. */
 export interface Duplicate {
-  /** What they have in common: by default the text. */
+  /** What they have in common: by default the `random_id`. */
   readonly key: string;
   readonly messages: readonly MessageRecord[];
 }
@@ -24,7 +24,12 @@ export interface ViolationOptions {
 
 /** What two messages have in common that should have been one. */
 export interface DuplicateOptions {
-  /** @default the text */
+  /**
+   * By default the `random_id`, by which Telegram itself knows a message: of one account the data centre refuses the
+   * second, so these are requests that two accounts have sent. A job whose function ran twice makes a `random_id` for each
+   * run: where every message has a text of its own, `({ text }) => text` finds those, too.
+   * @default the `random_id`
+   */
   readonly key?: (message: MessageRecord) => string;
 }
 
@@ -38,7 +43,7 @@ export interface DataCentreReport {
   readonly violations: readonly WaitedCall[];
   /** Calls that fell into a wait but were on their way before. */
   readonly inFlight: readonly WaitedCall[];
-  /** Messages with the same text. */
+  /** Messages with the same `random_id`. */
   readonly duplicates: readonly Duplicate[];
   /** How many connections of one auth key were open at once, at most. */
   readonly maxConnectionsPerKey: number;
@@ -47,7 +52,7 @@ export interface DataCentreReport {
 /** The messages that have something in common which only one of them should have. */
 export function duplicatesOf(
   messages: readonly MessageRecord[],
-  { key = (message) => message.text }: DuplicateOptions = {},
+  { key = (message) => message.randomId }: DuplicateOptions = {},
 ): readonly Duplicate[] {
   const groups = new Map<string, MessageRecord[]>();
   for (const message of messages) {

@@ -82,8 +82,15 @@ describe("messages.sendMessage", () => {
       ["account1", "42"],
       ["account2", "42"],
     ]);
-    expect(dataCentre.duplicates()).toMatchObject([{ key: "hello", messages: [{ id: 1 }, { id: 2 }] }]);
+    expect(dataCentre.duplicates()).toMatchObject([{ key: "42", messages: [{ id: 1 }, { id: 2 }] }]);
+    expect(dataCentre.report().duplicates).toHaveLength(1);
     expect(dataCentre.duplicates({ key: ({ account, text }) => account + text })).toEqual([]);
+  });
+
+  test("one text to several peers - is no duplicate, unless texts are asked for", async () => {
+    for (const peer of ["user1", "user2", "channel3"]) await client.sendMessage(peer, { message: "to all" });
+    expect(dataCentre.duplicates()).toEqual([]);
+    expect(dataCentre.duplicates({ key: ({ text }) => text })).toMatchObject([{ key: "to all" }]);
   });
 
   test("a reply, and texts of every length - are read and answered right", async () => {

@@ -201,7 +201,7 @@ describe("cut()", () => {
       "RANDOM_ID_DUPLICATE",
     );
     expect(dataCentre.messages()).toHaveLength(1);
-    expect(dataCentre.duplicates()).toEqual([]);
+    expect(dataCentre.duplicates({ key: ({ text }) => text })).toEqual([]);
     const sends = dataCentre.calls().filter(({ method }) => method === "messages.SendMessage");
     expect(sends).toMatchObject([
       { outcome: "cut", executed: true, connection: 1 },
