@@ -41,7 +41,8 @@ import { isPeerKey } from "./telegram/peers.js";
 import { parseSession } from "./telegram/session-string.js";
 
 const storage: Rule = {
-  expected: "a session storage, for instance memory() (an object with list(), read(), write() and a boolean shared)",
+  expected:
+    'a session storage, for instance memory() or sqlite("sessions.db") (an object with list(), read(), write() and a boolean shared)',
   holds: (value) =>
     hasMethods(value, ["list", "read", "write"]) && isObject(value) && typeof value.shared === "boolean",
 };

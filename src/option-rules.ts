@@ -95,9 +95,7 @@ export function check(call: string, options: unknown, rules: Rules, required: re
   }
   for (const key of Object.keys(options)) {
     const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
-    if (rule === undefined) {
-      throw new OptionsError(`${call}: unknown option "${key}". Known options: ${Object.keys(rules).join(", ")}.`);
-    }
+    if (rule === undefined) throw unknownOption(call, key, Object.keys(rules));
     const value = options[key];
     if (value !== undefined && !rule.holds(value)) {
       throw new OptionsError(`${call}: ${key} must be ${rule.expected}; got ${describe(value)}.`);
@@ -107,6 +105,52 @@ export function check(call: string, options: unknown, rules: Rules, required: re
     if (options[key] === undefined)
       throw new OptionsError(`${call}: ${key} is missing; it must be ${rules[key]?.expected}.`);
   }
+}
+
+/** What is wrong with an option that does not exist, and which one was probably meant. */
+export function unknownOption(call: string, key: string, known: readonly string[]): OptionsError {
+  const meant = nearestName(key, known);
+  const hint = meant === undefined ? "" : ` Did you mean "${meant}"?`;
+  return new OptionsError(`${call}: unknown option "${key}".${hint} Known options: ${known.join(", ")}.`);
+}
+
+/** The known name that differs from this one by a few letters at most; `undefined` when none is that near. */
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  if (name.length > 100) return undefined;
+  const wanted = name.toLowerCase();
+  const longer = known.find((other) => wanted.length > 2 && other.toLowerCase().startsWith(wanted));
+  if (longer !== undefined) return longer;
+  const distances = known.map((other) => [editDistance(wanted, other.toLowerCase()), other] as const);
+  const [distance, nearest] = distances.reduce(
+    (best, next) => (next[0] < best[0] ? next : best),
+    [Number.POSITIVE_INFINITY, ""],
+  );
+  return distance <= Math.max(1, Math.floor(wanted.length / 3)) ? nearest : undefined;
+}
+
+/** Letters to insert, delete, replace or swap with their neighbor until one text is the other. */
+function editDistance(from: string, to: string): number {
+  let before: readonly number[] = [];
+  let last: readonly number[] = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const at = (line: readonly number[], index: number): number => line[index] ?? Number.POSITIVE_INFINITY;
+      const isSame = from[row - 1] === to[column - 1];
+      const isSwapped = from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
+      current.push(
+        Math.min(
+          at(last, column) + 1,
+          at(current, column - 1) + 1,
+          at(last, column - 1) + (isSame ? 0 : 1),
+          isSwapped ? at(before, column - 2) + 1 : Number.POSITIVE_INFINITY,
+        ),
+      );
+    }
+    before = last;
+    last = current;
+  }
+  return last[to.length] ?? Number.POSITIVE_INFINITY;
 }
 
 /** Says what came without repeating a text that may be a secret. */

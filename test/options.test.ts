@@ -9,6 +9,7 @@ import {
   checkUseArguments,
   resolveOptions,
 } from "../src/option-checks.js";
+import { SessionPool } from "../src/pool/session-pool.js";
 import { presets } from "../src/presets.js";
 import { FakeTelegram } from "./fakes/fake-telegram.js";
 import { sessionString } from "./fakes/sessions.js";
@@ -91,6 +92,30 @@ describe("SessionPool.open - options", () => {
       expect(() => checkCloseOptions(options)).toThrow(`"${key}"`);
     },
   );
+
+  test.each([
+    ["storages", "storage"],
+    ["maxWaitrs", "maxWaiters"],
+    ["connectTimeout", "connectTimeoutMs"],
+    ["IDLETIMEOUTMS", "idleTimeoutMs"],
+    ["traceLaeses", "traceLeases"],
+  ])("an unknown option %s - suggests %s", (key, meant) => {
+    expect(open({ [key]: 1 })).toThrow(`unknown option "${key}". Did you mean "${meant}"? Known options: client, `);
+  });
+
+  test.each(["proxy", "x", "constructor", "a".repeat(5_000)])("an unknown option like no other - no guess", (key) => {
+    expect(open({ [key]: 1 })).toThrow(`unknown option "${key}". Known options: `);
+  });
+
+  test("new SessionPool() - says how a pool is opened", () => {
+    const Pool = SessionPool as unknown as new (options: object) => unknown;
+    expect(() => new Pool({ client })).toThrow(OptionsError);
+    expect(() => new Pool({ client })).toThrow("SessionPool.open(options)");
+  });
+
+  test("a path as storage - says sqlite()", () => {
+    expect(open({ storage: "sessions.db" })).toThrow('sqlite("sessions.db")');
+  });
 
   test.each([null, 5, "text", [], undefined])("%s is no object of options", (options) => {
     expect(() => resolveOptions(options as never)).toThrow(OptionsError);

@@ -52,6 +52,10 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive, soleUse: SoleUse | undefined) {
     super();
+    // Programs in JavaScript can call it.
+    if (!(keepAlive instanceof KeepAlive)) {
+      throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
+    }
     this.#client = options.client;
     const tell = (name: string, event: unknown): void => {
       (this.emit as (name: string, event: unknown) => boolean).call(this, name, event);

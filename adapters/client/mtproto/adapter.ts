@@ -1,5 +1,6 @@
 import type { ClientAdapter, ClientHandle, ClientRequest } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
+import { describe, unknownOption } from "../../../src/option-rules.js";
 import { type ClientKit, makeKit } from "./client.js";
 import { MtprotoHandle } from "./handle.js";
 import type { ClientParams, Library } from "./library.js";
@@ -61,23 +62,30 @@ function check(name: string, title: string, options: AdapterOptions<never>): voi
     throw new OptionsError(`${name}: expected { apiId, apiHash }, both from my.telegram.org.`);
   }
   for (const key of Object.keys(options)) {
-    if (!KNOWN.has(key))
-      throw new OptionsError(`${name}: unknown option "${key}". Known options: ${[...KNOWN].join(", ")}.`);
+    if (!KNOWN.has(key)) throw unknownOption(name, key, [...KNOWN]);
   }
   const { apiId, apiHash, clientOptions, onConnect, updates } = options;
   if (!Number.isInteger(apiId) || apiId <= 0) {
-    throw new OptionsError(`${name}: apiId must be a whole number, more than 0, from my.telegram.org.`);
+    throw new OptionsError(
+      `${name}: apiId must be a whole number, more than 0, from my.telegram.org; got ${describe(apiId)}.`,
+    );
   }
   if (typeof apiHash !== "string" || apiHash === "") {
-    throw new OptionsError(`${name}: apiHash must be a non-empty string from my.telegram.org.`);
+    throw new OptionsError(
+      `${name}: apiHash must be a non-empty string from my.telegram.org; got ${describe(apiHash)}.`,
+    );
   }
   if (clientOptions !== undefined && (typeof clientOptions !== "object" || clientOptions === null)) {
-    throw new OptionsError(`${name}: clientOptions must be an object of ${title}'s TelegramClientParams.`);
+    throw new OptionsError(
+      `${name}: clientOptions must be an object of ${title}'s TelegramClientParams; got ${describe(clientOptions)}.`,
+    );
   }
   if (onConnect !== undefined && typeof onConnect !== "function") {
-    throw new OptionsError(`${name}: onConnect must be a function of the client and the session's id.`);
+    throw new OptionsError(
+      `${name}: onConnect must be a function of the client and the session's id; got ${describe(onConnect)}.`,
+    );
   }
   if (updates !== undefined && typeof updates !== "boolean") {
-    throw new OptionsError(`${name}: updates must be true or false.`);
+    throw new OptionsError(`${name}: updates must be true or false; got ${describe(updates)}.`);
   }
 }

@@ -97,8 +97,13 @@ describe("options", () => {
     const attempt = (options: unknown) => () => adapter(options as never);
     expect(attempt(undefined)).toThrow(`${adapter.name}: expected { apiId, apiHash }`);
     expect(attempt({ ...OPTIONS, apiKey: 1 })).toThrow(`${adapter.name}: unknown option "apiKey"`);
+    expect(attempt({ ...OPTIONS, update: true })).toThrow('Did you mean "updates"?');
     expect(attempt({ ...OPTIONS, apiId: "1" })).toThrow(`${adapter.name}: apiId must be a whole number`);
+    expect(attempt({ ...OPTIONS, apiId: "12345" })).toThrow("; got a string of 5 characters.");
+    expect(attempt({ ...OPTIONS, apiId: Number.NaN })).toThrow("; got NaN.");
+    expect(attempt({ apiHash: "x" })).toThrow("; got undefined.");
     expect(attempt({ ...OPTIONS, apiHash: "" })).toThrow(`${adapter.name}: apiHash must be a non-empty string`);
+    expect(attempt({ ...OPTIONS, apiHash: "" })).toThrow("; got an empty string.");
     expect(attempt({ ...OPTIONS, clientOptions: null })).toThrow(`${adapter.name}: clientOptions must be an object`);
     expect(attempt({ ...OPTIONS, onConnect: 1 })).toThrow(`${adapter.name}: onConnect must be a function`);
   });
