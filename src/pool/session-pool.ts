@@ -1,3 +1,4 @@
+import { OptionsError } from "../errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,

@@ -179,7 +179,7 @@ export class ForkedDataCentre extends RuleBook<Promise<RemoteRule>> implements A
 function script(): { readonly path: string; readonly execArgv: string[] } {
   const compiled = fileURLToPath(new URL("./main.js", import.meta.url));
   if (existsSync(compiled)) return { path: compiled, execArgv: [] };
-  return { path: fileURLToPath(new URL("./main.ts", import.meta.url)), execArgv: ["--import", "tsx"] };
+  return { path: compiled.replace(/\.js$/, ".ts"), execArgv: ["--import", "tsx"] };
 }
 
 function whenReady(child: ChildProcess): Promise<ReadyMessage> {
