@@ -14,7 +14,12 @@ export interface SessionPoolEvents {
     readonly method?: string;
     readonly peer?: string;
   }) => void;
-  /** A session that cooled, was restricted, dead or disabled can serve again. */
+  /**
+   * A session could not connect and rests until an instant; `reason` is `"connect failed"`, `"proxyFailed"` or the
+   * transport error. No `recovered` follows.
+   */
+  backedOff: (event: { readonly id: string; readonly until: number; readonly reason: string }) => void;
+  /** A session of which `cooled`, `restricted` or `died` was told can serve again. */
   recovered: (event: { readonly id: string }) => void;
   restricted: (event: { readonly id: string; readonly reason: string }) => void;
   died: (event: { readonly id: string; readonly reason: string }) => void;

@@ -246,6 +246,11 @@ export function checkCoolDown(seconds: unknown, scope: unknown): void {
   }
 }
 
+/** Throws `OptionsError` when the id of a session that is to be there already is no text. */
+export function checkTextId(call: string, id: unknown): asserts id is string {
+  if (!text.holds(id)) throw new OptionsError(`${call}: id must be ${text.expected}; got ${describe(id)}.`);
+}
+
 function checkId(call: string, id: unknown): asserts id is string {
   if (typeof id !== "string" || id === "")
     throw new OptionsError(`${call}: id must be a non-empty string; got ${describe(id)}.`);

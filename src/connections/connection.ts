@@ -52,6 +52,8 @@ export class Connection<Client> implements Linked<Connection<Client>> {
   closing: Promise<void> | undefined;
   #flaw: string | undefined;
   #wasConnected = false;
+  /** Whether a caller was given it: a lease may end with a client that the next one does not get. */
+  #wasServed = false;
   /** Of the session, since it was claimed for this connection. */
   #tenure: Tenure | undefined;
   /** Leases that use it. */
@@ -102,9 +104,13 @@ export class Connection<Client> implements Linked<Connection<Client>> {
         new ConnectError(`The connection of session "${this.id}" is closed.`, { sessionId: this.id }),
       );
     }
-    this.#connecting ??= this.#connect().finally(() => {
-      this.#connecting = undefined;
-    });
+    this.#connecting ??= this.#connect()
+      .then(() => {
+        this.#wasServed = true;
+      })
+      .finally(() => {
+        this.#connecting = undefined;
+      });
     return this.#connecting;
   }
 
@@ -128,8 +134,16 @@ export class Connection<Client> implements Linked<Connection<Client>> {
     this.#tenure = await unlessAborted(abort.signal, this.#policy.claim());
     // Another process may have learnt of a wait meanwhile.
     this.#assertAllowed();
+    this.#assertUnchanged();
     await this.#connectClient(abort);
     this.#policy.connected();
+    this.#assertUnchanged();
+  }
+
+  /** One that is replaced before anybody had it serves nobody. */
+  #assertUnchanged(): void {
+    if (this.#wasServed || this.#flaw === undefined) return;
+    throw new SessionChangedError(`"${this.id}": ${this.#flaw}.`);
   }
 
   #assertAllowed(): void {

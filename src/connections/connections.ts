@@ -63,7 +63,7 @@ export class Connections<Client> {
       await connection.ensure();
       return connection;
     } catch (error) {
-      await this.giveBack(connection, "connect failed");
+      await this.giveBack(connection, connection.flawAt(this.#options.clock.monotonic()) ?? "connect failed");
       throw error;
     }
   }

@@ -1,5 +1,6 @@
-import type { Connections } from "../connections/connections.js";
+import type { ClientProfile, ProxyProfile } from "../client-profile.js";
 import { ConnectError } from "../errors.js";
+import type { SessionPoolEvents } from "../events.js";
 import { NO_BACK_OFF } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import type { Verdict } from "../telegram/verdicts.js";
@@ -13,11 +14,19 @@ export interface BackOffsParts {
   readonly time: TimeLine;
   readonly dispatcher: Dispatcher;
   readonly connectTimeoutMs: number;
-  readonly connections: () => Connections<unknown>;
   /** From 0 to 1. */
   random(): number;
   /** The proxy of a session that could not connect has failed. */
   proxyFailed(id: string, reason: string): void;
+  emit(name: "backedOff", event: Parameters<SessionPoolEvents["backedOff"]>[0]): void;
+}
+
+/** A way to Telegram by which connecting fails. */
+interface FailingRoute {
+  /** In a row, by whatever session. */
+  failures: number;
+  /** Until when nobody connects by it. */
+  until: number;
 }
 
 /** A session that failed to connect rests, twice as long each time. */
@@ -30,30 +39,43 @@ const JITTER = 0.2;
 const DIRECT = "direct";
 /** Why sessions rest whose proxy failed. */
 const PROXY_FAILED = "proxyFailed";
+const CONNECT_FAILED = "connect failed";
+/**
+ * The server does not know the auth key. Four bytes that nothing authenticates: a proxy or another server may have sent
+ * them, so they never end a session. The first one is answered by a new connect, as TDLib, mtcute and Pyrogram do; after
+ * that the session is held back for hours, ever longer, and tried again.
+ * Source: core.telegram.org/mtproto/mtproto-transports#transport-errors.
+ */
+const UNKNOWN_KEY = "TRANSPORT_404";
+const UNKNOWN_KEY_MS = 3_600_000;
+const LONGEST_UNKNOWN_KEY_MS = 86_400_000;
 
 /**
  * Keeps sessions from connecting for a while after they could not: each by itself, and all that share a proxy together
- * once that is what fails. Then one of them tries first; the others follow when it has connected.
+ * once that is what fails. Then one of them tries first; the others follow when it has connected. What is connected
+ * already goes on: it is proof that the route works for it.
  *
  * Telegram's transport error −429 tells of too many connections from one address: it stops every connect from there at
  * once, also without a proxy. Source: TDLib, ConnectionCreator.cpp; mtcute.
  */
 export class BackOffs {
   readonly #parts: BackOffsParts;
-  readonly #failures = new Map<string, number>();
-  /** By proxy, in a row. */
-  readonly #proxyFailures = new Map<string, number>();
+  /** Failed connects in a row; both live as long as the session. */
+  readonly #failures = new WeakMap<KnownSession, number>();
+  readonly #unknownKeys = new WeakMap<KnownSession, number>();
+  /** One for each route that fails and that a session has; a connect by it, or its last session's leaving, ends it. */
+  readonly #routes = new Map<string, FailingRoute>();
 
   constructor(parts: BackOffsParts) {
     this.#parts = parts;
   }
 
   /** It has connected, and with it its proxy. */
-  connected(known: KnownSession | undefined): void {
-    if (known === undefined) return;
-    this.#failures.delete(known.id);
-    const route = routeOf(known);
-    if (!this.#proxyFailures.delete(route)) return;
+  connected(known: KnownSession, profile: ClientProfile): void {
+    this.#failures.delete(known);
+    this.#unknownKeys.delete(known);
+    const route = routeOf(profile);
+    if (!this.#routes.delete(route)) return;
     const { roster, time, dispatcher } = this.#parts;
     for (const entry of this.#behind(route)) {
       if (entry.backOffReason === PROXY_FAILED) roster.backOff(entry, NO_BACK_OFF, time.now());
@@ -61,53 +83,105 @@ export class BackOffs {
     dispatcher.changed();
   }
 
-  /** It could not connect. */
-  failed(known: KnownSession | undefined, error: unknown, verdict: Verdict): void {
-    if (known === undefined) return;
-    const route = routeOf(known);
+  /** It could not connect with this profile. */
+  failed(known: KnownSession, profile: ClientProfile, error: unknown, verdict: Verdict): void {
+    const route = routeOf(profile);
     const isCrowded = verdict.code === "TRANSPORT_429";
     const isRoute = isCrowded || (route !== DIRECT && (verdict.scope === "proxy" || error instanceof ConnectError));
-    const failures = isRoute ? (this.#proxyFailures.get(route) ?? 0) + 1 : 0;
-    if (isRoute) this.#proxyFailures.set(route, Math.max(failures, isCrowded ? FAILURES_OF_A_PROXY : 0));
-    if (isCrowded || failures >= FAILURES_OF_A_PROXY) this.#stop(route, known, isCrowded);
+    if (verdict.code === UNKNOWN_KEY) this.#keyUnknown(known);
+    else if (isRoute) this.#routeFailed(route, known, isCrowded);
     else this.backOff(known);
   }
 
   /** The session alone rests. */
-  backOff(known: KnownSession | undefined): void {
-    if (known === undefined) return;
+  backOff(known: KnownSession): void {
+    const count = this.#failures.get(known) ?? 0;
+    this.#failures.set(known, count + 1);
+    this.#rest([known], this.#parts.time.now() + delayOf(count), CONNECT_FAILED);
+  }
+
+  /** Whether nobody connects by its route just now; the session rests with the others then. */
+  isStopped(known: KnownSession): boolean {
+    const { time, connectTimeoutMs } = this.#parts;
+    const { until = 0 } = this.#routes.get(routeOf(known.credentials.profile)) ?? {};
+    if (until <= time.now()) return false;
+    this.#rest([known], until + connectTimeoutMs, PROXY_FAILED);
+    return true;
+  }
+
+  /** What it failed for may be over: it has another key or proxy, or a person enables it. It may connect at once. */
+  causeEnded(known: KnownSession, former: ClientProfile = known.credentials.profile): void {
     const { roster, time, dispatcher } = this.#parts;
-    const count = this.#failures.get(known.id) ?? 0;
-    this.#failures.set(known.id, count + 1);
-    roster.backOff(known, { until: time.now() + delayOf(count), reason: "connect failed" }, time.now());
-    dispatcher.worsened();
+    this.#failures.delete(known);
+    this.#unknownKeys.delete(known);
+    const failing = this.#routes.get(routeOf(known.credentials.profile));
+    if (failing !== undefined) Object.assign(failing, { failures: 0, until: 0 });
+    this.left(former);
+    roster.backOff(known, NO_BACK_OFF, time.now());
+    dispatcher.changed();
+  }
+
+  /** A session that had this profile has gone, or has another one. */
+  left(profile: ClientProfile): void {
+    const route = routeOf(profile);
+    if (!this.#routes.has(route)) return;
+    for (const _ of this.#behind(route)) return;
+    this.#routes.delete(route);
+  }
+
+  #routeFailed(route: string, known: KnownSession, isCrowded: boolean): void {
+    const failing = this.#routes.get(route) ?? { failures: 0, until: 0 };
+    this.#routes.set(route, failing);
+    failing.failures = Math.max(failing.failures + 1, isCrowded ? FAILURES_OF_A_PROXY : 0);
+    if (failing.failures >= FAILURES_OF_A_PROXY) this.#stop(route, failing, known);
+    else this.backOff(known);
+  }
+
+  #keyUnknown(known: KnownSession): void {
+    const count = this.#unknownKeys.get(known) ?? 0;
+    this.#unknownKeys.set(known, count + 1);
+    const delay = count === 0 ? FIRST_MS : Math.min(UNKNOWN_KEY_MS * 2 ** (count - 1), LONGEST_UNKNOWN_KEY_MS);
+    this.#rest([known], this.#parts.time.now() + delay, UNKNOWN_KEY);
   }
 
   /** Nobody connects by this route for a while; the one that failed tries again first. */
-  #stop(route: string, first: KnownSession, isCrowded: boolean): void {
-    const { roster, time, dispatcher, connectTimeoutMs, connections, random, proxyFailed } = this.#parts;
-    const count = (this.#proxyFailures.get(route) ?? FAILURES_OF_A_PROXY) - FAILURES_OF_A_PROXY;
+  #stop(route: string, failing: FailingRoute, first: KnownSession): void {
+    const { time, connectTimeoutMs, random, proxyFailed } = this.#parts;
+    const count = failing.failures - FAILURES_OF_A_PROXY;
     // Once, until one of them has connected: it is no news that it still fails.
     if (count === 0) proxyFailed(first.id, PROXY_FAILED);
-    const now = time.now();
-    const until = now + delayOf(count) * (1 + JITTER * random());
-    for (const entry of this.#behind(route)) {
-      const delay = entry === first ? 0 : connectTimeoutMs;
-      roster.backOff(entry, { until: until + delay, reason: PROXY_FAILED }, now);
-      // What is idle behind a proxy that is dead is dead, too; behind a crowded address it is one connection less to make.
-      if (!isCrowded && !entry.isLeased) void connections().close(entry.id, PROXY_FAILED);
-    }
+    failing.until = time.now() + delayOf(count) * (1 + JITTER * random());
+    this.#rest([first], failing.until, PROXY_FAILED);
+    const others = [...this.#behind(route)].filter(
+      (entry) => entry !== first && entry.connection?.isConnected !== true,
+    );
+    this.#rest(others, failing.until + connectTimeoutMs, PROXY_FAILED);
+  }
+
+  /** Listeners hear of it in no caller's stack. */
+  #rest(sessions: readonly KnownSession[], until: number, reason: string): void {
+    const { roster, time, dispatcher, emit } = this.#parts;
+    const longer = sessions.filter((known) => known.isEntered && known.backOffUntil < until);
+    for (const known of longer) roster.backOff(known, { until, reason }, time.now());
     dispatcher.worsened();
+    if (longer.length === 0) return;
+    queueMicrotask(() => {
+      for (const { id } of longer) emit("backedOff", { id, until: time.toWall(until), reason });
+    });
   }
 
   *#behind(route: string): Generator<KnownSession> {
-    for (const entry of this.#parts.roster.entries()) if (routeOf(entry) === route) yield entry;
+    for (const entry of this.#parts.roster.entries()) if (routeOf(entry.credentials.profile) === route) yield entry;
   }
 }
 
-function routeOf({ credentials }: KnownSession): string {
-  const { proxy } = credentials.profile;
-  return proxy === undefined ? DIRECT : `${proxy.ip}:${proxy.port}`;
+/** All that tells one way to Telegram from another: one gateway may give each user name an address of its own. */
+function routeOf({ proxy }: ClientProfile): string {
+  return proxy === undefined ? DIRECT : identityOf(proxy);
+}
+
+function identityOf({ ip, port, socksType, username, password, secret }: ProxyProfile): string {
+  return JSON.stringify([ip, port, socksType, username, password, secret]);
 }
 
 function delayOf(count: number): number {

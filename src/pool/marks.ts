@@ -43,15 +43,26 @@ export interface Life {
 }
 
 /**
- * Said once, it may be a server's fault; said again after a new connection it is true. Source: TDLib, mtcute and Pyrogram
- * reconnect once on the transport error −404; TDLib takes AUTH_KEY_PERM_EMPTY for a server's fault.
+ * Only an answer proves a death, for answers are encrypted with the session's key: what comes unencrypted (a transport
+ * error) anybody on the way may have sent. This answer, given once, may be a server's fault; given again after a new
+ * connection it is true. Source: TDLib takes AUTH_KEY_PERM_EMPTY for a server's fault.
  */
-const DOUBTFUL_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404", "AUTH_KEY_PERM_EMPTY"]);
+const DOUBTFUL_DEATHS: ReadonlySet<string> = new Set(["AUTH_KEY_PERM_EMPTY"]);
+/** By which earlier versions of this package retired a session. */
+const FORMER_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404"]);
 const SUSPICION_MS = 600_000;
 
 /** Whether this reason of a death is Telegram's, not a person's. */
 export function isTelegramsWord(reason: string): boolean {
-  return DOUBTFUL_DEATHS.has(reason) || findVerdictRow(reason)?.row.kind === "dead";
+  return DOUBTFUL_DEATHS.has(reason) || FORMER_DEATHS.has(reason) || findVerdictRow(reason)?.row.kind === "dead";
+}
+
+/**
+ * Whether a restriction is one of the auth key, not of the account: the login was not finished, and only another session
+ * string, or finishing it, helps. Source: core.telegram.org/api/auth#2fa.
+ */
+export function isOfKey(reason: string | undefined): boolean {
+  return reason === "SESSION_PASSWORD_NEEDED";
 }
 
 /** Of a wait without an end: a year. */
@@ -76,8 +87,17 @@ export class Marks {
     return this.#fatal.get(id);
   }
 
-  /** Takes note of an error of Telegram's. Returns what it cooled, if it cooled anything. */
-  report(id: string, error: unknown, verdict: Verdict, request?: OutgoingRequest): CooldownScope | undefined {
+  /**
+   * Takes note of an error of Telegram's. Returns what it cooled, if it cooled anything. The death of a key that the
+   * session does not have any more (`isOfItsKey`) is none of the session; a wait may be the account's, and counts.
+   */
+  report(
+    id: string,
+    error: unknown,
+    verdict: Verdict,
+    request?: OutgoingRequest,
+    isOfItsKey = true,
+  ): CooldownScope | undefined {
     const entry = this.#parts.roster.get(id);
     if (entry === undefined) return undefined;
     if (verdict.isGuess)
@@ -90,13 +110,15 @@ export class Marks {
       }
       case "restricted":
         if (verdict.scope === "method" && request !== undefined) return this.#restrictMethod(entry, verdict, request);
+        if (!isOfItsKey && isOfKey(verdict.code)) return undefined;
         this.restrict(entry, verdict.code);
         return undefined;
       case "dead":
-        if (request?.isHome !== false) this.kill(entry, verdict.code, error);
+        if (isOfItsKey && request?.isHome !== false) this.kill(entry, verdict.code, error);
         return undefined;
       default:
-        if (request?.isHome !== false && this.#isSaidAgain(id, verdict.code)) this.kill(entry, verdict.code, error);
+        if (isOfItsKey && request?.isHome !== false && this.#isSaidAgain(id, verdict.code))
+          this.kill(entry, verdict.code, error);
         return undefined;
     }
   }
@@ -142,7 +164,20 @@ export class Marks {
   }
 
   kill(entry: RosterEntry, reason: string, error?: unknown): void {
-    if (this.#bury(entry, reason, error)) this.#saveThen(entry.id, () => this.#tellDied(entry.id, reason));
+    if (!this.#bury(entry, reason, error)) return;
+    this.#saveThen(entry.id, () => {
+      // Another process may have given the session another key meanwhile.
+      if (entry.deadReason === reason) this.#tellDied(entry.id, reason);
+    });
+  }
+
+  /** The session has another auth key: what Telegram said of the former one is void. */
+  keyReplaced(known: KnownSession): void {
+    const { roster, time, dispatcher } = this.#parts;
+    this.forgive(known.id);
+    roster.kill(known, null, time.now());
+    if (isOfKey(known.restriction?.reason)) roster.restrict(known, null, time.now());
+    dispatcher.changed();
   }
 
   /** Another process has learnt that the session has to rest. */
@@ -171,7 +206,8 @@ export class Marks {
       this.forgive(known.id);
       roster.kill(known, null, now);
     }
-    if (life.restriction !== null) {
+    const isOutdated = changing.has("resurrected") && isOfKey(life.restriction?.reason);
+    if (life.restriction !== null && !isOutdated) {
       if (known.restriction === null) this.#parts.emit("restricted", { id: known.id, reason: life.restriction.reason });
       roster.restrict(known, life.restriction, now);
       this.#parts.fell(known.id);

@@ -126,8 +126,10 @@ export function assemble<Client>(
   const keeper = new Keeper({ clock, book, connections: () => connections });
   const dispatcher: Dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
-    recovered: ({ id }) => {
-      void ledger.settle(id).then(() => emit("recovered", { id }));
+    recovered: (entry) => {
+      const { id } = entry;
+      if (entry.owesNews) void ledger.settle(id).then(() => emit("recovered", { id }));
+      entry.owesNews = false;
       keeper.look(id);
     },
     hopeless: (criteria, outlook) => acquisition.unavailable(criteria, outlook),
@@ -161,7 +163,11 @@ export function assemble<Client>(
   const rejected = (id: string, reason: string): void => book.reject(id, new Error(reason));
   const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later, rejected, ...rules });
   const common = { options, book, ownership, roster, marks, dispatcher, time, peers, keeper, prober, emit };
-  const made = makeConnections<Client>({ ...common, budgets });
+  const made = makeConnections<Client>({
+    ...common,
+    budgets,
+    settleKey: (known) => register.registration.settleKey(known),
+  });
   const connections: Connections<Client> = made.connections;
   const register: Register = makeRegister({
     ...common,
@@ -170,6 +176,7 @@ export function assemble<Client>(
     ledger,
     deadline,
     connections,
+    backOffs: made.backOffs,
     later,
     own: (record) => {
       const before = book.rejection(record.id);
@@ -208,6 +215,7 @@ export function assemble<Client>(
     ledger,
     ownership,
     refresh,
+    departures,
     peers,
     budgets,
     keeper,

@@ -1,3 +1,4 @@
+import type { ClientProfile } from "../client-profile.js";
 import type { ClientHandle } from "../connections/client-adapter.js";
 import { Connection, SessionChangedError, type Tenure } from "../connections/connection.js";
 import { Connections } from "../connections/connections.js";
@@ -22,7 +23,7 @@ import type { KnownSession } from "./sessions/known-session.js";
 import type { SessionBook } from "./sessions/session-book.js";
 import type { TimeLine } from "./time-line.js";
 
-type ConnectionEvents = Pick<SessionPoolEvents, "connected" | "disconnected">;
+type ConnectionEvents = Pick<SessionPoolEvents, "connected" | "disconnected" | "backedOff">;
 
 /** What making connections needs. */
 export interface ConnectionParts<Client> {
@@ -37,6 +38,8 @@ export interface ConnectionParts<Client> {
   readonly keeper: Keeper;
   readonly prober: Prober;
   readonly budgets: Budgeting | undefined;
+  /** Resolves once the session's auth key is its own for good. */
+  settleKey(known: KnownSession): Promise<unknown>;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
 
@@ -45,6 +48,14 @@ export interface SessionConnections<Client> {
   readonly connections: Connections<Client>;
   /** A connect took longer than its caller would wait: the session rests as after any failed connect. */
   backOff(id: string): void;
+  readonly backOffs: BackOffs;
+}
+
+/** What one client was made with: what is said of it holds for a session that has another key by now no longer. */
+interface MadeWith {
+  readonly known: KnownSession;
+  readonly fingerprint: string;
+  readonly profile: ClientProfile;
 }
 
 /** Makes the connections of a pool: each with its gate, its client and its back-off. */
@@ -57,23 +68,30 @@ export function makeConnections<Client>(parts: ConnectionParts<Client>): Session
     time,
     dispatcher,
     connectTimeoutMs,
-    connections: () => connections,
     random: Math.random,
     proxyFailed: (id, reason) => parts.emit("disconnected", { id, reason }),
+    emit: parts.emit,
   });
   const connections: Connections<Client> = new Connections<Client>(limits, (id) => {
+    const known = book.get(id);
+    if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
+    const made: MadeWith = { known, fingerprint: known.fingerprint, profile: known.credentials.profile };
     try {
-      return connectionOf(parts, id, backOffs);
+      return connectionOf(parts, made, backOffs);
     } catch (error) {
-      throw connectFailed(parts, id, backOffs, error);
+      throw connectFailed(parts, made, backOffs, error);
     }
   });
-  return { connections, backOff: (id) => backOffs.backOff(book.get(id)) };
+  const backOff = (id: string): void => {
+    const known = book.get(id);
+    if (known !== undefined) backOffs.backOff(known);
+  };
+  return { connections, backOff, backOffs };
 }
 
-function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOffs: BackOffs): Connection<Client> {
-  const known = parts.book.get(id);
-  if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
+function connectionOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, backOffs: BackOffs): Connection<Client> {
+  const { known, profile } = made;
+  const { id } = known;
   const { options } = parts;
   const { clock, connectTimeoutMs } = options;
   // A client may also go that was never connected, or that was lost before, under a lease.
@@ -84,8 +102,8 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
     options.client.create({
       id,
       session: parseSession(known.credentials.reveal()),
-      profile: known.credentials.profile,
-      gate: gateOf(parts, id, () => connection),
+      profile,
+      gate: gateOf(parts, made, () => connection),
       clock,
       peers: parts.peers.for(id),
       connectTimeoutMs,
@@ -96,15 +114,15 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
       // Whoever changes the profile has the connection replaced.
       isKept: parts.keeper.keeps(id),
       connectTimeoutMs,
-      refusal: () => refusalOf(parts, id),
-      claim: () => claim(parts, id),
+      refusal: () => refusalOf(parts, made, backOffs),
+      claim: () => claim(parts, known, backOffs),
       closed: () => {
         if (known.connection === connection) known.connection = undefined;
         void parts.ownership.release(id);
         lookAgain();
       },
       connected: () => {
-        backOffs.connected(parts.book.get(id));
+        backOffs.connected(known, profile);
         tellRoster(parts, id, true);
         parts.emit("connected", { id });
       },
@@ -113,11 +131,16 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, id: string, backOf
         parts.emit("disconnected", { id, reason });
         lookAgain();
       },
-      connectFailed: (error) => connectFailed(parts, id, backOffs, error),
+      connectFailed: (error) => connectFailed(parts, made, backOffs, error),
     },
   );
   known.connection = connection;
   return connection;
+}
+
+/** Whether the session still has the key that the client was made with. */
+function hasItsKey({ book }: Pick<ConnectionParts<unknown>, "book">, { known, fingerprint }: MadeWith): boolean {
+  return known.fingerprint === fingerprint && book.get(known.id) === known;
 }
 
 function tellRoster<Client>({ roster, time }: ConnectionParts<Client>, id: string, isConnected: boolean): void {
@@ -125,8 +148,9 @@ function tellRoster<Client>({ roster, time }: ConnectionParts<Client>, id: strin
   if (entry !== undefined) roster.setConnected(entry, isConnected, time.now());
 }
 
-function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: () => Connection<Client>): Gate {
+function gateOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, connection: () => Connection<Client>): Gate {
   const { options, roster, time, budgets } = parts;
+  const { id } = made.known;
   const handle = (): ClientHandle<Client> => connection().handle;
   return new Gate({
     clock: options.clock,
@@ -148,7 +172,7 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
       (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
     report: (error, verdict, request) => {
       budgets?.refused(id, request, verdict);
-      return parts.marks.report(id, error, verdict, request);
+      return parts.marks.report(id, error, verdict, request, hasItsKey(parts, made));
     },
     isConnected: () => connection().isConnected && !parts.ownership.isDoubtful(id),
     ensureConnected: async () => {
@@ -162,18 +186,31 @@ function gateOf<Client>(parts: ConnectionParts<Client>, id: string, connection: 
   });
 }
 
-/** Nothing connects while it rests, neither to a cooldown nor to a back-off, nor when it is not to be used at all. */
-function refusalOf<Client>({ roster, time, prober }: ConnectionParts<Client>, id: string): Error | undefined {
+/**
+ * Nothing connects while it rests, neither to a cooldown nor to a back-off, nor when it is not to be used at all, nor with
+ * a key that the session does not have any more.
+ */
+function refusalOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, backOffs: BackOffs): Error | undefined {
+  const { roster, time, prober } = parts;
+  const { id } = made.known;
+  if (!hasItsKey(parts, made)) return new SessionChangedError(`"${id}" has another auth key.`);
   const entry = roster.get(id);
   const isWanted = entry?.isWorthWaiting || (prober.isAsking(id) && entry?.disabledReason === null);
   if (entry === undefined || !isWanted) return new SessionChangedError(`"${id}" is not to be used.`);
-  return entry.restsUntil > time.now() ? new SessionChangedError(`"${id}" rests.`) : undefined;
+  const rests = entry.restsUntil > time.now() || backOffs.isStopped(entry);
+  return rests ? new SessionChangedError(`"${id}" rests.`) : undefined;
 }
 
-async function claim<Client>({ ownership }: ConnectionParts<Client>, id: string): Promise<Tenure> {
-  const hold = await ownership.hold(id);
-  if (hold === undefined) throw new SessionChangedError(`"${id}" is another process's.`);
-  return hold;
+async function claim<Client>(parts: ConnectionParts<Client>, known: KnownSession, backOffs: BackOffs): Promise<Tenure> {
+  const { id } = known;
+  const hold = await parts.ownership.hold(id);
+  if (hold !== undefined) {
+    await parts.settleKey(known);
+    return hold;
+  }
+  // Whatever the reason: as long as the roster does not know one, the session would be taken again at once, for ever.
+  if (known.isWorthWaiting && !known.isForeign) backOffs.backOff(known);
+  throw new SessionChangedError(`"${id}" is another process's.`);
 }
 
 /** What everybody gets who uses a session that is not this process's any more. */
@@ -184,15 +221,22 @@ export function ownershipLost(id: string): OwnershipLostError {
   );
 }
 
-/** Telegram's verdict changes the session's state; anything else is a back-off. */
-function connectFailed<Client>(parts: ConnectionParts<Client>, id: string, backOffs: BackOffs, error: unknown): Error {
+/** Telegram's verdict changes the session's state; anything else is a back-off. Of a former key neither is to be had. */
+function connectFailed<Client>(
+  parts: ConnectionParts<Client>,
+  made: MadeWith,
+  backOffs: BackOffs,
+  error: unknown,
+): Error {
+  const { known, profile } = made;
+  const { id } = known;
   const verdict = classifyTelegramError(error);
-  parts.marks.report(id, error, verdict);
+  const isOfItsKey = hasItsKey(parts, made);
+  parts.marks.report(id, error, verdict, undefined, isOfItsKey);
+  if (!isOfItsKey) return new SessionChangedError(`"${id}" has another auth key.`);
   if (isAboutSession(verdict) && error instanceof Error) return error;
-  const known = parts.book.get(id);
-  backOffs.failed(known, error, verdict);
+  backOffs.failed(known, profile, error, verdict);
   if (error instanceof ConnectError) return error;
-  const { profile } = known?.credentials ?? {};
-  const cause = plainError(error, [profile?.apiHash, profile?.proxy?.password, profile?.proxy?.secret]);
+  const cause = plainError(error, [profile.apiHash, profile.proxy?.password, profile.proxy?.secret]);
   return new ConnectError(`Session "${id}" could not connect: ${cause.message}.`, { cause, sessionId: id });
 }

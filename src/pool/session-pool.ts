@@ -5,6 +5,7 @@ import {
   checkCloseOptions,
   checkMapArguments,
   checkReason,
+  checkTextId,
   checkUseArguments,
   resolveOptions,
 } from "../option-checks.js";
@@ -99,29 +100,33 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
+    checkTextId("update", id);
     return this.#change((parts) => parts.registration.update(id, change).finally(() => parts.keeper.look(id)));
   }
 
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
   async remove(id: string): Promise<boolean> {
+    checkTextId("remove", id);
     return this.#change((parts) => parts.departures.remove(id));
   }
 
   /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
   async disable(id: string, reason = "disabled"): Promise<void> {
+    checkTextId("disable", id);
     checkReason("disable", reason);
     return this.#change((parts) => parts.registration.disable(id, reason));
   }
 
   /** Revives a dead, restricted or disabled session. A cooldown stays. Throws `SessionNotFoundError`. */
   async enable(id: string): Promise<void> {
+    checkTextId("enable", id);
     return this.#change((parts) => parts.registration.enable(id));
   }
 
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
     this.#parts.dispatcher.bringUp(id);
-    const known = this.#parts.book.get(id);
+    const known = this.#parts.book.shown(id);
     return known && this.#parts.book.info(known);
   }
 
@@ -141,7 +146,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `SessionNotFoundError`.
    */
   async exportSession(id: string): Promise<string> {
-    const known = this.#parts.book.get(id);
+    checkTextId("exportSession", id);
+    const known = this.#parts.book.shown(id);
     if (known === undefined) throw unknownSession(id);
     return known.credentials.reveal();
   }

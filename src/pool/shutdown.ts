@@ -14,6 +14,7 @@ import type { Keeper } from "./keeper.js";
 import type { Leases } from "./leases.js";
 import type { Maps } from "./map/maps.js";
 import type { Prober } from "./prober.js";
+import type { Departures } from "./sessions/departures.js";
 import type { Refresh } from "./sessions/refresh.js";
 
 /** What ending a pool needs. */
@@ -26,6 +27,7 @@ export interface ShutdownParts {
   readonly ledger: Ledger;
   readonly ownership: Ownership;
   readonly refresh: Refresh;
+  readonly departures: Departures;
   readonly peers: PeerJournal;
   readonly budgets: Pick<Budgeting, "flush"> | undefined;
   readonly keeper: Keeper;
@@ -86,6 +88,7 @@ export class Shutdown {
       ledger,
       ownership,
       refresh,
+      departures,
       peers,
       budgets,
       keeper,
@@ -107,7 +110,7 @@ export class Shutdown {
     refresh.stop();
     await Promise.allSettled([mapsEnd]);
     await this.#changesEnd();
-    await Promise.all([ledger.flush(), peers.flush(), budgets?.flush().catch(storageFailed)]);
+    await Promise.all([departures.end(), ledger.flush(), peers.flush(), budgets?.flush().catch(storageFailed)]);
     await this.#changesEnd();
     ledger.close();
     ownership.end();

@@ -1,5 +1,6 @@
 import { StorageCorruptError } from "../errors.js";
 import { isObject } from "../option-rules.js";
+import { decodeRecord, type SessionRecord } from "./record.js";
 import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { endless, ROUNDS, type StorageDeadline } from "./storage-deadline.js";
@@ -18,30 +19,38 @@ interface Claim {
  * that add one key under two ids the first wins.
  *
  * A process may die between taking the key and writing its session, so a key is taken in two steps: `take` before the
- * session's record is written, `confirm` after. A key that is not confirmed, of an id without a record, may be taken
- * over; which of two writers has it is decided by one compare-and-set of the reservation alone: the confirmation.
+ * session's record is written, `confirm` after, and before anything connects with it. A key whose holder's record is not
+ * there or has another key may be taken over; which of two writers has it is decided by one compare-and-set of the
+ * reservation alone: the confirmation.
  */
 export class KeyReservations {
   readonly #storage: SessionStorage;
   readonly #deadline: StorageDeadline;
+  readonly #isConnected: (fingerprint: string, holder: string) => boolean;
 
-  constructor(storage: SessionStorage, deadline: StorageDeadline) {
+  /** `isConnected` tells whether a client of this process may still use the key, which its session has given up. */
+  constructor(
+    storage: SessionStorage,
+    deadline: StorageDeadline,
+    isConnected: (fingerprint: string, holder: string) => boolean = () => false,
+  ) {
     this.#storage = storage;
     this.#deadline = deadline;
+    this.#isConnected = isConnected;
   }
 
   /** Takes the key for a session, until `confirm`. Resolves the id that holds it, or `undefined` when it is taken now. */
   async take(fingerprint: string, id: string): Promise<string | undefined> {
     const key = RESERVED_PREFIXES.key + fingerprint;
-    const claim = textOf({ id, isConfirmed: false });
     for (let round = 0; round < ROUNDS; round++) {
-      if ((await this.#write(key, 0, claim)) !== undefined) return undefined;
+      if ((await this.#write(key, 0, textOf({ id, isConfirmed: false }))) !== undefined) return undefined;
       const reservation = await this.#read(key);
       if (reservation === undefined) continue;
-      const holder = claimIn(reservation)?.id;
-      if (holder === id) return undefined;
-      if (holder !== undefined && (await this.#read(holder)) !== undefined) return holder;
-      if ((await this.#write(key, reservation.version, claim)) !== undefined) return undefined;
+      const claim = claimIn(reservation);
+      if (claim !== undefined && claim.id !== id && (await this.#isHeld(claim, fingerprint))) return claim.id;
+      // Also where it is this session's already: a release that is under way finds another version.
+      const isConfirmed = claim?.id === id && claim.isConfirmed;
+      if ((await this.#write(key, reservation.version, textOf({ id, isConfirmed }))) !== undefined) return undefined;
     }
     throw endless(key);
   }
@@ -66,15 +75,32 @@ export class KeyReservations {
     return confirmedIn(await this.#read(RESERVED_PREFIXES.key + fingerprint));
   }
 
-  /** Gives the key back, if it is this session's. */
+  /** Gives the key back, if it is this session's, and its record does not have it. */
   async release(fingerprint: string, id: string): Promise<void> {
     const key = RESERVED_PREFIXES.key + fingerprint;
     for (let round = 0; round < ROUNDS; round++) {
       const reservation = await this.#read(key);
       if (reservation === undefined || claimIn(reservation)?.id !== id) return;
+      const stored = await this.#read(id);
+      if (stored !== undefined && recordIn(stored)?.fingerprint === fingerprint) return;
       if ((await this.#write(key, reservation.version, null)) !== undefined) return;
     }
     throw endless(key);
+  }
+
+  /**
+   * Whether the key is the holder's. One whose record has another key by now may still be connected with this one; one
+   * that has not confirmed it never is, whether or not its record can be read.
+   */
+  async #isHeld({ id, isConfirmed }: Claim, fingerprint: string): Promise<boolean> {
+    const stored = await this.#read(id).catch((error: unknown) => {
+      if (isConfirmed) throw error;
+      return undefined;
+    });
+    if (stored === undefined) return false;
+    const record = recordIn(stored);
+    if (record?.fingerprint === fingerprint) return true;
+    return isConfirmed && (record === undefined || record.owner !== null || this.#isConnected(fingerprint, id));
   }
 
   #write(key: string, expected: number, data: string | null): Promise<number | undefined> {
@@ -89,6 +115,14 @@ export class KeyReservations {
 /** The same by records that were listed. */
 export function listedHolderOf(fingerprint: string, records: readonly StoredRecord[]): string | undefined {
   return confirmedIn(records.find(({ id }) => id === RESERVED_PREFIXES.key + fingerprint));
+}
+
+function recordIn(stored: StoredRecord): SessionRecord | undefined {
+  try {
+    return decodeRecord(stored.data);
+  } catch {
+    return undefined;
+  }
 }
 
 function confirmedIn(reservation: StoredRecord | undefined): string | undefined {

@@ -4,11 +4,12 @@ import { Cooldowns } from "./cooldowns.js";
 import type { Positions } from "./heap.js";
 import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
 
-/** One field for the four: there may be very many entries. */
+/** One field for all of them: there may be very many entries. */
 const IS_ENTERED = 1;
 const IS_READY = 2;
 const OWES_RECOVERY = 4;
 const IS_DRAINING = 8;
+const OWES_NEWS = 16;
 
 const NEVER = Number.NaN;
 
@@ -91,6 +92,15 @@ export class RosterEntry {
     this.#flags = owesRecovery ? this.#flags | OWES_RECOVERY : this.#flags & ~OWES_RECOVERY;
   }
 
+  /** What kept it from work was announced to listeners: they are to hear of its recovery. */
+  get owesNews(): boolean {
+    return (this.#flags & OWES_NEWS) !== 0;
+  }
+
+  set owesNews(owesNews: boolean) {
+    this.#flags = owesNews ? this.#flags | OWES_NEWS : this.#flags & ~OWES_NEWS;
+  }
+
   /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
   get isDraining(): boolean {
     return (this.#flags & IS_DRAINING) !== 0;
@@ -123,6 +133,11 @@ export class RosterEntry {
 
   get isForeign(): boolean {
     return this.#hindrances.isForeign;
+  }
+
+  /** Whether a flood, a restriction or death keeps it from work: what listeners hear of, other than a back-off. */
+  hasAnnouncedCause(now: number): boolean {
+    return this.deadReason !== null || this.restriction !== null || this.cooldowns.sessionUntil > now;
   }
 
   get cooldowns(): Cooldowns {

@@ -58,6 +58,7 @@ export class Standings {
   #refreshHindered(entry: RosterEntry, now: number): void {
     const state = entry.stateAt(now);
     this.#become(entry, state);
+    if (!entry.owesNews && entry.hasAnnouncedCause(now)) entry.owesNews = true;
     if (state !== "free" && state !== "leased" && state !== "foreign") entry.owesRecovery = true;
     else if (state === "free" && entry.owesRecovery) {
       entry.owesRecovery = false;

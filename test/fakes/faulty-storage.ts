@@ -63,6 +63,11 @@ export class FaultyStorage implements SessionStorage {
     return record === undefined ? undefined : (JSON.parse(record.data) as Record<string, unknown>);
   }
 
+  /** Another process's view of the same records, without faults. */
+  sibling(): FaultyStorage {
+    return new FaultyStorage(this.#inner);
+  }
+
   /** Every fault ends. */
   heal(): void {
     this.fateOfWrite = () => "works";

@@ -38,6 +38,7 @@ const EVENTS: readonly (keyof SessionPoolEvents)[] = [
   "leased",
   "released",
   "cooled",
+  "backedOff",
   "recovered",
   "restricted",
   "died",

@@ -2,6 +2,8 @@ import { describe, expect, test } from "vitest";
 import { READ } from "../fakes/fake-telegram.js";
 import { openPool, type TestPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
+import { FakeRpcError } from "../fakes/telegram-errors.js";
+import { twoHosts } from "../fakes/two-hosts.js";
 import { settled } from "../fakes/virtual-clock.js";
 
 const PROXY = { ip: "10.0.0.1", port: 1080, socksType: 5 as const };
@@ -68,21 +70,190 @@ describe("a proxy that fails", () => {
     expect(made.events("disconnected").map((event) => event.reason)).toEqual(["proxyFailed"]);
   });
 
-  test("its idle clients are closed, and why is told", async () => {
+  test("a client that is connected by it - stays, and serves on", async () => {
     const { pool, telegram, events } = await openPool({ connectTimeoutMs: 10_000 });
     for (const id of ["a", "b", "c", "d"]) await pool.add(id, sessionString(id), { profile: { proxy: PROXY } });
     (await pool.acquire({ id: "d" })).release();
     telegram.onConnect = refused;
     for (const id of ["a", "b", "c"]) await pool.acquire({ id }).catch(() => {});
     await settled();
-    const reason = "proxyFailed";
-    expect([telegram.online, events("disconnected")]).toEqual([
-      [],
-      [
-        { id: "c", reason },
-        { id: "d", reason },
-      ],
-    ]);
+    expect([telegram.online, events("disconnected")]).toEqual([["d"], [{ id: "c", reason: "proxyFailed" }]]);
+    expect(await pool.use((client) => client.call(READ), { wait: false })).toBe(`${READ} by d`);
+  });
+
+  test("one session that is added meanwhile, or lost its connection - does not connect by it either", async () => {
+    const { pool, telegram } = await openPool({ connectTimeoutMs: 10_000, idleTimeoutMs: 60_000 });
+    for (const id of ["a", "b", "c", "d"]) await pool.add(id, sessionString(id), { profile: { proxy: PROXY } });
+    (await pool.acquire({ id: "d" })).release();
+    telegram.onConnect = refused;
+    for (const id of ["a", "b", "c"]) await pool.acquire({ id }).catch(() => {});
+    await pool.add("e", sessionString("e"), { profile: { proxy: PROXY } });
+    telegram.handle("d").drop();
+    const before = telegram.connects.length;
+    for (const id of ["d", "e"]) await pool.acquire({ id, wait: false }).catch(() => {});
+    expect(telegram.connects).toHaveLength(before);
+    expect(["d", "e"].map((id) => pool.get(id)?.reason)).toEqual(["proxyFailed", "proxyFailed"]);
+  });
+
+  test.each([
+    ["user name", { username: "u1" }, { username: "u2" }],
+    ["password", { username: "u", password: "old" }, { username: "u", password: "new" }],
+    ["secret", { secret: "ee00" }, { secret: "ee01" }],
+    ["type", { socksType: 4 as const }, { socksType: 5 as const }],
+  ])("with another %s it is another way to Telegram", async (_, bad, good) => {
+    const made = await openPool({ connectTimeoutMs: 10_000 });
+    const { pool, telegram } = made;
+    for (const id of ["a", "b", "c"])
+      await pool.add(id, sessionString(id), { profile: { proxy: { ...PROXY, ...bad } } });
+    for (const id of ["d", "e"]) await pool.add(id, sessionString(id), { profile: { proxy: { ...PROXY, ...good } } });
+    telegram.onConnect = (id) => (["a", "b", "c"].includes(id) ? refused() : undefined);
+    for (const id of ["a", "b", "c"]) await pool.acquire({ id }).catch(() => {});
+    expect(states(made)).toBe("a cooling proxyFailed, b cooling proxyFailed, c cooling proxyFailed, d free, e free");
+  });
+});
+
+describe("a back-off ends with its cause", () => {
+  /** "a" has failed so often that it rests for minutes. */
+  async function failedOften(): Promise<TestPool> {
+    const made = await openPool({ connectTimeoutMs: 10_000 });
+    const { pool, telegram, clock } = made;
+    await pool.add("a", sessionString("a"), { profile: { proxy: PROXY } });
+    telegram.onConnect = refused;
+    for (let times = 0; times < 12; times++) {
+      await pool.acquire({ id: "a" }).catch(() => {});
+      await clock.advance(400_000);
+    }
+    await pool.acquire({ id: "a" }).catch(() => {});
+    expect(restOf(made)).toBeGreaterThan(200_000);
+    return made;
+  }
+  const restOf = ({ pool, clock }: TestPool): number => (pool.get("a")?.availableAt ?? clock.now()) - clock.now();
+
+  test.each<[string, (made: TestPool) => Promise<unknown>]>([
+    ["update() to another proxy", ({ pool }) => pool.update("a", { profile: { proxy: OTHER } })],
+    ["update() to no proxy", ({ pool }) => pool.update("a", { profile: {} })],
+    ["update() to another session string", ({ pool }) => pool.update("a", { session: sessionString("new") })],
+    ["enable()", ({ pool }) => pool.enable("a")],
+    [
+      "remove() and add()",
+      async ({ pool }) => {
+        await pool.remove("a");
+        await pool.add("a", sessionString("a"), { profile: { proxy: PROXY } });
+      },
+    ],
+  ])("%s - it is free, and its next failure is a first one", async (_, change) => {
+    const made = await failedOften();
+    const { pool } = made;
+    await change(made);
+    expect(pool.get("a")?.state).toBe("free");
+    await pool.acquire({ id: "a" }).catch(() => {});
+    expect(restOf(made)).toBe(1_000);
+  });
+
+  test("update() of tags - goes on", async () => {
+    const made = await failedOften();
+    await made.pool.update("a", { tags: ["x"] });
+    expect(restOf(made)).toBeGreaterThan(200_000);
+  });
+
+  test("by another process's update() - ends, too", async () => {
+    const { one, two, telegram, clock } = await twoHosts();
+    telegram.onConnect = () => {
+      throw Object.assign(new Error("transport error"), { code: -404 });
+    };
+    await two.pool.acquire({ id: "a" }).catch(() => {});
+    await clock.advance(1_000);
+    await two.pool.acquire({ id: "a" }).catch(() => {});
+    await one.pool.update("a", { profile: { proxy: PROXY } });
+    await clock.advance(20_000);
+    expect(two.pool.get("a")?.state).toBe("free");
+  });
+});
+
+describe("backedOff", () => {
+  test("tells until when and why; no recovered follows", async () => {
+    const { pool, telegram, clock, events } = await openPool({ sessions: ["a"] });
+    telegram.onConnect = refused;
+    const at = clock.now();
+    await pool.acquire({ id: "a" }).catch(() => {});
+    await settled();
+    expect(events("backedOff")).toEqual([{ id: "a", until: at + 1_000, reason: "connect failed" }]);
+    await clock.advance(2_000);
+    expect([pool.get("a")?.state, events("recovered")]).toEqual(["free", []]);
+  });
+
+  test("of a proxy - once for each session that rests with it", async () => {
+    const made = await behindProxies();
+    made.telegram.onConnect = (id) => (["a", "b", "c"].includes(id) ? refused() : undefined);
+    for (const id of ["a", "b", "c"]) await made.pool.acquire({ id }).catch(() => {});
+    await settled();
+    const told = made.events("backedOff").map(({ id, reason }) => `${id} ${reason}`);
+    expect(told).toEqual(["a connect failed", "b connect failed", "c proxyFailed", "a proxyFailed", "b proxyFailed"]);
+  });
+
+  test("beside a flood - recovered follows the flood", async () => {
+    const { pool, telegram, clock, events } = await openPool({ sessions: ["a"] });
+    telegram.onCall = () => {
+      telegram.onCall = () => "ok";
+      throw new FakeRpcError(420, "FLOOD_WAIT_10");
+    };
+    await pool.use((client) => client.call(READ), { wait: false }).catch(() => {});
+    await clock.advance(10_000);
+    expect(events("recovered")).toEqual([{ id: "a" }]);
+    telegram.handle("a").drop();
+    telegram.onConnect = refused;
+    await pool.acquire({ id: "a" }).catch(() => {});
+    await clock.advance(2_000);
+    expect(events("recovered")).toEqual([{ id: "a" }]);
+  });
+});
+
+describe("-404, which nothing authenticates", () => {
+  const unknownKey = (): never => {
+    throw Object.assign(new Error("transport error"), { code: -404 });
+  };
+
+  test("however often - the session is never dead: it is held back for hours and tried again", async () => {
+    const { pool, telegram, clock, storage, events } = await openPool({ sessions: ["a"] });
+    telegram.onConnect = unknownKey;
+    const rests: number[] = [];
+    for (let times = 0; times < 8; times++) {
+      await pool.acquire({ id: "a" }).catch(() => {});
+      const { state, availableAt, reason } = pool.get("a") ?? {};
+      expect([state, reason]).toEqual(["cooling", "TRANSPORT_404"]);
+      rests.push(((availableAt ?? 0) - clock.now()) / 1000);
+      await clock.advance((availableAt ?? 0) - clock.now());
+    }
+    expect(rests).toEqual([1, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400, 86_400]);
+    expect([events("died"), await storage.stored("a")]).toEqual([[], expect.objectContaining({ deadReason: null })]);
+    telegram.onConnect = () => {};
+    expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
+  });
+
+  test("after it, a connect - the next one is a first one again; enable() ends the rest", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a"], idleTimeoutMs: 0 });
+    telegram.onConnect = unknownKey;
+    await pool.acquire({ id: "a" }).catch(() => {});
+    await clock.advance(1_000);
+    await pool.acquire({ id: "a" }).catch(() => {});
+    await pool.enable("a");
+    telegram.onConnect = () => {};
+    await pool.use((client) => client.call(READ));
+    await settled();
+    telegram.onConnect = unknownKey;
+    await pool.acquire({ id: "a" }).catch(() => {});
+    expect((pool.get("a")?.availableAt ?? 0) - clock.now()).toBe(1_000);
+  });
+
+  test("to requests of a session that is connected - not dead either", async () => {
+    const { pool, telegram, clock, events } = await openPool({ sessions: ["a"] });
+    telegram.onCall = unknownKey;
+    for (let times = 0; times < 4; times++) {
+      const used = watch(pool.use((client) => client.call(READ), { wait: false }));
+      await clock.advance(60_000);
+      expect(used.state).toBe("rejected");
+    }
+    expect([events("died"), pool.get("a")?.state === "dead"]).toEqual([[], false]);
   });
 });
 

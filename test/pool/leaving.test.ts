@@ -1,9 +1,10 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { authKeyFingerprint, parseSession } from "../../src/telegram/session-string.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
+import { twoHosts } from "../fakes/two-hosts.js";
 import { settled } from "../fakes/virtual-clock.js";
 
 /** The record that reserves an auth key. */
@@ -86,7 +87,7 @@ test("remove() - that fails after the last lease has ended meanwhile: the sessio
   const removed = watch(pool.remove("a"));
   await settled();
   lease.release();
-  expect(pool.get("a")).toBeDefined();
+  expect(pool.get("a")).toBeUndefined();
   await clock.advance(5_000);
   storage.heal();
   expect([removed.state, pool.get("a")?.state, pool.status().free]).toEqual(["rejected", "free", 1]);
@@ -94,3 +95,138 @@ test("remove() - that fails after the last lease has ended meanwhile: the sessio
   expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   expect(await storage.stored("a")).toMatchObject({ isRemoved: false });
 });
+
+describe("remove() - whose record is gone already", () => {
+  test("of a session that is connected - it is removed, and others are leased", async () => {
+    const { one, two, inner } = await twoHosts({ sessions: ["b"] });
+    (await two.pool.acquire({ id: "a" })).release();
+    const stored = await inner.read("a");
+    await inner.write("a", stored?.version ?? 0, null);
+    expect(await two.pool.remove("a")).toBe(true);
+    expect(two.pool.get("a")).toBeUndefined();
+    expect(await two.pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
+    await two.pool.add("c", sessionString("a"));
+    expect(one.pool.status().total).toBeGreaterThan(0);
+  });
+
+  test("by two processes at once, one of which is claiming it - both resolve true", async () => {
+    const { one, two, clock } = await twoHosts();
+    two.storage.fateOfWrite = () => new Promise((resolve) => clock.setTimer(60, () => resolve(undefined)));
+    const leasing = watch(two.pool.acquire({ id: "a" }).then((lease) => lease.release()));
+    await clock.advance(10);
+    const removals = [watch(one.pool.remove("a")), watch(two.pool.remove("a"))];
+    await clock.advance(30_000);
+    two.storage.heal();
+    await clock.advance(30_000);
+    expect(leasing.state).not.toBe("pending");
+    expect(removals.map(({ state, value }) => [state, value])).toEqual([
+      ["resolved", true],
+      ["resolved", true],
+    ]);
+    for (const { pool } of [one, two]) expect([pool.get("a"), pool.status().total]).toEqual([undefined, 0]);
+    await two.pool.add("b", sessionString("a"));
+  });
+});
+
+test("hold() - of a session without a record: the caller hears of it, and nothing spins", async () => {
+  const { pool, storage } = await openPool({ sessions: ["a"] });
+  // A way nobody knows of: the ledger forgets the record while the session stays.
+  const read = storage.read.bind(storage);
+  const write = storage.write.bind(storage);
+  storage.write = async (id, expected, data) => (id === "a" ? undefined : write(id, expected, data));
+  storage.read = async (id) => (id === "a" ? undefined : read(id));
+  const used = watch(pool.use((client) => client.call(READ)));
+  await settled();
+  await settled();
+  expect(used.state).toBe("rejected");
+});
+
+describe("a session that was removed", () => {
+  test("whose client takes its time to close - is not shown, not counted and not exported from the release on", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    let isClosed = (): void => {};
+    telegram.onClose = (id) => (id === "a" ? new Promise<void>((resolve) => (isClosed = resolve)) : undefined);
+    const lease = await pool.acquire({ id: "a" });
+    await pool.remove("a");
+    expect([pool.get("a")?.state, pool.status().total]).toEqual(["leased", 2]);
+    lease.release();
+    for (let turn = 0; turn < 2; turn++) {
+      expect([pool.get("a"), pool.sessions().map(({ id }) => id), pool.status().total]).toEqual([undefined, ["b"], 1]);
+      await expect(pool.exportSession("a")).rejects.toMatchObject({ code: "SESSION_NOT_FOUND" });
+      await settled();
+    }
+    isClosed();
+  });
+
+  test("while the storage is slow - is not shown and not counted either", async () => {
+    const { pool, storage } = await openPool({ sessions: ["a", "b"] });
+    let go = (): void => {};
+    storage.fateOfWrite = () => new Promise<void>((resolve) => (go = resolve));
+    const removed = pool.remove("a");
+    await settled();
+    expect([pool.get("a"), pool.sessions().length, pool.status().total, pool.status().free]).toEqual([
+      undefined,
+      1,
+      1,
+      1,
+    ]);
+    storage.heal();
+    go();
+    expect(await removed).toBe(true);
+  });
+});
+
+describe("a record that cannot be deleted", () => {
+  test("in a storage of one process - is tried again until it is gone, and the key is free", async () => {
+    const storage = new FaultyStorage();
+    storage.shared = false;
+    const { pool, clock } = await openPool({ storage, sessions: ["a"] });
+    await pool.use((client) => client.call(READ));
+    storage.fateOfWrite = (_, data) => (data === null ? "fails" : "works");
+    expect(await pool.remove("a")).toBe(true);
+    await clock.advance(5_000);
+    expect(await storage.stored("a")).toMatchObject({ isRemoved: true });
+    storage.heal();
+    await clock.advance(30_000);
+    expect([await storage.stored("a"), await storage.stored(reservationOf("a"))]).toEqual([undefined, undefined]);
+    await pool.add("b", sessionString("a"));
+  });
+
+  test("until close() - is tried once more then", async () => {
+    const storage = new FaultyStorage();
+    storage.shared = false;
+    const { pool } = await openPool({ storage, sessions: ["a"] });
+    await pool.use((client) => client.call(READ));
+    storage.fateOfWrite = (_, data) => (data === null ? "fails" : "works");
+    await pool.remove("a");
+    storage.heal();
+    await pool.close();
+    expect(await storage.stored("a")).toBeUndefined();
+  });
+});
+
+test("add() - while another process adds and removes the same id: it is added", async () => {
+  const { one, two, clock } = await twoHosts();
+  await one.pool.remove("a");
+  await clock.advance(1_000);
+  const write = two.storage.write.bind(two.storage);
+  let races = 2;
+  two.storage.write = async (id, expected, data) => {
+    if (id !== "a" || expected !== 0 || races-- <= 0) return write(id, expected, data);
+    await one.pool.add("a", sessionString("a"));
+    const version = await write(id, expected, data);
+    await one.pool.remove("a");
+    return version;
+  };
+  expect(await two.pool.add("a", sessionString("a"))).toMatchObject({ id: "a", state: "free" });
+});
+
+test.each(["update", "disable", "enable", "exportSession", "remove"] as const)(
+  "%s() - an id that is no text: OptionsError",
+  async (call) => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    for (const id of [Symbol("a"), Object.create(null), 1, undefined, null, ""]) {
+      await expect(Reflect.apply(pool[call], pool, [id, {}])).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+    }
+  },
+);

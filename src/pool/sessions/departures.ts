@@ -1,3 +1,4 @@
+import type { Clock, Timer } from "../../clock.js";
 import type { Connections } from "../../connections/connections.js";
 import type { KeyReservations } from "../../records/key-reservations.js";
 import type { Ledger } from "../../records/ledger.js";
@@ -6,6 +7,7 @@ import type { PeerJournal } from "../../records/peers/peer-journal.js";
 import { decodeRecord } from "../../records/record.js";
 import type { SessionStorage, StoredRecord } from "../../records/storage.js";
 import type { StorageDeadline } from "../../records/storage-deadline.js";
+import type { BackOffs } from "../back-offs.js";
 import type { Dispatcher } from "../dispatcher.js";
 import type { Marks } from "../marks.js";
 import { notWritten } from "../refusals.js";
@@ -24,10 +26,16 @@ export interface DeparturesParts {
   readonly keys: KeyReservations;
   readonly dispatcher: Dispatcher;
   readonly connections: Connections<unknown>;
+  readonly backOffs: BackOffs;
   readonly marks: Marks;
   readonly peers: PeerJournal;
+  readonly clock: Clock;
   failed(error: Error): void;
 }
+
+/** A record that could not be deleted is tried again after so long, twice as long each time. */
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
 
 /**
  * How sessions leave. While a client is connected, here or in another process, the record stays and says that the session
@@ -36,6 +44,9 @@ export interface DeparturesParts {
  */
 export class Departures {
   readonly #parts: DeparturesParts;
+  /** One timer for each removed session whose record is still to be deleted; it goes with the record. */
+  readonly #unfinished = new Map<string, Timer>();
+  #isEnded = false;
 
   constructor(parts: DeparturesParts) {
     this.#parts = parts;
@@ -90,6 +101,41 @@ export class Departures {
     return "gone";
   }
 
+  /** Tries once more what is still to be deleted, and then no more: the next process to open the storage does it. */
+  async end(): Promise<void> {
+    this.#isEnded = true;
+    const ids = [...this.#unfinished.keys()];
+    for (const timer of this.#unfinished.values()) timer.cancel();
+    this.#unfinished.clear();
+    await Promise.all(ids.map((id) => this.#finish(id, LONGEST_RETRY_MS)));
+  }
+
+  #finishLater(id: string, delayMs: number): void {
+    if (this.#isEnded) return;
+    this.#unfinished.get(id)?.cancel();
+    const timer = this.#parts.clock.setTimer(delayMs, () => {
+      this.#unfinished.delete(id);
+      void this.#finish(id, Math.min(delayMs * 2, LONGEST_RETRY_MS));
+    });
+    this.#unfinished.set(id, timer);
+  }
+
+  /** Deletes the record of a session that has left here, if it is still there and nobody has added the id again. */
+  async #finish(id: string, delayMs: number): Promise<void> {
+    const { book, storage, deadline, locks, failed } = this.#parts;
+    try {
+      const state = await locks.hold([`id ${id}`], async () => {
+        if (book.get(id) !== undefined) return "stays";
+        const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+        return stored === undefined ? "gone" : this.sweep(stored);
+      });
+      if (state === "leaving") this.#finishLater(id, delayMs);
+    } catch (error) {
+      failed(error instanceof Error ? error : new Error(String(error)));
+      this.#finishLater(id, delayMs);
+    }
+  }
+
   /** The record is gone, or says that the session is removed. */
   async #takeOut(known: KnownSession): Promise<void> {
     const { book, ledger, ownership, connections, dispatcher } = this.#parts;
@@ -99,10 +145,11 @@ export class Departures {
       const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
       if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
       known.isRemoved = true;
-      if (!(await ledger.save(id))) throw notWritten(id);
+      // A record that is gone is one that another process has removed at the same time.
+      if (!(await ledger.save(id)) && ledger.versionOf(id) !== undefined) throw notWritten(id);
     } catch (error) {
       known.isRemoved = false;
-      book.stay(known);
+      book.stay(known, ownership.isForeign(id));
       dispatcher.changed();
       throw error;
     }
@@ -117,15 +164,19 @@ export class Departures {
 
   /** The client ends first, then the record, then the reservation of the key. */
   async #forget(known: KnownSession): Promise<void> {
-    const { book, connections, marks, ledger, ownership } = this.#parts;
+    const { book, connections, backOffs, marks, ledger, ownership } = this.#parts;
     const { id } = known;
     await connections.close(id, "the session was removed");
     if (book.get(id) !== known) return;
     book.forget(known);
     marks.forgive(id);
+    backOffs.left(known.credentials.profile);
     const isOurs = known.isRemoved && !ownership.isForeign(id);
     try {
       if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(id, known.fingerprint);
+    } catch (error) {
+      this.#finishLater(id, FIRST_RETRY_MS);
+      throw error;
     } finally {
       ledger.drop(id);
       ownership.forget(id);

@@ -4,6 +4,7 @@ import type { Ownership } from "../../records/ownership/ownership.js";
 import type { PeerJournal } from "../../records/peers/peer-journal.js";
 import { decodeRecord, type SessionRecord } from "../../records/record.js";
 import type { StoredRecord } from "../../records/storage.js";
+import type { BackOffs } from "../back-offs.js";
 import type { Dispatcher } from "../dispatcher.js";
 import type { Marks } from "../marks.js";
 import { rejected as unreadable } from "../refusals.js";
@@ -22,6 +23,7 @@ export interface MergingParts {
   readonly dispatcher: Dispatcher;
   readonly connections: Connections<unknown>;
   readonly peers: PeerJournal;
+  readonly backOffs: BackOffs;
   /** The session has another key, other tags or another profile. */
   changed(id: string): void;
   /** The session has another auth key; `gone` resolves when no client of this process has the former one any more. */
@@ -106,7 +108,8 @@ export class Merging {
     const former = known.credentials;
     if (former === credentials) return false;
     const { id } = known;
-    if (fingerprint !== known.fingerprint) {
+    const hasOtherKey = fingerprint !== known.fingerprint;
+    if (hasOtherKey) {
       void peers.clear(id);
       this.#parts.keyReplaced(id, known.fingerprint, connections.get(id)?.gone ?? Promise.resolve());
     }
@@ -114,6 +117,10 @@ export class Merging {
     const isSame = former.reveal() === credentials.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
     if (isSame) return false;
     connections.get(id)?.spoil("the session was changed");
+    if (hasOtherKey) this.#parts.marks.keyReplaced(known);
+    if (hasOtherKey || !isDeepStrictEqual(former.profile.proxy, credentials.profile.proxy)) {
+      this.#parts.backOffs.causeEnded(known, former.profile);
+    }
     this.#closeUnlessLeased(known, "the session was changed");
     return true;
   }

@@ -9,6 +9,7 @@ import type { PeerJournal } from "../../records/peers/peer-journal.js";
 import type { StoredRecord } from "../../records/storage.js";
 import { LISTING_TAKES, type StorageDeadline } from "../../records/storage-deadline.js";
 import type { Roster } from "../../roster/roster.js";
+import type { BackOffs } from "../back-offs.js";
 import type { Dispatcher } from "../dispatcher.js";
 import type { Keeper } from "../keeper.js";
 import type { Marks } from "../marks.js";
@@ -40,6 +41,7 @@ export interface RegisterParts {
   readonly deadline: StorageDeadline;
   readonly dispatcher: Dispatcher;
   readonly connections: Connections<unknown>;
+  readonly backOffs: BackOffs;
   readonly marks: Marks;
   readonly peers: PeerJournal;
   readonly keeper: Keeper;
@@ -71,8 +73,10 @@ export interface Register {
 export function makeRegister(parts: RegisterParts): Register {
   const { options, book, ownership, ledger, deadline, keeper, prober, later, emit } = parts;
   const { clock, storage, trustServers, encryption } = options;
-  const keys = new KeyReservations(storage, deadline);
-  const shared = { ...parts, storage, locks: new KeyedLocks(), keys };
+  /** Keys that sessions have given up, until the clients that had them are gone. */
+  const formerKeys = new Set<string>();
+  const keys = new KeyReservations(storage, deadline, (key, id) => formerKeys.has(key) || ownership.isForeign(id));
+  const shared = { ...parts, storage, clock, locks: new KeyedLocks(), keys };
   const departures = new Departures(shared);
   const changed = (id: string): void => emit("sessionChanged", { id });
   // It may be the session's key again by then.
@@ -80,8 +84,10 @@ export function makeRegister(parts: RegisterParts): Register {
     shared.locks.hold([`key ${key}`], async () => {
       if (book.holderOf(key) !== id) await keys.release(key, id);
     });
-  const keyReplaced = (id: string, former: string, isGone: Promise<void>): void =>
-    later(isGone.then(() => giveBack(id, former)));
+  const keyReplaced = (id: string, former: string, isGone: Promise<void>): void => {
+    formerKeys.add(former);
+    later(isGone.then(() => giveBack(id, former)).finally(() => formerKeys.delete(former)));
+  };
   const gone = (id: string): void => {
     ownership.forget(id);
     later(departures.removedElsewhere(id));

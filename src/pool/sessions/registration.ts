@@ -9,16 +9,17 @@ import type { Ledger } from "../../records/ledger.js";
 import type { Ownership } from "../../records/ownership/ownership.js";
 import type { PeerJournal } from "../../records/peers/peer-journal.js";
 import type { SessionStorage } from "../../records/storage.js";
-import type { StorageDeadline } from "../../records/storage-deadline.js";
+import { endless, type StorageDeadline } from "../../records/storage-deadline.js";
 import type { Roster } from "../../roster/roster.js";
 import type { SessionInfo } from "../../session-info.js";
 import { isTelegramAddress } from "../../telegram/data-centres.js";
 import { authKeyFingerprint, parseSession } from "../../telegram/session-string.js";
+import type { BackOffs } from "../back-offs.js";
 import type { Dispatcher } from "../dispatcher.js";
-import type { Marks } from "../marks.js";
+import { isOfKey, type Marks } from "../marks.js";
 import { keyHeld, rejected, stillLeaving, unknownSession } from "../refusals.js";
 import type { TimeLine } from "../time-line.js";
-import { type CredentialSealing, NO_PROFILE } from "./credentials.js";
+import { type CredentialSealing, type Credentials, NO_PROFILE } from "./credentials.js";
 import type { Departures } from "./departures.js";
 import type { Discovery } from "./discovery.js";
 import type { KeyedLocks } from "./keyed-locks.js";
@@ -39,6 +40,7 @@ export interface RegistrationParts {
   readonly deadline: StorageDeadline;
   readonly dispatcher: Dispatcher;
   readonly connections: Connections<unknown>;
+  readonly backOffs: BackOffs;
   readonly marks: Marks;
   readonly time: TimeLine;
   readonly locks: KeyedLocks;
@@ -48,9 +50,19 @@ export interface RegistrationParts {
   readonly peers: PeerJournal;
   readonly trustServers: boolean;
   changed(id: string): void;
+  failed(error: Error): void;
   /** The session has another auth key; `gone` resolves when no client has the former one any more. */
   keyReplaced(id: string, former: string, gone: Promise<void>): void;
 }
+
+/** What a session had before its key was changed, as long as the new key is not confirmed. */
+interface FormerKey {
+  readonly credentials: Credentials;
+  readonly fingerprint: string;
+}
+
+/** Another process may remove the session that is being added, again and again: after so often this one gives up. */
+const ROUNDS = 5;
 
 /** Which sessions there are: adds, changes, switches off and on. One change per session at a time. */
 export class Registration {
@@ -59,6 +71,8 @@ export class Registration {
   readonly #keys: KeyReservations;
   readonly #departures: Departures;
   readonly #discovery: Discovery;
+  /** Of sessions whose new key is not confirmed; entries go with the session. */
+  readonly #former = new WeakMap<KnownSession, FormerKey>();
 
   constructor(parts: RegistrationParts) {
     this.#parts = parts;
@@ -108,10 +122,11 @@ export class Registration {
   }
 
   async enable(id: string): Promise<void> {
-    const { roster, time, dispatcher, marks } = this.#parts;
+    const { roster, time, dispatcher, marks, backOffs } = this.#parts;
     const known = this.#known(id);
     marks.forgive(id);
     roster.revive(known, time.now());
+    backOffs.causeEnded(known);
     dispatcher.changed();
     await this.#save(known, "revived");
   }
@@ -139,18 +154,23 @@ export class Registration {
     return this.#parts.book.info(known);
   }
 
-  async #create(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
-    const { book, records, sealing, ledger, dispatcher, storage, deadline, time } = this.#parts;
+  async #create(
+    id: string,
+    session: string,
+    fingerprint: string,
+    options: AddOptions,
+    round = 0,
+  ): Promise<SessionInfo> {
+    const { book, records, sealing, ledger, dispatcher, time, peers } = this.#parts;
     const credentials = await sealing.seal(id, session, frozenProfile(options.profile));
     const holder = await this.#keys.take(fingerprint, id);
     if (holder !== undefined) throw keyHeld(id, holder);
     const tags = Object.freeze([...(options.tags ?? [])]);
     const known = new KnownSession({ id, tags, addedAt: time.date(), credentials, fingerprint });
-    const data = records.encode(known, null);
-    const version = await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data), data);
-    if (version === undefined) return this.#adopt(id, session, fingerprint, options);
+    const version = await this.#writeFirst(id, records.encode(known, null), fingerprint);
+    if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
     // A session of this id that was removed by a process that did not live to forget its peers.
-    void this.#parts.peers.clear(id);
+    void peers.clear(id);
     const faster = await this.#keys.confirm(fingerprint, id);
     ledger.track(id, version);
     if (faster !== undefined) {
@@ -162,16 +182,35 @@ export class Registration {
     return book.info(known);
   }
 
-  /** Another process has added the id in the meantime. */
-  async #adopt(id: string, session: string, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
+  /** Where it fails the key is nobody's again, unless the record has landed all the same. */
+  async #writeFirst(id: string, data: string, fingerprint: string): Promise<number | undefined> {
+    const { storage, deadline, failed } = this.#parts;
+    try {
+      return await deadline.run(`write the record of "${id}"`, () => storage.write(id, 0, data), data);
+    } catch (error) {
+      await this.#keys.release(fingerprint, id).catch(failed);
+      throw error;
+    }
+  }
+
+  /** Another process has added the id in the meantime, and may have removed it again since. */
+  async #adopt(
+    id: string,
+    session: string,
+    fingerprint: string,
+    options: AddOptions,
+    round: number,
+  ): Promise<SessionInfo> {
     const { storage, dispatcher, deadline } = this.#parts;
+    if (round === ROUNDS) throw endless(id);
+    const again = (): Promise<SessionInfo> => this.#create(id, session, fingerprint, options, round + 1);
     const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
-    if (stored === undefined) throw unknownSession(id);
+    if (stored === undefined) return again();
     let known: KnownSession;
     try {
       const state = await this.#departures.sweep(stored);
       if (state === "leaving") throw stillLeaving(id);
-      if (state === "gone") return await this.#create(id, session, fingerprint, options);
+      if (state === "gone") return await again();
       known = await this.#discovery.enter(stored);
     } catch (error) {
       if (error instanceof SessionPoolError && !(error instanceof StorageCorruptError)) throw error;
@@ -183,51 +222,70 @@ export class Registration {
   }
 
   async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
-    const { book, connections, ownership, sealing, peers } = this.#parts;
+    const { book, connections, ownership, sealing, peers, failed } = this.#parts;
     const { id } = known;
     const credentials = await sealing.seal(id, session, known.credentials.profile);
-    if (known.fingerprint !== fingerprint) {
-      const holder =
-        book.holderOf(fingerprint) ??
-        (await this.#keys.take(fingerprint, id)) ??
-        (await this.#keys.confirm(fingerprint, id));
-      if (holder !== undefined) throw keyHeld(id, holder);
-    }
+    if (known.fingerprint === fingerprint) return this.#replaceKey(known, { credentials, fingerprint });
+    const holder = book.holderOf(fingerprint) ?? (await this.#keys.take(fingerprint, id));
+    if (holder !== undefined) throw keyHeld(id, holder);
     const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
-    const former = known.fingerprint;
-    book.replaceCredentials(known, credentials, fingerprint);
-    markChanged(known, "credentials");
+    const former: FormerKey = { credentials: known.credentials, fingerprint: known.fingerprint };
+    this.#former.set(known, former);
     // It may be another account's key, and an access hash is of use to one account alone.
-    const forgotten = former === fingerprint ? undefined : peers.clear(id);
-    await this.#outdate(known);
-    this.#resurrect(known);
-    if (former === fingerprint) return;
+    const forgotten = peers.clear(id);
+    await this.#replaceKey(known, { credentials, fingerprint });
     await forgotten;
-    await this.#save(known, "resurrected");
+    // What is late is confirmed before a client connects: see settleKey.
+    const isWritten = await this.#save(known, "resurrected");
+    const faster = isWritten ? await this.settleKey(known).catch(failed) : undefined;
+    if (faster !== undefined) throw keyHeld(id, faster);
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
-    if (!ownership.isForeign(id)) this.#parts.keyReplaced(id, former, gone);
+    if (!ownership.isForeign(id)) this.#parts.keyReplaced(id, former.fingerprint, gone);
+  }
+
+  /**
+   * Makes a new key the session's for good; to be awaited, with the record on disk, before a client connects. Resolves the
+   * id that was faster: then the session has its former key again.
+   */
+  async settleKey(known: KnownSession): Promise<string | undefined> {
+    const former = this.#former.get(known);
+    if (former === undefined) return undefined;
+    const faster = await this.#keys.confirm(known.fingerprint, known.id);
+    if (this.#former.get(known) !== former) return undefined;
+    this.#former.delete(known);
+    if (faster === undefined) return undefined;
+    await this.#replaceKey(known, former);
+    await this.#save(known);
+    return faster;
+  }
+
+  /** The next lease gets a client with this key. */
+  async #replaceKey(known: KnownSession, { credentials, fingerprint }: FormerKey): Promise<void> {
+    this.#parts.book.replaceCredentials(known, credentials, fingerprint);
+    markChanged(known, "credentials");
+    const outdated = this.#outdate(known, true);
+    this.#resurrect(known);
+    await outdated;
   }
 
   /** A new session string makes a dead session free. */
   #resurrect(known: KnownSession): void {
-    const { roster, marks, time, dispatcher } = this.#parts;
-    if (known.deadReason === null) return;
+    if (known.deadReason === null && !isOfKey(known.restriction?.reason)) return;
     markChanged(known, "resurrected");
-    marks.forgive(known.id);
-    roster.kill(known, null, time.now());
-    dispatcher.changed();
+    this.#parts.marks.keyReplaced(known);
   }
 
-  /** Writes what a person has changed: until it is on disk it wins over what another process wrote. */
-  async #save(known: KnownSession, ...changes: readonly OwnChange[]): Promise<void> {
+  /** Writes what a person has changed: until it is on disk it wins over what another process wrote. Whether it is. */
+  async #save(known: KnownSession, ...changes: readonly OwnChange[]): Promise<boolean> {
     markChanged(known, ...changes);
-    await this.#parts.ledger.save(known.id);
+    return this.#parts.ledger.save(known.id);
   }
 
   /** Tags and profile, when given, replace what was there. Whether that has changed anything, which is to be written then. */
   async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<boolean> {
     const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
     const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
+    const former = known.credentials.profile;
     // What may fail comes first: nothing has changed then.
     if (hasProfile) await reseal(this.#parts.sealing, known, frozenProfile(profile));
     if (hasTags) {
@@ -235,14 +293,15 @@ export class Registration {
       markChanged(known, "tags");
       this.#parts.dispatcher.worsened();
     }
-    if (hasProfile) await this.#outdate(known);
+    if (hasProfile) await this.#outdate(known, !isDeepStrictEqual(former.proxy, profile.proxy), former);
     return hasProfile || hasTags;
   }
 
   /** The next lease gets a new client; one that runs may end with the old one. */
-  async #outdate(known: KnownSession): Promise<void> {
-    const { connections } = this.#parts;
+  async #outdate(known: KnownSession, hasOtherCause: boolean, former = known.credentials.profile): Promise<void> {
+    const { connections, backOffs } = this.#parts;
     connections.get(known.id)?.spoil("the session was changed");
+    if (hasOtherCause) backOffs.causeEnded(known, former);
     if (!known.isLeased) await connections.close(known.id, "the session was changed");
   }
 

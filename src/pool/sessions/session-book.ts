@@ -25,6 +25,7 @@ export class SessionBook {
   readonly #roster: Roster<KnownSession>;
   readonly #time: TimeLine;
   readonly #records: SessionRecords;
+  // One entry for each session, or for each record that was set aside.
   /** Those that leave. The roster forgets them with their last lease; here they stay until client and record are gone. */
   readonly #leaving = new Map<string, KnownSession>();
   readonly #idsByKey = new Map<string, string>();
@@ -44,8 +45,13 @@ export class SessionBook {
     return Array.from(this.#all(), ({ id }) => id);
   }
 
+  /** The session that people see: none that was removed, once its last lease has ended. */
+  shown(id: string): KnownSession | undefined {
+    return this.#roster.get(id);
+  }
+
   infos(): readonly SessionInfo[] {
-    return Array.from(this.#all(), (known) => this.info(known));
+    return Array.from(this.#roster.entries(), (known) => this.info(known));
   }
 
   /** The id that holds an auth key. */
@@ -110,17 +116,21 @@ export class SessionBook {
     this.#roster.add([known], this.#time.now());
   }
 
-  /** Nobody gets the session until it leaves or stays. It is in the book meanwhile, also when its last lease ends. */
+  /**
+   * Nobody gets or sees the session until it leaves or stays; a lease that runs may end first. It is in the book
+   * meanwhile.
+   */
   beginLeaving(known: KnownSession): void {
     this.#leaving.set(known.id, known);
-    this.#roster.setLeaving(known, true, this.#time.now());
+    this.#roster.remove(known, this.#time.now());
   }
 
   /** It does not leave after all. */
-  stay(known: KnownSession): void {
+  stay(known: KnownSession, isForeign: boolean): void {
     this.#leaving.delete(known.id);
     this.#roster.setLeaving(known, false, this.#time.now());
     if (!known.isEntered) this.enter(known);
+    this.#roster.setForeign(known, isForeign, this.#time.now());
   }
 
   /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */

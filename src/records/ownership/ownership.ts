@@ -25,8 +25,8 @@ export interface Ownership {
   /** Whether another pool holds the session. */
   isForeign(id: string): boolean;
   /**
-   * Makes the session this pool's. Resolves `undefined` when another pool has it, and when it is gone. Rejects with
-   * `StorageError` when the storage did not take the claim.
+   * Makes the session this pool's. Resolves `undefined` when another pool has it. Rejects with `StorageError` when the
+   * storage did not take the claim, or has no record of the session.
    */
   hold(id: string): Promise<Hold | undefined>;
   /** Gives the session up; its client MUST be gone. Resolves when that is on disk, or is late. */

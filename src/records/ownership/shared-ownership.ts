@@ -68,7 +68,8 @@ export class SharedOwnership implements Ownership {
 
   async hold(id: string): Promise<Hold | undefined> {
     if (this.#isSafe(id)) return this.#held.holdOf(id);
-    if (!this.#policy.isKnown(id)) return undefined;
+    if (!this.#policy.isKnown(id))
+      throw new StorageError(`Session "${id}" cannot be used: its record is gone.`, { sessionId: id });
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
     await this.#policy.save(id);
