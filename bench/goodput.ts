@@ -23,37 +23,77 @@ interface Method {
   request(): Api.AnyRequest;
 }
 
-const METHODS: readonly Method[] = [
+interface Limit {
+  readonly calls: number;
+  readonly perMs: number;
+}
+
+/** Two methods, with a limit for each. */
+function methodsWith(resolving: Limit, sending: Limit): readonly Method[] {
+  return [
+    {
+      name: "contacts.ResolveUsername",
+      ...resolving,
+      request: () => new Api.contacts.ResolveUsername({ username: "user1" }),
+    },
+    {
+      name: "messages.SendMessage",
+      ...sending,
+      request: () => new Api.messages.SendMessage({ peer: new Api.InputPeerSelf(), message: "Good morning." }),
+    },
+  ];
+}
+
+interface Shape {
+  readonly name: string;
+  readonly options: { readonly shape: "bucket" | "window"; readonly penalty?: number; readonly waitSeconds?: number };
+  readonly methods: readonly Method[];
+  readonly runMs: number;
+  /** What comes before does not count. @default the first window of each method */
+  readonly settlesMs?: number;
+}
+
+const METHODS = methodsWith({ calls: 20, perMs: 5_000 }, { calls: 12, perMs: 3_700 });
+/** Waits that are longer than their windows. */
+const SHORT = methodsWith({ calls: 8, perMs: 2_000 }, { calls: 12, perMs: 3_000 });
+const LONG = methodsWith({ calls: 20, perMs: 10_000 }, { calls: 20, perMs: 10_000 });
+
+const SHAPES: readonly Shape[] = [
+  { name: "token bucket", options: { shape: "bucket" }, methods: METHODS, runMs: 30_000 },
+  { name: "fixed window", options: { shape: "window" }, methods: METHODS, runMs: 30_000 },
+  { name: "window, penalty doubles", options: { shape: "window", penalty: 2 }, methods: METHODS, runMs: 30_000 },
   {
-    name: "contacts.ResolveUsername",
-    calls: 20,
-    perMs: 5_000,
-    request: () => new Api.contacts.ResolveUsername({ username: "user1" }),
+    name: "bucket, FLOOD_WAIT_4",
+    options: { shape: "bucket", waitSeconds: 4 },
+    methods: SHORT,
+    runMs: 90_000,
+    settlesMs: 30_000,
   },
   {
-    name: "messages.SendMessage",
-    calls: 12,
-    perMs: 3_700,
-    request: () => new Api.messages.SendMessage({ peer: new Api.InputPeerSelf(), message: "Good morning." }),
+    name: "window, FLOOD_WAIT_4",
+    options: { shape: "window", waitSeconds: 4 },
+    methods: SHORT,
+    runMs: 90_000,
+    settlesMs: 30_000,
+  },
+  {
+    name: "window, FLOOD_WAIT_60",
+    options: { shape: "window", waitSeconds: 60 },
+    methods: LONG,
+    runMs: 480_000,
+    settlesMs: 240_000,
   },
 ];
 
-const RUN_MS = 30_000;
 /**
- * How much a call counts: nothing in the first window, then more and more over the next, less and less over the last one.
- * So it does not matter when in a window a burst comes.
+ * How much a call counts: nothing while it settles, then more and more over the next window, less and less over the last
+ * one. So it does not matter when in a window a burst comes.
  */
-function weightOf(atMs: number, { perMs }: Method): number {
-  const rise = Math.min(Math.max(atMs / perMs - 1, 0), 1);
-  const fall = Math.min(Math.max((RUN_MS - atMs) / perMs, 0), 1);
+function weightOf(atMs: number, { perMs }: Method, { runMs, settlesMs = perMs }: Shape): number {
+  const rise = Math.min(Math.max((atMs - settlesMs) / perMs, 0), 1);
+  const fall = Math.min(Math.max((runMs - atMs) / perMs, 0), 1);
   return Math.min(rise, fall);
 }
-
-const SHAPES = [
-  { name: "token bucket", options: { shape: "bucket" } },
-  { name: "fixed window", options: { shape: "window" } },
-  { name: "window, penalty doubles", options: { shape: "window", penalty: 2 } },
-] as const;
 
 const CONTENDERS = ["oracle", "learn", "rotation", "gramjs"] as const;
 type Contender = (typeof CONTENDERS)[number];
@@ -65,7 +105,7 @@ const WHO: Readonly<Record<Contender, string>> = {
   gramjs: "one account, GramJS sleeps",
 };
 
-/** What one contender did after the first window. */
+/** What one contender did once it had settled. */
 interface Score {
   readonly perSecond: number;
   readonly floods: number;
@@ -85,6 +125,7 @@ async function accountsFor(dataCentre: ForkedDataCentre, contender: Contender): 
 
 /** Begins at `startAt`, when every client is connected, and ends when nobody may call any more. */
 interface Run {
+  readonly shape: Shape;
   readonly startAt: number;
   readonly endAt: number;
 }
@@ -112,15 +153,19 @@ async function callAll(call: (method: Method) => Promise<unknown>, callers: numb
   const work = async (method: Method): Promise<void> => {
     while (Date.now() < run.endAt) await call(method).catch(() => pause());
   };
-  await Promise.all(METHODS.flatMap((method) => Array.from({ length: callers }, () => work(method))));
+  await Promise.all(run.shape.methods.flatMap((method) => Array.from({ length: callers }, () => work(method))));
 }
 
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
 
-async function prepare(dataCentre: ForkedDataCentre, contender: Contender): Promise<(run: Run) => Promise<void>> {
+async function prepare(
+  dataCentre: ForkedDataCentre,
+  contender: Contender,
+  methods: readonly Method[],
+): Promise<(run: Run) => Promise<void>> {
   const accounts = await accountsFor(dataCentre, contender);
   if (contender === "gramjs") return prepareGramjs(dataCentre, accounts[0]?.session ?? "");
-  const known = METHODS.map(({ name, calls, perMs }) => [name, { calls, perMs: perMs * ORACLE_MARGIN }] as const);
+  const known = methods.map(({ name, calls, perMs }) => [name, { calls, perMs: perMs * ORACLE_MARGIN }] as const);
   const given: Readonly<Record<Exclude<Contender, "gramjs">, Budgets | undefined>> = {
     oracle: Object.fromEntries(known),
     learn: "learn",
@@ -148,37 +193,40 @@ async function prepareGramjs(dataCentre: ForkedDataCentre, session: string): Pro
   };
 }
 
-async function measure(shape: (typeof SHAPES)[number]): Promise<Readonly<Record<Contender, Score>>> {
+async function measure(shape: Shape): Promise<Readonly<Record<Contender, Score>>> {
   await using dataCentre = await forkDataCentre({ accounts: 0, latencyMs: LATENCY_MS });
   await dataCentre.addAccount({ name: "user1" });
-  for (const { name, calls, perMs } of METHODS) await dataCentre.limit(name, { calls, perMs, ...shape.options });
+  for (const { name, calls, perMs } of shape.methods) await dataCentre.limit(name, { calls, perMs, ...shape.options });
   const runs: ((run: Run) => Promise<void>)[] = [];
-  for (const contender of CONTENDERS) runs.push(await prepare(dataCentre, contender));
+  for (const contender of CONTENDERS) runs.push(await prepare(dataCentre, contender, shape.methods));
   const startAt = Date.now() + 200;
-  const run = { startAt, endAt: startAt + RUN_MS };
+  const run = { shape, startAt, endAt: startAt + shape.runMs };
   await Promise.all(runs.map((go) => go(run)));
   const report = await dataCentre.report({ scope: "method" });
-  const scores = CONTENDERS.map((contender) => [contender, scoreOf(report, contender, startAt)] as const);
+  const scores = CONTENDERS.map((contender) => [contender, scoreOf(report, contender, run)] as const);
   return Object.fromEntries(scores) as Record<Contender, Score>;
 }
 
 type Report = Awaited<ReturnType<ForkedDataCentre["report"]>>;
 
-function scoreOf(report: Report, contender: Contender, startAt: number): Score {
+function scoreOf(report: Report, contender: Contender, { shape, startAt }: Run): Score {
   const isOwn = ({ account }: { readonly account: string }): boolean => account.startsWith(`${contender}-`);
   let perSecond = 0;
   let floods = 0;
   let firstFloods = 0;
   let answered = 0;
-  for (const method of METHODS) {
+  for (const method of shape.methods) {
+    const settlesMs = shape.settlesMs ?? method.perMs;
     const calls = report.calls.filter((call) => isOwn(call) && call.method === method.name && !call.isConnect);
-    const later = calls.filter(({ at }) => at - startAt >= method.perMs);
+    const later = calls.filter(({ at }) => at - startAt >= settlesMs);
     const isFlood = ({ outcome }: { readonly outcome: string }): boolean => outcome.startsWith("FLOOD");
-    const weights = later.filter(({ outcome }) => outcome === "ok").map(({ at }) => weightOf(at - startAt, method));
-    perSecond += (weights.reduce((sum, weight) => sum + weight, 0) * 1_000) / (RUN_MS - 2 * method.perMs);
+    const weights = later
+      .filter(({ outcome }) => outcome === "ok")
+      .map(({ at }) => weightOf(at - startAt, method, shape));
+    perSecond += (weights.reduce((sum, weight) => sum + weight, 0) * 1_000) / (shape.runMs - settlesMs - method.perMs);
     floods += later.filter(isFlood).length;
     answered += later.length;
-    firstFloods += calls.filter((call) => isFlood(call) && call.at - startAt < method.perMs).length;
+    firstFloods += calls.filter((call) => isFlood(call) && call.at - startAt < settlesMs).length;
   }
   const insideWait = report.violations.filter(isOwn).length;
   return { perSecond, floods, floodShare: floods / Math.max(answered, 1), firstFloods, insideWait };
@@ -199,7 +247,7 @@ for (const shape of SHAPES.filter(({ name }) => name.includes(only))) {
       who: WHO[contender],
       "calls/s": score.perSecond.toFixed(1),
       "of the oracle": percent(score.perSecond / scores.oracle.perSecond),
-      "floods, first window": score.firstFloods,
+      "floods before": score.firstFloods,
       "floods after": score.floods,
       "share of calls": percent(score.floodShare),
       "inside a wait": score.insideWait,

@@ -24,8 +24,14 @@ export interface CallsAt {
 const ROUNDING_MS = 1_000;
 /** So much slower after a flood that tells nothing new. */
 const RETREAT = 1.05;
-/** So much faster a trial may be at most. */
-const BOLDEST_STEP = 0.85;
+/** So often a step back is doubled at most: the longest is a little more than twice as slow. */
+const MOST_DOUBLINGS = 4;
+/** The shortest window that a trial may take, of what is believed: where a refusal costs little, and where it costs more. */
+const BOLDEST_STEP = 0.6;
+const CAREFUL_STEP = 0.85;
+/** A refused trial costs its session one wait. Up to so many windows, and so long, that is a fair price. */
+const CHEAP_WINDOWS = 10;
+const CHEAP_WAIT_MS = 300_000;
 /** A gap between what is refused and what is not that is not worth another flood. */
 const SETTLED_GAP = 0.04;
 /** When all was quiet for long, so much faster may be right after all: limits change. */
@@ -49,28 +55,45 @@ export function readingOf(latestFirst: Iterable<CallsAt>, floodedAt: number, wai
   return best;
 }
 
-/** The first flood on a method. */
+/**
+ * The first flood on a method. The calls were refused in the time they took; that the wait is what is left of the window
+ * is a guess, which trials test where a wait costs little. Where it costs much, the guess is believed.
+ */
 export function firstEstimate({ calls, perMs, spanMs }: Reading, changedAt: number): Estimate {
-  return { calls, perMs, refusedMs: Math.max(spanMs, perMs - ROUNDING_MS), changedAt };
+  const isCheap = perMs - spanMs <= CHEAP_WAIT_MS;
+  return { calls, perMs, refusedMs: isCheap ? spanMs : Math.max(spanMs, perMs - ROUNDING_MS), changedAt };
+}
+
+/** What a trial that went well has left behind. */
+export interface Proof {
+  /** What held until then. */
+  readonly held: Estimate | undefined;
+  /** Floods since then for which the estimate was taken back. */
+  readonly retreats: number;
 }
 
 /**
- * A flood although the estimate was kept: it drops at once, to what the flood tells if that is slower. Whole seconds tell
- * it roughly: never below what `held` until a trial went further.
+ * A flood although the estimate was kept. Of an estimate that nothing has proven it drops at once to what the flood tells,
+ * if that is slower. One that a trial has proven goes back by steps, each twice as far as the one before, and first to
+ * what held until the trial: a wait may be far longer than its window, and then tells little.
  */
 export function dropped(
   estimate: Estimate,
   reading: Reading | undefined,
-  held: Estimate | undefined,
+  proof: Proof | undefined,
   changedAt: number,
 ): Estimate {
-  if (reading === undefined || !isSlower(reading, estimate)) {
-    return { ...estimate, perMs: estimate.perMs * RETREAT, refusedMs: estimate.perMs, changedAt };
-  }
-  if (held !== undefined && isSlower(reading, held) && isSlower(held, estimate)) {
+  const back = (steps: number): Estimate => {
+    const perMs = estimate.perMs * RETREAT ** steps;
+    return { ...estimate, perMs, refusedMs: estimate.perMs, changedAt };
+  };
+  if (reading === undefined || !isSlower(reading, estimate)) return back(1);
+  if (proof === undefined) return firstEstimate(reading, changedAt);
+  const { held, retreats } = proof;
+  const retreat = back(2 ** Math.min(retreats, MOST_DOUBLINGS));
+  if (held !== undefined && isSlower(held, estimate) && isSlower(retreat, held))
     return { ...held, refusedMs: Math.max(held.refusedMs, estimate.perMs), changedAt };
-  }
-  return firstEstimate(reading, changedAt);
+  return isSlower(retreat, reading) ? firstEstimate(reading, changedAt) : retreat;
 }
 
 function isSlower(one: CallLimit, other: CallLimit): boolean {
@@ -80,11 +103,17 @@ function isSlower(one: CallLimit, other: CallLimit): boolean {
 /** Where between what is believed and what was refused trials are made, at the same time by different sessions. */
 const TRIED_AT: readonly number[] = [1 / 2, 1 / 4, 3 / 4];
 
-/** The shorter times that sessions may try `calls` in; none when the limit is known well enough. */
-export function trialsOf({ perMs, refusedMs }: Estimate): readonly number[] {
+/**
+ * The shorter times that sessions may try `calls` in; none when the limit is known well enough.
+ *
+ * @param waitMs what the latest flood cost; `undefined` when none was seen
+ */
+export function trialsOf({ perMs, refusedMs }: Estimate, waitMs: number | undefined): readonly number[] {
   const gapMs = perMs - refusedMs;
   if (gapMs <= perMs * SETTLED_GAP) return [];
-  return [...new Set(TRIED_AT.map((share) => Math.max(perMs - gapMs * share, perMs * BOLDEST_STEP)))];
+  const isCheap = waitMs !== undefined && waitMs <= Math.min(perMs * CHEAP_WINDOWS, CHEAP_WAIT_MS);
+  const shortestMs = perMs * (isCheap ? BOLDEST_STEP : CAREFUL_STEP);
+  return [...new Set(TRIED_AT.map((share) => Math.max(perMs - gapMs * share, shortestMs)))];
 }
 
 /** A trial was refused. */
@@ -100,6 +129,11 @@ export function confirmed(estimate: Estimate, trialMs: number, changedAt: number
 /** All was quiet for long: what was refused once is worth another trial. */
 export function forgiven(estimate: Estimate): Estimate {
   return { ...estimate, refusedMs: Math.min(estimate.refusedMs, estimate.perMs * FORGIVING) };
+}
+
+/** What another process has found out; a date that is still to come, by its clock, is no later news than any other. */
+export function receivedAt(estimate: Estimate, date: number): Estimate {
+  return estimate.changedAt > date ? { ...estimate, changedAt: date } : estimate;
 }
 
 /** Of what two processes believe, what was found out later. */

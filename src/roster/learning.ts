@@ -1,15 +1,9 @@
 import type { CallLimit } from "../budget-options.js";
-import { type CallsAt, type Estimate, firstEstimate, laterOf, readingOf } from "./budgets.js";
+import { type CallsAt, type Estimate, firstEstimate, laterOf, readingOf, receivedAt } from "./budgets.js";
 import type { CallWindow } from "./call-window.js";
-import { Lesson } from "./lesson.js";
+import { type Flood, Lesson } from "./lesson.js";
 
-/** One flood. */
-export interface Flood {
-  readonly waitMs: number;
-  readonly now: number;
-  /** The same by the wall clock. */
-  readonly date: number;
-}
+export type { Flood } from "./lesson.js";
 
 /**
  * Learns the limits of methods from the floods of all sessions: one estimate per method for all of them.
@@ -30,8 +24,9 @@ export class Learning {
     return new Map(Array.from(this.#lessons, ([method, { estimate }]) => [method, estimate]));
   }
 
-  /** Takes in what is on record, or what others have found out. */
-  merge(method: string, estimate: Estimate): void {
+  /** Takes in what is on record, or what others have found out. `date`: now, by the wall clock. */
+  merge(method: string, recorded: Estimate, date: number): void {
+    const estimate = receivedAt(recorded, date);
     const lesson = this.#lessons.get(method);
     if (lesson === undefined) this.#lessons.set(method, new Lesson(estimate));
     else if (laterOf(lesson.estimate, estimate) !== lesson.estimate) lesson.replace(estimate);
@@ -53,7 +48,8 @@ export class Learning {
   }
 
   /** A call was refused, which the window holds as the latest. Whether that told anything. */
-  flooded(id: string, method: string, window: CallWindow, { waitMs, now, date }: Flood): boolean {
+  flooded(id: string, method: string, window: CallWindow, flood: Flood): boolean {
+    const { waitMs, now, date } = flood;
     window.takeBack();
     // Calls that were on the wire together are refused together.
     if (now < window.restsUntil) return false;
@@ -61,9 +57,9 @@ export class Learning {
     window.restsUntil = now + waitMs;
     const reading = readingOf(answered(window, since), now, waitMs);
     const lesson = this.#lessons.get(method);
-    if (lesson !== undefined) return lesson.flooded(id, reading, this.#isKept(window, lesson.estimate, now), now, date);
+    if (lesson !== undefined) return lesson.flooded(id, reading, this.#isKept(window, lesson.estimate, now), flood);
     if (reading === undefined) return false;
-    this.#lessons.set(method, new Lesson(firstEstimate(reading, date)));
+    this.#lessons.set(method, new Lesson(firstEstimate(reading, date), flood));
     return true;
   }
 

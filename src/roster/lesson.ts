@@ -1,6 +1,14 @@
 import type { CallLimit } from "../budget-options.js";
-import { confirmed, dropped, type Estimate, forgiven, type Reading, refuted, trialsOf } from "./budgets.js";
+import { confirmed, dropped, type Estimate, forgiven, type Proof, type Reading, refuted, trialsOf } from "./budgets.js";
 import type { CallWindow } from "./call-window.js";
+
+/** One flood. */
+export interface Flood {
+  readonly waitMs: number;
+  readonly now: number;
+  /** The same by the wall clock. */
+  readonly date: number;
+}
 
 /** One session that tries whether a method bears more than is believed. */
 interface Trial {
@@ -16,8 +24,9 @@ const WINDOWS_PER_TRIAL = 1;
 const CALLS_PER_TRIAL = 8;
 /** A trial that nobody carries on for so many windows is over; then the same session may try again. */
 const LOST_AFTER_WINDOWS = 4;
-/** After so many windows without news the search begins anew. */
+/** After so many windows without news, and so many of the waits that a mistake would cost, the search begins anew. */
 const QUIET_WINDOWS = 32;
+const QUIET_WAITS = 10;
 
 /**
  * What is known of one method, and how more is found out: by a few sessions that each try another, shorter window, so
@@ -28,19 +37,27 @@ export class Lesson {
   readonly #trials = new Map<string, Trial>();
   /** When a session's last trial ended: the next one is another session's, if there is one. */
   readonly #triedAt = new Map<string, number>();
-  /** What held before the latest trial that went well: when that turns out to be too bold, this is known to be right. */
-  #heldBefore: Estimate | undefined;
+  /** Of the latest trial that went well: it may turn out to have been too bold. */
+  #proof: Proof | undefined;
   /** Since when nothing is to be found out. */
   #settledAt: number | undefined;
+  /** What the latest flood cost; not known of an estimate that comes from a record. */
+  #waitMs: number | undefined;
 
-  constructor(estimate: Estimate) {
+  /** Nobody tries more before: in the first window the other sessions still get what is known to be safe. */
+  readonly #triesFrom: number;
+
+  /** `first`: the flood that the estimate comes from, unless it comes from a record. */
+  constructor(estimate: Estimate, first?: Flood) {
     this.estimate = estimate;
+    this.#waitMs = first?.waitMs;
+    this.#triesFrom = first === undefined ? Number.NEGATIVE_INFINITY : first.now + estimate.perMs;
   }
 
   /** Another process knows better. */
   replace(estimate: Estimate): void {
     this.estimate = estimate;
-    this.#heldBefore = undefined;
+    this.#proof = undefined;
     this.#trials.clear();
     this.#settledAt = undefined;
   }
@@ -69,7 +86,8 @@ export class Lesson {
   }
 
   /** A flood, whatever it is for. `isKept`: the session was within the estimate. Whether that told anything. */
-  flooded(id: string, reading: Reading | undefined, isKept: boolean, now: number, date: number): boolean {
+  flooded(id: string, reading: Reading | undefined, isKept: boolean, { waitMs, now, date }: Flood): boolean {
+    this.#waitMs = waitMs;
     const trial = this.#trials.get(id);
     if (trial !== undefined && trial.dared > 0) {
       this.estimate = refuted(this.estimate, trial.perMs, date);
@@ -78,8 +96,9 @@ export class Lesson {
       return true;
     }
     if (reading === undefined || !isKept) return false;
-    this.estimate = dropped(this.estimate, reading, this.#heldBefore, date);
-    this.#heldBefore = undefined;
+    this.estimate = dropped(this.estimate, reading, this.#proof, date);
+    this.#proof = this.#proof && { ...this.#proof, retreats: this.#proof.retreats + 1 };
+    if (this.estimate.perMs === reading.perMs) this.#proof = undefined;
     this.#end(now, () => true);
     return true;
   }
@@ -90,7 +109,7 @@ export class Lesson {
   }
 
   #confirm(trial: Trial, now: number, date: number): true {
-    this.#heldBefore = this.estimate;
+    this.#proof = { held: this.estimate, retreats: 0 };
     this.estimate = confirmed(this.estimate, trial.perMs, date);
     // Those that try less are answered, too.
     this.#end(now, ({ perMs }) => perMs >= trial.perMs);
@@ -98,11 +117,12 @@ export class Lesson {
   }
 
   #begin(id: string, now: number): void {
-    const points = trialsOf(this.estimate);
+    if (now < this.#triesFrom) return;
+    const points = trialsOf(this.estimate, this.#waitMs);
     const { perMs } = this.estimate;
     if (points.length === 0) {
       this.#settledAt ??= now;
-      if (now - this.#settledAt < QUIET_WINDOWS * perMs) return;
+      if (now - this.#settledAt < Math.max(QUIET_WINDOWS * perMs, QUIET_WAITS * (this.#waitMs ?? 0))) return;
       this.estimate = forgiven(this.estimate);
       this.#settledAt = undefined;
       return;

@@ -15,22 +15,25 @@ function withWaits(decide: (session: string, now: number, endedAt: number) => nu
   };
 }
 
-/** `calls` at once, and one more every `perMs / calls`. */
-export function tokenBucket(calls: number, perMs: number): FloodServer {
+/** `calls` at once, and one more every `perMs / calls`. The wait is until then, or always as long. */
+export function tokenBucket(calls: number, perMs: number, waitSeconds?: number): FloodServer {
   const buckets = new Map<string, { tokens: number; at: number }>();
   return withWaits((session, now) => {
     const bucket = buckets.get(session) ?? { tokens: calls, at: now };
     buckets.set(session, bucket);
     bucket.tokens = Math.min(calls, bucket.tokens + ((now - bucket.at) * calls) / perMs);
     bucket.at = now;
-    if (bucket.tokens < 1) return seconds(((1 - bucket.tokens) * perMs) / calls);
+    if (bucket.tokens < 1) return waitSeconds ?? seconds(((1 - bucket.tokens) * perMs) / calls);
     bucket.tokens--;
     return undefined;
   });
 }
 
-/** `calls` in a window that begins with the first; each offence in a row makes the wait so many times longer. */
-export function fixedWindow(calls: number, perMs: number, penalty = 1): FloodServer {
+/**
+ * `calls` in a window that begins with the first; each offence in a row makes the wait so many times longer, or every
+ * wait is as long.
+ */
+export function fixedWindow(calls: number, perMs: number, penalty = 1, waitSeconds?: number): FloodServer {
   const windows = new Map<string, { startedAt: number; sent: number; offences: number }>();
   return withWaits((session, now, endedAt) => {
     const window = windows.get(session) ?? { startedAt: Number.NEGATIVE_INFINITY, sent: 0, offences: 0 };
@@ -38,6 +41,6 @@ export function fixedWindow(calls: number, perMs: number, penalty = 1): FloodSer
     if (now >= window.startedAt + perMs) Object.assign(window, { startedAt: now, sent: 0 });
     if (window.sent++ < calls) return undefined;
     if (now - endedAt > 2 * perMs) window.offences = 0;
-    return seconds((window.startedAt + perMs - now) * penalty ** window.offences++);
+    return waitSeconds ?? seconds((window.startedAt + perMs - now) * penalty ** window.offences++);
   });
 }

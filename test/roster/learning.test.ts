@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { CallLimit } from "../../src/budget-options.js";
-import { dropped, type Estimate, memoryMs } from "../../src/roster/budgets.js";
+import { dropped, type Estimate, memoryMs, trialsOf } from "../../src/roster/budgets.js";
 import { CallWindow } from "../../src/roster/call-window.js";
 import { Learning } from "../../src/roster/learning.js";
 import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
@@ -159,7 +159,7 @@ describe("flooded()", () => {
     const window = new CallWindow();
     for (const at of [0, 1_000, 2_000, 3_000]) window.add(at, 60_000);
     expect(learning.flooded("a", METHOD, window, flood(3_100, 27))).toBe(true);
-    expect(learning.estimates().get(METHOD)).toEqual({ calls: 3, perMs: 30_100, refusedMs: 29_100, changedAt: 3_100 });
+    expect(learning.estimates().get(METHOD)).toEqual({ calls: 3, perMs: 30_100, refusedMs: 3_100, changedAt: 3_100 });
     expect(learning.limitFor("b", METHOD, new CallWindow(), 4_000)).toMatchObject({ calls: 3, perMs: 30_100 });
   });
 
@@ -185,7 +185,7 @@ describe("flooded()", () => {
   test("soon after a start a flood may be for what was sent before: a known estimate stays", () => {
     const learning = new Learning(1_000);
     const known: Estimate = { calls: 20, perMs: 60_000, refusedMs: 59_000, changedAt: 0 };
-    learning.merge(METHOD, known);
+    learning.merge(METHOD, known, 0);
     const window = new CallWindow();
     for (const at of [2_000, 3_000, 4_000]) window.add(at, 60_000);
     expect(learning.flooded("a", METHOD, window, flood(4_100, 40))).toBe(false);
@@ -195,7 +195,7 @@ describe("flooded()", () => {
 
 test("trials - are single sessions' alone, each of another length; a flood of theirs costs the others nothing", () => {
   const learning = new Learning(LONG_AGO);
-  learning.merge(METHOD, { calls: 2, perMs: 10_000, refusedMs: 6_000, changedAt: 0 });
+  learning.merge(METHOD, { calls: 2, perMs: 10_000, refusedMs: 6_000, changedAt: 0 }, 0);
   const [first, second, third] = [new CallWindow(), new CallWindow(), new CallWindow()];
   for (const window of [first, second, third]) window.add(0, 20_000);
   expect(learning.limitFor("a", METHOD, first, 1)).toEqual({ calls: 2, perMs: 8_500 });
@@ -211,7 +211,7 @@ test("trials - are single sessions' alone, each of another length; a flood of th
 
 test("trials - one is over when its calls are answered: nobody waits for the next call to say so", () => {
   const learning = new Learning(LONG_AGO);
-  learning.merge(METHOD, { calls: 8, perMs: 10_000, refusedMs: 9_000, changedAt: 0 });
+  learning.merge(METHOD, { calls: 8, perMs: 10_000, refusedMs: 9_000, changedAt: 0 }, 0);
   const window = new CallWindow();
   for (let call = 0; call < 8; call++) {
     learning.limitFor("a", METHOD, window, call);
@@ -231,21 +231,92 @@ test("trials - one is over when its calls are answered: nobody waits for the nex
   expect(learning.estimates().get(METHOD)).toEqual({ calls: 8, perMs: 9_500, refusedMs: 9_000, changedAt: 9_701 });
 });
 
-test("dropped() - to what the flood tells, but not below what held until a trial went further", () => {
+describe("dropped()", () => {
   const held: Estimate = { calls: 10, perMs: 6_000, refusedMs: 5_000, changedAt: 1 };
-  const bold: Estimate = { ...held, perMs: 5_500, changedAt: 2 };
-  const reading = { calls: 10, perMs: 7_000, spanMs: 6_200 };
-  expect(dropped(bold, reading, held, 3)).toEqual({ ...held, refusedMs: 5_500, changedAt: 3 });
-  expect(dropped(bold, { ...reading, perMs: 5_800 }, held, 3)).toMatchObject({ perMs: 5_800 });
-  expect(dropped(bold, reading, undefined, 3)).toMatchObject({ perMs: 7_000 });
-  expect(dropped(bold, undefined, held, 3)).toMatchObject({ perMs: 5_500 * 1.05, refusedMs: 5_500 });
+  const bold: Estimate = { ...held, perMs: 5_000, changedAt: 2 };
+  const reading = { calls: 10, perMs: 17_000, spanMs: 5_200 };
+
+  test("what nothing has proven drops to what the flood tells", () => {
+    expect(dropped(bold, reading, undefined, 3)).toMatchObject({ calls: 10, perMs: 17_000, changedAt: 3 });
+  });
+
+  test("what a trial has proven goes back by steps that double, but first not below what held until then", () => {
+    const perMsAfter = (retreats: number, proven = held) => dropped(bold, reading, { held: proven, retreats }, 3).perMs;
+    expect([0, 1, 2, 3].map((retreats) => perMsAfter(retreats))).toEqual([5_250, 5_512.5, 6_000, 6_000]);
+    expect(perMsAfter(4, bold)).toBeCloseTo(5_000 * 1.05 ** 16);
+    expect(perMsAfter(4, bold)).toBe(perMsAfter(400, bold));
+    expect(dropped(bold, reading, { held, retreats: 2 }, 3)).toEqual({ ...held, refusedMs: 5_000, changedAt: 3 });
+  });
+
+  test("never further than to what the flood tells", () => {
+    const gentle = { ...reading, perMs: 5_100 };
+    expect(dropped(bold, gentle, { held, retreats: 0 }, 3)).toMatchObject({ perMs: 5_100, refusedMs: 5_200 });
+  });
+
+  test("a flood that tells nothing new is one step", () => {
+    for (const proof of [undefined, { held, retreats: 7 }]) {
+      expect(dropped(bold, undefined, proof, 3)).toMatchObject({ perMs: 5_250, refusedMs: 5_000 });
+      expect(dropped(bold, { ...reading, perMs: 4_000 }, proof, 3)).toMatchObject({ perMs: 5_250 });
+    }
+  });
+});
+
+describe("where a wait is longer than its window", () => {
+  const sharesOf = (server: FloodServer, limit: CallLimit, untilMs: number, windows: number): [number, number] => {
+    const { sent, floods } = new Senders({ server, sessions: 12, fromMs: untilMs / 3, untilMs }).run();
+    return [sent / (12 * windows * limit.calls), floods / sent];
+  };
+
+  test.each([
+    ["8 in 2 s, FLOOD_WAIT_4", { calls: 8, perMs: 2_000 }, 4, 60_000],
+    ["20 in 10 s, FLOOD_WAIT_60", { calls: 20, perMs: 10_000 }, 60, 900_000],
+    ["20 in 5 s, FLOOD_WAIT_30", { calls: 20, perMs: 5_000 }, 30, 600_000],
+  ] as [string, CallLimit, number, number][])(
+    "%s: the limit is found all the same, in a window and a bucket",
+    (_, limit, wait, untilMs) => {
+      const windows = (untilMs * 2) / 3 / limit.perMs;
+      for (const server of [
+        fixedWindow(limit.calls, limit.perMs, 1, wait),
+        tokenBucket(limit.calls, limit.perMs, wait),
+      ]) {
+        const [share, floods] = sharesOf(server, limit, untilMs, windows);
+        expect(share).toBeGreaterThan(0.92);
+        expect(floods).toBeLessThan(0.01);
+      }
+    },
+  );
+
+  test("a wait of ten minutes is believed: a trial would cost too much", () => {
+    const limit = { calls: 20, perMs: 10_000 };
+    const [, floods] = sharesOf(fixedWindow(20, 10_000, 1, 600), limit, 12_000_000, 1);
+    expect(floods).toBe(0);
+  });
+
+  test("trialsOf() - as far as to 0.6 of what is believed where a wait is cheap, else to 0.85", () => {
+    const estimate: Estimate = { calls: 8, perMs: 10_000, refusedMs: 1_000, changedAt: 0 };
+    expect(trialsOf(estimate, 4_000)).toEqual([6_000, 7_750]);
+    for (const waitMs of [undefined, 100_001, 400_000]) expect(trialsOf(estimate, waitMs)).toEqual([8_500]);
+  });
+});
+
+test("merge() - a date that is still to come does not keep later news out", () => {
+  const learning = new Learning(LONG_AGO);
+  const ahead: Estimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 9_000_000 };
+  learning.merge(METHOD, ahead, 1_000);
+  expect(learning.estimates().get(METHOD)).toEqual({ ...ahead, changedAt: 1_000 });
+  const later: Estimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 2_000 };
+  learning.merge(METHOD, later, 2_000);
+  expect(learning.estimates().get(METHOD)).toEqual(later);
+  // The process whose clock is ahead goes on saying so: once is enough.
+  learning.merge(METHOD, ahead, 3_000);
+  expect(learning.estimates().get(METHOD)).toEqual({ ...ahead, changedAt: 3_000 });
 });
 
 test("merge() - the later news wins, whoever has it", () => {
   const learning = new Learning(LONG_AGO);
   const older: Estimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 5 };
   const newer: Estimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 6 };
-  learning.merge(METHOD, newer);
-  learning.merge(METHOD, older);
+  learning.merge(METHOD, newer, 100);
+  learning.merge(METHOD, older, 100);
   expect(learning.estimates().get(METHOD)).toEqual(newer);
 });

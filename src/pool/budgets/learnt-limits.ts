@@ -66,9 +66,18 @@ export class LearntLimits extends CountedLimits {
   }
 
   refused(id: string, { method }: OutgoingRequest, verdict: Verdict): void {
-    const { kind, code, seconds, isGuess } = verdict;
+    const { kind, scope, code, seconds, isGuess } = verdict;
     const window = this.spending.window(id, method);
-    if (kind !== "cooldown" || !RATE_FLOODS.has(code) || seconds === null || isGuess || window === undefined) return;
+    // Of scope "method" it is about the number that a code was asked for.
+    if (
+      kind !== "cooldown" ||
+      scope !== "session" ||
+      !RATE_FLOODS.has(code) ||
+      seconds === null ||
+      isGuess ||
+      window === undefined
+    )
+      return;
     const { time } = this.#parts;
     const flood = { waitMs: seconds * 1000, now: time.now(), date: time.date() };
     if (this.#learning.flooded(id, method, window, flood)) this.#save();
@@ -89,10 +98,7 @@ export class LearntLimits extends CountedLimits {
   #merge(data: string): void {
     const date = this.#parts.time.date();
     try {
-      for (const [method, estimate] of decodeEstimates(data)) {
-        // One that a wrong clock has dated in the future would win over everything that is found out until then.
-        this.#learning.merge(method, { ...estimate, changedAt: Math.min(estimate.changedAt, date) });
-      }
+      for (const [method, estimate] of decodeEstimates(data)) this.#learning.merge(method, estimate, date);
     } catch (error) {
       this.#parts.record.reject();
       this.#parts.rejected(BUDGETS_ID, error instanceof Error ? error.message : String(error));
