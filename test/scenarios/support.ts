@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Api as ApiTypes, TelegramClient } from "telegram";
@@ -77,7 +77,7 @@ afterEach(async () => {
 export async function stage(options: DataCentreOptions = {}): Promise<Stage> {
   const dataCentre = await startDataCentre({ library: libraryName, ...options });
   for (const session of dataCentre.sessions) remember(session);
-  const directory = mkdtempSync(join(tmpdir(), "scenario-"));
+  const directory = mkdtempSync(join(memoryFolder(), "scenario-"));
   const file = join(directory, "sessions.db");
   const pools: Pool[] = [];
   const told: Told[] = [];
@@ -124,6 +124,17 @@ export async function until(what: string, holds: () => unknown, withinMs = 8_000
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 3));
+  }
+}
+
+/** A folder in memory, where there is one: a database here is not to wait for a disk on which everybody writes. */
+function memoryFolder(): string {
+  const folder = "/dev/shm";
+  try {
+    accessSync(folder, constants.W_OK);
+    return folder;
+  } catch {
+    return tmpdir();
   }
 }
 
