@@ -208,6 +208,11 @@ export interface MapRun<I, O> extends AsyncIterable<MapResult<I, O>>, AsyncDispo
   readonly unknown: readonly string[];
   /** The next result, for a loop of your own. */
   next(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
+  /**
+   * Ends the iteration and loses no result: what runs finishes, nothing else begins, and whoever reads the results gets
+   * all of them and then the end. Resolves when nothing runs any more; read on meanwhile. For a shutdown by signal.
+   */
+  drain(): Promise<void>;
   /** Ends the iteration as `break` does: what runs may finish, nothing else begins. */
   return(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
   /** The run itself. */

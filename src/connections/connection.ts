@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.js";
 import { ConnectError } from "../errors.js";
 import type { Linked } from "../linked-list.js";
+import { inOwnContext } from "../own-context.js";
 import type { ClientHandle } from "./client-adapter.js";
 
 /** Refuses a connect because the session is no longer what it was when it was taken: its taker looks again. */
@@ -104,7 +105,7 @@ export class Connection<Client> implements Linked<Connection<Client>> {
         new ConnectError(`The connection of session "${this.id}" is closed.`, { sessionId: this.id }),
       );
     }
-    this.#connecting ??= this.#connect()
+    this.#connecting ??= inOwnContext(() => this.#connect())
       .then(() => {
         this.#wasServed = true;
       })

@@ -17,7 +17,15 @@ import type { GrantedLease } from "./active-lease.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Leases } from "./leases.js";
-import { attemptTimedOut, type NamedSession, queueFull, unavailable, unknownSession } from "./refusals.js";
+import { isHeldBy, type Nesting } from "./nesting.js";
+import {
+  attemptTimedOut,
+  type NamedSession,
+  queueFull,
+  unavailable,
+  unknownSession,
+  waitsForItself,
+} from "./refusals.js";
 import type { KnownSession } from "./sessions/known-session.js";
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
@@ -34,6 +42,7 @@ export interface AcquisitionParts<Client> {
   readonly leases: Leases<Client>;
   readonly signals: SharedSignals;
   readonly keepAlive: KeepAlive;
+  readonly nesting: Nesting;
   readonly waitingRoom: WaitingRoom;
   readonly maxWaiters: number;
   readonly traceLeases: boolean;
@@ -111,8 +120,18 @@ export class Acquisition<Client> {
     if (wish.waitMs === 0 || !roster.hasHope(criteria, now, deadline)) {
       throw this.unavailable(wish.criteria, roster.outlook(criteria, now), wish.cause);
     }
+    this.#assertNotOwn(criteria);
     if (dispatcher.waiting >= this.#parts.maxWaiters) throw queueFull(this.#parts.maxWaiters);
     return waitingRoom.wait(wish, criteria, deadline, serve);
+  }
+
+  /** Throws when the caller would wait for itself: only the works around it could give a session back. */
+  #assertNotOwn(criteria: Criteria): void {
+    const { nesting, roster } = this.#parts;
+    const held = nesting.held();
+    if (held === undefined || !roster.areAll(criteria, (entry) => isHeldBy(held, entry))) return;
+    const { id } = criteria;
+    throw waitsForItself([...held.keys()], this.#parts.status(), id);
   }
 
   /** The connected client of a session that was taken; `undefined` when it cannot be had and another is to be tried. */

@@ -104,10 +104,10 @@ export class Dispatcher {
     if (this.#waiters.size === 0) return;
     const now = this.#time.now();
     const hasAnyone = this.#roster.hasHope(ANY, now, Number.POSITIVE_INFINITY);
+    const hopes = new Hopes(this.#roster, now);
     for (const waiter of this.#waiters.inOrder()) {
-      if (hasAnyone && this.#roster.hasHope(waiter.criteria, now, waiter.deadline)) continue;
-      const outlook = this.#roster.outlook(waiter.criteria, now);
-      if (this.#waiters.remove(waiter)) waiter.fail(this.#policy.hopeless(waiter.criteria, outlook));
+      if (hasAnyone && hopes.has(waiter)) continue;
+      if (this.#waiters.remove(waiter)) waiter.fail(this.#policy.hopeless(waiter.criteria, hopes.outlook(waiter)));
     }
   }
 
@@ -137,9 +137,16 @@ export class Dispatcher {
     // Most often there is one session, for the first in the queue.
     while (this.#serveFirst(now)) if (!this.#roster.hasReady) return;
     if (this.#waiters.size <= 1 || !this.#roster.hasReady) return;
+    // Once one of them finds none, none is there for the others who want the same: sessions only go meanwhile.
+    const unserved = new Set<string>();
     for (const waiter of this.#waiters.inOrder()) {
+      const kind = kindOf(waiter);
+      if (kind !== undefined && unserved.has(kind)) continue;
       const entry = this.#roster.takeReady(waiter.criteria, now);
-      if (entry === undefined) continue;
+      if (entry === undefined) {
+        if (kind !== undefined) unserved.add(kind);
+        continue;
+      }
       this.#waiters.remove(waiter);
       waiter.serve(entry, now);
       if (!this.#roster.hasReady) return;
@@ -170,5 +177,45 @@ export class Dispatcher {
       this.changed();
     });
     this.#timer = { at, timer };
+  }
+}
+
+/** What decides which session a caller gets: a key prefers one of those that its group could have. */
+function kindOf({ group, criteria }: Waiter): string | undefined {
+  return group === undefined || criteria.key === undefined ? group : `${group} ${criteria.key}`;
+}
+
+/** What callers can hope for at one instant: each group is looked at once, however many callers are in it. */
+class Hopes {
+  readonly #roster: Roster<KnownSession>;
+  readonly #now: number;
+  readonly #isEver = new Map<string, boolean>();
+  readonly #outlooks = new Map<string, Outlook>();
+
+  constructor(roster: Roster<KnownSession>, now: number) {
+    this.#roster = roster;
+    this.#now = now;
+  }
+
+  has(waiter: Waiter): boolean {
+    const { group, criteria, deadline } = waiter;
+    if (group === undefined) return this.#roster.hasHope(criteria, this.#now, deadline);
+    let isEver = this.#isEver.get(group);
+    if (isEver === undefined) {
+      isEver = this.#roster.hasHope(criteria, this.#now, Number.POSITIVE_INFINITY);
+      this.#isEver.set(group, isEver);
+    }
+    if (!isEver || deadline === Number.POSITIVE_INFINITY) return isEver;
+    const { hopeFrom } = this.outlook(waiter);
+    return hopeFrom !== null && hopeFrom <= deadline;
+  }
+
+  outlook(waiter: Waiter): Outlook {
+    const kind = kindOf(waiter);
+    const known = kind === undefined ? undefined : this.#outlooks.get(kind);
+    if (known !== undefined) return known;
+    const outlook = this.#roster.outlook(waiter.criteria, this.#now);
+    if (kind !== undefined) this.#outlooks.set(kind, outlook);
+    return outlook;
   }
 }

@@ -2,6 +2,7 @@ import type { Connections } from "../connections/connections.js";
 import type { SessionPoolEvents } from "../events.js";
 import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
+import { inBackground } from "../own-context.js";
 import { listedHolderOf } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership/ownership.js";
@@ -20,6 +21,7 @@ import { Keeper } from "./keeper.js";
 import { Leases } from "./leases.js";
 import { Maps } from "./map/maps.js";
 import { Marks } from "./marks.js";
+import { Nesting } from "./nesting.js";
 import { makePeers } from "./peers.js";
 import { Prober } from "./prober.js";
 import { unknownSession } from "./refusals.js";
@@ -73,12 +75,15 @@ const LONGEST_RETRY_MS = 30_000;
 
 /** Builds a pool from its options: which part knows which. Nothing here decides anything. */
 export function assemble<Client>(
-  options: ResolvedOptions<Client>,
+  given: ResolvedOptions<Client>,
   keepAlive: KeepAlive,
   soleUse: SoleUse | undefined,
   emit: Emit,
   isHeard: (name: keyof SessionPoolEvents) => boolean,
 ): PoolParts<Client> {
+  // What a caller waits for is timed in the caller's async context, everything else in the pool's own.
+  const options: ResolvedOptions<Client> = { ...given, clock: inBackground(given.clock) };
+  const { clock: callersClock } = given;
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
@@ -189,7 +194,7 @@ export function assemble<Client>(
   });
   const { registration, departures, discovery, refresh, keyRotation } = register;
   const leases: Leases<Client> = new Leases({
-    clock,
+    clock: callersClock,
     time,
     roster,
     dispatcher,
@@ -226,9 +231,10 @@ export function assemble<Client>(
     keepAlive,
     maps: { end: (error) => maps.end(error), close: () => maps.close() },
     storageFailed,
+    warn: (message) => options.logger?.warn(message),
   });
   const waitingRoom = new WaitingRoom({
-    clock,
+    clock: callersClock,
     time,
     dispatcher,
     signals,
@@ -239,8 +245,9 @@ export function assemble<Client>(
       queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
     },
   });
+  const nesting = new Nesting(options.traceLeases);
   const acquisition: Acquisition<Client> = new Acquisition({
-    clock,
+    clock: callersClock,
     time,
     roster,
     dispatcher,
@@ -248,6 +255,7 @@ export function assemble<Client>(
     leases,
     signals,
     keepAlive,
+    nesting,
     waitingRoom,
     maxWaiters: options.maxWaiters,
     traceLeases: options.traceLeases,
@@ -255,9 +263,18 @@ export function assemble<Client>(
     closed: () => shutdown.closed(),
     backOff: made.backOff,
   });
-  const rotation = new Rotation({ clock, time, dispatcher, ledger, acquisition, signals, keepAlive });
+  const rotation = new Rotation({
+    clock: callersClock,
+    time,
+    dispatcher,
+    ledger,
+    acquisition,
+    signals,
+    keepAlive,
+    nesting,
+  });
   const maps: Maps<Client> = new Maps({
-    options,
+    options: given,
     time,
     roster,
     rotation,

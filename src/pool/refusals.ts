@@ -47,6 +47,16 @@ export function unavailable(criteria: Criteria, status: PoolStatus, prospects: P
   );
 }
 
+/** A caller inside the work of a lease wants another lease, and only that work could give one back. */
+export function waitsForItself(holds: readonly string[], status: PoolStatus, id?: string): NoSessionAvailableError {
+  const named = holds.map((held) => `"${held}"`).join(", ");
+  return new NoSessionAvailableError(
+    `No session is available: this call is made inside the work of use(), which holds every session that matches (${named}), so it would wait for itself. Use the client that the work was given, or make the call after the work.`,
+    { waitingCount: 0, nextReleaseIn: null, retryAt: null, status },
+    { sessionId: id },
+  );
+}
+
 /** The wait has passed. */
 export function acquireTimedOut(waitMs: number, status: PoolStatus, cause: unknown): AcquireTimeoutError {
   return new AcquireTimeoutError(

@@ -18,6 +18,7 @@ import type { GrantedLease } from "./active-lease.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
+import type { Nesting } from "./nesting.js";
 import { attemptTimedOut } from "./refusals.js";
 import type { SharedSignals } from "./shared-signals.js";
 import type { TimeLine } from "./time-line.js";
@@ -32,6 +33,7 @@ export interface RotationParts<Client> {
   readonly acquisition: Acquisition<Client>;
   readonly signals: SharedSignals;
   readonly keepAlive: KeepAlive;
+  readonly nesting: Nesting;
 }
 
 /** One job, and how it is to be run. */
@@ -116,7 +118,10 @@ export class Rotation<Client> {
     const { lease } = granted;
     const limits = this.#limit(job, granted);
     try {
-      const value = await unlessRevoked(granted, (async () => job.work(lease.client, lease))());
+      const value = await unlessRevoked(
+        granted,
+        (async () => this.#parts.nesting.run(granted, () => job.work(lease.client, lease)))(),
+      );
       granted.hasLeftIterator = isLazy(value);
       return { isDone: true, value };
     } catch (error) {

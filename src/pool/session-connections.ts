@@ -7,6 +7,7 @@ import { plainError } from "../connections/plain-error.js";
 import { ConnectError, OwnershipLostError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { ResolvedOptions } from "../options.js";
+import { inOwnContext } from "../own-context.js";
 import type { Ownership } from "../records/ownership/ownership.js";
 import type { PeerJournal } from "../records/peers/peer-journal.js";
 import { UNHINDERED } from "../roster/hindrances.js";
@@ -77,7 +78,7 @@ export function makeConnections<Client>(parts: ConnectionParts<Client>): Session
     if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
     const made: MadeWith = { known, fingerprint: known.fingerprint, profile: known.credentials.profile };
     try {
-      return connectionOf(parts, made, backOffs);
+      return inOwnContext(() => connectionOf(parts, made, backOffs));
     } catch (error) {
       throw connectFailed(parts, made, backOffs, error);
     }

@@ -19,6 +19,7 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "../options.js";
+import { inBackground, inOwnContext } from "../own-context.js";
 import type { SoleUse } from "../records/ownership/sole-use.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { methodOf, type TelegramRequest } from "../telegram/requests.js";
@@ -60,7 +61,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     }
     this.#client = options.client;
     const tell = (name: string, event: unknown): void => {
-      (this.emit as (name: string, event: unknown) => boolean).call(this, name, event);
+      if (this.listenerCount(name as keyof SessionPoolEvents) === 0) return;
+      inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
     };
     this.#parts = assemble(options, keepAlive, soleUse, tell, (name) => this.listenerCount(name) > 0);
   }
@@ -71,19 +73,21 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   static async open<Client>(options: SessionPoolOptions<Client>): Promise<SessionPool<Client>> {
     const resolved = resolveOptions(options);
-    const keepAlive = new KeepAlive(resolved.clock);
+    const background = { ...resolved, clock: inBackground(resolved.clock) };
+    const keepAlive = new KeepAlive(background.clock);
     const { records, soleUse } = await keepAlive
-      .during(() => openStorage(resolved))
+      .during(() => inOwnContext(() => openStorage(background)))
       .catch((error: unknown) => {
         keepAlive.end();
         throw error;
       });
     const pool = new SessionPool(resolved, keepAlive, soleUse);
     const rejected = await keepAlive.during(() => pool.#parts.load(records));
-    setImmediate(() => {
+    const begin = (): void => {
       for (const record of rejected) pool.emit("recordRejected", record);
       pool.#parts.begin();
-    });
+    };
+    inOwnContext(() => setImmediate(begin));
     return pool;
   }
 

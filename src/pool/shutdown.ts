@@ -11,6 +11,7 @@ import type { Budgeting } from "./budgets/budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Keeper } from "./keeper.js";
+import type { LeaseInfo } from "./lease.js";
 import type { Leases } from "./leases.js";
 import type { Maps } from "./map/maps.js";
 import type { Prober } from "./prober.js";
@@ -38,6 +39,8 @@ export interface ShutdownParts {
   readonly keepAlive: KeepAlive;
   readonly maps: Pick<Maps<unknown>, "end" | "close">;
   storageFailed(error: Error): void;
+  /** Tells an operator something. */
+  warn(message: string): void;
 }
 
 /** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
@@ -130,12 +133,16 @@ export class Shutdown {
   /** Resolves when no lease is left, or after `timeoutMs`. */
   #leasesEnd(timeoutMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = Number.isFinite(timeoutMs) ? this.#parts.clock.setTimer(timeoutMs, resolve) : undefined;
-      this.#hurry = resolve;
-      void this.#parts.leases.idle().then(() => {
+      const { clock, leases, warn } = this.#parts;
+      const timer = Number.isFinite(timeoutMs) ? clock.setTimer(timeoutMs, () => end()) : undefined;
+      const notice = clock.setTimer(NOTICE_AFTER_MS, () => warn(waitsFor(leases.list(), timeoutMs - NOTICE_AFTER_MS)));
+      const end = (): void => {
         timer?.cancel();
+        notice.cancel();
         resolve();
-      });
+      };
+      this.#hurry = end;
+      void leases.idle().then(end);
     });
   }
 
@@ -143,6 +150,27 @@ export class Shutdown {
     const { storage, deadline, storageFailed } = this.#parts;
     await deadline.run("close", () => storage.close?.()).catch(storageFailed);
   }
+}
+
+/** So long `close` waits in silence. */
+const NOTICE_AFTER_MS = 1_000;
+/** Leases that are named one by one. */
+const MOST_NAMED = 10;
+
+/** For whom a pool waits that is being closed: without it, that looks as if the process hung. */
+function waitsFor(leases: readonly LeaseInfo[], leftMs: number): string {
+  const named = leases.slice(0, MOST_NAMED).map(({ id, heldMs, stack }) => {
+    const place = stack === undefined ? "" : `, taken at${stack.replace(/^[^\n]*/, "")}`;
+    return `"${id}" (held for ${Math.round(heldMs / 1000)} s${place})`;
+  });
+  const more = leases.length > MOST_NAMED ? ` and ${leases.length - MOST_NAMED} more` : "";
+  const end = Number.isFinite(leftMs)
+    ? ` for ${Math.max(0, Math.ceil(leftMs / 1000))} s more, then takes them back`
+    : "";
+  const hint = leases.some(({ stack }) => stack !== undefined)
+    ? ""
+    : " Was release() forgotten? traceLeases: true tells where they were taken.";
+  return `close() waits for ${leases.length === 1 ? "a lease" : `${leases.length} leases`}${end}: ${named.join(", ")}${more}.${hint}`;
 }
 
 function closedError(reason: Error | undefined, sessionId?: string): PoolClosedError {

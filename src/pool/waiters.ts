@@ -5,6 +5,8 @@ import type { KnownSession } from "./sessions/known-session.js";
 /** A caller in the queue. */
 export interface Waiter extends Linked<Waiter> {
   readonly criteria: Criteria;
+  /** Of its criteria: see `groupOf`. */
+  readonly group: string | undefined;
   readonly priority: number;
   /** On the pool's time line; `Infinity` for one that waits as long as it can help. */
   readonly deadline: number;
@@ -17,7 +19,7 @@ export interface Waiter extends Linked<Waiter> {
 export class Waiters {
   readonly #lines = new Map<number, LinkedList<Waiter>>();
   /** Highest first. */
-  #priorities: readonly number[] = [];
+  readonly #priorities: number[] = [];
   #size = 0;
 
   get size(): number {
@@ -48,18 +50,30 @@ export class Waiters {
 
   /** In the order in which they are to be served. Any may be removed meanwhile. */
   *inOrder(): Generator<Waiter> {
-    for (const priority of this.#priorities) yield* this.#lines.get(priority) ?? [];
+    for (const priority of this.#priorities.slice()) yield* this.#lines.get(priority) ?? [];
   }
 
   #open(priority: number): LinkedList<Waiter> {
     const line = new LinkedList<Waiter>();
     this.#lines.set(priority, line);
-    this.#priorities = [...this.#priorities, priority].sort((a, b) => b - a);
+    this.#priorities.splice(this.#placeOf(priority), 0, priority);
     return line;
   }
 
   #close(priority: number): void {
     this.#lines.delete(priority);
-    this.#priorities = this.#priorities.filter((open) => open !== priority);
+    this.#priorities.splice(this.#placeOf(priority), 1);
+  }
+
+  /** Where a priority stands, or belongs: there may be as many as callers. */
+  #placeOf(priority: number): number {
+    let low = 0;
+    let high = this.#priorities.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#priorities[middle] ?? priority) > priority) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
-import type { Criteria } from "../roster/criteria.js";
+import { type Criteria, groupOf } from "../roster/criteria.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import { acquireTimedOut } from "./refusals.js";
@@ -80,6 +80,7 @@ class QueuedWish<Result> implements Waiter {
   previous: Waiter | null = null;
   next: Waiter | null = null;
   readonly criteria: Criteria;
+  readonly group: string | undefined;
   readonly priority: number;
   readonly deadline: number;
   limits: Limits | undefined = undefined;
@@ -88,6 +89,7 @@ class QueuedWish<Result> implements Waiter {
 
   constructor(wish: Wish, criteria: Criteria, deadline: number, outcome: Outcome<Result>) {
     this.criteria = criteria;
+    this.group = groupOf(criteria);
     this.priority = wish.priority;
     this.deadline = deadline;
     this.#wish = wish;

@@ -29,6 +29,16 @@ export function isAny(criteria: Criteria): boolean {
   );
 }
 
+/**
+ * What callers have in common that the same sessions can serve, whichever of them a key prefers; `undefined` for one that
+ * sessions have failed, whose choice is its own.
+ */
+export function groupOf(criteria: Criteria): string | undefined {
+  if (criteria === ANY) return "";
+  const { id, tags, methods, peers, excluded } = criteria;
+  return excluded === undefined ? JSON.stringify([id, tags, methods, peers]) : undefined;
+}
+
 /** Whether the caller means this session, whatever state it is in. */
 export function isMatch(entry: RosterEntry, criteria: Criteria): boolean {
   return (

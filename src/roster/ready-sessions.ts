@@ -52,6 +52,11 @@ export class ReadySessions {
     return this.#all.find(matches);
   }
 
+  /** In no particular order. */
+  forEach(visit: (entry: RosterEntry) => void): void {
+    this.#all.forEach(visit);
+  }
+
   /** The next for a caller; `isUsable` has the last word. */
   find(criteria: Criteria, isUsable: (entry: RosterEntry) => boolean, now: number): RosterEntry | undefined {
     return this.#search(criteria, isUsable, now, (line, matches) => line.find(matches));

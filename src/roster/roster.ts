@@ -1,6 +1,6 @@
 import type { CooldownScope, Hold } from "../cooldown-scope.js";
 import type { PoolStatus } from "../session-info.js";
-import type { Criteria } from "./criteria.js";
+import { type Criteria, isMatch } from "./criteria.js";
 import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./hindrances.js";
 import { type Order, SpreadOrder } from "./order.js";
 import { hasHope, type Outlook, outlookOf } from "./outlook.js";
@@ -237,6 +237,17 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   /** Whether a caller may be served by the deadline, as far as anybody can know. */
   hasHope(criteria: Criteria, now: number, deadline: number): boolean {
     return hasHope(this.#candidates(criteria), criteria, now, deadline);
+  }
+
+  /** Whether every session that is worth waiting for is one of those. */
+  areAll(criteria: Criteria, isOne: (entry: RosterEntry) => boolean): boolean {
+    let count = 0;
+    for (const entry of this.#candidates(criteria)) {
+      if (!isMatch(entry, criteria) || !entry.isWorthWaiting) continue;
+      if (!isOne(entry)) return false;
+      count++;
+    }
+    return count > 0;
   }
 
   /** What a caller that has to wait can hope for. */

@@ -50,29 +50,41 @@ export class Selection {
 
   /** The highest ranked of those that serve or are leased; nobody while that one is leased. */
   #pickSticky(key: string, criteria: Criteria, now: number): RosterEntry | undefined {
+    const best = this.#highestReady(key, criteria, now);
+    if (best === undefined || !this.#canLease(best)) return undefined;
+    const rankOf = ranksOf(key);
+    const bestRank = rankOf(best.id);
+    for (const entry of this.#entries.values()) {
+      // Few are better than one that was drawn: the rank first, then the rest. Mostly the first that is ends the search.
+      if (entry.isReady || rankOf(entry.id) <= bestRank) continue;
+      if (isMatch(entry, criteria) && isAwaited(entry, criteria, now)) return undefined;
+    }
+    return best;
+  }
+
+  #highestReady(key: string, criteria: Criteria, now: number): RosterEntry | undefined {
     let best: RosterEntry | undefined;
     let bestRank = -1;
     const rankOf = ranksOf(key);
-    for (const entry of this.#entries.values()) {
+    this.#ready.forEach((entry) => {
       const rank = rankOf(entry.id);
-      // Few are better than all before them: the rank first, then the rest.
-      if (rank <= bestRank || !isMatch(entry, criteria) || !this.#isCandidate(entry, criteria, now)) continue;
+      if (rank <= bestRank || !isMatch(entry, criteria) || isHeld(entry, criteria, now)) return;
       best = entry;
       bestRank = rank;
-    }
-    return best?.isReady && this.#canLease(best) ? best : undefined;
-  }
-
-  #isCandidate(entry: RosterEntry, { methods, peers }: Criteria, now: number): boolean {
-    const isThere = entry.isReady || (entry.isLeased && entry.isWorthWaiting && entry.restsUntil <= now);
-    return isThere && entry.cooldowns.holds(methods, peers, now) === undefined;
+    });
+    return best;
   }
 
   #isUsable(entry: RosterEntry, criteria: Criteria, now: number): boolean {
-    return (
-      this.#canLease(entry) &&
-      isMatch(entry, criteria) &&
-      entry.cooldowns.holds(criteria.methods, criteria.peers, now) === undefined
-    );
+    return this.#canLease(entry) && isMatch(entry, criteria) && !isHeld(entry, criteria, now);
   }
+}
+
+function isHeld(entry: RosterEntry, { methods, peers }: Criteria, now: number): boolean {
+  return entry.cooldowns.holds(methods, peers, now) !== undefined;
+}
+
+/** Whether a key waits for it: it is leased, and nothing else keeps it from serving. */
+function isAwaited(entry: RosterEntry, criteria: Criteria, now: number): boolean {
+  return entry.isLeased && entry.isWorthWaiting && entry.restsUntil <= now && !isHeld(entry, criteria, now);
 }

@@ -82,7 +82,7 @@ describe("close()", () => {
     const lease = await pool.acquire();
     await pool.destroy();
     const writes = storage.writes.length;
-    lease.coolDown(60);
+    expect(() => lease.coolDown(60)).toThrow(LeaseReleasedError);
     expect(() => lease.retire("late")).toThrow(LeaseReleasedError);
     await settled();
     expect(clock.pending).toBe(0);
@@ -252,4 +252,20 @@ test("close() - a storage whose watch cannot be ended is closed all the same, an
   await settled();
   await pool.close();
   expect([storage.isClosed, events("storageFailed").length]).toEqual([true, 1]);
+});
+
+test.each([true, false])("close() - tells after a second for whom it waits, traceLeases: %s", async (traceLeases) => {
+  const told: string[] = [];
+  const logger = { debug() {}, info() {}, warn: (message: string) => void told.push(message), error() {} };
+  const { pool, clock } = await openPool({ sessions: ["a", "b"], logger, traceLeases });
+  const lease = await pool.acquire({ id: "a" });
+  const closed = watch(pool.close());
+  await clock.advance(999);
+  expect(told).toEqual([]);
+  await clock.advance(1);
+  expect(told).toEqual([expect.stringMatching(/^close\(\) waits for a lease for 9 s more, .*"a" \(held for 1 s/)]);
+  expect(told[0]).toContain(traceLeases ? "closing.test" : "traceLeases: true");
+  lease.release();
+  await clock.advance(20_000);
+  expect([closed.state, told.length]).toEqual(["resolved", 1]);
 });

@@ -46,6 +46,7 @@ describe("TimeLine", () => {
 describe("Waiters", () => {
   const waiter = (priority: number): Waiter => ({
     criteria: ANY,
+    group: "",
     priority,
     deadline: Number.POSITIVE_INFINITY,
     serve: () => {},
@@ -87,6 +88,17 @@ describe("Waiters", () => {
     }
     expect(seen.map((one) => all.indexOf(one))).toEqual([1, 3, 0, 4, 2]);
     expect(waiters.size).toBe(0);
+  });
+
+  test("first - of as many priorities as callers, in whatever order they come and go", () => {
+    const waiters = new Waiters();
+    const all = [3, 1, 2, 5, 4, 1].map(waiter);
+    for (const one of all) waiters.add(one);
+    for (const expected of [3, 4, 0, 2, 1, 5]) {
+      expect(waiters.first).toBe(all[expected]);
+      waiters.remove(all[expected] as Waiter);
+    }
+    expect(waiters.first).toBeUndefined();
   });
 
   test("remove() - says whether it was in, once", () => {

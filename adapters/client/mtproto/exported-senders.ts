@@ -6,6 +6,7 @@ import {
   type Transmission,
 } from "../../../src/connections/client-adapter.js";
 import { ConnectError } from "../../../src/errors.js";
+import { inOwnContext } from "../../../src/own-context.js";
 import type { DataCentreAddress, Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
@@ -46,7 +47,7 @@ export class ExportedSenders {
   get(dcId: number): Promise<PooledSender> {
     const known = this.#senders.get(dcId);
     if (known !== undefined) return known;
-    const opening = this.#openTo(dcId);
+    const opening = inOwnContext(() => this.#openTo(dcId));
     this.#senders.set(dcId, opening);
     opening.catch(() => this.#forget(dcId, opening));
     return opening;

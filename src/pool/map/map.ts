@@ -102,19 +102,22 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     return next;
   }
 
+  async drain(): Promise<void> {
+    this.#opening ??= Promise.resolve();
+    this.#ending ??= IN_ORDER;
+    try {
+      await this.#quiet();
+    } finally {
+      this.#advance();
+    }
+  }
+
   async return(): Promise<Next<I, O>> {
     this.#opening ??= Promise.resolve();
     if (this.#ending?.isLoss !== true) this.#ending = IN_ORDER;
     this.#isGivenUp = true;
-    this.#stop.abort(new Error("The iteration has ended."));
     this.#results.clear();
-    await this.#maps.parts.keepAlive.during(async () => {
-      try {
-        await this.#feed.close();
-      } finally {
-        await this.#finish();
-      }
-    });
+    await this.#quiet();
     const { failure } = this.#takeEnding();
     this.#advance();
     if (failure !== undefined) throw failure.error;
@@ -138,6 +141,18 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   async end(error: Error): Promise<void> {
     this.#fail(error);
     await this.#finish();
+  }
+
+  /** Resolves when what runs is over; nothing else begins. Rejects with what the source throws at its end. */
+  async #quiet(): Promise<void> {
+    this.#stop.abort(new Error("The iteration has ended."));
+    await this.#maps.parts.keepAlive.during(async () => {
+      try {
+        await this.#feed.close();
+      } finally {
+        await this.#finish();
+      }
+    });
   }
 
   async #open(): Promise<void> {

@@ -340,3 +340,48 @@ describe("the pool's end", () => {
     await expect(pool.map([1], read).next()).rejects.toMatchObject({ code: "POOL_CLOSED" });
   });
 });
+
+describe("drain()", () => {
+  test("what runs finishes, nothing else begins, and every result is handed over", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    const gate = deferred();
+    telegram.onCall = async () => gate.promise;
+    let pulled = 0;
+    function* items(): Generator<number> {
+      for (;;) yield pulled++;
+    }
+    const results: unknown[] = [];
+    const run = pool.map(items(), (client) => client.call(READ), { concurrency: 4 });
+    const reading = watch(
+      (async () => {
+        for await (const { index, ok } of run) results.push([index, ok]);
+      })(),
+    );
+    await settled();
+    const drained = watch(run.drain());
+    await settled();
+    expect([pulled, telegram.calls.length, drained.state]).toEqual([4, 2, "pending"]);
+    gate.resolve();
+    await settled();
+    expect([drained.state, reading.state]).toEqual(["resolved", "resolved"]);
+    expect(results).toEqual([
+      [0, true],
+      [1, true],
+    ]);
+    expect([telegram.calls.length, pulled]).toEqual([2, 4]);
+  });
+
+  test("results that nobody has read yet wait for their reader; before the first one it begins nothing", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
+    const run = pool.map([0, 1, 2, 3], (client) => client.call(READ), { concurrency: 2 });
+    const first = await run.next();
+    await settled();
+    await run.drain();
+    const rest: unknown[] = [];
+    for await (const { index } of run) rest.push(index);
+    expect([first.value?.index, ...rest].sort()).toEqual(telegram.calls.map((_, index) => index));
+    const other = pool.map([0], (client) => client.call(READ));
+    await other.drain();
+    expect(await other.next()).toEqual({ done: true, value: undefined });
+  });
+});

@@ -1,0 +1,52 @@
+import { describe, expect, test } from "vitest";
+import { NoSessionAvailableError } from "../../src/errors.js";
+import { openPool, watch } from "../fakes/pools.js";
+import { settled } from "../fakes/virtual-clock.js";
+
+const traceLeases = true;
+
+describe("use() inside use()", () => {
+  test("that only the work around it could serve - is refused at once, and says why", async () => {
+    const { pool } = await openPool({ sessions: ["a"], traceLeases });
+    const nested = pool.use(async () => {
+      await settled();
+      return pool.use(() => "never");
+    });
+    await expect(nested).rejects.toBeInstanceOf(NoSessionAvailableError);
+    await expect(nested).rejects.toThrow('holds every session that matches ("a"), so it would wait for itself');
+    expect(pool.status()).toMatchObject({ free: 1, waiters: 0 });
+  });
+
+  test("also through several levels, by id and by tag", async () => {
+    const { pool } = await openPool({ sessions: ["a", "b"], traceLeases });
+    await pool.update("b", { tags: ["x"] });
+    const levels = pool.use(() => pool.use(() => pool.use(() => "never")));
+    await expect(levels).rejects.toThrow("would wait for itself");
+    await expect(pool.use((_, { id }) => pool.acquire({ id }))).rejects.toThrow("would wait for itself");
+    const byTag = pool.use(() => pool.use(() => "never", { tags: ["x"] }), { id: "b" });
+    await expect(byTag).rejects.toThrow("would wait for itself");
+  });
+
+  test("that somebody else can serve - waits", async () => {
+    const { pool } = await openPool({ sessions: ["a", "b"], traceLeases });
+    const other = await pool.acquire({ id: "b" });
+    const nested = watch(pool.use(() => pool.use((_, { id }) => id)));
+    await settled();
+    expect(nested.state).toBe("pending");
+    other.release();
+    await settled();
+    expect(nested.value).toBe("b");
+  });
+
+  test("after the work around it has ended - waits", async () => {
+    const { pool } = await openPool({ sessions: ["a"], traceLeases });
+    let later: Promise<string> = Promise.resolve("");
+    await pool.use(() => {
+      later = settled().then(() => pool.use((_, { id }) => id));
+    });
+    const held = await pool.acquire();
+    await settled();
+    held.release();
+    expect(await later).toBe("a");
+  });
+});
