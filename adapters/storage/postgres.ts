@@ -1,8 +1,9 @@
 import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import { ClientErrors } from "./client-errors.js";
 import { fields, toRecord } from "./peer-rows.js";
 import { Changes } from "./postgres/changes.js";
-import { listenerFor } from "./postgres/notifications.js";
+import { type Listen, listenerFor } from "./postgres/notifications.js";
 import { type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
 import { postgresPeers } from "./postgres/postgres-peers.js";
 import { type Statements, statementsFor } from "./postgres/statements.js";
@@ -26,8 +27,9 @@ const DAMAGED = ["XX001", "XX002"];
  *
  * One statement per write, durable when it resolves (unless the database runs with `synchronous_commit = off`); `list`
  * is one SELECT. `open` creates the two tables where they are missing. With a pool of `pg`, or postgres.js, LISTEN on one
- * more connection tells of other processes' writes. The client stays the caller's: `close` does not end it. A deleted
- * record leaves its id and version.
+ * more connection tells of other processes' writes. The client stays the caller's: `close` does not end it. While the
+ * storage is open it listens to the client's `error` events, so that a restart of the server does not end the process. A
+ * deleted record leaves its id and version.
  *
  * @throws `OptionsError` for a wrong argument.
  */
@@ -52,23 +54,36 @@ export function postgres(client: PostgresClient, options: PostgresOptions = {}):
 class PostgresStorage implements SessionStorage {
   readonly shared = true;
   readonly peers: PeerStorage;
-  readonly watch?: (changed: (id: string) => void) => () => void;
+  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #client: PostgresClient;
   readonly #statements: Statements;
   readonly #changes: Changes;
+  readonly #errors: ClientErrors;
   #isOpen = false;
 
   constructor(client: PostgresClient, table: string) {
     this.#client = client;
     this.#statements = statementsFor(table);
     this.#changes = new Changes(table);
+    this.#errors = new ClientErrors(client, "A connection to Postgres failed");
     this.peers = postgresPeers(this.#statements, (...statement) => this.#run(...statement));
     const listen = listenerFor(client);
-    if (listen !== undefined) this.watch = (changed) => this.#changes.watch(listen, changed);
+    if (listen !== undefined) this.watch = (changed, failed = () => {}) => this.#watch(listen, changed, failed);
   }
 
   async open(): Promise<void> {
     this.#isOpen = true;
+    this.#errors.open();
+    try {
+      await this.#prepare();
+    } catch (error) {
+      this.#isOpen = false;
+      this.#errors.close();
+      throw error;
+    }
+  }
+
+  async #prepare(): Promise<void> {
     const [answer] = await this.#run(this.#statements.find);
     if (!isTrue(fields(answer ?? [])[0]))
       for (const statement of this.#statements.create) await this.#create(statement);
@@ -96,6 +111,16 @@ class PostgresStorage implements SessionStorage {
   async close(): Promise<void> {
     this.#isOpen = false;
     await this.#changes.close();
+    this.#errors.close();
+  }
+
+  #watch(listen: Listen, changed: (id: string) => void, failed: (error: Error) => void): () => void {
+    const silence = this.#errors.report(failed);
+    const stop = this.#changes.watch(listen, changed, failed);
+    return () => {
+      silence();
+      stop();
+    };
   }
 
   /** Once more when another process was creating the same table: then there is nothing left to do. */

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
+import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../../src/records/storage.js";
-import { type Evaluate, evaluator, type RedisClient, subscribe } from "./redis/redis-client.js";
+import { ClientErrors } from "./client-errors.js";
+import { KeptWatch } from "./kept-watch.js";
+import { type Evaluate, evaluator, type RedisClient, subscription } from "./redis/redis-client.js";
 import { CLEAR_PEERS, LIST, LOAD_PEERS, MEMORY, READ, redisKeys, SAVE_PEERS, WRITE } from "./redis/scripts.js";
 import { storageFailure } from "./storage-failure.js";
 
@@ -18,7 +20,8 @@ export interface RedisOptions {
  *
  * One script per write, one command per read; `list` reads a thousand records per command. Where the client can
  * `duplicate()`, a second connection tells of other processes' writes. The client has to be connected and stays the
- * caller's: `close` does not end it.
+ * caller's: `close` does not end it. While the storage is open it listens to the client's `error` events, so that a
+ * restart of the server does not end the process.
  *
  * Redis is as durable as it is told to be: with `appendonly yes` and `appendfsync everysec` a crash of the server loses
  * up to a second of acknowledged writes, a failover likewise, and two processes may then hold one session. Where that
@@ -39,22 +42,35 @@ export function redis(client: RedisClient, options: RedisOptions = {}): SessionS
 class RedisStorage implements SessionStorage {
   readonly shared = true;
   readonly peers: PeerStorage;
-  readonly watch?: (changed: (id: string) => void) => () => void;
+  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #client: RedisClient;
   readonly #keys: ReturnType<typeof redisKeys>;
   readonly #writer = randomUUID();
   readonly #stops = new Set<() => void>();
+  readonly #errors: ClientErrors;
   #evaluate: Evaluate | undefined;
 
   constructor(client: RedisClient, prefix: string) {
     this.#client = client;
     this.#keys = redisKeys(prefix);
     this.peers = { load: this.#loadPeers, save: this.#savePeers, clear: this.#clearPeers };
-    if (client.duplicate !== undefined) this.watch = (changed) => this.#watch(changed);
+    this.#errors = new ClientErrors(client, "A connection to Redis failed");
+    if (client.duplicate !== undefined) this.watch = (changed, failed = () => {}) => this.#watch(changed, failed);
   }
 
   async open(): Promise<void> {
-    this.#evaluate = await connected(this.#client);
+    this.#errors.open();
+    try {
+      this.#evaluate = await connected(this.#client);
+      await this.#assertKeeps();
+    } catch (error) {
+      this.#evaluate = undefined;
+      this.#errors.close();
+      throw error;
+    }
+  }
+
+  async #assertKeeps(): Promise<void> {
     const memory = String(await this.#run(MEMORY, [this.#keys.records], []));
     if (/^maxmemory_policy:allkeys/m.test(memory) && !/^maxmemory:0\r?$/m.test(memory)) {
       throw new StorageError("This Redis may evict sessions: set maxmemory-policy to noeviction.");
@@ -90,26 +106,30 @@ class RedisStorage implements SessionStorage {
   async close(): Promise<void> {
     this.#evaluate = undefined;
     for (const stop of this.#stops) stop();
+    this.#errors.close();
   }
 
-  #watch(changed: (id: string) => void): () => void {
-    const unsubscribe = subscribe(this.#client, this.#keys.channel, (message) => {
+  #watch(changed: (id: string) => void, failed: (error: Error) => void): () => void {
+    const onMessage = (message: string): void => {
       const [writer = "", ...id] = message.split(" ");
       if (writer !== this.#writer && this.#stops.has(stop)) changed(id.join(" "));
-    });
+    };
+    const watch = new KeptWatch(subscription(this.#client, this.#keys.channel, onMessage), failed);
+    const silence = this.#errors.report(failed);
     const stop = (): void => {
-      if (this.#stops.delete(stop)) unsubscribe();
+      if (!this.#stops.delete(stop)) return;
+      silence();
+      void watch.stop();
     };
     this.#stops.add(stop);
+    watch.start();
     return stop;
   }
 
   readonly #loadPeers = async (sessionId: string): Promise<readonly StoredPeer[]> => {
     const found = (await this.#run(LOAD_PEERS, [this.#keys.peersOf(sessionId)], [])) as readonly unknown[];
-    const saved = found.map((text) => /^(\d+):(.*)$/s.exec(String(text)));
-    return saved
-      .sort((left, right) => Number(left?.[1]) - Number(right?.[1]))
-      .map((parts) => JSON.parse(parts?.[2] ?? ""));
+    const saved = found.flatMap((text) => toSavedPeer(String(text)) ?? []);
+    return saved.sort((left, right) => left.place - right.place).map(({ peer }) => peer);
   };
 
   readonly #savePeers = async (sessionId: string, peers: readonly StoredPeer[]): Promise<void> => {
@@ -139,10 +159,24 @@ async function connected(client: RedisClient): Promise<Evaluate> {
   }
 }
 
+/** A text that the WRITE script has not written is a damaged record: as it stands, at the version that WRITE takes it for. */
 function toRecord(id: string, text = ""): StoredRecord {
-  const parts = /^([1-9]\d*):(.*)$/s.exec(text);
-  if (parts === null) throw new StorageCorruptError("Redis holds a record that this package did not write.");
-  return { id, version: Number(parts[1]), data: parts[2] ?? "" };
+  const parts = /^([1-9]\d{0,15}):(.*)$/s.exec(text);
+  const version = Number(parts?.[1]);
+  return Number.isSafeInteger(version) ? { id, version, data: parts?.[2] ?? "" } : { id, version: 1, data: text };
+}
+
+/** What is not readable of a cache is left out. */
+function toSavedPeer(text: string): { readonly place: number; readonly peer: StoredPeer } | undefined {
+  const parts = /^(\d+):(.*)$/s.exec(text);
+  try {
+    const peer: StoredPeer = JSON.parse(parts?.[2] ?? "");
+    return typeof peer.id === "string" && typeof peer.accessHash === "string"
+      ? { place: Number(parts?.[1]), peer }
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function wrong(expected: string): OptionsError {

@@ -1,6 +1,13 @@
 import { conflictCases, recordCases } from "./storage-contract/cases.js";
 import { Contract, type ContractCases, type StorageContractOptions } from "./storage-contract/contract.js";
-import { corruptionCases, lifeCases, peerCases, restartCases } from "./storage-contract/life-cases.js";
+import {
+  corruptionCases,
+  damageCases,
+  interruptionCases,
+  lifeCases,
+  peerCases,
+  restartCases,
+} from "./storage-contract/life-cases.js";
 import { modelCases } from "./storage-contract/model.js";
 
 export type { ContractMatchers, StorageContractOptions } from "./storage-contract/contract.js";
@@ -24,6 +31,8 @@ export function testSessionStorage(options: StorageContractOptions): void {
     ...modelCases,
     ...(options.reopen ? restartCases : {}),
     ...(options.reopen && options.corrupt ? corruptionCases : {}),
+    ...(options.damage ? damageCases : {}),
+    ...(options.reopen && options.interrupt ? interruptionCases : {}),
   };
   for (const [name, run] of Object.entries(cases)) {
     options.test(`${options.name ?? "storage"}: ${name}`, async () => {

@@ -32,19 +32,26 @@ export function parseIndex(entry: unknown): KeyvIndex {
   return { ids: new Set(ids), highest, deleted };
 }
 
-/** The index names the record, so that a missing entry is a lost one. */
+/** The index names the record, so that a missing entry is a lost one. What cannot be read is given as it stands, at version 1. */
 export function parseRecord(id: string, entry: unknown): StoredRecord {
-  const record = parseObject(entry);
-  if (record.id !== id || typeof record.version !== "number" || typeof record.data !== "string") throw unreadable();
-  return { id, version: record.version, data: record.data };
+  const record = typeof entry === "string" ? objectIn(entry) : undefined;
+  const { version, data } = record ?? {};
+  const isOurs = record?.id === id && typeof version === "number" && Number.isSafeInteger(version) && version > 0;
+  if (isOurs && typeof data === "string") return { id, version, data };
+  return { id, version: isOurs ? version : 1, data: typeof entry === "string" ? entry : "" };
 }
 
 function parseObject(entry: unknown): Readonly<Record<string, unknown>> {
-  if (typeof entry !== "string") throw unreadable();
+  const value = typeof entry === "string" ? objectIn(entry) : undefined;
+  if (value === undefined) throw unreadable();
+  return value;
+}
+
+function objectIn(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    return Object(JSON.parse(entry));
+    return Object(JSON.parse(text));
   } catch {
-    throw unreadable();
+    return undefined;
   }
 }
 
@@ -54,5 +61,7 @@ function isTexts(value: unknown): value is readonly string[] {
 
 /** Without a cause: a JSON error quotes what it could not read. */
 function unreadable(): StorageCorruptError {
-  return new StorageCorruptError("The Keyv has lost or damaged an entry of the session pool.");
+  return new StorageCorruptError(
+    `The Keyv's list of sessions (its entry "${INDEX_KEY}") is damaged. Nothing was overwritten: restore it from a backup.`,
+  );
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { KeptWatch } from "../kept-watch.js";
 import type { Listen } from "./notifications.js";
 
 /** Postgres refuses a message of 8000 bytes. */
@@ -21,17 +22,19 @@ export class Changes {
     return Buffer.byteLength(payload) > LONGEST_PAYLOAD ? "" : payload;
   }
 
-  watch(listen: Listen, changed: (id: string) => void): () => void {
-    const unlisten = listen((payload) => {
+  watch(listen: Listen, changed: (id: string) => void, failed: (error: Error) => void): () => void {
+    const subscribe = listen((payload) => {
       const id = this.#foreignId(payload);
       if (id !== undefined && this.#stops.has(stop)) changed(id);
     });
+    const watch = new KeptWatch(subscribe, failed);
     const stop = (): void => {
       if (!this.#stops.delete(stop)) return;
-      const stopping = unlisten().finally(() => this.#stopping.delete(stopping));
+      const stopping = watch.stop().finally(() => this.#stopping.delete(stopping));
       this.#stopping.add(stopping);
     };
     this.#stops.add(stop);
+    watch.start();
     return stop;
   }
 

@@ -1,9 +1,9 @@
+import { connect, type Socket } from "node:net";
+import type { Subscribe, WatchSignals } from "../kept-watch.js";
 import type { PostgresClient } from "./postgres-client.js";
 
 /** Where all tables' changes are told; each message says which table it is about. */
 export const CHANNEL = "telegram_session_pool";
-
-const RECONNECT_MS = 1_000;
 
 /** What is used of `pg`'s Pool. */
 interface PgPool {
@@ -13,84 +13,150 @@ interface PgPool {
 
 interface PgPoolClient {
   on(event: "notification", listener: (message: { readonly payload?: string }) => void): unknown;
-  on(event: "error" | "end", listener: () => void): unknown;
+  on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
   query(statement: string): Promise<unknown>;
   release(isBroken: boolean): void;
   unref?(): void;
 }
 
-/** What is used of postgres.js. */
-interface PostgresJs {
-  listen(channel: string, listener: (payload: string) => void): Promise<{ unlisten(): Promise<unknown> }>;
-}
-
-/** Listens, and returns the function that ends it. */
-export type Listen = (onPayload: (payload: string) => void) => () => Promise<void>;
+/** Listens with whatever the client offers. */
+export type Listen = (onPayload: (payload: string) => void) => Subscribe;
 
 /**
  * How this client can listen, `undefined` when it cannot: a pool of `pg` with more than one connection gives one of
- * them, postgres.js opens its own. What is told while the connection is cut is missed; both connect again.
+ * them, postgres.js opens its own. What is told while the connection is cut is missed.
  */
 export function listenerFor(client: PostgresClient): Listen | undefined {
-  if ("listen" in client) return (onPayload) => listenWithPostgresJs(client as unknown as PostgresJs, onPayload);
+  if ("listen" in client) {
+    const sql = client as unknown as PostgresJs;
+    return (onPayload) => (signals) => listenWithPostgresJs(sql, onPayload, signals);
+  }
   if (!("totalCount" in client && "connect" in client)) return undefined;
   const pool = client as unknown as PgPool;
-  return (pool.options?.max ?? 1) > 1 ? (onPayload) => new PoolListener(pool, onPayload).start() : undefined;
+  if ((pool.options?.max ?? 1) <= 1) return undefined;
+  return (onPayload) => (signals) => listenWithPool(pool, onPayload, signals);
 }
 
-function listenWithPostgresJs(sql: PostgresJs, onPayload: (payload: string) => void): () => Promise<void> {
-  const listening = sql.listen(CHANNEL, onPayload).catch(() => undefined);
+/** A connection that listens MUST NOT go back into the pool: it is closed instead. */
+function listenWithPool(
+  pool: PgPool,
+  onPayload: (payload: string) => void,
+  signals: WatchSignals,
+): () => Promise<void> {
+  let end = (): void => {};
+  let isEnded = false;
+  let hasConnection = false;
+  const listen = async (): Promise<void> => {
+    const client = await pool.connect();
+    hasConnection = true;
+    const isGone = new Promise<void>((resolve) => client.on("end", () => resolve()));
+    let isReleased = false;
+    end = () => {
+      if (!isReleased) client.release(true);
+      isReleased = true;
+    };
+    client.on("error", signals.lost);
+    client.on("end", () => signals.lost(new Error("The connection has ended.")));
+    client.on("notification", ({ payload = "" }) => onPayload(payload));
+    client.unref?.();
+    void isGone.then(end);
+    if (isEnded) end();
+    else await client.query(`LISTEN "${CHANNEL}"`).then(signals.works, signals.lost);
+    await isGone;
+  };
+  const running = listen().catch(signals.lost);
   return async () => {
-    await (await listening)?.unlisten().catch(() => undefined);
+    isEnded = true;
+    end();
+    if (hasConnection) await running; // else the pool may keep it waiting for ever
   };
 }
 
-class PoolListener {
-  readonly #pool: PgPool;
-  readonly #onPayload: (payload: string) => void;
-  #timer: NodeJS.Timeout | undefined;
-  #isStopped = false;
-  #end: () => void = () => {};
-  #running: Promise<void> = Promise.resolve();
+/** What is used of postgres.js: `listen` keeps its connection and its channels on itself. */
+interface PostgresJs {
+  readonly options?: { socket?: unknown };
+  readonly listen: PostgresJsListen;
+}
 
-  constructor(pool: PgPool, onPayload: (payload: string) => void) {
-    this.#pool = pool;
-    this.#onPayload = onPayload;
-  }
+interface PostgresJsListen {
+  (
+    channel: string,
+    listener: (payload: string) => void,
+    listening: () => void,
+  ): Promise<{ unlisten(): Promise<unknown> }>;
+  sql?: { end(options: { timeout: number }): Promise<unknown> };
+  readonly channels?: Record<string, unknown>;
+}
 
-  start(): () => Promise<void> {
-    this.#connect();
-    return async () => {
-      this.#isStopped = true;
-      clearTimeout(this.#timer);
-      this.#end();
-      await this.#running;
-    };
-  }
+/** How many watches each client of postgres.js serves. */
+const watches = new WeakMap<PostgresJs, number>();
 
-  #connect(): void {
-    this.#running = this.#listen()
-      .catch(() => {})
-      .then(() => {
-        if (!this.#isStopped) this.#timer = setTimeout(() => this.#connect(), RECONNECT_MS).unref();
-      });
-  }
+/** postgres.js listens again by itself once it has listened; only a first LISTEN that fails is final. */
+function listenWithPostgresJs(
+  sql: PostgresJs,
+  onPayload: (payload: string) => void,
+  { works, lost }: WatchSignals,
+): () => Promise<void> {
+  watches.set(sql, (watches.get(sql) ?? 0) + 1);
+  const listening = startListening(sql, onPayload, works);
+  const entry = sql.listen.channels?.[CHANNEL];
+  listening.catch((error: unknown) => {
+    // postgres.js keeps the failure and would give it to every later call.
+    if (entry !== undefined && sql.listen.channels?.[CHANNEL] === entry) delete sql.listen.channels[CHANNEL];
+    lost(error);
+  });
+  return async () => {
+    const others = (watches.get(sql) ?? 1) - 1;
+    watches.set(sql, others);
+    if (others === 0 && isOnlyChannel(sql.listen)) await closeConnection(sql.listen);
+    else await (await listening).unlisten();
+  };
+}
 
-  /** Resolves when the connection is gone. */
-  async #listen(): Promise<void> {
-    const client = await this.#pool.connect();
-    const isGone = new Promise<void>((resolve) => client.on("end", resolve));
-    client.on("error", () => {});
-    client.on("notification", ({ payload = "" }) => this.#onPayload(payload));
-    // A connection that listens MUST NOT go back into the pool: it is closed instead.
-    this.#end = () => {
-      this.#end = () => {};
-      client.release(true);
-    };
-    client.on("end", () => this.#end());
-    if (this.#isStopped) this.#end();
-    else await client.query(`LISTEN "${CHANNEL}"`).catch(() => this.#end());
-    client.unref?.();
-    await isGone;
+/** Whether the application does not listen on the same connection. */
+function isOnlyChannel({ sql, channels = {} }: PostgresJsListen): boolean {
+  return sql !== undefined && Object.keys(channels).every((channel) => channel === CHANNEL);
+}
+
+/** postgres.js itself keeps the connection until the whole client ends, and the process alive with it. */
+async function closeConnection(listen: PostgresJsListen): Promise<void> {
+  const connection = listen.sql;
+  // Before it ends: what is still listed is listened to again.
+  delete listen.channels?.[CHANNEL];
+  delete listen.sql;
+  await connection?.end({ timeout: 1 });
+}
+
+/** Starts with a socket that does not keep the process alive, which `listen` takes over from the client's options. */
+function startListening(
+  sql: PostgresJs,
+  onPayload: (payload: string) => void,
+  works: () => void,
+): ReturnType<PostgresJsListen> {
+  const { options } = sql;
+  if (options === undefined) return sql.listen(CHANNEL, onPayload, works);
+  const { socket } = options;
+  options.socket ??= socketMaker();
+  try {
+    return sql.listen(CHANNEL, onPayload, works);
+  } finally {
+    options.socket = socket;
   }
+}
+
+/** How postgres.js says where to connect. */
+interface Address {
+  readonly host: readonly string[];
+  readonly port: readonly number[];
+  readonly path?: string | false;
+}
+
+/** Sockets that do not keep the process alive, to each of several hosts in turn. */
+function socketMaker(): (address: Address) => Socket {
+  let attempts = 0;
+  return ({ host, port, path }) => {
+    const index = attempts++ % host.length;
+    const socket = path ? connect(path) : connect(port[index] ?? 5432, host[index] ?? "localhost");
+    return Object.assign(socket.unref(), { host: host[index] }); // the name for TLS
+  };
 }

@@ -1,3 +1,4 @@
+import { storablePeer } from "../../../src/records/storable-text.js";
 import type { PeerStorage, StoredPeer } from "../../../src/records/storage.js";
 import { toPeers } from "../peer-rows.js";
 import type { Row } from "./postgres-client.js";
@@ -21,12 +22,12 @@ export function postgresPeers(statements: Statements, run: Run): PeerStorage {
   };
 }
 
-/** Postgres refuses to update one row twice in one statement. */
+/** Postgres refuses to update one row twice in one statement, and U+0000 in a text. */
 function lastOfEach(peers: readonly StoredPeer[]): readonly StoredPeer[] {
   const last = new Map<string, StoredPeer>();
   for (const peer of peers) {
     last.delete(peer.id);
-    last.set(peer.id, peer);
+    last.set(peer.id, storablePeer(peer));
   }
   return [...last.values()];
 }

@@ -1,3 +1,4 @@
+import type { Subscribe, WatchSignals } from "../kept-watch.js";
 import { NOTHING } from "./scripts.js";
 
 /** A function whose parameters are nobody's business here: so the clients' own, unlike types fit without a cast. */
@@ -42,7 +43,8 @@ export async function evaluator(client: RedisClient): Promise<Evaluate> {
 
 /** What is used of a duplicated node-redis client. */
 interface NodeRedisSubscriber {
-  on(event: "error", listener: () => void): unknown;
+  readonly isOpen?: boolean;
+  on(event: "error" | "ready" | "end", listener: (error?: unknown) => void): unknown;
   /** Not there on a cluster. */
   unref?(): void;
   connect(): Promise<unknown>;
@@ -52,32 +54,41 @@ interface NodeRedisSubscriber {
 
 /** What is used of a duplicated ioredis client. */
 interface IoredisSubscriber {
+  readonly status?: string;
   readonly stream?: { unref(): unknown };
-  on(event: "error" | "connect" | "message", listener: (channel: string, message: string) => void): unknown;
+  on(event: "error" | "ready" | "end" | "connect", listener: (error?: unknown) => void): unknown;
+  on(event: "message", listener: (channel: string, message: string) => void): unknown;
+  connect(): Promise<unknown>;
   subscribe(channel: string): Promise<unknown>;
   disconnect(): void;
 }
 
 /**
  * Listens to a channel on a connection of its own, which does not keep the process alive. What is published while it is
- * cut off is missed, so failures need no more than the client's own reconnecting. Returns the function that ends it.
+ * cut off is missed.
  */
-export function subscribe(client: RedisClient, channel: string, onMessage: (message: string) => void): () => void {
-  const subscriber: unknown = client.duplicate && Reflect.apply(client.duplicate, client, []);
-  return "defineCommand" in client
-    ? subscribeIoredis(subscriber as IoredisSubscriber, channel, onMessage)
-    : subscribeNodeRedis(subscriber as NodeRedisSubscriber, channel, onMessage);
+export function subscription(client: RedisClient, channel: string, onMessage: (message: string) => void): Subscribe {
+  return (signals) => {
+    const subscriber: unknown = client.duplicate && Reflect.apply(client.duplicate, client, []);
+    return "defineCommand" in client
+      ? subscribeIoredis(subscriber as IoredisSubscriber, channel, onMessage, signals)
+      : subscribeNodeRedis(subscriber as NodeRedisSubscriber, channel, onMessage, signals);
+  };
 }
 
+/** Subscribes whenever the connection is ready: without its offline queue ioredis refuses to do so before. */
 function subscribeIoredis(
   subscriber: IoredisSubscriber,
   channel: string,
   onMessage: (message: string) => void,
+  { works, failing, lost }: WatchSignals,
 ): () => void {
-  subscriber.on("error", () => {});
+  subscriber.on("error", failing);
   subscriber.on("connect", () => subscriber.stream?.unref());
+  subscriber.on("ready", () => void subscriber.subscribe(channel).then(works, lost));
+  subscriber.on("end", () => lost(new Error("The connection has ended.")));
   subscriber.on("message", (_, message) => onMessage(message));
-  subscriber.subscribe(channel).catch(() => {});
+  if (subscriber.status === "wait") subscriber.connect().catch(() => {}); // lazyConnect; its failure is an "error", too
   return () => subscriber.disconnect();
 }
 
@@ -85,12 +96,19 @@ function subscribeNodeRedis(
   subscriber: NodeRedisSubscriber,
   channel: string,
   onMessage: (message: string) => void,
+  { works, failing, lost }: WatchSignals,
 ): () => void {
-  subscriber.on("error", () => {});
+  let isSubscribed = false;
+  subscriber.on("error", (error) => (subscriber.isOpen === false ? lost(error) : failing(error)));
+  subscriber.on("ready", () => isSubscribed && works()); // node-redis has subscribed again by itself
+  subscriber.on("end", () => lost(new Error("The connection has ended.")));
   subscriber.unref?.();
-  subscriber
-    .connect()
-    .then(() => subscriber.subscribe(channel, onMessage))
-    .catch(() => {});
+  const subscribe = async (): Promise<void> => {
+    await subscriber.connect();
+    await subscriber.subscribe(channel, onMessage);
+    isSubscribed = true;
+    works();
+  };
+  subscribe().catch(lost);
   return () => subscriber.destroy();
 }

@@ -16,12 +16,16 @@ export function redisKeys(prefix: string): {
 /**
  * Compare-and-set, in one step as every script. A record is "<version>:<data>" in one hash. Versions come from a counter
  * of the whole store, so that a re-created record goes on above its old ones. The message is a hint: where publishing is
- * not allowed the write stands all the same.
+ * not allowed the write stands all the same. A text of another form is a damaged record, which counts as version 1.
  * Keys: records, counter. Parameters: id, expected, "set" or "delete", data, channel, writer.
  */
 export const WRITE = `
 local found = redis.call('HGET', KEYS[1], ARGV[1])
-local current = found and string.match(found, '^%d+') or '0'
+local current = '0'
+if found then
+  current = string.match(found, '^([1-9]%d*):') or '1'
+  if #current > 16 or tonumber(current) > 9007199254740991 then current = '1' end
+end
 if current ~= ARGV[2] or (ARGV[3] == 'delete' and not found) then return false end
 local counter = redis.call('INCR', KEYS[2])
 local version = math.max(counter, tonumber(current) + 1)

@@ -3,7 +3,7 @@ import { fields } from "../peer-rows.js";
 import type { Run } from "./sqlite-peers.js";
 
 /** How often the database is asked whether another connection has committed. */
-const LOOK_MS = 500;
+const LOOK_MS = 1_000;
 /** So many times as long as a look at all versions took nothing is looked at. */
 const REST_PER_LOOK = 50;
 

@@ -1,3 +1,4 @@
+import { storablePeer } from "../storable-text.js";
 import type { PeerStorage, StoredPeer } from "../storage.js";
 import type { StorageDeadline } from "../storage-deadline.js";
 
@@ -100,7 +101,9 @@ export class SessionPeers {
   async #save(deadline: StorageDeadline, most: number): Promise<number> {
     const batch: StoredPeer[] = [];
     for (const peer of this.#pending.values()) if (batch.push(peer) >= Math.min(BATCH, most)) break;
-    await this.#call(deadline, `save peers of "${this.id}"`, () => this.#storage.save(this.id, batch));
+    await this.#call(deadline, `save peers of "${this.id}"`, () =>
+      this.#storage.save(this.id, batch.map(storablePeer)),
+    );
     for (const peer of batch) if (this.#pending.get(peer.id) === peer) this.#pending.delete(peer.id);
     this.#savedSinceLook += batch.length;
     return batch.length;

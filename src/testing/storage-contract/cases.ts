@@ -19,10 +19,26 @@ const AWKWARD_IDS = [
   "ä",
   "😀",
   "__proto__",
+  "constructor",
+  "a\tb",
+  "a\nb",
+  "\u0001",
+  "\u007f",
+  "\ufeffa",
+  "a\u200bb",
+  "\u202ea",
+  "\u2028",
+  "\u00e9",
+  "e\u0301",
+  " a",
+  "a ",
+  "\u{10ffff}",
 ];
 /** Of databases that give a thousand rows, or 1024, at a time. */
 const MORE_THAN_A_PAGE = 1_025;
-const IDS: readonly string[] = [...AWKWARD_IDS, "x".repeat(1_000)];
+/** The longest that the pool gives a session: 512 bytes. */
+const LONGEST_ID = "😀".repeat(128);
+const IDS: readonly string[] = [...AWKWARD_IDS, LONGEST_ID, "x".repeat(1_000)];
 
 /** Create, read, update, delete. */
 export const recordCases: ContractCases = {

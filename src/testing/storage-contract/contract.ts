@@ -19,6 +19,10 @@ export interface StorageContractOptions {
   readonly reopen?: (storage: SessionStorage) => SessionStorage | Promise<SessionStorage>;
   /** Damages what the closed `storage` holds, so that no handle can read all of it any more. Needs `reopen`. */
   readonly corrupt?: (storage: SessionStorage) => void | Promise<void>;
+  /** Damages the entry of this one id in the open `storage`: cuts its text, or loses what was in it. */
+  readonly damage?: (storage: SessionStorage, id: string) => void | Promise<void>;
+  /** Cuts the connection by which the open `storage` watches, as a restart of its server would. Needs `reopen`. */
+  readonly interrupt?: (storage: SessionStorage) => void | Promise<void>;
   /** Stands before the name of every test. @default "storage" */
   readonly name?: string;
   /** How many records the test of long lists writes. @default 1025 */

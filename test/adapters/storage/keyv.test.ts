@@ -2,6 +2,7 @@ import { inspect } from "node:util";
 import KeyvSqlite from "@keyv/sqlite";
 import Keyv5 from "keyv";
 import { describe, expect, test } from "vitest";
+import { recordKey } from "../../../adapters/storage/keyv/keyv-entries.js";
 import { keyv } from "../../../adapters/storage/keyv.js";
 import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
 import type { SessionStorage } from "../../../src/records/storage.js";
@@ -41,6 +42,9 @@ describe.each(majors)("%s", (_, Keyv) => {
     corrupt: (storage) => {
       const map = mapOf(storage);
       for (const key of [...map.keys()].filter((other) => !other.endsWith("index")).slice(0, 20)) map.delete(key);
+    },
+    damage: (storage, id) => {
+      mapOf(storage).delete([...mapOf(storage).keys()].find((key) => key.endsWith(recordKey(id))) ?? "");
     },
   });
 

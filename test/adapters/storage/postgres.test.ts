@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { EventEmitter } from "node:events";
 import { inspect } from "node:util";
 import pg from "pg";
 import postgresJs from "postgres";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type PostgresClient, postgres } from "../../../adapters/storage/postgres.js";
 import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
 import type { SessionStorage } from "../../../src/records/storage.js";
@@ -49,11 +50,74 @@ test("watch() - needs a client that can listen", () => {
   expect(postgres(new pg.Pool({ max: 2 })).watch).toBeTypeOf("function");
 });
 
+test("watch() - a first LISTEN that fails is tried again, and reported once", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  let listens = 0;
+  const sql = {
+    unsafe: async () => [{ found: true }],
+    listen: async () => {
+      listens += 1;
+      throw new Error("sorry, too many clients already");
+    },
+  };
+  const storage = postgres(sql as never);
+  await storage.open?.();
+  const failures: Error[] = [];
+  const stop = storage.watch?.(
+    () => {},
+    (error) => failures.push(error),
+  );
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(listens).toBe(3);
+  expect(failures.map(({ message }) => message)).toEqual([expect.stringContaining("too many clients already")]);
+  stop?.();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(listens).toBe(3);
+  await storage.close?.();
+});
+
+test("open() - while it is open, an error of an idle connection ends nothing and is reported", async () => {
+  const client = Object.assign(new EventEmitter(), {
+    query: async () => ({ rows: [{ found: true }] }),
+    totalCount: 0,
+    connect: () => new Promise(() => {}),
+    options: { max: 2 },
+  });
+  const [storage, other] = [postgres(client as never), postgres(client as never)];
+  await Promise.all([storage.open?.(), other.open?.(), storage.open?.()]);
+  expect(client.listenerCount("error")).toBe(1);
+  const failures: Error[] = [];
+  storage.watch?.(
+    () => {},
+    (error) => failures.push(error),
+  );
+  for (let connection = 0; connection < 10; connection += 1) client.emit("error", new Error("terminating connection"));
+  expect(failures.map(({ message }) => message)).toEqual(["A connection to Postgres failed: terminating connection"]);
+  expect(failures[0]).toBeInstanceOf(StorageError);
+  await other.close?.();
+  expect(client.listenerCount("error")).toBe(1);
+});
+
+test("write() - the message of an error keeps all its letters, whatever the id", async () => {
+  const message = 'connect ECONNREFUSED 127.0.0.1:5999, relation "a" does not exist';
+  const storage = postgres({
+    query: async (_: string, values: readonly unknown[]) => {
+      if (values.length > 0) throw new Error(message);
+      return { rows: [{ found: true }] };
+    },
+  });
+  await storage.open?.();
+  for (const id of ["1", "a", "relation"]) {
+    await expect(storage.write(id, 0, "{}")).rejects.toThrow(`Postgres failed: ${message}`);
+  }
+});
+
 describe.skipIf(!isThere)("on a server", () => {
   /** A schema of this run alone, gone with all its tables afterwards. */
   const schema = `test_${randomUUID().replaceAll("-", "")}`;
   const pool = new pg.Pool({ connectionString: url, max: 8, application_name: schema });
-  const sql = postgresJs(url, { max: 8, onnotice: () => {} });
+  const sql = postgresJs(url, { max: 8, onnotice: () => {}, connection: { application_name: schema } });
   let tables = 0;
 
   beforeAll(() => pool.query(`CREATE SCHEMA ${schema}`));
@@ -89,6 +153,16 @@ describe.skipIf(!isThere)("on a server", () => {
       corrupt: async (storage) => {
         const [, table] = (tableOf.get(storage) ?? "").split(".");
         await pool.query(`ALTER TABLE ${schema}."${table}" RENAME data TO lost`);
+      },
+      damage: async (storage, id) => {
+        const [, table] = (tableOf.get(storage) ?? "").split(".");
+        await pool.query(`UPDATE ${schema}."${table}" SET data = left(data, 5) WHERE id = $1`, [id]);
+      },
+      interrupt: async () => {
+        await pool.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND query ILIKE 'listen%'",
+          [schema],
+        );
       },
     });
 
@@ -155,6 +229,40 @@ describe.skipIf(!isThere)("on a server", () => {
     );
     await hear("after");
     await storage.close?.();
+  });
+
+  test.each([
+    ["camel", postgresJs.camel],
+    ["pascal", postgresJs.pascal],
+    ["kebab", postgresJs.kebab],
+  ])("read(), peers - a client that renames columns (%s) gives the same", async (_, transform) => {
+    const renaming = postgresJs(url, { max: 2, onnotice: () => {}, transform });
+    const storage = postgres(renaming, { table: newTable() });
+    await storage.open?.();
+    expect(await storage.write("a", 0, "one")).toBe(1);
+    expect(await storage.list()).toEqual([{ id: "a", version: 1, data: "one" }]);
+    const peer = { id: "1", accessHash: "7", username: "alice" };
+    await storage.peers?.save("a", [peer]);
+    expect(await storage.peers?.load("a")).toEqual([peer]);
+    await storage.close?.();
+    await renaming.end();
+  });
+
+  test("close() - ends the connection on which postgres.js listens, unless the application does, too", async () => {
+    const own = postgresJs(url, { max: 1, onnotice: () => {} });
+    const storage = postgres(own, { table: newTable() });
+    await storage.open?.();
+    const { listen } = own as unknown as { listen: { sql?: unknown } };
+    storage.watch?.(() => {});
+    await vi.waitFor(() => expect(listen.sql).toBeDefined());
+    await storage.close?.();
+    expect(listen.sql).toBeUndefined();
+    await own.listen("theirs", () => {});
+    await storage.open?.();
+    storage.watch?.(() => {});
+    await storage.close?.();
+    expect(listen.sql).toBeDefined();
+    await own.end();
   });
 
   test("open() - another table of that name is refused", async () => {

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { inspect } from "node:util";
 import { Redis as Ioredis } from "ioredis";
 import { createClient } from "redis";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type RedisClient, redis } from "../../../adapters/storage/redis.js";
-import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
+import { OptionsError, StorageError } from "../../../src/errors.js";
 import type { SessionStorage } from "../../../src/records/storage.js";
 import { testSessionStorage } from "../../../src/testing/storage-contract.js";
 import { isServerThere } from "./servers.js";
@@ -58,8 +59,8 @@ test("open() - a server that evicts is refused", async () => {
 });
 
 describe.skipIf(!isThere)("on a server", () => {
-  const nodeRedis = createClient({ url });
-  const ioredis = new Ioredis(url, { lazyConnect: true });
+  const nodeRedis = createClient({ url, name: run });
+  const ioredis = new Ioredis(url, { lazyConnect: true, connectionName: run });
   let prefixes = 0;
 
   beforeAll(async () => {
@@ -104,12 +105,22 @@ describe.skipIf(!isThere)("on a server", () => {
       corrupt: async (storage) => {
         await ioredis.hset(`{${prefixOf.get(storage)}}:records`, "7", "junk");
       },
+      damage: async (storage, id) => {
+        await ioredis.hset(`{${prefixOf.get(storage)}}:records`, id, "junk");
+      },
+      interrupt: async () => {
+        const listed = String(await ioredis.call("CLIENT", "LIST", "TYPE", "pubsub")).split("\n");
+        const own = listed.filter((line) => line.includes(` name=${run} `));
+        for (const line of own) await ioredis.call("CLIENT", "KILL", "ID", /^id=(\d+)/.exec(line)?.[1] ?? "");
+      },
     });
 
-    test(`${name}: read() - a record of somebody else's making is corrupt`, async () => {
+    test(`${name}: write() - a version beyond all whole numbers is a damaged record`, async () => {
       const prefix = newPrefix();
-      await ioredis.hset(`{${prefix}}:records`, "a", "junk");
-      await expect((await openAt(prefix)).read("a")).rejects.toBeInstanceOf(StorageCorruptError);
+      await ioredis.hset(`{${prefix}}:records`, "a", "99999999999999999999:one");
+      const storage = await openAt(prefix);
+      expect(await storage.read("a")).toEqual({ id: "a", version: 1, data: "99999999999999999999:one" });
+      expect(await storage.write("a", 1, "two")).toBeGreaterThan(1);
     });
 
     test(`${name}: list() - 20,000 records, page by page`, async () => {
@@ -134,4 +145,32 @@ describe.skipIf(!isThere)("on a server", () => {
       await storage.close?.();
     });
   }
+
+  test("watch() - an ioredis client without an offline queue hears, too", async () => {
+    const client = new Ioredis(url, { enableOfflineQueue: false, connectionName: run });
+    await once(client, "ready");
+    const prefix = `${run}-no-queue`;
+    const [storage, other] = [redis(client, { prefix }), redis(nodeRedis, { prefix })];
+    await Promise.all([storage.open?.(), other.open?.()]);
+    const heard = new Set<string>();
+    storage.watch?.((id) => heard.add(id));
+    let version = 0;
+    await vi.waitFor(async () => {
+      version = (await other.write("a", version, "news")) ?? version;
+      expect(heard).toContain("a");
+    }, 10_000);
+    await storage.close?.();
+    await other.close?.();
+    client.disconnect();
+  });
+
+  test("peers - a damaged one is left out", async () => {
+    const prefix = `${run}-peers`;
+    const storage = redis(nodeRedis, { prefix });
+    await storage.open?.();
+    await storage.peers?.save("a", [{ id: "1", accessHash: "7" }]);
+    await ioredis.hset(`{${prefix}}:peers:a`, "2", "junk", "3", '9:{"id":"3"}');
+    expect(await storage.peers?.load("a")).toEqual([{ id: "1", accessHash: "7" }]);
+    await storage.close?.();
+  });
 });

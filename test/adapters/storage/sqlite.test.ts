@@ -50,6 +50,10 @@ testSessionStorage({
   open: () => storageAt(newPath()),
   reopen: (storage) => storageAt(pathOf(storage)),
   corrupt: (storage) => overwriteAllButTheHeader(pathOf(storage)),
+  damage: (storage, id) =>
+    withEngine(pathOf(storage), async (engine) => {
+      await engine.query("UPDATE telegram_session_pool SET data = substr(data, 1, 5) WHERE id = ?", id);
+    }),
 });
 
 testSessionStorage({ test, expect, name: "sqlite :memory:", rows: 10_000, open: () => sqlite(":memory:") });

@@ -1,0 +1,88 @@
+import { storageFailure } from "./storage-failure.js";
+
+/** What a subscription says about itself. */
+export interface WatchSignals {
+  /** It hears, from now on or again. */
+  works(): void;
+  /** It hears nothing just now, and its client connects again by itself. */
+  failing(error: unknown): void;
+  /** It hears nothing any more: a new one is needed. */
+  lost(error: unknown): void;
+}
+
+/** Subscribes, and returns what ends the subscription, whether it hears already or not. */
+export type Subscribe = (signals: WatchSignals) => () => void | Promise<void>;
+
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
+
+/** Keeps one subscription alive: a lost one is replaced, ever more rarely, and each outage is reported once. */
+export class KeptWatch {
+  readonly #subscribe: Subscribe;
+  readonly #failed: (error: Error) => void;
+  #end: () => void | Promise<void> = () => {};
+  #timer: NodeJS.Timeout | undefined;
+  #losses = 0;
+  #isReported = false;
+  #isStopped = false;
+
+  constructor(subscribe: Subscribe, failed: (error: Error) => void) {
+    this.#subscribe = subscribe;
+    this.#failed = failed;
+  }
+
+  start(): this {
+    let isOver = false;
+    this.#end = this.#subscribe({
+      works: () => {
+        if (isOver) return;
+        this.#losses = 0;
+        this.#isReported = false;
+      },
+      failing: (error) => {
+        if (!isOver) this.#report(error);
+      },
+      lost: (error) => {
+        if (isOver || this.#isStopped) return;
+        isOver = true;
+        this.#report(error);
+        this.#replace();
+      },
+    });
+    return this;
+  }
+
+  /** Resolves when the connection is gone. Never rejects. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    await this.#finish();
+  }
+
+  #replace(): void {
+    const waitMs = Math.min(FIRST_RETRY_MS * 2 ** this.#losses, LONGEST_RETRY_MS);
+    this.#losses += 1;
+    this.#timer = setTimeout(() => {
+      void this.#finish().then(() => {
+        if (!this.#isStopped) this.start();
+      });
+    }, waitMs).unref();
+  }
+
+  async #finish(): Promise<void> {
+    const end = this.#end;
+    this.#end = () => {};
+    try {
+      await end();
+    } catch {
+      // It is over, whatever its client says.
+    }
+  }
+
+  #report(error: unknown): void {
+    if (this.#isReported || this.#isStopped) return;
+    this.#isReported = true;
+    const sentence = "Writes of other processes are not reported at once: the connection that listens for them failed";
+    this.#failed(storageFailure(sentence, error));
+  }
+}
