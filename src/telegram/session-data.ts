@@ -51,7 +51,7 @@ export function createSessionData(fields: SessionData): SessionData {
 export function checkSessionData(fields: SessionData): void {
   checkKey(fields.authKey);
   checkServer(fields);
-  if (fields.media !== undefined) checkServer(fields.media);
+  if (fields.media !== undefined) checkServer(fields.media ?? {});
   checkNumber(fields.userId, Number.MAX_SAFE_INTEGER);
   checkNumber(fields.apiId, 2 ** 32 - 1);
 }
@@ -121,9 +121,11 @@ function checkNumber(value: number | undefined, largest: number): void {
 /** IP addresses and host names; an address is never longer than GramJS can tell from an IPv6 address of Telethon. */
 const serverName = /^[A-Za-z0-9.:-]{1,100}$/;
 
-function checkServer(server: { readonly dcId: number; readonly serverAddress: string; readonly port: number }): void {
-  const isWhole = (value: number, largest: number) => Number.isInteger(value) && value >= 1 && value <= largest;
-  if (!isWhole(server.dcId, 255) || !isWhole(server.port, 65_535) || !serverName.test(server.serverAddress)) {
+function checkServer(server: Partial<Record<"dcId" | "serverAddress" | "port", unknown>>): void {
+  const isWhole = (value: unknown, largest: number) =>
+    typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= largest;
+  const isNamed = typeof server.serverAddress === "string" && serverName.test(server.serverAddress);
+  if (!isWhole(server.dcId, 255) || !isWhole(server.port, 65_535) || !isNamed) {
     throw new InvalidSessionError(
       "The session names no data centre that could exist: the text is damaged, or no session string. Export it again.",
     );

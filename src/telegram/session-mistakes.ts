@@ -3,6 +3,10 @@ import { InvalidSessionError } from "../errors.js";
 /** What people hand over instead of a session string, with what to do about it. No message repeats any of the text. */
 const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^\s*$/, "The session string is empty. Log in once and save what the library gives."],
+  [
+    /^\s*\{.*"AuthKey"/s,
+    "The text is a session of gotd, which this package does not read. Log in once with another library and save the session string.",
+  ],
   [/^\s*[{[]/, "The text is JSON, not a session string. Hand over the string inside it."],
   [/^(["'`]).*\1$/s, "The session string is wrapped in quotation marks. Remove them."],
   [
@@ -14,7 +18,23 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
     "The text is a phone number, not a session string. Log in with it once and save the session.",
   ],
   [/^\s*[\da-f]{32}\s*$/i, "The text is an api hash, not a session string. It belongs into the client's options."],
-  [/^[^\n]*\.session\s*$/, "The text is the name of a session file. Hand over a session string exported from it."],
+  [
+    /^[^\n]*\.session(?:-journal|-wal)?\s*$/,
+    "The text is the name of a session file. Hand over a session string exported from it.",
+  ],
+  [
+    /(?:^|[\\/])tdata[\\/]*\s*$/i,
+    "The text is the path of a tdata folder of Telegram Desktop, not a session string. Convert the folder first, for " +
+      "instance by convertToGramjsSession(await convertFromTdata({ path })) of @mtcute/convert, and hand over the result.",
+  ],
+  [
+    /^\s*(?:~|\.{1,2})?[\\/][^\n]{0,255}$|^\s*[a-z]:[\\/]/i,
+    "The text is a path, not a session string. Read the file, and hand over the session string in it.",
+  ],
+  [
+    /^\s*(?:export\s+)?[a-z_]\w{0,40}\s*=\s*[^\s=]/i,
+    "The text is a whole line of settings. Hand over what is behind its first =, without quotation marks.",
+  ],
   [/^\s/, "The session string has white space before it. Remove it."],
   [/[\r\n]+$/, "The session string has a line break after it. Remove it: trim() the text."],
   [/\s$/, "The session string has white space after it. Remove it: trim() the text."],
@@ -27,10 +47,19 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
 /** Longer than any session string by far: what is longer is not looked at. */
 const longestText = 4_096;
 
+/** How an SQLite database begins: the session files of Telethon and Pyrogram are such databases (sqlite.org/fileformat.html). */
+const databaseStart = "SQLite format 3\0";
+
 /** Throws for what is no text, or far too long for a session string. */
 export function assertText(text: unknown): asserts text is string {
+  if (isDatabase(text)) {
+    throw new InvalidSessionError(
+      "This is the content of a session file, an SQLite database, and not a session string. Export a string from it with " +
+        "the library that wrote it: StringSession.save(client.session) in Telethon, export_session_string() in Pyrogram.",
+    );
+  }
   if (typeof text !== "string") {
-    const kind = text === null ? "null" : Array.isArray(text) ? "an array" : typeof text;
+    const kind = kindOf(text);
     throw new InvalidSessionError(
       `A session is a string, and this is ${kind}. Hand over what the library's session.save() returns.`,
     );
@@ -38,6 +67,17 @@ export function assertText(text: unknown): asserts text is string {
   if (text.length > longestText) {
     throw new InvalidSessionError("The text is far too long for a session string. Hand over the session string alone.");
   }
+}
+
+function isDatabase(value: unknown): boolean {
+  if (typeof value === "string") return value.startsWith(databaseStart);
+  return value instanceof Uint8Array && Buffer.from(value.subarray(0, 16)).toString("latin1") === databaseStart;
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (value instanceof Uint8Array) return "bytes: read the file as text";
+  return Array.isArray(value) ? "an array" : typeof value;
 }
 
 /** Throws for a text that is plainly something else. */

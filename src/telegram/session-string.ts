@@ -1,9 +1,15 @@
-import { InvalidSessionError } from "../errors.js";
-import { checkSessionData, createSessionData, type SessionData, type SessionFormat } from "./session-data.js";
+import { InvalidSessionError, OptionsError } from "../errors.js";
+import {
+  authKeyBytes,
+  checkSessionData,
+  createSessionData,
+  type SessionData,
+  type SessionFormat,
+} from "./session-data.js";
 import { decodeLoosely } from "./session-formats/base64.js";
 import { addressLengthOf, formatGramjs, parseGramjs } from "./session-formats/gramjs.js";
-import { formatMtcute, isMtcute, parseMtcute } from "./session-formats/mtcute.js";
-import { formatPyrogram, isPyrogramLength, parsePyrogram } from "./session-formats/pyrogram.js";
+import { formatMtcute, isMtcute, olderMtcuteVersion, parseMtcute } from "./session-formats/mtcute.js";
+import { formatPyrogram, isPyrogram, isPyrogramLength, parsePyrogram } from "./session-formats/pyrogram.js";
 import { formatTelethon, parseTelethon } from "./session-formats/telethon.js";
 import { assertText, checkForMistakes } from "./session-mistakes.js";
 
@@ -11,8 +17,15 @@ export { authKeyFingerprint, type DataCentreAddress, type SessionData, type Sess
 
 /**
  * Reads a session string of GramJS, teleproto, Telethon, Pyrogram or mtcute; which of them it is follows from the text.
+ * `add` and `update` do so by themselves: use it to look at a session, or to convert one with {@link formatSession}.
+ *
  * Strict: what is read formats back to the same characters (of mtcute: to what its current release writes). Throws
  * `InvalidSessionError`, which says what is wrong and what to do, and repeats nothing of the text.
+ *
+ * @example
+ * ```ts
+ * const { format, dcId, userId } = parseSession(text); // "pyrogram", 2, 5123456789
+ * ```
  */
 export function parseSession(text: string): SessionData {
   return createSessionData(read(text));
@@ -31,27 +44,36 @@ function read(text: string): SessionData {
   } catch (error) {
     // Every format is read to the last character, so a text with a mistake in it is none: only what to tell is looked for.
     checkForMistakes(text);
-    throw error;
+    throw strayFormOf(text) ?? error;
   }
 }
 
 function readAny(text: string): SessionData {
   if (text.startsWith("1")) return parseVersion1(text.slice(1));
   const bytes = decodeLoosely(text);
-  if (isPyrogramLength(text.length)) return parsePyrogram(text, bytes);
+  if (isPyrogramLength(text.replace(/=+$/, "").length)) return parsePyrogram(text, bytes);
   if (isMtcute(bytes)) return parseMtcute(text, bytes);
   throw unrecognised(text, bytes);
 }
 
 /**
- * Writes a session string. What a format has no room for is left out; what it needs and the session does not know is 0.
- * Throws `InvalidSessionError` when the session cannot be said in that format.
+ * Writes a session string in another library's format, or in the same one. What a format has no room for is left out;
+ * what it needs and the session does not know is 0. Throws `InvalidSessionError` when the session cannot be said in that
+ * format, `OptionsError` for arguments of the wrong kind.
+ *
+ * @example
+ * ```ts
+ * const forGramjs = formatSession(parseSession(pyrogramString), "gramjs");
+ * ```
  */
 export function formatSession(session: SessionData, format: SessionFormat): string {
-  const write = Object.hasOwn(writers, format) ? writers[format] : undefined;
-  if (write === undefined) {
-    throw new InvalidSessionError(`No such session format. Formats: ${Object.keys(writers).join(", ")}.`);
+  if (typeof session !== "object" || session === null) {
+    throw new OptionsError("formatSession: session must be what parseSession() returns, or an object of that form.");
   }
+  const formats = Object.keys(writers).join(", ");
+  if (typeof format !== "string") throw new OptionsError(`formatSession: format must be one of ${formats}.`);
+  const write = Object.hasOwn(writers, format) ? writers[format] : undefined;
+  if (write === undefined) throw new InvalidSessionError(`No such session format. Formats: ${formats}.`);
   return write(createSessionData(session));
 }
 
@@ -69,18 +91,50 @@ function parseVersion1(text: string): SessionData {
   return addressLength === undefined ? parseTelethon(text, bytes) : parseGramjs(text, bytes, addressLength);
 }
 
-function unrecognised(text: string, bytes: Buffer): InvalidSessionError {
-  const [first = 0] = bytes;
-  if (text.length > 300 && first >= 1 && first <= 5) {
+/** What to say of a whole string that is one character short, or another library's. */
+function strayFormOf(text: string): InvalidSessionError | undefined {
+  if (/^1Bv[EX]/.test(text)) {
     return new InvalidSessionError(
-      "The text begins like a Pyrogram string, and has not one of its lengths (351, 356, 362 characters). Copy it whole.",
+      `The text is a session string of gogram, which this package does not read. ${readable}`,
+    );
+  }
+  if (!lacksVersion(decodeLoosely(text))) return undefined;
+  return new InvalidSessionError(
+    "The session string lacks its first character, the version: 1. Copy it whole, the 1 before it included.",
+  );
+}
+
+/** GramJS's or Telethon's without the "1" that both begin with. */
+function lacksVersion(bytes: Buffer): boolean {
+  const [dcId = 0, second = 0] = bytes;
+  if (dcId < 1 || dcId > 5) return false;
+  const addressLength = addressLengthOf(bytes);
+  if (addressLength !== undefined) return bytes.length === addressLength + 5 + authKeyBytes && addressLength > 6;
+  // Where Telethon's have the address, Pyrogram's have a flag.
+  return second > 1 && (bytes.length === 263 || bytes.length === 275);
+}
+
+const readable =
+  "It reads version 1 of GramJS, teleproto and Telethon, Pyrogram, and version 3 of mtcute: export it from one of these, or " +
+  "log in once and save the session.";
+
+function unrecognised(text: string, bytes: Buffer): InvalidSessionError {
+  const mtcute = olderMtcuteVersion(bytes);
+  if (mtcute !== undefined) {
+    return new InvalidSessionError(
+      `The session string is of version ${mtcute} of mtcute, and this package reads version 3. Import it into a current mtcute and export it again.`,
+    );
+  }
+  if (text.length > 300 && isPyrogram(bytes)) {
+    return new InvalidSessionError(
+      "The text begins like a Pyrogram string, and has not one of its lengths (351, 356, 362 characters). " +
+        (text.length < 362
+          ? "Copy it whole."
+          : "It is joined with something else, or of a fork of Pyrogram: copy it alone, or export it from Pyrogram itself."),
     );
   }
   if (text.length > 300) {
-    return new InvalidSessionError(
-      "The session string is of a version this package does not read. It reads version 1 of GramJS, teleproto and " +
-        "Telethon, Pyrogram, and version 3 of mtcute: export it from one of these.",
-    );
+    return new InvalidSessionError(`The session string is of a version this package does not read. ${readable}`);
   }
   return new InvalidSessionError(
     "The text is not a session string. Hand over what the library's session.save() returns, whole.",

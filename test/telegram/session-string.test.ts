@@ -6,7 +6,7 @@ import { StringSession } from "telegram/sessions/index.js";
 import * as teleprotoKeys from "teleproto/crypto/AuthKey.js";
 import * as teleprotoSessions from "teleproto/sessions/index.js";
 import { describe, expect, test } from "vitest";
-import { InvalidSessionError } from "../../src/errors.js";
+import { InvalidSessionError, OptionsError } from "../../src/errors.js";
 import {
   authKeyFingerprint,
   checkSession,
@@ -241,6 +241,79 @@ describe("parseSession() - what is not a session string", () => {
   ])("%s", (_, text, expected) => {
     expect(() => parseSession(text as string)).toThrow(InvalidSessionError);
     expect(() => parseSession(text as string)).toThrow(expected);
+  });
+
+  const le = (value: number): number[] => [value & 255, (value >> 8) & 255, (value >> 16) & 255, value >>> 24];
+  const tl = (value: Buffer): Buffer =>
+    Buffer.concat([value.length < 254 ? Buffer.from([value.length]) : Buffer.from([254, 0, 1, 0]), value]);
+  const oldMtcute = (version: number): string =>
+    url(
+      [version, ...le(1), ...le(0x18b7a10d), ...le(0), ...le(2)],
+      tl(Buffer.from("149.154.167.50")),
+      le(443),
+      tl(key),
+    );
+  const gogram = JSON.stringify({ key: key.toString("base64"), dc_id: 2, ip_addr: "149.154.167.51:443" });
+
+  test.each<[string, unknown, RegExp]>([
+    [
+      "Pyrogram's with padding, which Pyrogram reads",
+      `${vectors.pyrogram}==`,
+      /padding.*Pyrogram does not write. Remove the =/,
+    ],
+    ["Pyrogram's oldest form with padding", `${vectors.pyrogram32}=`, /Remove the =/],
+    ["Telethon's without padding", vectors.telethon.replace(/=+$/, ""), /Copy it whole, the = at its end/],
+    ["Telethon's without its 1", vectors.telethon.slice(1), /lacks its first character/],
+    ["Telethon's without its 1 and padding", vectors.telethon.slice(1).replace(/=+$/, ""), /lacks its first character/],
+    ["Telethon's IPv6 without its 1", vectors.telethon6.slice(1), /lacks its first character/],
+    ["GramJS's without its 1", vectors.gramjs.slice(1), /lacks its first character/],
+    ["mtcute's version 1", oldMtcute(1), /version 1 of mtcute.*current mtcute/],
+    ["mtcute's version 2", oldMtcute(2), /version 2 of mtcute.*current mtcute/],
+    ["gogram's", `1BvE${Buffer.from(gogram).toString("base64url")}`, /gogram.*does not read/],
+    ["gogram's older ones", `1BvX${url(key, Buffer.from(":_:149.154.167.51:443:_:2:_:6"))}`, /gogram.*does not read/],
+    ["gotd's", `{"Version":1,"Data":{"DC":2,"AuthKey":"${key.toString("base64")}"}}`, /gotd/],
+    [
+      "a fork of Pyrogram's, with the server's address",
+      url([2, 0, 0, 0, 9, 0], key, Buffer.alloc(32, 7)),
+      /fork of Pyrogram/,
+    ],
+    [
+      "a session file read as text",
+      `SQLite format 3\0${"x".repeat(30_000)}`,
+      /content of a session file.*Export a string/,
+    ],
+    ["a session file", Buffer.from(`SQLite format 3\0${"x".repeat(99)}`), /content of a session file.*Export a string/],
+    ["a Buffer", Buffer.from(vectors.gramjs), /bytes: read the file as text/],
+    ["the path of a tdata folder", "/home/me/Telegram Desktop/tdata", /tdata folder.*convertFromTdata/],
+    [
+      "the path of a tdata folder of Windows",
+      "C:\\Users\\me\\Telegram Desktop\\tdata\\",
+      /tdata folder.*convertFromTdata/,
+    ],
+    ["the name of a tdata folder", "tdata", /tdata folder/],
+    ["another path", "./accounts/alice.txt", /path/],
+    ["a line of an .env file", `SESSION=${vectors.gramjs}`, /line of settings.*behind its first =/],
+    ["the name of a journal", "alice.session-journal", /name of a session file/],
+  ])("%s: what it is, and what helps", (_, text, expected) => {
+    expect(() => parseSession(text as string)).toThrow(InvalidSessionError);
+    expect(() => parseSession(text as string)).toThrow(expected);
+  });
+
+  test("formatSession() - arguments of the wrong kind", () => {
+    const session = parseSession(vectors.gramjs);
+    const nothing = Object.create(null) as never;
+    for (const wrong of [null, undefined, 5, "text", Symbol("x")]) {
+      expect(() => formatSession(wrong as never, "gramjs")).toThrow(OptionsError);
+    }
+    for (const wrong of [null, undefined, 5, Symbol("x"), nothing]) {
+      expect(() => formatSession(session, wrong as never)).toThrow(OptionsError);
+    }
+    const fields = { ...session, authKey: session.authKey };
+    for (const wrong of [null, Symbol("x"), nothing, 5n]) {
+      for (const field of ["serverAddress", "dcId", "port", "authKey", "media", "userId", "apiId"]) {
+        expect(() => formatSession({ ...fields, [field]: wrong }, "mtcute"), field).toThrow(InvalidSessionError);
+      }
+    }
   });
 
   test("any damage to a string is noticed or harmless, and no message repeats a piece of it", () => {

@@ -20,17 +20,18 @@ export function encode(bytes: Buffer, variant: Base64Variant): string {
 /** Throws unless the text is exactly what its writer would have written. */
 export function checkBase64(text: string, bytes: Buffer, variant: Base64Variant, writer: string): void {
   if (encode(bytes, variant) === text) return;
-  throw new InvalidSessionError(`${differenceOf(text, variant, writer)} Export it again from there, or convert it.`);
+  throw new InvalidSessionError(differenceOf(text, variant, writer));
 }
 
 function differenceOf(text: string, { alphabet, isPadded }: Base64Variant, writer: string): string {
   const [wrong, right, isWrong] =
     alphabet === "standard" ? (["URL-safe", "standard", /[-_]/] as const) : (["standard", "URL-safe", /[+/]/] as const);
+  const again = "Export it again from there, or convert it.";
   if (isWrong.test(text))
-    return `The session string is in the ${wrong} base64 alphabet, and ${writer} writes the ${right} one.`;
+    return `The session string is in the ${wrong} base64 alphabet, and ${writer} writes the ${right} one. ${again}`;
   if (isPadded && text.length % 4 !== 0)
-    return `The session string lost the padding at its end, which ${writer} writes.`;
+    return `The session string lost the padding at its end, which ${writer} writes. Copy it whole, the = at its end included.`;
   if (!isPadded && text.endsWith("="))
-    return `The session string has padding at its end, which ${writer} does not write.`;
-  return "The last characters of the session string are damaged.";
+    return `The session string has padding at its end, which ${writer} does not write. Remove the = at its end.`;
+  return `The last characters of the session string are damaged. ${again}`;
 }

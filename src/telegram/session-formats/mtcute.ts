@@ -17,6 +17,8 @@ const hasMedia = 4;
 const isV6 = 1;
 const isMediaOnlyServer = 2;
 const isTestServer = 4;
+/** dcOption#18b7a10d */
+const dcOption = 0x18b7a10d;
 const boolTrue = 0x997275b5;
 const boolFalse = 0xbc799737;
 
@@ -28,6 +30,15 @@ interface Server extends DataCentreAddress {
 /** Whether these bytes begin as mtcute's do: the version, and flags of which only three are in use. */
 export function isMtcute(bytes: Buffer): boolean {
   return bytes.length > 4 && bytes[0] === version && bytes.readInt32LE(1) >>> 3 === 0;
+}
+
+/**
+ * The version of an mtcute string from before December 2024, when its data centre was a dcOption of Telegram's own.
+ * Source: mtcute/mtcute, packages/core/src/highlevel/utils/string-session.ts.
+ */
+export function olderMtcuteVersion(bytes: Buffer): number | undefined {
+  const isOlder = bytes.length > 9 && (bytes[0] === 1 || bytes[0] === 2) && bytes.readUInt32LE(5) === dcOption;
+  return isOlder ? bytes[0] : undefined;
 }
 
 /** Reads an mtcute string of version 3. */

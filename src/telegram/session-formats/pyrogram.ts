@@ -23,9 +23,14 @@ export function isPyrogramLength(characters: number): boolean {
   return layouts.some((layout) => layout.characters === characters);
 }
 
+/** Whether these bytes begin as Pyrogram's do: with the number of a data centre. */
+export function isPyrogram([dcId = 0]: Buffer): boolean {
+  return dcId >= 1 && dcId <= 5;
+}
+
 /** Reads a Pyrogram string of one of its three lengths. */
 export function parsePyrogram(text: string, bytes: Buffer): SessionData {
-  const layout = layouts.find(({ characters }) => characters === text.length);
+  const layout = layouts.find(({ characters }) => characters === text.replace(/=+$/, "").length);
   if (layout === undefined) throw new InvalidSessionError("The session string has a length no Pyrogram string has.");
   checkBase64(text, bytes, base64, "Pyrogram");
   const testAt = layout.hasApiId ? 5 : 1;
