@@ -1,6 +1,6 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { OptionsError } from "../../src/index.js";
-import { NewMessage, type NewMessageEvent, telegramAdapter } from "../matrix/telegram.js";
+import { libraryName, NewMessage, type NewMessageEvent, telegramAdapter } from "../matrix/telegram.js";
 import { Api, callsOf, nameOf, type OpenOptions, type Stage, stage, until } from "./support.js";
 
 type Event = InstanceType<typeof NewMessageEvent>;
@@ -14,6 +14,37 @@ const update = (text: string, pts: number) =>
     ptsCount: 1,
     date: 1,
   } as never) as never;
+
+/** A message in a group, with the peers that came with it. */
+const inGroup = (text: string, pts: number, users: readonly object[]) =>
+  new Api.Updates({
+    updates: [
+      new Api.UpdateNewChannelMessage({
+        message: new Api.Message({
+          id: pts,
+          peerId: new Api.PeerChannel({ channelId: 77n as never }),
+          fromId: new Api.PeerUser({ userId: 555n as never }),
+          date: 1,
+          message: text,
+        }),
+        pts,
+        ptsCount: 1,
+      }),
+    ],
+    users: users as never,
+    chats: [
+      new Api.Channel({
+        id: 77n,
+        accessHash: 6n,
+        title: "C",
+        photo: new Api.ChatPhotoEmpty(),
+        date: 1,
+        megagroup: true,
+      } as never),
+    ],
+    date: 1,
+    seq: 0,
+  });
 
 /** A pool whose clients note what they are told by updates. */
 async function listening({ open, dataCentre }: Stage, options: OpenOptions = {}) {
@@ -88,5 +119,114 @@ describe("updates", () => {
 
   test("neither true nor false - OptionsError", () => {
     expect(() => telegramAdapter({ apiId: 1, apiHash: "x", updates: "yes" as never })).toThrow(OptionsError);
+  });
+});
+
+describe("peers in part (min)", () => {
+  const inPart = () => new Api.User({ id: 555n, accessHash: 1n, firstName: "Bob", min: true } as never);
+  const group = () => new Api.InputPeerChannel({ channelId: 77n as never, accessHash: 6n as never });
+
+  test("without a username, in an answer - a read and a write succeed, and what came with them is learnt", async () => {
+    const { dataCentre, open } = await stage();
+    dataCentre.handle("messages.SendMessage", () => inGroup("hello", 9, [inPart()]));
+    const pool = await open();
+    const sent = await pool.invoke(new Api.messages.SendMessage({ peer: group(), message: "hello" }));
+    expect(sent.className).toBe("Updates");
+    const found = await pool.use((client) => client.getInputEntity(new Api.PeerChannel({ channelId: 77n as never })));
+    expect(found).toMatchObject({ className: "InputPeerChannel" });
+    expect(callsOf(dataCentre, "messages.SendMessage")).toHaveLength(1);
+  });
+
+  test.each([
+    ["in part", () => [inPart()]],
+    ["of whom nothing came but an id", () => [new Api.UserEmpty({ id: 555n as never })]],
+  ])("of an update, a user %s - the update arrives", async (_, users) => {
+    const scene = await stage();
+    const { pool, seen } = await listening(scene, { client: { updates: true } });
+    await pool.use(nameOf);
+    scene.dataCentre.push("account1", inGroup("one", 1, users()) as never);
+    await until("it was told", () => seen.length === 1);
+  });
+});
+
+describe("handlers that throw", () => {
+  const warningsOf = (): string[] => {
+    const warned: string[] = [];
+    const note = (warning: Error) => void warned.push(warning.message);
+    process.on("warning", note);
+    onTestFinished(() => void process.off("warning", note));
+    return warned;
+  };
+  /** Sends two updates, and waits until the last handler has got both. */
+  const twice = async ({ dataCentre }: Stage, seen: readonly unknown[]): Promise<void> => {
+    for (const pts of [1, 2]) dataCentre.push("account1", update(`update ${pts}`, pts));
+    await until("both came", () => seen.length === 2);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const fails = (): never => {
+    throw new Error("a handler's own");
+  };
+
+  test.each([
+    ["a handler", () => [fails, new NewMessage({})] as const],
+    ["an asynchronous handler", () => [async () => fails(), new NewMessage({})] as const],
+    ["a filter", () => [() => {}, new NewMessage({ func: fails })] as const],
+  ])("%s of a lease - one process warning; the handlers behind it get their events", async (_, make) => {
+    const scene = await stage();
+    const warned = warningsOf();
+    const pool = await scene.open({ client: { updates: true } });
+    using lease = await pool.acquire();
+    const seen: unknown[] = [];
+    const [handler, builder] = make();
+    lease.client.addEventHandler(handler, builder);
+    lease.client.addEventHandler((event: Event) => void seen.push(event), new NewMessage({}));
+    await twice(scene, seen);
+    expect(warned.filter((text) => text.includes("a handler's own"))).toHaveLength(1);
+  });
+
+  test("client.onError - is told of each instead", async () => {
+    const scene = await stage();
+    const warned = warningsOf();
+    const told: unknown[] = [];
+    const seen: unknown[] = [];
+    const onConnect: NonNullable<OpenOptions["client"]>["onConnect"] = (client) => {
+      client.onError = async (error) => void told.push(error);
+      client.addEventHandler(fails, new NewMessage({}));
+      client.addEventHandler((event: Event) => void seen.push(event), new NewMessage({}));
+    };
+    const pool = await scene.open({ client: { updates: true, onConnect } });
+    await pool.use(nameOf);
+    await twice(scene, seen);
+    expect([told.length, warned]).toEqual([2, []]);
+  });
+
+  test("removeEventHandler(), listEventHandlers() - know a handler as it was given", async () => {
+    const { open } = await stage();
+    const own = () => {};
+    const pool = await open({
+      client: {
+        onConnect: (client) => {
+          client.addEventHandler(own, new NewMessage({}));
+          client.addEventHandler(fails, new NewMessage({}));
+          expect(client.listEventHandlers().map(([, handler]) => handler)).toEqual([own, fails]);
+          client.removeEventHandler(own, new NewMessage({}));
+          expect(client.listEventHandlers().map(([, handler]) => handler)).toEqual([fails]);
+        },
+      },
+    });
+    expect(await pool.use(nameOf)).toBe("account1");
+  });
+
+  test.runIf(libraryName === "teleproto")("a middleware of client.updates - one process warning", async () => {
+    const scene = await stage();
+    const warned = warningsOf();
+    const pool = await scene.open({ client: { updates: true } });
+    using lease = await pool.acquire();
+    const seen: unknown[] = [];
+    (lease.client as unknown as { updates: { use(middleware: () => never): void } }).updates.use(fails);
+    lease.client.addEventHandler((event: Event) => void seen.push(event), new NewMessage({}));
+    await twice(scene, seen);
+    await until("it was told", () => warned.length > 0);
+    expect(warned).toHaveLength(1);
   });
 });

@@ -1,8 +1,9 @@
 import { inspect } from "node:util";
 import type { ClientProfile, ProxyProfile } from "../../../src/client-profile.js";
 import type { PeerMemory } from "../../../src/connections/client-adapter.js";
+import { EventHandlers } from "./event-handlers.js";
 import type { Calls } from "./guard-plan.js";
-import type { ClientInternals, ClientParams, Library, LibraryClient, SenderBase } from "./library.js";
+import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, SenderBase } from "./library.js";
 import { type PooledSenderClass, senderClass } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
 import { politeSocketClass } from "./socket.js";
@@ -53,15 +54,18 @@ type PooledClientClass = new (
 ) => LibraryClient;
 
 const HOOKS: unique symbol = Symbol("hooks");
+const HANDLERS: unique symbol = Symbol("handlers");
 
 /** Makes the classes, once per adapter. */
 export function makeKit(library: Library): ClientKit {
   class PooledClient extends library.TelegramClient {
     declare readonly [HOOKS]: ClientHooks;
+    declare readonly [HANDLERS]: EventHandlers;
 
     constructor(hooks: ClientHooks, session: object, apiId: number, apiHash: string, params: ClientParams) {
       super(session, apiId, apiHash, params);
       Object.defineProperty(this, HOOKS, { value: hooks, enumerable: false });
+      Object.defineProperty(this, HANDLERS, { value: new EventHandlers(this), enumerable: false });
     }
 
     override invoke(request: TlRequest, dcId?: number): Promise<unknown> {
@@ -74,6 +78,19 @@ export function makeKit(library: Library): ClientKit {
 
     override getSender(dcId: number): Promise<unknown> {
       return this[HOOKS].sender(dcId);
+    }
+
+    override addEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void {
+      const handlers = this[HANDLERS];
+      super.addEventHandler(handlers.wrap(callback), builder && handlers.tame(builder));
+    }
+
+    override removeEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void {
+      super.removeEventHandler(this[HANDLERS].wrap(callback), builder);
+    }
+
+    override listEventHandlers(): (readonly [builder: unknown, callback: unknown])[] {
+      return super.listEventHandlers().map(([builder, callback]) => [builder, this[HANDLERS].original(callback)]);
     }
 
     override async connect(): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { GuardPlan } from "../../../src/connections/guard.js";
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
-import type { EventBuilder, LibraryClient } from "./library.js";
+import type { ClientInternals, EventBuilder, LibraryClient } from "./library.js";
 import type { SenderView } from "./sender-view.js";
 import { viewSession } from "./session-view.js";
 import type { TlRequest } from "./tl.js";
@@ -110,19 +110,25 @@ function handlers(client: LibraryClient, scope: LeaseScope, guarded: LibraryClie
   const known = registrations.get(scope) ?? [];
   registrations.set(scope, known);
   const add = (callback: Handler, builder?: Builder): void => {
-    const wrapped: Handler = (event) => {
-      if (scope.ended !== undefined) return undefined;
-      handClient(event, guarded);
-      return callback(event);
+    const wrapped: Handler = async (event) => {
+      if (scope.ended !== undefined) return;
+      try {
+        handClient(event, guarded);
+        await callback(event);
+      } catch (error) {
+        // What it was still about has ended with the lease.
+        if (error === scope.ended) return;
+        await toldTo(guarded, client, error);
+      }
     };
     known.push({ callback, builder, wrapped });
     client.addEventHandler(wrapped, builder);
-    scope.onEnd(() => removeFrom(client, wrapped));
+    scope.onEnd(() => client.removeEventHandler(wrapped));
   };
   const remove = (callback: Handler, builder?: Builder): void => {
     for (const entry of known) {
       const isMeant = entry.callback === callback && (builder === undefined || entry.builder === builder);
-      if (isMeant) removeFrom(client, entry.wrapped);
+      if (isMeant) client.removeEventHandler(entry.wrapped);
     }
   };
   return { add, remove };
@@ -137,9 +143,11 @@ function logLevel(client: LibraryClient, scope: LeaseScope): (level: unknown) =>
   };
 }
 
-/** A library's own removal compares the builder or the callback, and so may take others along. */
-function removeFrom(client: LibraryClient, handler: Handler): void {
-  client._eventBuilders = client._eventBuilders.filter(([, callback]) => callback !== handler);
+/** To the `client.onError` that the lease has set, else to the client's own. */
+async function toldTo(guarded: LibraryClient, client: LibraryClient, error: unknown): Promise<void> {
+  const onError = (guarded as unknown as ClientInternals)._errorHandler;
+  if (typeof onError !== "function" || onError === (client as unknown as ClientInternals)._errorHandler) throw error;
+  await onError(error);
 }
 
 function handClient(event: unknown, guarded: LibraryClient): void {

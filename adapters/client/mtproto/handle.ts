@@ -215,8 +215,18 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
         ? this.#main().transmit(request, outgoing)
         : this.#others.transmit(other.dcId, request, outgoing);
     const result = await this.#request.gate.call(outgoing, scope, transmit);
-    this.#internals.session.processEntities(result);
-    if (other === undefined) this.#library.differences.answered(this.#internals, request, result);
+    this.#takeNote(request, result, other === undefined);
     return result;
+  }
+
+  /** What an answer tells beside the answer: the call was granted, so nothing here may fail it. */
+  #takeNote(request: TlRequest, result: unknown, isHome: boolean): void {
+    this.#internals.session.processEntities(result);
+    if (!isHome) return;
+    try {
+      this.#library.differences.answered(this.#internals, request, result);
+    } catch {
+      // A gap in the state of updates, which is found and filled with the next update.
+    }
   }
 }

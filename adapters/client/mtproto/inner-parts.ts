@@ -2,10 +2,13 @@ import type { Library, SenderOptions } from "./library.js";
 
 /** What both libraries have, by path from one of the samples. */
 const PARTS: readonly string[] = [
-  ...under("client", "invoke invokeWithSender getSender connect addEventHandler setLogLevel logger.logLevel session"),
   ...under(
     "client",
-    "_eventBuilders _initRequest _log _connectedDeferred.resolve _entityCache _connection networkSocket",
+    "invoke invokeWithSender getSender connect addEventHandler removeEventHandler listEventHandlers setLogLevel logger.logLevel session",
+  ),
+  ...under(
+    "client",
+    "_eventBuilders _initRequest _log.error _connectedDeferred.resolve _entityCache _connection networkSocket",
   ),
   ...under("client", "_initSession _loopStarted _destroyed _securityChecks"),
   ...under("session", "_entityToRow _entitiesToRows getInputEntity getAuthKey processEntities load"),

@@ -166,6 +166,8 @@ export interface LibraryClient {
   getSender(dcId: number): Promise<unknown>;
   connect(): Promise<boolean>;
   addEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void;
+  removeEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void;
+  listEventHandlers(): (readonly [builder: unknown, callback: unknown])[];
   setLogLevel(level: unknown): void;
   readonly logger: { readonly logLevel: unknown };
   readonly session: unknown;
@@ -175,6 +177,10 @@ export interface LibraryClient {
 /** What tells which events a handler gets. */
 export interface EventBuilder {
   resolve(client: never): Promise<void>;
+  /** Makes the event of an update, if it is one of this kind. */
+  build?(...values: never[]): unknown;
+  /** Whether the handler wants the event. */
+  filter?(...values: never[]): unknown;
 }
 
 /** The client's inner parts that an adapter has to reach. */
@@ -186,7 +192,9 @@ export interface ClientInternals {
   _eventBuilders: unknown[];
   readonly _initRequest: { query: unknown };
   _config: Config | undefined;
-  readonly _log: unknown;
+  readonly _log: { error(text: string): void };
+  /** What the user gave as `client.onError`. */
+  readonly _errorHandler?: ((error: unknown) => unknown) | null;
   readonly _securityChecks: boolean;
   _lastRequest: number | undefined;
   readonly _connectedDeferred: { resolve(): void };

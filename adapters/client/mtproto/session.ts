@@ -8,13 +8,14 @@ type Row = [id: unknown, hash: unknown, username: unknown, phone: unknown, name:
 
 type Found = [id: string, hash: string] | undefined;
 
-/** What may stand in an answer where a user, group or channel is expected. */
+/** What may stand in an answer where a user, group or channel is expected. A field that Telegram left out is `null`. */
 interface Entity {
   readonly className: string;
   readonly id?: unknown;
   readonly min?: boolean;
-  readonly username?: string;
-  readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[];
+  readonly accessHash?: unknown;
+  readonly username?: string | null;
+  readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[] | null;
 }
 
 /** What a session string says (sessions/StringSession.js). */
@@ -82,17 +83,31 @@ export function sessionClass(library: Library): SessionClass {
       this.#peers.restore(former);
     }
 
+    /** Never throws: peers are a cache, and the answer they came with is the caller's. */
     processEntities(result: unknown): void {
-      for (const row of this._entitiesToRows(result)) this.#learn(row);
+      const rows = orNothing(() => this._entitiesToRows(result)) ?? [];
+      for (const row of rows) orNothing(() => this.#learn(row));
     }
 
+    /** One entity that cannot be read loses no other. */
     override _entityToRow(entity: Entity): Row | undefined {
+      return orNothing(() => this.#rowOf(entity));
+    }
+
+    #rowOf(entity: Entity): Row | undefined {
       if (entity === undefined || entity === null) return undefined;
       if (entity.min === true) return this.#glimpse(entity);
       const row = super._entityToRow(entity);
-      if (row === undefined || isWhole(entity)) return row && withUsername(row, entity);
+      if (row === undefined) return undefined;
+      const known = this.#peers.byId(String(row[0]));
       // What is forbidden or deleted comes without its name: what is known already says more.
-      return this.#peers.byId(String(row[0])) === undefined ? row : undefined;
+      if (!isWhole(entity)) return known === undefined ? row : undefined;
+      if (needsHash(entity) && !hasHash(entity)) {
+        // The libraries read 0, which is of no use, where the hash was left out.
+        if (known === undefined) return undefined;
+        row[1] = known.accessHash;
+      }
+      return withUsername(row, entity);
     }
 
     /** The look-up of everything that a caller may name a peer by. Throws when it is not known. */
@@ -158,9 +173,10 @@ export function sessionClass(library: Library): SessionClass {
      * A user or channel in part ("min") has no access hash of use, and must not replace what is known; but who has the
      * username now is certain. Source: core.telegram.org/api/min.
      */
-    #glimpse({ className, id, username }: Entity): undefined {
-      if (username === undefined || username === "") return;
-      const marked = className === "Channel" ? `-100${id}` : String(id);
+    #glimpse(entity: Entity): undefined {
+      const username = textOf(entity.username) ?? activeUsernameOf(entity);
+      if (username === undefined) return;
+      const marked = entity.className === "User" ? String(entity.id) : `-100${entity.id}`;
       this.#peers.take("username", username.toLowerCase(), marked);
     }
 
@@ -180,14 +196,35 @@ function originOf({ _dcId, _serverAddress, _port, _key }: Origin): Origin {
   return { _dcId, _serverAddress, _port, _key };
 }
 
-function isWhole({ className }: Entity): boolean {
-  return className === "User" || className === "Chat" || className === "Channel";
+/** The classes that come with names, those of users and channels with an access hash as well. */
+function isWhole(entity: Entity): boolean {
+  return entity.className === "Chat" || needsHash(entity);
 }
 
-/** Who has several usernames has them in a list alone. Source: core.telegram.org/constructor/user. */
-function withUsername(row: Row, { usernames }: Entity): Row {
-  if (textOf(row[2]) === undefined) row[2] = usernames?.find(({ active }) => active)?.username.toLowerCase();
+function needsHash({ className }: Entity): boolean {
+  return className === "User" || className === "Channel" || className === "Community";
+}
+
+function hasHash({ accessHash }: Entity): boolean {
+  return accessHash !== undefined && accessHash !== null;
+}
+
+function withUsername(row: Row, entity: Entity): Row {
+  if (textOf(row[2]) === undefined) row[2] = activeUsernameOf(entity)?.toLowerCase();
   return row;
+}
+
+/** A peer with several usernames has them in a list alone. Source: core.telegram.org/constructor/user. */
+function activeUsernameOf({ usernames }: Entity): string | undefined {
+  return textOf(usernames?.find(({ active }) => active)?.username);
+}
+
+function orNothing<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
 }
 
 function isSame(peer: KnownPeer, [, hash, username, phone, name]: Row): boolean {

@@ -1,5 +1,6 @@
 import type { RequestGate } from "../../../src/connections/client-adapter.js";
 import type { ClientKit } from "./client.js";
+import { updateTaker } from "./event-handlers.js";
 import type { ClientInternals, LibraryClient, LibraryConnection, SenderOptions } from "./library.js";
 import type { PooledSender } from "./sender.js";
 import type { TlRequest } from "./tl.js";
@@ -108,7 +109,7 @@ export class Wire {
       client: this.#client,
       securityChecks: client._securityChecks,
       _exportedSenderPromises: new Map(),
-      ...(isHome ? { updateCallback: this.#kit.library.handleUpdate } : {}),
+      ...(isHome ? { updateCallback: updateTaker(this.#kit.library) } : {}),
     };
     const takesUpdates = this.#takesUpdates && isHome;
     const owner = { gate: this.#gate, isHome, takesUpdates, lost };

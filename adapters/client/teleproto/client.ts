@@ -1,5 +1,6 @@
+import { reporterOf } from "../mtproto/event-handlers.js";
 import { scopeOf } from "../mtproto/lease-scopes.js";
-import type { ClientParams, LibraryClientClass } from "../mtproto/library.js";
+import type { ClientInternals, ClientParams, LibraryClientClass } from "../mtproto/library.js";
 import { type TransferParts, Transfers, type TransferWindows } from "./transfers.js";
 import { leasedManager, leasedUpdates, type UpdateManager, type Updates } from "./updates.js";
 
@@ -30,7 +31,7 @@ export function leasedClient(library: unknown, parts: ClientParts): LibraryClien
   const pipelines = new WeakMap<object, Updates>();
   const { ClientUpdates } = parts;
   const pipelineOf = (client: object): Updates | undefined =>
-    ClientUpdates === undefined ? undefined : (new ClientUpdates(client as never) as Updates);
+    ClientUpdates === undefined ? undefined : reporting(new ClientUpdates(client as never) as Updates, client);
   return class LeasedClient extends Client {
     declare readonly [KEPT]: Partial<Kept>;
 
@@ -84,6 +85,18 @@ export function leasedClient(library: unknown, parts: ClientParts): LibraryClien
       kept(this).windows = scheduler.opts;
     }
   };
+}
+
+/** Its own tells of a middleware that fails by the logger alone, unless `updates.onError` is set. */
+function reporting(updates: Updates, client: object): Updates {
+  const report = reporterOf(client as ClientInternals, "A middleware of client.updates");
+  const reportItself = updates.reportError?.bind(updates);
+  if (reportItself === undefined) return updates;
+  updates.reportError = async (error, update) => {
+    if (updates.onError === undefined) report(error);
+    else await reportItself(error, update);
+  };
+  return updates;
 }
 
 const NOTHING_CONNECTED = { purge: async (): Promise<void> => {}, close: async (): Promise<void> => {} };

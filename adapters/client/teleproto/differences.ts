@@ -104,8 +104,9 @@ function dialled(port: number | undefined): number {
 /** What an answer tells of the state of updates: without it, what the client does itself would look like a gap. */
 interface Told {
   readonly className?: string;
-  readonly pts?: number;
-  readonly ptsCount?: number;
+  /** A field that Telegram left out is `null`. */
+  readonly pts?: number | null;
+  readonly ptsCount?: number | null;
 }
 
 function takeIn(client: ClientInternals, request: TlRequest, result: unknown): void {
@@ -113,12 +114,9 @@ function takeIn(client: ClientInternals, request: TlRequest, result: unknown): v
   if (updateManager.state === undefined || typeof result !== "object" || result === null) return;
   const { className = "", pts, ptsCount } = result as Told;
   if (/^Update/.test(className)) updateManager.onUpdates(result, true);
-  else if (className.startsWith("messages.Affected") && pts !== undefined && ptsCount !== undefined) {
-    const channel = Reflect.get(request, "channel") as { readonly channelId?: unknown } | undefined;
-    updateManager.applyAffected(
-      pts,
-      ptsCount,
-      channel?.channelId === undefined ? undefined : String(channel.channelId),
-    );
+  else if (className.startsWith("messages.Affected") && typeof pts === "number" && typeof ptsCount === "number") {
+    const channel = Reflect.get(request, "channel") as { readonly channelId?: unknown } | null | undefined;
+    const channelId = channel?.channelId ?? undefined;
+    updateManager.applyAffected(pts, ptsCount, channelId === undefined ? undefined : String(channelId));
   }
 }

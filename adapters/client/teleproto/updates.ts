@@ -7,6 +7,9 @@ export interface Updates {
   use(middleware: Middleware): () => void;
   watch(...values: unknown[]): () => void;
   _dispatch(update: unknown): Promise<void>;
+  onError?: unknown;
+  /** A middleware has failed. */
+  reportError?(error: unknown, update: unknown): Promise<void>;
 }
 
 /** What teleproto follows the state of updates with (client/updates/manager.js, 1.229.0). */

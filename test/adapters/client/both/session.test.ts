@@ -6,7 +6,7 @@ import type { PeerMemory } from "../../../../src/connections/client-adapter.js";
 import type { KnownPeer } from "../../../../src/telegram/peer-cache.js";
 import { peerMemory } from "../../../fakes/peer-memory.js";
 import { sessionString } from "../../../fakes/sessions.js";
-import { Api, loadUnderTest } from "../../../matrix/telegram.js";
+import { Api, BinaryReader, loadUnderTest } from "../../../matrix/telegram.js";
 
 const USER: KnownPeer = {
   id: "777",
@@ -57,6 +57,10 @@ const user = (change: Change = {}): ApiTypes.User => {
   const fields = { id: bigInt(777), accessHash: bigInt(USER.accessHash), username: "Alice", firstName: "A", ...change };
   return new Api.User(fields as UserFields);
 };
+
+/** As it comes over the wire: what was left out is `null`. */
+const received = <T extends { getBytes(): Buffer }>(object: T): T =>
+  new BinaryReader(object.getBytes()).tgReadObject() as T;
 
 const isUser = { className: "InputPeerUser", userId: bigInt(777), accessHash: bigInt(USER.accessHash) };
 const isChannel = { className: "InputPeerChannel", channelId: bigInt("1234567890"), accessHash: bigInt(55) };
@@ -146,6 +150,57 @@ describe("processEntities()", () => {
     expect(memory.told).toStrictEqual([former]);
     await expect(client.getInputEntity("alice")).rejects.toThrow("asked Telegram");
     expect(asked).toEqual(["contacts.ResolveUsername"]);
+  });
+
+  describe("fields that Telegram left out", () => {
+    const bare = { username: undefined, firstName: "Bob", min: true };
+    const minChannel = (change: object) =>
+      new Api.Channel({ id: bigInt("1234567890"), title: "N", min: true, date: 1, ...change } as never);
+
+    test("a user or channel in part without a username - replaces nothing, and loses no other", async () => {
+      const memory = peerMemory(FORMER);
+      const { client, session } = await clientOn(memory);
+      const other = user({ id: bigInt(999), accessHash: bigInt(3), username: "behind" });
+      const users = [received(user(bare)), received(other)];
+      expect(Reflect.get(users[0] as object, "username")).toBeNull();
+      session.processEntities({ users, chats: [received(minChannel({ photo: new Api.ChatPhotoEmpty() }))] });
+      expect(await client.getInputEntity("alice")).toMatchObject(isUser);
+      expect(await client.getInputEntity("thenews")).toMatchObject(isChannel);
+      expect(await client.getInputEntity("behind")).toMatchObject({ userId: bigInt(999) });
+      expect(memory.told.map(({ id }) => id)).toEqual(["999"]);
+    });
+
+    test("a user in part with a list of usernames - the active one has a new holder", async () => {
+      const { client, session } = await clientOn(peerMemory(FORMER));
+      const usernames = [new Api.Username({ username: "Alice", active: true })];
+      session.processEntities([received(user({ ...bare, id: bigInt(888), usernames }))]);
+      await expect(client.getInputEntity("alice")).rejects.toThrow("asked Telegram");
+    });
+
+    test("a whole user without an access hash - keeps the known one; of an unknown one nothing is kept", async () => {
+      const memory = peerMemory(FORMER);
+      const { client, session } = await clientOn(memory);
+      session.processEntities([received(user({ accessHash: undefined, firstName: "New" }))]);
+      session.processEntities([received(user({ accessHash: undefined, id: bigInt(888), username: "nohash" }))]);
+      expect(await client.getInputEntity(777)).toMatchObject(isUser);
+      expect(memory.told).toMatchObject([{ id: "777", accessHash: USER.accessHash, name: "New" }]);
+    });
+
+    test("a channel without an access hash - is no basic group from then on", async () => {
+      const { client, session } = await clientOn(peerMemory(FORMER));
+      const whole = { min: undefined, photo: new Api.ChatPhotoEmpty(), username: "thenews" };
+      session.processEntities({ chats: [received(minChannel(whole))] });
+      expect(await client.getInputEntity("thenews")).toMatchObject(isChannel);
+    });
+  });
+
+  test("an entity that throws when it is read - fails nothing, and loses no other", async () => {
+    const { client, session } = await clientOn(peerMemory());
+    const broken = user({ id: bigInt(1) });
+    Object.defineProperty(broken, "username", { get: () => expect.fail("broken") });
+    session.processEntities({ users: [broken, user()], chats: [] });
+    session.processEntities(null);
+    expect(await client.getInputEntity("alice")).toMatchObject(isUser);
   });
 
   test("no access hash - nothing to keep", async () => {
