@@ -112,6 +112,16 @@ describe("load()", () => {
     expect(await journal.for("b").load()).toEqual([]);
   });
 
+  test.each([
+    ["an access hash that a driver has lost", { id: "7", accessHash: "undefined" }],
+    ["no id", { accessHash: "70" }],
+    ["nothing", null],
+  ])("a row with %s - is left out, the others come", async (_, row) => {
+    const { journal, storage } = journalOn();
+    storage.load = async () => [peer(1), row as StoredPeer, peer(2)];
+    expect(await journal.for("a").load()).toEqual([peer(1), peer(2)]);
+  });
+
   test("a storage that fails or hangs - an empty list in time, told once until it works", async () => {
     const { journal, storage, clock, errors } = journalOn();
     await storage.put("a", [peer(1)]);

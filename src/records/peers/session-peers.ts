@@ -112,7 +112,8 @@ export class SessionPeers {
   /** What the storage holds. When that is more than twice the limit, the latest of it are written anew, alone. */
   async #look(deadline: StorageDeadline): Promise<readonly StoredPeer[]> {
     const era = this.#era;
-    const stored = await deadline.run(`load the peers of "${this.id}"`, () => this.#storage.load(this.id));
+    const loaded = await deadline.run(`load the peers of "${this.id}"`, () => this.#storage.load(this.id));
+    const stored = loaded.filter(isUsable);
     if (era !== this.#era) return [];
     this.#savedSinceLook = 0;
     if (stored.length <= 2 * this.#limit) return stored;
@@ -132,4 +133,12 @@ export class SessionPeers {
     answer.then(answered, answered);
     await deadline.run(what, () => answer);
   }
+}
+
+/**
+ * Whether a stored peer can be asked for by what is stored of it: a driver that renames columns gives "undefined" for an
+ * access hash, with which every request about the peer would be refused.
+ */
+function isUsable(peer: StoredPeer | null | undefined): boolean {
+  return typeof peer?.id === "string" && /^-?\d+$/.test(String(peer.accessHash));
 }
