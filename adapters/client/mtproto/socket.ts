@@ -1,4 +1,12 @@
+import { Socket } from "node:net";
 import type { SocketClass } from "./library.js";
+import { refusal, type SocksProxy, socksHandshake } from "./socks.js";
+
+/** No packet is longer: what says so is not Telegram. TDLib takes 16 MB. */
+const LONGEST_READ_BYTES = 32 * 1_024 * 1_024;
+
+/** Seconds that a SOCKS proxy may take, as in the libraries. */
+const PROXY_TIMEOUT_SECONDS = 5;
 
 /** The part of Node's socket that matters here. */
 interface RawSocket {
@@ -6,25 +14,134 @@ interface RawSocket {
   unref?(): void;
 }
 
+/** The libraries' own socket class, as far as its inside is used (extensions/PromisedNetSockets.js of both). */
+interface LibrarySocket {
+  client?: unknown;
+  proxy?: (SocksProxy & { readonly timeout?: number | undefined }) | undefined;
+  connect(...values: unknown[]): Promise<unknown>;
+  close(): unknown;
+  read(length: number): Promise<Buffer>;
+  readExactly(length: number): Promise<Buffer>;
+}
+
 /**
- * The user's own socket class with two habits more: it sends at once (GramJS leaves Nagle's algorithm on, which costs
- * 40 ms per concurrent call), and it does not keep the process alive (the pool does, while somebody needs it).
+ * The user's own socket class with four habits more. It sends at once (GramJS leaves Nagle's algorithm on, which costs
+ * 40 ms per concurrent call). It does not keep the process alive (the pool does, while somebody needs it). It reads no
+ * length that cannot be: on a negative one GramJS never returns to the event loop, and anybody on the way can send
+ * that. And a connect that is given up ends at once, also in the middle of a handshake with a SOCKS proxy.
  */
 export function politeSocketClass(base: SocketClass): SocketClass {
   const known = classes.get(base);
   if (known !== undefined) return known;
-  // The two classes a user can bring have no common constructor type; only `connect` is touched.
-  const Base = base as unknown as new (...values: unknown[]) => { connect(...values: unknown[]): Promise<unknown> };
+  // The two classes a user can bring have no common constructor type.
+  const Base = base as unknown as new (...values: unknown[]) => LibrarySocket;
   const polite = class extends Base {
     override async connect(...values: unknown[]): Promise<unknown> {
-      const result = await super.connect(...values);
-      for (const field of Object.values(this)) tame(field);
-      return result;
+      const watch = new ConnectWatch(this);
+      try {
+        const result = await Promise.race([super.connect(...values), watch.failed]);
+        for (const field of Object.values(this)) tame(field);
+        return result;
+      } finally {
+        watch.end();
+      }
+    }
+
+    override async readExactly(length: number): Promise<Buffer> {
+      if (!(length >= 0 && length <= LONGEST_READ_BYTES)) {
+        throw new Error(`A packet of ${length} bytes cannot be: what answered is not Telegram.`);
+      }
+      const parts: Buffer[] = [];
+      for (let left = length; left > 0; ) {
+        const part = await this.read(left);
+        parts.push(part);
+        left -= part.length;
+      }
+      return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
     }
   } as unknown as SocketClass;
   classes.set(base, polite);
   return polite;
 }
+
+/**
+ * Sees the raw socket of a connect as soon as it is made, which the libraries keep in the field `client`. Where a SOCKS
+ * proxy is to be used, the handshake is made on that same socket: the libraries make it on one that nobody can close.
+ */
+class ConnectWatch {
+  /** Rejects when the socket ends before the connect has. */
+  readonly failed: Promise<never>;
+  readonly #owner: LibrarySocket;
+  readonly #proxy: LibrarySocket["proxy"];
+  #fail: (error: Error) => void = () => {};
+  #isOver = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(owner: LibrarySocket) {
+    this.#owner = owner;
+    this.failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.failed.catch(() => {});
+    // A class of the user's that is built in another way is left alone.
+    const isLibrarys = Object.hasOwn(owner, "client");
+    this.#proxy = isLibrarys ? owner.proxy : undefined;
+    // Without it the libraries connect the socket by themselves, and to the address that is asked for.
+    if (this.#proxy !== undefined) owner.proxy = undefined;
+    if (isLibrarys) this.#watchField();
+  }
+
+  end(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    const { client } = this.#owner;
+    if (Object.hasOwn(this.#owner, "client")) {
+      Object.defineProperty(this.#owner, "client", { value: client, ...PLAIN });
+    }
+    if (this.#proxy !== undefined) this.#owner.proxy = this.#proxy;
+  }
+
+  #watchField(): void {
+    let client = this.#owner.client;
+    Object.defineProperty(this.#owner, "client", {
+      configurable: true,
+      enumerable: true,
+      get: () => client,
+      set: (value: unknown) => {
+        client = value;
+        if (value instanceof Socket) this.#adopt(value);
+      },
+    });
+  }
+
+  #adopt(socket: Socket): void {
+    tame(socket);
+    socket.once("close", () => this.#fail(new Error("NetSocket was closed")));
+    if (this.#proxy !== undefined) this.#leadThrough(socket, this.#proxy);
+  }
+
+  /** The next `connect` of the socket goes to the proxy, and is over when the proxy has connected. */
+  #leadThrough(socket: Socket, proxy: NonNullable<LibrarySocket["proxy"]>): void {
+    const connect = socket.connect.bind(socket) as (port: number, host: string, done: () => void) => Socket;
+    const seconds = proxy.timeout ?? PROXY_TIMEOUT_SECONDS;
+    const late = (): void => void socket.destroy(refusal(`the proxy did not connect within ${seconds} s`));
+    const leading = (port: number, host: string, done: () => void): Socket => {
+      this.#timer = setTimeout(late, seconds * 1_000).unref();
+      return connect(proxy.port, proxy.ip, () => {
+        socksHandshake(socket, proxy, { host, port }).then(
+          () => {
+            if (!this.#isOver) done();
+            socket.resume();
+          },
+          (error: Error) => socket.destroy(error),
+        );
+      });
+    };
+    Object.defineProperty(socket, "connect", { value: leading, ...PLAIN });
+  }
+}
+
+const PLAIN = { configurable: true, enumerable: true, writable: true } as const;
 
 /** The libraries' own class has its socket in a field called `client`; another one may call it as it likes. */
 function tame(field: unknown): void {
