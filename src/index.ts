@@ -13,7 +13,7 @@ export type {
   RequestGate,
   Transmission,
 } from "./connections/client-adapter.js";
-export { ConnectionLostError, HeldBackError } from "./connections/client-adapter.js";
+export { ConnectionLostError, HeldBackError, UnreadableAnswerError } from "./connections/client-adapter.js";
 export { type GuardPlan, guard } from "./connections/guard.js";
 export type { LeaseScope } from "./connections/lease-scope.js";
 export {

@@ -20,7 +20,10 @@ export interface OutgoingRequest {
 
 /** A request on its way. */
 export interface Transmission {
-  /** Settles with Telegram's answer, or rejects with {@link ConnectionLostError} or {@link HeldBackError}. */
+  /**
+   * Settles with Telegram's answer, or rejects with {@link ConnectionLostError}, {@link HeldBackError} or
+   * {@link UnreadableAnswerError}.
+   */
   readonly answer: Promise<unknown>;
   /** Nobody waits for it any more; a late answer is dropped and it MUST NOT be sent again. */
   abandon(): void;
@@ -61,6 +64,11 @@ export class ConnectionLostError extends Error {
 /** Rejects a transmission that the gate held back at the last moment: it was not sent. */
 export class HeldBackError extends Error {
   override readonly name = "HeldBackError";
+}
+
+/** Rejects a transmission whose answer came and could not be read: a request that changes something may have done so. */
+export class UnreadableAnswerError extends Error {
+  override readonly name = "UnreadableAnswerError";
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   type OutgoingRequest,
   type RequestGate,
   type Transmission,
+  UnreadableAnswerError,
 } from "./client-adapter.js";
 import type { LeaseScope } from "./lease-scope.js";
 import { Turns } from "./turns.js";
@@ -238,6 +239,7 @@ export class Gate implements RequestGate {
     }
     if (error instanceof OutcomeUnknownError || error instanceof CallTimeoutError) throw error;
     if (error instanceof ConnectionLostError) return this.#afterLoss(passage, error);
+    if (error instanceof UnreadableAnswerError) throw notUnderstood(passage, error.cause);
     const { request } = passage;
     const verdict = classifyTelegramError(error, { method: request.method, now: this.#policy.clock.now() });
     if (verdict.code === "UNKNOWN") throw notUnderstood(passage, error);

@@ -16,14 +16,14 @@ const PARTS: readonly string[] = [
   ...under("sender", "connect disconnect isConnected send addStateToQueue reconnect authKey.getKey _handleBadAuthKey"),
   ...under("state", "data promise resolve reject"),
   ...under("sender._pendingState", "get values delete clear"),
-  ...under("sender._state", "writeDataAsMessage encryptMessageData decryptMessageData _calcKey _getNewMsgId _getSeqNo"),
+  ...under("sender._state", "writeDataAsMessage encryptMessageData decryptMessageData _getNewMsgId _getSeqNo"),
   ...under("sender._state", "salt id authKey.waitForKey"),
   ...under(
     "library",
     "layer RequestState GZIPPacked.gzipIfSmaller TLMessage RPCResult.CONSTRUCTOR_ID IGE handleUpdate",
   ),
   ...under("library", "BinaryReader.prototype.readLong BinaryReader.prototype.tgReadObject PromisedNetSockets"),
-  ...under("library.errors", "RPCError FloodWaitError SlowModeWaitError"),
+  ...under("library.errors", "RPCError FloodWaitError SlowModeWaitError SecurityError"),
   ...under("library", "utils.getPeerId utils.resolveId helpers.returnBigInt helpers.generateRandomLong"),
   ...under(
     "library.Api",

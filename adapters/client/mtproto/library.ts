@@ -119,19 +119,12 @@ export interface ProtocolState {
   readonly authKey: { waitForKey(): Promise<void>; getKey(): Buffer | undefined };
   readonly salt: Long;
   readonly id: Long;
-  readonly securityChecks: boolean;
   _getNewMsgId(): Long;
   _getSeqNo(isContent: boolean): number;
-  _calcKey(authKey: Buffer, messageKey: Buffer, isClient: boolean): Keys | Promise<Keys>;
   /** teleproto alone has the last argument. */
   writeDataAsMessage(writer: Writer, data: Buffer, isContent: boolean, afterId?: Long, messageId?: Long): Promise<Long>;
   encryptMessageData(data: Buffer): Promise<Buffer>;
   decryptMessageData(body: Buffer): Promise<unknown>;
-}
-
-interface Keys {
-  readonly key: Buffer;
-  readonly iv: Buffer;
 }
 
 interface Writer {
@@ -140,7 +133,13 @@ interface Writer {
 
 /** An answer as a library hands it to its handler. */
 export interface RpcResultMessage {
-  readonly obj: { readonly reqMsgId: unknown; readonly body?: Buffer | undefined; readonly error?: unknown };
+  readonly obj: {
+    readonly reqMsgId: unknown;
+    readonly body?: Buffer | undefined;
+    readonly error?: unknown;
+    /** Why it could not even be unpacked: there is no body then. */
+    readonly unreadable?: unknown;
+  };
 }
 
 /** A library's client class. */
@@ -249,6 +248,8 @@ export interface LibraryConnection {
   readonly socket: { close(): unknown };
   connect(): Promise<void>;
   recv(): Promise<Buffer | undefined>;
+  /** Frames one packet and writes it. */
+  _send(packet: Buffer): Promise<void>;
 }
 
 /** The class that `clientOptions.networkSocket` holds. */

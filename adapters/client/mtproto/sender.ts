@@ -4,9 +4,10 @@ import {
   type OutgoingRequest,
   type RequestGate,
   type Transmission,
+  UnreadableAnswerError,
 } from "../../../src/connections/client-adapter.js";
 import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
-import { fastReaderClass, quicken } from "./fast-protocol.js";
+import { fastReaderClass, type Packets, quicken } from "./fast-protocol.js";
 import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { TlRequest } from "./tl.js";
@@ -58,13 +59,18 @@ export function senderClass(library: Library): PooledSenderClass {
     readonly #owner: SenderOwner;
     /** What is under way, and as what the gate knows it: requests of the connection itself are none of its matter. */
     readonly #waiting = new Map<RequestState, OutgoingRequest | undefined>();
+    /** What was queued, by the bytes that packets are made of. */
+    readonly #states = new WeakMap<Buffer, RequestState>();
+    readonly #packets: Packets;
     #transportError: number | undefined;
+    /** Resolves once everything that came together with a refusal has been taken in; `undefined` when nothing has. */
+    #refusals: Promise<void> | undefined;
 
     constructor(authKey: unknown, options: SenderOptions, owner: SenderOwner) {
       super(authKey, options);
       this.#owner = owner;
       this.isHome = owner.isHome;
-      quicken(library, Reader, this._state);
+      this.#packets = quicken(library, Reader, this._state);
       differences.beforePacking(this, () => this.#dropWhatIsHeldBack());
       this.#readAnswers();
     }
@@ -94,6 +100,12 @@ export function senderClass(library: Library): PooledSenderClass {
           this.#noteTransportError(Reflect.get(Object(error), "payload"));
           throw error;
         }
+      };
+      const write = connection._send.bind(connection);
+      connection._send = async (packet) => {
+        await this.#refusals;
+        const left = this.#withoutWhatIsHeldBack(packet);
+        if (left !== undefined) await write(left);
       };
     }
 
@@ -145,6 +157,7 @@ export function senderClass(library: Library): PooledSenderClass {
 
     #enqueue(state: RequestState, outgoing: OutgoingRequest | undefined): Promise<unknown> {
       this.#waiting.set(state, outgoing);
+      this.#states.set(state.data, state);
       const answer = Promise.resolve(state.promise).finally(() => this.#waiting.delete(state));
       super.addStateToQueue(state);
       return answer;
@@ -182,6 +195,30 @@ export function senderClass(library: Library): PooledSenderClass {
       }
     }
 
+    /** The same between packing and writing: what was read meanwhile may have been a refusal. */
+    #withoutWhatIsHeldBack(packet: Buffer): Buffer | undefined {
+      return this.#packets.without(packet, (data) => {
+        const state = this.#states.get(data);
+        const outgoing = state && this.#waiting.get(state);
+        if (state === undefined || outgoing === undefined || !this.#owner.gate.isHeldBack(outgoing)) return false;
+        state.reject(new HeldBackError());
+        // teleproto notes it as sent after this.
+        setImmediate(() => this._pendingState.delete(state.msgId));
+        this._pendingState.delete(state.msgId);
+        return true;
+      });
+    }
+
+    /** What is written in this turn could acknowledge the refusal, whose consequences take the turn's rest to be drawn. */
+    #noteRefusal(): void {
+      this.#refusals ??= new Promise((resolve) => {
+        setImmediate(() => {
+          this.#refusals = undefined;
+          resolve();
+        });
+      });
+    }
+
     /**
      * An answer goes to its request and nowhere else. GramJS throws an answered error once more, out of the container
      * that holds the answers behind it; teleproto does so when nobody waits for the error any more.
@@ -191,18 +228,19 @@ export function senderClass(library: Library): PooledSenderClass {
       const kind = String(library.RPCResult.CONSTRUCTOR_ID);
       const read = handlers[kind];
       handlers[kind] = (message) => {
-        const { reqMsgId, body, error } = message.obj;
+        const { reqMsgId, body, error, unreadable } = message.obj;
         const state = this._pendingState.get(reqMsgId);
         if (state === undefined) return;
+        if (error !== undefined) this.#noteRefusal();
         try {
-          if (body === undefined || error !== undefined) read?.(message);
-          else {
-            this._pendingState.delete(reqMsgId);
-            state.resolve(state.request.readResult(new Reader(body)));
-          }
+          if (error !== undefined) return void read?.(message);
+          this._pendingState.delete(reqMsgId);
+          if (body === undefined) throw unreadable;
+          state.resolve(state.request.readResult(new Reader(body)));
         } catch (failure) {
-          // GramJS has rejected the request's own promise already; a second time changes nothing.
-          state.reject(failure);
+          // GramJS throws an error once more that the request was rejected with; a second rejection changes nothing.
+          const what = `The answer to ${state.request.className} could not be read`;
+          state.reject(new UnreadableAnswerError(`${what}: ${messageOf(failure)}`, { cause: failure }));
         }
       };
     }
@@ -225,4 +263,8 @@ function prefixOf({ CONSTRUCTOR_ID }: { readonly CONSTRUCTOR_ID: number }): Buff
 function isConnectRequest(request: TlRequest): boolean {
   if (request.className !== "InvokeWithLayer") return false;
   return (request.query as { readonly className?: string } | undefined)?.className === "InitConnection";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

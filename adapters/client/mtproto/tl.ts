@@ -53,6 +53,7 @@ export interface TlReader {
   offset: number;
   read(length: number): Buffer;
   readInt(): number;
+  tgReadBytes(): Buffer;
   readLong(isSigned?: boolean): Long;
   tgReadObject(): unknown;
 }
@@ -78,6 +79,10 @@ export type WaitErrorClass = new (fields: { request: never; capture: number }) =
 /** Of a library's `errors`. */
 export interface LibraryErrors {
   readonly RPCError: RpcErrorClass;
+  /** Something that was received is to be ignored. */
+  readonly SecurityError: new (
+    message: string,
+  ) => Error;
   readonly FloodWaitError: WaitErrorClass;
   readonly SlowModeWaitError: WaitErrorClass;
 }

@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import type { Api as ApiTypes } from "telegram";
 import type { LogLevel } from "telegram/extensions/Logger.js";
@@ -81,6 +82,7 @@ describe("quicken()", () => {
       pingId: library.helpers.returnBigInt(2n ** 62n) as ApiTypes.long,
     }).getBytes();
     const head = Buffer.alloc(32);
+    head.writeBigInt64LE(7n, 8);
     head.writeBigInt64LE(6_800_000_000_000_000_001n, 16);
     head.writeInt32LE(3, 24);
     head.writeInt32LE(pong.length, 28);
@@ -103,5 +105,137 @@ describe("quicken()", () => {
       expect((plain?.length ?? 0) - 16 - data.length).toBeGreaterThanOrEqual(12);
     });
     await fc.assert(run, { numRuns: 50 });
+  });
+});
+
+describe("decryptMessageData() - what it takes in", () => {
+  const KEY = Buffer.from(Array.from({ length: 256 }, (_, index) => (index * 7 + 3) % 256));
+  const SECONDS = 1_700_000_000n;
+  const idAt = (seconds: bigint, number = 0n): bigint => (seconds << 32n) + number * 4n + 1n;
+  const ping = new Api.Ping({ pingId: 1n } as never).getBytes();
+  const int = (value: number): Buffer => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32LE(value);
+    return bytes;
+  };
+  const long = (value: bigint): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(value);
+    return bytes;
+  };
+  const inner = (id: bigint, body: Buffer): Buffer => Buffer.concat([long(id), int(1), int(body.length), body]);
+  const containerOf = (...messages: readonly Buffer[]): Buffer =>
+    Buffer.concat([Buffer.from("dcf8f173", "hex"), int(messages.length), ...messages]);
+  const seal = (change: { id?: bigint; session?: bigint; body?: Buffer; length?: number } = {}): Buffer => {
+    const { id = idAt(SECONDS), session = 7n, body = ping, length = body.length } = change;
+    const plain = Buffer.concat([long(0n), long(session), long(id), int(1), int(length), body]);
+    return sealPacket(plain, KEY, authKeyIdOf(KEY));
+  };
+  interface Read {
+    readonly msgId: unknown;
+    readonly obj: { readonly className: string; readonly messages?: readonly Read[] };
+  }
+  const fresh = async () => {
+    const [, quick] = await both(KEY, Buffer.alloc(8));
+    return async (packet: Buffer): Promise<Read> => (await quick.decryptMessageData(packet)) as Read;
+  };
+  const refusesAll = async (packets: readonly Buffer[]): Promise<void> => {
+    const read = await fresh();
+    await read(seal());
+    for (const packet of packets) await expect(read(packet)).rejects.toBeInstanceOf(library.errors.SecurityError);
+  };
+
+  test("another session, an even id, a wrong length, another key, a changed byte - SecurityError", async () => {
+    const changed = seal({ id: idAt(SECONDS, 1n) });
+    changed[60] = (changed[60] ?? 0) ^ 1;
+    const short = seal({ id: idAt(SECONDS, 2n) });
+    await refusesAll([
+      seal({ session: 8n, id: idAt(SECONDS, 3n) }),
+      seal({ id: idAt(SECONDS, 4n) + 1n }),
+      ...[ping.length + 12, ping.length + 400, -4, 0, 3].map((length, index) =>
+        seal({ id: idAt(SECONDS, 5n + BigInt(index)), length }),
+      ),
+      seal({ id: idAt(SECONDS, 10n), body: Buffer.alloc(2_000, 1), length: 8 }),
+      Buffer.concat([Buffer.alloc(8, 9), seal().subarray(8)]),
+      changed,
+      short.subarray(0, 24),
+      short.subarray(0, short.length - 4),
+      short.subarray(0, short.length - 16),
+      Buffer.alloc(8),
+    ]);
+  });
+
+  test("more than 300 s behind or 30 s ahead of the server's time - SecurityError", async () => {
+    await refusesAll([seal({ id: idAt(SECONDS - 302n) }), seal({ id: idAt(SECONDS + 40n) })]);
+    const read = await fresh();
+    await read(seal());
+    for (const seconds of [-298n, 28n, 56n]) {
+      expect((await read(seal({ id: idAt(SECONDS + seconds) }))).obj.className).toBe("Ping");
+    }
+  });
+
+  test("the same message once more - is acknowledged, and not looked at", async () => {
+    const read = await fresh();
+    const packet = seal();
+    expect((await read(packet)).obj.className).toBe("Ping");
+    const again = await read(packet);
+    expect([String(again.msgId), again.obj.className]).toEqual([String(idAt(SECONDS)), "unreadable"]);
+  });
+
+  test("a copy of one that is more than 1,000 messages old - is not looked at either", async () => {
+    const read = await fresh();
+    for (let number = 0n; number < 1_100n; number++) await read(seal({ id: idAt(SECONDS, number) }));
+    for (const number of [0n, 50n, 1_099n]) {
+      expect((await read(seal({ id: idAt(SECONDS, number) }))).obj.className).toBe("unreadable");
+    }
+  });
+
+  test("a container - what cannot be read, or came before, loses nothing behind it", async () => {
+    const read = await fresh();
+    await read(seal({ id: idAt(SECONDS, 1n) }));
+    const body = containerOf(
+      inner(idAt(SECONDS, 2n), ping),
+      inner(idAt(SECONDS, 3n), Buffer.from("efbeadde", "hex")),
+      inner(idAt(SECONDS, 1n), ping),
+      inner(idAt(SECONDS, 4n), ping),
+    );
+    const { obj } = await read(seal({ id: idAt(SECONDS, 9n), body }));
+    expect(obj.messages?.map((message) => message.obj.className)).toEqual(["Ping", "unreadable", "unreadable", "Ping"]);
+  });
+
+  test("a container of lengths and counts that cannot be - is read as far as it goes", async () => {
+    const read = await fresh();
+    const lying = containerOf(inner(idAt(SECONDS, 2n), ping), inner(idAt(SECONDS, 3n), ping));
+    lying.writeInt32LE(2 ** 31 - 1, 4);
+    lying.writeInt32LE(-ping.length - 16, 8 + 16 + ping.length + 12);
+    const { obj } = await read(seal({ body: lying }));
+    expect(obj.messages).toHaveLength(1);
+  });
+
+  const bytesOf = (data: Buffer): Buffer => {
+    const head = Buffer.alloc(4);
+    head.writeUInt32LE(data.length * 256 + 254, 0);
+    return Buffer.concat([head, data, Buffer.alloc((4 - (data.length % 4)) % 4)]);
+  };
+  const packedOf = (data: Buffer): Buffer => Buffer.concat([Buffer.from("a1cf7230", "hex"), bytesOf(data)]);
+
+  test("packed - is unpacked; what is no archive, or unpacks to more than a packet may have, is unreadable", async () => {
+    const read = await fresh();
+    const result = (body: Buffer): Buffer => Buffer.concat([Buffer.from("016d5cf3", "hex"), long(5n), body]);
+    const bomb = packedOf(gzipSync(Buffer.alloc(40 * 1_024 * 1_024)));
+    const seen: object[] = [];
+    for (const [index, body] of [packedOf(gzipSync(ping)), bomb, packedOf(ping)].entries()) {
+      seen.push((await read(seal({ id: idAt(SECONDS, BigInt(2 * index)), body }))).obj);
+      seen.push((await read(seal({ id: idAt(SECONDS, BigInt(2 * index + 1)), body: result(body) }))).obj);
+    }
+    const failed = { reqMsgId: expect.anything(), unreadable: expect.any(Error) };
+    expect(seen).toMatchObject([
+      { className: "Ping" },
+      { body: ping },
+      { className: "unreadable" },
+      failed,
+      { className: "unreadable" },
+      failed,
+    ]);
   });
 });

@@ -7,7 +7,9 @@ import {
   ConnectionLostError,
   HeldBackError,
   type OutgoingRequest,
+  UnreadableAnswerError,
 } from "../../../../src/connections/client-adapter.js";
+import { openPacket } from "../../../../src/testing/data-centre/crypto.js";
 import { peerMemory } from "../../../fakes/peer-memory.js";
 import { sessionString } from "../../../fakes/sessions.js";
 import { Api, loadUnderTest } from "../../../matrix/telegram.js";
@@ -33,7 +35,7 @@ function never(): never {
 }
 
 /** A sender that believes to be connected, on a connection that never says anything. */
-async function connectedSender(isHeldBack: () => boolean = () => false) {
+async function connectedSender(isHeldBack: (outgoing: OutgoingRequest) => boolean = () => false) {
   const lost: string[] = [];
   const options: SenderOptions = {
     logger: Reflect.get(client, "_log"),
@@ -59,7 +61,8 @@ async function connectedSender(isHeldBack: () => boolean = () => false) {
     isConnected: () => true,
     connect: async () => {},
     disconnect: async () => {},
-    send: async (data: Buffer) => void sent.push(data),
+    send: (data: Buffer): Promise<void> => connection._send(data),
+    _send: async (data: Buffer): Promise<void> => void sent.push(data),
     recv: () => new Promise<never>(() => {}),
     socket: { close: async () => {} },
     toString: () => "silence",
@@ -111,6 +114,48 @@ describe("transmit()", () => {
   });
 });
 
+describe("a refusal that is read between packing and writing", () => {
+  /** A refusal becomes known as soon as the packet's bytes are made. */
+  async function refusedWhilePacking(isHeldBack: (method: string) => boolean) {
+    let isKnown = false;
+    const made = await connectedSender((outgoing) => isKnown && isHeldBack(outgoing.method));
+    const { _state: state } = made.sender;
+    const encrypt = state.encryptMessageData.bind(state);
+    state.encryptMessageData = (data) => {
+      isKnown = true;
+      return encrypt(data);
+    };
+    const opened = (): Buffer[] => {
+      const key = made.sender.authKey.getKey() ?? Buffer.alloc(0);
+      return made.sent.map((packet) => openPacket(packet, key) ?? expect.fail("cannot be opened"));
+    };
+    return { ...made, opened };
+  }
+
+  test("alone in its packet - nothing is written, and it says so", async () => {
+    const { sender, sent } = await refusedWhilePacking(() => true);
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
+    await turns();
+    expect([sent, sender._pendingState.values()]).toEqual([[], []]);
+    sender.lose("over");
+  });
+
+  test("together with others - those go out without it", async () => {
+    const { sender, opened } = await refusedWhilePacking((method) => method === "held");
+    const held = sender.transmit(request(), { ...OUTGOING, method: "held" }).answer;
+    const others = [1n, 2n].map((pingId) => sender.transmitService(new Api.Ping({ pingId } as never) as never));
+    await expect(held).rejects.toBeInstanceOf(HeldBackError);
+    await turns();
+    const bodies = opened().map((plain) => plain.subarray(32, 32 + plain.readInt32LE(28)));
+    expect(bodies.map((body) => [body.readUInt32LE(0), body.readInt32LE(4), body.length])).toEqual([
+      [0x73f1f8dc, 2, 8 + 2 * (16 + 12)],
+    ]);
+    expect(sender._pendingState.values()).toHaveLength(2);
+    sender.lose("over");
+    for (const other of others) await expect(other).rejects.toMatchObject({ wasSent: true });
+  });
+});
+
 describe("lose()", () => {
   test("settles what is queued, on its way and of the connection itself; nothing is sent afterwards", async () => {
     const { sender, sent, lost } = await connectedSender();
@@ -158,6 +203,21 @@ describe("answers", () => {
     const [state] = sender._pendingState.values();
     expect(() => answerTo(sender, { reqMsgId: state?.msgId, error: rpcError() })).not.toThrow();
     await expect(answer).rejects.toMatchObject({ seconds: 7, code: 420 });
+    sender.lose("over");
+  });
+
+  test.each([
+    ["of a newer layer", { body: Buffer.from("efbeadde", "hex") }],
+    ["cut short", { body: Buffer.from("b575", "hex") }],
+    ["that could not be unpacked", { body: undefined, unreadable: new Error("incorrect header check") }],
+  ])("a result %s - UnreadableAnswerError", async (_, answer) => {
+    const { sender } = await connectedSender();
+    const transmission = sender.transmit(request(), OUTGOING);
+    await turns();
+    const [state] = sender._pendingState.values();
+    answerTo(sender, { reqMsgId: state?.msgId, ...answer });
+    await expect(transmission.answer).rejects.toBeInstanceOf(UnreadableAnswerError);
+    expect(sender._pendingState.values()).toEqual([]);
     sender.lose("over");
   });
 
