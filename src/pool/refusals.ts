@@ -116,6 +116,13 @@ export function rejected(id: string, reason: string): StorageCorruptError {
   );
 }
 
+/** The storage holds sessions, and the pool was not given what opens any of them. */
+export function allLocked(count: number, reason: string): StorageCorruptError {
+  return new StorageCorruptError(
+    `The storage holds ${count} ${count === 1 ? "session" : "sessions"} and none of them can be opened with the given encryption: ${reason}. Nothing was overwritten.`,
+  );
+}
+
 function describe(status: PoolStatus): string {
   if (status.total === 0) return "the pool has no sessions; add() some";
   const states = ["free", "leased", "cooling", "restricted", "dead", "disabled", "foreign"] as const;

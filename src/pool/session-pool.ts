@@ -69,7 +69,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /**
    * Opens the storage and loads what it holds. Connects nothing. Throws `OptionsError` for what is wrong with the
-   * options, `StorageError` when the storage cannot be opened or listed.
+   * options, `StorageError` when the storage cannot be opened or listed, `StorageCorruptError` when it holds sessions and
+   * none can be opened with the given `encryption`.
    */
   static async open<Client>(options: SessionPoolOptions<Client>): Promise<SessionPool<Client>> {
     const resolved = resolveOptions(options);
@@ -82,12 +83,13 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
         throw error;
       });
     const pool = new SessionPool(resolved, keepAlive, soleUse);
-    const rejected = await keepAlive.during(() => pool.#parts.load(records));
-    const begin = (): void => {
-      for (const record of rejected) pool.emit("recordRejected", record);
-      pool.#parts.begin();
-    };
-    inOwnContext(() => setImmediate(begin));
+    try {
+      await keepAlive.during(() => pool.#parts.load(records));
+    } catch (error) {
+      await pool.destroy();
+      throw error;
+    }
+    inOwnContext(() => setImmediate(() => pool.#parts.begin()));
     return pool;
   }
 

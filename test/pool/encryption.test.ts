@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { OptionsError, PoolClosedError, StorageError } from "../../src/errors.js";
+import { OptionsError, PoolClosedError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import { memory } from "../../src/records/memory-storage.js";
 import { aesGcm, type Sealer } from "../../src/records/sealing/sealing.js";
 import type { SessionStorage } from "../../src/records/storage.js";
@@ -115,14 +115,56 @@ describe("records that cannot be opened", () => {
   test.each([
     ["of an unknown key", aesGcm(NEW), /missing from the list of keys/],
     ["without encryption", undefined, /it is sealed: open the pool with the encryption/],
-  ])("%s are set aside with the reason, and never overwritten", async (_, encryption, reason) => {
+  ])("%s, all of them - open() says why, writes nothing, and closes the storage", async (_, encryption, reason) => {
     const storage = await sealed();
     const before = await storage.list();
-    const { pool, events } = await openPool({ storage, ...(encryption && { encryption }) });
+    const error: unknown = await openPool({ storage, ...(encryption && { encryption }) }).catch((it: unknown) => it);
+    expect(error).toBeInstanceOf(StorageCorruptError);
+    expect((error as Error).message).toMatch(reason);
+    expect(storage.isClosed).toBe(true);
+    expect(await storage.list()).toEqual(before);
+  });
+
+  test.each([
+    ["of an unknown key", OLD, NEW, /missing from the list of keys/],
+    ["not sealed", undefined, NEW, /it is not sealed/],
+    ["sealed, without encryption", OLD, undefined, /it is sealed: open the pool with the encryption/],
+  ])(
+    "%s, some of them - are set aside, reported and logged, and the others serve",
+    async (_, written, given, reason) => {
+      const storage = new FaultyStorage();
+      const withKey = (key: Buffer | undefined) => (key === undefined ? {} : { encryption: aesGcm(key) });
+      const others = await openPool({ storage, ...withKey(given), sessions: ["c"] });
+      await others.pool.close();
+      const kept = await storage.read("c");
+      await storage.write("c", kept?.version ?? 0, null);
+      const first = await openPool({ storage, ...withKey(written), sessions: ["a", "b"] });
+      await first.pool.close();
+      await storage.write("c", 0, kept?.data ?? "");
+      const logged: [string, string][] = [];
+      const write = (level: string) => (text: string) => void logged.push([level, text]);
+      const logger = { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+      const { pool, clock, events } = await openPool({ storage, ...withKey(given), logger });
+      await clock.advance(0);
+      expect(pool.rejected().map(({ id }) => id)).toEqual(["a", "b"]);
+      expect(pool.rejected()[0]?.reason).toMatch(reason);
+      expect(events("recordRejected")).toHaveLength(2);
+      expect(logged.map(([level]) => level)).toEqual(["error", "error", "error"]);
+      expect(logged[0]?.[1]).toContain("2 records cannot be opened");
+      await expect(pool.use((_, lease) => lease.id)).resolves.toBe("c");
+    },
+  );
+
+  test("of an unknown key are never overwritten", async () => {
+    const [storage, encryption, reason] = [await sealed(), aesGcm(NEW), /missing from the list of keys/];
+    const { pool: other } = await openPool({ storage, encryption: aesGcm([NEW, OLD]), sessions: ["c"] });
+    await other.close();
+    const before = await storage.list();
+    const { pool, events } = await openPool({ storage, encryption });
     expect(pool.rejected().map(({ id }) => id)).toEqual(["a", "b"]);
     expect(pool.rejected()[0]?.reason).toMatch(reason);
     await expect(pool.add("a", sessionString("a"))).rejects.toMatchObject({ code: "STORAGE_CORRUPT", sessionId: "a" });
-    expect(pool.sessions()).toEqual([]);
+    expect(pool.sessions().map(({ id }) => id)).toEqual(["c"]);
     expect((await storage.list()).filter(({ id }) => !id.startsWith("~"))).toEqual(
       before.filter(({ id }) => !id.startsWith("~")),
     );
@@ -145,9 +187,7 @@ describe("records that cannot be opened", () => {
     const plain = await openPool({ storage });
     await plain.pool.add("a", sessionString("a"), { profile: PROFILE });
     await plain.pool.close();
-    const strict = await openPool({ storage, encryption: aesGcm(NEW) });
-    expect(strict.pool.rejected()[0]?.reason).toContain("allowPlaintext");
-    await strict.pool.close();
+    await expect(openPool({ storage, encryption: aesGcm(NEW) })).rejects.toThrow("allowPlaintext");
     const migrating = await openPool({ storage, encryption: aesGcm(NEW, { allowPlaintext: true }) });
     expect(await migrating.pool.exportSession("a")).toBe(sessionString("a"));
     expect(await migrating.pool.rotateKeys()).toBe(1);

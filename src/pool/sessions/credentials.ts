@@ -1,8 +1,10 @@
 import { type ClientProfile, isProfile } from "../../client-profile.js";
 import { plainError } from "../../connections/plain-error.js";
 import { SessionPoolError, StorageError } from "../../errors.js";
+import { describe } from "../../option-rules.js";
+import { isThenable, warn } from "../../process-warning.js";
 import type { SessionRecord } from "../../records/record.js";
-import { isSealedText, type Sealer } from "../../records/sealing/sealing.js";
+import { isFresh, isSealedText, KeyMissingError, type Sealer } from "../../records/sealing/sealing.js";
 import { Secret } from "../../records/sealing/secret.js";
 import type { StorageDeadline } from "../../records/storage-deadline.js";
 import { checkSession } from "../../telegram/session-string.js";
@@ -60,6 +62,7 @@ class SealedCredentials extends ProfiledCredentials {
 export class CredentialSealing {
   readonly #sealer: Sealer | undefined;
   readonly #deadline: StorageDeadline;
+  #hasFailed = false;
 
   constructor(sealer: Sealer | undefined, deadline: StorageDeadline) {
     this.#sealer = sealer;
@@ -70,32 +73,69 @@ export class CredentialSealing {
     if (this.#sealer === undefined) return unsealed(session, profile);
     const text = JSON.stringify({ session, profile });
     try {
-      const sealed = await this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text));
+      const sealed: unknown = await this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text));
+      if (typeof sealed !== "string" || sealed === "") throw noText("seal", sealed);
       return new SealedCredentials(session, profile, sealed);
     } catch (error) {
-      throw notSealed(id, error, [text, session, profile.apiHash, profile.proxy?.password, profile.proxy?.secret]);
+      const failure = notSealed(id, error, [
+        text,
+        session,
+        profile.apiHash,
+        profile.proxy?.password,
+        profile.proxy?.secret,
+      ]);
+      if (!(error instanceof SessionPoolError)) this.#warn(failure);
+      throw failure;
     }
   }
 
   /** Throws an `Error` that can be told when they cannot be read. */
   open(id: string, { session, profile }: StoredCredentials): Credentials | Promise<Credentials> {
     if (this.#sealer === undefined) return plain(session, profile);
-    return after(this.#inTime(`open "${id}"`, this.#sealer.open(id, session)), (text) =>
-      text === session ? plain(session, profile) : opened(text, session),
-    );
+    return after(this.#ask(id, session, this.#sealer), (text) => {
+      if (typeof text !== "string") throw noText("open", text);
+      return text === session ? plain(session, profile) : opened(text, session);
+    });
+  }
+
+  #ask(id: string, session: string, sealer: Sealer): unknown {
+    try {
+      const answer = this.#inTime(`open "${id}"`, sealer.open(id, session));
+      return answer instanceof Promise ? answer.catch((error: unknown) => this.#refuse(error)) : answer;
+    } catch (error) {
+      return this.#refuse(error);
+    }
+  }
+
+  /** A text that `aesGcm` refuses is in order; a sealer of the user's own may be broken. Throws what is told. */
+  #refuse(error: unknown): never {
+    if (error instanceof SessionPoolError) throw error;
+    const plain = plainError(error, []);
+    this.#warn(plain);
+    throw plain;
+  }
+
+  #warn({ message }: Error): void {
+    if (!this.#hasFailed) warn(`The encryption failed; further failures of it are not reported: ${message}`);
+    this.#hasFailed = true;
   }
 
   /** A key service may never answer. */
-  #inTime(what: string, answer: string | Promise<string>): string | Promise<string> {
-    if (!(answer instanceof Promise)) return answer;
-    return this.#deadline.within(answer, () => this.#deadline.late(what, "encryption"));
+  #inTime(what: string, answer: unknown): unknown {
+    if (!isThenable(answer)) return answer;
+    return this.#deadline.within(Promise.resolve(answer), () => this.#deadline.late(what, "encryption"));
   }
 
   /** Whether sealing them again would change nothing. */
   isFresh(credentials: Credentials): boolean {
     const isSealed = credentials instanceof SealedCredentials;
-    return isSealed && this.#sealer?.isFresh?.(credentials.stored.session) === true;
+    return isSealed && this.#sealer !== undefined && isFresh(this.#sealer, credentials.stored.session);
   }
+}
+
+/** A sealer of the user's own may give anything; what it gave may be a secret. */
+function noText(method: "seal" | "open", value: unknown): StorageError {
+  return new StorageError(`The encryption's ${method}() must return a non-empty text; it returned ${describe(value)}.`);
 }
 
 function unsealed(session: string, profile: ClientProfile): Credentials {
@@ -108,7 +148,8 @@ function plain(session: string, profile: ClientProfile): Credentials {
 }
 
 function checkPlain(session: string): void {
-  if (isSealedText(session)) throw new Error("it is sealed: open the pool with the encryption it was written with");
+  if (isSealedText(session))
+    throw new KeyMissingError("it is sealed: open the pool with the encryption it was written with");
   checkSession(session);
 }
 
@@ -141,6 +182,6 @@ function isEmpty(profile: ClientProfile): boolean {
 }
 
 /** A sealer may answer at once, which spares a turn of the event loop for each of very many sessions. */
-function after<T, R>(value: T | Promise<T>, next: (value: T) => R): R | Promise<R> {
+function after<R>(value: unknown, next: (value: unknown) => R): R | Promise<R> {
   return value instanceof Promise ? value.then(next) : next(value);
 }

@@ -1,7 +1,7 @@
 import { OptionsError, type PoolClosedError } from "../../errors.js";
 import type { Ledger } from "../../records/ledger.js";
 import { sealedPeers } from "../../records/sealing/sealed-peers.js";
-import type { Sealer } from "../../records/sealing/sealing.js";
+import { isFresh, type Sealer } from "../../records/sealing/sealing.js";
 import type { PeerStorage } from "../../records/storage.js";
 import type { StorageDeadline } from "../../records/storage-deadline.js";
 import { notWritten } from "../refusals.js";
@@ -73,7 +73,7 @@ export class KeyRotation {
     const { sealer, peers, deadline } = this.#parts;
     if (sealer === undefined || peers === undefined) return;
     const rows = await deadline.run(`load the peers of "${id}"`, () => peers.load(id));
-    if (rows.every(({ accessHash }) => sealer.isFresh?.(accessHash))) return;
+    if (rows.every(({ accessHash }) => isFresh(sealer, accessHash))) return;
     const sealed = sealedPeers(peers, sealer);
     const known = await deadline.run(`load the peers of "${id}"`, () => sealed.load(id));
     await deadline.run(`clear the peers of "${id}"`, () => peers.clear(id));

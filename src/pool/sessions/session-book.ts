@@ -1,3 +1,5 @@
+import { textOf } from "../../process-warning.js";
+import { KeyMissingError } from "../../records/sealing/sealing.js";
 import type { StoredRecord } from "../../records/storage.js";
 import type { Roster } from "../../roster/roster.js";
 import type { SessionInfo } from "../../session-info.js";
@@ -30,6 +32,8 @@ export class SessionBook {
   readonly #leaving = new Map<string, KnownSession>();
   readonly #idsByKey = new Map<string, string>();
   readonly #rejected = new Map<string, string>();
+  /** Records that were set aside for want of the key that opens them. Bound: the records. */
+  readonly #locked = new Set<string>();
 
   constructor(roster: Roster<KnownSession>, time: TimeLine, records: SessionRecords) {
     this.#roster = roster;
@@ -68,8 +72,14 @@ export class SessionBook {
     return [...this.#rejected].map(([id, reason]) => ({ id, reason }));
   }
 
+  /** How many records were set aside for want of the key that opens them. */
+  get lockedCount(): number {
+    return this.#locked.size;
+  }
+
   forgetRejected(id: string): void {
     this.#rejected.delete(id);
+    this.#locked.delete(id);
   }
 
   /**
@@ -100,7 +110,9 @@ export class SessionBook {
 
   /** Sets a record aside that cannot be read. */
   reject(id: string, error: unknown): void {
-    this.#rejected.set(id, error instanceof Error ? error.message : String(error));
+    this.#rejected.set(id, error instanceof Error ? error.message : textOf(error));
+    if (error instanceof KeyMissingError) this.#locked.add(id);
+    else this.#locked.delete(id);
   }
 
   /** Takes in a session that was written by somebody else. Rejects as `load` sets aside. */

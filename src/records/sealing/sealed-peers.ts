@@ -1,3 +1,5 @@
+import { StorageError } from "../../errors.js";
+import { describe } from "../../option-rules.js";
 import { RESERVED_PREFIXES } from "../reserved-ids.js";
 import type { PeerStorage, StoredPeer } from "../storage.js";
 import type { Sealer } from "./sealing.js";
@@ -20,13 +22,19 @@ export function sealedPeers(peers: PeerStorage, sealer: Sealer): PeerStorage {
       const texts = await together(known.map((peer) => sealOrReject(sealer, sessionId, peer)));
       await peers.save(
         sessionId,
-        known.map(({ id }, index) => ({ id, accessHash: texts[index] ?? "" })),
+        known.map(({ id }, index) => ({ id, accessHash: checkedText(texts[index]) })),
       );
     },
     async clear(sessionId) {
       await peers.clear(sessionId);
     },
   };
+}
+
+/** A sealer of the user's own may give anything. */
+function checkedText(text: unknown): string {
+  if (typeof text === "string" && text !== "") return text;
+  throw new StorageError(`The encryption's seal() must return a non-empty text; it returned ${describe(text)}.`);
 }
 
 /** What a peer is sealed for. JSON, so that no two places look alike; reserved, so that no record has the same. */
@@ -59,10 +67,15 @@ function sealOrReject(sealer: Sealer, sessionId: string, peer: StoredPeer): Mayb
 function openOrNothing(sealer: Sealer, sessionId: string, row: StoredPeer): MaybeLater<string | undefined> {
   try {
     const text = sealer.open(placeOf(sessionId, row.id), row.accessHash);
-    return typeof text === "string" ? text : text.then(undefined, () => undefined);
+    if (typeof text === "string") return text;
+    return Promise.resolve(text).then(textOrNothing, () => undefined);
   } catch {
     return undefined;
   }
+}
+
+function textOrNothing(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
 }
 
 /** The peer of a row. What the sealer gave back unchanged was never sealed: such a row is a peer already. */

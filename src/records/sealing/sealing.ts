@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { OptionsError, StorageCorruptError } from "../../errors.js";
 import { check, flag } from "../../option-rules.js";
+import { ignoreRejection } from "../../process-warning.js";
 import { type AesKey, type KeyRing, keyRing } from "./aes-key.js";
 
 export type { AesKey } from "./aes-key.js";
@@ -60,6 +61,20 @@ export function aesGcm(keys: AesKey | readonly AesKey[], options: AesGcmOptions 
   return new AesGcmSealer(keyRing(keys), options.allowPlaintext ?? false);
 }
 
+/** What is sealed, or is not, may be in order: the pool was not given what opens it. */
+export class KeyMissingError extends StorageCorruptError {}
+
+/** What a sealer says of a text; one that fails at that has it sealed again. */
+export function isFresh(sealer: Sealer, sealed: string): boolean {
+  try {
+    const answer: unknown = sealer.isFresh?.(sealed);
+    ignoreRejection(answer);
+    return answer === true;
+  } catch {
+    return false;
+  }
+}
+
 /** Whether {@link aesGcm} has sealed the text, by its header alone. */
 export function isSealedText(text: string): boolean {
   return text.startsWith(HEADER);
@@ -87,14 +102,16 @@ class AesGcmSealer implements Sealer {
   open(id: string, sealed: string): string {
     if (!isSealedText(sealed)) {
       if (this.#isPlaintextAllowed) return sealed;
-      throw refused(
+      throw new KeyMissingError(
         "it is not sealed; to take in what was written without encryption, open once with aesGcm(key, { allowPlaintext: true })",
       );
     }
     const { keyId, bytes } = split(sealed);
     const key = this.#keys.byId.get(keyId);
     if (key === undefined) {
-      throw refused(`it is sealed with the key ${keyId}, which is missing from the list of keys given to aesGcm()`);
+      throw new KeyMissingError(
+        `it is sealed with the key ${keyId}, which is missing from the list of keys given to aesGcm()`,
+      );
     }
     const decipher = createDecipheriv(CIPHER, key, bytes.subarray(0, IV_BYTES), { authTagLength: TAG_BYTES });
     decipher.setAAD(placeOf(keyId, id));
