@@ -17,7 +17,8 @@ export interface BudgetedCall {
  * method, the wait is known in advance, the call is refused before it is sent. It only ever adds to what Telegram told.
  *
  * All methods are called in the middle of a change: they must be quick, and must not call the pool. One that throws, and
- * a wait that is no number, count as no limit; the first of these is told to the `logger`.
+ * a wait that is no number, count as no limit; the first of these is told
+ * by a process warning and to the `logger`.
  */
 export interface BudgetStrategy {
   /**

@@ -1,4 +1,5 @@
 import { EventEmitter } from "eventemitter3";
+import { callSafely, textOf, warn } from "./process-warning.js";
 
 /** What a pool tells, by event name. Payloads are readonly and never hold a secret. */
 export interface SessionPoolEvents {
@@ -128,32 +129,13 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     let wrapper = wrappers.get(event);
     if (wrapper === undefined) {
       wrapper = function (this: unknown, ...values: never[]): void {
-        try {
-          const result = original.apply(this, values);
-          if (isThenable(result)) Promise.resolve(result).catch((error: unknown) => warn(String(event), error));
-        } catch (error) {
-          warn(String(event), error);
-        }
+        callSafely(
+          () => original.apply(this, values),
+          (error) => warn(`A listener of "${String(event)}" failed: ${textOf(error)}`),
+        );
       };
       wrappers.set(event, wrapper);
     }
     return wrapper as EventEmitter.EventListener<Events, Name>;
-  }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof Reflect.get(value, "then") === "function";
-}
-
-function warn(event: string, error: unknown): void {
-  process.emitWarning(`A listener of "${event}" failed: ${textOf(error)}`, "SessionPoolWarning");
-}
-
-/** What was thrown may not even be printable. */
-function textOf(error: unknown): string {
-  try {
-    return error instanceof Error ? (error.stack ?? error.message) : String(error);
-  } catch {
-    return "it threw something that cannot be printed";
   }
 }

@@ -34,6 +34,7 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "./options.js";
+import { ignoreRejection } from "./process-warning.js";
 import { checkedStorage } from "./records/checked-storage.js";
 import { memory } from "./records/memory-storage.js";
 import { isReserved, RESERVED_PREFIXES } from "./records/reserved-ids.js";
@@ -200,12 +201,14 @@ export function checkMapArguments<I>(items: unknown, work: unknown, options: Map
 
 /** What a function has given for an item. Throws `OptionsError` when it is not valid. */
 export function checkItemOptions(options: Pick<UseOptions, "id" | "key" | "peer">): void {
+  for (const value of Object.values(options)) ignoreRejection(value);
   check("map, for this item", options, ACQUIRE);
 }
 
 /** What the checkpoint's `key` has given for an item. Throws `OptionsError` when it is no text. */
 export function checkItemKey(key: unknown): asserts key is string {
   if (text.holds(key)) return;
+  ignoreRejection(key);
   throw new OptionsError(`map: checkpoint.key must return ${text.expected}; got ${describe(key)}.`);
 }
 

@@ -6,12 +6,26 @@ import type { Sealer } from "./records/sealing/sealing.js";
 import type { SessionStorage } from "./records/storage.js";
 import type { SessionSelection } from "./selection-strategy.js";
 
-/** Where the pool writes what a person should see. A console fits, and so does pino. */
+/** How much a line of the log matters. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** What a line of the log says, for programs. Never a secret. */
+export interface LogFields {
+  /** What has happened; most are names of events of the pool. Stable. */
+  readonly event: string;
+  readonly sessionId?: string;
+  readonly [field: string]: unknown;
+}
+
+/**
+ * Where a pool writes what an operator should see: `console` is one. Called with a sentence, and with the same as fields;
+ * what is written at which level is in docs/logging.md. One that throws or rejects stops nothing.
+ */
 export interface Logger {
-  debug(message: string): void;
-  info(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
 }
 
 /** How a process holds its sessions. */

@@ -31,6 +31,8 @@ export interface ConnectionPolicy {
   disconnected(reason: string): void;
   /** Takes note of a failed connect; returns the error that the callers get. */
   connectFailed(error: unknown): Error;
+  /** The client could not be closed, or not in time; it counts as gone. */
+  closeFailed(error: unknown): void;
 }
 
 /** After this long, a client that is still closing counts as gone. */
@@ -177,8 +179,8 @@ export class Connection<Client> implements Linked<Connection<Client>> {
     this.#abort?.abort(new ConnectError(`The connection of session "${this.id}" is closed.`, { sessionId: this.id }));
     try {
       await this.#inTime(this.#handle.close());
-    } catch {
-      // Nobody could do more about it: the client counts as gone.
+    } catch (error) {
+      this.#policy.closeFailed(error);
     }
     this.lost(reason);
     this.#policy.closed();
@@ -188,7 +190,8 @@ export class Connection<Client> implements Linked<Connection<Client>> {
   /** A client that does not close must not keep the pool from closing. */
   #inTime(closed: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = this.#policy.clock.setTimer(CLOSE_WITHIN_MS, resolve);
+      const late = (): Error => new Error(`it did not close within ${CLOSE_WITHIN_MS} ms`);
+      const timer = this.#policy.clock.setTimer(CLOSE_WITHIN_MS, () => reject(late()));
       closed.then(resolve, reject).finally(() => timer.cancel());
     });
   }

@@ -1,10 +1,12 @@
+import { textOf } from "../process-warning.js";
+
 /**
  * A failure without what must not be seen: what a proxy or socket library throws may carry the proxy's password in its
  * fields or its text. Only name, message and code are kept, and the secrets are cut out of the message. What Telegram
  * calls the error comes first, where the library tells it only in prose.
  */
 export function plainError(error: unknown, secrets: readonly (string | undefined)[]): Error {
-  const source = error instanceof Error ? error : new Error(String(error));
+  const source = error instanceof Error ? error : new Error(textOf(error));
   let message = withTelegramsWord(source);
   for (const secret of secrets)
     if (secret !== undefined && secret !== "") message = message.replaceAll(secret, "[redacted]");

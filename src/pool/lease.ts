@@ -1,4 +1,5 @@
 import type { LeaseScope } from "../connections/lease-scope.js";
+import { callSafely, textOf, warn } from "../process-warning.js";
 import type { SessionInfo } from "../session-info.js";
 
 /** What of a session rests, when not all of it: one method, or one peer. */
@@ -100,7 +101,39 @@ export class PoolLease<Client> implements Lease<Client> {
 /** Aborts when the lease is taken back. */
 function abortedWith(scope: LeaseScope): AbortController {
   const abort = new AbortController();
+  isolateListeners(abort.signal);
   if (scope.revoked !== undefined) abort.abort(scope.revoked);
   else scope.onEnd(() => scope.revoked !== undefined && abort.abort(scope.revoked));
   return abort;
+}
+
+/** The listeners are the work's: one that fails becomes a process warning, where Node.js would end the process. */
+function isolateListeners(signal: AbortSignal): void {
+  const isolated = new WeakMap<object, (event: Event) => void>();
+  const isolate = (listener: unknown): unknown => {
+    if ((typeof listener !== "object" && typeof listener !== "function") || listener === null) return listener;
+    const known = isolated.get(listener) ?? ((event: Event): void => hear(listener, signal, event));
+    isolated.set(listener, known);
+    return known;
+  };
+  for (const name of ["addEventListener", "removeEventListener"] as const) {
+    const original: (...values: unknown[]) => void = signal[name].bind(signal) as (...values: unknown[]) => void;
+    const value = (type: unknown, listener: unknown, ...rest: unknown[]): void =>
+      original(type, isolate(listener), ...rest);
+    Object.defineProperty(signal, name, { value, configurable: true, writable: true });
+  }
+}
+
+interface ListenerObject {
+  handleEvent(event: Event): unknown;
+}
+
+function hear(listener: object, signal: AbortSignal, event: Event): void {
+  callSafely(
+    () => {
+      if (typeof listener === "function") return listener.call(signal, event);
+      return (listener as ListenerObject).handleEvent(event);
+    },
+    (error) => warn(`A listener of a lease's signal failed: ${textOf(error)}`),
+  );
 }

@@ -2,7 +2,6 @@ import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { CooldownScope } from "../cooldown-scope.js";
 import { LeaseReleasedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
-import type { Logger } from "../options.js";
 import type { Ledger } from "../records/ledger.js";
 import type { Restriction } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
@@ -10,6 +9,7 @@ import type { RosterEntry } from "../roster/roster-entry.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
 import { endsByItself, type Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
+import type { PoolLog } from "./pool-log.js";
 import { type KnownSession, markChanged } from "./sessions/known-session.js";
 import type { SessionBook } from "./sessions/session-book.js";
 import type { RecordedCooldown } from "./sessions/session-records.js";
@@ -25,7 +25,7 @@ export interface MarksParts {
   readonly ledger: Ledger;
   readonly time: TimeLine;
   readonly dispatcher: Dispatcher;
-  readonly logger: Logger | undefined;
+  readonly log: Pick<PoolLog, "write">;
   readonly cooldownScope: "session" | "method";
   readonly restrictedForMs: number;
   emit<Name extends keyof MarkEvents>(name: Name, event: Parameters<MarkEvents[Name]>[0]): void;
@@ -101,7 +101,11 @@ export class Marks {
     const entry = this.#parts.roster.get(id);
     if (entry === undefined) return undefined;
     if (verdict.isGuess)
-      this.#parts.logger?.warn(`Session "${id}": a wait without readable seconds; resting ${verdict.seconds} s.`);
+      this.#parts.log.write("warn", `Session "${id}": a wait without readable seconds; resting ${verdict.seconds} s.`, {
+        event: "unreadableWait",
+        sessionId: id,
+        seconds: verdict.seconds,
+      });
     switch (verdict.kind) {
       case "cooldown": {
         const scope = this.#scopeOf(verdict, request);

@@ -3,6 +3,7 @@ import type { SessionPoolEvents } from "../events.js";
 import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
 import { inBackground } from "../own-context.js";
+import { warn } from "../process-warning.js";
 import { listedHolderOf } from "../records/key-reservations.js";
 import { Ledger } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership/ownership.js";
@@ -23,8 +24,9 @@ import { Maps } from "./map/maps.js";
 import { Marks } from "./marks.js";
 import { Nesting } from "./nesting.js";
 import { makePeers } from "./peers.js";
+import { PoolLog, type StoragePart } from "./pool-log.js";
 import { Prober } from "./prober.js";
-import { unknownSession } from "./refusals.js";
+import { allLocked, unknownSession } from "./refusals.js";
 import { Rotation } from "./rotation.js";
 import { orderOf } from "./selection-order.js";
 import { makeConnections, ownershipLost } from "./session-connections.js";
@@ -61,9 +63,9 @@ export interface PoolParts<Client> {
   readonly maps: Maps<Client>;
   readonly shutdown: Shutdown;
   readonly keepAlive: KeepAlive;
-  /** Takes in what the storage holds. Returns the records that could not be read. */
-  load(records: readonly StoredRecord[]): Promise<readonly { readonly id: string; readonly reason: string }[]>;
-  /** Starts the timer of the cooldowns that were loaded. */
+  /** Takes in what the storage holds. Rejects with `StorageCorruptError` when none of it can be opened for want of a key. */
+  load(records: readonly StoredRecord[]): Promise<void>;
+  /** Tells of the records that could not be read, and starts the timers of those that could. */
   begin(): void;
   readonly dispatcher: Dispatcher;
   readonly keeper: Keeper;
@@ -78,7 +80,7 @@ export function assemble<Client>(
   given: ResolvedOptions<Client>,
   keepAlive: KeepAlive,
   soleUse: SoleUse | undefined,
-  emit: Emit,
+  tellListeners: Emit,
   isHeard: (name: keyof SessionPoolEvents) => boolean,
 ): PoolParts<Client> {
   // What a caller waits for is timed in the caller's async context, everything else in the pool's own.
@@ -87,7 +89,16 @@ export function assemble<Client>(
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
   const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
   const time = new TimeLine(clock);
-  const rules: RuleSurroundings = { info: (id) => infoOf(book, id), failed: (text) => options.logger?.error(text) };
+  const log = new PoolLog(options.logger, clock);
+  const emit: Emit = (name, event) => {
+    log.event(name, event);
+    tellListeners(name, event);
+  };
+  const ruleFailed = (text: string): void => {
+    warn(text);
+    log.write("error", text, { event: "ruleFailed" });
+  };
+  const rules: RuleSurroundings = { info: (id) => infoOf(book, id), failed: ruleFailed };
   const order = orderOf(options.selection, rules);
   const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
   const sealing = new CredentialSealing(options.encryption, deadline);
@@ -95,9 +106,15 @@ export function assemble<Client>(
   const book = new SessionBook(roster, time, records);
   const signals = new SharedSignals();
   const storageFailed = (error: Error): void => {
-    options.logger?.error(error.message);
+    log.write("error", error.message, { event: "storageFailed", reason: error.message });
     emit("storageFailed", { error });
   };
+  const failedIn =
+    (part: StoragePart) =>
+    (error: Error): void => {
+      log.storageFailed(part, error);
+      emit("storageFailed", { error });
+    };
   const ledger: Ledger = new Ledger(storage, {
     clock,
     storageTimeoutMs: options.storageTimeoutMs,
@@ -109,7 +126,8 @@ export function assemble<Client>(
     merge: (record) => register.merging.merge(record),
     mayDelete: (id) => !ownership.isForeign(id),
     gone: (id) => register.gone(id),
-    failed: storageFailed,
+    failed: failedIn("records"),
+    recovered: () => log.storageWorks("records"),
   });
   const later = (work: Promise<unknown>): void => void shutdown.waitFor(work).catch(storageFailed);
   const ownership: Ownership = makeOwnership({
@@ -126,7 +144,7 @@ export function assemble<Client>(
       emit("ownershipLost", { id });
     },
   });
-  const peers = makePeers(options, storageFailed);
+  const peers = makePeers(options, failedIn("peers"), () => log.storageWorks("peers"));
   if (soleUse !== undefined) soleUse.onOvertaken = storageFailed;
   const keeper = new Keeper({ clock, book, connections: () => connections });
   const dispatcher: Dispatcher = new Dispatcher(roster, time, clock, {
@@ -145,7 +163,7 @@ export function assemble<Client>(
     ledger,
     time,
     dispatcher,
-    logger: options.logger,
+    log,
     cooldownScope: options.cooldownScope,
     restrictedForMs: options.restrictedForMs,
     emit,
@@ -167,7 +185,7 @@ export function assemble<Client>(
   });
   const rejected = (id: string, reason: string): void => book.reject(id, new Error(reason));
   const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later, rejected, ...rules });
-  const common = { options, book, ownership, roster, marks, dispatcher, time, peers, keeper, prober, emit };
+  const common = { options, log, book, ownership, roster, marks, dispatcher, time, peers, keeper, prober, emit };
   const made = makeConnections<Client>({
     ...common,
     budgets,
@@ -191,6 +209,8 @@ export function assemble<Client>(
     },
     closed: () => shutdown.closed(),
     failed: storageFailed,
+    lookFailed: failedIn("changes"),
+    lookWorked: () => log.storageWorks("changes"),
   });
   const { registration, departures, discovery, refresh, keyRotation } = register;
   const leases: Leases<Client> = new Leases({
@@ -231,7 +251,7 @@ export function assemble<Client>(
     keepAlive,
     maps: { end: (error) => maps.end(error), close: () => maps.close() },
     storageFailed,
-    warn: (message) => options.logger?.warn(message),
+    log,
   });
   const waitingRoom = new WaitingRoom({
     clock: callersClock,
@@ -284,7 +304,8 @@ export function assemble<Client>(
     status: () => dispatcher.status(),
     closed: () => shutdown.closed(),
   });
-  const load = async (listed: readonly StoredRecord[]) => {
+  let rejections: ReturnType<SessionBook["rejected"]> = [];
+  const load = async (listed: readonly StoredRecord[]): Promise<void> => {
     budgets?.load(listed);
     const loaded = await book.load(
       listed.filter(({ id }) => !isReserved(id)),
@@ -295,9 +316,14 @@ export function assemble<Client>(
       else ledger.track(known.id, version);
       if (!known.isRemoved) ownership.observe(known.id, owner);
     }
-    return book.rejected();
+    rejections = book.rejected();
+    if (book.lockedCount === 0) return;
+    if (loaded.length === 0) throw allLocked(book.lockedCount, rejections[0]?.reason ?? "");
+    const text = `${book.lockedCount} records cannot be opened with the keys of the option "encryption". See rejected().`;
+    log.write("error", text, { event: "keyMissing", count: book.lockedCount });
   };
   const begin = (): void => {
+    for (const rejection of rejections) emit("recordRejected", rejection);
     dispatcher.changed();
     keeper.lookAtAll();
     prober.lookAtAll();

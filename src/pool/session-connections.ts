@@ -19,6 +19,7 @@ import type { Budgeting } from "./budgets/budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Keeper } from "./keeper.js";
 import type { Marks } from "./marks.js";
+import type { PoolLog } from "./pool-log.js";
 import type { Prober } from "./prober.js";
 import type { KnownSession } from "./sessions/known-session.js";
 import type { SessionBook } from "./sessions/session-book.js";
@@ -29,6 +30,7 @@ type ConnectionEvents = Pick<SessionPoolEvents, "connected" | "disconnected" | "
 /** What making connections needs. */
 export interface ConnectionParts<Client> {
   readonly options: ResolvedOptions<Client>;
+  readonly log: Pick<PoolLog, "write">;
   readonly book: SessionBook;
   readonly ownership: Ownership;
   readonly roster: Roster<KnownSession>;
@@ -133,6 +135,11 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, ba
         lookAgain();
       },
       connectFailed: (error) => connectFailed(parts, made, backOffs, error),
+      closeFailed: (error) => {
+        const { message } = withoutSecrets(profile, error);
+        const text = `The client of session "${id}" could not be closed, and counts as gone: ${message}.`;
+        parts.log.write("warn", text, { event: "closeFailed", sessionId: id, reason: message });
+      },
     },
   );
   known.connection = connection;
@@ -238,6 +245,10 @@ function connectFailed<Client>(
   if (isAboutSession(verdict) && error instanceof Error) return error;
   backOffs.failed(known, profile, error, verdict);
   if (error instanceof ConnectError) return error;
-  const cause = plainError(error, [profile.apiHash, profile.proxy?.password, profile.proxy?.secret]);
+  const cause = withoutSecrets(profile, error);
   return new ConnectError(`Session "${id}" could not connect: ${cause.message}.`, { cause, sessionId: id });
+}
+
+function withoutSecrets(profile: ClientProfile, error: unknown): Error {
+  return plainError(error, [profile.apiHash, profile.proxy?.password, profile.proxy?.secret]);
 }

@@ -14,6 +14,7 @@ import type { Keeper } from "./keeper.js";
 import type { LeaseInfo } from "./lease.js";
 import type { Leases } from "./leases.js";
 import type { Maps } from "./map/maps.js";
+import type { PoolLog } from "./pool-log.js";
 import type { Prober } from "./prober.js";
 import type { Departures } from "./sessions/departures.js";
 import type { Refresh } from "./sessions/refresh.js";
@@ -39,8 +40,7 @@ export interface ShutdownParts {
   readonly keepAlive: KeepAlive;
   readonly maps: Pick<Maps<unknown>, "end" | "close">;
   storageFailed(error: Error): void;
-  /** Tells an operator something. */
-  warn(message: string): void;
+  readonly log: Pick<PoolLog, "close" | "write">;
 }
 
 /** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
@@ -122,6 +122,7 @@ export class Shutdown {
     await this.#parts.maps.close().catch(storageFailed);
     await this.#closeStorage();
     dispatcher.close();
+    this.#parts.log.close();
     keepAlive.end();
   }
 
@@ -133,9 +134,11 @@ export class Shutdown {
   /** Resolves when no lease is left, or after `timeoutMs`. */
   #leasesEnd(timeoutMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const { clock, leases, warn } = this.#parts;
+      const { clock, leases, log } = this.#parts;
       const timer = Number.isFinite(timeoutMs) ? clock.setTimer(timeoutMs, () => end()) : undefined;
-      const notice = clock.setTimer(NOTICE_AFTER_MS, () => warn(waitsFor(leases.list(), timeoutMs - NOTICE_AFTER_MS)));
+      const notice = clock.setTimer(NOTICE_AFTER_MS, () => {
+        log.write("warn", waitsFor(leases.list(), timeoutMs - NOTICE_AFTER_MS), { event: "closeWaits" });
+      });
       const end = (): void => {
         timer?.cancel();
         notice.cancel();

@@ -1,3 +1,4 @@
+import { isThenable, textOf } from "../process-warning.js";
 import type { SessionInfo } from "../session-info.js";
 
 /** What a user's own rule is given and how its errors are told. */
@@ -17,13 +18,13 @@ export type Safely = <Result>(call: () => Result, fallback: Result) => Result;
 export function guarded(option: string, failed: (message: string) => void): Safely {
   let isTold = false;
   const tell = (error: unknown): void => {
-    if (!isTold) failed(`What ${option} was given fails, and counts for nothing: ${String(error)}`);
+    if (!isTold) failed(`What ${option} was given fails, and counts for nothing: ${textOf(error)}`);
     isTold = true;
   };
   return (call, fallback) => {
     try {
       const result: unknown = call();
-      if (result instanceof Promise) result.catch(tell);
+      if (isThenable(result)) Promise.resolve(result).catch(tell);
       if (typeof result === typeof fallback) return result as typeof fallback;
       if (fallback !== undefined) tell(`a ${typeof fallback} was expected, not a ${typeof result}`);
       return fallback;

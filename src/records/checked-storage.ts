@@ -1,5 +1,6 @@
 import { StorageError } from "../errors.js";
 import { describe, isObject } from "../option-rules.js";
+import { ignoreRejection } from "../process-warning.js";
 import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
 
 const handles = new WeakMap<SessionStorage, CheckedStorage>();
@@ -85,7 +86,8 @@ class CheckedStorage implements SessionStorage {
     const stop: unknown = this.given.watch?.((id: unknown) => {
       if (typeof id === "string") changed(id);
     }, failed);
-    if (typeof stop === "function") return () => void stop();
+    if (typeof stop === "function") return () => ignoreRejection(stop());
+    ignoreRejection(stop);
     throw new StorageError(
       `The storage's watch() must return the function that stops it; it returned ${describe(stop)}.`,
     );

@@ -28,6 +28,8 @@ export interface LedgerPolicy {
   gone(id: string): void;
   /** A write failed, or was not acknowledged in time. It goes on. */
   failed(error: Error): void;
+  /** Everything that had failed is on disk. */
+  recovered(): void;
 }
 
 const FIRST_RETRY_MS = 100;
@@ -44,6 +46,8 @@ export class Ledger {
   readonly #slots = new Map<string, Slot | number>();
   /** Those with changes that callers wait for: most often none, and then nobody has to look anything up. */
   readonly #owing = new Set<Slot>();
+  /** Those whose last write failed. Bound: the sessions of the pool. */
+  readonly #failing = new Set<Slot>();
   #isClosed = false;
 
   constructor(storage: SessionStorage, policy: LedgerPolicy) {
@@ -193,6 +197,7 @@ export class Ledger {
   /** One failure is told once, however many wait for the write. */
   #fail(slot: Slot, error: unknown): void {
     slot.failures++;
+    this.#failing.add(slot);
     this.#policy.failed(error instanceof Error ? error : new StorageError("The storage failed.", { cause: error }));
   }
 
@@ -224,6 +229,7 @@ export class Ledger {
       try {
         slot.written = await this.#writeState(id, slot);
         this.#account(slot);
+        this.#works(slot);
         failures = 0;
         releaseWaiting(slot);
       } catch (error) {
@@ -234,9 +240,14 @@ export class Ledger {
     }
     slot.isWriting = false;
     if (this.#isTracked(id, slot)) return;
+    this.#failing.delete(slot);
     slot.written = slot.wanted;
     this.#account(slot);
     releaseWaiting(slot);
+  }
+
+  #works(slot: Slot): void {
+    if (this.#failing.delete(slot) && this.#failing.size === 0) this.#policy.recovered();
   }
 
   #account(slot: Slot): void {

@@ -30,6 +30,7 @@ async function ledgerOf(): Promise<{
     merge: (record) => void merged.push(record),
     mayDelete: () => true,
     gone: (id) => void gone.push(id),
+    recovered: () => {},
     failed: (error) => void failures.push(error),
   });
   ledger.track("a", (await storage.write("a", 0, "first")) ?? 0);

@@ -20,6 +20,7 @@ function journalOn(storage = new FaultyPeers()) {
     clock,
     storageTimeoutMs: 5_000,
     loadTimeoutMs: 3_000,
+    recovered: () => {},
     failed: (error) => errors.push(error.message),
   });
   return { storage, clock, errors, journal };
@@ -94,7 +95,13 @@ describe("learnt()", () => {
 
   test("no storage for peers - nothing is kept", async () => {
     const clock = new VirtualClock();
-    const journal = new PeerJournal(undefined, { clock, storageTimeoutMs: 1, loadTimeoutMs: 1, failed: () => {} });
+    const journal = new PeerJournal(undefined, {
+      clock,
+      storageTimeoutMs: 1,
+      loadTimeoutMs: 1,
+      recovered: () => {},
+      failed: () => {},
+    });
     const notes = journal.for("a");
     notes.learnt(peer(1));
     await journal.flush();

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../../clock.js";
 import type { MapProgress } from "../../options.js";
+import { callSafely, textOf, warn } from "../../process-warning.js";
 import type { TimeLine } from "../time-line.js";
 
 /** What telling of progress needs. */
@@ -22,6 +23,7 @@ export class ProgressReport {
   #skipped = 0;
   #startedAt: number | undefined;
   #timer: Timer | undefined;
+  #hasFailed = false;
 
   constructor(parts: ProgressParts) {
     this.#parts = parts;
@@ -55,14 +57,15 @@ export class ProgressReport {
     });
   }
 
-  /** A callback that throws stops nothing, as a listener of an event. */
+  /** A callback that throws or rejects stops nothing, as a listener of an event. */
   #tell(): void {
-    try {
-      this.#parts.onProgress?.(this.#progress());
-    } catch (error) {
-      const what = error instanceof Error ? (error.stack ?? error.message) : typeof error;
-      process.emitWarning(`onProgress failed: ${what}`, "SessionPoolWarning");
-    }
+    callSafely(
+      () => this.#parts.onProgress?.(this.#progress()),
+      (error) => {
+        if (!this.#hasFailed) warn(`onProgress failed: ${textOf(error)}`);
+        this.#hasFailed = true;
+      },
+    );
   }
 
   #progress(): MapProgress {

@@ -22,6 +22,8 @@ export interface RefreshParts {
   /** The record of a known session is gone. */
   gone(id: string): void;
   failed(error: Error): void;
+  /** A look at everything has succeeded. */
+  worked(): void;
 }
 
 /** After so many failures of the storage in a row it is left alone until the next round. */
@@ -102,6 +104,7 @@ export class Refresh {
       await this.#each(added, (record) => this.#take(record)),
     ];
     for (const failure of failures) if (failure !== undefined) throw failure;
+    this.#parts.worked();
   }
 
   /** Looks at each, also when one of them cannot be read; not when the storage itself fails. Resolves the first failure. */

@@ -53,6 +53,10 @@ export interface RegisterParts {
   /** One of the pool's own records was seen. */
   own(record: StoredRecord): void;
   failed(error: Error): void;
+  /** A look for what other processes have written failed. */
+  lookFailed(error: Error): void;
+  /** One at all records did not. */
+  lookWorked(): void;
   /** What a call gets that comes after the pool was closed. */
   closed(): PoolClosedError | undefined;
 }
@@ -122,7 +126,8 @@ export function makeRegister(parts: RegisterParts): Register {
     rejected: () => book.rejected().map(({ id }) => id),
     own: parts.own,
     gone,
-    failed: parts.failed,
+    failed: parts.lookFailed,
+    worked: parts.lookWorked,
   });
   const keyRotation = new KeyRotation({
     ...shared,

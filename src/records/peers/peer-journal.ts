@@ -12,6 +12,8 @@ export interface PeerJournalPolicy {
   readonly loadTimeoutMs: number;
   /** The storage of peers fails: told once, until it works again. */
   failed(error: Error): void;
+  /** Nothing of it fails any more. */
+  recovered(): void;
 }
 
 /** What one client is told of its session's peers, and where it tells what it learns. */
@@ -121,7 +123,7 @@ export class PeerJournal {
     try {
       const { era } = peers;
       const loaded = await peers.load(this.#loadDeadline);
-      this.#failing.delete("load");
+      this.#works("load");
       if (peers.hasWork) this.#schedule(peers);
       return era === peers.era ? loaded : [];
     } catch (error) {
@@ -173,7 +175,7 @@ export class PeerJournal {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     this.#failedRounds = failures > 0 && successes === 0 ? this.#failedRounds + 1 : 0;
-    if (failures === 0) this.#failing.delete("write");
+    if (failures === 0) this.#works("write");
     return failures === 0;
   }
 
@@ -195,6 +197,10 @@ export class PeerJournal {
       this.#failed("write", error as Error);
       return false;
     }
+  }
+
+  #works(task: Task): void {
+    if (this.#failing.delete(task) && this.#failing.size === 0) this.#policy.recovered();
   }
 
   #failed(task: Task, error: Error): void {
