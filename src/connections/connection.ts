@@ -21,6 +21,8 @@ export interface ConnectionPolicy {
   /** Whether it stays open without a lease. */
   readonly isKept: boolean;
   readonly connectTimeoutMs: number;
+  /** For messages: what is in between, if it is not a direct connection. */
+  readonly route: string;
   /** Why it must not connect now, if so. */
   refusal(): Error | undefined;
   /** Makes the session this process's before it connects; rejects with the reason why that cannot be. */
@@ -59,8 +61,10 @@ export class Connection<Client> implements Linked<Connection<Client>> {
   #wasServed = false;
   /** Of the session, since it was claimed for this connection. */
   #tenure: Tenure | undefined;
-  /** Leases that use it. */
+  /** Who uses it: leases, callers that connect it, and the pool itself. */
   users = 0;
+  /** How many of the users give way to a lease of another session: the pool itself, and callers that have gone. */
+  asides = 0;
   /** Whether it stays open without a lease. */
   readonly isKept: boolean;
   /** Since when no lease uses it, by the monotonic clock. */
@@ -158,7 +162,7 @@ export class Connection<Client> implements Linked<Connection<Client>> {
     const timer = this.#policy.clock.setTimer(this.#policy.connectTimeoutMs, () => {
       abort.abort(
         new ConnectError(
-          `Session "${this.id}" could not connect within ${this.#policy.connectTimeoutMs} ms (connectTimeoutMs).`,
+          `Session "${this.id}" could not connect${this.#policy.route} within ${this.#policy.connectTimeoutMs} ms (connectTimeoutMs).`,
           { sessionId: this.id },
         ),
       );

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../clock.js";
 import { ConnectError } from "../errors.js";
 import { LinkedList } from "../linked-list.js";
-import type { Connection } from "./connection.js";
+import { Connection, SessionChangedError } from "./connection.js";
 
 /** How many clients at once, and how long without a lease. */
 export interface ConnectionsOptions {
@@ -10,6 +10,22 @@ export interface ConnectionsOptions {
   readonly maxConnected: number;
   /** Milliseconds without a lease after which a client is closed. */
   readonly idleTimeoutMs: number;
+  /** Milliseconds that a caller waits for a place; an end to what should be over sooner. */
+  readonly connectTimeoutMs: number;
+}
+
+/** One request for a connection, and what has become of it. */
+export class Opening {
+  /** Whether it is for the pool itself (or for a caller that has gone): it gives way to a lease that needs its place. */
+  isAside: boolean;
+  /** Its caller waits no longer. */
+  isGivenUp = false;
+  /** Counted among the connection's users, until it is given back. */
+  connection: Connection<unknown> | undefined = undefined;
+
+  constructor(isAside = false) {
+    this.isAside = isAside;
+  }
 }
 
 /** A session, as far as its connection goes. */
@@ -28,6 +44,10 @@ export class Connections<Client> {
   readonly #open = new Map<string, Connection<Client>>();
   /** Those without a lease, the longest idle first. */
   readonly #idle = new LinkedList<Connection<Client>>();
+  /** Those that wait for a place, the first first. */
+  readonly #roomWaiters = new Set<() => void>();
+  /** Callers whose connection is not found or made yet. */
+  #leasesLooking = 0;
   readonly #doesSweep: boolean;
   #sweep: Timer | undefined;
   #isClosed = false;
@@ -54,18 +74,48 @@ export class Connections<Client> {
   }
 
   /**
-   * The session's connection for one more lease, connected. Rejects as its connect does. One that is only to be kept takes
-   * no kept one's place.
+   * The session's connection for one more lease, connected. Rejects as its connect does; with `SessionChangedError` when
+   * it was closed meanwhile.
    */
-  async open(id: string, isForLease = true): Promise<Connection<Client>> {
-    const connection = this.#use(await this.#find(id, isForLease));
+  async open(id: string, opening: Opening = new Opening()): Promise<Connection<Client>> {
+    const connection = await this.#find(id, opening);
     try {
       await connection.ensure();
-      return connection;
+      if (opening.connection !== undefined) return connection;
     } catch (error) {
-      await this.giveBack(connection, connection.flawAt(this.#options.clock.monotonic()) ?? "connect failed");
-      throw error;
+      const wasClosed = connection.closing !== undefined && !this.#isClosed;
+      await this.end(opening, connection.flawAt(this.#options.clock.monotonic()) ?? "connect failed");
+      if (!wasClosed) throw error;
     }
+    throw new SessionChangedError(`The connection of "${id}" was closed while it was being opened.`);
+  }
+
+  /** Ends the use of a connection that was opened, unless that has happened. `reason` as for {@link giveBack}. */
+  end(opening: Opening, reason?: string): Promise<void> | undefined {
+    const { connection } = opening;
+    if (connection === undefined) return undefined;
+    opening.connection = undefined;
+    if (opening.isAside) connection.asides--;
+    // It can only be one of those that were made here.
+    return this.giveBack(connection as Connection<Client>, reason);
+  }
+
+  /** The caller waits no longer: unless others do, the connect ends, and its place is free for another session. */
+  giveUp(opening: Opening): void {
+    opening.isGivenUp = true;
+    const isReady = opening.connection !== undefined && isConnected(opening.connection);
+    void this.end(opening, isReady ? undefined : "nobody waits for the connect any more");
+    this.#tellRoom();
+  }
+
+  /** The caller waits no longer, but a connect that has begun goes on: the next caller may find it ready. */
+  leave(opening: Opening): void {
+    opening.isGivenUp = true;
+    if (opening.connection !== undefined && !opening.isAside) {
+      opening.isAside = true;
+      opening.connection.asides++;
+    }
+    this.#tellRoom();
   }
 
   /**
@@ -78,11 +128,15 @@ export class Connections<Client> {
     now: number = this.#options.clock.monotonic(),
   ): Promise<void> | undefined {
     connection.users--;
-    if (connection.users > 0 || connection.closing !== undefined) return connection.closing;
+    if (connection.users > 0 || connection.closing !== undefined) {
+      if (this.#roomWaiters.size > 0) this.#tellRoom();
+      return connection.closing;
+    }
     const cause = reason ?? connection.flawAt(now);
-    if (cause !== undefined || !connection.isConnected || this.#isClosed) {
+    if (cause !== undefined || !isConnected(connection) || this.#isClosed) {
       return this.close(connection.id, cause ?? "idle");
     }
+    if (this.#roomWaiters.size > 0) this.#tellRoom();
     if (connection.isKept) return undefined;
     if (this.#options.idleTimeoutMs === 0) return this.close(connection.id, "idle");
     this.#idle.add(connection);
@@ -92,22 +146,13 @@ export class Connections<Client> {
     return undefined;
   }
 
-  /** Its only caller waits no longer for the connect: it ends, and its place is free for another session. */
-  abandon(id: string): void {
-    const connection = this.#open.get(id);
-    if (connection?.users === 1 && !connection.isConnected)
-      void this.close(id, "nobody waits for the connect any more");
-  }
-
   /** Closes the session's client, whoever uses it; resolves when it is gone. */
   close(id: string, reason: string): Promise<void> {
     const connection = this.#open.get(id);
     if (connection === undefined) return Promise.resolve();
     this.#idle.remove(connection);
     if (connection.closing !== undefined) return connection.closing;
-    return connection.close(reason).then(() => {
-      if (this.#open.get(id) === connection) this.#open.delete(id);
-    });
+    return connection.close(reason).then(() => this.#forget(connection));
   }
 
   /** Closes every client, and opens none any more. */
@@ -115,6 +160,7 @@ export class Connections<Client> {
     this.#isClosed = true;
     this.#sweep?.cancel();
     this.#sweep = undefined;
+    this.#tellRoom();
     await Promise.all([...this.#open.keys()].map((id) => this.close(id, reason)));
   }
 
@@ -124,37 +170,107 @@ export class Connections<Client> {
     return connection;
   }
 
-  /** The open connection, or a new one as soon as there is room. */
-  async #find(id: string, isForLease: boolean): Promise<Connection<Client>> {
-    for (;;) {
-      if (this.#isClosed) throw new ConnectError("The pool is closed.", { sessionId: id });
-      const connection = this.#open.get(id);
-      const flaw = connection?.flawAt(this.#options.clock.monotonic());
-      if (flaw !== undefined && connection?.users === 0) await this.close(id, flaw);
-      else if (connection !== undefined && connection.closing === undefined) return connection;
-      else if (connection !== undefined) await gone(connection);
-      else if (this.#open.size < this.#options.maxConnected) {
-        const created = this.#create(id);
-        this.#open.set(id, created);
-        return created;
-      } else await this.#makeRoom(isForLease);
+  /** The open connection, or a new one as soon as there is room; `opening` is one of its users from then on. */
+  async #find(id: string, opening: Opening): Promise<Connection<Client>> {
+    if (!opening.isAside) this.#leasesLooking++;
+    try {
+      for (;;) {
+        const found = this.#look(id, opening);
+        if (found instanceof Connection) return this.#useFor(opening, found);
+        await found;
+      }
+    } finally {
+      if (!opening.isAside) this.#leasesLooking--;
     }
   }
 
-  async #makeRoom(isForLease: boolean): Promise<void> {
-    const idle = this.#idle.first ?? (isForLease ? this.#kept() : undefined);
-    if (idle !== undefined) return this.close(idle.id, "another session needs its place");
-    const closing = [...this.#open.values()].filter((connection) => connection.closing !== undefined);
-    if (closing.length === 0) throw new ConnectError("Every connection that maxConnected allows is in use.");
-    await Promise.race(closing.map(gone));
+  /** The connection, or what is to be waited for before the next look. */
+  #look(id: string, opening: Opening): Connection<Client> | Promise<void> {
+    if (this.#isClosed) throw new ConnectError("The pool is closed.", { sessionId: id });
+    if (opening.isGivenUp) throw new SessionChangedError(`Nobody waits for "${id}" any more.`);
+    const connection = this.#open.get(id);
+    if (connection?.closing !== undefined) return this.#gone(connection);
+    const flaw = connection?.flawAt(this.#options.clock.monotonic());
+    if (connection !== undefined && flaw !== undefined && connection.users === 0) return this.close(id, flaw);
+    if (connection !== undefined) return connection;
+    if (this.#open.size < this.#options.maxConnected && this.#mayTakePlace(opening)) return this.#make(id);
+    return this.#roomFor(id, opening);
   }
 
-  /** One that stays connected though nobody leases it: a caller needs its place more. */
-  #kept(): Connection<Client> | undefined {
+  /** At once, before anything is awaited: a connection without users may be closed for another session. */
+  #useFor(opening: Opening, connection: Connection<Client>): Connection<Client> {
+    opening.connection = connection;
+    if (opening.isAside) connection.asides++;
+    return this.#use(connection);
+  }
+
+  #make(id: string): Connection<Client> {
+    const made = this.#create(id);
+    this.#open.set(id, made);
+    return made;
+  }
+
+  /** A place that is made for a lease is not for the pool itself. */
+  #mayTakePlace({ isAside }: Opening): boolean {
+    return !isAside || this.#leasesLooking === 0;
+  }
+
+  /** Resolves when it is worth another look. */
+  #roomFor(id: string, opening: Opening): Promise<void> {
+    if (!this.#mayTakePlace(opening)) throw noRoom(id);
+    const spare = this.#idle.first ?? (opening.isAside ? undefined : this.#yielding());
+    if (spare !== undefined) return this.close(spare.id, "another session needs its place");
+    if (opening.isAside && !this.#isAnyClosing()) throw noRoom(id);
+    return this.#room(id);
+  }
+
+  #isAnyClosing(): boolean {
+    for (const { closing } of this.#open.values()) if (closing !== undefined) return true;
+    return false;
+  }
+
+  /** One that the pool itself keeps, connects or asks, without a lease: a caller needs its place more. */
+  #yielding(): Connection<Client> | undefined {
+    let inUse: Connection<Client> | undefined;
     for (const connection of this.#open.values()) {
-      if (connection.users === 0 && connection.closing === undefined) return connection;
+      if (connection.users > connection.asides || connection.closing !== undefined) continue;
+      if (connection.users === 0) return connection;
+      inUse ??= connection;
     }
-    return undefined;
+    return inUse;
+  }
+
+  /** Resolves when there may be room. Leases that have it are counted before, so it never takes long. */
+  #room(id: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { clock, connectTimeoutMs } = this.#options;
+      const tell = (): void => {
+        timer.cancel();
+        this.#roomWaiters.delete(tell);
+        resolve();
+      };
+      const timer = clock.setTimer(connectTimeoutMs, () => {
+        this.#roomWaiters.delete(tell);
+        reject(noRoom(id));
+      });
+      this.#roomWaiters.add(tell);
+    });
+  }
+
+  #tellRoom(): void {
+    for (const tell of [...this.#roomWaiters]) tell();
+  }
+
+  #forget(connection: Connection<Client>): void {
+    if (this.#open.get(connection.id) !== connection) return;
+    this.#open.delete(connection.id);
+    this.#tellRoom();
+  }
+
+  /** Resolves when the connection is gone and forgotten. */
+  async #gone(connection: Connection<Client>): Promise<void> {
+    await connection.closing;
+    this.#forget(connection);
   }
 
   #armSweep(): void {
@@ -177,8 +293,18 @@ export class Connections<Client> {
   }
 }
 
-/** Resolves one turn after the connection is gone and forgotten. */
-async function gone(connection: Connection<unknown>): Promise<void> {
-  await connection.closing;
-  await Promise.resolve();
+/** A client that cannot even tell counts as lost. */
+function isConnected(connection: Connection<unknown>): boolean {
+  try {
+    return connection.isConnected;
+  } catch {
+    return false;
+  }
+}
+
+function noRoom(id: string): ConnectError {
+  return new ConnectError(
+    `Session "${id}" could not connect: every connection that maxConnected allows is in use. Raise maxConnected, or keep fewer sessions connected.`,
+    { sessionId: id },
+  );
 }

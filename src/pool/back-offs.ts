@@ -5,7 +5,7 @@ import { NO_BACK_OFF } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import type { Verdict } from "../telegram/verdicts.js";
 import type { Dispatcher } from "./dispatcher.js";
-import type { KnownSession } from "./sessions/known-session.js";
+import { type KnownSession, noteConnectFailure } from "./sessions/known-session.js";
 import type { TimeLine } from "./time-line.js";
 
 /** What backing off needs. */
@@ -50,6 +50,14 @@ const UNKNOWN_KEY = "TRANSPORT_404";
 const UNKNOWN_KEY_MS = 3_600_000;
 const LONGEST_UNKNOWN_KEY_MS = 86_400_000;
 
+/** Telegram refuses the application, whatever session connects with it. Source: core.telegram.org/api/errors (400). */
+const APPLICATION_REFUSED: ReadonlySet<string> = new Set([
+  "API_ID_INVALID",
+  "API_ID_PUBLISHED_FLOOD",
+  "CONNECTION_API_ID_INVALID",
+]);
+const NOT_REFUSED: Readonly<FailingRoute> = Object.freeze({ failures: 0, until: 0 });
+
 /**
  * Keeps sessions from connecting for a while after they could not: each by itself, and all that share a proxy together
  * once that is what fails. Then one of them tries first; the others follow when it has connected. What is connected
@@ -66,6 +74,9 @@ export class BackOffs {
   /** One for each route that fails and that a session has; a connect by it, or its last session's leaving, ends it. */
   readonly #routes = new Map<string, FailingRoute>();
 
+  /** The `apiId` of the client adapter. */
+  #application = NOT_REFUSED;
+
   constructor(parts: BackOffsParts) {
     this.#parts = parts;
   }
@@ -74,6 +85,8 @@ export class BackOffs {
   connected(known: KnownSession, profile: ClientProfile): void {
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
+    known.connectFailure = undefined;
+    if (profile.apiId === undefined) this.#applicationWorks();
     const route = routeOf(profile);
     if (!this.#routes.delete(route)) return;
     const { roster, time, dispatcher } = this.#parts;
@@ -83,14 +96,17 @@ export class BackOffs {
     dispatcher.changed();
   }
 
-  /** It could not connect with this profile. */
-  failed(known: KnownSession, profile: ClientProfile, error: unknown, verdict: Verdict): void {
+  /** It could not connect with this profile; `told` is what its callers get. */
+  failed(known: KnownSession, profile: ClientProfile, error: unknown, verdict: Verdict, told: Error): void {
+    noteConnectFailure(known, told);
     const route = routeOf(profile);
     const isCrowded = verdict.code === "TRANSPORT_429";
     const isRoute = isCrowded || (route !== DIRECT && (verdict.scope === "proxy" || error instanceof ConnectError));
     if (verdict.code === UNKNOWN_KEY) this.#keyUnknown(known);
-    else if (isRoute) this.#routeFailed(route, known, isCrowded);
+    else if (isApplicationRefused(verdict) && profile.apiId === undefined) this.#stopApplication(told, verdict.code);
+    else if (isRoute) this.#routeFailed(route, known, isCrowded, told);
     else this.backOff(known);
+    this.#parts.dispatcher.connectFailed();
   }
 
   /** The session alone rests. */
@@ -129,11 +145,11 @@ export class BackOffs {
     this.#routes.delete(route);
   }
 
-  #routeFailed(route: string, known: KnownSession, isCrowded: boolean): void {
+  #routeFailed(route: string, known: KnownSession, isCrowded: boolean, told: Error): void {
     const failing = this.#routes.get(route) ?? { failures: 0, until: 0 };
     this.#routes.set(route, failing);
     failing.failures = Math.max(failing.failures + 1, isCrowded ? FAILURES_OF_A_PROXY : 0);
-    if (failing.failures >= FAILURES_OF_A_PROXY) this.#stop(route, failing, known);
+    if (failing.failures >= FAILURES_OF_A_PROXY) this.#stop(route, failing, known, told);
     else this.backOff(known);
   }
 
@@ -145,7 +161,7 @@ export class BackOffs {
   }
 
   /** Nobody connects by this route for a while; the one that failed tries again first. */
-  #stop(route: string, failing: FailingRoute, first: KnownSession): void {
+  #stop(route: string, failing: FailingRoute, first: KnownSession, told: Error): void {
     const { time, connectTimeoutMs, random, proxyFailed } = this.#parts;
     const count = failing.failures - FAILURES_OF_A_PROXY;
     // Once, until one of them has connected: it is no news that it still fails.
@@ -155,7 +171,32 @@ export class BackOffs {
     const others = [...this.#behind(route)].filter(
       (entry) => entry !== first && entry.connection?.isConnected !== true,
     );
+    for (const entry of others) noteConnectFailure(entry, told);
     this.#rest(others, failing.until + connectTimeoutMs, PROXY_FAILED);
+  }
+
+  /** No session can connect that uses the application of the client adapter: none is tried for a while. */
+  #stopApplication(told: Error, code: string): void {
+    const now = this.#parts.time.now();
+    const { failures, until } = this.#application;
+    // Connects that were under way together fail together: that is one failure.
+    if (now >= until) this.#application = { failures: failures + 1, until: now + delayOf(failures) };
+    const others = [...this.#parts.roster.entries()].filter(
+      ({ credentials, connection }) => credentials.profile.apiId === undefined && connection?.isConnected !== true,
+    );
+    for (const entry of others) noteConnectFailure(entry, told);
+    this.#rest(others, this.#application.until, code);
+  }
+
+  /** A session has connected with it: it is not refused any more. */
+  #applicationWorks(): void {
+    if (this.#application === NOT_REFUSED) return;
+    this.#application = NOT_REFUSED;
+    const { roster, time, dispatcher } = this.#parts;
+    for (const entry of roster.entries()) {
+      if (APPLICATION_REFUSED.has(entry.backOffReason ?? "")) roster.backOff(entry, NO_BACK_OFF, time.now());
+    }
+    dispatcher.changed();
   }
 
   /** Listeners hear of it in no caller's stack. */
@@ -173,6 +214,11 @@ export class BackOffs {
   *#behind(route: string): Generator<KnownSession> {
     for (const entry of this.#parts.roster.entries()) if (routeOf(entry.credentials.profile) === route) yield entry;
   }
+}
+
+/** Whether Telegram has refused `apiId` and `apiHash`, not the session. */
+export function isApplicationRefused({ code }: Verdict): boolean {
+  return APPLICATION_REFUSED.has(code);
 }
 
 /** All that tells one way to Telegram from another: one gateway may give each user name an address of its own. */

@@ -1,6 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
-import type { Criteria } from "../roster/criteria.js";
-import { ANY } from "../roster/criteria.js";
+import { ANY, type Criteria, isMatch } from "../roster/criteria.js";
 import type { Outlook } from "../roster/outlook.js";
 import type { Roster } from "../roster/roster.js";
 import type { RosterEntry } from "../roster/roster-entry.js";
@@ -109,6 +108,32 @@ export class Dispatcher {
       if (hasAnyone && hopes.has(waiter)) continue;
       if (this.#waiters.remove(waiter)) waiter.fail(this.#policy.hopeless(waiter.criteria, hopes.outlook(waiter)));
     }
+  }
+
+  /** Sessions could not connect, and rest: they may have been the last that a caller could hope for. */
+  connectFailed(): void {
+    if (this.#waiters.size === 0) return;
+    const oldest = new Map<string, number>();
+    for (const waiter of this.#waiters.inOrder()) {
+      const { group, criteria, began } = waiter;
+      if (group !== undefined) {
+        const order = oldest.get(group) ?? this.#oldestFailure(criteria);
+        oldest.set(group, order);
+        if (order <= began) continue;
+      }
+      if (waiter.failIfUnreachable()) this.#waiters.remove(waiter);
+    }
+  }
+
+  /** Of the sessions that can serve such a caller, when the first has failed; 0 while one has not. */
+  #oldestFailure(criteria: Criteria): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const entry of this.#roster.entries()) {
+      if (!entry.isWorthWaiting || !isMatch(entry, criteria)) continue;
+      oldest = Math.min(oldest, entry.connectFailure?.order ?? 0);
+      if (oldest === 0) break;
+    }
+    return oldest;
   }
 
   /** Ends every wait. */

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
-import type { Connections } from "../connections/connections.js";
+import { type Connections, Opening } from "../connections/connections.js";
 import type { SessionBook } from "./sessions/session-book.js";
 
 /** What keeping clients connected needs. */
@@ -38,9 +38,10 @@ export class Keeper {
     if (this.#parts.book.get(id)?.state !== "free" || connections.get(id)?.isConnected) return;
     this.#connecting.add(id);
     this.#retries.get(id)?.cancel();
+    const opening = new Opening(true);
     void connections
-      .open(id, false)
-      .then((connection) => connections.giveBack(connection))
+      .open(id, opening)
+      .then(() => connections.end(opening))
       .catch(() => this.#tryLater(id))
       .finally(() => this.#connecting.delete(id));
   }

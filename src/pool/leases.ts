@@ -39,6 +39,8 @@ export class Leases<Client> {
   readonly #active = new LinkedList<ActiveLease<Client>>();
   readonly #office: LeaseOffice<Client>;
   #atIdle: (() => void)[] = [];
+  /** Callers that are between two leases, or whose session connects. */
+  #expected = 0;
 
   constructor(parts: LeasesParts<Client>) {
     this.#parts = parts;
@@ -73,9 +75,29 @@ export class Leases<Client> {
     }));
   }
 
-  /** Resolves when no lease is left. */
+  /** A caller is on its way to a lease. */
+  expect(): void {
+    this.#expected++;
+  }
+
+  /** It has it, or gets none. */
+  expectNoMore(): void {
+    this.#expected--;
+    this.#tellIdle();
+  }
+
+  /** How many callers are on their way. */
+  get expected(): number {
+    return this.#expected;
+  }
+
+  get #isIdle(): boolean {
+    return this.#active.size === 0 && this.#expected === 0;
+  }
+
+  /** Resolves when no lease is left, and nobody is on the way to one. */
   idle(): Promise<void> {
-    if (this.#active.size === 0) return Promise.resolve();
+    if (this.#isIdle) return Promise.resolve();
     return new Promise((resolve) => this.#atIdle.push(resolve));
   }
 
@@ -155,7 +177,11 @@ export class Leases<Client> {
   #afterEnd(entry: RosterEntry, now: number): void {
     this.#parts.dispatcher.changed(now);
     if (entry.isLeaving && !entry.isLeased) this.#parts.left(entry.id);
-    if (this.#active.size > 0 || this.#atIdle.length === 0) return;
+    this.#tellIdle();
+  }
+
+  #tellIdle(): void {
+    if (this.#atIdle.length === 0 || !this.#isIdle) return;
     const callbacks = this.#atIdle;
     this.#atIdle = [];
     for (const callback of callbacks) callback();

@@ -264,6 +264,7 @@ export function assemble<Client>(
       const { waiters, nextAvailableAt } = dispatcher.status();
       queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
     },
+    unreachable: (wish) => acquisition.unreachable(wish),
   });
   const nesting = new Nesting(options.traceLeases);
   const acquisition: Acquisition<Client> = new Acquisition({
@@ -278,9 +279,10 @@ export function assemble<Client>(
     nesting,
     waitingRoom,
     maxWaiters: options.maxWaiters,
+    connectTimeoutMs: options.connectTimeoutMs,
     traceLeases: options.traceLeases,
     status: () => dispatcher.status(),
-    closed: () => shutdown.closed(),
+    closed: (isUnderWay) => shutdown.closed(isUnderWay),
     backOff: made.backOff,
   });
   const rotation = new Rotation({
@@ -292,6 +294,7 @@ export function assemble<Client>(
     signals,
     keepAlive,
     nesting,
+    leases,
   });
   const maps: Maps<Client> = new Maps({
     options: given,

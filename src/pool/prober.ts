@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
-import type { Connections } from "../connections/connections.js";
+import { type Connections, Opening } from "../connections/connections.js";
 import type { Ledger } from "../records/ledger.js";
 import { NO_BACK_OFF } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
@@ -89,7 +89,8 @@ export class Prober {
 
   async #isAnswered(id: string): Promise<boolean> {
     const connections = this.#parts.connections();
-    const connection = await connections.open(id, false);
+    const opening = new Opening(true);
+    const connection = await connections.open(id, opening);
     let isAnswered = false;
     try {
       const { handle } = connection;
@@ -98,7 +99,7 @@ export class Prober {
         isAnswered = true;
       }
     } finally {
-      await connections.giveBack(connection, isAnswered ? undefined : "the session is still not to be used");
+      await connections.end(opening, isAnswered ? undefined : "the session is still not to be used");
     }
     return isAnswered;
   }

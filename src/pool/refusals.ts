@@ -1,6 +1,7 @@
 import {
   AcquireTimeoutError,
   AttemptTimeoutError,
+  ConnectError,
   DuplicateSessionError,
   NoSessionAvailableError,
   QueueFullError,
@@ -62,6 +63,22 @@ export function acquireTimedOut(waitMs: number, status: PoolStatus, cause: unkno
   return new AcquireTimeoutError(
     `No session was free within ${Math.round(waitMs)} ms (wait): ${describe(status)}.`,
     cause === undefined ? {} : { cause },
+  );
+}
+
+/** The wait has passed while a session connected. */
+export function connectTookTooLong(id: string, waitMs: number, cause: unknown): AcquireTimeoutError {
+  return new AcquireTimeoutError(
+    `Session "${id}" was still connecting after ${Math.round(waitMs)} ms (wait). The connect goes on: a later call may find it ready.`,
+    { ...(cause === undefined ? {} : { cause }), sessionId: id },
+  );
+}
+
+/** A caller that does not wait has no time left for connecting. */
+export function notConnectedInTime(id: string, connectTimeoutMs: number, cause: unknown): ConnectError {
+  return new ConnectError(
+    `Session "${id}" could not connect within ${connectTimeoutMs} ms (connectTimeoutMs; with wait: false this is for all sessions that are tried).`,
+    { ...(cause === undefined ? {} : { cause }), sessionId: id },
   );
 }
 

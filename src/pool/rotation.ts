@@ -18,6 +18,7 @@ import type { GrantedLease } from "./active-lease.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
+import type { Leases } from "./leases.js";
 import type { Nesting } from "./nesting.js";
 import { attemptTimedOut } from "./refusals.js";
 import type { SharedSignals } from "./shared-signals.js";
@@ -34,6 +35,8 @@ export interface RotationParts<Client> {
   readonly signals: SharedSignals;
   readonly keepAlive: KeepAlive;
   readonly nesting: Nesting;
+  /** A pool that closes waits for a caller that is between two leases. */
+  readonly leases: Pick<Leases<Client>, "expect" | "expectNoMore">;
 }
 
 /** One job, and how it is to be run. */
@@ -42,7 +45,6 @@ export interface Job<Client, T> {
   /** For this run alone. */
   readonly wish: Wish;
   readonly retry: RetryPolicy;
-  readonly maxAttempts: number;
   readonly timeoutMs: number;
   /** Ends an attempt that runs. The wish's own signal keeps the next one from starting. */
   readonly attemptSignal: AbortSignal | undefined;
@@ -72,34 +74,39 @@ export class Rotation<Client> {
     let isCut = false;
     let restarts: Restarts | undefined;
     try {
-      for (let attempts = 1; ; attempts++) {
-        const attempt = this.#begin(job, attempts);
+      for (;;) {
+        const attempt = this.#begin(job);
         wish.tracker = attempt;
+        wish.connectingMs = 0;
         const granted = await this.#lease(wish);
+        this.#endBetween(wish);
         const { id } = granted.lease;
+        wish.attempts++;
         const outcome = await this.#attempt(job, granted, attempt);
         if (outcome.isDone) return outcome.value;
         isCut = outcome.isCut;
         if (attempt.isClean) job.effectWatch?.hadNoEffect();
-        const failure = this.#judge(job, outcome.error, attempt, id, attempts);
+        const failure = this.#judge(job, outcome.error, attempt, id);
         if (failure.isFinal) throw failure.error;
         restarts ??= new Restarts();
-        if (restarts.isFutile(id, attempt.granted)) throw noProgress(id, failure.error, attempts, restarts.furthest);
-        if (failure.isExcluded) wish.failed(id, failure.error);
+        if (restarts.isFutile(id, attempt.granted))
+          throw noProgress(id, failure.error, wish.attempts, restarts.furthest);
+        if (failure.isExcluded) this.#parts.acquisition.exclude(wish, id, failure.error);
         wish.cause = failure.error;
         wish.criteria = withRefused(wish.criteria, attempt);
       }
     } finally {
+      this.#endBetween(wish);
       // A deadline and a signal end the job at once; the storage has its own deadline.
       if (!isCut && !wish.signal?.aborted && !this.isSettled(wish)) await this.settled(wish);
     }
   }
 
-  #begin<T>(job: Job<Client, T>, attempts: number): Attempt {
-    const { wish, retry, maxAttempts, effectWatch } = job;
+  #begin<T>(job: Job<Client, T>): Attempt {
+    const { wish, retry, effectWatch } = job;
     return new Attempt({
       hasAlternative: (tried, scope) => {
-        const mayMove = retry !== "none" && attempts < maxAttempts && job.isBound?.() !== true;
+        const mayMove = retry !== "none" && wish.attempts < wish.maxAttempts && job.isBound?.() !== true;
         return mayMove && this.#parts.dispatcher.canServe(withRefused(wish.criteria, tried, scope));
       },
       wouldWait: (waitMs) => retry !== "none" && waitMs <= wish.waitMs,
@@ -111,6 +118,12 @@ export class Rotation<Client> {
     const { acquisition } = this.#parts;
     const entry = acquisition.take(wish);
     return (entry && acquisition.leaseAtOnce(entry, wish)) ?? acquisition.lease(entry, wish);
+  }
+
+  #endBetween(wish: Wish): void {
+    if (!wish.isBetween) return;
+    wish.isBetween = false;
+    this.#parts.leases.expectNoMore();
   }
 
   /** Runs the work once, until it is over or its deadline or its caller's signal ends it, and gives the session back. */
@@ -125,6 +138,8 @@ export class Rotation<Client> {
       granted.hasLeftIterator = isLazy(value);
       return { isDone: true, value };
     } catch (error) {
+      job.wish.isBetween = true;
+      this.#parts.leases.expect();
       if (job.retry === "safe" && !attempt.isClean && attempt.wasRefused) await quietOrOver(granted);
       const isCut = limits.isReached();
       return { isDone: false, error: isCut ? limits.reason() : error, isCut };
@@ -138,7 +153,7 @@ export class Rotation<Client> {
   #limit<T>(job: Job<Client, T>, granted: GrantedLease<Client>): Limits {
     const { id } = granted.lease;
     const signal = job.attemptSignal;
-    const leftMs = job.timeoutMs - (this.#parts.time.now() - job.wish.takenAt);
+    const leftMs = job.timeoutMs - job.wish.connectingMs;
     if (!Number.isFinite(leftMs) && signal === undefined) return NO_LIMITS;
     let isReached = false;
     let reason: unknown;
@@ -164,7 +179,7 @@ export class Rotation<Client> {
   }
 
   /** What becomes of a job whose attempt has failed. */
-  #judge<T>(job: Job<Client, T>, error: unknown, attempt: Attempt, id: string, attempts: number): Failure {
+  #judge<T>(job: Job<Client, T>, error: unknown, attempt: Attempt, id: string): Failure {
     const final = { isFinal: true, error } as const;
     if (job.retry === "none") return final;
     const isSessionFault = isOwnFault(error, id);
@@ -175,7 +190,7 @@ export class Rotation<Client> {
       return isUnknown ? { isFinal: true, error: outcomeUnknown(id, error) } : final;
     }
     if (job.retry === "safe" && !attempt.isClean) return { isFinal: true, error: unsafe(id, error) };
-    if (attempts >= job.maxAttempts) return final;
+    if (job.wish.attempts >= job.wish.maxAttempts) return final;
     // Only a wait is known to end: what was refused for another reason is not tried again by this job.
     return { isFinal: false, error: asError(error), isExcluded: verdict.kind !== "cooldown" };
   }

@@ -13,8 +13,8 @@ import type { PeerJournal } from "../records/peers/peer-journal.js";
 import { UNHINDERED } from "../roster/hindrances.js";
 import type { Roster } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
-import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
-import { BackOffs } from "./back-offs.js";
+import { classifyTelegramError, isAboutSession, type Verdict } from "../telegram/verdicts.js";
+import { BackOffs, isApplicationRefused } from "./back-offs.js";
 import type { Budgeting } from "./budgets/budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Keeper } from "./keeper.js";
@@ -64,7 +64,7 @@ interface MadeWith {
 /** Makes the connections of a pool: each with its gate, its client and its back-off. */
 export function makeConnections<Client>(parts: ConnectionParts<Client>): SessionConnections<Client> {
   const { clock, maxConnected, idleTimeoutMs, connectTimeoutMs } = parts.options;
-  const limits = { clock, maxConnected, idleTimeoutMs };
+  const limits = { clock, maxConnected, idleTimeoutMs, connectTimeoutMs };
   const { roster, time, dispatcher, book } = parts;
   const backOffs = new BackOffs({
     roster,
@@ -117,6 +117,7 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, ba
       // Whoever changes the profile has the connection replaced.
       isKept: parts.keeper.keeps(id),
       connectTimeoutMs,
+      route: throughProxy(profile),
       refusal: () => refusalOf(parts, made, backOffs),
       claim: () => claim(parts, known, backOffs),
       closed: () => {
@@ -243,10 +244,28 @@ function connectFailed<Client>(
   parts.marks.report(id, error, verdict, undefined, isOfItsKey);
   if (!isOfItsKey) return new SessionChangedError(`"${id}" has another auth key.`);
   if (isAboutSession(verdict) && error instanceof Error) return error;
-  backOffs.failed(known, profile, error, verdict);
-  if (error instanceof ConnectError) return error;
+  const told = error instanceof ConnectError ? error : connectError(id, profile, error, verdict);
+  backOffs.failed(known, profile, error, verdict, told);
+  return told;
+}
+
+function connectError(id: string, profile: ClientProfile, error: unknown, verdict: Verdict): ConnectError {
   const cause = withoutSecrets(profile, error);
-  return new ConnectError(`Session "${id}" could not connect: ${cause.message}.`, { cause, sessionId: id });
+  const whose = profile.apiId === undefined ? "the client adapter" : "the session's profile";
+  const why = isApplicationRefused(verdict)
+    ? `Telegram refuses the application (${verdict.code}), so no session can connect with it. Check apiId and apiHash of ${whose}, for instance gramjs({ apiId, apiHash }) or teleproto({ apiId, apiHash }): both are from my.telegram.org, and one that is published in other programs may be blocked.`
+    : `${cause.message}.`;
+  return new ConnectError(`Session "${id}" could not connect${throughProxy(profile)}: ${why}`, {
+    cause,
+    sessionId: id,
+  });
+}
+
+/** What a message says of the proxy that is in between; never its user name or password. */
+function throughProxy({ proxy }: ClientProfile): string {
+  // Somebody may have put a whole URL there, with a password in it.
+  if (proxy === undefined || !/^[\w.:-]+$/.test(proxy.ip)) return proxy === undefined ? "" : " through its proxy";
+  return ` through its proxy ${proxy.ip}:${proxy.port}`;
 }
 
 function withoutSecrets(profile: ClientProfile, error: unknown): Error {

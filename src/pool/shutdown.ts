@@ -11,7 +11,6 @@ import type { Budgeting } from "./budgets/budgeting.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { KeepAlive } from "./keep-alive.js";
 import type { Keeper } from "./keeper.js";
-import type { LeaseInfo } from "./lease.js";
 import type { Leases } from "./leases.js";
 import type { Maps } from "./map/maps.js";
 import type { PoolLog } from "./pool-log.js";
@@ -50,15 +49,18 @@ export class Shutdown {
   #ended: Promise<void> | undefined;
   #reason: Error | undefined;
   #isHurried = false;
+  /** Leases may still end by themselves. */
+  #isWaiting = true;
   #hurry: () => void = () => {};
 
   constructor(parts: ShutdownParts) {
     this.#parts = parts;
   }
 
-  /** What everybody gets who comes too late. */
-  closed(): PoolClosedError | undefined {
-    return this.#ended === undefined ? undefined : closedError(this.#reason);
+  /** What everybody gets who comes too late. A caller that is under way may go on until leases are waited for no longer. */
+  closed(isUnderWay = false): PoolClosedError | undefined {
+    const mayGoOn = this.#ended === undefined || (isUnderWay && this.#isWaiting);
+    return mayGoOn ? undefined : closedError(this.#reason);
   }
 
   /** A change that is under way is waited for. */
@@ -106,6 +108,7 @@ export class Shutdown {
     dispatcher.fail(() => closedError(this.#reason));
     const mapsEnd = this.#parts.maps.end(closedError(this.#reason));
     if (timeoutMs !== undefined && !this.#isHurried) await this.#leasesEnd(timeoutMs);
+    this.#isWaiting = false;
     keeper.end();
     prober.end();
     leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
@@ -137,7 +140,7 @@ export class Shutdown {
       const { clock, leases, log } = this.#parts;
       const timer = Number.isFinite(timeoutMs) ? clock.setTimer(timeoutMs, () => end()) : undefined;
       const notice = clock.setTimer(NOTICE_AFTER_MS, () => {
-        log.write("warn", waitsFor(leases.list(), timeoutMs - NOTICE_AFTER_MS), { event: "closeWaits" });
+        log.write("warn", waitsFor(leases, timeoutMs - NOTICE_AFTER_MS), { event: "closeWaits" });
       });
       const end = (): void => {
         timer?.cancel();
@@ -161,7 +164,8 @@ const NOTICE_AFTER_MS = 1_000;
 const MOST_NAMED = 10;
 
 /** For whom a pool waits that is being closed: without it, that looks as if the process hung. */
-function waitsFor(leases: readonly LeaseInfo[], leftMs: number): string {
+function waitsFor(all: Pick<Leases<unknown>, "list" | "expected">, leftMs: number): string {
+  const leases = all.list();
   const named = leases.slice(0, MOST_NAMED).map(({ id, heldMs, stack }) => {
     const place = stack === undefined ? "" : `, taken at${stack.replace(/^[^\n]*/, "")}`;
     return `"${id}" (held for ${Math.round(heldMs / 1000)} s${place})`;
@@ -170,6 +174,7 @@ function waitsFor(leases: readonly LeaseInfo[], leftMs: number): string {
   const end = Number.isFinite(leftMs)
     ? ` for ${Math.max(0, Math.ceil(leftMs / 1000))} s more, then takes them back`
     : "";
+  if (leases.length === 0) return `close() waits for ${all.expected} callers whose session still connects${end}.`;
   const hint = leases.some(({ stack }) => stack !== undefined)
     ? ""
     : " Was release() forgotten? traceLeases: true tells where they were taken.";

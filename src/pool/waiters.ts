@@ -10,9 +10,13 @@ export interface Waiter extends Linked<Waiter> {
   readonly priority: number;
   /** On the pool's time line; `Infinity` for one that waits as long as it can help. */
   readonly deadline: number;
+  /** Connects that fail after that count for it: see `connectFailuresSoFar`. */
+  readonly began: number;
   /** The session is its own from `now` on. */
   serve(entry: KnownSession, now: number): void;
   fail(error: Error): void;
+  /** Rejects with what every session that could serve it has failed with, if so. Whether it did. */
+  failIfUnreachable(): boolean;
 }
 
 /** The queue: higher priority first, strictly; equal ones in order of arrival. Knows no time and no sessions. */

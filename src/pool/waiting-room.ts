@@ -18,6 +18,8 @@ export interface WaitingRoomParts {
   readonly keepAlive: KeepAlive;
   /** Somebody begins to wait. */
   waiting(): void;
+  /** What every session has failed with that could serve the caller, if all have. */
+  unreachable(wish: Wish): Error | undefined;
 }
 
 /** What is made of a session for a wish, as soon as there is one. */
@@ -34,12 +36,14 @@ export class WaitingRoom {
   /** Resolves what `serve` makes of the session, at once in the stack of whoever has given it back. */
   wait<Result>(wish: Wish, criteria: Criteria, deadline: number, serve: Serve<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const { dispatcher, keepAlive } = this.#parts;
-      const waiter = new QueuedWish(wish, criteria, deadline, { serve, resolve, reject, keepAlive });
+      const { dispatcher, keepAlive, unreachable } = this.#parts;
+      const waiter = new QueuedWish(wish, criteria, deadline, { serve, resolve, reject, keepAlive, unreachable });
       waiter.limits = this.#limit(waiter, wish);
       keepAlive.need();
       dispatcher.enqueue(waiter);
-      this.#parts.waiting();
+      // It may take one now that it was not offered before: one that has failed it, and may be tried again.
+      if (wish.failures.size > 0) dispatcher.changed();
+      if (waiter.isLinked) this.#parts.waiting();
     });
   }
 
@@ -72,6 +76,7 @@ interface Outcome<Result> {
   resolve(result: Result | Promise<Result>): void;
   reject(error: unknown): void;
   readonly keepAlive: KeepAlive;
+  unreachable(wish: Wish): Error | undefined;
 }
 
 /** A wish in the queue. Not a bundle of closures: at a busy pool one waits for every lease. */
@@ -111,6 +116,16 @@ class QueuedWish<Result> implements Waiter {
 
   fail(error: Error): void {
     this.giveUp(this.#wish.explain(error));
+  }
+
+  get began(): number {
+    return this.#wish.began;
+  }
+
+  failIfUnreachable(): boolean {
+    const error = this.#outcome.unreachable(this.#wish);
+    if (error !== undefined) this.giveUp(error);
+    return error !== undefined;
   }
 
   giveUp(error: unknown): void {

@@ -1,5 +1,6 @@
 import { type RequestTracker, UNTRACKED } from "../connections/attempt.js";
 import type { Criteria } from "../roster/criteria.js";
+import { connectFailuresSoFar } from "./sessions/known-session.js";
 
 /** What a caller asks for. */
 export interface Asked {
@@ -8,6 +9,7 @@ export interface Asked {
   readonly priority: number;
   readonly signal: AbortSignal | undefined;
   readonly attemptMs: number;
+  readonly maxAttempts: number;
 }
 
 const NO_FAILURES: ReadonlyMap<string, Error> = new Map();
@@ -21,8 +23,20 @@ export class Wish {
   readonly givenWaitMs: number;
   readonly priority: number;
   readonly signal: AbortSignal | undefined;
-  /** Milliseconds that connecting may take; `Infinity`: what `connectTimeoutMs` allows. */
+  /** Milliseconds that one attempt may take, connecting included; `Infinity`: what `connectTimeoutMs` allows. */
   readonly attemptMs: number;
+  /** Connects that fail count as well. */
+  readonly maxAttempts: number;
+  attempts = 0;
+  /** Connects that fail from now on count for this caller. */
+  readonly began: number = connectFailuresSoFar();
+  /** Milliseconds spent on connecting, by this attempt and in all. */
+  connectingMs = 0;
+  allConnectingMs = 0;
+  /** Why the caller waits for no connect any more: its time has passed, or its signal has aborted. */
+  ending: unknown = undefined;
+  /** An attempt has failed, and the next one has no lease yet: a pool that closes waits for it. */
+  isBetween = false;
   /** What the requests are held against of the lease that is wanted. */
   tracker: RequestTracker = UNTRACKED;
   /** When the session was found that it has now. */
@@ -34,14 +48,16 @@ export class Wish {
   /** Why another session is wanted. */
   cause: unknown = undefined;
   #failures: Map<string, Error> | undefined;
+  #lastingFailures: Map<string, Error> | undefined;
 
-  constructor({ criteria, waitMs, priority, signal, attemptMs }: Asked) {
+  constructor({ criteria, waitMs, priority, signal, attemptMs, maxAttempts }: Asked) {
     this.criteria = criteria;
     this.waitMs = waitMs;
     this.givenWaitMs = waitMs;
     this.priority = priority;
     this.signal = signal;
     this.attemptMs = attemptMs;
+    this.maxAttempts = maxAttempts;
   }
 
   /** Sessions that failed this caller already, and how. */
@@ -49,15 +65,36 @@ export class Wish {
     return this.#failures ?? NO_FAILURES;
   }
 
-  failed(id: string, error: Error): void {
+  /** `isPassing`: the session rests for it, and may be tried again by this caller after that. */
+  failed(id: string, error: Error, isPassing: boolean): void {
     this.#failures ??= new Map();
     this.#failures.set(id, error);
+    if (isPassing) return;
+    this.#lastingFailures ??= new Map();
+    this.#lastingFailures.set(id, error);
+  }
+
+  /** Those among them that are not to be tried again by this caller. */
+  get lastingFailures(): ReadonlyMap<string, Error> {
+    return this.#lastingFailures ?? NO_FAILURES;
   }
 
   /** The error, with the reason why another session was wanted. */
   explain(error: Error): Error {
     if (this.cause !== undefined && error.cause === undefined) error.cause = this.cause;
     return error;
+  }
+
+  /** Takes note of time that went into a connect. */
+  spend(ms: number): void {
+    this.connectingMs += ms;
+    this.allConnectingMs += ms;
+    this.waitMs = Math.max(this.waitMs - ms, 0);
+  }
+
+  /** Whether a session was found for it before: closing the pool does not stop it at once. */
+  get isUnderWay(): boolean {
+    return this.#firstTouched !== undefined;
   }
 
   /** Every session that was tried for this caller: for most it is one. */

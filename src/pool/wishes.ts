@@ -7,13 +7,18 @@ import type { Job } from "./rotation.js";
 import { Wish } from "./wish.js";
 
 /** What checked options of `acquire` mean. */
-export function wishOf(options: AcquireOptions, attemptMs: number = Number.POSITIVE_INFINITY): Wish {
+export function wishOf(
+  options: AcquireOptions,
+  attemptMs: number = Number.POSITIVE_INFINITY,
+  maxAttempts: number = Number.POSITIVE_INFINITY,
+): Wish {
   return new Wish({
     criteria: criteriaOf(options),
     waitMs: waitOf(options.wait),
     priority: options.priority ?? 0,
     signal: options.signal,
     attemptMs,
+    maxAttempts,
   });
 }
 
@@ -25,9 +30,8 @@ export function jobOf<Client, T>(
   const timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
   return {
     work,
-    wish: wishOf(options, timeoutMs),
+    wish: wishOf(options, timeoutMs, options.maxAttempts),
     retry: options.retry ?? "safe",
-    maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
     timeoutMs,
     attemptSignal: options.signal,
   };

@@ -15,5 +15,5 @@ export const flood = (seconds: number): FakeRpcError => new FakeRpcError(420, `F
 export const slowMode = (seconds: number): FakeRpcError => new FakeRpcError(420, `SLOWMODE_WAIT_${seconds}`);
 export const dead = (): FakeRpcError => new FakeRpcError(401, "AUTH_KEY_UNREGISTERED");
 export const peerFlood = (): FakeRpcError => new FakeRpcError(400, "PEER_FLOOD");
-export const badRequest = (): FakeRpcError => new FakeRpcError(400, "MESSAGE_EMPTY");
+export const badRequest = (code = "MESSAGE_EMPTY"): FakeRpcError => new FakeRpcError(400, code);
 export const serverFault = (): FakeRpcError => new FakeRpcError(500, "INTERNAL_SERVER_FAULT");

@@ -4,6 +4,7 @@ import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
+import { flood } from "../fakes/telegram-errors.js";
 import { settled } from "../fakes/virtual-clock.js";
 
 describe("close()", () => {
@@ -90,18 +91,75 @@ describe("close()", () => {
     expect([clock.pending, storage.writes.length]).toEqual([0, writes]);
   });
 
-  test("a connect under way is given up, and its caller told that the pool is closed", async () => {
+  test("a connect under way may go on for closeTimeoutMs, then its caller gets PoolClosedError", async () => {
     for (const options of [{}, { id: "a" }]) {
       const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
       telegram.onConnect = (_, signal) =>
         new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
       const acquiring = watch(pool.acquire(options));
       await settled();
-      const closing = watch(pool.close());
-      await settled();
+      const closing = watch(pool.close({ timeoutMs: 1_000 }));
+      await clock.advance(999);
+      expect([acquiring.state, closing.state]).toEqual(["pending", "pending"]);
+      await clock.advance(1);
       expect([acquiring.error, closing.state]).toEqual([expect.any(PoolClosedError), "resolved"]);
       expect([telegram.online, clock.pending]).toEqual([[], 0]);
     }
+  });
+
+  test("destroy() ends a connect under way at once", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    telegram.onConnect = (_, signal) =>
+      new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    const acquiring = watch(pool.acquire());
+    await settled();
+    const destroying = watch(pool.destroy());
+    await settled();
+    expect([acquiring.error, destroying.state]).toEqual([expect.any(PoolClosedError), "resolved"]);
+  });
+
+  test("a use() that connects when the pool closes is done, and close() waits for it", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
+    telegram.onConnect = () => new Promise<void>((resolve) => void clock.setTimer(500, resolve));
+    const work = watch(pool.use((client) => client.call(READ)));
+    await settled();
+    const closing = watch(pool.close());
+    await clock.advance(499);
+    expect([work.state, closing.state]).toEqual(["pending", "pending"]);
+    await expect(pool.use((client) => client.call(READ))).rejects.toBeInstanceOf(PoolClosedError);
+    await clock.advance(1);
+    expect([work.value, closing.state, clock.pending]).toEqual([`${READ} by a`, "resolved", 0]);
+  });
+
+  test("a use() that rotates while the pool closes goes on with a free session, and is not queued for another", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    const gates = [deferred(), deferred()];
+    telegram.onCall = async ({ number }) => {
+      await gates[number - 1]?.promise;
+      throw flood(60);
+    };
+    const work = watch(pool.use((client) => client.call(READ)));
+    await settled();
+    const closing = watch(pool.close());
+    gates[0]?.resolve();
+    await settled();
+    expect([telegram.calls.map(({ id }) => id), closing.state]).toEqual([["a", "b"], "pending"]);
+    gates[1]?.resolve();
+    await clock.advance(0);
+    expect(work.error).toMatchObject({ code: "POOL_CLOSED", cause: { errorMessage: "FLOOD_WAIT_60" } });
+    expect(closing.state).toBe("resolved");
+  });
+
+  test("a use() that connects when the pool closes looks for another session when that fails, as long as one is free", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    const gate = deferred();
+    telegram.onConnect = (id) => (id === "a" ? gate.promise : undefined);
+    const work = watch(pool.use((client) => client.call(READ)));
+    await settled();
+    const closing = watch(pool.close());
+    gate.reject(new Error("connect ECONNREFUSED"));
+    await clock.advance(0);
+    expect([work.value, closing.state]).toEqual([`${READ} by b`, "resolved"]);
   });
 
   test.each(["close", "destroy"] as const)(

@@ -51,6 +51,8 @@ describe("Waiters", () => {
     deadline: Number.POSITIVE_INFINITY,
     serve: () => {},
     fail: () => {},
+    began: 0,
+    failIfUnreachable: () => false,
     isLinked: false,
     previous: null,
     next: null,

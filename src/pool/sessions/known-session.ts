@@ -10,6 +10,8 @@ export class KnownSession extends RosterEntry {
   fingerprint: string;
   /** It was removed while it was connected; its record goes when its client is gone. */
   isRemoved = false;
+  /** The latest, until it connects. */
+  connectFailure: ConnectFailure | undefined = undefined;
   /** What this process has changed and not written yet, and at which count of changes. */
   changing: ReadonlyMap<OwnChange, number> = UNCHANGED;
 
@@ -18,6 +20,33 @@ export class KnownSession extends RosterEntry {
     this.credentials = credentials;
     this.fingerprint = fingerprint;
   }
+}
+
+/** A connect that failed, whoever wanted it. */
+export interface ConnectFailure {
+  /** How many connects had failed by then. */
+  readonly order: number;
+  /** What a caller gets who has no other session left. */
+  readonly error: Error;
+}
+
+let connectFailures = 0;
+
+/** How many connects have failed so far: what fails later counts for a caller that begins now. */
+export function connectFailuresSoFar(): number {
+  return connectFailures;
+}
+
+/** The session could not connect, and backs off. */
+export function noteConnectFailure(known: KnownSession, error: Error): void {
+  connectFailures++;
+  known.connectFailure = { order: connectFailures, error };
+}
+
+/** How the session has failed to connect since then; a back-off that was lifted takes its failure along. */
+export function connectFailureSince(known: KnownSession | undefined, order: number): ConnectFailure | undefined {
+  const failure = known?.connectFailure;
+  return failure !== undefined && failure.order > order && known?.backOffReason !== null ? failure : undefined;
 }
 
 /** What a session begins with. */
