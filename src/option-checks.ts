@@ -38,6 +38,7 @@ import { ignoreRejection } from "./process-warning.js";
 import { checkedStorage } from "./records/checked-storage.js";
 import { memory } from "./records/memory-storage.js";
 import { isReserved, RESERVED_PREFIXES } from "./records/reserved-ids.js";
+import { isStorable, isStorableId, LONGEST_ID_BYTES } from "./records/storable-text.js";
 import { isPeerKey } from "./telegram/peers.js";
 import { parseSession } from "./telegram/session-string.js";
 
@@ -118,7 +119,13 @@ const MAP: Rules = {
   checkpoint: { expected: "an object: { storage, name, key }", holds: isObject },
 };
 
-const CHECKPOINT: Rules = { storage, name: text, key: callback };
+/** A text that becomes a part of a record's id. */
+const recordName: Rule = {
+  expected: `a non-empty string of at most ${LONGEST_ID_BYTES} bytes, without U+0000 and lone surrogates`,
+  holds: (value) => text.holds(value) && isStorableId(String(value)),
+};
+
+const CHECKPOINT: Rules = { storage, name: recordName, key: callback };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", holds: isObject } };
 const UPDATE: Rules = { ...ADD, session: text };
@@ -259,6 +266,13 @@ function checkId(call: string, id: unknown): asserts id is string {
     throw new OptionsError(`${call}: id must be a non-empty string; got ${describe(id)}.`);
   if (isSession(id)) {
     throw new OptionsError(`${call}: the id is a session string; were the arguments swapped? It is add(id, session).`);
+  }
+  if (!isStorableId(id)) {
+    throw new OptionsError(
+      isStorable(id)
+        ? `${call}: the id is too long: at most ${LONGEST_ID_BYTES} bytes of UTF-8; got ${Buffer.byteLength(id)}.`
+        : `${call}: the id holds U+0000 or half of a surrogate pair, which not every storage can keep; choose another id.`,
+    );
   }
   if (isReserved(id)) {
     const prefixes = Object.values(RESERVED_PREFIXES).map((prefix) => `"${prefix}"`);

@@ -19,7 +19,8 @@ const READ_AT_ONCE = 100;
  * @throws `OptionsError` when this is no Keyv, or one with a `ttl`: expiry deletes, and would delete sessions.
  */
 export function keyv(store: KeyvLike): SessionStorage {
-  const isKeyv = typeof store === "object" && store !== null && typeof store.get === "function" && "on" in store;
+  const isObject = typeof store === "object" && store !== null;
+  const isKeyv = isObject && ["get", "set", "delete", "on", "off"].every((name) => name in store);
   if (!isKeyv) throw new OptionsError("keyv() expects a Keyv: keyv(new Keyv(…)).");
   if ("ttl" in store && typeof store.ttl === "number" && store.ttl > 0) {
     throw new OptionsError("keyv() expects a Keyv without ttl: what expires is deleted, and with it the session.");

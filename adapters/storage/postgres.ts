@@ -1,5 +1,6 @@
 import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
 import { fields, toRecord } from "./peer-rows.js";
 import { Changes } from "./postgres/changes.js";
@@ -37,11 +38,10 @@ export function postgres(client: PostgresClient, options: PostgresOptions = {}):
   const isClient = client !== null && (typeof client === "object" || typeof client === "function");
   if (!isClient || !("query" in client || "unsafe" in client)) {
     throw new OptionsError(
-      "postgres() expects a Pool of pg, the sql of postgres.js, or anything with query(text, values).",
+      "postgres() expects a Pool of pg, the sql of postgres.js, or anything with query(text, values): postgres(new pg.Pool({ connectionString })).",
     );
   }
-  const unknown = Object.keys(options).find((key) => key !== "table");
-  if (unknown !== undefined) throw new OptionsError(`postgres() knows no option "${unknown}".`);
+  assertKnownOptions("postgres", options, ["table"]);
   const { table = "telegram_session_pool" } = options;
   if (typeof table !== "string" || !/^([a-z_]\w{0,47}\.)?[a-z_]\w{0,47}$/i.test(table)) {
     throw new OptionsError(

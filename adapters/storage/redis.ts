@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../../src/records/storage.js";
+import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
 import { KeptWatch } from "./kept-watch.js";
 import { type Evaluate, evaluator, type RedisClient, subscription } from "./redis/redis-client.js";
@@ -30,10 +31,11 @@ export interface RedisOptions {
  * @throws `OptionsError` for a wrong argument.
  */
 export function redis(client: RedisClient, options: RedisOptions = {}): SessionStorage {
-  if (typeof client !== "object" && typeof client !== "function") throw wrong("a connected client with eval()");
-  if (client === null || typeof client.eval !== "function") throw wrong("a connected client with eval()");
-  const unknown = Object.keys(options).find((key) => key !== "prefix");
-  if (unknown !== undefined) throw new OptionsError(`redis() knows no option "${unknown}".`);
+  const isObject = (typeof client === "object" && client !== null) || typeof client === "function";
+  if (!isObject || typeof client.eval !== "function") {
+    throw wrong("a connected client with eval(): redis(await createClient({ url }).connect())");
+  }
+  assertKnownOptions("redis", options, ["prefix"]);
   const { prefix = "telegram-session-pool" } = options;
   if (typeof prefix !== "string" || prefix === "") throw wrong("a non-empty string as prefix");
   return new RedisStorage(client, prefix);

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import { assertKnownOptions } from "./adapter-options.js";
 import { fields, toRecord } from "./peer-rows.js";
 import { type Engine, isCorrupt, isNoDatabase, type Row, whenNotBusy } from "./sqlite/engine.js";
 import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
@@ -179,15 +180,18 @@ async function openHandle(handle: SqliteHandle): Promise<Engine> {
   return engine;
 }
 
-function assertArguments(database: unknown, options: object): void {
-  const isHandle = typeof database === "object" && database !== null && "prepare" in database;
+function assertArguments(database: unknown, options: SqliteOptions): void {
+  const isHandle =
+    typeof database === "object" &&
+    database !== null &&
+    "prepare" in database &&
+    typeof database.prepare === "function";
   if (!isHandle && (typeof database !== "string" || database === "")) {
     throw new OptionsError('sqlite() expects a path, ":memory:" or an open database handle.');
   }
-  for (const [key, given] of Object.entries(options)) {
-    if (key !== "allowOpenPermissions") throw new OptionsError(`sqlite() knows no option "${key}".`);
-    if (given !== undefined && typeof given !== "boolean") {
-      throw new OptionsError(`sqlite(): allowOpenPermissions expects a boolean, got ${typeof given}.`);
-    }
+  assertKnownOptions("sqlite", options, ["allowOpenPermissions"]);
+  const given = options.allowOpenPermissions;
+  if (given !== undefined && typeof given !== "boolean") {
+    throw new OptionsError(`sqlite(): allowOpenPermissions expects a boolean, got ${typeof given}.`);
   }
 }

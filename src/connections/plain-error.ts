@@ -8,12 +8,24 @@ import { textOf } from "../process-warning.js";
 export function plainError(error: unknown, secrets: readonly (string | undefined)[]): Error {
   const source = error instanceof Error ? error : new Error(textOf(error));
   let message = withTelegramsWord(source);
-  for (const secret of secrets)
-    if (secret !== undefined && secret !== "") message = message.replaceAll(secret, "[redacted]");
+  for (const secret of secrets) message = redact(message, secret ?? "");
   const plain = new Error(message);
   plain.name = source.name;
   const code: unknown = Reflect.get(source, "code");
   return typeof code === "string" || typeof code === "number" ? Object.assign(plain, { code }) : plain;
+}
+
+/** A shorter secret may be a part of any word: it is cut out only where it stands alone. */
+const LONG_SECRET = 8;
+
+function redact(message: string, secret: string): string {
+  if (secret === "") return message;
+  if (secret.length >= LONG_SECRET) return message.replaceAll(secret, "[redacted]");
+  const [first = "", ...rest] = message.split(secret);
+  return rest.reduce((before, after) => {
+    const isInWord = /[\p{L}\p{N}]$/u.test(before) || /^[\p{L}\p{N}]/u.test(after);
+    return `${before}${isInWord ? secret : "[redacted]"}${after}`;
+  }, first);
 }
 
 /** teleproto has the word beside the message, GramJS in it; "FLOOD", which GramJS has for many, says nothing. */

@@ -12,6 +12,11 @@ export function isStorable(text: string): boolean {
   return !UNSTORABLE.test(text);
 }
 
+/** Whether every storage keeps the text as an id. */
+export function isStorableId(id: string): boolean {
+  return isStorable(id) && Buffer.byteLength(id) <= LONGEST_ID_BYTES;
+}
+
 /** The peer with what no storage keeps replaced in its names: people choose them, and one must not fail a whole batch. */
 export function storablePeer(peer: StoredPeer): StoredPeer {
   const { username, phone, name } = peer;

@@ -12,3 +12,13 @@ test("plainError() - keeps name, message and code, and no secret anywhere", () =
   expect(`${plain.stack} ${JSON.stringify(plain)} ${Object.keys(plain)}`).not.toMatch(/hunter2|options/);
   expect(plainError("a text", []).message).toBe("a text");
 });
+
+test("plainError() - a short secret is cut out where it stands alone, and eats no letters of other words", () => {
+  const error = new Error("getaddrinfo ENOTFOUND proxy.invalid for socks5://joe:x@proxy.invalid");
+  expect(plainError(error, ["x"]).message).toBe(
+    "getaddrinfo ENOTFOUND proxy.invalid for socks5://joe:[redacted]@proxy.invalid",
+  );
+  expect(plainError(new Error("0123456789abcdef0123456789abcdefX"), ["0123456789abcdef0123456789abcdef"]).message).toBe(
+    "[redacted]X",
+  );
+});

@@ -34,6 +34,19 @@ describe("add()", () => {
     expect(await pool.exportSession("a")).toBe(sessionString("a"));
   });
 
+  test.each([
+    ["U+0000", "ali\0ce", "U+0000"],
+    ["half of a surrogate pair", "ali\uD800ce", "surrogate"],
+    ["513 bytes", `a${"😀".repeat(128)}`, "at most 512 bytes"],
+  ])("an id with %s - is refused before anything is reserved", async (_, id, reason) => {
+    const { pool } = await openPool();
+    const session = sessionString("a");
+    const refusal: unknown = await pool.add(id, session).catch((error: unknown) => error);
+    expect(refusal).toBeInstanceOf(OptionsError);
+    expect(String(refusal)).toContain(reason);
+    await pool.add("😀".repeat(128), session);
+  });
+
   test.each(["gramjs", "telethon", "pyrogram", "mtcute"] as const)(
     "of %s - is the session of its key, in whatever format it comes again",
     async (format) => {

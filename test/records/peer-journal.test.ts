@@ -41,6 +41,13 @@ describe("learnt()", () => {
     expect(storage.saves).toHaveLength(1);
   });
 
+  test("a name that not every database keeps - is written without what it cannot keep", async () => {
+    const { journal, storage, clock } = journalOn();
+    journal.for("a").learnt(peer(1, { name: "nul \0 half \uD800 😀", username: "plain" }));
+    await clock.advance(2_000);
+    expect(await storage.stored("a")).toEqual([peer(1, { name: "nul \uFFFD half \uFFFD 😀", username: "plain" })]);
+  });
+
   test("its timer - keeps no process alive", () => {
     const { journal, clock } = journalOn();
     journal.for("a").learnt(peer(1));

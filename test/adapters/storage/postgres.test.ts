@@ -17,6 +17,9 @@ test.each([
   ["no client", undefined, {}],
   ["a client without query", {}, {}],
   ["an unknown option", { query: () => undefined }, { tabel: "a" }],
+  ["no options", { query: () => undefined }, null],
+  ["a text as options", { query: () => undefined }, "sessions"],
+  ["an address", "postgres://localhost", {}],
   ["a table with a quote", { query: () => undefined }, { table: 'a"b' }],
   ["a table with two dots", { query: () => undefined }, { table: "a.b.c" }],
 ])("postgres() - %s is an OptionsError", (_, client, options) => {

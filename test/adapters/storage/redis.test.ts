@@ -25,7 +25,9 @@ test.each([
 
 test("redis() - an unknown option is an OptionsError", () => {
   expect(() => redis({ eval: () => undefined }, { prefx: "a" } as object)).toThrow('"prefx"');
-  expect(() => redis({ eval: () => undefined }, { prefix: "" })).toThrow(OptionsError);
+  for (const options of [{ prefix: "" }, null, "prefix"]) {
+    expect(() => redis({ eval: () => undefined }, options as never)).toThrow(OptionsError);
+  }
 });
 
 test("write() - a client's error loses its parameters", async () => {

@@ -94,6 +94,8 @@ test("sqlite() - nothing is touched before open", async () => {
 test.each([
   ["an empty path", () => sqlite("")],
   ["no path", () => sqlite(undefined as unknown as string)],
+  ["no options", () => sqlite("a.db", null as never)],
+  ["an object that is no handle", () => sqlite({ prepare: 1 } as never)],
   ["an unknown option", () => sqlite("a.db", { wal: true } as object)],
   ["a wrong type", () => sqlite("a.db", { allowOpenPermissions: "yes" as unknown as boolean })],
 ])("sqlite() - %s is an OptionsError", (_, call) => {
