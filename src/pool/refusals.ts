@@ -11,6 +11,7 @@ import {
 } from "../errors.js";
 import type { Criteria } from "../roster/criteria.js";
 import type { PoolStatus, SessionState } from "../session-info.js";
+import { parseSession } from "../telegram/session-string.js";
 
 /** How the one session stands that a caller has named. */
 export interface NamedSession {
@@ -97,8 +98,8 @@ export function attemptTimedOut(id: string, timeoutMs: number): AttemptTimeoutEr
 
 /** No session has this id. */
 export function unknownSession(id: string): SessionNotFoundError {
-  return new SessionNotFoundError(`No session has the id "${id}". Add it with add(), or look at sessions().`, {
-    sessionId: id,
+  return new SessionNotFoundError(`No session has the id ${shown(id)}. Add it with add(), or look at sessions().`, {
+    sessionId: isSecret(id) ? undefined : id,
   });
 }
 
@@ -172,9 +173,23 @@ function describeNamed({ state, reason, isHeld }: NamedSession, criteria: Criter
 function narrowed({ id, tags, methods, peers }: Criteria): string {
   const parts = [
     id === undefined ? "" : ` with the id "${id}"`,
-    tags.length === 0 ? "" : ` with the tags ${tags.map((tag) => `"${tag}"`).join(", ")}`,
+    tags.length === 0 ? "" : ` with the tags ${tags.map(shown).join(", ")}`,
     methods.length === 0 ? "" : ` for ${methods.join(", ")}`,
     peers.length === 0 ? "" : ` for ${peers.join(", ")}`,
   ];
   return parts.join("");
+}
+
+/** An id or a tag, as a message may name it: a session string that was given for one must not be repeated. */
+function shown(text: string): string {
+  return isSecret(text) ? "given, which is a session string" : `"${text}"`;
+}
+
+function isSecret(text: string): boolean {
+  try {
+    parseSession(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

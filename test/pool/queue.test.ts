@@ -1,6 +1,7 @@
 import { getEventListeners } from "node:events";
-import { describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { AcquireTimeoutError, NoSessionAvailableError } from "../../src/errors.js";
+import { Roster } from "../../src/roster/roster.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
@@ -280,6 +281,38 @@ describe("signal", () => {
     lease.release();
     await settled();
     expect(other.state).toBe("resolved");
+  });
+});
+
+describe("many who wait for the same", () => {
+  const spied = ["takeReady", "hasHope", "outlook"] as const;
+  const looks = (): number => spied.reduce((sum, name) => sum + vi.mocked(Roster.prototype[name]).mock.calls.length, 0);
+  beforeEach(() => {
+    for (const name of spied) vi.spyOn(Roster.prototype, name);
+    return () => vi.restoreAllMocks();
+  });
+
+  test.each([
+    ["tag", { tags: ["x"] }],
+    ["key", { key: "k" }],
+    ["method", { method: READ }],
+    ["deadline", { tags: ["x"], wait: 60_000 }],
+  ])("of one %s - the sessions are looked at once for all of them", async (_, options) => {
+    const { pool } = await openPool({ sessions: ["a", "b", "c"] });
+    await pool.update("c", { tags: ["x"] });
+    const leases = [await pool.acquire({ id: "a" }), await pool.acquire({ id: "b" }), await pool.acquire({ id: "c" })];
+    leases[0]?.coolDown(5, { method: READ });
+    leases[1]?.coolDown(5, { method: READ });
+    for (let index = 0; index < 200; index++) watch(pool.acquire(options));
+    await settled();
+    vi.clearAllMocks();
+    leases[0]?.coolDown(10);
+    leases[1]?.release();
+    expect(pool.status().waiters).toBeGreaterThan(150);
+    expect(looks()).toBeLessThan(20);
+    vi.clearAllMocks();
+    leases[2]?.retire("gone");
+    expect(looks()).toBeLessThan(20);
   });
 });
 

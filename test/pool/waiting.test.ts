@@ -268,6 +268,21 @@ describe("what a refused caller is told", () => {
     expect(await refusal("e", READ)).toContain("it is cooling for that; it is free in 30 s");
   });
 
+  test("who gave a session string for an id or a tag: not that string", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const secret = sessionString("a");
+    for (const call of [
+      pool.acquire({ id: secret }),
+      pool.acquire({ tags: [secret], wait: false }),
+      pool.enable(secret),
+    ]) {
+      const error = await call.catch((reason: unknown) => reason);
+      expect(JSON.stringify([String(error), (error as { sessionId?: string }).sessionId])).not.toContain(
+        secret.slice(0, 30),
+      );
+    }
+  });
+
   test("of a wait that has passed: what was given, not what was left of it", async () => {
     const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
