@@ -11,6 +11,7 @@ const documents: readonly string[] = [
   ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
 ];
 const readme = textOf("README.md");
+const reference = textOf("docs/reference.md");
 
 function textOf(path: string): string {
   return readFileSync(join(root, path), "utf8");
@@ -20,7 +21,7 @@ function textOf(path: string): string {
 function snippets(): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const path of documents) {
-    for (const match of textOf(path).matchAll(/^```ts\n(.*?)^```$/gms)) {
+    for (const match of textOf(path).matchAll(/^```(?:ts|js)\n(.*?)^```$/gms)) {
       const line = textOf(path).slice(0, match.index).split("\n").length;
       const name = `${path.replaceAll("/", "-")}-line-${line}.ts`;
       found.set(join(root, "test/examples", name), `${match[1]}\nexport {};\n`);
@@ -55,7 +56,7 @@ function problemsOf(sources: ReadonlyMap<string, string>): readonly string[] {
 beforeAll(ensureBuilt, 120_000);
 
 describe("documents", () => {
-  test("every ts block compiles against the package", () => {
+  test("every ts and js block compiles against the package", () => {
     const sources = snippets();
     expect(sources.size).toBeGreaterThan(15);
     expect(problemsOf(sources)).toEqual([]);
@@ -71,7 +72,7 @@ describe("documents", () => {
   });
 });
 
-describe("README", () => {
+describe("reference", () => {
   test.each(["SessionPoolOptions", "AcquireOptions", "UseOptions", "MapOptions"])(
     "lists %s with their defaults",
     (name) => {
@@ -80,14 +81,17 @@ describe("README", () => {
           field,
           end: defaultValue === undefined ? "| |" : `| \`${defaultValue}\` |`,
         }))
-        .filter(({ field, end }) => !lines().some((line) => line.startsWith(`| \`${field}\` `) && line.endsWith(end)));
+        .filter(
+          ({ field, end }) =>
+            !linesOf(reference).some((line) => line.startsWith(`| \`${field}\` `) && line.endsWith(end)),
+        );
       expect(missing).toEqual([]);
     },
   );
 
   test("lists every event", () => {
     const missing = fieldsOf("src/events.ts", "SessionPoolEvents").filter(
-      ({ name }) => !lines().some((line) => line.startsWith(`| \`${name}\` |`)),
+      ({ name }) => !linesOf(reference).some((line) => line.startsWith(`| \`${name}\` |`)),
     );
     expect(missing).toEqual([]);
   });
@@ -95,18 +99,22 @@ describe("README", () => {
   test("lists every error class", () => {
     const classes = Object.keys(everyError).filter((name) => name.endsWith("Error") && name !== "SessionPoolError");
     expect(classes.length).toBeGreaterThan(10);
-    expect(classes.filter((name) => !lines().some((line) => line.startsWith(`| \`${name}\` |`)))).toEqual([]);
-  });
-
-  test("has the two commands", () => {
-    expect(lines()).toContain("npm ci && npm start");
-    expect(lines()).toContain("npm ci && npm test");
+    expect(classes.filter((name) => !linesOf(reference).some((line) => line.startsWith(`| \`${name}\` |`)))).toEqual(
+      [],
+    );
   });
 });
 
-/** The lines of the README; tables without their padding. */
-function lines(): readonly string[] {
-  return readme.split("\n").map((line) => line.replace(/ +/g, " ").trim());
+describe("README", () => {
+  test("has the two commands", () => {
+    expect(linesOf(readme)).toContain("npm ci && npm start");
+    expect(linesOf(readme)).toContain("npm ci && npm test");
+  });
+});
+
+/** The lines of a document; tables without their padding. */
+function linesOf(document: string): readonly string[] {
+  return document.split("\n").map((line) => line.replace(/ +/g, " ").trim());
 }
 
 function isThere(from: string, target: string, anchor: string | undefined): boolean {

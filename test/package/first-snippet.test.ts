@@ -1,0 +1,34 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { startDataCentre } from "../../src/testing/index.js";
+import { root } from "../examples/build.js";
+import { Installed } from "./installed.js";
+
+/** What a reader fills in; and the way to 127.0.0.1 instead of Telegram. */
+const OF_THE_READER = `
+  import { dataCentreClientOptions } from "telegram-session-pool/testing";
+  const { host, port, sessions: [aliceSession, bobSession] } = JSON.parse(process.env.DATA_CENTRE);
+  const clientOptions = await dataCentreClientOptions({ host, port, library: "telegram" });
+  const [apiId, apiHash] = [1, "0123456789abcdef0123456789abcdef"];
+`;
+
+test("the first snippet of the README runs as JavaScript on this Node.js", async () => {
+  const [, language, snippet = ""] = /```(\w+)\n(.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [];
+  expect(language).toBe("js");
+  expect(snippet).toContain("client: gramjs({ apiId, apiHash }),");
+  const program = snippet.replace("apiHash }),", "apiHash, clientOptions }), trustServers: true,");
+
+  using installed = await Installed.with(["telegram", "keyv", "@keyv/sqlite"]);
+  await using dataCentre = await startDataCentre({ accounts: 2, library: "telegram" });
+  const { host, port, sessions } = dataCentre;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--no-warnings", installed.write("snippet.mjs", OF_THE_READER + program)],
+    { cwd: installed.folder, env: { ...process.env, DATA_CENTRE: JSON.stringify({ host, port, sessions }) } },
+  );
+  expect(stdout).toMatch(/^\d+\n$/);
+  expect(dataCentre.calls().map(({ method }) => method)).toContain("contacts.ResolveUsername");
+}, 120_000);
