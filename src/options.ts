@@ -78,7 +78,11 @@ export interface SessionPoolOptions<Client> {
   readonly closeTimeoutMs?: number | undefined;
   /** Milliseconds for which an operation waits for the storage, or for `encryption`. @default 5_000 */
   readonly storageTimeoutMs?: number | undefined;
-  /** Milliseconds for which PEER_FLOOD keeps a session back. A guess: Telegram names no end. @default 86_400_000 */
+  /**
+   * Milliseconds for which PEER_FLOOD and USER_RESTRICTED keep a session back. A guess: Telegram names no end. A frozen
+   * account and one whose login lacks its password stay restricted until `enable`, `update` or `probeMs`.
+   * @default 86_400_000
+   */
   readonly restrictedForMs?: number | undefined;
   /**
    * Milliseconds after which a session that Telegram restricted, or called dead, is asked whether it is answered again
