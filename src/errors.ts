@@ -39,10 +39,10 @@ export class SessionPoolError extends Error {
   declare readonly sessionId?: string;
 
   constructor(code: SessionPoolErrorCode, message: string, details: SessionPoolErrorDetails = {}) {
-    super(message, "cause" in details ? { cause: details.cause } : undefined);
+    super(withoutKeys(message), "cause" in details ? { cause: details.cause } : undefined);
     this.code = code;
     this.name = new.target.name;
-    if (details.sessionId !== undefined) this.sessionId = details.sessionId;
+    if (details.sessionId !== undefined) this.sessionId = withoutKeys(details.sessionId);
     Object.defineProperty(this, brand, { value: brandsOf(new.target) });
   }
 
@@ -51,6 +51,18 @@ export class SessionPoolError extends Error {
     const brands: unknown = Reflect.get(value, brand);
     return Array.isArray(brands) && brands.includes(this.name);
   }
+}
+
+/** An auth key is 342 characters of base64, in every format of session strings. */
+const SHORTEST_KEY = 300;
+/** Different characters in so long a text of random bytes. */
+const FEWEST_CHARACTERS = 20;
+const KEY = new RegExp(`[A-Za-z0-9+/_-]{${SHORTEST_KEY},}={0,2}`, "g");
+
+/** Messages name what they were given, and a session string may have been given as an id, a tag or any other name. */
+function withoutKeys(text: string): string {
+  if (text.length < SHORTEST_KEY) return text;
+  return text.replace(KEY, (run) => (new Set(run).size >= FEWEST_CHARACTERS ? "[redacted]" : run));
 }
 
 function brandsOf(target: { readonly name: string }): readonly string[] {

@@ -1,5 +1,10 @@
+import { inspect } from "node:util";
 import { describe, expect, test, vi } from "vitest";
 import * as errors from "../src/errors.js";
+import { openPool, type TestPool } from "./fakes/pools.js";
+import { sessionString } from "./fakes/sessions.js";
+
+type Pool = TestPool["pool"];
 
 const status = {
   total: 1,
@@ -84,5 +89,27 @@ describe("errors", () => {
     class MyError extends errors.QueueFullError {}
     expect(new MyError("m")).toBeInstanceOf(errors.QueueFullError);
     expect(new errors.QueueFullError("m")).not.toBeInstanceOf(MyError);
+  });
+});
+
+describe("a session string given as any other name", () => {
+  test.each([
+    ["the id of acquire()", (pool: Pool, text: string) => pool.acquire({ id: text })],
+    ["a tag of acquire()", (pool: Pool, text: string) => pool.acquire({ tags: [text] })],
+    ["the method of acquire()", (pool: Pool, text: string) => pool.acquire({ tags: ["x"], method: text })],
+    ["the id of update()", (pool: Pool, text: string) => pool.update(text, {})],
+    ["the id of disable()", (pool: Pool, text: string) => pool.disable(text)],
+    ["the id of exportSession()", (pool: Pool, text: string) => pool.exportSession(text)],
+    ["an option", (pool: Pool, text: string) => pool.acquire({ [text]: 1 })],
+  ])("%s - is in no error", async (_, call) => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const text = sessionString("b");
+    const error: unknown = await call(pool, text).then(
+      () => undefined,
+      (failure: unknown) => failure,
+    );
+    expect(error).toBeInstanceOf(errors.SessionPoolError);
+    const shown = inspect(error, { depth: 9, showHidden: true }) + JSON.stringify(error);
+    expect(shown).not.toContain(text.slice(40, 80));
   });
 });
