@@ -1,4 +1,6 @@
 import { EventEmitter } from "eventemitter3";
+import { OptionsError } from "./errors.js";
+import { describe, nearestName } from "./option-rules.js";
 import { callSafely, textOf, warn } from "./process-warning.js";
 
 /** What a pool tells, by event name. Payloads are readonly and never hold a secret. */
@@ -39,6 +41,25 @@ export interface SessionPoolEvents {
   storageFailed: (event: { readonly error: Error }) => void;
 }
 
+/** Every event: an emitter refuses to listen to anything else. */
+export const EVENT_NAMES: readonly string[] = Object.keys({
+  waiting: true,
+  leased: true,
+  released: true,
+  cooled: true,
+  recovered: true,
+  restricted: true,
+  died: true,
+  connected: true,
+  disconnected: true,
+  backedOff: true,
+  sessionChanged: true,
+  ownershipLost: true,
+  leaked: true,
+  recordRejected: true,
+  storageFailed: true,
+} satisfies Readonly<Record<keyof SessionPoolEvents, true>>);
+
 type Listener = (...values: never[]) => unknown;
 
 /**
@@ -50,6 +71,14 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
   readonly #wrappers = new WeakMap<Listener, Map<unknown, Listener>>();
   /** Whether anybody listens to anything: to look for the listeners of one event costs a part of what a lease does. */
   #isHeard = false;
+
+  /** Events that can be listened to; `undefined`: any. */
+  readonly #names: readonly string[] | undefined;
+
+  constructor(names?: readonly string[]) {
+    super();
+    this.#names = names;
+  }
 
   override emit<Name extends EventEmitter.EventNames<Events>>(
     event: Name,
@@ -118,10 +147,21 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     return this;
   }
 
+  /** `once` and `on` of `node:events` listen to "error" as well, which never comes. */
+  #assertKnown(event: unknown): void {
+    if (this.#names === undefined || event === "error" || this.#names.includes(event as string)) return;
+    const meant = typeof event === "string" ? nearestName(event, this.#names) : undefined;
+    const hint = meant === undefined ? "" : ` Did you mean "${meant}"?`;
+    throw new OptionsError(
+      `on: there is no event ${typeof event === "string" ? `"${event}"` : describe(event)}.${hint} Events: ${this.#names.join(", ")}.`,
+    );
+  }
+
   #wrap<Name extends EventEmitter.EventNames<Events>>(
     event: Name,
     listener: EventEmitter.EventListener<Events, Name>,
   ): EventEmitter.EventListener<Events, Name> {
+    this.#assertKnown(event);
     if (typeof listener !== "function") return listener;
     const original = listener as Listener;
     const wrappers = this.#wrappers.get(original) ?? new Map<unknown, Listener>();

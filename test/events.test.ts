@@ -1,4 +1,6 @@
+import { type EventEmitter, once } from "node:events";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { OptionsError } from "../src/errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../src/events.js";
 import { openPool } from "./fakes/pools.js";
 import { settled } from "./fakes/virtual-clock.js";
@@ -151,4 +153,22 @@ test("a pool whose every listener throws works on", async () => {
   await pool.close();
   expect(pool.status()).toMatchObject({ total: 1, free: 1 });
   expect(warnings.length).toBeGreaterThanOrEqual(7);
+});
+
+describe("on() of a pool - an event that does not exist", () => {
+  test.each(["on", "once", "addListener"] as const)("%s() refuses it, and names the likely one", async (method) => {
+    const { pool } = await openPool();
+    const listen = (name: string) => () =>
+      (pool[method] as (name: string, listener: () => void) => void)(name, () => {});
+    expect(listen("recoverd")).toThrow(/there is no event "recoverd". Did you mean "recovered"\?/);
+    expect(listen("flood")).toThrow(OptionsError);
+    expect(listen("toString")).toThrow(OptionsError);
+  });
+
+  test("node:events - once() of a pool works", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const leased = once(pool as unknown as EventEmitter, "leased");
+    await pool.use(() => 1);
+    await expect(leased).resolves.toMatchObject([{ id: "a" }]);
+  });
 });

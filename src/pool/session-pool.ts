@@ -1,5 +1,5 @@
 import { OptionsError } from "../errors.js";
-import { SafeEmitter, type SessionPoolEvents } from "../events.js";
+import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "../events.js";
 import {
   checkAcquireOptions,
   checkCloseOptions,
@@ -54,7 +54,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   readonly #client: ResolvedOptions<Client>["client"];
 
   private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive, soleUse: SoleUse | undefined) {
-    super();
+    super(EVENT_NAMES);
     // Programs in JavaScript can call it.
     if (!(keepAlive instanceof KeepAlive)) {
       throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
