@@ -1,4 +1,3 @@
-import { inspect } from "node:util";
 import type { Clock } from "../clock.js";
 import { StorageError } from "../errors.js";
 
@@ -51,8 +50,16 @@ export class StorageDeadline {
 
 /** A storage may throw anything; a caller gets a `StorageError`. */
 function asStorageError(error: unknown, what: string, secret: string | undefined): StorageError {
-  if (secret !== undefined && repeats(error, secret)) {
-    return new StorageError(`The storage could not ${what}. Its error is left out: it repeats what is in the record.`);
+  if (secret !== undefined && mayRepeat(error, secret)) {
+    const message = error instanceof Error ? error.message : "";
+    if (message === "" || mayRepeat(message, secret)) {
+      return new StorageError(
+        `The storage could not ${what}. Its error is left out: it repeats what is in the record.`,
+      );
+    }
+    return new StorageError(
+      `The storage could not ${what}: ${message}. The rest of its error is left out: it repeats what is in the record, or holds too much to tell.`,
+    );
   }
   if (error instanceof StorageError) return error;
   return new StorageError(`The storage could not ${what}.`, { cause: error });
@@ -60,11 +67,38 @@ function asStorageError(error: unknown, what: string, secret: string | undefined
 
 /** So much of a session string or a hash gives it away, and is in nothing else. */
 const TELLING = /[A-Za-z0-9+/_-]{24}/g;
+/** An error that holds more values than this holds its driver's client: it is not worth a look at all of it. */
+const MOST_VALUES = 2_000;
 
 /** Drivers like to quote the row or the statement that failed; an adapter should not let them, but may. */
-function repeats(error: unknown, secret: string): boolean {
-  const printed = inspect(error, { depth: 8, maxStringLength: null, maxArrayLength: null });
-  return secret.match(TELLING)?.some((part) => printed.includes(part)) ?? false;
+function mayRepeat(error: unknown, secret: string): boolean {
+  const parts = secret.match(TELLING) ?? [];
+  if (parts.length === 0) return false;
+  const seen = new Set<unknown>();
+  const left = [error];
+  while (left.length > 0) {
+    const value = left.pop();
+    if (typeof value === "string" && parts.some((part) => value.includes(part))) return true;
+    if (typeof value !== "object" || value === null || seen.has(value)) continue;
+    seen.add(value);
+    for (const inner of valuesIn(value)) {
+      left.push(inner);
+      if (seen.size + left.length > MOST_VALUES) return true;
+    }
+  }
+  return false;
+}
+
+/** What an object shows of itself when it is printed. No getter runs: that is the driver's code. */
+function* valuesIn(value: object): Generator<unknown> {
+  if (ArrayBuffer.isView(value)) return;
+  if (value instanceof Map) for (const [key, inner] of value) yield* [key, inner];
+  if (value instanceof Set) yield* value;
+  for (const key of Reflect.ownKeys(value)) {
+    const inner: unknown = Object.getOwnPropertyDescriptor(value, key)?.value;
+    if (typeof inner !== "function") yield inner;
+    if (typeof key === "string") yield key;
+  }
 }
 
 /** So often in a row no other writer is faster: the storage does not keep its word. */

@@ -42,6 +42,31 @@ test("run() - what an adapter's error repeats of the record it was to write goes
   await expect(failed).rejects.toMatchObject({ cause: harmless });
 });
 
+test("run() - an error that holds the driver's client - is looked through within a bound, however deep", async () => {
+  const deadline = new StorageDeadline(new VirtualClock(), 5_000);
+  const data = `1${"AgAOMTQ5LjE1NC4xNjcuNTE".repeat(15)}==`;
+  const ring: Record<string, unknown> = {};
+  ring.self = ring;
+  let deep: object = { data };
+  for (let depth = 0; depth < 50; depth++) deep = { deep };
+  let reads = 0;
+  const huge = Array.from({ length: 100_000 }, (_, index) => ({ index, row: [index] }));
+  const client = {
+    ring,
+    huge,
+    get rows() {
+      return ++reads;
+    },
+  };
+  for (const held of [{ client }, { deep }, { rows: new Map([[data, 1]]) }]) {
+    const error = Object.assign(new Error("connection terminated"), held);
+    const failed = await deadline.run("do it", () => Promise.reject(error), data).catch((failure: unknown) => failure);
+    expect(failed).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining("connection terminated") });
+    expect(inspect(failed, { depth: 99, showHidden: true })).not.toContain("AgAOMTQ5");
+  }
+  expect(reads).toBe(0);
+});
+
 test("times() - the same with a longer deadline", async () => {
   const clock = new VirtualClock();
   const never = new StorageDeadline(clock, 1_000).times(3).run("do it", () => new Promise(() => {}));
