@@ -68,7 +68,9 @@ export class Attempt implements RequestTracker {
   #hasTransferred = false;
   #wasRefused = false;
   readonly #answers = new WeakSet<object>();
+  /** Bound: the methods that one attempt calls. */
   readonly #methods = new Set<string>();
+  /** Bound: the peers that one attempt calls. */
   readonly #peers = new Set<string>();
 
   constructor(policy: AttemptPolicy) {

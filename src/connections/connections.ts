@@ -41,6 +41,7 @@ export interface Connectable {
 export class Connections<Client> {
   readonly #options: ConnectionsOptions;
   readonly #create: (id: string) => Connection<Client>;
+  /** Bound: the sessions of the pool. */
   readonly #open = new Map<string, Connection<Client>>();
   /** Those without a lease, the longest idle first. */
   readonly #idle = new LinkedList<Connection<Client>>();

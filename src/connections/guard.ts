@@ -32,7 +32,9 @@ class Guard<Client extends object> implements ProxyHandler<Client> {
   guarded: Client;
   readonly #scope: LeaseScope;
   readonly #plan: GuardPlan<Client>;
+  /** Bound: the methods of a client. */
   readonly #methods = new Map<string, Method>();
+  /** Bound: the fields that a work sets, for one lease. */
   readonly #settings = new Map<string, unknown>();
 
   constructor(client: Client, scope: LeaseScope, plan: GuardPlan<Client>) {

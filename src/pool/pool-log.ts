@@ -38,6 +38,8 @@ const LINES: Lines = {
     reason === "proxyFailed"
       ? line("warn", `The proxy of session "${id}" fails: the sessions behind it wait and try again.`)
       : line("debug", `Session "${id}" is disconnected: ${reason}.`),
+  backedOff: ({ id, reason }) =>
+    line("warn", `Session "${id}" could not connect, and is tried again later: ${reason}.`),
   sessionChanged: ({ id }) =>
     line("debug", `Session "${id}" has another session string, other tags or another profile.`),
   ownershipLost: ({ id }) =>

@@ -27,6 +27,7 @@ export function isInMemory(storage: SessionStorage): boolean {
 class MemoryStorage implements SessionStorage {
   readonly shared = false;
   readonly peers: PeerStorage;
+  /** Bound: every id that was ever written; a deleted one keeps its version alone. */
   readonly #slots = new Map<string, Slot>();
   #isClosed = false;
 
@@ -68,6 +69,7 @@ class MemoryStorage implements SessionStorage {
 
 class MemoryPeers implements PeerStorage {
   readonly #assertOpen: () => void;
+  /** Bound: the sessions, and by the journal 20,000 peers of each. */
   readonly #sessions = new Map<string, Map<string, StoredPeer>>();
 
   constructor(assertOpen: () => void) {

@@ -20,6 +20,7 @@ type Handle = "username" | "phone";
 export class PeerCache {
   readonly #limit: number;
   readonly #displaced: (peer: KnownPeer) => void;
+  /** Bound: `#limit`, as the maps beside it. */
   readonly #peers = new Map<string, KnownPeer>();
   readonly #holders: Readonly<Record<Handle, Map<string, string>>> = { username: new Map(), phone: new Map() };
   /** How many have each display name, so that a name nobody has costs no look through all of them. */

@@ -35,6 +35,7 @@ export interface ExportedSendersParts {
  */
 export class ExportedSenders {
   readonly #parts: ExportedSendersParts;
+  /** Bound: the data centres. */
   readonly #senders = new Map<number, Promise<PooledSender>>();
   readonly #open = new Map<number, PooledSender>();
   readonly #abort = new AbortController();

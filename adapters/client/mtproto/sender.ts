@@ -57,7 +57,7 @@ export function senderClass(library: Library): PooledSenderClass {
     gone: Promise<unknown> = Promise.resolve();
     readonly isHome: boolean;
     readonly #owner: SenderOwner;
-    /** What is under way, and as what the gate knows it: requests of the connection itself are none of its matter. */
+    /** What is under way, and as what the gate knows it: requests of the connection itself are none of its matter. Bound: the requests that are not answered yet. */
     readonly #waiting = new Map<RequestState, OutgoingRequest | undefined>();
     /** What was queued, by the bytes that packets are made of. */
     readonly #states = new WeakMap<Buffer, RequestState>();

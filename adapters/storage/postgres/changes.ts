@@ -9,7 +9,9 @@ const LONGEST_PAYLOAD = 7_900;
 export class Changes {
   readonly #table: string;
   readonly #writer: string = randomUUID();
+  /** Bound: the watches: one of each pool. */
   readonly #stops = new Set<() => void>();
+  /** Bound: as `#stops`. */
   readonly #stopping = new Set<Promise<void>>();
 
   constructor(table: string) {

@@ -44,6 +44,7 @@ export class Maps<Client> {
   readonly #live = new Set<LiveMap>();
   #usable = 0;
   #usableUntil = Number.NEGATIVE_INFINITY;
+  /** Bound: the storage objects that checkpoints were given; each stays open until the pool is closed. */
   readonly #storages = new Map<SessionStorage, Promise<void>>();
 
   constructor(parts: MapParts<Client>) {

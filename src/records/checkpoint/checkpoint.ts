@@ -29,6 +29,7 @@ export class Checkpoint {
   readonly #parts: CheckpointParts;
   readonly #name: string;
   readonly #claim: RunClaim;
+  /** Bound: the items under way, and those that a cut run left. */
   readonly #begun = new Set<string>();
   /** Of those under way: several items may have one key. */
   readonly #taken = new Set<string>();

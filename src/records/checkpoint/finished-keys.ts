@@ -21,7 +21,9 @@ interface OpenPart {
 export class FinishedKeys {
   readonly #parts: RecordParts;
   readonly #name: string;
+  /** Bound: the items of the job, for as long as it runs. */
   readonly #keys = new Set<string>();
+  /** Bound: those of `#keys`. */
   readonly #unknown = new Set<string>();
   readonly #writes = new BatchedWrites(() => this.#write());
   #pending: Finished[] = [];

@@ -48,7 +48,9 @@ export class PeerJournal {
   readonly #policy: PeerJournalPolicy;
   readonly #deadline: StorageDeadline;
   readonly #loadDeadline: StorageDeadline;
+  /** Bound: the sessions of the pool, and removed ones whose peers cannot be cleared yet. */
   readonly #sessions = new Map<string, SessionPeers>();
+  /** Bound: those of `#sessions`. */
   #due = new Set<SessionPeers>();
   #timer: Timer | undefined;
   #round: Promise<boolean> | undefined;
