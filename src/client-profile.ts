@@ -1,4 +1,5 @@
-import { flag, isObject, type Rules, text } from "./option-rules.js";
+import { isIP } from "node:net";
+import { flag, isObject, type Rule, type Rules, text } from "./option-rules.js";
 
 /**
  * How one account shows itself to Telegram. Sticky for life: an account that changes its device or address at every
@@ -23,19 +24,54 @@ export interface ClientProfile {
 
 /** A SOCKS proxy, or an MTProto proxy when `secret` is given. */
 export interface ProxyProfile {
+  /** An address or a host name alone: no URL, no port, no login. */
   readonly ip: string;
   readonly port: number;
   readonly socksType?: 4 | 5 | undefined;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
+  /** Of an MTProto proxy, as its link has it: hexadecimal or base64. */
   readonly secret?: string | undefined;
   /** Seconds that the proxy may take to connect. */
   readonly timeout?: number | undefined;
 }
 
+/** Underscores are in the names of some gateways. */
+const LABEL = /^[\p{L}\p{N}_](?:[\p{L}\p{N}_-]{0,61}[\p{L}\p{N}_])?$/u;
+const LONGEST_NAME = 253;
+
+/** Whether a text is an address or a host name, and so holds no password. */
+export function isHost(text: string): boolean {
+  if (isIP(text) !== 0) return true;
+  return text.length <= LONGEST_NAME && text.split(".").every((label) => LABEL.test(label));
+}
+
+const host: Rule = {
+  expected: "an address or a host name alone (port, username and password have fields of their own)",
+  holds: (value) => typeof value === "string" && isHost(value),
+};
+
+/** Bytes of the secret of an MTProto proxy. Source: core.telegram.org/mtproto/mtproto-transports. */
+const SECRET_BYTES = 16;
+const PADDED = 0xdd;
+const FAKE_TLS = 0xee;
+
+const mtprotoSecret: Rule = {
+  expected: "the secret of an MTProto proxy: 16 bytes in hexadecimal or base64, or those that begin with dd or ee",
+  holds: (value) => typeof value === "string" && isSecret(value),
+};
+
+function isSecret(text: string): boolean {
+  if (!/^[a-z0-9+/_-]+={0,2}$/i.test(text)) return false;
+  const bytes = Buffer.from(text, /^[0-9a-f]+$/i.test(text) ? "hex" : "base64");
+  if (bytes.length === SECRET_BYTES) return true;
+  if (bytes.length === SECRET_BYTES + 1) return bytes[0] === PADDED;
+  return bytes.length > SECRET_BYTES + 1 && bytes[0] === FAKE_TLS;
+}
+
 /** What each field of a proxy has to be. */
 export const PROXY_RULES: Rules = {
-  ip: text,
+  ip: host,
   port: {
     expected: "a port number",
     holds: (value) => Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536,
@@ -43,12 +79,15 @@ export const PROXY_RULES: Rules = {
   socksType: { expected: "4 or 5", holds: (value) => value === 4 || value === 5 },
   username: text,
   password: text,
-  secret: text,
+  secret: mtprotoSecret,
   timeout: {
     expected: "a finite number of seconds, more than 0",
     holds: (value) => Number.isFinite(value) && Number(value) > 0,
   },
 };
+
+/** A former version took more for a proxy: what cannot work fails when it connects, and loses no session. */
+const STORED_PROXY_RULES: Rules = { ...PROXY_RULES, ip: text, secret: text };
 
 /** What each field of a profile has to be; its proxy has rules of its own. */
 export const PROFILE_RULES: Rules = {
@@ -71,7 +110,7 @@ export function isProfile(value: unknown): value is ClientProfile {
   if (!isPlain(value) || !holdsAll(value, PROFILE_RULES)) return false;
   const { proxy } = value;
   if (proxy === undefined) return true;
-  if (!isPlain(proxy) || !holdsAll(proxy, PROXY_RULES)) return false;
+  if (!isPlain(proxy) || !holdsAll(proxy, STORED_PROXY_RULES)) return false;
   const { ip, port, socksType, secret } = proxy;
   return ip !== undefined && port !== undefined && (socksType !== undefined || secret !== undefined);
 }
@@ -82,4 +121,13 @@ function holdsAll(fields: Record<string, unknown>, rules: Rules): boolean {
 
 function isPlain(value: unknown): value is Record<string, unknown> {
   return isObject(value) && !Array.isArray(value);
+}
+
+/** What of a profile must not be in any message. */
+export function secretsOf({
+  apiHash,
+  proxy,
+}: Pick<ClientProfile, "apiHash" | "proxy">): readonly (string | undefined)[] {
+  const address = proxy === undefined || isHost(proxy.ip) ? undefined : proxy.ip;
+  return [apiHash, proxy?.password, proxy?.secret, address];
 }

@@ -158,6 +158,15 @@ export function describe(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value === "string") return value === "" ? "an empty string" : `a string of ${value.length} characters`;
-  if (Array.isArray(value)) return "an array";
+  if (isArray(value)) return "an array";
   return value === undefined ? "undefined" : `a value of type ${typeof value}`;
+}
+
+/** Of a proxy that was revoked nothing can be told. */
+function isArray(value: unknown): boolean {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
 }

@@ -256,7 +256,7 @@ describe("add and update - options", () => {
       systemLangCode: "en",
     };
     checkAddArguments("a", { tags: ["x"], profile });
-    checkChange({ profile: { proxy: { ip: "1.2.3.4", port: 1, secret: "s" } }, tags: [], session: "text" });
+    checkChange({ profile: { proxy: { ip: "1.2.3.4", port: 1, secret: "dd".repeat(16) } }, tags: [], session: "text" });
   });
 
   test.each([
@@ -277,6 +277,51 @@ describe("add and update - options", () => {
     expect(() => checkAddArguments("a", { profile: profile as object })).toThrow(OptionsError);
     expect(() => checkChange({ profile: profile as object })).toThrow(OptionsError);
   });
+
+  test.each(["1.2.3.4", "2001:67c:4e8:f002::a", "proxy.example.org", "gate_1.provider.io", "localhost"])(
+    "a proxy at %s passes",
+    (ip) => {
+      checkAddArguments("a", { profile: { proxy: { ...proxy, ip } } });
+    },
+  );
+
+  test.each([
+    "socks5://user:s3cret@1.2.3.4",
+    "1.2.3.4:1080:user:s3cret",
+    "user:s3cret@1.2.3.4",
+    "1.2.3.4:1080",
+    "[::1]",
+    "proxy.example.org/s3cret",
+    " 1.2.3.4",
+    "1.2.3.4\n",
+    "",
+    "a".repeat(100_000),
+    5,
+  ])("a proxy at %j is refused, and not repeated", (ip) => {
+    const add = () => checkAddArguments("a", { profile: { proxy: { ...proxy, ip: ip as string } } });
+    expect(add).toThrow(OptionsError);
+    expect(add).toThrow(/ip must be an address or a host name/);
+    expect(add).not.toThrow("s3cret");
+  });
+
+  const bytes = (count: number, first: number): Buffer => Buffer.alloc(count, first);
+  test.each([
+    ["hexadecimal", bytes(16, 0xab).toString("hex")],
+    ["padded", bytes(17, 0xdd).toString("hex")],
+    ["fake TLS, base64url", Buffer.concat([bytes(17, 0xee), Buffer.from("example.org")]).toString("base64url")],
+    ["base64", bytes(16, 0xfb).toString("base64")],
+  ])("an MTProto secret in %s passes", (_, secret) => {
+    checkAddArguments("a", { profile: { proxy: { ip: "1.2.3.4", port: 443, secret } } });
+  });
+
+  test.each(["s", "abcdef", bytes(17, 0xab).toString("hex"), bytes(15, 0xab).toString("hex"), `${"ab".repeat(16)} `])(
+    "an MTProto secret like %j is refused, and not repeated",
+    (secret) => {
+      const add = () => checkAddArguments("a", { profile: { proxy: { ip: "1.2.3.4", port: 443, secret } } });
+      expect(add).toThrow(/secret must be the secret of an MTProto proxy/);
+      if (secret.length > 2) expect(add).not.toThrow(secret);
+    },
+  );
 
   test("an id that is a session string is refused, and not repeated", () => {
     const session = sessionString();

@@ -1,4 +1,4 @@
-import type { ClientProfile } from "../client-profile.js";
+import { type ClientProfile, isHost, secretsOf } from "../client-profile.js";
 import type { ClientHandle } from "../connections/client-adapter.js";
 import { Connection, SessionChangedError, type Tenure } from "../connections/connection.js";
 import { Connections } from "../connections/connections.js";
@@ -264,10 +264,10 @@ function connectError(id: string, profile: ClientProfile, error: unknown, verdic
 /** What a message says of the proxy that is in between; never its user name or password. */
 function throughProxy({ proxy }: ClientProfile): string {
   // Somebody may have put a whole URL there, with a password in it.
-  if (proxy === undefined || !/^[\w.:-]+$/.test(proxy.ip)) return proxy === undefined ? "" : " through its proxy";
+  if (proxy === undefined || !isHost(proxy.ip)) return proxy === undefined ? "" : " through its proxy";
   return ` through its proxy ${proxy.ip}:${proxy.port}`;
 }
 
 function withoutSecrets(profile: ClientProfile, error: unknown): Error {
-  return plainError(error, [profile.apiHash, profile.proxy?.password, profile.proxy?.secret]);
+  return plainError(error, secretsOf(profile));
 }

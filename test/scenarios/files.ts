@@ -24,12 +24,16 @@ export function serveFile(dataCentre: DataCentre): void {
   });
 }
 
-/** Makes the configuration name a fourth data centre, with which nobody shares a key. */
-export function listFarDataCentre(dataCentre: DataCentre): void {
+/** Makes the configuration name a fourth data centre, with which nobody shares a key; or the addresses given. */
+export function listFarDataCentre(
+  dataCentre: DataCentre,
+  options?: readonly Readonly<Record<string, unknown>>[],
+): void {
   const { host, port } = dataCentre;
   dataCentre.handle("help.GetConfig", ({ tl }) => {
     const numbers = Object.fromEntries(CONFIG_NUMBERS.map((name) => [name, 60_000]));
-    const dcOptions = [2, 4].map((id) => tl("DcOption", { id, ipAddress: host, port }));
+    const usual = [2, 4].map((id) => ({ id, ipAddress: host, port }));
+    const dcOptions = (options ?? usual).map((option) => tl("DcOption", option));
     const names = { dcTxtDomainName: "loopback.invalid", meUrlPrefix: "https://t.me/" };
     const expires = Math.floor(Date.now() / 1000) + 3_600;
     return tl("Config", {

@@ -2,9 +2,72 @@ import { randomInt } from "node:crypto";
 import { createRequire } from "node:module";
 import type { Api as ApiTypes } from "telegram";
 import { describe, expect, test } from "vitest";
-import { Api, callsOf, expectPeace, message, rejection, stage, textsOf } from "./support.js";
+import { OptionsError } from "../../src/index.js";
+import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf } from "./support.js";
 
 const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
+
+describe("invoke() - requests of the protocol itself", () => {
+  test("Ping, PingDelayDisconnect, GetFutureSalts - are answered, and counted as no call of the API", async () => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    const id = 5n as never;
+    expect(await pool.invoke(new Api.Ping({ pingId: id }))).toMatchObject({ className: "Pong" });
+    const delayed = new Api.PingDelayDisconnect({ pingId: id, disconnectDelay: 75 });
+    expect(await pool.use((client) => client.invoke(delayed))).toMatchObject({ className: "Pong" });
+    expect(await pool.invoke(new Api.GetFutureSalts({ num: 2 }))).toMatchObject({ className: "FutureSalts" });
+    expect(dataCentre.calls().filter(({ isConnect }) => !isConnect)).toEqual([]);
+  });
+});
+
+describe("invoke() - what is no request", () => {
+  const odd = (field: string): object => Object.defineProperty({}, field, { get: () => expect.fail("a getter") });
+  test.each<[string, unknown]>([
+    ["undefined", undefined],
+    ["null", null],
+    ["a number", 5],
+    ["NaN", Number.NaN],
+    ["a bigint", 5n],
+    ["a text", "help.GetConfig"],
+    ["a symbol", Symbol("x")],
+    ["true", true],
+    ["a function", () => {}],
+    ["a class", Api.help.GetConfig],
+    ["a promise", Promise.resolve(new Api.help.GetConfig())],
+    ["an array", [new Api.help.GetConfig()]],
+    ["an object", {}],
+    ["one without a prototype", Object.create(null)],
+    ["a date", new Date()],
+    ["a name alone", { className: "help.GetConfig" }],
+    ["one that only looks like it", { className: "help.GetConfig", classType: "request" }],
+    ["a constructor", new Api.InputUserSelf()],
+    ["one whose name throws", odd("className")],
+    ["one whose type throws", odd("classType")],
+    ["a revoked proxy", revoked()],
+  ])("a function that returns %s - OptionsError, nothing is sent", async (_, value) => {
+    const { dataCentre, open } = await stage();
+    const pool = await open();
+    expect(await rejection(pool.invoke(() => value))).toBeInstanceOf(OptionsError);
+    expect(await rejection(pool.use((client) => client.invoke(value as never)))).toBeInstanceOf(OptionsError);
+    expect(dataCentre.calls().filter(({ isConnect }) => !isConnect)).toEqual([]);
+    expect(pool.get("account1")?.state).toBe("free");
+  });
+
+  test("a request longer than Telegram takes - OptionsError, the session goes on", async () => {
+    const { open } = await stage();
+    const pool = await open();
+    const bytes = Buffer.alloc(1_100_000);
+    const request = new Api.upload.SaveFilePart({ fileId: 1n as never, filePart: 0, bytes });
+    expect(await rejection(pool.invoke(request))).toBeInstanceOf(OptionsError);
+    expect(await pool.use(nameOf)).toBe("account1");
+  });
+});
+
+function revoked(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+}
 
 describe("invoke()", () => {
   test("a peer's name is resolved by each account for itself, the caller's object stays as it was", async () => {

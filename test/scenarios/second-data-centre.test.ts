@@ -1,7 +1,7 @@
 import type { TelegramClient } from "telegram";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { LeaseReleasedError, parseSession } from "../../src/index.js";
-import { AuthKey, StringSession } from "../matrix/telegram.js";
+import { formatSession, LeaseReleasedError, parseSession } from "../../src/index.js";
+import { AuthKey, PromisedNetSockets, StringSession } from "../matrix/telegram.js";
 import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCentre, location, serveFile } from "./files.js";
 import { callsOf, nameOf, type OpenOptions, rejection, type Stage, stage, until, within } from "./support.js";
 
@@ -42,6 +42,56 @@ async function twoDataCentres(
 
 const farConnections = ({ dataCentre }: Stage) =>
   dataCentre.connections().filter(({ account }) => account === FAR_NAME);
+
+describe("the address of another data centre", () => {
+  const V4 = "149.154.167.92";
+  const V6 = "2001:67c:4e8:f004::a";
+  const option = (ipAddress: string, fields: object = {}) => ({ id: FAR, ipAddress, port: 443, ...fields });
+  const v6 = option(V6, { ipv6: true });
+  const HOME_V6 = "2001:67c:4e8:f002::a";
+
+  test.each([
+    ["home by IPv6: by IPv6", HOME_V6, [option(V4), v6], V6],
+    ["home by IPv4: by IPv4", undefined, [v6, option(V4)], V4],
+    ["home by IPv4, and nothing but IPv6 is named: by IPv6", undefined, [v6], V6],
+    [
+      "addresses for other purposes are none",
+      undefined,
+      [
+        option("1.1.1.1", { cdn: true }),
+        option("1.1.1.2", { tcpoOnly: true }),
+        option("1.1.1.3", { mediaOnly: true }),
+        option("1.1.1.4", { secret: Buffer.alloc(16, 1) }),
+        option(V4),
+      ],
+      V4,
+    ],
+  ])("%s", async (_, home, options, expected) => {
+    const dialled: string[] = [];
+    const { dataCentre, pool } = await twoDataCentres({
+      client: { clientOptions: { networkSocket: recordingSocket(dialled, () => dataCentre.port) } as never },
+    });
+    listFarDataCentre(dataCentre, options);
+    if (home !== undefined) {
+      const session = parseSession(dataCentre.sessions[0] ?? "");
+      await pool.update("account1", {
+        session: formatSession({ ...session, authKey: session.authKey, serverAddress: home }, "gramjs"),
+      });
+    }
+    expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
+    expect(dialled.at(-1)).toBe(expected);
+  });
+});
+
+/** A socket class that notes where it is to go, and goes to the data centre on this machine. */
+function recordingSocket(dialled: string[], port: () => number): unknown {
+  return class extends PromisedNetSockets {
+    override connect(_: number, host: string): ReturnType<InstanceType<typeof PromisedNetSockets>["connect"]> {
+      dialled.push(host);
+      return super.connect(port(), "127.0.0.1");
+    }
+  };
+}
 
 describe("files in another data centre", () => {
   test("one connection, authorised once, closed with the client", async () => {

@@ -1,8 +1,8 @@
 import { createServer } from "node:net";
 import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { parseSession } from "../../src/index.js";
-import { PromisedNetSockets } from "../matrix/telegram.js";
+import { OptionsError, parseSession } from "../../src/index.js";
+import { PromisedNetSockets, telegramAdapter } from "../matrix/telegram.js";
 import { API_HASH, nameOf, type Pool, rejection, stage } from "./support.js";
 
 const PASSWORD = "canary-proxy-password";
@@ -114,6 +114,17 @@ describe("secrets", () => {
     for (const error of errors) expectNoSecret(seen(error), session);
     expectNoSecret(seen(told), session);
     expect(errors.map((error) => (error as Error).name)).not.toContain("TypeError");
+  });
+
+  test.each([
+    { ip: `socks5://u:${PASSWORD}@127.0.0.1`, port: 1, socksType: 5 },
+    { ip: "127.0.0.1", port: 1 },
+    { ip: "127.0.0.1", port: 1, MTProxy: true, secret: PASSWORD },
+    PASSWORD,
+  ])("clientOptions.proxy that cannot be one (%#) - OptionsError without it", (proxy) => {
+    const make = () => telegramAdapter({ apiId: 1, apiHash: "x", clientOptions: { proxy: proxy as never } });
+    expect(make).toThrow(OptionsError);
+    expect(make).not.toThrow(PASSWORD);
   });
 
   const proxies = {

@@ -1,3 +1,4 @@
+import { PROXY_RULES } from "../../../src/client-profile.js";
 import type { ClientAdapter, ClientHandle, ClientRequest } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
 import { describe, unknownOption } from "../../../src/option-rules.js";
@@ -57,7 +58,7 @@ export function mtprotoAdapter<Client extends object>(
   };
 }
 
-function check(name: string, title: string, options: AdapterOptions<never>): void {
+function check(name: string, title: string, options: AdapterOptions<never, { readonly proxy?: unknown }>): void {
   if (typeof options !== "object" || options === null) {
     throw new OptionsError(`${name}: expected { apiId, apiHash }, both from my.telegram.org.`);
   }
@@ -80,6 +81,7 @@ function check(name: string, title: string, options: AdapterOptions<never>): voi
       `${name}: clientOptions must be an object of ${title}'s TelegramClientParams; got ${describe(clientOptions)}.`,
     );
   }
+  checkProxy(name, clientOptions?.proxy);
   if (onConnect !== undefined && typeof onConnect !== "function") {
     throw new OptionsError(
       `${name}: onConnect must be a function of the client and the session's id; got ${describe(onConnect)}.`,
@@ -87,5 +89,17 @@ function check(name: string, title: string, options: AdapterOptions<never>): voi
   }
   if (updates !== undefined && typeof updates !== "boolean") {
     throw new OptionsError(`${name}: updates must be true or false; got ${describe(updates)}.`);
+  }
+}
+
+/** Fields that the libraries know and a profile does not are left alone. */
+function checkProxy(name: string, proxy: unknown): void {
+  if (proxy === undefined || proxy === null) return;
+  if (typeof proxy !== "object") throw new OptionsError(`${name}: clientOptions.proxy must be an object.`);
+  for (const [field, rule] of Object.entries(PROXY_RULES)) {
+    const value: unknown = Reflect.get(proxy, field);
+    const isNeeded = field === "ip" || field === "port" || field === ("MTProxy" in proxy ? "secret" : "socksType");
+    if ((value === undefined && !isNeeded) || rule.holds(value)) continue;
+    throw new OptionsError(`${name}: clientOptions.proxy.${field} must be ${rule.expected}; got ${describe(value)}.`);
   }
 }

@@ -7,6 +7,7 @@ const CONTAINER = 0x73f1f8dc;
 const RPC_RESULT = 0xf35c6d01;
 const RPC_ERROR = 0x2144ca19;
 const GZIP = 0x3072cfa1;
+const FUTURE_SALTS = 0xae500895;
 
 /** What is packed into a message may not become longer than a packet may be. */
 const LONGEST_UNPACKED_BYTES = 32 * 1_024 * 1_024;
@@ -41,6 +42,8 @@ export class EnvelopeReader {
           return { ...UNREADABLE, CONSTRUCTOR_ID: CONTAINER, messages: this.#messages(body, isNew, depth) };
         case RPC_RESULT:
           return this.#result(body);
+        case FUTURE_SALTS:
+          return this.#futureSalts(body);
         case GZIP:
           return this.read(this.#unpacked(body, 4), isNew, depth + 1);
         default:
@@ -84,6 +87,21 @@ export class EnvelopeReader {
     } catch (error) {
       return { ...result, unreadable: error };
     }
+  }
+
+  /** Its list has a form that neither library can read. */
+  #futureSalts(body: Buffer): object {
+    const { FutureSalts, FutureSalt } = this.#library.Api;
+    const reader = new this.#Reader(body);
+    reader.offset = 4;
+    const [reqMsgId, now, count] = [reader.readLong(), reader.readInt(), reader.readInt()];
+    const salts: object[] = [];
+    while (salts.length < count) {
+      salts.push(
+        new FutureSalt({ validSince: reader.readInt(), validUntil: reader.readInt(), salt: reader.readLong() }),
+      );
+    }
+    return new FutureSalts({ reqMsgId, now, salts });
   }
 
   #unpacked(body: Buffer, offset: number): Buffer {

@@ -7,6 +7,7 @@ import {
 } from "../../../src/connections/client-adapter.js";
 import { ConnectError } from "../../../src/errors.js";
 import { inOwnContext } from "../../../src/own-context.js";
+import { Heartbeat } from "./heartbeat.js";
 import type { DataCentreAddress, Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
@@ -23,6 +24,8 @@ export interface ExportedSendersParts {
   readonly connectTimeoutMs: number;
   /** The data centres that Telegram has named. */
   centres(): readonly DataCentreAddress[];
+  /** Whether the account's own data centre is reached by IPv6: the host may have nothing else. */
+  usesIpv6(): boolean;
   home(): PooledSender;
   /** A failure without secrets; Telegram's own answer as it is. */
   presentable(error: unknown): Error;
@@ -38,6 +41,7 @@ export class ExportedSenders {
   /** Bound: the data centres. */
   readonly #senders = new Map<number, Promise<PooledSender>>();
   readonly #open = new Map<number, PooledSender>();
+  readonly #heartbeats = new Map<PooledSender, Heartbeat>();
   readonly #abort = new AbortController();
 
   constructor(parts: ExportedSendersParts) {
@@ -93,7 +97,7 @@ export class ExportedSenders {
 
   async #openTo(dcId: number): Promise<PooledSender> {
     const { id, clock, connectTimeoutMs } = this.#parts;
-    const centre = this.#parts.centres().find((option) => option.id === dcId && option.ipv6 !== true);
+    const centre = centreOf(this.#parts.centres(), dcId, this.#parts.usesIpv6());
     if (centre === undefined) {
       throw new ConnectError(`Telegram names no data centre ${dcId}.`, { sessionId: id });
     }
@@ -111,9 +115,13 @@ export class ExportedSenders {
 
   /** Asks at home first: what may not be asked, because the session rests, opens no connection either. */
   async #connect(centre: DataCentreAddress, signal: AbortSignal): Promise<PooledSender> {
-    const { library, wire } = this.#parts;
+    const { library, wire, clock } = this.#parts;
     const { id, bytes } = await this.#export(centre.id);
-    const lost = (): void => {
+    const lost = (sender: PooledSender): void => {
+      this.#heartbeats.get(sender)?.stop();
+      this.#heartbeats.delete(sender);
+      // There may be another one by now.
+      if (this.#open.get(centre.id) !== sender) return;
       this.#senders.delete(centre.id);
       this.#open.delete(centre.id);
     };
@@ -121,6 +129,7 @@ export class ExportedSenders {
     const sender = await wire.open(destination, signal, async (opened) => {
       await opened.transmitService(wire.initConnection(new library.Api.auth.ImportAuthorization({ id, bytes })));
     });
+    this.#heartbeats.set(sender, new Heartbeat(library, clock, sender));
     this.#open.set(centre.id, sender);
     return sender;
   }
@@ -156,6 +165,23 @@ export class ExportedSenders {
   #forget(dcId: number, opening: Promise<PooledSender>): void {
     if (this.#senders.get(dcId) === opening) this.#senders.delete(dcId);
   }
+}
+
+/**
+ * Where a data centre is: by the address family of home, else by the other one. Addresses for other purposes are none:
+ * those of a CDN, for media alone, and those that ask for obfuscation or a secret.
+ * Source: core.telegram.org/constructor/dcOption.
+ */
+function centreOf(
+  options: readonly DataCentreAddress[],
+  dcId: number,
+  usesIpv6: boolean,
+): DataCentreAddress | undefined {
+  const usual = options.filter(
+    ({ id, cdn, tcpoOnly, mediaOnly, secret }) =>
+      id === dcId && cdn !== true && tcpoOnly !== true && mediaOnly !== true && !secret?.length,
+  );
+  return usual.find(({ ipv6 }) => (ipv6 === true) === usesIpv6) ?? usual[0];
 }
 
 function rejection(signal: AbortSignal): Promise<never> {

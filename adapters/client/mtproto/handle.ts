@@ -1,3 +1,4 @@
+import { type ProxyProfile, secretsOf } from "../../../src/client-profile.js";
 import {
   type ClientHandle,
   type ClientRequest,
@@ -8,7 +9,8 @@ import {
 import { guard } from "../../../src/connections/guard.js";
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import { plainError } from "../../../src/connections/plain-error.js";
-import { SessionPoolError } from "../../../src/errors.js";
+import { OptionsError, SessionPoolError } from "../../../src/errors.js";
+import { describe } from "../../../src/option-rules.js";
 import { formatSession } from "../../../src/telegram/session-string.js";
 import { type ClientKit, type ClientSettings, createClient } from "./client.js";
 import { ExportedSenders } from "./exported-senders.js";
@@ -62,6 +64,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     this.#internals = this.client as unknown as ClientInternals;
     this.#wire = new Wire(kit, this.client, gate, settings.updates || profile.keepConnected === true);
     const centres = () => this.#internals._config?.dcOptions ?? [];
+    const usesIpv6 = () => this.#internals.session.serverAddress.includes(":");
     const home = () => this.#main();
     const presentable = (error: unknown) => this.#presentable(error);
     this.#others = new ExportedSenders({
@@ -72,6 +75,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       clock,
       connectTimeoutMs,
       centres,
+      usesIpv6,
       home,
       presentable,
     });
@@ -167,9 +171,8 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
   #presentable(error: unknown): Error {
     if (error instanceof this.#library.errors.RPCError || error instanceof SessionPoolError) return error;
     const { apiHash, clientOptions } = this.#settings;
-    const proxy: Partial<Record<string, unknown>> = { ...clientOptions.proxy };
-    const secrets = [apiHash, proxy.password, proxy.secret].map((secret) => (secret ? String(secret) : undefined));
-    return plainError(error, secrets);
+    const proxy = clientOptions.proxy as ProxyProfile | undefined;
+    return plainError(error, [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#request.profile)]);
   }
 
   #makeCalls(): Calls {
@@ -204,7 +207,11 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     client: LibraryClient,
     route: Route,
   ): Promise<unknown> {
-    if (request.classType !== "request") throw new TypeError("You can only invoke MTProto requests.");
+    if (!isRequest(request)) {
+      throw new OptionsError(
+        `invoke: expected a request of ${this.#library.differences.name}, for instance new Api.help.GetConfig(); got ${describe(request)}.`,
+      );
+    }
     const finding = this.#otherSender(route);
     const other = await (scope === undefined ? finding : scope.race(finding));
     await request.resolve(client, this.#library.utils);
@@ -228,5 +235,17 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     } catch {
       // A gap in the state of updates, which is found and filled with the next update.
     }
+  }
+}
+
+/** Also of another copy of the library: told by what it can do, not by its class. */
+function isRequest(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  try {
+    const { className, classType, getBytes, resolve } = value as Partial<TlRequest>;
+    const isCallable = typeof getBytes === "function" && typeof resolve === "function";
+    return classType === "request" && typeof className === "string" && isCallable;
+  } catch {
+    return false;
   }
 }

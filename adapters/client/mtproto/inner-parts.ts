@@ -29,7 +29,10 @@ const PARTS: readonly string[] = [
     "library.Api",
     "InvokeWithLayer InvokeWithoutUpdates.CONSTRUCTOR_ID PingDelayDisconnect help.GetConfig updates.GetState auth.ExportAuthorization",
   ),
-  ...under("library.Api", "auth.ImportAuthorization PeerUser.SUBCLASS_OF_ID PeerChat PeerChannel"),
+  ...under(
+    "library.Api",
+    "auth.ImportAuthorization FutureSalts FutureSalt PeerUser.SUBCLASS_OF_ID PeerChat PeerChannel",
+  ),
   ...under("library.Api", "InputPeerUser InputPeerChat InputPeerChannel"),
 ];
 

@@ -214,7 +214,11 @@ export interface DataCentreAddress {
   readonly id: number;
   readonly ipAddress: string;
   readonly port: number;
-  readonly ipv6?: boolean;
+  readonly ipv6?: boolean | null;
+  readonly cdn?: boolean | null;
+  readonly tcpoOnly?: boolean | null;
+  readonly mediaOnly?: boolean | null;
+  readonly secret?: Uint8Array | null;
 }
 
 /** What stands in for a client's `_entityCache`: GramJS uses the first two, teleproto shows all of it to the user. */

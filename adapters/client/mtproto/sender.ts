@@ -6,6 +6,7 @@ import {
   type Transmission,
   UnreadableAnswerError,
 } from "../../../src/connections/client-adapter.js";
+import { OptionsError } from "../../../src/errors.js";
 import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
 import { fastReaderClass, type Packets, quicken } from "./fast-protocol.js";
 import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
@@ -43,6 +44,12 @@ export type PooledSenderClass = new (authKey: unknown, options: SenderOptions, o
 
 /** Requests of the protocol itself: they are no API requests. Source: core.telegram.org/mtproto/service_messages. */
 const SERVICE: ReadonlySet<string> = new Set(["Ping", "PingDelayDisconnect", "GetFutureSalts", "MsgsAck", "HttpWait"]);
+/** More of them, which a library never sends by itself. Inside a wrapper none would be one any more. */
+const UNWRAPPED: ReadonlySet<string> = new Set([...SERVICE, "RpcDropAnswer", "DestroySession", "DestroyAuthKey"]);
+/** The most bytes that a packet takes (tl/core/MessageContainer.js of both libraries), without the heads. */
+const LONGEST_REQUEST_BYTES = 1_044_456 - 64;
+/** `future_salts`, which is an answer by itself. */
+const FUTURE_SALTS = 0xae500895;
 
 /**
  * Makes the sender class. Every request of a library ends in a sender's `send` or `addStateToQueue`, also those that pass
@@ -78,7 +85,8 @@ export function senderClass(library: Library): PooledSenderClass {
     transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission {
       const state = this.#stateOf(request);
       if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
-      if (!this.#owner.takesUpdates) state.data = Buffer.concat([withoutUpdates, state.data]);
+      const isWrapped = !this.#owner.takesUpdates && !UNWRAPPED.has(request.className);
+      if (isWrapped) state.data = Buffer.concat([withoutUpdates, state.data]);
       const answer = this.#enqueue(state, outgoing);
       answer.catch((error: unknown) => this.#loseIfUnfit(error));
       return { answer, abandon: () => this.#forget(state) };
@@ -152,7 +160,12 @@ export function senderClass(library: Library): PooledSenderClass {
 
     #stateOf(request: TlRequest): RequestState | ConnectionLostError {
       if (!this._userConnected) return new ConnectionLostError("the connection was lost", false);
-      return new library.RequestState(request);
+      const state = new library.RequestState(request);
+      // GramJS stops sending for good when it comes to one that is too long.
+      if (state.data.length <= LONGEST_REQUEST_BYTES) return state;
+      throw new OptionsError(
+        `${request.className} is ${state.data.length} bytes long, and Telegram takes at most ${LONGEST_REQUEST_BYTES}: send less at once.`,
+      );
     }
 
     #enqueue(state: RequestState, outgoing: OutgoingRequest | undefined): Promise<unknown> {
@@ -227,6 +240,12 @@ export function senderClass(library: Library): PooledSenderClass {
       const handlers = differences.handlers(this);
       const kind = String(library.RPCResult.CONSTRUCTOR_ID);
       const read = handlers[kind];
+      // GramJS looks for its request by the id of the answer.
+      handlers[String(FUTURE_SALTS)] = ({ obj }) => {
+        const state = this._pendingState.get(obj.reqMsgId);
+        this._pendingState.delete(obj.reqMsgId);
+        state?.resolve(obj);
+      };
       handlers[kind] = (message) => {
         const { reqMsgId, body, error, unreadable } = message.obj;
         const state = this._pendingState.get(reqMsgId);

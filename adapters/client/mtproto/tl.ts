@@ -29,6 +29,8 @@ export interface TlApi {
     readonly ExportAuthorization: TlClass<{ dcId: number }, TlRequest>;
     readonly ImportAuthorization: TlClass<{ id: Long; bytes: Buffer }, TlRequest>;
   };
+  readonly FutureSalts: TlClass<{ reqMsgId: Long; now: number; salts: readonly object[] }>;
+  readonly FutureSalt: TlClass<{ validSince: number; validUntil: number; salt: Long }>;
   readonly PeerUser: TlClass<{ userId: Long }, TlPeer> & { readonly SUBCLASS_OF_ID: number };
   readonly PeerChat: TlClass<{ chatId: Long }, TlPeer>;
   readonly PeerChannel: TlClass<{ channelId: Long }, TlPeer>;
