@@ -49,7 +49,7 @@ export interface Life {
  */
 const DOUBTFUL_DEATHS: ReadonlySet<string> = new Set(["AUTH_KEY_PERM_EMPTY"]);
 /** By which earlier versions of this package retired a session. */
-const FORMER_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404"]);
+const FORMER_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404", "PHONE_NUMBER_BANNED"]);
 const SUSPICION_MS = 600_000;
 
 /** Whether this reason of a death is Telegram's, not a person's. */
