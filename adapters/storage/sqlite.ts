@@ -57,6 +57,8 @@ class SqliteStorage implements SessionStorage {
   readonly #name: string;
   readonly #openEngine: () => Promise<Engine>;
   readonly #watches = new Set<SqliteWatch>();
+  /** The versions of the last list: where a watch goes on from. */
+  #listed: Map<string, number> | undefined;
   #engine: Promise<Engine> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -78,7 +80,11 @@ class SqliteStorage implements SessionStorage {
   }
 
   async list(): Promise<readonly StoredRecord[]> {
-    return (await this.#run(LIST)).map(toRecord);
+    const records = (await this.#run(LIST)).map(toRecord);
+    if (this.watch !== undefined && this.#watches.size === 0) {
+      this.#listed = new Map(records.map(({ id, version }) => [id, version]));
+    }
+    return records;
   }
 
   async read(id: string): Promise<StoredRecord | undefined> {
@@ -91,6 +97,7 @@ class SqliteStorage implements SessionStorage {
     const [row] = expected === 0 ? await this.#run(CREATE, id, data) : await this.#run(REPLACE, data, id, expected);
     if (row === undefined) return undefined;
     const version = Number(fields(row)[0]);
+    this.#listed?.set(id, version);
     for (const watch of this.#watches) watch.wrote(id, version);
     return version;
   }
@@ -101,7 +108,8 @@ class SqliteStorage implements SessionStorage {
   }
 
   #watch(changed: (id: string) => void, failed: (error: Error) => void): () => void {
-    const watch = new SqliteWatch((...statement) => this.#run(...statement), changed, failed).start();
+    const watch = new SqliteWatch((...statement) => this.#run(...statement), this.#listed, changed, failed).start();
+    this.#listed = undefined;
     this.#watches.add(watch);
     return () => {
       watch.stop();

@@ -7,7 +7,7 @@ const LOOK_MS = 1_000;
 /** So many times as long as a look at all versions took nothing is looked at. */
 const REST_PER_LOOK = 50;
 
-const VERSIONS = "SELECT id, version FROM telegram_session_pool";
+const VERSIONS = "SELECT id, version, data IS NULL FROM telegram_session_pool";
 
 /**
  * Reports the records that other connections have written. Asks for `PRAGMA data_version`, which costs microseconds and
@@ -17,20 +17,29 @@ export class SqliteWatch {
   readonly #run: Run;
   readonly #changed: (id: string) => void;
   readonly #failed: (error: Error) => void;
-  readonly #versions = new Map<string, number>();
+  readonly #versions: Map<string, number>;
   #dataVersion: unknown;
   #timer: NodeJS.Timeout | undefined;
+  #isSilent: boolean;
   #isFailing = false;
   #isStopped = false;
 
-  constructor(run: Run, changed: (id: string) => void, failed: (error: Error) => void) {
+  /** What is not at the `listed` version is reported first; without a list, what is written from now on. */
+  constructor(
+    run: Run,
+    listed: Map<string, number> | undefined,
+    changed: (id: string) => void,
+    failed: (error: Error) => void,
+  ) {
     this.#run = run;
+    this.#versions = listed ?? new Map();
+    this.#isSilent = listed === undefined;
     this.#changed = changed;
     this.#failed = failed;
   }
 
   start(): this {
-    void this.#look(() => {});
+    void this.#look();
     return this;
   }
 
@@ -44,12 +53,12 @@ export class SqliteWatch {
     this.#versions.set(id, version);
   }
 
-  async #look(changed: (id: string) => void): Promise<void> {
+  async #look(): Promise<void> {
     let tookMs = 0;
     try {
       const [row = []] = await this.#run("PRAGMA data_version");
       const [dataVersion] = fields(row);
-      if (dataVersion !== this.#dataVersion && !this.#isStopped) tookMs = await this.#compare(changed);
+      if (dataVersion !== this.#dataVersion && !this.#isStopped) tookMs = await this.#compare();
       this.#dataVersion = dataVersion;
       this.#isFailing = false;
     } catch (error) {
@@ -58,19 +67,26 @@ export class SqliteWatch {
       this.#isFailing = true;
     }
     if (this.#isStopped) return;
-    this.#timer = setTimeout(() => void this.#look(this.#changed), Math.max(LOOK_MS, tookMs * REST_PER_LOOK)).unref();
+    this.#timer = setTimeout(() => void this.#look(), Math.max(LOOK_MS, tookMs * REST_PER_LOOK)).unref();
   }
 
-  async #compare(changed: (id: string) => void): Promise<number> {
+  async #compare(): Promise<number> {
     const began = performance.now();
     const rows = await this.#run(VERSIONS);
     const tookMs = performance.now() - began;
     for (const row of rows) {
-      const [id, version] = [String(fields(row)[0]), Number(fields(row)[1])];
-      if ((this.#versions.get(id) ?? 0) >= version) continue;
-      this.#versions.set(id, version);
-      if (!this.#isStopped) changed(id);
+      const [id, version, isDeleted] = fields(row);
+      this.#take(String(id), Number(version), Number(isDeleted) === 1);
     }
+    this.#isSilent = false;
     return tookMs;
+  }
+
+  #take(id: string, version: number, isDeleted: boolean): void {
+    const known = this.#versions.get(id);
+    if (known !== undefined && known >= version) return;
+    this.#versions.set(id, version);
+    const isNews = known !== undefined || !isDeleted;
+    if (isNews && !this.#isSilent && !this.#isStopped) this.#changed(id);
   }
 }

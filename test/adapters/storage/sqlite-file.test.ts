@@ -198,6 +198,20 @@ test("watch() - reports other connections' writes and deletions, not its own", a
   await other.close?.();
 });
 
+test("watch() - reports what was written since the list", async () => {
+  const path = newPath();
+  const [storage, other] = [await opened(path), await opened(path)];
+  await storage.write("old", 0, "one");
+  await storage.list();
+  await other.write("new", 0, "one");
+  await other.write("old", 1, "two");
+  const heard: string[] = [];
+  storage.watch?.((id) => heard.push(id));
+  await vi.waitFor(() => expect([...heard].sort()).toEqual(["new", "old"]), 5_000);
+  await storage.close?.();
+  await other.close?.();
+});
+
 test("watch() - reports once that it fails, and resumes", async () => {
   const path = newPath();
   const [storage, other] = [await opened(path), await opened(path)];
