@@ -1,6 +1,6 @@
 import type { BudgetStrategy } from "./budget-strategy.js";
 import { OptionsError } from "./errors.js";
-import { check, describe, hasMethods, isObject, type Rule, type Rules } from "./option-rules.js";
+import { check, describe, hasMethods, isObject, methodName, type Rule, type Rules } from "./option-rules.js";
 import { canonicalMethod } from "./telegram/requests.js";
 
 /** So many calls in any so many milliseconds: a sliding window, so that no stretch of time has more. */
@@ -78,6 +78,9 @@ export function budgetPlanOf(option: Budgets | undefined): BudgetPlan | undefine
   if (option === undefined || option === "learn" || isStrategy(option)) return option;
   const plan = new Map<string, MethodBudget>();
   for (const [name, budget] of Object.entries(option)) {
+    if (name !== "" && !methodName.holds(name)) {
+      throw new OptionsError(`SessionPool.open: budgets: "${name}" is not ${methodName.expected}.`);
+    }
     const method = canonicalMethod(name);
     if (name === "" || plan.has(method)) {
       throw new OptionsError(`SessionPool.open: budgets: "${name}" is ${name === "" ? "no name" : "there twice"}.`);

@@ -14,6 +14,7 @@ import {
   flag,
   hasMethods,
   isObject,
+  methodName,
   methods,
   milliseconds,
   oneOf,
@@ -86,7 +87,7 @@ const ACQUIRE: Rules = {
   id: text,
   key: text,
   tags,
-  method: text,
+  method: methodName,
   peer,
   wait: {
     expected: "true, false or a number of milliseconds, 0 or more",
@@ -129,7 +130,7 @@ const CHECKPOINT: Rules = { storage, name: recordName, key: callback };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", holds: isObject } };
 const UPDATE: Rules = { ...ADD, session: text };
-const COOL_DOWN: Rules = { method: text, peer };
+const COOL_DOWN: Rules = { method: methodName, peer };
 const CLOSE: Rules = { timeoutMs: milliseconds };
 
 /** Checks the options of `open` and fills in the defaults. Throws `OptionsError`. */

@@ -73,6 +73,12 @@ export const methods = (what: string, ...names: readonly string[]): Rule => ({
   holds: (value) => hasMethods(value, names),
 });
 
+/** The name of a request. Which names there are only the client library knows; one of another form is none of them. */
+export const methodName: Rule = {
+  expected: 'the name of a request, for instance "messages.SendMessage"',
+  holds: (value) => typeof value === "string" && /^(?:[A-Za-z]\w*\.)?[A-Za-z]\w*$/.test(value),
+};
+
 export const selection: Rule = {
   expected:
     '"spread", "warm", "random", { random: a finite seed or a function }, { weight: a function }, or a strategy (an object with rank() and leased())',

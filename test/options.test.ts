@@ -12,6 +12,7 @@ import {
 import { SessionPool } from "../src/pool/session-pool.js";
 import { presets } from "../src/presets.js";
 import { FakeTelegram } from "./fakes/fake-telegram.js";
+import { openPool } from "./fakes/pools.js";
 import { sessionString } from "./fakes/sessions.js";
 import { VirtualClock } from "./fakes/virtual-clock.js";
 
@@ -366,4 +367,15 @@ describe("arguments that were swapped", () => {
     expect(() => checkUseArguments("invoke", {}, { nope: 1 } as never)).toThrow('invoke: unknown option "nope"');
     expect(() => checkUseArguments("iterate", () => {}, { nope: 1 } as never)).toThrow("iterate: unknown option");
   });
+});
+
+describe("names of requests", () => {
+  test.each(["messages/SendMessage", "messages.SendMessage ", "messages.", "send message", "a.b.c", "5"])(
+    "%j - is refused by budgets, and by acquire()",
+    async (name) => {
+      await expect(openPool({ budgets: { [name]: { calls: 1, perMs: 1 } } })).rejects.toThrow(OptionsError);
+      const { pool } = await openPool();
+      await expect(pool.acquire({ method: name })).rejects.toThrow(/method must be the name of a request/);
+    },
+  );
 });
