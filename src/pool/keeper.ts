@@ -18,6 +18,7 @@ const RETRY_MS = 30_000;
  */
 export class Keeper {
   readonly #parts: KeeperParts;
+  // One entry for each session that is to stay connected; a timer of one that was removed goes when it fires.
   readonly #connecting = new Set<string>();
   readonly #retries = new Map<string, Timer>();
   #isEnded = false;
@@ -38,6 +39,7 @@ export class Keeper {
     if (this.#parts.book.get(id)?.state !== "free" || connections.get(id)?.isConnected) return;
     this.#connecting.add(id);
     this.#retries.get(id)?.cancel();
+    this.#retries.delete(id);
     const opening = new Opening(true);
     void connections
       .open(id, opening)

@@ -74,6 +74,7 @@ const NEWS_MS = 1_000;
 /** Turns verdicts into what the roster, the records and the listeners have to know, in that order. */
 export class Marks {
   readonly #parts: MarksParts;
+  // One entry for each session that is dead or suspected; `forgive` deletes both when it lives again or was removed.
   readonly #fatal = new Map<string, Error>();
   /** When a session was last said to be unknown, if it is not dead by that yet. */
   readonly #suspectedAt = new Map<string, number>();

@@ -101,7 +101,7 @@ export function assemble<Client>(
   const rules: RuleSurroundings = { info: (id) => infoOf(book, id), failed: ruleFailed };
   const order = orderOf(options.selection, rules);
   const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
-  const sealing = new CredentialSealing(options.encryption, deadline);
+  const sealing = new CredentialSealing(options.encryption, deadline, options.trustServers);
   const records = new SessionRecords(time, sealing);
   const book = new SessionBook(roster, time, records);
   const signals = new SharedSignals();

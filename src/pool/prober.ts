@@ -29,6 +29,7 @@ export interface ProberParts {
  */
 export class Prober {
   readonly #parts: ProberParts;
+  /** One for each session that may come back; that of one that was removed goes when it fires. */
   readonly #timers = new Map<string, Timer>();
   #line: Promise<void> = Promise.resolve();
   #asked: string | undefined;

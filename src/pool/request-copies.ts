@@ -6,6 +6,7 @@ import { rebuild, type TelegramRequest } from "../telegram/requests.js";
  */
 export class RequestCopies {
   readonly #source: TelegramRequest | (() => TelegramRequest);
+  /** One for each session that the job has tried. */
   readonly #copies = new Map<string, TelegramRequest>();
 
   constructor(source: TelegramRequest | (() => TelegramRequest)) {

@@ -217,6 +217,7 @@ const MOST_FUTILE_RESTARTS = 10;
 
 /** How far the attempts of one job have come. */
 class Restarts {
+  /** Sessions that this job has tried. */
   readonly #tried = new Set<string>();
   #furthest = 0;
   #futile = 0;

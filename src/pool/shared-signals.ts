@@ -11,6 +11,7 @@ interface Subscription {
  * signal are a warning, and slow.
  */
 export class SharedSignals {
+  /** One for each signal that a caller waits with. */
   readonly #subscriptions = new Map<AbortSignal, Subscription>();
 
   /** Calls back when the signal aborts, or soon if it has. Returns the function that takes this back. */

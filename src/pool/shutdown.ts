@@ -45,6 +45,7 @@ export interface ShutdownParts {
 /** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
 export class Shutdown {
   readonly #parts: ShutdownParts;
+  /** Those that are under way. */
   readonly #changes = new Set<Promise<unknown>>();
   #ended: Promise<void> | undefined;
   #reason: Error | undefined;

@@ -1,9 +1,19 @@
 import { StorageError } from "../errors.js";
 import { describe, isObject } from "../option-rules.js";
 import { ignoreRejection } from "../process-warning.js";
+import { sharedByCopies } from "./shared-by-copies.js";
 import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
 
 const handles = new WeakMap<SessionStorage, CheckedStorage>();
+
+/** How many use a storage, and whether it is open. */
+interface Uses {
+  users: number;
+  opening: Promise<void> | undefined;
+  closing: Promise<void>;
+}
+
+const uses: WeakMap<SessionStorage, Uses> = sharedByCopies("storage-uses.1", WeakMap<SessionStorage, Uses>);
 
 /**
  * The handle of a storage object, one per object: every pool and checkpoint that was given the object shares it. It is
@@ -25,12 +35,12 @@ class CheckedStorage implements SessionStorage {
   readonly given: SessionStorage;
   readonly peers?: PeerStorage;
   readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
-  #users = 0;
-  #opening: Promise<void> | undefined;
-  #closing: Promise<void> = Promise.resolve();
+  readonly #uses: Uses;
 
   constructor(given: SessionStorage) {
     this.given = given;
+    this.#uses = uses.get(given) ?? { users: 0, opening: undefined, closing: Promise.resolve() };
+    uses.set(given, this.#uses);
     if (given.peers !== undefined) this.peers = checkedPeers(given.peers);
     if (given.watch !== undefined) this.watch = (changed, failed) => this.#watch(changed, failed);
   }
@@ -41,23 +51,23 @@ class CheckedStorage implements SessionStorage {
 
   /** Each call MUST be followed by one of `close`, also when it fails. */
   async open(): Promise<void> {
-    this.#users++;
-    this.#opening ??= this.#closing.then(() => this.given.open?.());
-    const opening = this.#opening;
+    this.#uses.users++;
+    this.#uses.opening ??= this.#uses.closing.then(() => this.given.open?.());
+    const { opening } = this.#uses;
     try {
       await opening;
     } catch (error) {
       // Whoever comes next tries again.
-      if (this.#opening === opening) this.#opening = undefined;
+      if (this.#uses.opening === opening) this.#uses.opening = undefined;
       throw error;
     }
   }
 
   async close(): Promise<void> {
-    if (this.#users === 0 || --this.#users > 0) return;
-    this.#opening = undefined;
+    if (this.#uses.users === 0 || --this.#uses.users > 0) return;
+    this.#uses.opening = undefined;
     const closing = (async () => this.given.close?.())();
-    this.#closing = closing.catch(() => {});
+    this.#uses.closing = closing.catch(() => {});
     await closing;
   }
 

@@ -9,6 +9,7 @@ export class Cooldowns {
 
   sessionUntil = 0;
   reason: string | null = null;
+  // One entry for each method or peer that rests; what has passed is dropped when a lease ends.
   #methods: Map<string, number> | undefined;
   #peers: Map<string, number> | undefined;
   /** Not durable: a restart forgets what was spent. */

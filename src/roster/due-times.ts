@@ -1,17 +1,32 @@
+import type { CooldownScope } from "../cooldown-scope.js";
 import { Cooldowns } from "./cooldowns.js";
-import { IndexedHeap, NOWHERE } from "./heap.js";
+import { IndexedHeap, type Positions } from "./heap.js";
 import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
 
 /** The end of a method or peer cooldown: a session that stays free becomes usable for more callers then. */
 interface NarrowEnd {
   readonly entry: RosterEntry;
+  readonly scope: string;
+  position: number | undefined;
 }
+
+const IN_ENDS: Positions<NarrowEnd> = {
+  get: ({ position }) => position,
+  set: (end, position) => {
+    end.position = position;
+  },
+  delete: (end) => {
+    end.position = undefined;
+  },
+};
 
 /** When which session changes by itself. */
 export class DueTimes {
   /** Of those due at once, the longest rested comes first. */
   readonly #sessions = new IndexedHeap<RosterEntry>((a, b) => a.usedOrder - b.usedOrder, IN_ENTRIES);
-  readonly #narrow = new IndexedHeap<NarrowEnd>(() => 0, NOWHERE);
+  readonly #narrow = new IndexedHeap<NarrowEnd>(() => 0, IN_ENDS);
+  /** The same by session and scope: one for each that rests, until that ends or the session leaves. */
+  readonly #ends = new Map<RosterEntry, Map<string, NarrowEnd>>();
 
   /** The next instant at which anything changes; `Infinity` when nothing does. */
   get nextAt(): number {
@@ -26,15 +41,29 @@ export class DueTimes {
     this.#sessions.remove(entry);
   }
 
+  /** The entry has left for good. */
+  forget(entry: RosterEntry): void {
+    this.remove(entry);
+    for (const end of this.#ends.get(entry)?.values() ?? []) this.#narrow.remove(end);
+    this.#ends.delete(entry);
+  }
+
   /** Takes note of the cooldowns of methods and peers that an entry comes with. */
   watch(entry: RosterEntry, now: number): void {
     if (entry.cooldowns === Cooldowns.NONE) return;
     const { methods, peers } = entry.cooldowns.entries(now);
-    for (const [, until] of [...methods, ...peers]) this.addNarrow(entry, until);
+    for (const [method, until] of methods) this.setNarrow(entry, { kind: "method", method }, until);
+    for (const [peer, until] of peers) this.setNarrow(entry, { kind: "peer", peer }, until);
   }
 
-  addNarrow(entry: RosterEntry, until: number): void {
-    this.#narrow.add({ entry }, until);
+  /** When this scope of the entry rests no longer; replaces an earlier instant. */
+  setNarrow(entry: RosterEntry, scope: CooldownScope, until: number): void {
+    const ends = this.#ends.get(entry) ?? new Map<string, NarrowEnd>();
+    this.#ends.set(entry, ends);
+    const name = nameOf(scope);
+    const end = ends.get(name) ?? { entry, scope: name, position: undefined };
+    ends.set(name, end);
+    this.#narrow.update(end, until);
   }
 
   /** One that is due. It stays in until its instant is set anew, or it is removed. */
@@ -51,8 +80,12 @@ export class DueTimes {
   takeNarrow(now: number): RosterEntry | undefined {
     if (this.#narrow.firstKey > now) return undefined;
     const end = this.#narrow.peek();
-    this.#narrow.removeFirst();
-    return end?.entry;
+    if (end === undefined) return undefined;
+    this.#narrow.remove(end);
+    const ends = this.#ends.get(end.entry);
+    ends?.delete(end.scope);
+    if (ends?.size === 0) this.#ends.delete(end.entry);
+    return end.entry;
   }
 
   /** The earliest instant at which one that rests can serve; one that is leased is here only when it has room. */
@@ -64,5 +97,19 @@ export class DueTimes {
       if (entry.restsUntil > now && !entry.isForeign) earliest = Math.min(earliest, entry.restsUntil);
     });
     return Number.isFinite(earliest) ? earliest : null;
+  }
+}
+
+/** Neither names of methods nor those of peers have spaces. */
+function nameOf(scope: CooldownScope): string {
+  switch (scope.kind) {
+    case "session":
+      return "";
+    case "method":
+      return `method ${scope.method}`;
+    case "peer":
+      return `peer ${scope.peer}`;
+    case "budget":
+      return `budget ${scope.method} ${scope.peer ?? ""}`;
   }
 }

@@ -11,6 +11,7 @@ export type { Flood } from "./lesson.js";
  * Pure: time is an argument, on the pool's own time line; what is recorded is dated by the wall clock.
  */
 export class Learning {
+  /** One for each method that has met a flood. */
   readonly #lessons = new Map<string, Lesson>();
   /** What was sent before is not known. */
   readonly #since: number;

@@ -34,8 +34,9 @@ const QUIET_WAITS = 10;
  */
 export class Lesson {
   estimate: Estimate;
+  /** Of a few sessions at a time, each for some windows. */
   readonly #trials = new Map<string, Trial>();
-  /** When a session's last trial ended: the next one is another session's, if there is one. */
+  /** When a session's last trial ended: the next one is another session's, if there is one. Entries go after some windows. */
   readonly #triedAt = new Map<string, number>();
   /** Of the latest trial that went well: it may turn out to have been too bold. */
   #proof: Proof | undefined;

@@ -62,6 +62,7 @@ const DRAWS = 16;
 /** Whoever is drawn, each as likely. */
 export class RandomLine implements Line {
   readonly #entries: RosterEntry[] = [];
+  /** One for each entry of the line. */
   readonly #positions = new Map<RosterEntry, number>();
   readonly #draw: (count: number) => number;
 

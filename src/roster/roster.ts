@@ -25,6 +25,7 @@ export interface RosterOptions {
  */
 export class Roster<Entry extends RosterEntry = RosterEntry> {
   readonly #options: RosterOptions;
+  /** The sessions. */
   readonly #entries = new Map<string, Entry>();
   readonly #order: Order;
   readonly #standings: Standings;
@@ -131,7 +132,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     if (scope.kind === "session") {
       entry.owesRecovery = true;
       this.#standings.refresh(entry, now);
-    } else this.#standings.narrow(entry, until, now);
+    } else this.#standings.narrow(entry, scope, until, now);
     return true;
   }
 

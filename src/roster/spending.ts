@@ -25,6 +25,7 @@ const SWEPT = 2;
  * nothing cost nothing: their windows go while others send.
  */
 export class Spending {
+  /** One for each session that has sent lately: what is over goes while others send. */
   readonly #sessions = new Map<string, Map<string, CallWindow>>();
 
   /** Sessions that are remembered. */

@@ -1,3 +1,4 @@
+import type { CooldownScope } from "../cooldown-scope.js";
 import type { PoolStatus, SessionState } from "../session-info.js";
 import { DueTimes } from "./due-times.js";
 import type { Order } from "./order.js";
@@ -38,7 +39,7 @@ export class Standings {
     entry.isEntered = false;
     this.#counts.leave(entry.state);
     this.ready.remove(entry);
-    this.due.remove(entry);
+    this.due.forget(entry);
   }
 
   refresh(entry: RosterEntry, now: number): void {
@@ -82,8 +83,8 @@ export class Standings {
   }
 
   /** A method or peer of it rests now. */
-  narrow(entry: RosterEntry, until: number, now: number): void {
-    this.due.addNarrow(entry, until);
+  narrow(entry: RosterEntry, scope: CooldownScope, until: number, now: number): void {
+    this.due.setNarrow(entry, scope, until);
     this.ready.narrowed(entry, now);
   }
 

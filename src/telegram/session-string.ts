@@ -1,6 +1,7 @@
 import { InvalidSessionError, OptionsError } from "../errors.js";
 import {
   authKeyBytes,
+  authKeyFingerprint,
   checkSessionData,
   createSessionData,
   type SessionData,
@@ -31,9 +32,17 @@ export function parseSession(text: string): SessionData {
   return createSessionData(read(text));
 }
 
+/** Which authorisation a session string is, and the server it names. */
+export interface SessionIdentity {
+  readonly fingerprint: string;
+  readonly serverAddress: string;
+}
+
 /** Throws for what `parseSession` does not read, and only for that. Faster: the key is not copied. */
-export function checkSession(text: string): void {
-  checkSessionData(read(text));
+export function identifySession(text: string): SessionIdentity {
+  const session = read(text);
+  checkSessionData(session);
+  return { fingerprint: authKeyFingerprint(session.authKey), serverAddress: session.serverAddress };
 }
 
 /** What the text says, unchecked; its key is a view of the text's bytes. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   DuplicateSessionError,
   InvalidSessionError,
+  LeaseReleasedError,
   NoSessionAvailableError,
   OptionsError,
   SessionNotFoundError,
@@ -217,7 +218,7 @@ describe("remove()", () => {
     lease.release();
     await settled();
     expect([pool.status().total, pool.sessions(), telegram.online]).toEqual([0, [], []]);
-    lease.coolDown(5);
+    expect(() => lease.coolDown(5)).toThrow(LeaseReleasedError);
     expect(pool.status()).toMatchObject({ total: 0, free: 0, cooling: 0 });
   });
 

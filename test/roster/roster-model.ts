@@ -33,8 +33,8 @@ export type ModelOrder = (a: ModelSession, b: ModelSession) => number;
 export class RosterModel {
   readonly sessions: Map<string, ModelSession> = new Map();
   now: number;
-  /** Ends of method and peer cooldowns that have not been passed. */
-  narrow: number[] = [];
+  /** Ends of method and peer cooldowns that have not been passed: one for each that rests. */
+  readonly narrow: Map<string, number> = new Map();
   readonly #leasesPerSession: number;
   readonly #maxLeased: number;
   readonly #order: ModelOrder;
@@ -75,7 +75,7 @@ export class RosterModel {
 
   advance(now: number): void {
     this.now = now;
-    this.narrow = this.narrow.filter((until) => until > now);
+    for (const [scope, until] of this.narrow) if (until <= now) this.narrow.delete(scope);
     for (const session of this.sessions.values()) {
       if (session.restrictedUntil === null || session.restrictedUntil > now) continue;
       if (Number.isFinite(this.#dueAt(session))) session.restrictedUntil = null;
@@ -145,7 +145,7 @@ export class RosterModel {
     if (scope.kind === "session") session.until = until;
     else if (scope.kind === "method") session.methods.set(scope.method, until);
     else session.peers.set(scope.peer, until);
-    if (scope.kind !== "session") this.narrow.push(until);
+    if (scope.kind !== "session") this.narrow.set(JSON.stringify([session.id, scope]), until);
     return true;
   }
 
@@ -175,7 +175,7 @@ export class RosterModel {
 
   get nextDueAt(): number {
     const ends = [...this.sessions.values()].map((session) => this.#dueAt(session));
-    return Math.min(Number.POSITIVE_INFINITY, ...ends, ...this.narrow);
+    return Math.min(Number.POSITIVE_INFINITY, ...ends, ...this.narrow.values());
   }
 
   #dueAt(session: ModelSession): number {
@@ -230,6 +230,9 @@ export class RosterModel {
   }
 
   #leave(session: ModelSession): void {
-    if (session.isLeaving && session.leases + session.draining === 0) this.sessions.delete(session.id);
+    if (!session.isLeaving || session.leases + session.draining > 0) return;
+    this.sessions.delete(session.id);
+    const ofSession = `[${JSON.stringify(session.id)},`;
+    for (const scope of this.narrow.keys()) if (scope.startsWith(ofSession)) this.narrow.delete(scope);
   }
 }

@@ -9,8 +9,8 @@ import { describe, expect, test } from "vitest";
 import { InvalidSessionError, OptionsError } from "../../src/errors.js";
 import {
   authKeyFingerprint,
-  checkSession,
   formatSession,
+  identifySession,
   parseSession,
   type SessionData,
   type SessionFormat,
@@ -330,7 +330,7 @@ describe("parseSession() - what is not a session string", () => {
   });
 });
 
-describe("checkSession()", () => {
+describe("identifySession()", () => {
   const messageOf = (read: (text: string) => unknown, text: string): string | undefined => {
     try {
       read(text);
@@ -341,7 +341,7 @@ describe("checkSession()", () => {
   };
 
   test.each(Object.entries(vectors))("takes %s", (_, text) => {
-    expect(() => checkSession(text)).not.toThrow();
+    expect(() => identifySession(text)).not.toThrow();
   });
 
   test("throws for exactly what parseSession() does not read, and says the same", () => {
@@ -353,7 +353,7 @@ describe("checkSession()", () => {
     fc.assert(
       fc.property(fc.constantFrom(...Object.values(vectors)), damage, (text, { at, cut, put }) => {
         const damaged = text.slice(0, at) + put + text.slice(at + cut);
-        expect(messageOf(checkSession, damaged)).toBe(messageOf(parseSession, damaged));
+        expect(messageOf(identifySession, damaged)).toBe(messageOf(parseSession, damaged));
       }),
       { numRuns: 2_000 },
     );

@@ -3,6 +3,7 @@ import type { MapItem } from "./map-item.js";
 
 /** The items of one run that have been taken on and are not over. */
 export class ItemsUnderWay<Client, I, O> {
+  /** At most `concurrency`. */
   readonly #items = new Set<MapItem<Client, I, O>>();
   #atIdle: () => void = () => {};
 

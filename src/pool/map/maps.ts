@@ -41,6 +41,7 @@ const USABLE_FOR_MS = 1_000;
 /** The bulk jobs of one pool, and the storages of their checkpoints. */
 export class Maps<Client> {
   readonly parts: MapParts<Client>;
+  /** Those that run. */
   readonly #live = new Set<LiveMap>();
   #usable = 0;
   #usableUntil = Number.NEGATIVE_INFINITY;

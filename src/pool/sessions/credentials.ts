@@ -7,10 +7,14 @@ import type { SessionRecord } from "../../records/record.js";
 import { isFresh, isSealedText, KeyMissingError, type Sealer } from "../../records/sealing/sealing.js";
 import { Secret } from "../../records/sealing/secret.js";
 import type { StorageDeadline } from "../../records/storage-deadline.js";
-import { checkSession } from "../../telegram/session-string.js";
+import { isTelegramAddress } from "../../telegram/data-centres.js";
+import { identifySession } from "../../telegram/session-string.js";
 
 /** What stands in the record of a session's credentials. */
 export type StoredCredentials = Pick<SessionRecord, "session" | "profile">;
+
+/** What a record has of a session's credentials, and the name of their auth key. */
+export type RecordedCredentials = StoredCredentials & { readonly fingerprint?: string | undefined };
 
 /** Of all sessions that were given none. */
 export const NO_PROFILE: ClientProfile = Object.freeze({});
@@ -63,10 +67,12 @@ export class CredentialSealing {
   readonly #sealer: Sealer | undefined;
   readonly #deadline: StorageDeadline;
   #hasFailed = false;
+  readonly #trustServers: boolean;
 
-  constructor(sealer: Sealer | undefined, deadline: StorageDeadline) {
+  constructor(sealer: Sealer | undefined, deadline: StorageDeadline, trustServers = false) {
     this.#sealer = sealer;
     this.#deadline = deadline;
+    this.#trustServers = trustServers;
   }
 
   async seal(id: string, session: string, profile: ClientProfile): Promise<Credentials> {
@@ -89,13 +95,43 @@ export class CredentialSealing {
     }
   }
 
-  /** Throws an `Error` that can be told when they cannot be read. */
-  open(id: string, { session, profile }: StoredCredentials): Credentials | Promise<Credentials> {
-    if (this.#sealer === undefined) return plain(session, profile);
+  /**
+   * Throws an `Error` that can be told when they cannot be read, when their auth key is not the one that `fingerprint`
+   * names, and when they name a server that is not to be trusted: anybody who can write to the storage may have put them
+   * there.
+   */
+  open(id: string, { session, profile, fingerprint }: RecordedCredentials): Credentials | Promise<Credentials> {
+    if (this.#sealer === undefined) return this.#plain(session, profile, fingerprint);
     return after(this.#ask(id, session, this.#sealer), (text) => {
       if (typeof text !== "string") throw noText("open", text);
-      return text === session ? plain(session, profile) : opened(text, session);
+      return text === session ? this.#plain(session, profile, fingerprint) : this.#opened(text, session, fingerprint);
     });
+  }
+
+  #plain(session: string, profile: ClientProfile, fingerprint: string | undefined): Credentials {
+    this.#check(session, fingerprint);
+    return unsealed(session, profile);
+  }
+
+  #opened(text: string, sealed: string, fingerprint: string | undefined): Credentials {
+    const { session, profile } = parse(text);
+    if (typeof session !== "string") throw new Error("what was sealed is no session");
+    if (!isProfile(profile)) throw new Error("what was sealed has a damaged profile");
+    this.#check(session, fingerprint);
+    return new SealedCredentials(session, profile, sealed);
+  }
+
+  #check(session: string, expected: string | undefined): void {
+    if (isSealedText(session))
+      throw new KeyMissingError("it is sealed: open the pool with the encryption it was written with");
+    const { fingerprint, serverAddress } = identifySession(session);
+    if (expected !== undefined && fingerprint !== expected) {
+      throw new Error("its auth key is not the one that its fingerprint names");
+    }
+    if (this.#trustServers || isTelegramAddress(serverAddress)) return;
+    throw new Error(
+      "it names a server outside Telegram's published ranges; if that is yours (a test server), open the pool with trustServers: true",
+    );
   }
 
   #ask(id: string, session: string, sealer: Sealer): unknown {
@@ -140,25 +176,6 @@ function noText(method: "seal" | "open", value: unknown): StorageError {
 
 function unsealed(session: string, profile: ClientProfile): Credentials {
   return isEmpty(profile) ? new Credentials(session) : new ProfiledCredentials(session, profile);
-}
-
-function plain(session: string, profile: ClientProfile): Credentials {
-  checkPlain(session);
-  return unsealed(session, profile);
-}
-
-function checkPlain(session: string): void {
-  if (isSealedText(session))
-    throw new KeyMissingError("it is sealed: open the pool with the encryption it was written with");
-  checkSession(session);
-}
-
-function opened(text: string, sealed: string): Credentials {
-  const { session, profile } = parse(text);
-  if (typeof session !== "string") throw new Error("what was sealed is no session");
-  if (!isProfile(profile)) throw new Error("what was sealed has a damaged profile");
-  checkPlain(session);
-  return new SealedCredentials(session, profile, sealed);
 }
 
 function parse(text: string): { readonly session?: unknown; readonly profile?: unknown } {

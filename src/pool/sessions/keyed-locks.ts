@@ -2,6 +2,7 @@ import { Mutex } from "async-mutex";
 
 /** One lock per name: what holds the same name runs one after the other, everything else at once. */
 export class KeyedLocks {
+  /** One for each name that is held or waited for. */
   readonly #locks = new Map<string, { readonly mutex: Mutex; users: number }>();
 
   /** Runs the work while no other holds any of the names. Names are locked in the order given. */

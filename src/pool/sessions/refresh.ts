@@ -35,8 +35,9 @@ const FAILURES_PER_ROUND = 3;
  */
 export class Refresh {
   readonly #parts: RefreshParts;
-  /** Versions of records that cannot be used, so that they are not looked at again and again. */
+  /** Versions of records that cannot be used, so that they are not looked at again and again: until they are gone. */
   readonly #unusable = new Map<string, number>();
+  /** Ids that are still to be read. */
   readonly #told = new Set<string>();
   #isReadingTold = false;
   #isStopped = false;
@@ -91,6 +92,7 @@ export class Refresh {
     const { patientDeadline, storage, ledger } = this.#parts;
     const records = await patientDeadline.run("be listed", () => storage.list());
     const listed = new Set(records.map(({ id }) => id));
+    for (const id of this.#unusable.keys()) if (!listed.has(id)) this.#unusable.delete(id);
     for (const record of records) if (isReserved(record.id)) this.#parts.own(record);
     const missing = [...ledger.ids(), ...this.#parts.rejected()].filter((id) => !listed.has(id));
     const news = records.filter((record) => this.#isNews(record));
@@ -128,6 +130,7 @@ export class Refresh {
     const { deadline, storage, ledger } = this.#parts;
     const record = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (record === undefined) {
+      this.#unusable.delete(id);
       if (ledger.drop(id)) this.#parts.gone(id);
       else await this.#parts.discovered(id);
     } else if (this.#isNews(record)) await this.#take(record);

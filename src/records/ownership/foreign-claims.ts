@@ -10,6 +10,16 @@ interface SeenClaim {
   isTold: boolean;
 }
 
+/** Another pool, as far as claims of it are seen. */
+interface SeenPool {
+  /** How many. */
+  claims: number;
+  /** Its process is gone, for good. */
+  isGone: boolean;
+  /** When its process was last found running. */
+  runningAt: number;
+}
+
 /** How often the processes of this host are looked after. */
 const LOCAL_LOOK_MS = 1_000;
 /** For so long a process that was found running is not looked at again. */
@@ -21,11 +31,10 @@ const LOCAL_REST_MS = 100;
  */
 export class ForeignClaims {
   readonly #self: ProcessIdentity;
+  /** One for each session that was seen with another pool's claim. */
   readonly #seen = new Map<string, SeenClaim>();
-  /** Pools of this host whose process is gone, for good. */
-  readonly #gone = new Set<string>();
-  /** When pools of this host were last found running. */
-  readonly #running = new Map<string, number>();
+  /** One for each pool that such a claim names. */
+  readonly #pools = new Map<string, SeenPool>();
 
   constructor(self: ProcessIdentity) {
     this.#self = self;
@@ -41,12 +50,21 @@ export class ForeignClaims {
     const seen = this.#seen.get(id);
     const isSame = seen?.claim.pool === claim.pool && seen.claim.beat === claim.beat;
     const current = isSame ? seen : { claim, since: now, isTold: false };
+    if (seen?.claim.pool !== claim.pool) {
+      this.forget(id);
+      this.#poolOf(claim).claims++;
+    }
     this.#seen.set(id, current);
     return this.#nextLookAt(current, now);
   }
 
   /** Whether there was one. */
   forget(id: string): boolean {
+    const seen = this.#seen.get(id);
+    if (seen === undefined) return false;
+    const { pool } = seen.claim;
+    const known = this.#pools.get(pool);
+    if (known !== undefined && --known.claims === 0) this.#pools.delete(pool);
     return this.#seen.delete(id);
   }
 
@@ -80,15 +98,20 @@ export class ForeignClaims {
   }
 
   #isGone(claim: Claim, now: number): boolean {
-    if (this.#gone.has(claim.pool)) return true;
-    if (now - (this.#running.get(claim.pool) ?? Number.NEGATIVE_INFINITY) < LOCAL_REST_MS) return false;
-    if (isRunning(claim)) {
-      this.#running.set(claim.pool, now);
-      return false;
-    }
-    this.#running.delete(claim.pool);
-    this.#gone.add(claim.pool);
-    return true;
+    const pool = this.#poolOf(claim);
+    if (pool.isGone) return true;
+    if (now - pool.runningAt < LOCAL_REST_MS) return false;
+    pool.isGone = !isRunning(claim);
+    if (!pool.isGone) pool.runningAt = now;
+    return pool.isGone;
+  }
+
+  #poolOf({ pool }: Claim): SeenPool {
+    const known = this.#pools.get(pool);
+    if (known !== undefined) return known;
+    const made: SeenPool = { claims: 0, isGone: false, runningAt: Number.NEGATIVE_INFINITY };
+    this.#pools.set(pool, made);
+    return made;
   }
 
   /** Whether the claim's process is one of this host, which can be looked at. */

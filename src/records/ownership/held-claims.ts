@@ -43,6 +43,7 @@ interface HeldClaim {
 /** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
 export class HeldClaims {
   readonly #ttlMs: number;
+  // One entry, in one of the two, for each session that is held.
   /** Since when each is held, the oldest first. */
   readonly #fresh = new Map<string, HeldClaim>();
   /** The same of those whose renewal was asked for and is not on disk yet. */

@@ -1,17 +1,29 @@
+import { randomUUID } from "node:crypto";
 import { StorageError } from "../../errors.js";
+import { givenStorage } from "../checked-storage.js";
+import { sharedByCopies } from "../shared-by-copies.js";
 import type { SessionStorage } from "../storage.js";
 import type { Hold } from "./hold.js";
 import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
 
-/** The pools on one storage, and what each of them holds. */
-interface Table {
-  readonly holders: Map<string, LocalOwnership>;
-  /** Who held each session last, and so may have written of it. */
-  readonly last: Map<string, LocalOwnership>;
-  readonly pools: Set<LocalOwnership>;
+/** One pool, as others on its storage know it: another copy of this package may have made it. */
+interface Participant {
+  /** Another pool holds the session, or holds it no longer. */
+  readonly foreign: (id: string, isForeign: boolean) => void;
 }
 
-const tables = new WeakMap<SessionStorage, Table>();
+/** The pools on one storage, and what each of them holds. */
+interface Table {
+  /** One for each session whose client is connected. */
+  readonly holders: Map<string, Participant>;
+  /** Who held each session last, and so may have written of it: one for each session, until its record is gone. */
+  readonly last: Map<string, string>;
+  /** Those that are not closed. */
+  readonly pools: Set<Participant>;
+}
+
+/** By the object that the user gave: each copy of this package has a handle of its own for it. A table lasts as long as pools use the storage. */
+const tables: WeakMap<SessionStorage, Table> = sharedByCopies("local-ownership.1", WeakMap<SessionStorage, Table>);
 
 /** Written where no other process looks at the records. */
 const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
@@ -43,18 +55,25 @@ export interface LocalOwnershipPolicy extends OwnershipEvents {
  */
 export class LocalOwnership implements Ownership {
   readonly #events: LocalOwnershipPolicy;
+  readonly #storage: SessionStorage;
   readonly #table: Table;
+  readonly #self: Participant;
+  /** Random, one per pool: a name keeps no closed pool in memory. */
+  readonly #name = randomUUID();
+  /** One for each session that this pool holds. */
   readonly #holds = new Map<string, LocalHold>();
 
   constructor(storage: SessionStorage, policy: LocalOwnershipPolicy) {
     this.#events = policy;
-    this.#table = tables.get(storage) ?? { holders: new Map(), last: new Map(), pools: new Set() };
-    tables.set(storage, this.#table);
-    this.#table.pools.add(this);
+    this.#storage = givenStorage(storage);
+    this.#self = { foreign: (id, isForeign) => policy.foreign(id, isForeign) };
+    this.#table = tables.get(this.#storage) ?? { holders: new Map(), last: new Map(), pools: new Set() };
+    tables.set(this.#storage, this.#table);
+    this.#table.pools.add(this.#self);
   }
 
   isHeld(id: string): boolean {
-    return this.#table.holders.get(id) === this;
+    return this.#table.holders.get(id) === this.#self;
   }
 
   isDoubtful(): boolean {
@@ -63,17 +82,17 @@ export class LocalOwnership implements Ownership {
 
   isForeign(id: string): boolean {
     const holder = this.#table.holders.get(id);
-    return holder !== undefined && holder !== this;
+    return holder !== undefined && holder !== this.#self;
   }
 
   async hold(id: string): Promise<Hold | undefined> {
     if (this.isForeign(id)) return undefined;
     const { holders, last } = this.#table;
-    const isMine = (last.get(id) ?? this) === this;
-    holders.set(id, this);
+    const isMine = (last.get(id) ?? this.#name) === this.#name;
+    holders.set(id, this.#self);
     const hold = this.#beginHold(id);
     this.#tellOthers(id, true);
-    if (isMine) last.set(id, this);
+    if (isMine) last.set(id, this.#name);
     else await this.#catchUp(id);
     return this.isHeld(id) ? hold : undefined;
   }
@@ -82,10 +101,15 @@ export class LocalOwnership implements Ownership {
     const hold = this.#holds.get(id);
     hold?.end();
     if (this.#table.pools.size > 1) await this.#events.settled(id);
-    if (this.#holds.get(id) === hold) this.forget(id);
+    if (this.#holds.get(id) === hold) this.#letGo(id);
   }
 
   forget(id: string): void {
+    this.#letGo(id);
+    this.#table.last.delete(id);
+  }
+
+  #letGo(id: string): void {
     this.#holds.get(id)?.end();
     this.#holds.delete(id);
     if (!this.isHeld(id)) return;
@@ -102,8 +126,9 @@ export class LocalOwnership implements Ownership {
   }
 
   end(): void {
-    for (const [id, holder] of this.#table.holders) if (holder === this) this.forget(id);
-    this.#table.pools.delete(this);
+    for (const [id, holder] of this.#table.holders) if (holder === this.#self) this.#letGo(id);
+    this.#table.pools.delete(this.#self);
+    if (this.#table.pools.size === 0 && tables.get(this.#storage) === this.#table) tables.delete(this.#storage);
   }
 
   /** One that is being released is not to be had again: that release is not to end the new one. */
@@ -120,9 +145,9 @@ export class LocalOwnership implements Ownership {
       await this.#events.look(id);
       // A write that is under way finds the other pool's by itself.
       await this.#events.settled(id);
-      this.#table.last.set(id, this);
+      this.#table.last.set(id, this.#name);
     } catch (error) {
-      this.forget(id);
+      this.#letGo(id);
       if (error instanceof StorageError) throw error;
       throw new StorageError(`Session "${id}" cannot be used: its record cannot be read.`, {
         cause: error,
@@ -132,6 +157,6 @@ export class LocalOwnership implements Ownership {
   }
 
   #tellOthers(id: string, isForeign: boolean): void {
-    for (const pool of this.#table.pools) if (pool !== this) pool.#events.foreign(id, isForeign);
+    for (const pool of this.#table.pools) if (pool !== this.#self) pool.foreign(id, isForeign);
   }
 }

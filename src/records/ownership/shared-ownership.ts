@@ -32,6 +32,7 @@ export class SharedOwnership implements Ownership {
   readonly #pool = randomUUID();
   readonly #held: HeldClaims;
   readonly #foreign: ForeignClaims;
+  // At most one entry for each session that the pool knows: `forget` deletes both.
   /** Sessions that this pool is to own, or owned and has not let go of: what is written for them bears its claim. */
   readonly #wanted = new Set<string>();
   /** Records that may bear this pool's claim. */
