@@ -146,7 +146,7 @@ export function assemble<Client>(
   });
   const peers = makePeers(options, failedIn("peers"), () => log.storageWorks("peers"));
   if (soleUse !== undefined) soleUse.onOvertaken = storageFailed;
-  const keeper = new Keeper({ clock, book, connections: () => connections });
+  const keeper = new Keeper({ clock, book, keepAlive, connections: () => connections });
   const dispatcher: Dispatcher = new Dispatcher(roster, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
     recovered: (entry) => {
@@ -170,7 +170,10 @@ export function assemble<Client>(
     retired: (id) => {
       if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
-    fell: (id) => prober.look(id),
+    fell: (id) => {
+      prober.look(id);
+      keeper.look(id);
+    },
   });
   const prober = new Prober({
     clock,

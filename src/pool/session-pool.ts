@@ -113,20 +113,20 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
   async remove(id: string): Promise<boolean> {
     checkTextId("remove", id);
-    return this.#change((parts) => parts.departures.remove(id));
+    return this.#change((parts) => parts.departures.remove(id).finally(() => parts.keeper.look(id)));
   }
 
   /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
   async disable(id: string, reason = "disabled"): Promise<void> {
     checkTextId("disable", id);
     checkReason("disable", reason);
-    return this.#change((parts) => parts.registration.disable(id, reason));
+    return this.#change((parts) => parts.registration.disable(id, reason).finally(() => parts.keeper.look(id)));
   }
 
   /** Revives a dead, restricted or disabled session. A cooldown stays. Throws `SessionNotFoundError`. */
   async enable(id: string): Promise<void> {
     checkTextId("enable", id);
-    return this.#change((parts) => parts.registration.enable(id));
+    return this.#change((parts) => parts.registration.enable(id).finally(() => parts.keeper.look(id)));
   }
 
   /** One session as it is now. */

@@ -4,7 +4,7 @@ import { FakeTelegram, READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
-import { flood } from "../fakes/telegram-errors.js";
+import { dead, flood } from "../fakes/telegram-errors.js";
 import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const KEPT = { profile: { keepConnected: true } };
@@ -14,7 +14,7 @@ describe("profile.keepConnected", () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["b"], idleTimeoutMs: 0 });
     await pool.add("a", sessionString("a"), KEPT);
     await settled();
-    expect([telegram.online, pool.get("a")?.state, clock.referenced]).toEqual([["a"], "free", 0]);
+    expect([telegram.online, pool.get("a")?.state, clock.referenced]).toEqual([["a"], "free", 1]);
     await pool.use((client) => client.call(READ), { id: "a" });
     await pool.use((client) => client.call(READ), { id: "b" });
     await clock.advance(3_600_000);
@@ -79,6 +79,51 @@ describe("profile.keepConnected", () => {
     abort.abort();
     await clock.advance(1_000);
     expect([acquired.state, telegram.online]).toEqual(["rejected", ["a"]]);
+  });
+
+  test("keeps the process alive, connected or not, as long as it is to listen", async () => {
+    const { pool, telegram, clock } = await openPool();
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    expect(clock.referenced).toBe(1);
+    telegram.onConnect = () => {
+      throw new Error("no way");
+    };
+    telegram.handle("a").drop();
+    await clock.advance(100_000);
+    expect([pool.get("a")?.state, clock.referenced]).toEqual(["cooling", 1]);
+    await pool.disable("a");
+    expect(clock.referenced).toBe(0);
+    await pool.enable("a");
+    expect(clock.referenced).toBe(1);
+    await pool.update("a", { profile: {} });
+    expect(clock.referenced).toBe(0);
+    await pool.update("a", KEPT);
+    expect(clock.referenced).toBe(1);
+    await pool.remove("a");
+    expect(clock.referenced).toBe(0);
+  });
+
+  test("keeps the process alive no more when it is dead, and after close()", async () => {
+    const { pool, telegram, clock } = await openPool();
+    telegram.onConnect = (id) => {
+      if (id === "a") throw dead();
+    };
+    await pool.add("a", sessionString("a"), KEPT);
+    await pool.add("b", sessionString("b"), KEPT);
+    await clock.advance(60_000);
+    expect([pool.get("a")?.state, clock.referenced]).toEqual(["dead", 1]);
+    await pool.close();
+    expect([telegram.online, clock.pending]).toEqual([[], 0]);
+  });
+
+  test("a server that ends each connection at once is not called again and again in one turn of the event loop", async () => {
+    const { pool, telegram, clock } = await openPool();
+    telegram.onConnect = (id) => void settled().then(() => telegram.handle(id).drop());
+    await pool.add("a", sessionString("a"), KEPT);
+    for (let turn = 0; turn < 100; turn++) await clock.advance(100);
+    expect(telegram.connects.length).toBeGreaterThan(5);
+    expect(telegram.connects.length).toBeLessThan(15);
   });
 
   test("nothing connects while it cools; when that ends, it does", async () => {

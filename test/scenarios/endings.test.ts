@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { startChild } from "./child-processes.js";
-import { callsOf, stage, until, within } from "./support.js";
+import { Api, callsOf, stage, until, within } from "./support.js";
 
 const TIMEOUT_MS = 30_000;
 
@@ -46,6 +46,28 @@ describe("a process with a pool", () => {
       await child.said("done");
       expect(await within(5_000, child.ended)).toBe(0);
       expect(child.lines.map(({ word }) => word)).toEqual(["done", "answered"]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "stays as long as an account listens, and ends when the pool is closed",
+    async () => {
+      const scene = await stage();
+      const child = startChild(scene, "endings", "listening");
+      await child.said("done");
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(child.process.exitCode).toBeNull();
+      const [account] = scene.dataCentre.accounts;
+      scene.dataCentre.push(
+        account?.name ?? "",
+        new Api.UpdateShort({
+          update: new Api.UpdateUserTyping({ userId: 1n as never, action: new Api.SendMessageTypingAction() }),
+          date: 1,
+        }),
+      );
+      await child.said("closed");
+      expect(await within(2_000, child.ended)).toBe(0);
     },
     TIMEOUT_MS,
   );

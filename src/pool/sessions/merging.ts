@@ -6,6 +6,7 @@ import { decodeRecord, type SessionRecord } from "../../records/record.js";
 import type { StoredRecord } from "../../records/storage.js";
 import type { BackOffs } from "../back-offs.js";
 import type { Dispatcher } from "../dispatcher.js";
+import type { Keeper } from "../keeper.js";
 import type { Marks } from "../marks.js";
 import { rejected as unreadable } from "../refusals.js";
 import type { CredentialSealing, Credentials, StoredCredentials } from "./credentials.js";
@@ -24,6 +25,7 @@ export interface MergingParts {
   readonly connections: Connections<unknown>;
   readonly peers: PeerJournal;
   readonly backOffs: BackOffs;
+  readonly keeper: Pick<Keeper, "look">;
   /** The session has another key, other tags or another profile. */
   changed(id: string): void;
   /** The session has another auth key; `gone` resolves when no client of this process has the former one any more. */
@@ -100,6 +102,7 @@ export class Merging {
     // After the queue was served: a listener that asks for a session comes behind the callers who wait.
     if (hasCredentials || hasTags) this.#parts.changed(known.id);
     if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
+    this.#parts.keeper.look(known.id);
   }
 
   /** Whether the client has to be another one now: the same ones may only have been sealed again. */

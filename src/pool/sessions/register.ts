@@ -95,6 +95,7 @@ export function makeRegister(parts: RegisterParts): Register {
   const gone = (id: string): void => {
     ownership.forget(id);
     later(departures.removedElsewhere(id));
+    keeper.look(id);
   };
   const discovery = new Discovery({
     ...shared,

@@ -20,7 +20,7 @@ export function tell(word: string, details: object = {}): void {
 
 export const orders: Orders = JSON.parse(process.argv[2] ?? "{}");
 
-const clientOptions = await dataCentreClientOptions({ ...orders, library: libraryName });
+export const clientOptions: object = await dataCentreClientOptions({ ...orders, library: libraryName });
 
 process.on("unhandledRejection", (reason) => {
   tell("unhandledRejection", { reason: String(reason) });

@@ -1,4 +1,6 @@
-import { openPool, orders, tell } from "./child.js";
+import type { TelegramClient } from "telegram";
+import { telegramAdapter } from "../../matrix/telegram.js";
+import { clientOptions, openPool, orders, tell } from "./child.js";
 
 const resources = (): Record<string, number> => {
   const counts: Record<string, number> = {};
@@ -36,6 +38,15 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     const pool = await openPool();
     await pool.acquire();
     tell("done");
+  },
+  /** Only listens, and ends when it has heard something. */
+  async listening() {
+    const onConnect = (client: TelegramClient): void => {
+      client.addEventHandler(() => void pool.close().then(() => tell("closed")));
+    };
+    const pool = await openPool({ client: telegramAdapter({ apiId: 1, apiHash: "x", clientOptions, onConnect }) });
+    pool.once("connected", () => tell("done"));
+    for (const { id } of pool.sessions()) await pool.update(id, { profile: { keepConnected: true } });
   },
   async closed() {
     const before = resources();
