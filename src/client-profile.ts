@@ -16,8 +16,9 @@ export interface ClientProfile {
   readonly systemLangCode?: string | undefined;
   /**
    * Keeps the client connected without a lease, and connects it again when it was lost: for an account that has to listen
-   * (`onConnect` of the client adapter). Telegram sends it updates, whatever the adapter's `updates` says. Does not keep the process alive. Where `maxConnected` leaves no room a lease takes
-   * its place for a while. @default false
+   * (`onConnect` of the client adapter). Telegram sends it updates, whatever the adapter's `updates` says. As long as it
+   * is to listen the process does not end by itself, connected or not: until `close()`, or until the session is disabled,
+   * dead or removed. Where `maxConnected` leaves no room a lease takes its place for a while. @default false
    */
   readonly keepConnected?: boolean | undefined;
 }

@@ -122,8 +122,9 @@ export interface AcquireOptions {
   /** `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`: not a session that is cooling for it. */
   readonly peer?: string | undefined;
   /**
-   * `true`: as long as it can help. Milliseconds: at most so long, over all attempts. `false` or `0`: not at all.
-   * Connecting is not waiting: `connectTimeoutMs` bounds it. @default true
+   * `true`: as long as it can help. Milliseconds: waiting and connecting together end by then, over all attempts.
+   * `false` or `0`: no queueing; connecting then has `connectTimeoutMs` in all, whatever number of sessions is tried.
+   * @default true
    */
   readonly wait?: boolean | number | undefined;
   /** Higher first, strictly; equal ones first come, first served. @default 0 */
@@ -139,9 +140,9 @@ export type RetryPolicy = "safe" | "any" | "none";
 export interface UseOptions extends AcquireOptions {
   /** @default "safe" */
   readonly retry?: RetryPolicy | undefined;
-  /** Attempts, the first one included. @default Infinity */
+  /** Attempts, the first one included; a connect that fails is one. @default Infinity */
   readonly maxAttempts?: number | undefined;
-  /** Milliseconds for one attempt, connect and work together. @default none */
+  /** Milliseconds for one attempt, its connects and its work together. @default none */
   readonly timeoutMs?: number | undefined;
 }
 

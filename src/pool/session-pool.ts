@@ -262,8 +262,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Ends the pool: queued callers reject with `PoolClosedError`, leases are waited for, then taken back and told as
-   * `leaked`. Resolves when clients are gone, writes flushed, and the storage is closed. A second call returns the same
+   * Ends the pool: queued callers reject with `PoolClosedError`. Leases are waited for, and so are callers whose session
+   * connects or who move to another free session; after `closeTimeoutMs` leases are taken back and told as `leaked`. Resolves when clients are gone, writes flushed, and the storage is closed. A second call returns the same
    * promise. `timeoutMs` replaces `closeTimeoutMs`. Rejects with `OptionsError`.
    */
   close(options: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
