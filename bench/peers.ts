@@ -86,6 +86,7 @@ const journal = new PeerJournal(memory().peers, {
   clock: systemClock,
   storageTimeoutMs: 5_000,
   loadTimeoutMs: 5_000,
+  recovered: () => undefined,
   failed: (error) => {
     throw error;
   },

@@ -12,6 +12,7 @@ declare global {
   const bobSession: string;
   const newSession: string;
   const proxy: ProxyProfile;
+  const log: Readonly<Record<"debug" | "info" | "warn" | "error", (fields: unknown, message: string) => void>>;
   const texts: readonly string[];
   const pool: SessionPool<TelegramClient>;
   const gramjs: typeof gramjsAdapter;
