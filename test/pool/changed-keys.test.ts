@@ -161,3 +161,45 @@ test("add() - whose record cannot be written: the key is given back", async () =
   await expect(pool.add("a", sessionString("a"))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
   expect(await storage.stored(reservationOf("a"))).toBeUndefined();
 });
+
+describe("a session whose login was not finished", () => {
+  const unfinished = (): never => {
+    throw new FakeRpcError(401, "SESSION_PASSWORD_NEEDED");
+  };
+
+  test("is reported and set aside, and the job runs on another one", async () => {
+    const { pool, telegram, events, clock } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = ({ id }) => (id === "a" ? unfinished() : id);
+    for (let i = 0; i < 4; i++) expect(await pool.use((client) => client.call(READ))).toBe("b");
+    await clock.advance(100 * 86_400_000);
+    expect(events("restricted")).toEqual([{ id: "a", reason: "SESSION_PASSWORD_NEEDED" }]);
+    expect(pool.get("a")).toMatchObject({ state: "restricted", availableAt: null });
+  });
+
+  test("update() to another session string - makes it free; a restriction of the account stays", async () => {
+    const { pool, telegram, storage } = await openPool({ sessions: ["a", "b"] });
+    telegram.onCall = ({ id }) => (id === "a" ? unfinished() : "ok");
+    await pool.use((client) => client.call(READ));
+    telegram.onCall = ({ id }) => {
+      if (id === "b") throw new FakeRpcError(400, "PEER_FLOOD");
+    };
+    await pool.use((client) => client.call(READ), { id: "b" }).catch(() => {});
+    for (const id of ["a", "b"]) await pool.update(id, { session: sessionString(`new ${id}`) });
+    expect([pool.get("a")?.state, pool.get("b")?.state]).toEqual(["free", "restricted"]);
+    expect((await storage.stored("a"))?.restriction).toBeNull();
+  });
+});
+
+test("USER_RESTRICTED - the rest of the account goes on; what it cannot do is tried again after restrictedForMs", async () => {
+  const { pool, telegram, clock } = await openPool({ sessions: ["a"], restrictedForMs: 60_000 });
+  telegram.onCall = ({ method }) => {
+    if (method === "channels.CreateChannel") throw new FakeRpcError(403, "USER_RESTRICTED");
+    return "ok";
+  };
+  const create = () => pool.use((client) => client.call("channels.CreateChannel"), { wait: false });
+  await create().catch(() => {});
+  expect(await pool.use((client) => client.call(READ), { wait: false })).toBe("ok");
+  await clock.advance(60_000);
+  telegram.onCall = () => "created";
+  expect(await create()).toBe("created");
+});
