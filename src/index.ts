@@ -42,7 +42,9 @@ export type { SessionPoolEvents } from "./events.js";
 export type {
   AcquireOptions,
   AddOptions,
+  LogFields,
   Logger,
+  LogLevel,
   MapCheckpoint,
   MapOptions,
   MapProgress,
