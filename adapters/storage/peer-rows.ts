@@ -12,11 +12,21 @@ export function fields(row: AnyRow): readonly unknown[] {
   return Array.isArray(row) ? row : Object.values(row);
 }
 
-/** A record from a row of id, version and data. */
-export function toRecord(row: AnyRow): StoredRecord {
-  const [id, version, data] = fields(row);
-  if (typeof id !== "string") throw new StorageCorruptError("The database gave a row without an id.");
-  return { id, version: Number(version), data: typeof data === "string" ? data : "" };
+/** The names of the columns, in their order; of an array its indexes. All rows of one answer have the same. */
+export function columnsOf(rows: readonly AnyRow[]): readonly string[] {
+  return Object.keys(rows[0] ?? {});
+}
+
+/** The records of rows of id, version and data. */
+export function toRecords(rows: readonly AnyRow[]): readonly StoredRecord[] {
+  // By name, since there may be very many: taking all values of each row costs several times as much.
+  const [idColumn = "", versionColumn = "", dataColumn = ""] = columnsOf(rows);
+  return (rows as readonly Readonly<Record<string, unknown>>[]).map((row) => {
+    const id = row[idColumn];
+    const data = row[dataColumn];
+    if (typeof id !== "string") throw new StorageCorruptError("The database gave a row without an id.");
+    return { id, version: Number(row[versionColumn]), data: typeof data === "string" ? data : "" };
+  });
 }
 
 /** The peers of rows of id, access hash, username, phone and name. What has no access hash is of no use. */

@@ -2,7 +2,7 @@ import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
 import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
-import { fields, toRecord } from "./peer-rows.js";
+import { fields, toRecords } from "./peer-rows.js";
 import { Changes } from "./postgres/changes.js";
 import { type Listen, listenerFor } from "./postgres/notifications.js";
 import { type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
@@ -91,12 +91,11 @@ class PostgresStorage implements SessionStorage {
   }
 
   async list(): Promise<readonly StoredRecord[]> {
-    return (await this.#run(this.#statements.list)).map(toRecord);
+    return toRecords(await this.#run(this.#statements.list));
   }
 
   async read(id: string): Promise<StoredRecord | undefined> {
-    const [row] = await this.#run(this.#statements.read, id);
-    return row && toRecord(row);
+    return toRecords(await this.#run(this.#statements.read, id))[0];
   }
 
   async write(id: string, expected: number, data: string | null): Promise<number | undefined> {

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
 import { assertKnownOptions } from "./adapter-options.js";
-import { fields, toRecord } from "./peer-rows.js";
+import { fields, toRecords } from "./peer-rows.js";
 import { type Engine, isCorrupt, isNoDatabase, type Row, whenNotBusy } from "./sqlite/engine.js";
 import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
 import { handleEngine, nodeEngine, type SqliteHandle } from "./sqlite/handle-engine.js";
@@ -57,8 +57,8 @@ class SqliteStorage implements SessionStorage {
   readonly #name: string;
   readonly #openEngine: () => Promise<Engine>;
   readonly #watches = new Set<SqliteWatch>();
-  /** The versions of the last list: where a watch goes on from. */
-  #listed: Map<string, number> | undefined;
+  /** The last list, as long as its caller keeps it: where a watch goes on from. */
+  #listed: WeakRef<readonly StoredRecord[]> | undefined;
   #engine: Promise<Engine> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -80,16 +80,13 @@ class SqliteStorage implements SessionStorage {
   }
 
   async list(): Promise<readonly StoredRecord[]> {
-    const records = (await this.#run(LIST)).map(toRecord);
-    if (this.watch !== undefined && this.#watches.size === 0) {
-      this.#listed = new Map(records.map(({ id, version }) => [id, version]));
-    }
+    const records = toRecords(await this.#run(LIST));
+    this.#listed = new WeakRef(records);
     return records;
   }
 
   async read(id: string): Promise<StoredRecord | undefined> {
-    const [row] = await this.#run(READ, id);
-    return row && toRecord(row);
+    return toRecords(await this.#run(READ, id))[0];
   }
 
   async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
@@ -97,7 +94,6 @@ class SqliteStorage implements SessionStorage {
     const [row] = expected === 0 ? await this.#run(CREATE, id, data) : await this.#run(REPLACE, data, id, expected);
     if (row === undefined) return undefined;
     const version = Number(fields(row)[0]);
-    this.#listed?.set(id, version);
     for (const watch of this.#watches) watch.wrote(id, version);
     return version;
   }
@@ -108,8 +104,12 @@ class SqliteStorage implements SessionStorage {
   }
 
   #watch(changed: (id: string) => void, failed: (error: Error) => void): () => void {
-    const watch = new SqliteWatch((...statement) => this.#run(...statement), this.#listed, changed, failed).start();
-    this.#listed = undefined;
+    const watch = new SqliteWatch(
+      (...statement) => this.#run(...statement),
+      this.#listed?.deref(),
+      changed,
+      failed,
+    ).start();
     this.#watches.add(watch);
     return () => {
       watch.stop();

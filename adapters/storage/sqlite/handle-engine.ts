@@ -74,7 +74,7 @@ class Runner {
 
   /** To be awaited before each statement. */
   async turn(): Promise<void> {
-    if (this.#turns.isLong) await this.#turns.next();
+    while (this.#turns.isLong) await this.#turns.next();
   }
 
   run(text: string, parameters: readonly (string | number | null)[]): readonly Row[] {

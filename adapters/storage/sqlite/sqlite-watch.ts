@@ -1,5 +1,6 @@
 import { StorageError } from "../../../src/errors.js";
-import { fields } from "../peer-rows.js";
+import type { StoredRecord } from "../../../src/records/storage.js";
+import { columnsOf, fields } from "../peer-rows.js";
 import type { Run } from "./sqlite-peers.js";
 
 /** How often the database is asked whether another connection has committed. */
@@ -17,7 +18,7 @@ export class SqliteWatch {
   readonly #run: Run;
   readonly #changed: (id: string) => void;
   readonly #failed: (error: Error) => void;
-  readonly #versions: Map<string, number>;
+  readonly #versions = new Map<string, number>();
   #dataVersion: unknown;
   #timer: NodeJS.Timeout | undefined;
   #isSilent: boolean;
@@ -27,12 +28,12 @@ export class SqliteWatch {
   /** What is not at the `listed` version is reported first; without a list, what is written from now on. */
   constructor(
     run: Run,
-    listed: Map<string, number> | undefined,
+    listed: readonly StoredRecord[] | undefined,
     changed: (id: string) => void,
     failed: (error: Error) => void,
   ) {
     this.#run = run;
-    this.#versions = listed ?? new Map();
+    for (const { id, version } of listed ?? []) this.#versions.set(id, version);
     this.#isSilent = listed === undefined;
     this.#changed = changed;
     this.#failed = failed;
@@ -74,10 +75,8 @@ export class SqliteWatch {
     const began = performance.now();
     const rows = await this.#run(VERSIONS);
     const tookMs = performance.now() - began;
-    for (const row of rows) {
-      const [id, version, isDeleted] = fields(row);
-      this.#take(String(id), Number(version), Number(isDeleted) === 1);
-    }
+    const [id = "", version = "", isDeleted = ""] = columnsOf(rows);
+    for (const row of rows) this.#take(String(row[id]), Number(row[version]), Number(row[isDeleted]) === 1);
     this.#isSilent = false;
     return tookMs;
   }

