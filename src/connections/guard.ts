@@ -60,7 +60,8 @@ class Guard<Client extends object> implements ProxyHandler<Client> {
     if (this.#scope.ended !== undefined) throw this.#scope.ended;
     if (typeof name === "symbol") return Reflect.set(client, name, value);
     if (this.#plan.isFixed(name)) return true;
-    const setter = propertyOf(client, name)?.set;
+    // An accessor of the client itself only hides its value.
+    const setter = Object.hasOwn(client, name) ? undefined : propertyOf(client, name)?.set;
     if (setter !== undefined) setter.call(this.guarded, value);
     else if (this.#plan.isShared(name)) return Reflect.set(client, name, value);
     else this.#settings.set(name, value);
@@ -70,8 +71,9 @@ class Guard<Client extends object> implements ProxyHandler<Client> {
   /** A property is shown as it is read: what `get` replaces is not to be had by its descriptor. */
   getOwnPropertyDescriptor(client: Client, name: string | symbol): PropertyDescriptor | undefined {
     const descriptor = Reflect.getOwnPropertyDescriptor(client, name);
-    if (descriptor?.configurable !== true || !("value" in descriptor)) return descriptor;
-    return { ...descriptor, value: this.get(client, name) };
+    if (descriptor?.configurable !== true) return descriptor;
+    const { enumerable = false } = descriptor;
+    return { value: this.get(client, name), enumerable, writable: true, configurable: true };
   }
 
   /** As an assignment is: it ends with the lease. An accessor is refused. */

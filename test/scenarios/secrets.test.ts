@@ -1,7 +1,8 @@
 import { createServer } from "node:net";
 import { inspect } from "node:util";
+import type { TelegramClient } from "telegram";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { OptionsError, parseSession } from "../../src/index.js";
+import { LeaseReleasedError, OptionsError, parseSession } from "../../src/index.js";
 import { PromisedNetSockets, telegramAdapter } from "../matrix/telegram.js";
 import { API_HASH, nameOf, type Pool, rejection, stage } from "./support.js";
 
@@ -114,6 +115,50 @@ describe("secrets", () => {
     for (const error of errors) expectNoSecret(seen(error), session);
     expectNoSecret(seen(told), session);
     expect(errors.map((error) => (error as Error).name)).not.toContain("TypeError");
+  });
+
+  test("the client of onConnect, its session, sender and key - are hidden from every way of printing that calls no getter", async () => {
+    const { dataCentre, open } = await stage();
+    const [session = ""] = dataCentre.sessions;
+    let raw: TelegramClient | undefined;
+    const keep = (client: TelegramClient): void => {
+      raw = client;
+    };
+    const pool = await open({ client: { onConnect: keep } });
+    using lease = await pool.acquire();
+    await lease.client.getMe();
+    const things = [raw, lease.client].flatMap((client) => {
+      const { session: own, _sender: sender } = client as unknown as Record<"session" | "_sender", object>;
+      return [client, own, sender, Reflect.get(Object(Reflect.get(own, "authKey")), "constructor"), { ...sender }];
+    });
+    const all = { depth: 12, maxArrayLength: null, maxStringLength: null, showHidden: true } as const;
+    for (const thing of things) {
+      const ways = [inspect(thing), inspect(thing, all), inspect(thing, { ...all, customInspect: false, depth: 9 })];
+      expectNoSecret(ways.join("\n"), session);
+      expectNoSecret(inspect(Object.entries(Object(thing)), { depth: 9 }), session);
+    }
+  });
+
+  test("kept over the end of its lease - session, key and api hash can be read no more", async () => {
+    const { open } = await stage();
+    const pool = await open();
+    const lease = await pool.acquire();
+    const client = lease.client as unknown as { apiHash: string; session: { authKey: { getKey(): unknown } } };
+    const { session } = client;
+    const { authKey } = session;
+    expect([authKey.getKey(), client.apiHash]).toEqual([expect.any(Buffer), API_HASH]);
+    lease.release();
+    for (const read of [
+      () => client.apiHash,
+      () => session.authKey,
+      () => authKey.getKey(),
+      () => Reflect.get(authKey, "_key"),
+      () => Reflect.get(session, "_key"),
+      () => Object.getOwnPropertyDescriptor(session, "_key"),
+      () => Object.getOwnPropertyDescriptor(client, "apiHash"),
+    ]) {
+      expect(read).toThrow(LeaseReleasedError);
+    }
   });
 
   test.each([

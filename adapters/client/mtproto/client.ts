@@ -1,9 +1,9 @@
-import { inspect } from "node:util";
 import type { ClientProfile, ProxyProfile } from "../../../src/client-profile.js";
 import type { PeerMemory } from "../../../src/connections/client-adapter.js";
 import { EventHandlers } from "./event-handlers.js";
 import type { Calls } from "./guard-plan.js";
 import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, SenderBase } from "./library.js";
+import { hideSecrets } from "./secrets.js";
 import { type PooledSenderClass, senderClass } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
 import { politeSocketClass } from "./socket.js";
@@ -118,25 +118,6 @@ export function createClient(kit: ClientKit, settings: ClientSettings, hooks: Cl
   internals._loopStarted = true;
   internals._entityCache = session.entityCache;
   return hideSecrets(client, "client");
-}
-
-/** Fields through which a secret could be seen, also those that are set later. */
-const HIDDEN = ["session", "apiHash", "_sender", "_proxy", "_initRequest", "_key", "_authKey"];
-
-/** Makes `inspect` and JSON of the object itself say nothing: they look through a Proxy. */
-function hideSecrets<T extends object>(target: T, kind: string): T {
-  for (const key of HIDDEN) {
-    Object.defineProperty(target, key, {
-      value: Reflect.get(target, key),
-      enumerable: false,
-      writable: true,
-      configurable: true,
-    });
-  }
-  const text = `[TelegramClient ${kind}: redacted]`;
-  Object.defineProperty(target, inspect.custom, { value: () => text, enumerable: false });
-  Object.defineProperty(target, "toJSON", { value: () => text, enumerable: false });
-  return target;
 }
 
 function profileParams(profile: ClientProfile): ClientParams {

@@ -49,6 +49,9 @@ const FIXED: ReadonlySet<string> = new Set([
   "updateManager",
 ]);
 
+/** What nobody is to read any more once the lease is over. */
+const SECRET: ReadonlySet<string> = new Set(["apiHash", "_proxy", "_initRequest"]);
+
 type Handler = (event: unknown) => unknown;
 
 /** How a lease's view of a library's client is guarded. `synchronous`: methods of this library that answer at once. */
@@ -85,6 +88,7 @@ export function guardPlan(
       }
     },
     replace: (name, scope) => {
+      if (SECRET.has(name) && scope.ended !== undefined) throw scope.ended;
       if (name === "_sender") return { value: calls.mainSenderView(scope) };
       return name === "session" ? { value: viewSession(client.session as object, scope) } : undefined;
     },

@@ -11,6 +11,7 @@ import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
 import { fastReaderClass, type Packets, quicken } from "./fast-protocol.js";
 import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
 import { describeRequest } from "./request.js";
+import { hideFields, hideSecrets } from "./secrets.js";
 import type { TlRequest } from "./tl.js";
 
 /** Whom a sender serves. */
@@ -80,6 +81,8 @@ export function senderClass(library: Library): PooledSenderClass {
       this.#packets = quicken(library, Reader, this._state);
       differences.beforePacking(this, () => this.#dropWhatIsHeldBack());
       this.#readAnswers();
+      hideSecrets(this, "sender");
+      hideFields(this);
     }
 
     transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission {

@@ -2,6 +2,7 @@ import type { RequestGate } from "../../../src/connections/client-adapter.js";
 import type { ClientKit } from "./client.js";
 import { updateTaker } from "./event-handlers.js";
 import type { ClientInternals, LibraryClient, LibraryConnection, SenderOptions } from "./library.js";
+import { hideSecrets } from "./secrets.js";
 import type { PooledSender } from "./sender.js";
 import type { TlRequest } from "./tl.js";
 
@@ -113,6 +114,8 @@ export class Wire {
     };
     const takesUpdates = this.#takesUpdates && isHome;
     const owner = { gate: this.#gate, isHome, takesUpdates, lost };
-    return new this.#kit.senders(client.session.getAuthKey(dcId), options, owner);
+    const key = client.session.getAuthKey(dcId);
+    if (typeof key === "object" && key !== null) hideSecrets(key, "auth key");
+    return new this.#kit.senders(key, options, owner);
   }
 }
