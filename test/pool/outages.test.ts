@@ -144,7 +144,7 @@ describe("a connect that the application's own mistake fails", () => {
 
   test("an apiId of the session's own - that session alone fails", async () => {
     const { pool, telegram } = await openPool();
-    await pool.add("own", sessionString("own"), { profile: { apiId: 1, apiHash: "x" } });
+    await pool.add("own", sessionString("own"), { profile: { apiId: 1, apiHash: "0123456789abcdef0123456789abcdef" } });
     await pool.add("b", sessionString("b"));
     telegram.onConnect = (id) => {
       if (id === "own") throw badRequest("API_ID_INVALID");
