@@ -1,6 +1,6 @@
 import type { TelegramClient } from "telegram";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { formatSession, LeaseReleasedError, parseSession } from "../../src/index.js";
+import { formatSession, LeaseReleasedError, parseSession, systemClock } from "../../src/index.js";
 import { AuthKey, PromisedNetSockets, StringSession } from "../matrix/telegram.js";
 import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCentre, location, serveFile } from "./files.js";
 import { callsOf, nameOf, type OpenOptions, rejection, type Stage, stage, until, within } from "./support.js";
@@ -156,6 +156,26 @@ describe("files in another data centre", () => {
     expect(error).toMatchObject({ code: "CONNECT_FAILED", cause: { errorMessage: "AUTH_KEY_UNREGISTERED" } });
     expect(toldOf("died")).toEqual([]);
     expect(await pool.use(nameOf)).toBe("account1");
+  });
+
+  test("its line is dead: noticed by a ping, without a call; the next download opens another", async () => {
+    // A minute in three seconds.
+    const clock = { ...systemClock, setTimer: (ms: number, run: () => void) => systemClock.setTimer(ms / 20, run) };
+    const patience = {
+      callTimeoutMs: 200_000,
+      connectTimeoutMs: 100_000,
+      storageTimeoutMs: 100_000,
+      idleTimeoutMs: 10_000_000,
+    };
+    const scene = await twoDataCentres({ clock, ...patience });
+    const { dataCentre, pool } = scene;
+    await within(8_000, pool.use(download));
+    const rule = dataCentre.ignore({ account: FAR_NAME });
+    await until("it is given up", () => farConnections(scene).every(({ closedAt }) => closedAt !== null));
+    rule.remove();
+    expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
+    expect(farConnections(scene)).toHaveLength(2);
+    expect(dataCentre.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
   test("its connection is cut in the middle: the parts go on", async () => {

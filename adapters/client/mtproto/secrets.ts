@@ -10,8 +10,8 @@ const HIDDEN = ["session", "apiHash", "_sender", "_proxy", "_initRequest", "_key
 export function hideSecrets<T extends object>(target: T, kind: string): T {
   for (const key of HIDDEN) {
     const descriptor = Object.getOwnPropertyDescriptor(target, key);
-    // What a class defines by an accessor keeps it.
-    if (descriptor === undefined && key in target) continue;
+    // What has an accessor keeps it: its class's own, or the one from here, as one key may serve several connections.
+    if (descriptor === undefined ? key in target : !("value" in descriptor)) continue;
     let value: unknown = descriptor?.value;
     Object.defineProperty(target, key, {
       get: () => value,
