@@ -1,5 +1,6 @@
 import {
   AcquireTimeoutError,
+  ConnectError,
   NoSessionAvailableError,
   OutcomeUnknownError,
   QueueFullError,
@@ -11,6 +12,7 @@ import type { MapOptions, MapResult, PerItem, UseOptions } from "../../options.j
 import type { Checkpoint } from "../../records/checkpoint/checkpoint.js";
 import type { Criteria } from "../../roster/criteria.js";
 import { classifyTelegramError } from "../../telegram/verdicts.js";
+import { isApplicationRefused } from "../back-offs.js";
 import type { Lease } from "../lease.js";
 import type { Job, Rotation } from "../rotation.js";
 import { jobOf } from "../wishes.js";
@@ -70,12 +72,25 @@ export class MapItem<Client, I, O> {
   }
 
   async #outcome(): Promise<Outcome<O>> {
-    try {
-      this.#job = this.#makeJob();
-      return { ok: true, value: await this.#parts.rotation.run(this.#job) };
-    } catch (error) {
-      return { ok: false, error };
+    for (;;) {
+      try {
+        this.#job = this.#makeJob();
+        return { ok: true, value: await this.#parts.rotation.run(this.#job) };
+      } catch (error) {
+        if (!this.#waitsOutOutage(error)) return { ok: false, error };
+      }
     }
+  }
+
+  /**
+   * Whether an item that found no session that connects is tried again: the back-offs of the sessions pace it, and the
+   * run's end stops it. Not where the caller has bounded waiting or attempts, or the application itself is refused.
+   */
+  #waitsOutOutage(error: unknown): boolean {
+    const { wait = true, retry, maxAttempts = Number.POSITIVE_INFINITY } = this.#parts.options;
+    const isBounded = (wait !== true && wait !== Number.POSITIVE_INFINITY) || Number.isFinite(maxAttempts);
+    if (!(error instanceof ConnectError) || isBounded || retry === "none") return false;
+    return !isApplicationRefused(classifyTelegramError(error.cause));
   }
 
   #makeJob(): Job<Client, O> {

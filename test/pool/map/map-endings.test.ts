@@ -385,3 +385,48 @@ describe("drain()", () => {
     expect(await other.next()).toEqual({ done: true, value: undefined });
   });
 });
+
+describe("an outage", () => {
+  const refuse = (): never => {
+    throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+  };
+
+  test("map() - rides it out: every item is done when Telegram can be reached again", async () => {
+    const { pool, clock, telegram } = await openPool({ sessions: ["alice", "bob"] });
+    telegram.onConnect = refuse;
+    const done: unknown[] = [];
+    const run = watch(drain(pool.map([1, 2, 3, 4, 5], read), done));
+    await clock.advance(60_000);
+    expect({ state: run.state, done }).toEqual({ state: "pending", done: [] });
+    expect(telegram.connects.length).toBeLessThan(20);
+    telegram.onConnect = () => {};
+    await clock.advance(120_000);
+    expect({ state: run.state, done: done.toSorted() }).toEqual({ state: "resolved", done: [1, 2, 3, 4, 5] });
+  });
+
+  test("map() - its signal and close() end the waiting", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["alice"] });
+    telegram.onConnect = refuse;
+    const stop = new AbortController();
+    const aborted = watch(drain(pool.map([1], read, { signal: stop.signal }), []));
+    const closed = watch(drain(pool.map([1], read), []));
+    await settled();
+    stop.abort(new Error("enough"));
+    await settled();
+    await pool.close();
+    await settled();
+    expect({ aborted: aborted.state, closed: closed.state }).toEqual({ aborted: "rejected", closed: "rejected" });
+  });
+
+  test.each([
+    ["wait", { wait: false }],
+    ["maxAttempts", { maxAttempts: 2 }],
+    ["retry", { retry: "none" }],
+  ] as const)("map() - with a bounded %s the item's result is the ConnectError", async (_, options) => {
+    const { pool, telegram } = await openPool({ sessions: ["alice"] });
+    telegram.onConnect = refuse;
+    const results: MapResult<number, unknown>[] = [];
+    for await (const result of pool.map([1], read, options)) results.push(result);
+    expect(results).toMatchObject([{ ok: false, error: { code: "CONNECT_FAILED" }, attempts: 0 }]);
+  });
+});
