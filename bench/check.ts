@@ -50,11 +50,11 @@ const CONTESTS: readonly Contest[] = [
     ],
     batches: async () => {
       const ring = (await contestants(10, false, [])).get(RING);
-      const roster = new Map<string, Batch>([
+      const sessionTable = new Map<string, Batch>([
         [PICK, pickAndMark(100_000)],
         [METHOD, narrow({ ...ANY, methods: ["M"] })],
       ]);
-      return ring === undefined ? roster : roster.set(RING, ring);
+      return ring === undefined ? sessionTable : sessionTable.set(RING, ring);
     },
   },
 ];

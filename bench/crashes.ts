@@ -10,14 +10,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ForkedDataCentre } from "../src/testing/index.js";
+import type { ForkedTestServer } from "../src/testing/index.js";
 import type { Child } from "../test/processes/child.js";
 import { killMany } from "../test/scenarios/killings.js";
 
 const kills = Number(process.argv[2] ?? 200);
 const folder = mkdtempSync(join(tmpdir(), "crashes-"));
 const children = new Set<Child>();
-const dataCentres: ForkedDataCentre[] = [];
+const dataCentres: ForkedTestServer[] = [];
 
 function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((one, other) => one - other);

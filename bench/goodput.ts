@@ -101,7 +101,7 @@ type Contender = (typeof CONTENDERS)[number];
 const WHO: Readonly<Record<Contender, string>> = {
   oracle: "the pool, limits given",
   learn: 'the pool, budgets: "learn"',
-  rotation: "the pool, no budgets",
+  jobRunner: "the pool, no budgets",
   gramjs: "one account, GramJS sleeps",
 };
 
@@ -169,7 +169,7 @@ async function prepare(
   const given: Readonly<Record<Exclude<Contender, "gramjs">, Budgets | undefined>> = {
     oracle: Object.fromEntries(known),
     learn: "learn",
-    rotation: undefined,
+    jobRunner: undefined,
   };
   const pool = await openPool(dataCentre, accounts, given[contender]);
   return async (run) => {

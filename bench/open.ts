@@ -20,9 +20,9 @@ import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { formatSession, parseSession, SessionPool } from "telegram-session-pool";
 import { sqlite } from "telegram-session-pool/sqlite";
-import type { Engine } from "../adapters/storage/sqlite/engine.js";
-import { nodeEngine } from "../adapters/storage/sqlite/handle-engine.js";
-import { keyvEngine } from "../adapters/storage/sqlite/keyv-engine.js";
+import type { SqliteDriver } from "../adapters/storage/sqlite/engine.js";
+import { nodeDriver } from "../adapters/storage/sqlite/handle-engine.js";
+import { keyvDriver } from "../adapters/storage/sqlite/keyv-engine.js";
 import { encodeRecord, type SessionRecord } from "../src/records/record.js";
 import { authKeyFingerprint } from "../src/telegram/session-string.js";
 import { nothing } from "./nothing-client.js";
@@ -98,8 +98,8 @@ function restingSession(index: number): SessionRecord {
   };
 }
 
-async function connect(path: string): Promise<Engine> {
-  return nodeEngine(path) ?? (await keyvEngine(path));
+async function connect(path: string): Promise<SqliteDriver> {
+  return nodeDriver(path) ?? (await keyvDriver(path));
 }
 
 function openPool(path: string): Promise<SessionPool<object>> {

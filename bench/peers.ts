@@ -6,7 +6,7 @@ import { StringSession } from "telegram/sessions/index.js";
 import { loadGramjs } from "../adapters/client/gramjs/library.js";
 import { sessionClass } from "../adapters/client/mtproto/session.js";
 import { memory, systemClock } from "../src/index.js";
-import { PeerJournal } from "../src/records/peers/peer-journal.js";
+import { PeerCacheWriter } from "../src/records/peers/peer-journal.js";
 
 const ROUNDS = 1_000_000;
 const USERS = 1_000;
@@ -82,7 +82,7 @@ function measure(session: Session, lookups: number): Measured {
   };
 }
 
-const journal = new PeerJournal(memory().peers, {
+const journal = new PeerCacheWriter(memory().peers, {
   clock: systemClock,
   storageTimeoutMs: 5_000,
   loadTimeoutMs: 5_000,

@@ -1,7 +1,7 @@
 import { ANY, type Criteria } from "../src/roster/criteria.js";
-import { SpreadOrder } from "../src/roster/order.js";
-import { Roster } from "../src/roster/roster.js";
-import { RosterEntry } from "../src/roster/roster-entry.js";
+import { LruOrder } from "../src/roster/order.js";
+import { SessionTable } from "../src/roster/roster.js";
+import { SessionEntry } from "../src/roster/roster-entry.js";
 
 /** When it begins, on the clock that the bench moves. */
 export const START = 1_700_000_000_000.5;
@@ -17,52 +17,48 @@ function chance(): () => number {
 }
 
 /** A roster of so many sessions that were never used. */
-export function rosterOf(
-  size: number,
-  tags: (index: number) => readonly string[] = () => [],
-  order = new SpreadOrder(),
-) {
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
-  const entries = Array.from({ length: size }, (_, index) => new RosterEntry(`session-${index}`, tags(index), START));
-  roster.add(entries, START);
-  return { roster, entries };
+export function rosterOf(size: number, tags: (index: number) => readonly string[] = () => [], order = new LruOrder()) {
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const entries = Array.from({ length: size }, (_, index) => new SessionEntry(`session-${index}`, tags(index), START));
+  sessionTable.add(entries, START);
+  return { sessionTable, entries };
 }
 
 /** Let out what is due, lease one, give it back, every tenth into a cooldown: nine tenths cool all the time. */
 export function pickAndMark(size: number): (times: number) => void {
-  const { roster, entries } = rosterOf(size);
+  const { sessionTable, entries } = rosterOf(size);
   const random = chance();
   const cooling = Math.floor(size * 0.9);
   // As many come back as go: one in ten picks floods, and a pick comes every hundredth of a millisecond.
   const stepMs = 0.01;
   const restMs = cooling * stepMs * 10;
   for (let index = 0; index < cooling; index++) {
-    roster.cool(entries[index] as RosterEntry, { kind: "session" }, START + random() * restMs, "FLOOD", START);
+    sessionTable.cool(entries[index] as SessionEntry, { kind: "session" }, START + random() * restMs, "FLOOD", START);
   }
   let now = START;
   return (times) => {
     for (let run = 0; run < times; run++) {
       now += stepMs;
-      roster.advance(now);
-      roster.takeRecovered();
-      const entry = roster.take(ANY, now);
+      sessionTable.expireDue(now);
+      sessionTable.takeRecovered();
+      const entry = sessionTable.reserve(ANY, now);
       if (entry === undefined) continue;
-      roster.giveBack(entry, now, now, false);
-      if (random() < 0.1) roster.cool(entry, { kind: "session" }, now + restMs * (0.5 + random()), "FLOOD", now);
+      sessionTable.release(entry, now, now, false);
+      if (random() < 0.1) sessionTable.cool(entry, { kind: "session" }, now + restMs * (0.5 + random()), "FLOOD", now);
     }
   };
 }
 
 /** Lease one for a method that rests on 99 of 100, or with a tag that one in a thousand carries. */
-export function narrow(criteria: Criteria, order = new SpreadOrder()): (times: number) => void {
-  const { roster, entries } = rosterOf(100_000, (index) => (index % 1_000 === 0 ? ["rare"] : ["common"]), order);
+export function narrow(criteria: Criteria, order = new LruOrder()): (times: number) => void {
+  const { sessionTable, entries } = rosterOf(100_000, (index) => (index % 1_000 === 0 ? ["rare"] : ["common"]), order);
   for (const [index, entry] of entries.entries()) {
-    if (index % 100 !== 99) roster.cool(entry, { kind: "method", method: "M" }, START + HOUR_MS, "FLOOD", START);
+    if (index % 100 !== 99) sessionTable.cool(entry, { kind: "method", method: "M" }, START + HOUR_MS, "FLOOD", START);
   }
   return (times) => {
     for (let run = 0; run < times; run++) {
-      const entry = roster.take(criteria, START);
-      if (entry !== undefined) roster.giveBack(entry, START, START, false);
+      const entry = sessionTable.reserve(criteria, START);
+      if (entry !== undefined) sessionTable.release(entry, START, START, false);
     }
   };
 }

@@ -1,7 +1,7 @@
 import { ANY } from "../src/roster/criteria.js";
-import { WarmOrder, WeightedOrder } from "../src/roster/order.js";
-import { Roster } from "../src/roster/roster.js";
-import { RosterEntry } from "../src/roster/roster-entry.js";
+import { ConnectedFirstOrder, WeightedOrder } from "../src/roster/order.js";
+import { SessionTable } from "../src/roster/roster.js";
+import { SessionEntry } from "../src/roster/roster-entry.js";
 import { HOUR_MS, narrow, pickAndMark, rosterOf, START } from "./roster-contest.js";
 import { median, nanoseconds, shown } from "./timing.js";
 
@@ -9,11 +9,11 @@ const NO_TAGS: readonly string[] = [];
 
 /** All of a crowd cool, and all are due at one instant. */
 function herd(size: number): { readonly cool: number; readonly letOut: number } {
-  const { roster, entries } = rosterOf(size);
+  const { sessionTable, entries } = rosterOf(size);
   const began = performance.now();
-  for (const entry of entries) roster.cool(entry, { kind: "session" }, START + HOUR_MS, "FLOOD", START);
+  for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, START + HOUR_MS, "FLOOD", START);
   const cooled = performance.now();
-  roster.advance(START + HOUR_MS);
+  sessionTable.expireDue(START + HOUR_MS);
   return { cool: cooled - began, letOut: performance.now() - cooled };
 }
 
@@ -26,13 +26,13 @@ function bytesPerSession(size: number): number {
     return process.memoryUsage().heapUsed;
   };
   const before = heap();
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY });
-  roster.add(
-    ids.map((id) => new RosterEntry(id, NO_TAGS, START)),
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY });
+  sessionTable.add(
+    ids.map((id) => new SessionEntry(id, NO_TAGS, START)),
     START,
   );
   const bytes = (heap() - before) / size;
-  if (roster.status(START).total !== ids.length) throw new Error("Not all of them are in.");
+  if (sessionTable.status(START).total !== ids.length) throw new Error("Not all of them are in.");
   return bytes;
 }
 
@@ -46,7 +46,7 @@ const measured = await nanoseconds(
     ["pick + mark, 1,000,000 sessions, 90 % cooling, 10 % floods", pickAndMark(1_000_000)],
     ["for a method, 100,000 sessions, 99 % cool for it", narrow(scoped)],
     ["with a tag, 100,000 sessions, 0.1 % carry it", narrow({ ...ANY, tags: ["rare"] })],
-    ["for the method, warm", narrow(scoped, new WarmOrder())],
+    ["for the method, warm", narrow(scoped, new ConnectedFirstOrder())],
     ["for the method, weighted", narrow(scoped, new WeightedOrder(({ id }) => 1 + (id.length % 3)))],
   ]),
 );

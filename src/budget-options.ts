@@ -1,6 +1,6 @@
 import type { BudgetStrategy } from "./budget-strategy.js";
 import { OptionsError } from "./errors.js";
-import { check, describe, hasMethods, isObject, methodName, type Rule, type Rules } from "./option-rules.js";
+import { check, describeType, hasMethods, isObject, methodName, type Rules, type Validator } from "./option-rules.js";
 import { canonicalMethod } from "./telegram/requests.js";
 
 /** So many calls in any so many milliseconds: a sliding window, so that no stretch of time has more. */
@@ -34,30 +34,30 @@ export interface MethodBudget {
 }
 
 /** Budgets that were checked: those by name by the canonical name of the method. */
-export type BudgetPlan = ReadonlyMap<string, MethodBudget> | "learn" | BudgetStrategy;
+export type ParsedBudgets = ReadonlyMap<string, MethodBudget> | "learn" | BudgetStrategy;
 
-const calls: Rule = {
+const calls: Validator = {
   expected: "a whole number, 1 or more",
-  holds: (value) => Number.isSafeInteger(value) && Number(value) >= 1,
+  accepts: (value) => Number.isSafeInteger(value) && Number(value) >= 1,
 };
-const perMs: Rule = {
+const perMs: Validator = {
   expected: "a finite number of milliseconds, more than 0",
-  holds: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
+  accepts: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
 };
 const LIMIT: Rules = { calls, perMs };
 const BUDGET: Rules = {
   ...LIMIT,
   perPeer: {
     expected: "true, false or { calls, perMs }",
-    holds: (value) => typeof value === "boolean" || (isObject(value) && !Array.isArray(value)),
+    accepts: (value) => typeof value === "boolean" || (isObject(value) && !Array.isArray(value)),
   },
 };
 
-/** Whether it can be budgets at all; what is in them {@link budgetPlanOf} looks at. */
-export const budgets: Rule = {
+/** Whether it can be budgets at all; what is in them {@link parseBudgets} looks at. */
+export const budgets: Validator = {
   expected:
     '"learn", an object of budgets by method, for instance { "messages.SendMessage": { calls: 20, perMs: 60_000 } }, or an object with the methods waitMs and sent',
-  holds: (value) => value === "learn" || isStrategy(value) || isPlainObject(value),
+  accepts: (value) => value === "learn" || isStrategy(value) || isPlainObject(value),
 };
 
 function isStrategy(value: unknown): value is BudgetStrategy {
@@ -74,11 +74,11 @@ function isPlainObject(value: unknown): boolean {
 }
 
 /** The budgets of the option, checked. Throws `OptionsError` that names the method and what is wrong with it. */
-export function budgetPlanOf(option: Budgets | undefined): BudgetPlan | undefined {
+export function parseBudgets(option: Budgets | undefined): ParsedBudgets | undefined {
   if (option === undefined || option === "learn" || isStrategy(option)) return option;
   const plan = new Map<string, MethodBudget>();
   for (const [name, budget] of Object.entries(option)) {
-    if (name !== "" && !methodName.holds(name)) {
+    if (name !== "" && !methodName.accepts(name)) {
       throw new OptionsError(`SessionPool.open: budgets: "${name}" is not ${methodName.expected}.`);
     }
     const method = canonicalMethod(name);
@@ -91,7 +91,7 @@ export function budgetPlanOf(option: Budgets | undefined): BudgetPlan | undefine
 }
 
 function methodBudgetOf(place: string, budget: Budget): MethodBudget {
-  if (!isObject(budget)) throw new OptionsError(`${place}: expected { calls, perMs }; got ${describe(budget)}.`);
+  if (!isObject(budget)) throw new OptionsError(`${place}: expected { calls, perMs }; got ${describeType(budget)}.`);
   check(place, budget, BUDGET, ["calls", "perMs"]);
   const { perPeer = false } = budget;
   const limit: CallLimit = { calls: budget.calls, perMs: budget.perMs };

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { flag, isObject, type Rule, type Rules, text } from "./option-rules.js";
+import { boolean, isObject, nonEmptyString, type Rules, type Validator } from "./option-rules.js";
 
 /**
  * How one account shows itself to Telegram. Sticky for life: an account that changes its device or address at every
@@ -47,9 +47,9 @@ export function isHost(text: string): boolean {
   return text.length <= LONGEST_NAME && text.split(".").every((label) => LABEL.test(label));
 }
 
-const host: Rule = {
+const host: Validator = {
   expected: "an address or a host name alone (port, username and password have fields of their own)",
-  holds: (value) => typeof value === "string" && isHost(value),
+  accepts: (value) => typeof value === "string" && isHost(value),
 };
 
 /** Bytes of the secret of an MTProto proxy. Source: core.telegram.org/mtproto/mtproto-transports. */
@@ -57,9 +57,9 @@ const SECRET_BYTES = 16;
 const PADDED = 0xdd;
 const FAKE_TLS = 0xee;
 
-const mtprotoSecret: Rule = {
+const mtprotoSecret: Validator = {
   expected: "the secret of an MTProto proxy: 16 bytes in hexadecimal or base64, or those that begin with dd or ee",
-  holds: (value) => typeof value === "string" && isSecret(value),
+  accepts: (value) => typeof value === "string" && isSecret(value),
 };
 
 function isSecret(text: string): boolean {
@@ -75,32 +75,32 @@ export const PROXY_RULES: Rules = {
   ip: host,
   port: {
     expected: "a port number",
-    holds: (value) => Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536,
+    accepts: (value) => Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536,
   },
-  socksType: { expected: "4 or 5", holds: (value) => value === 4 || value === 5 },
-  username: text,
-  password: text,
+  socksType: { expected: "4 or 5", accepts: (value) => value === 4 || value === 5 },
+  username: nonEmptyString,
+  password: nonEmptyString,
   secret: mtprotoSecret,
   timeout: {
     expected: "a finite number of seconds, more than 0",
-    holds: (value) => Number.isFinite(value) && Number(value) > 0,
+    accepts: (value) => Number.isFinite(value) && Number(value) > 0,
   },
 };
 
 /** A former version took more for a proxy: what cannot work fails when it connects, and loses no session. */
-const STORED_PROXY_RULES: Rules = { ...PROXY_RULES, ip: text, secret: text };
+const STORED_PROXY_RULES: Rules = { ...PROXY_RULES, ip: nonEmptyString, secret: nonEmptyString };
 
 /** What each field of a profile has to be; its proxy has rules of its own. */
 export const PROFILE_RULES: Rules = {
-  apiId: { expected: "a whole number, more than 0", holds: (value) => Number.isInteger(value) && Number(value) > 0 },
-  apiHash: text,
-  proxy: { expected: "a proxy: { ip, port, socksType } or { ip, port, secret }", holds: isObject },
-  deviceModel: text,
-  systemVersion: text,
-  appVersion: text,
-  langCode: text,
-  systemLangCode: text,
-  keepConnected: flag,
+  apiId: { expected: "a whole number, more than 0", accepts: (value) => Number.isInteger(value) && Number(value) > 0 },
+  apiHash: nonEmptyString,
+  proxy: { expected: "a proxy: { ip, port, socksType } or { ip, port, secret }", accepts: isObject },
+  deviceModel: nonEmptyString,
+  systemVersion: nonEmptyString,
+  appVersion: nonEmptyString,
+  langCode: nonEmptyString,
+  systemLangCode: nonEmptyString,
+  keepConnected: boolean,
 };
 
 /**
@@ -117,7 +117,7 @@ export function isProfile(value: unknown): value is ClientProfile {
 }
 
 function holdsAll(fields: Record<string, unknown>, rules: Rules): boolean {
-  return Object.entries(rules).every(([name, rule]) => fields[name] === undefined || rule.holds(fields[name]));
+  return Object.entries(rules).every(([name, rule]) => fields[name] === undefined || rule.accepts(fields[name]));
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {

@@ -6,7 +6,7 @@ export type CooldownScope =
   | { readonly kind: "budget"; readonly method: string; readonly peer: string | undefined };
 
 /** A cooldown that holds a request back. */
-export interface Hold {
+export interface ActiveCooldown {
   readonly scope: CooldownScope;
   readonly until: number;
 }

@@ -1,6 +1,6 @@
 import { EventEmitter } from "eventemitter3";
 import { OptionsError } from "./errors.js";
-import { describe, nearestName } from "./option-rules.js";
+import { describeType, nearestName } from "./option-rules.js";
 import { callSafely, textOf, warn } from "./process-warning.js";
 
 /** What a pool tells, by event name. Payloads are readonly and never hold a secret. */
@@ -153,7 +153,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     const meant = typeof event === "string" ? nearestName(event, this.#names) : undefined;
     const hint = meant === undefined ? "" : ` Did you mean "${meant}"?`;
     throw new OptionsError(
-      `on: there is no event ${typeof event === "string" ? `"${event}"` : describe(event)}.${hint} Events: ${this.#names.join(", ")}.`,
+      `on: there is no event ${typeof event === "string" ? `"${event}"` : describeType(event)}.${hint} Events: ${this.#names.join(", ")}.`,
     );
   }
 

@@ -6,15 +6,15 @@ export { type Clock, systemClock, type Timer } from "./clock.js";
 export type {
   ClientAdapter,
   ClientHandle,
-  ClientRequest,
-  FloodNotice,
+  CreateClientOptions,
+  FloodWait,
+  InFlightRequest,
   OutgoingRequest,
-  PeerMemory,
+  PeerStore,
   RequestGate,
-  Transmission,
 } from "./connections/client-adapter.js";
-export { ConnectionLostError, HeldBackError, UnreadableAnswerError } from "./connections/client-adapter.js";
-export { type GuardPlan, guard } from "./connections/guard.js";
+export { ConnectionLostError, RequestBlockedError, UnreadableAnswerError } from "./connections/client-adapter.js";
+export { type ClientGuardRules, guardClient } from "./connections/guard.js";
 export type { LeaseScope } from "./connections/lease-scope.js";
 export {
   AcquireTimeoutError,
@@ -58,7 +58,7 @@ export type {
   UseOptions,
 } from "./options.js";
 export type { IterateWork } from "./pool/iterate.js";
-export type { CoolDownScope, Lease, LeaseInfo } from "./pool/lease.js";
+export type { CooldownTarget, Lease, LeaseInfo } from "./pool/lease.js";
 export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
 export { type ConservativeMethod, type Presets, presets } from "./presets.js";
 export { memory } from "./records/memory-storage.js";

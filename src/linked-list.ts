@@ -1,5 +1,5 @@
 /** Something that can be in one list at a time. */
-export interface Linked<Item> {
+export interface ListNode<Item> {
   /** The list's alone. */
   isLinked: boolean;
   previous: Item | null;
@@ -7,7 +7,7 @@ export interface Linked<Item> {
 }
 
 /** Items in order of arrival. Adding and removing cost next to nothing, where a `Set` has to hash and to clean up. */
-export class LinkedList<Item extends Linked<Item>> {
+export class LinkedList<Item extends ListNode<Item>> {
   #first: Item | null = null;
   #last: Item | null = null;
   #size = 0;

@@ -1,30 +1,30 @@
-import { budgetPlanOf, budgets } from "./budget-options.js";
+import { budgets, parseBudgets } from "./budget-options.js";
 import { type ClientProfile, PROFILE_RULES, PROXY_RULES } from "./client-profile.js";
 import { systemClock } from "./clock.js";
 import { OptionsError } from "./errors.js";
 import {
-  callback,
+  boolean,
   check,
-  count,
-  countFromZero,
-  describe,
-  finiteCount,
-  finiteCountFromZero,
+  describeType,
   finiteMilliseconds,
-  flag,
+  functionValue,
   hasMethods,
   isObject,
   methodName,
   methods,
   milliseconds,
+  nonEmptyString,
+  nonNegativeInteger,
+  nonNegativeIntegerOrInfinity,
   oneOf,
   perItem,
-  type Rule,
+  positiveInteger,
+  positiveIntegerOrInfinity,
+  positiveMs,
   type Rules,
   selection,
-  someMilliseconds,
   tags,
-  text,
+  type Validator,
 } from "./option-rules.js";
 import type {
   AcquireOptions,
@@ -43,10 +43,10 @@ import { isStorable, isStorableId, LONGEST_ID_BYTES } from "./records/storable-t
 import { isPeerKey } from "./telegram/peers.js";
 import { parseSession } from "./telegram/session-string.js";
 
-const storage: Rule = {
+const storage: Validator = {
   expected:
     'a session storage, for instance memory() or sqlite("sessions.db") (an object with list(), read(), write() and a boolean shared)',
-  holds: (value) =>
+  accepts: (value) =>
     hasMethods(value, ["list", "read", "write"]) && isObject(value) && typeof value.shared === "boolean",
 };
 
@@ -56,47 +56,47 @@ const POOL: Rules = {
   encryption: methods("a sealer, for instance aesGcm(key)", "seal", "open"),
   cooldownScope: oneOf("session", "method"),
   selection,
-  leasesPerSession: count,
+  leasesPerSession: positiveIntegerOrInfinity,
   inlineWaitMs: milliseconds,
-  maxConnected: count,
-  maxWaiters: countFromZero,
+  maxConnected: positiveIntegerOrInfinity,
+  maxWaiters: nonNegativeIntegerOrInfinity,
   idleTimeoutMs: milliseconds,
   connectTimeoutMs: finiteMilliseconds,
   callTimeoutMs: finiteMilliseconds,
-  maxLeaseMs: someMilliseconds,
+  maxLeaseMs: positiveMs,
   closeTimeoutMs: milliseconds,
   storageTimeoutMs: finiteMilliseconds,
-  restrictedForMs: someMilliseconds,
-  probeMs: someMilliseconds,
-  ownership: { expected: "an object: { ttlMs, host }", holds: isObject },
+  restrictedForMs: positiveMs,
+  probeIntervalMs: positiveMs,
+  ownership: { expected: "an object: { ttlMs, host }", accepts: isObject },
   budgets,
-  traceLeases: flag,
-  trustServers: flag,
+  traceLeases: boolean,
+  trustServers: boolean,
   logger: methods("a logger", "debug", "info", "warn", "error"),
   clock: methods("a clock", "now", "monotonic", "setTimer"),
 };
 
-const OWNERSHIP: Rules = { ttlMs: finiteMilliseconds, host: text };
+const OWNERSHIP: Rules = { ttlMs: finiteMilliseconds, host: nonEmptyString };
 
-const peer: Rule = {
+const peer: Validator = {
   expected: '"user:<id>", "chat:<id>" or "channel:<id>"',
-  holds: (value) => typeof value === "string" && isPeerKey(value),
+  accepts: (value) => typeof value === "string" && isPeerKey(value),
 };
 
 const ACQUIRE: Rules = {
-  id: text,
-  key: text,
+  id: nonEmptyString,
+  key: nonEmptyString,
   tags,
   method: methodName,
   peer,
   wait: {
     expected: "true, false or a number of milliseconds, 0 or more",
-    holds: (value) => typeof value === "boolean" || milliseconds.holds(value),
+    accepts: (value) => typeof value === "boolean" || milliseconds.accepts(value),
   },
-  priority: { expected: "a finite number", holds: (value) => typeof value === "number" && Number.isFinite(value) },
+  priority: { expected: "a finite number", accepts: (value) => typeof value === "number" && Number.isFinite(value) },
   signal: {
     expected: "an AbortSignal",
-    holds: (value) =>
+    accepts: (value) =>
       isObject(value) && typeof value.aborted === "boolean" && typeof value.addEventListener === "function",
   },
 };
@@ -104,32 +104,32 @@ const ACQUIRE: Rules = {
 const USE: Rules = {
   ...ACQUIRE,
   retry: oneOf("safe", "any", "none"),
-  maxAttempts: count,
-  timeoutMs: someMilliseconds,
+  maxAttempts: positiveIntegerOrInfinity,
+  timeoutMs: positiveMs,
 };
 
 const MAP: Rules = {
   ...USE,
-  id: perItem(text),
-  key: perItem(text),
+  id: perItem(nonEmptyString),
+  key: perItem(nonEmptyString),
   peer: perItem(peer),
-  concurrency: finiteCount,
-  ordered: flag,
-  total: finiteCountFromZero,
-  onProgress: callback,
-  checkpoint: { expected: "an object: { storage, name, key }", holds: isObject },
+  concurrency: positiveInteger,
+  ordered: boolean,
+  total: nonNegativeInteger,
+  onProgress: functionValue,
+  checkpoint: { expected: "an object: { storage, name, key }", accepts: isObject },
 };
 
 /** A text that becomes a part of a record's id. */
-const recordName: Rule = {
+const recordName: Validator = {
   expected: `a non-empty string of at most ${LONGEST_ID_BYTES} bytes, without U+0000 and lone surrogates`,
-  holds: (value) => text.holds(value) && isStorableId(String(value)),
+  accepts: (value) => nonEmptyString.accepts(value) && isStorableId(String(value)),
 };
 
-const CHECKPOINT: Rules = { storage, name: recordName, key: callback };
+const CHECKPOINT: Rules = { storage, name: recordName, key: functionValue };
 
-const ADD: Rules = { tags, profile: { expected: "a client profile", holds: isObject } };
-const UPDATE: Rules = { ...ADD, session: text };
+const ADD: Rules = { tags, profile: { expected: "a client profile", accepts: isObject } };
+const UPDATE: Rules = { ...ADD, session: nonEmptyString };
 const COOL_DOWN: Rules = { method: methodName, peer };
 const CLOSE: Rules = { timeoutMs: milliseconds };
 
@@ -152,15 +152,15 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
     closeTimeoutMs: 10_000,
     storageTimeoutMs: 5_000,
     restrictedForMs: 86_400_000,
-    probeMs: Number.POSITIVE_INFINITY,
+    probeIntervalMs: Number.POSITIVE_INFINITY,
     traceLeases: false,
     trustServers: false,
     clock: systemClock,
     logger: undefined,
     encryption: undefined,
-    ...defined(options),
+    ...omitUndefined(options),
     storage: checkedStorage(options.storage ?? memory()),
-    budgets: budgetPlanOf(options.budgets),
+    budgets: parseBudgets(options.budgets),
     ownership: { ttlMs, host },
   };
 }
@@ -177,12 +177,12 @@ export function checkUseArguments(call: "use" | "invoke" | "iterate", first: unk
   if (isSwapped) {
     const name = call === "invoke" ? "request" : "work";
     throw new OptionsError(
-      `${call}: the second argument must be an object of options; got ${describe(options)}. Were the arguments swapped? It is ${call}(${name}, options), and ${call}(${name}, { id }) for one session.`,
+      `${call}: the second argument must be an object of options; got ${describeType(options)}. Were the arguments swapped? It is ${call}(${name}, options), and ${call}(${name}, { id }) for one session.`,
     );
   }
   check(call, options, USE);
   if (call !== "invoke" && typeof first !== "function") {
-    throw new OptionsError(`${call}: the work must be ${callback.expected}; got ${describe(first)}.`);
+    throw new OptionsError(`${call}: the work must be ${functionValue.expected}; got ${describeType(first)}.`);
   }
 }
 
@@ -198,10 +198,10 @@ export function checkMapArguments<I>(items: unknown, work: unknown, options: Map
     );
   }
   if (!isIterable(items)) {
-    throw new OptionsError(`map: the items must be iterable, also asynchronously; got ${describe(items)}.`);
+    throw new OptionsError(`map: the items must be iterable, also asynchronously; got ${describeType(items)}.`);
   }
-  if (!callback.holds(work))
-    throw new OptionsError(`map: the work must be ${callback.expected}; got ${describe(work)}.`);
+  if (!functionValue.accepts(work))
+    throw new OptionsError(`map: the work must be ${functionValue.expected}; got ${describeType(work)}.`);
   check("map", options, MAP);
   const { checkpoint } = options;
   if (checkpoint !== undefined) check("map: checkpoint", checkpoint, CHECKPOINT, Object.keys(CHECKPOINT));
@@ -215,9 +215,9 @@ export function checkItemOptions(options: Pick<UseOptions, "id" | "key" | "peer"
 
 /** What the checkpoint's `key` has given for an item. Throws `OptionsError` when it is no text. */
 export function checkItemKey(key: unknown): asserts key is string {
-  if (text.holds(key)) return;
+  if (nonEmptyString.accepts(key)) return;
   ignoreRejection(key);
-  throw new OptionsError(`map: checkpoint.key must return ${text.expected}; got ${describe(key)}.`);
+  throw new OptionsError(`map: checkpoint.key must return ${nonEmptyString.expected}; got ${describeType(key)}.`);
 }
 
 function isIterable(value: unknown): boolean {
@@ -246,25 +246,27 @@ export function checkCloseOptions(options: { readonly timeoutMs?: number | undef
 
 /** Throws `OptionsError` when the reason of `disable` or `retire` is no text: it goes into the record. */
 export function checkReason(call: string, reason: unknown): asserts reason is string {
-  if (!text.holds(reason)) throw new OptionsError(`${call}: reason must be ${text.expected}; got ${describe(reason)}.`);
+  if (!nonEmptyString.accepts(reason))
+    throw new OptionsError(`${call}: reason must be ${nonEmptyString.expected}; got ${describeType(reason)}.`);
 }
 
 /** What `coolDown` rests. Throws `OptionsError` when it is not valid. */
 export function checkCoolDown(seconds: unknown, scope: unknown): void {
   check("coolDown", scope, COOL_DOWN);
   if (typeof seconds !== "number" || !(seconds >= 0)) {
-    throw new OptionsError(`coolDown: seconds must be a number, 0 or more; got ${describe(seconds)}.`);
+    throw new OptionsError(`coolDown: seconds must be a number, 0 or more; got ${describeType(seconds)}.`);
   }
 }
 
 /** Throws `OptionsError` when the id of a session that is to be there already is no text. */
 export function checkTextId(call: string, id: unknown): asserts id is string {
-  if (!text.holds(id)) throw new OptionsError(`${call}: id must be ${text.expected}; got ${describe(id)}.`);
+  if (!nonEmptyString.accepts(id))
+    throw new OptionsError(`${call}: id must be ${nonEmptyString.expected}; got ${describeType(id)}.`);
 }
 
 function checkId(call: string, id: unknown): asserts id is string {
   if (typeof id !== "string" || id === "")
-    throw new OptionsError(`${call}: id must be a non-empty string; got ${describe(id)}.`);
+    throw new OptionsError(`${call}: id must be a non-empty string; got ${describeType(id)}.`);
   if (isSession(id)) {
     throw new OptionsError(`${call}: the id is a session string; were the arguments swapped? It is add(id, session).`);
   }
@@ -301,7 +303,7 @@ function checkProfile(call: string, profile: ClientProfile | undefined): void {
   }
 }
 
-function defined<Options extends object>(
+function omitUndefined<Options extends object>(
   options: Options,
 ): { [Key in keyof Options]: Exclude<Options[Key], undefined> } {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {

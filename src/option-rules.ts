@@ -1,13 +1,13 @@
 import { OptionsError } from "./errors.js";
 
 /** What a value has to be, in words, and whether it is. */
-export interface Rule {
+export interface Validator {
   readonly expected: string;
-  holds(value: unknown): boolean;
+  accepts(value: unknown): boolean;
 }
 
 /** A rule for each known option. */
-export type Rules = Readonly<Record<string, Rule>>;
+export type Rules = Readonly<Record<string, Validator>>;
 
 /** Whether it has fields at all. */
 export function isObject(value: unknown): value is Record<string, unknown> {
@@ -19,70 +19,70 @@ export function hasMethods(value: unknown, names: readonly string[]): boolean {
   return isObject(value) && names.every((name) => typeof value[name] === "function");
 }
 
-export const text: Rule = {
+export const nonEmptyString: Validator = {
   expected: "a non-empty string",
-  holds: (value) => typeof value === "string" && value !== "",
+  accepts: (value) => typeof value === "string" && value !== "",
 };
-export const flag: Rule = { expected: "true or false", holds: (value) => typeof value === "boolean" };
-export const milliseconds: Rule = {
+export const boolean: Validator = { expected: "true or false", accepts: (value) => typeof value === "boolean" };
+export const milliseconds: Validator = {
   expected: "a number of milliseconds, 0 or more, or Infinity",
-  holds: (value) => typeof value === "number" && value >= 0,
+  accepts: (value) => typeof value === "number" && value >= 0,
 };
-export const someMilliseconds: Rule = {
+export const positiveMs: Validator = {
   expected: "a number of milliseconds, more than 0, or Infinity",
-  holds: (value) => typeof value === "number" && value > 0,
+  accepts: (value) => typeof value === "number" && value > 0,
 };
-export const finiteMilliseconds: Rule = {
+export const finiteMilliseconds: Validator = {
   expected: "a finite number of milliseconds, more than 0",
-  holds: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
+  accepts: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
 };
-export const count: Rule = {
+export const positiveIntegerOrInfinity: Validator = {
   expected: "a whole number, 1 or more, or Infinity",
-  holds: (value) =>
+  accepts: (value) =>
     typeof value === "number" && value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY),
 };
-export const countFromZero: Rule = {
+export const nonNegativeIntegerOrInfinity: Validator = {
   expected: "a whole number, 0 or more, or Infinity",
-  holds: (value) =>
+  accepts: (value) =>
     typeof value === "number" && value >= 0 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY),
 };
-export const finiteCount: Rule = {
+export const positiveInteger: Validator = {
   expected: "a whole number, 1 or more",
-  holds: (value) => Number.isInteger(value) && Number(value) >= 1,
+  accepts: (value) => Number.isInteger(value) && Number(value) >= 1,
 };
-export const finiteCountFromZero: Rule = {
+export const nonNegativeInteger: Validator = {
   expected: "a whole number, 0 or more",
-  holds: (value) => Number.isInteger(value) && Number(value) >= 0,
+  accepts: (value) => Number.isInteger(value) && Number(value) >= 0,
 };
-export const callback: Rule = { expected: "a function", holds: (value) => typeof value === "function" };
+export const functionValue: Validator = { expected: "a function", accepts: (value) => typeof value === "function" };
 /** The same rule for a value that a function of the item may give. */
-export const perItem = (rule: Rule): Rule => ({
+export const perItem = (rule: Validator): Validator => ({
   expected: `${rule.expected}, or a function of the item`,
-  holds: (value) => typeof value === "function" || rule.holds(value),
+  accepts: (value) => typeof value === "function" || rule.accepts(value),
 });
-export const tags: Rule = {
+export const tags: Validator = {
   expected: "an array of non-empty strings",
-  holds: (value) => Array.isArray(value) && value.every((tag) => text.holds(tag)),
+  accepts: (value) => Array.isArray(value) && value.every((tag) => nonEmptyString.accepts(tag)),
 };
-export const oneOf = (...values: readonly string[]): Rule => ({
+export const oneOf = (...values: readonly string[]): Validator => ({
   expected: values.map((value) => `"${value}"`).join(" or "),
-  holds: (value) => values.some((allowed) => allowed === value),
+  accepts: (value) => values.some((allowed) => allowed === value),
 });
-export const methods = (what: string, ...names: readonly string[]): Rule => ({
+export const methods = (what: string, ...names: readonly string[]): Validator => ({
   expected: `${what} (an object with ${names.map((name) => `${name}()`).join(", ")})`,
-  holds: (value) => hasMethods(value, names),
+  accepts: (value) => hasMethods(value, names),
 });
 
 /** The name of a request. Which names there are only the client library knows; one of another form is none of them. */
-export const methodName: Rule = {
+export const methodName: Validator = {
   expected: 'the name of a request, for instance "messages.SendMessage"',
-  holds: (value) => typeof value === "string" && /^(?:[A-Za-z]\w*\.)?[A-Za-z]\w*$/.test(value),
+  accepts: (value) => typeof value === "string" && /^(?:[A-Za-z]\w*\.)?[A-Za-z]\w*$/.test(value),
 };
 
-export const selection: Rule = {
+export const selection: Validator = {
   expected:
     '"spread", "warm", "random", { random: a finite seed or a function }, { weight: a function }, or a strategy (an object with rank() and leased())',
-  holds: (value) => {
+  accepts: (value) => {
     if (!isObject(value)) return value === "spread" || value === "warm" || value === "random";
     const { random, weight } = value;
     const isStrategy = hasMethods(value, ["rank", "leased"]);
@@ -97,14 +97,14 @@ export const selection: Rule = {
  */
 export function check(call: string, options: unknown, rules: Rules, required: readonly string[] = []): void {
   if (!isObject(options) || Array.isArray(options)) {
-    throw new OptionsError(`${call}: expected an object of options; got ${describe(options)}.`);
+    throw new OptionsError(`${call}: expected an object of options; got ${describeType(options)}.`);
   }
   for (const key of Object.keys(options)) {
     const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
     if (rule === undefined) throw unknownOption(call, key, Object.keys(rules));
     const value = options[key];
-    if (value !== undefined && !rule.holds(value)) {
-      throw new OptionsError(`${call}: ${key} must be ${rule.expected}; got ${describe(value)}.`);
+    if (value !== undefined && !rule.accepts(value)) {
+      throw new OptionsError(`${call}: ${key} must be ${rule.expected}; got ${describeType(value)}.`);
     }
   }
   for (const key of required) {
@@ -160,7 +160,7 @@ function editDistance(from: string, to: string): number {
 }
 
 /** Says what came without repeating a text that may be a secret. */
-export function describe(value: unknown): string {
+export function describeType(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value === "string") return value === "" ? "an empty string" : `a string of ${value.length} characters`;

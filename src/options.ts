@@ -1,4 +1,4 @@
-import type { BudgetPlan, Budgets } from "./budget-options.js";
+import type { Budgets, ParsedBudgets } from "./budget-options.js";
 import type { ClientProfile } from "./client-profile.js";
 import type { Clock } from "./clock.js";
 import type { ClientAdapter } from "./connections/client-adapter.js";
@@ -89,7 +89,7 @@ export interface SessionPoolOptions<Client> {
    * (`updates.getState`), and then is free. An answer does not prove that a restriction is over: hours, not seconds.
    * @default Infinity
    */
-  readonly probeMs?: number | undefined;
+  readonly probeIntervalMs?: number | undefined;
   /** How this process holds the sessions it has connected, against other processes on the same storage. */
   readonly ownership?: OwnershipOptions | undefined;
   /**
@@ -224,7 +224,7 @@ export interface MapRun<I, O> extends AsyncIterable<MapResult<I, O>>, AsyncDispo
    * With a checkpoint: the keys of items of which nobody can tell whether they took effect, of earlier runs too. They are
    * not repeated: look, and `map` those that have to be sent again under another name.
    */
-  readonly unknown: readonly string[];
+  readonly uncertainKeys: readonly string[];
   /** The next result, for a loop of your own. */
   next(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
   /**
@@ -239,7 +239,7 @@ export interface MapRun<I, O> extends AsyncIterable<MapResult<I, O>>, AsyncDispo
   /**
    * Ends the iteration and deletes its checkpoint. Throws `StorageError`; does nothing without a checkpoint.
    */
-  forget(): Promise<void>;
+  deleteCheckpoint(): Promise<void>;
 }
 
 /** What comes with a session when it is added. */
@@ -265,6 +265,6 @@ export type ResolvedOptions<Client> = {
   readonly logger: Logger | undefined;
   readonly encryption: Sealer | undefined;
   /** Checked, with methods by canonical name. */
-  readonly budgets: BudgetPlan | undefined;
+  readonly budgets: ParsedBudgets | undefined;
   readonly ownership: { readonly ttlMs: number; readonly host: string | undefined };
 };

@@ -37,7 +37,7 @@ describe("SessionPool.open - options", () => {
       closeTimeoutMs: 10_000,
       storageTimeoutMs: 5_000,
       restrictedForMs: 86_400_000,
-      probeMs: Number.POSITIVE_INFINITY,
+      probeIntervalMs: Number.POSITIVE_INFINITY,
       ownership: { ttlMs: 60_000, host: undefined },
       traceLeases: false,
       trustServers: false,

@@ -1,4 +1,4 @@
-import { storageFailure } from "./storage-failure.js";
+import { toStorageError } from "./storage-failure.js";
 
 interface Emitter {
   on(event: "error", listener: (error: unknown) => void): unknown;
@@ -65,7 +65,7 @@ export class ClientErrors {
     const now = performance.now();
     if (now - this.#reportedAt < ONE_OUTAGE_MS) return;
     this.#reportedAt = now;
-    const failure = storageFailure(this.#sentence, error);
+    const failure = toStorageError(this.#sentence, error);
     for (const report of this.#reports) report(failure);
   }
 }

@@ -1,4 +1,4 @@
-import { storageFailure } from "./storage-failure.js";
+import { toStorageError } from "./storage-failure.js";
 
 /** What a subscription says about itself. */
 export interface WatchSignals {
@@ -83,6 +83,6 @@ export class KeptWatch {
     if (this.#isReported || this.#isStopped) return;
     this.#isReported = true;
     const sentence = "Writes of other processes are not reported at once: the connection that listens for them failed";
-    this.#failed(storageFailure(sentence, error));
+    this.#failed(toStorageError(sentence, error));
   }
 }

@@ -1,7 +1,7 @@
 import { Mutex } from "async-mutex";
 import { OptionsError, StorageError } from "../../src/errors.js";
 import type { SessionStorage, StoredRecord } from "../../src/records/storage.js";
-import { CheckedKeyv, type KeyvLike } from "./keyv/checked-keyv.js";
+import { type KeyvLike, StrictKeyv } from "./keyv/checked-keyv.js";
 import { formatIndex, INDEX_KEY, type KeyvIndex, parseIndex, parseRecord, recordKey } from "./keyv/keyv-entries.js";
 
 export type { KeyvLike } from "./keyv/checked-keyv.js";
@@ -30,12 +30,12 @@ export function keyv(store: KeyvLike): SessionStorage {
 
 class KeyvStorage implements SessionStorage {
   readonly shared = false;
-  readonly #keyv: CheckedKeyv;
+  readonly #keyv: StrictKeyv;
   readonly #mutex = new Mutex();
   #index: KeyvIndex | undefined;
 
   constructor(store: KeyvLike) {
-    this.#keyv = new CheckedKeyv(store);
+    this.#keyv = new StrictKeyv(store);
   }
 
   open(): Promise<void> {

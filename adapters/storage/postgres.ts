@@ -3,12 +3,12 @@ import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/record
 import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
 import { fields, toRecords } from "./peer-rows.js";
-import { Changes } from "./postgres/changes.js";
-import { type Listen, listenerFor } from "./postgres/notifications.js";
+import { ChangeNotifier } from "./postgres/changes.js";
+import { createListener, type Listen } from "./postgres/notifications.js";
 import { type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
 import { postgresPeers } from "./postgres/postgres-peers.js";
 import { type Statements, statementsFor } from "./postgres/statements.js";
-import { codeOf, storageFailure } from "./storage-failure.js";
+import { codeOf, toStorageError } from "./storage-failure.js";
 
 export type { PgClient, PostgresClient, PostgresJsClient } from "./postgres/postgres-client.js";
 
@@ -19,9 +19,9 @@ export interface PostgresOptions {
 }
 
 /** What a second process that creates the same table at the same instant gets. */
-const CREATED_MEANWHILE = ["23505", "42P07", "42710"];
+const DUPLICATE_CODES = ["23505", "42P07", "42710"];
 /** data_corrupted, index_corrupted. */
-const DAMAGED = ["XX001", "XX002"];
+const CORRUPTION_CODES = ["XX001", "XX002"];
 
 /**
  * Keeps records in Postgres, for any number of processes on any number of hosts: the safest of the shared storages.
@@ -57,17 +57,17 @@ class PostgresStorage implements SessionStorage {
   readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #client: PostgresClient;
   readonly #statements: Statements;
-  readonly #changes: Changes;
+  readonly #changes: ChangeNotifier;
   readonly #errors: ClientErrors;
   #isOpen = false;
 
   constructor(client: PostgresClient, table: string) {
     this.#client = client;
     this.#statements = statementsFor(table);
-    this.#changes = new Changes(table);
+    this.#changes = new ChangeNotifier(table);
     this.#errors = new ClientErrors(client, "A connection to Postgres failed");
     this.peers = postgresPeers(this.#statements, (...statement) => this.#run(...statement));
-    const listen = listenerFor(client);
+    const listen = createListener(client);
     if (listen !== undefined) this.watch = (changed, failed = () => {}) => this.#watch(listen, changed, failed);
   }
 
@@ -127,7 +127,7 @@ class PostgresStorage implements SessionStorage {
     try {
       await this.#run(statement);
     } catch (error) {
-      if (!(error instanceof Error) || !CREATED_MEANWHILE.includes(String(codeOf(error.cause)))) throw error;
+      if (!(error instanceof Error) || !DUPLICATE_CODES.includes(String(codeOf(error.cause)))) throw error;
       await this.#run(statement);
     }
   }
@@ -137,8 +137,8 @@ class PostgresStorage implements SessionStorage {
     try {
       return await query(this.#client, statement, parameters);
     } catch (error) {
-      const isCorrupt = DAMAGED.includes(String(codeOf(error)));
-      throw storageFailure("Postgres failed", error, { secrets: parameters, isCorrupt });
+      const isCorrupt = CORRUPTION_CODES.includes(String(codeOf(error)));
+      throw toStorageError("Postgres failed", error, { secrets: parameters, isCorrupt });
     }
   }
 }

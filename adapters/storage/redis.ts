@@ -4,9 +4,9 @@ import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../.
 import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
 import { KeptWatch } from "./kept-watch.js";
-import { type Evaluate, evaluator, type RedisClient, subscription } from "./redis/redis-client.js";
+import { createEvaluator, type Evaluate, type RedisClient, subscription } from "./redis/redis-client.js";
 import { CLEAR_PEERS, LIST, LOAD_PEERS, MEMORY, READ, redisKeys, SAVE_PEERS, WRITE } from "./redis/scripts.js";
-import { storageFailure } from "./storage-failure.js";
+import { toStorageError } from "./storage-failure.js";
 
 export type { RedisClient } from "./redis/redis-client.js";
 
@@ -149,16 +149,16 @@ class RedisStorage implements SessionStorage {
     try {
       return await this.#evaluate(script, keys, parameters);
     } catch (error) {
-      throw storageFailure("Redis failed", error, { secrets: parameters });
+      throw toStorageError("Redis failed", error, { secrets: parameters });
     }
   }
 }
 
 async function connected(client: RedisClient): Promise<Evaluate> {
   try {
-    return await evaluator(client);
+    return await createEvaluator(client);
   } catch (error) {
-    throw storageFailure("Redis failed", error);
+    throw toStorageError("Redis failed", error);
   }
 }
 

@@ -3,14 +3,14 @@ import { OptionsError, StorageCorruptError, StorageError } from "../../src/error
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
 import { assertKnownOptions } from "./adapter-options.js";
 import { fields, toRecords } from "./peer-rows.js";
-import { type Engine, isCorrupt, isNoDatabase, type Row, whenNotBusy } from "./sqlite/engine.js";
+import { isCorrupt, isNoDatabase, type Row, retryWhileBusy, type SqliteDriver } from "./sqlite/engine.js";
 import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
-import { handleEngine, nodeEngine, type SqliteHandle } from "./sqlite/handle-engine.js";
-import { keyvEngine } from "./sqlite/keyv-engine.js";
+import { handleDriver, nodeDriver, type SqliteHandle } from "./sqlite/handle-engine.js";
+import { keyvDriver } from "./sqlite/keyv-engine.js";
 import { assertOurs, prepareDatabase, prepareHandle } from "./sqlite/schema.js";
 import { sqlitePeers } from "./sqlite/sqlite-peers.js";
 import { SqliteWatch } from "./sqlite/sqlite-watch.js";
-import { storageFailure } from "./storage-failure.js";
+import { toStorageError } from "./storage-failure.js";
 
 export type { SqliteHandle, SqliteStatement } from "./sqlite/handle-engine.js";
 
@@ -55,14 +55,14 @@ class SqliteStorage implements SessionStorage {
   readonly peers: PeerStorage;
   readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #name: string;
-  readonly #openEngine: () => Promise<Engine>;
+  readonly #openEngine: () => Promise<SqliteDriver>;
   readonly #watches = new Set<SqliteWatch>();
   /** The last list, as long as its caller keeps it: where a watch goes on from. */
   #listed: WeakRef<readonly StoredRecord[]> | undefined;
-  #engine: Promise<Engine> | undefined;
+  #engine: Promise<SqliteDriver> | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(name: string, openEngine: () => Promise<Engine>, hasOthers = true) {
+  constructor(name: string, openEngine: () => Promise<SqliteDriver>, hasOthers = true) {
     this.#name = name;
     this.#openEngine = openEngine;
     this.peers = sqlitePeers((...statement) => this.#run(...statement));
@@ -74,7 +74,7 @@ class SqliteStorage implements SessionStorage {
     this.#closed = undefined;
     this.#engine ??= this.#openEngine().catch((error: unknown) => {
       this.#engine = undefined;
-      throw storageFailure(`${this.#name} cannot be opened`, error, { isCorrupt: isCorrupt(error) });
+      throw toStorageError(`${this.#name} cannot be opened`, error, { isCorrupt: isCorrupt(error) });
     });
     await this.#engine;
   }
@@ -125,7 +125,7 @@ class SqliteStorage implements SessionStorage {
     try {
       await (await engine?.catch(() => undefined))?.close();
     } catch (error) {
-      throw storageFailure(`${this.#name} cannot be closed`, error);
+      throw toStorageError(`${this.#name} cannot be closed`, error);
     }
   }
 
@@ -133,14 +133,14 @@ class SqliteStorage implements SessionStorage {
     if (this.#engine === undefined) throw new StorageError(`${this.#name} is not open.`);
     const engine = await this.#engine;
     try {
-      return await whenNotBusy(() => engine.query(statement, ...parameters));
+      return await retryWhileBusy(() => engine.query(statement, ...parameters));
     } catch (error) {
-      throw storageFailure(`${this.#name} failed`, error, { secrets: parameters, isCorrupt: isCorrupt(error) });
+      throw toStorageError(`${this.#name} failed`, error, { secrets: parameters, isCorrupt: isCorrupt(error) });
     }
   }
 }
 
-async function openFile(path: string, allowOpenPermissions: boolean): Promise<Engine> {
+async function openFile(path: string, allowOpenPermissions: boolean): Promise<SqliteDriver> {
   prepareFile(path);
   const engine = await openPath(path, async (opened) => {
     await assertOurs(opened, path);
@@ -160,10 +160,10 @@ async function openFile(path: string, allowOpenPermissions: boolean): Promise<En
 }
 
 /** `inspect` looks at what is there before anything is changed. */
-async function openPath(path: string, inspect?: (engine: Engine) => Promise<void>): Promise<Engine> {
+async function openPath(path: string, inspect?: (engine: SqliteDriver) => Promise<void>): Promise<SqliteDriver> {
   try {
-    const own = nodeEngine(path);
-    const engine = own ?? (await whenNotBusy(() => keyvEngine(path, undefined, inspect)));
+    const own = nodeDriver(path);
+    const engine = own ?? (await retryWhileBusy(() => keyvDriver(path, undefined, inspect)));
     return await prepared(engine, path, own && inspect);
   } catch (error) {
     if (!isNoDatabase(error)) throw error;
@@ -171,10 +171,14 @@ async function openPath(path: string, inspect?: (engine: Engine) => Promise<void
   }
 }
 
-async function prepared(engine: Engine, path: string, inspect?: (engine: Engine) => Promise<void>): Promise<Engine> {
+async function prepared(
+  engine: SqliteDriver,
+  path: string,
+  inspect?: (engine: SqliteDriver) => Promise<void>,
+): Promise<SqliteDriver> {
   try {
-    await whenNotBusy(async () => inspect?.(engine));
-    await whenNotBusy(() => prepareDatabase(engine, path));
+    await retryWhileBusy(async () => inspect?.(engine));
+    await retryWhileBusy(() => prepareDatabase(engine, path));
     return engine;
   } catch (error) {
     await engine.close();
@@ -182,9 +186,9 @@ async function prepared(engine: Engine, path: string, inspect?: (engine: Engine)
   }
 }
 
-async function openHandle(handle: SqliteHandle): Promise<Engine> {
-  const engine = handleEngine(handle, () => {});
-  await whenNotBusy(() => prepareHandle(engine));
+async function openHandle(handle: SqliteHandle): Promise<SqliteDriver> {
+  const engine = handleDriver(handle, () => {});
+  await retryWhileBusy(() => prepareHandle(engine));
   return engine;
 }
 

@@ -1,6 +1,6 @@
 import { StorageCorruptError, StorageError } from "../../src/errors.js";
 
-/** What {@link storageFailure} is told beside the driver's error. */
+/** What {@link toStorageError} is told beside the driver's error. */
 export interface FailureDetails {
   /** What the statement was given: texts of it that may be secret do not appear anywhere in the error. */
   readonly secrets?: readonly unknown[];
@@ -12,9 +12,9 @@ export interface FailureDetails {
  * Turns what a driver threw into a `StorageError` whose `cause` has the driver's name, message, code and frames and
  * nothing else: drivers hang statements, parameters and whole commands on their errors, and those hold records.
  */
-export function storageFailure(sentence: string, error: unknown, details: FailureDetails = {}): StorageError {
+export function toStorageError(sentence: string, error: unknown, details: FailureDetails = {}): StorageError {
   if (error instanceof StorageError) return error;
-  const cause = withoutParameters(error, details.secrets ?? []);
+  const cause = redactDriverError(error, details.secrets ?? []);
   const message = `${sentence}: ${cause.message}`;
   return details.isCorrupt ? new StorageCorruptError(message, { cause }) : new StorageError(message, { cause });
 }
@@ -24,7 +24,7 @@ export function codeOf(error: unknown): unknown {
   return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }
 
-function withoutParameters(error: unknown, secrets: readonly unknown[]): Error {
+function redactDriverError(error: unknown, secrets: readonly unknown[]): Error {
   const code = codeOf(error);
   const cause = new Error(redact(messageOf(error), secrets));
   if (error instanceof Error) {

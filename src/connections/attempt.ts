@@ -1,7 +1,7 @@
 import type { CooldownScope } from "../cooldown-scope.js";
 
 /** How far one request of an attempt has come. */
-export interface CallTrace {
+export interface CallObserver {
   /** It is on its way: from now on it may have taken effect. */
   sent(): void;
   /** Telegram has granted it. */
@@ -22,8 +22,8 @@ export interface TracedRequest {
 }
 
 /** What a lease's requests are held against when they are refused. */
-export interface RequestTracker {
-  trace(request: TracedRequest): CallTrace;
+export interface AttemptTracker {
+  trace(request: TracedRequest): CallObserver;
   /** A write is about to be sent: what it has to wait for, if anything. When that fails it is not sent. */
   beforeWrite?(): Promise<void> | undefined;
   /** Whether the work may be, and can be, run on another session at once. */
@@ -32,21 +32,27 @@ export interface RequestTracker {
   isWorthStaying(waitMs: number): boolean;
 }
 
-const UNTRACED: CallTrace = { sent: () => {}, granted: () => {}, failed: () => {}, broke: () => {}, refused: () => {} };
+const NOOP_OBSERVER: CallObserver = {
+  sent: () => {},
+  granted: () => {},
+  failed: () => {},
+  broke: () => {},
+  refused: () => {},
+};
 
 /** Who has to know of a job's writes. */
-export interface EffectWatch {
+export interface WriteObserver {
   /** A write is about to be sent, and waits for this. */
   beforeWrite(): Promise<void> | undefined;
   /** Nothing that the last attempt sent can have taken effect. */
-  hadNoEffect(): void;
+  onNoEffect(): void;
   /** A request failed, and not by an answer of Telegram's. */
   broke(error: unknown): void;
 }
 
 /** For a lease that no rotation watches: nothing of it is ever repeated. */
-export const UNTRACKED: RequestTracker = {
-  trace: () => UNTRACED,
+export const NOOP_TRACKER: AttemptTracker = {
+  trace: () => NOOP_OBSERVER,
   shouldRotate: () => false,
   isWorthStaying: () => false,
 };
@@ -57,11 +63,11 @@ export interface AttemptPolicy {
   hasAlternative(attempt: Attempt, scope: CooldownScope): boolean;
   /** Whether the job's caller would wait so long rather than get an error. */
   wouldWait(waitMs: number): boolean;
-  readonly effectWatch?: EffectWatch | undefined;
+  readonly effectWatch?: WriteObserver | undefined;
 }
 
 /** One run of a job on one session: what it sent, and so whether it can be run again elsewhere. */
-export class Attempt implements RequestTracker {
+export class Attempt implements AttemptTracker {
   readonly #policy: AttemptPolicy;
   #effects = 0;
   #granted = 0;
@@ -78,7 +84,7 @@ export class Attempt implements RequestTracker {
   }
 
   /** Whether nothing it sent can have taken effect. */
-  get isClean(): boolean {
+  get hasNoEffects(): boolean {
     return this.#effects === 0;
   }
 
@@ -88,12 +94,12 @@ export class Attempt implements RequestTracker {
   }
 
   /** Whether any request was refused: an error of the work can only be about the session if so. */
-  get wasRefused(): boolean {
+  get hadRefusal(): boolean {
     return this.#wasRefused;
   }
 
   /** Whether Telegram has answered a request with this very error. */
-  isAnswer(error: unknown): boolean {
+  isTelegramError(error: unknown): boolean {
     return typeof error === "object" && error !== null && this.#answers.has(error);
   }
 
@@ -108,7 +114,7 @@ export class Attempt implements RequestTracker {
   }
 
   shouldRotate(scope: CooldownScope): boolean {
-    return this.isClean && this.#policy.hasAlternative(this, scope);
+    return this.hasNoEffects && this.#policy.hasAlternative(this, scope);
   }
 
   isWorthStaying(waitMs: number): boolean {
@@ -120,7 +126,7 @@ export class Attempt implements RequestTracker {
   }
 
   /** Follows one request. A write counts as an effect from when it is sent until it is refused. */
-  trace({ isRead, isTransfer }: TracedRequest): CallTrace {
+  trace({ isRead, isTransfer }: TracedRequest): CallObserver {
     let hasEffect = false;
     return {
       sent: () => {

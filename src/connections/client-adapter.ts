@@ -15,13 +15,13 @@ export interface OutgoingRequest {
   /** Whether the library would chain it to others (invokeAfterMsg), so that it has to go out alone. */
   readonly isOrdered: boolean;
   /** Whether it goes to the account's own data centre: a 401 from another one is not the account's death. */
-  readonly isHome: boolean;
+  readonly isHomeDc: boolean;
 }
 
 /** A request on its way. */
-export interface Transmission {
+export interface InFlightRequest {
   /**
-   * Settles with Telegram's answer, or rejects with {@link ConnectionLostError}, {@link HeldBackError} or
+   * Settles with Telegram's answer, or rejects with {@link ConnectionLostError}, {@link RequestBlockedError} or
    * {@link UnreadableAnswerError}.
    */
   readonly answer: Promise<unknown>;
@@ -30,7 +30,7 @@ export interface Transmission {
 }
 
 /** What a request has to wait for: the seconds to tell the caller, and whether a peer's slow mode is the reason. */
-export interface FloodNotice {
+export interface FloodWait {
   readonly seconds: number;
   readonly isSlowMode: boolean;
 }
@@ -44,9 +44,9 @@ export interface RequestGate {
    * Runs one request: refuses it while something of it is cooling, keeps ordered ones apart, puts it on the wire by
    * `transmit` (again only where that is harmless), and settles by the answer, a deadline, or the end of the lease.
    */
-  call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => Transmission): Promise<unknown>;
+  call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown>;
   /** Whether it may still go: MUST be asked once more when the bytes are about to be written. */
-  isHeldBack(request: OutgoingRequest): boolean;
+  isBlocked(request: OutgoingRequest): boolean;
 }
 
 /** Rejects a transmission whose connection was lost. */
@@ -62,7 +62,7 @@ export class ConnectionLostError extends Error {
 }
 
 /** Rejects a transmission that the gate held back at the last moment: it was not sent. */
-export class HeldBackError extends Error {
+export class RequestBlockedError extends Error {
   override readonly name = "HeldBackError";
 }
 
@@ -75,7 +75,7 @@ export class UnreadableAnswerError extends Error {
  * What a session knew of its peers before this client, and where the client tells what it learns. Written by the pool,
  * called by client adapters.
  */
-export interface PeerMemory {
+export interface PeerStore {
   /** Peers worth keeping in memory. */
   readonly limit: number;
   /**
@@ -84,21 +84,21 @@ export interface PeerMemory {
    */
   load(): Promise<readonly KnownPeer[]>;
   /** Takes in a peer that is new or has changed; SHOULD NOT be told of one that is as it was. Costs no I/O. */
-  learnt(peer: KnownPeer): void;
+  save(peer: KnownPeer): void;
 }
 
 /** What a client is made of. */
-export interface ClientRequest {
+export interface CreateClientOptions {
   readonly id: string;
   readonly session: SessionData;
   readonly profile: ClientProfile;
   readonly gate: RequestGate;
   readonly clock: Clock;
-  readonly peers: PeerMemory;
+  readonly peers: PeerStore;
   /** Milliseconds for connections that the client opens by itself, to other data centres. */
   readonly connectTimeoutMs: number;
   /** To be called once for each connection that is lost, with a reason without secrets. */
-  readonly lost: (reason: string) => void;
+  readonly onDisconnect: (reason: string) => void;
 }
 
 /** One client of one session, connected or not. */
@@ -115,7 +115,7 @@ export interface ClientHandle<Client> {
    */
   guard(scope: LeaseScope): Client;
   /** The library's own error for a request that was not sent because of a cooldown. */
-  floodError(notice: FloodNotice, request: OutgoingRequest): Error;
+  floodError(notice: FloodWait, request: OutgoingRequest): Error;
   /**
    * Asks Telegram, through the gate, for something that only an account in order is answered (`updates.getState`). Rejects
    * with Telegram's error. Without it `probeMs` has no effect.
@@ -130,7 +130,7 @@ export interface ClientAdapter<Client> {
   /** Imports the library. Called by `SessionPool.open`; throws `OptionsError` with the fix when it is not installed. */
   open(): Promise<void>;
   /** Makes a client without touching the network. */
-  create(request: ClientRequest): ClientHandle<Client>;
+  create(request: CreateClientOptions): ClientHandle<Client>;
   /** Sends one raw request. */
   invoke(client: Client, request: unknown): Promise<unknown>;
 }

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.js";
 import { ConnectError } from "../errors.js";
-import type { Linked } from "../linked-list.js";
+import type { ListNode } from "../linked-list.js";
 import { inOwnContext } from "../own-context.js";
 import type { ClientHandle } from "./client-adapter.js";
 
@@ -10,23 +10,23 @@ export class SessionChangedError extends Error {
 }
 
 /** The right to a session, as long as it lasts. */
-export interface Tenure {
+export interface ClaimHandle {
   /** Whether the session may be used; `now` is the monotonic clock's. */
   isUsable(now: number): boolean;
 }
 
 /** What one connection tells and asks. */
-export interface ConnectionPolicy {
+export interface ConnectionHooks {
   readonly clock: Clock;
   /** Whether it stays open without a lease. */
-  readonly isKept: boolean;
+  readonly isPersistent: boolean;
   readonly connectTimeoutMs: number;
   /** For messages: what is in between, if it is not a direct connection. */
   readonly route: string;
   /** Why it must not connect now, if so. */
   refusal(): Error | undefined;
   /** Makes the session this process's before it connects; rejects with the reason why that cannot be. */
-  claim(): Promise<Tenure>;
+  claim(): Promise<ClaimHandle>;
   /** The client is gone: others may have the session. */
   closed(): void;
   connected(): void;
@@ -41,12 +41,12 @@ export interface ConnectionPolicy {
 const CLOSE_WITHIN_MS = 5_000;
 
 /** The one client of one session: connected once at a time, again when it was lost, closed for good. */
-export class Connection<Client> implements Linked<Connection<Client>> {
+export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly id: string;
   /** Resolves when the client is gone for good. */
   readonly gone: Promise<void>;
-  readonly #policy: ConnectionPolicy;
-  #tellGone: () => void = () => {};
+  readonly #policy: ConnectionHooks;
+  #onGone: () => void = () => {};
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
   /** Why it is closed, which is more than the client can tell. */
@@ -55,18 +55,18 @@ export class Connection<Client> implements Linked<Connection<Client>> {
   readonly #handle: ClientHandle<Client>;
   /** Set once it is being closed: resolves when the client is gone, and never rejects. */
   closing: Promise<void> | undefined;
-  #flaw: string | undefined;
+  #staleReason: string | undefined;
   #wasConnected = false;
   /** Whether a caller was given it: a lease may end with a client that the next one does not get. */
   #wasServed = false;
   /** Of the session, since it was claimed for this connection. */
-  #tenure: Tenure | undefined;
+  #claim: ClaimHandle | undefined;
   /** Who uses it: leases, callers that connect it, and the pool itself. */
   users = 0;
   /** How many of the users give way to a lease of another session: the pool itself, and callers that have gone. */
   asides = 0;
   /** Whether it stays open without a lease. */
-  readonly isKept: boolean;
+  readonly isPersistent: boolean;
   /** Since when no lease uses it, by the monotonic clock. */
   idleSince = 0;
   /** Of the list of those without a lease. */
@@ -74,13 +74,13 @@ export class Connection<Client> implements Linked<Connection<Client>> {
   previous: Connection<Client> | null = null;
   next: Connection<Client> | null = null;
 
-  constructor(id: string, handle: ClientHandle<Client>, policy: ConnectionPolicy) {
+  constructor(id: string, handle: ClientHandle<Client>, policy: ConnectionHooks) {
     this.id = id;
-    this.isKept = policy.isKept;
+    this.isPersistent = policy.isPersistent;
     this.#handle = handle;
     this.#policy = policy;
     this.gone = new Promise((resolve) => {
-      this.#tellGone = resolve;
+      this.#onGone = resolve;
     });
   }
 
@@ -93,14 +93,14 @@ export class Connection<Client> implements Linked<Connection<Client>> {
   }
 
   /** Why the next lease must not get it, if so. `now` is the monotonic clock's. */
-  flawAt(now: number): string | undefined {
-    if (this.#flaw !== undefined) return this.#flaw;
-    return this.#wasConnected && this.#tenure?.isUsable(now) === false ? "its ownership ran out" : undefined;
+  staleReasonAt(now: number): string | undefined {
+    if (this.#staleReason !== undefined) return this.#staleReason;
+    return this.#wasConnected && this.#claim?.isUsable(now) === false ? "its ownership ran out" : undefined;
   }
 
   /** Keeps it from the next lease: a new client serves that one. */
-  spoil(flaw: string): void {
-    this.#flaw ??= flaw;
+  markStale(flaw: string): void {
+    this.#staleReason ??= flaw;
   }
 
   /** Connects unless it is connected. Callers at the same time share one connect: two would open three sockets. */
@@ -138,7 +138,7 @@ export class Connection<Client> implements Linked<Connection<Client>> {
     const abort = new AbortController();
     this.#abort = abort;
     this.#assertAllowed();
-    this.#tenure = await unlessAborted(abort.signal, this.#policy.claim());
+    this.#claim = await unlessAborted(abort.signal, this.#policy.claim());
     // Another process may have learnt of a wait meanwhile.
     this.#assertAllowed();
     this.#assertUnchanged();
@@ -149,8 +149,8 @@ export class Connection<Client> implements Linked<Connection<Client>> {
 
   /** One that is replaced before anybody had it serves nobody. */
   #assertUnchanged(): void {
-    if (this.#wasServed || this.#flaw === undefined) return;
-    throw new SessionChangedError(`"${this.id}": ${this.#flaw}.`);
+    if (this.#wasServed || this.#staleReason === undefined) return;
+    throw new SessionChangedError(`"${this.id}": ${this.#staleReason}.`);
   }
 
   #assertAllowed(): void {
@@ -188,7 +188,7 @@ export class Connection<Client> implements Linked<Connection<Client>> {
     }
     this.lost(reason);
     this.#policy.closed();
-    this.#tellGone();
+    this.#onGone();
   }
 
   /** A client that does not close must not keep the pool from closing. */

@@ -4,7 +4,7 @@ import { LinkedList } from "../linked-list.js";
 import { Connection, SessionChangedError } from "./connection.js";
 
 /** How many clients at once, and how long without a lease. */
-export interface ConnectionsOptions {
+export interface ConnectionPoolOptions {
   readonly clock: Clock;
   /** Clients at once, connecting and closing ones included. */
   readonly maxConnected: number;
@@ -38,8 +38,8 @@ export interface Connectable {
  * Which sessions have a client: made lazily, one at a time per session, kept open between leases, closed after a while
  * without one, and never more than `maxConnected` of them.
  */
-export class Connections<Client> {
-  readonly #options: ConnectionsOptions;
+export class ConnectionPool<Client> {
+  readonly #options: ConnectionPoolOptions;
   readonly #create: (id: string) => Connection<Client>;
   /** Bound: the sessions of the pool. */
   readonly #open = new Map<string, Connection<Client>>();
@@ -49,13 +49,13 @@ export class Connections<Client> {
   readonly #roomWaiters = new Set<() => void>();
   /** Callers whose connection is not found or made yet. */
   #leasesLooking = 0;
-  readonly #doesSweep: boolean;
+  readonly #hasIdleTimeout: boolean;
   #sweep: Timer | undefined;
   #isClosed = false;
 
-  constructor(options: ConnectionsOptions, create: (id: string) => Connection<Client>) {
+  constructor(options: ConnectionPoolOptions, create: (id: string) => Connection<Client>) {
     this.#options = options;
-    this.#doesSweep = Number.isFinite(options.idleTimeoutMs);
+    this.#hasIdleTimeout = Number.isFinite(options.idleTimeoutMs);
     this.#create = create;
   }
 
@@ -68,8 +68,9 @@ export class Connections<Client> {
    *
    * Costs no look-up: what a lease costs is, with very many sessions, the memory that it looks at.
    */
-  take({ connection }: Connectable, now: number): Connection<Client> | undefined {
-    if (connection === undefined || !connection.isConnected || connection.flawAt(now) !== undefined) return undefined;
+  tryCheckOut({ connection }: Connectable, now: number): Connection<Client> | undefined {
+    if (connection === undefined || !connection.isConnected || connection.staleReasonAt(now) !== undefined)
+      return undefined;
     // It can only be one of those that were made here.
     return this.#use(connection as Connection<Client>);
   }
@@ -78,27 +79,27 @@ export class Connections<Client> {
    * The session's connection for one more lease, connected. Rejects as its connect does; with `SessionChangedError` when
    * it was closed meanwhile.
    */
-  async open(id: string, opening: Opening = new Opening()): Promise<Connection<Client>> {
+  async checkOut(id: string, opening: Opening = new Opening()): Promise<Connection<Client>> {
     const connection = await this.#find(id, opening);
     try {
       await connection.ensure();
       if (opening.connection !== undefined) return connection;
     } catch (error) {
       const wasClosed = connection.closing !== undefined && !this.#isClosed;
-      await this.end(opening, connection.flawAt(this.#options.clock.monotonic()) ?? "connect failed");
+      await this.end(opening, connection.staleReasonAt(this.#options.clock.monotonic()) ?? "connect failed");
       if (!wasClosed) throw error;
     }
     throw new SessionChangedError(`The connection of "${id}" was closed while it was being opened.`);
   }
 
-  /** Ends the use of a connection that was opened, unless that has happened. `reason` as for {@link giveBack}. */
+  /** Ends the use of a connection that was opened, unless that has happened. `reason` as for {@link checkIn}. */
   end(opening: Opening, reason?: string): Promise<void> | undefined {
     const { connection } = opening;
     if (connection === undefined) return undefined;
     opening.connection = undefined;
     if (opening.isAside) connection.asides--;
     // It can only be one of those that were made here.
-    return this.giveBack(connection as Connection<Client>, reason);
+    return this.checkIn(connection as Connection<Client>, reason);
   }
 
   /** The caller waits no longer: unless others do, the connect ends, and its place is free for another session. */
@@ -123,7 +124,7 @@ export class Connections<Client> {
    * Ends one lease's use; `now` is the monotonic clock's reading. With `reason`, or when it is spoilt or gone, the client is
    * closed now if nobody else uses it.
    */
-  giveBack(
+  checkIn(
     connection: Connection<Client>,
     reason?: string,
     now: number = this.#options.clock.monotonic(),
@@ -133,15 +134,15 @@ export class Connections<Client> {
       if (this.#roomWaiters.size > 0) this.#tellRoom();
       return connection.closing;
     }
-    const cause = reason ?? connection.flawAt(now);
+    const cause = reason ?? connection.staleReasonAt(now);
     if (cause !== undefined || !isConnected(connection) || this.#isClosed) {
       return this.close(connection.id, cause ?? "idle");
     }
     if (this.#roomWaiters.size > 0) this.#tellRoom();
-    if (connection.isKept) return undefined;
+    if (connection.isPersistent) return undefined;
     if (this.#options.idleTimeoutMs === 0) return this.close(connection.id, "idle");
     this.#idle.add(connection);
-    if (!this.#doesSweep) return undefined;
+    if (!this.#hasIdleTimeout) return undefined;
     connection.idleSince = now;
     if (this.#sweep === undefined) this.#armSweep();
     return undefined;
@@ -191,7 +192,7 @@ export class Connections<Client> {
     if (opening.isGivenUp) throw new SessionChangedError(`Nobody waits for "${id}" any more.`);
     const connection = this.#open.get(id);
     if (connection?.closing !== undefined) return this.#gone(connection);
-    const flaw = connection?.flawAt(this.#options.clock.monotonic());
+    const flaw = connection?.staleReasonAt(this.#options.clock.monotonic());
     if (connection !== undefined && flaw !== undefined && connection.users === 0) return this.close(id, flaw);
     if (connection !== undefined) return connection;
     if (this.#open.size < this.#options.maxConnected && this.#mayTakePlace(opening)) return this.#make(id);

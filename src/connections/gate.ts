@@ -1,23 +1,23 @@
 import type { Clock } from "../clock.js";
-import type { CooldownScope, Hold } from "../cooldown-scope.js";
+import type { ActiveCooldown, CooldownScope } from "../cooldown-scope.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
-import { isRead, isTransfer } from "../telegram/reads.js";
-import { classifyTelegramError, isAboutSession, type Verdict } from "../telegram/verdicts.js";
-import { type CallTrace, UNTRACKED } from "./attempt.js";
+import { isIdempotent, isTransfer } from "../telegram/reads.js";
+import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
+import { type CallObserver, NOOP_TRACKER } from "./attempt.js";
 import {
   ConnectionLostError,
-  type FloodNotice,
-  HeldBackError,
+  type FloodWait,
+  type InFlightRequest,
   type OutgoingRequest,
+  RequestBlockedError,
   type RequestGate,
-  type Transmission,
   UnreadableAnswerError,
 } from "./client-adapter.js";
 import type { LeaseScope } from "./lease-scope.js";
 import { Turns } from "./turns.js";
 
 /** What the gate of one session asks of the pool. */
-export interface GatePolicy {
+export interface RequestGateHooks {
   readonly clock: Clock;
   readonly callTimeoutMs: number;
   /** Milliseconds that one call may sleep in all. */
@@ -25,21 +25,21 @@ export interface GatePolicy {
   /** Now, on the pool's time line. */
   now(): number;
   /** What holds the request back. */
-  hold(request: OutgoingRequest): Hold | undefined;
+  hold(request: OutgoingRequest): ActiveCooldown | undefined;
   /** Whether a cooldown holds the request back. A budget does not: a request that was admitted has its part of it. */
   isCooling(request: OutgoingRequest): boolean;
   /** Counts the request in, which is sent at once if it may: another one may have spent the budget since `hold`. */
-  admit(request: OutgoingRequest): boolean;
+  tryAdmit(request: OutgoingRequest): boolean;
   /** A request that was admitted is on the wire no more. */
   settled(request: OutgoingRequest, isGranted: boolean): void;
   /** Why nothing may be sent on this session any more, if so. */
   fatal(): Error | undefined;
   /** Telegram has answered with an error. What it cools, if it cools anything. */
-  report(error: unknown, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined;
+  onVerdict(error: unknown, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined;
   isConnected(): boolean;
   /** Resolves when the client is connected; rejects with the reason why it cannot be. */
   ensureConnected(): Promise<void>;
-  floodError(notice: FloodNotice, request: OutgoingRequest): Error;
+  floodError(notice: FloodWait, request: OutgoingRequest): Error;
   /** A request was not answered in time: the connection is not to be trusted with the next lease. */
   unanswered(): void;
 }
@@ -59,12 +59,12 @@ const TRANSFER_WAIT_MS = 20_000;
 const SHORTEST_PAUSE_MS = 1;
 
 /** One request in the gate, and what is left of its allowances. */
-interface Passage {
+interface PendingCall {
   readonly request: OutgoingRequest;
-  readonly isRead: boolean;
+  readonly isIdempotent: boolean;
   readonly scope: LeaseScope | undefined;
-  readonly trace: CallTrace;
-  readonly transmit: () => Transmission;
+  readonly trace: CallObserver;
+  readonly transmit: () => InFlightRequest;
   inlineWaitMs: number;
   transferWaitMs: number;
   resends: number;
@@ -75,27 +75,27 @@ interface Passage {
 }
 
 /** The gate of one session. See {@link RequestGate}. */
-export class Gate implements RequestGate {
-  readonly #policy: GatePolicy;
+export class SessionRequestGate implements RequestGate {
+  readonly #policy: RequestGateHooks;
   readonly #turns = new Turns();
   #timeouts = 0;
 
-  constructor(policy: GatePolicy) {
+  constructor(policy: RequestGateHooks) {
     this.#policy = policy;
   }
 
-  isHeldBack(request: OutgoingRequest): boolean {
+  isBlocked(request: OutgoingRequest): boolean {
     return this.#policy.isCooling(request) || this.#policy.fatal() !== undefined;
   }
 
-  call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => Transmission): Promise<unknown> {
+  call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown> {
     if (scope?.ended !== undefined) return Promise.reject(scope.ended);
-    const isHarmless = isRead(request.method);
+    const isHarmless = isIdempotent(request.method);
     const isPart = isTransfer(request.method);
-    const tracker = scope?.tracker ?? UNTRACKED;
-    const passage: Passage = {
+    const tracker = scope?.tracker ?? NOOP_TRACKER;
+    const passage: PendingCall = {
       request,
-      isRead: isHarmless,
+      isIdempotent: isHarmless,
       scope,
       trace: tracker.trace({ isRead: isHarmless, isTransfer: isPart }),
       transmit,
@@ -106,17 +106,17 @@ export class Gate implements RequestGate {
       mayHaveArrived: false,
     };
     const noted = isHarmless ? undefined : tracker.beforeWrite?.();
-    const result = noted === undefined ? this.#pass(passage) : noted.then(() => this.#pass(passage));
+    const result = noted === undefined ? this.#run(passage) : noted.then(() => this.#run(passage));
     return scope === undefined ? result : scope.race(result);
   }
 
-  async #pass(passage: Passage): Promise<unknown> {
+  async #run(passage: PendingCall): Promise<unknown> {
     for (;;) {
       await this.#untilAllowed(passage);
       const turn = passage.request.isOrdered ? this.#turns.take() : undefined;
       try {
         if (turn?.before !== undefined && !(await this.#waitFor(turn.before, passage))) continue;
-        if (!this.#policy.admit(passage.request)) {
+        if (!this.#policy.tryAdmit(passage.request)) {
           // A wait that is over already would be looked at again and again in this very turn of the event loop.
           if (this.#policy.hold(passage.request) === undefined) await this.#sleep(SHORTEST_PAUSE_MS, passage.scope);
           continue;
@@ -131,7 +131,7 @@ export class Gate implements RequestGate {
   }
 
   /** Returns at once when the request may go; sleeps where that is asked for; throws what refuses it. */
-  async #untilAllowed(passage: Passage): Promise<void> {
+  async #untilAllowed(passage: PendingCall): Promise<void> {
     for (;;) {
       const refusal = passage.scope?.ended ?? this.#policy.fatal();
       if (refusal !== undefined) throw this.#notSent(passage, refusal);
@@ -155,7 +155,7 @@ export class Gate implements RequestGate {
   }
 
   /** Waits for the ordered requests ahead. Whether the request may be sent now without a second look. */
-  async #waitFor(before: Promise<void>, passage: Passage): Promise<boolean> {
+  async #waitFor(before: Promise<void>, passage: PendingCall): Promise<boolean> {
     const timeouts = this.#timeouts;
     await before;
     if (this.#timeouts !== timeouts) {
@@ -164,18 +164,22 @@ export class Gate implements RequestGate {
         this.#timeoutError(passage, "was not sent, because the one before it was not answered"),
       );
     }
-    return passage.scope?.ended === undefined && this.#policy.isConnected() && !this.isHeldBack(passage.request);
+    return passage.scope?.ended === undefined && this.#policy.isConnected() && !this.isBlocked(passage.request);
   }
 
   /** What a wait is slept out of, if it is slept out on this session. */
-  #allowance(passage: Passage, scope: CooldownScope, waitMs: number): "inlineWaitMs" | "transferWaitMs" | undefined {
-    const tracker = passage.scope?.tracker ?? UNTRACKED;
+  #allowance(
+    passage: PendingCall,
+    scope: CooldownScope,
+    waitMs: number,
+  ): "inlineWaitMs" | "transferWaitMs" | undefined {
+    const tracker = passage.scope?.tracker ?? NOOP_TRACKER;
     if (waitMs <= passage.transferWaitMs && tracker.isWorthStaying(waitMs)) return "transferWaitMs";
     return waitMs <= passage.inlineWaitMs && !tracker.shouldRotate(scope) ? "inlineWaitMs" : undefined;
   }
 
   /** What the caller gets for a request that is not sent (again). */
-  #notSent(passage: Passage, error: Error, scope?: CooldownScope): Error {
+  #notSent(passage: PendingCall, error: Error, scope?: CooldownScope): Error {
     if (!isWithoutEffect(passage)) return outcomeUnknown(passage, error);
     passage.trace.refused(scope);
     return error;
@@ -186,7 +190,7 @@ export class Gate implements RequestGate {
     return this.#policy.floodError({ seconds, isSlowMode: scope.kind === "peer" }, request);
   }
 
-  async #transmit(passage: Passage): Promise<unknown> {
+  async #transmit(passage: PendingCall): Promise<unknown> {
     const transmission = this.#send(passage);
     passage.isSent = true;
     passage.trace.sent();
@@ -198,7 +202,7 @@ export class Gate implements RequestGate {
         transmission.abandon();
         this.#policy.unanswered();
         const error = this.#timeoutError(passage, `was not answered within ${this.#policy.callTimeoutMs} ms`);
-        reject(passage.isRead ? error : outcomeUnknown(passage, error));
+        reject(passage.isIdempotent ? error : outcomeUnknown(passage, error));
       });
       stop = () => timer.cancel();
     });
@@ -216,7 +220,7 @@ export class Gate implements RequestGate {
   }
 
   /** A request that cannot be put into bytes is not sent, and does not count. */
-  #send(passage: Passage): Transmission {
+  #send(passage: PendingCall): InFlightRequest {
     try {
       return passage.transmit();
     } catch (error) {
@@ -225,15 +229,15 @@ export class Gate implements RequestGate {
     }
   }
 
-  #timeoutError(passage: Passage, what: string): CallTimeoutError {
+  #timeoutError(passage: PendingCall, what: string): CallTimeoutError {
     return new CallTimeoutError(`${passage.request.method} ${what} (callTimeoutMs).`, {
       sessionId: passage.scope?.sessionId,
     });
   }
 
   /** Returns when the request may be tried again on this session; throws what the caller gets otherwise. */
-  async #afterFailure(passage: Passage, error: unknown): Promise<void> {
-    if (error instanceof HeldBackError) {
+  async #afterFailure(passage: PendingCall, error: unknown): Promise<void> {
+    if (error instanceof RequestBlockedError) {
       if (isWithoutEffect(passage)) passage.trace.refused();
       return;
     }
@@ -244,14 +248,14 @@ export class Gate implements RequestGate {
     const verdict = classifyTelegramError(error, { method: request.method, now: this.#policy.clock.now() });
     if (verdict.code === "UNKNOWN") throw notUnderstood(passage, error);
     passage.trace.failed(error);
-    if (verdict.kind === "dead" && !passage.request.isHome) return this.#afterForgotten(passage, error);
+    if (verdict.kind === "dead" && !passage.request.isHomeDc) return this.#afterForgotten(passage, error);
     if (verdict.code === "RANDOM_ID_DUPLICATE" && passage.mayHaveArrived) throw alreadyExecuted(passage, error);
-    const cooled = this.#policy.report(error, verdict, passage.request);
+    const cooled = this.#policy.onVerdict(error, verdict, passage.request);
     if (verdict.provesNotExecuted && isWithoutEffect(passage)) passage.trace.refused(cooled);
     if (cooled !== undefined && this.#isSleptOut(passage)) return;
     // The second copy was refused; the first one may have gone through.
     if (!isWithoutEffect(passage)) throw outcomeUnknown(passage, error);
-    const isHarmless = passage.isRead || verdict.provesNotExecuted;
+    const isHarmless = passage.isIdempotent || verdict.provesNotExecuted;
     if (verdict.kind === "retry" && isHarmless && passage.resends < RESENDS) {
       await this.#sleep(SERVER_FAULT_PAUSE_MS * 2 ** passage.resends++, passage.scope);
       return;
@@ -260,15 +264,15 @@ export class Gate implements RequestGate {
   }
 
   /** Whether the flood that Telegram just told is to be slept out in this call. */
-  #isSleptOut(passage: Passage): boolean {
+  #isSleptOut(passage: PendingCall): boolean {
     const hold = this.#policy.hold(passage.request);
     return hold !== undefined && this.#allowance(passage, hold.scope, hold.until - this.#policy.now()) !== undefined;
   }
 
   /** A read may go again; so may, once, a write that Telegram would refuse a second time. Nothing else. */
-  #afterLoss(passage: Passage, error: ConnectionLostError): void {
+  #afterLoss(passage: PendingCall, error: ConnectionLostError): void {
     passage.mayHaveArrived ||= error.wasSent;
-    const allowed = passage.isRead || !passage.mayHaveArrived ? RESENDS : passage.request.hasRandomId ? 1 : 0;
+    const allowed = passage.isIdempotent || !passage.mayHaveArrived ? RESENDS : passage.request.hasRandomId ? 1 : 0;
     if (passage.resends++ < allowed) return;
     const { request, scope } = passage;
     throw this.#notSent(
@@ -281,7 +285,7 @@ export class Gate implements RequestGate {
   }
 
   /** Another data centre has lost what home had exported to it, which is no word about the account: it is exported anew. */
-  #afterForgotten(passage: Passage, error: unknown): void {
+  #afterForgotten(passage: PendingCall, error: unknown): void {
     if (isWithoutEffect(passage) && passage.resends++ < 1) return;
     const { request, scope } = passage;
     const message = `${request.method} was refused: another data centre does not know the session.`;
@@ -307,13 +311,13 @@ export class Gate implements RequestGate {
 }
 
 /** Whether a refusal now means that nothing of the request has taken effect. */
-function isWithoutEffect({ isRead, mayHaveArrived }: Passage): boolean {
+function isWithoutEffect({ isIdempotent: isRead, mayHaveArrived }: PendingCall): boolean {
   return isRead || !mayHaveArrived;
 }
 
 /** Why a request could not be sent whose client had to be connected first. What only the pool understands is put in its words. */
-function notConnected({ request, scope }: Passage, error: unknown): Error {
-  if (error instanceof SessionPoolError || (error instanceof Error && isAboutSession(classifyTelegramError(error)))) {
+function notConnected({ request, scope }: PendingCall, error: unknown): Error {
+  if (error instanceof SessionPoolError || (error instanceof Error && affectsSession(classifyTelegramError(error)))) {
     return error;
   }
   const id = scope?.sessionId;
@@ -325,8 +329,8 @@ function notConnected({ request, scope }: Passage, error: unknown): Error {
 }
 
 /** What the caller gets for an answer that the client could not read, or for what it could not put into bytes. */
-function notUnderstood(passage: Passage, error: unknown): unknown {
-  if (passage.isRead || !passage.isSent) {
+function notUnderstood(passage: PendingCall, error: unknown): unknown {
+  if (passage.isIdempotent || !passage.isSent) {
     passage.trace.broke(error);
     return error;
   }
@@ -338,7 +342,7 @@ function notUnderstood(passage: Passage, error: unknown): unknown {
   );
 }
 
-function outcomeUnknown({ request, scope }: Passage, cause: unknown): OutcomeUnknownError {
+function outcomeUnknown({ request, scope }: PendingCall, cause: unknown): OutcomeUnknownError {
   return new OutcomeUnknownError(
     `${request.method} was sent and not answered: it may have taken effect. It is not repeated; look before you send it again.`,
     "unknown",
@@ -346,7 +350,7 @@ function outcomeUnknown({ request, scope }: Passage, cause: unknown): OutcomeUnk
   );
 }
 
-function alreadyExecuted({ request, scope }: Passage, cause: unknown): OutcomeUnknownError {
+function alreadyExecuted({ request, scope }: PendingCall, cause: unknown): OutcomeUnknownError {
   return new OutcomeUnknownError(
     `${request.method} took effect, but its answer was lost with the connection: Telegram refuses the second copy.`,
     "yes",

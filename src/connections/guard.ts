@@ -1,17 +1,17 @@
 import type { LeaseScope } from "./lease-scope.js";
 
 /** What a client adapter knows of its client, so that a lease's view of it can be guarded. */
-export interface GuardPlan<Client extends object> {
+export interface ClientGuardRules<Client extends object> {
   /** Own implementations by name, for methods through which requests, handlers or connections go. */
   override(name: string, scope: LeaseScope, guarded: Client): ((...values: never[]) => unknown) | undefined;
   /** Fields that are not to be read from the client itself, by name. */
-  replace(name: string, scope: LeaseScope): { readonly value: unknown } | undefined;
+  substitute(name: string, scope: LeaseScope): { readonly value: unknown } | undefined;
   /** Whether a method answers at once, so that a dead lease has to throw instead of reject. */
   isSynchronous(name: string): boolean;
   /** Whether a field is a cache of the client that all its leases share. Any other field set under a lease ends with it. */
-  isShared(name: string): boolean;
+  isClientWide(name: string): boolean;
   /** Fields that a lease cannot change. */
-  isFixed(name: string): boolean;
+  isReadonly(name: string): boolean;
 }
 
 /**
@@ -19,8 +19,12 @@ export interface GuardPlan<Client extends object> {
  * a method makes (messages, iterators, events) holds the guard and not the client. Once the lease has ended every
  * method throws or rejects.
  */
-export function guard<Client extends object>(client: Client, scope: LeaseScope, plan: GuardPlan<Client>): Client {
-  const handler = new Guard(client, scope, plan);
+export function guardClient<Client extends object>(
+  client: Client,
+  scope: LeaseScope,
+  plan: ClientGuardRules<Client>,
+): Client {
+  const handler = new ClientGuard(client, scope, plan);
   const guarded = new Proxy(client, handler);
   handler.guarded = guarded;
   return guarded;
@@ -28,16 +32,16 @@ export function guard<Client extends object>(client: Client, scope: LeaseScope, 
 
 type Method = (...values: unknown[]) => unknown;
 
-class Guard<Client extends object> implements ProxyHandler<Client> {
+class ClientGuard<Client extends object> implements ProxyHandler<Client> {
   guarded: Client;
   readonly #scope: LeaseScope;
-  readonly #plan: GuardPlan<Client>;
+  readonly #plan: ClientGuardRules<Client>;
   /** Bound: the methods of a client. */
   readonly #methods = new Map<string, Method>();
   /** Bound: the fields that a work sets, for one lease. */
   readonly #settings = new Map<string, unknown>();
 
-  constructor(client: Client, scope: LeaseScope, plan: GuardPlan<Client>) {
+  constructor(client: Client, scope: LeaseScope, plan: ClientGuardRules<Client>) {
     this.guarded = client;
     this.#scope = scope;
     this.#plan = plan;
@@ -48,7 +52,7 @@ class Guard<Client extends object> implements ProxyHandler<Client> {
     const known = this.#methods.get(name);
     if (known !== undefined) return known;
     if (this.#settings.has(name)) return this.#settings.get(name);
-    const replaced = this.#plan.replace(name, this.#scope);
+    const replaced = this.#plan.substitute(name, this.#scope);
     if (replaced !== undefined) return replaced.value;
     const method = this.#method(client, name);
     if (method === undefined) return Reflect.get(client, name, this.guarded);
@@ -59,11 +63,11 @@ class Guard<Client extends object> implements ProxyHandler<Client> {
   set(client: Client, name: string | symbol, value: unknown): boolean {
     if (this.#scope.ended !== undefined) throw this.#scope.ended;
     if (typeof name === "symbol") return Reflect.set(client, name, value);
-    if (this.#plan.isFixed(name)) return true;
+    if (this.#plan.isReadonly(name)) return true;
     // An accessor of the client itself only hides its value.
     const setter = Object.hasOwn(client, name) ? undefined : propertyOf(client, name)?.set;
     if (setter !== undefined) setter.call(this.guarded, value);
-    else if (this.#plan.isShared(name)) return Reflect.set(client, name, value);
+    else if (this.#plan.isClientWide(name)) return Reflect.set(client, name, value);
     else this.#settings.set(name, value);
     return true;
   }

@@ -1,4 +1,4 @@
-import { type RequestTracker, UNTRACKED } from "./attempt.js";
+import { type AttemptTracker, NOOP_TRACKER } from "./attempt.js";
 
 /**
  * The life of one lease as its requests see it: whether it has ended and why, and how much of what it sent is still
@@ -6,18 +6,18 @@ import { type RequestTracker, UNTRACKED } from "./attempt.js";
  */
 export class LeaseScope {
   readonly sessionId: string;
-  readonly tracker: RequestTracker;
+  readonly tracker: AttemptTracker;
   /** The work has returned something that makes its items later. */
-  hasLeftIterator = false;
+  returnedIterator = false;
   #reason: ((scope: LeaseScope) => Error) | undefined;
   #ended: Error | undefined;
   #revoked: Error | undefined;
   #unanswered = 0;
   /** Made when somebody wants to know: most leases are made, used and over without. */
-  #atEnd: Set<() => void> | undefined;
-  #atQuiet: (() => void)[] | undefined;
+  #endCallbacks: Set<() => void> | undefined;
+  #idleCallbacks: (() => void)[] | undefined;
 
-  constructor(sessionId: string, tracker: RequestTracker = UNTRACKED) {
+  constructor(sessionId: string, tracker: AttemptTracker = NOOP_TRACKER) {
     this.sessionId = sessionId;
     this.tracker = tracker;
   }
@@ -33,12 +33,12 @@ export class LeaseScope {
     return this.#revoked;
   }
 
-  get isOver(): boolean {
+  get hasEnded(): boolean {
     return this.#reason !== undefined;
   }
 
   /** Whether something it sent is still to be answered. */
-  get isQuiet(): boolean {
+  get isIdle(): boolean {
     return this.#unanswered === 0;
   }
 
@@ -47,16 +47,16 @@ export class LeaseScope {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#revoked = revoked;
-    if (this.#atEnd === undefined) return;
-    for (const callback of this.#atEnd) callback();
-    this.#atEnd.clear();
+    if (this.#endCallbacks === undefined) return;
+    for (const callback of this.#endCallbacks) callback();
+    this.#endCallbacks.clear();
   }
 
   /** Calls back when the lease ends. Returns the function that takes this back. */
   onEnd(callback: () => void): () => void {
-    this.#atEnd ??= new Set();
-    this.#atEnd.add(callback);
-    return () => this.#atEnd?.delete(callback);
+    this.#endCallbacks ??= new Set();
+    this.#endCallbacks.add(callback);
+    return () => this.#endCallbacks?.delete(callback);
   }
 
   /** The result, or the lease's end, whichever comes first. */
@@ -74,18 +74,18 @@ export class LeaseScope {
 
   answered(): void {
     this.#unanswered--;
-    if (this.#unanswered > 0 || this.#atQuiet === undefined) return;
-    const callbacks = this.#atQuiet;
-    this.#atQuiet = undefined;
+    if (this.#unanswered > 0 || this.#idleCallbacks === undefined) return;
+    const callbacks = this.#idleCallbacks;
+    this.#idleCallbacks = undefined;
     for (const callback of callbacks) callback();
   }
 
   /** Calls back as soon as nothing is on the wire. */
-  onQuiet(callback: () => void): void {
+  onIdle(callback: () => void): void {
     if (this.#unanswered === 0) callback();
     else {
-      this.#atQuiet ??= [];
-      this.#atQuiet.push(callback);
+      this.#idleCallbacks ??= [];
+      this.#idleCallbacks.push(callback);
     }
   }
 }

@@ -5,9 +5,9 @@ import { textOf } from "../process-warning.js";
  * fields or its text. Only name, message and code are kept, and the secrets are cut out of the message. What Telegram
  * calls the error comes first, where the library tells it only in prose.
  */
-export function plainError(error: unknown, secrets: readonly (string | undefined)[]): Error {
+export function redactError(error: unknown, secrets: readonly (string | undefined)[]): Error {
   const source = error instanceof Error ? error : new Error(textOf(error));
-  let message = withTelegramsWord(source);
+  let message = prefixTelegramCode(source);
   for (const secret of secrets) message = redact(message, secret ?? "");
   const plain = new Error(message);
   plain.name = source.name;
@@ -29,7 +29,7 @@ function redact(message: string, secret: string): string {
 }
 
 /** teleproto has the word beside the message, GramJS in it; "FLOOD", which GramJS has for many, says nothing. */
-function withTelegramsWord(error: Error): string {
+function prefixTelegramCode(error: Error): string {
   const word: unknown = Reflect.get(error, "errorMessage");
   const isTold = typeof word !== "string" || !word.includes("_") || error.message.includes(word);
   return isTold ? error.message : `${word}: ${error.message}`;

@@ -1,50 +1,50 @@
 import type { Clock } from "../clock.js";
 import { type Connection, SessionChangedError } from "../connections/connection.js";
-import { type Connections, Opening } from "../connections/connections.js";
+import { type ConnectionPool, Opening } from "../connections/connections.js";
 import { CallTimeoutError, ConnectError, type NoSessionAvailableError, type PoolClosedError } from "../errors.js";
-import { type Criteria, isMatch } from "../roster/criteria.js";
-import type { Outlook } from "../roster/outlook.js";
-import type { Roster } from "../roster/roster.js";
+import { type Criteria, matches } from "../roster/criteria.js";
+import type { Availability } from "../roster/outlook.js";
+import type { SessionTable } from "../roster/roster.js";
 import type { PoolStatus } from "../session-info.js";
-import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
+import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 import type { GrantedLease } from "./active-lease.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { KeepAlive } from "./keep-alive.js";
-import type { Leases } from "./leases.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import type { ProcessRef } from "./keep-alive.js";
+import type { LeaseManager } from "./leases.js";
 import { isHeldBy, type Nesting } from "./nesting.js";
 import {
-  attemptTimedOut,
+  attemptTimeoutError,
   connectTookTooLong,
   type NamedSession,
   notConnectedInTime,
-  queueFull,
-  unavailable,
-  unknownSession,
+  queueFullError,
+  unavailableError,
+  unknownSessionError,
   waitsForItself,
 } from "./refusals.js";
 import {
   type ConnectFailure,
   connectFailureSince,
   connectFailuresSoFar,
-  type KnownSession,
+  type PooledSession,
 } from "./sessions/known-session.js";
-import type { SharedSignals } from "./shared-signals.js";
-import type { TimeLine } from "./time-line.js";
-import type { Serve, WaitingRoom } from "./waiting-room.js";
-import type { Wish } from "./wish.js";
+import type { AbortListeners } from "./shared-signals.js";
+import type { PoolTime } from "./time-line.js";
+import type { OnServed, WaitQueueEntrance } from "./waiting-room.js";
+import type { AcquireRequest } from "./wish.js";
 
 /** What acquiring needs. */
-export interface AcquisitionParts<Client> {
+export interface SessionAcquirerDeps<Client> {
   readonly clock: Clock;
-  readonly time: TimeLine;
-  readonly roster: Roster<KnownSession>;
-  readonly dispatcher: Dispatcher;
-  readonly connections: Connections<Client>;
-  readonly leases: Leases<Client>;
-  readonly signals: SharedSignals;
-  readonly keepAlive: KeepAlive;
+  readonly time: PoolTime;
+  readonly sessionTable: SessionTable<PooledSession>;
+  readonly scheduler: LeaseScheduler;
+  readonly connections: ConnectionPool<Client>;
+  readonly leases: LeaseManager<Client>;
+  readonly signals: AbortListeners;
+  readonly processRef: ProcessRef;
   readonly nesting: Nesting;
-  readonly waitingRoom: WaitingRoom;
+  readonly waitQueueEntrance: WaitQueueEntrance;
   readonly maxWaiters: number;
   readonly connectTimeoutMs: number;
   readonly traceLeases: boolean;
@@ -64,63 +64,70 @@ interface ConnectLimit {
 }
 
 /** Finds a session, waits for one, connects it, tries another when that fails. */
-export class Acquisition<Client> {
-  readonly #parts: AcquisitionParts<Client>;
+export class SessionAcquirer<Client> {
+  readonly #parts: SessionAcquirerDeps<Client>;
   /** Sessions that were not connected the last time, though nothing kept them back then. */
-  readonly #refused = new WeakSet<KnownSession>();
-  readonly #begin: Serve<GrantedLease<Client>> = (entry, wish) =>
-    this.leaseAtOnce(entry, wish) ?? this.#leaseLater(entry, wish);
+  readonly #refused = new WeakSet<PooledSession>();
+  readonly #begin: OnServed<GrantedLease<Client>> = (entry, acquireRequest) =>
+    this.tryLease(entry, acquireRequest) ?? this.#leaseSlowly(entry, acquireRequest);
 
-  constructor(parts: AcquisitionParts<Client>) {
+  constructor(parts: SessionAcquirerDeps<Client>) {
     this.#parts = parts;
   }
 
   /** Leases a session to the caller if one can serve now. Throws when nobody is to have one any more. */
-  take(wish: Wish): KnownSession | undefined {
-    const closed = this.#parts.closed(wish.isUnderWay);
-    if (closed !== undefined) throw wish.explain(closed);
-    wish.signal?.throwIfAborted();
+  tryReserve(acquireRequest: AcquireRequest): PooledSession | undefined {
+    const closed = this.#parts.closed(acquireRequest.isUnderWay);
+    if (closed !== undefined) throw acquireRequest.withCause(closed);
+    acquireRequest.signal?.throwIfAborted();
     // Here, in the caller's stack: whoever does not await would be in no later one.
-    if (this.#parts.traceLeases) wish.stack ??= new Error("leased here").stack;
-    wish.takenAt = this.#parts.time.now();
-    return this.#parts.dispatcher.take(without(wish.criteria, wish.failures), wish.takenAt);
+    if (this.#parts.traceLeases) acquireRequest.stack ??= new Error("leased here").stack;
+    acquireRequest.reservedAt = this.#parts.time.now();
+    return this.#parts.scheduler.take(
+      excluding(acquireRequest.criteria, acquireRequest.failures),
+      acquireRequest.reservedAt,
+    );
   }
 
   /** The lease of the session that was taken, if its client is ready. */
-  leaseAtOnce(entry: KnownSession, wish: Wish): GrantedLease<Client> | undefined {
-    const { takenAt, tracker, stack } = wish;
+  tryLease(entry: PooledSession, acquireRequest: AcquireRequest): GrantedLease<Client> | undefined {
+    const { reservedAt, tracker, stack } = acquireRequest;
     const { connections, time, leases } = this.#parts;
     let connection: Connection<Client> | undefined;
     try {
-      connection = connections.take(entry, time.toMonotonic(takenAt));
+      connection = connections.tryCheckOut(entry, time.toMonotonic(reservedAt));
     } catch (error) {
       // A client adapter that fails fails its caller. Later, for whoever is next may meet the same.
-      queueMicrotask(() => leases.giveUp(entry));
+      queueMicrotask(() => leases.cancelReservation(entry));
       throw error;
     }
     if (connection === undefined) return undefined;
-    wish.touch(entry.id);
-    return leases.grant({ entry, connection, tracker, since: takenAt, stack });
+    acquireRequest.markTried(entry.id);
+    return leases.grant({ entry, connection, tracker, since: reservedAt, stack });
   }
 
   /** The lease of the session that was taken, or of another one, as soon as there is one with a client. */
-  lease(taken: KnownSession | undefined, wish: Wish): Promise<GrantedLease<Client>> {
-    return taken === undefined ? this.#wait(wish, this.#begin) : this.#leaseLater(taken, wish);
+  leaseWhenReady(taken: PooledSession | undefined, acquireRequest: AcquireRequest): Promise<GrantedLease<Client>> {
+    return taken === undefined ? this.#wait(acquireRequest, this.#begin) : this.#leaseSlowly(taken, acquireRequest);
   }
 
-  async #leaseLater(taken: KnownSession, wish: Wish): Promise<GrantedLease<Client>> {
-    const { leases, time, keepAlive } = this.#parts;
+  async #leaseSlowly(taken: PooledSession, acquireRequest: AcquireRequest): Promise<GrantedLease<Client>> {
+    const { leases, time, processRef } = this.#parts;
     leases.expect();
     try {
       // Not in the stack of whoever has given the session back.
       await undefined;
-      for (let entry = taken; ; entry = this.take(wish) ?? (await this.#wait(wish, itself))) {
-        const granted = this.leaseAtOnce(entry, wish);
+      for (
+        let entry = taken;
+        ;
+        entry = this.tryReserve(acquireRequest) ?? (await this.#wait(acquireRequest, identity))
+      ) {
+        const granted = this.tryLease(entry, acquireRequest);
         if (granted !== undefined) return granted;
-        wish.touch(entry.id);
-        const connection = await keepAlive.during(() => this.#connect(entry, wish));
+        acquireRequest.markTried(entry.id);
+        const connection = await processRef.whileRunning(() => this.#connect(entry, acquireRequest));
         if (connection === undefined) continue;
-        const { tracker, stack } = wish;
+        const { tracker, stack } = acquireRequest;
         return leases.grant({ entry, connection, tracker, since: time.now(), stack });
       }
     } finally {
@@ -129,54 +136,54 @@ export class Acquisition<Client> {
   }
 
   /** Waits for a session, as long as that can help and is wanted. */
-  #wait<Result>(wish: Wish, serve: Serve<Result>): Promise<Result> {
-    const { roster, dispatcher, waitingRoom } = this.#parts;
-    const now = wish.takenAt;
+  #wait<Result>(acquireRequest: AcquireRequest, serve: OnServed<Result>): Promise<Result> {
+    const { sessionTable, scheduler, waitQueueEntrance } = this.#parts;
+    const now = acquireRequest.reservedAt;
     const closed = this.#parts.closed(false);
-    if (closed !== undefined) throw wish.explain(closed);
-    wish.cause ??= [...wish.failures.values()].at(-1);
-    const failure = this.unreachable(wish);
+    if (closed !== undefined) throw acquireRequest.withCause(closed);
+    acquireRequest.cause ??= [...acquireRequest.failures.values()].at(-1);
+    const failure = this.unreachable(acquireRequest);
     if (failure !== undefined) throw failure;
-    const criteria = without(wish.criteria, wish.lastingFailures);
-    const { id } = wish.criteria;
-    if (id !== undefined && roster.get(id) === undefined) throw unknownSession(id);
-    const deadline = now + wish.waitMs;
-    if (wish.waitMs === 0 || !roster.hasHope(criteria, now, deadline)) {
-      throw this.unavailable(wish.criteria, roster.outlook(criteria, now), wish.cause);
+    const criteria = excluding(acquireRequest.criteria, acquireRequest.lastingFailures);
+    const { id } = acquireRequest.criteria;
+    if (id !== undefined && sessionTable.get(id) === undefined) throw unknownSessionError(id);
+    const deadline = now + acquireRequest.waitMs;
+    if (acquireRequest.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline)) {
+      throw this.unavailable(acquireRequest.criteria, sessionTable.forecast(criteria, now), acquireRequest.cause);
     }
     this.#assertNotOwn(criteria);
-    if (dispatcher.waiting >= this.#parts.maxWaiters) throw queueFull(this.#parts.maxWaiters);
-    return waitingRoom.wait(wish, criteria, deadline, serve);
+    if (scheduler.waiting >= this.#parts.maxWaiters) throw queueFullError(this.#parts.maxWaiters);
+    return waitQueueEntrance.wait(acquireRequest, criteria, deadline, serve);
   }
 
   /** Throws when the caller would wait for itself: only the works around it could give a session back. */
   #assertNotOwn(criteria: Criteria): void {
-    const { nesting, roster } = this.#parts;
+    const { nesting, sessionTable } = this.#parts;
     const held = nesting.held();
-    if (held === undefined || !roster.areAll(criteria, (entry) => isHeldBy(held, entry))) return;
+    if (held === undefined || !sessionTable.areAll(criteria, (entry) => isHeldBy(held, entry))) return;
     const { id } = criteria;
     throw waitsForItself([...held.keys()], this.#parts.status(), id);
   }
 
   /** The connected client of a session that was taken; `undefined` when it cannot be had and another is to be tried. */
-  async #connect(entry: KnownSession, wish: Wish): Promise<Connection<Client> | undefined> {
+  async #connect(entry: PooledSession, acquireRequest: AcquireRequest): Promise<Connection<Client> | undefined> {
     const { connections, time } = this.#parts;
     const began = time.now();
     let connection: Connection<Client> | undefined;
     try {
-      connection = await this.#open(entry, wish);
-      wish.signal?.throwIfAborted();
+      connection = await this.#open(entry, acquireRequest);
+      acquireRequest.signal?.throwIfAborted();
       this.#assertOpen();
       this.#refused.delete(entry);
       return connection;
     } catch (error) {
-      if (connection !== undefined) void connections.giveBack(connection);
-      this.#letGo(entry, wish, error);
+      if (connection !== undefined) void connections.checkIn(connection);
+      this.#letGo(entry, acquireRequest, error);
       this.#assertOpen();
-      this.#missed(entry, wish, error);
+      this.#missed(entry, acquireRequest, error);
       return undefined;
     } finally {
-      wish.spend(time.now() - began);
+      acquireRequest.spend(time.now() - began);
     }
   }
 
@@ -186,40 +193,44 @@ export class Acquisition<Client> {
   }
 
   /** Gives a session back that was not connected. One that nothing else keeps back would be taken again at once. */
-  #letGo(entry: KnownSession, { ending }: Wish, error: unknown): void {
+  #letGo(entry: PooledSession, { ending }: AcquireRequest, error: unknown): void {
     const { time, backOff, leases } = this.#parts;
-    const isKeptBack = entry.isForeign || !entry.isWorthWaiting || entry.restsUntil > time.now();
+    const isKeptBack = entry.isForeign || !entry.canEverServe || entry.unavailableUntil > time.now();
     const isRefused = !isKeptBack && error instanceof SessionChangedError;
     const isFailed = !isKeptBack && error instanceof ConnectError && error !== ending;
     if (isFailed || (isRefused && this.#refused.has(entry))) backOff(entry.id);
     if (isRefused) this.#refused.add(entry);
     else this.#refused.delete(entry);
-    leases.giveUp(entry);
+    leases.cancelReservation(entry);
   }
 
   /** Takes note of a session that was not connected. Throws what ends the caller's search. */
-  #missed(entry: KnownSession, wish: Wish, error: unknown): void {
-    if (error === wish.ending || error === wish.signal?.reason) throw error;
+  #missed(entry: PooledSession, acquireRequest: AcquireRequest, error: unknown): void {
+    if (error === acquireRequest.ending || error === acquireRequest.signal?.reason) throw error;
     if (error instanceof SessionChangedError) return;
     const isConnectError = error instanceof ConnectError;
     // Telegram's own verdict on connecting has changed the session's state already: another one is next, or none.
-    if (!isConnectError && !isAboutSession(classifyTelegramError(error))) throw error;
-    wish.attempts++;
-    if (wish.attempts >= wish.maxAttempts || (isConnectError && wish.criteria.id !== undefined)) throw error;
-    if (isConnectError) wish.failed(entry.id, error, true);
-    else wish.cause ??= error;
+    if (!isConnectError && !affectsSession(classifyTelegramError(error))) throw error;
+    acquireRequest.attempts++;
+    if (
+      acquireRequest.attempts >= acquireRequest.maxAttempts ||
+      (isConnectError && acquireRequest.criteria.id !== undefined)
+    )
+      throw error;
+    if (isConnectError) acquireRequest.recordFailure(entry.id, error, true);
+    else acquireRequest.cause ??= error;
   }
 
-  #open(entry: KnownSession, wish: Wish): Promise<Connection<Client>> {
+  #open(entry: PooledSession, acquireRequest: AcquireRequest): Promise<Connection<Client>> {
     const { clock, signals, connections, backOff } = this.#parts;
     const opening = new Opening();
-    const opened = connections.open(entry.id, opening);
-    const limit = this.#limitOf(entry, wish);
-    const { signal } = wish;
+    const opened = connections.checkOut(entry.id, opening);
+    const limit = this.#limitOf(entry, acquireRequest);
+    const { signal } = acquireRequest;
     if (limit === undefined && signal === undefined) return opened;
     return new Promise((resolve, reject) => {
       const end = (error: unknown): void => {
-        wish.ending = error;
+        acquireRequest.ending = error;
         reject(error);
       };
       const timer =
@@ -250,13 +261,13 @@ export class Acquisition<Client> {
   }
 
   /** What ends the caller's wait for a connect first, besides the connect's own limit. */
-  #limitOf(entry: KnownSession, wish: Wish): ConnectLimit | undefined {
-    const { attemptMs, connectingMs, allConnectingMs, givenWaitMs, waitMs, cause } = wish;
+  #limitOf(entry: PooledSession, acquireRequest: AcquireRequest): ConnectLimit | undefined {
+    const { attemptTimeoutMs, connectingMs, allConnectingMs, givenWaitMs, waitMs, cause } = acquireRequest;
     const { connectTimeoutMs } = this.#parts;
     const attempt: ConnectLimit = {
-      ms: attemptMs - connectingMs,
+      ms: attemptTimeoutMs - connectingMs,
       isAttempt: true,
-      error: () => attemptTimedOut(entry.id, attemptMs),
+      error: () => attemptTimeoutError(entry.id, attemptTimeoutMs),
     };
     const wait: ConnectLimit =
       givenWaitMs === 0
@@ -271,72 +282,77 @@ export class Acquisition<Client> {
   }
 
   /** A session failed the work that was done with it: the caller wants another one. */
-  exclude(wish: Wish, id: string, error: Error): void {
-    const { roster, time } = this.#parts;
+  exclude(acquireRequest: AcquireRequest, id: string, error: Error): void {
+    const { sessionTable, time } = this.#parts;
     // Without a rest it would be tried again at once, and for ever.
-    const isResting = (roster.get(id)?.restsUntil ?? 0) > time.now();
-    wish.failed(id, error, error instanceof ConnectError && isResting);
+    const isResting = (sessionTable.get(id)?.unavailableUntil ?? 0) > time.now();
+    acquireRequest.recordFailure(id, error, error instanceof ConnectError && isResting);
   }
 
   /** What every session has failed with that could serve the caller, whoever has tried it; if all have, since it began. */
-  unreachable(wish: Wish): Error | undefined {
-    const { failures, began } = wish;
+  unreachable(acquireRequest: AcquireRequest): Error | undefined {
+    const { failures, began } = acquireRequest;
     if (failures.size === 0 && connectFailuresSoFar() === began) return undefined;
-    const { roster, time } = this.#parts;
-    const failureOf = (id: string) => connectFailureSince(roster.get(id), began);
+    const { sessionTable, time } = this.#parts;
+    const failureOf = (id: string) => connectFailureSince(sessionTable.get(id), began);
     const excluded = { has: (id: string) => failures.has(id) || failureOf(id) !== undefined };
-    if (roster.hasHope({ ...wish.criteria, excluded }, time.now(), Number.POSITIVE_INFINITY)) return undefined;
+    if (sessionTable.canServeBy({ ...acquireRequest.criteria, excluded }, time.now(), Number.POSITIVE_INFINITY))
+      return undefined;
     const own = [...failures.values()].at(-1);
-    return own === undefined ? this.#lastFailure(wish) : this.#allFailed(wish, own);
+    return own === undefined ? this.#lastFailure(acquireRequest) : this.#allFailed(acquireRequest, own);
   }
 
   /** Of other callers' connects. */
-  #lastFailure({ criteria, began }: Wish): Error | undefined {
-    const { roster } = this.#parts;
+  #lastFailure({ criteria, began }: AcquireRequest): Error | undefined {
+    const { sessionTable } = this.#parts;
     let last: ConnectFailure | undefined;
-    for (const entry of roster.entries()) {
-      const failure = entry.isWorthWaiting && isMatch(entry, criteria) ? connectFailureSince(entry, began) : undefined;
+    for (const entry of sessionTable.entries()) {
+      const failure = entry.canEverServe && matches(entry, criteria) ? connectFailureSince(entry, began) : undefined;
       if (failure !== undefined && failure.order > (last?.order ?? 0)) last = failure;
     }
     return last?.error;
   }
 
   /** Every session that could have served has failed this caller: what the last one said. */
-  #allFailed(wish: Wish, last: Error): Error {
+  #allFailed(acquireRequest: AcquireRequest, last: Error): Error {
     if (last instanceof ConnectError || last instanceof CallTimeoutError) return last;
-    const outlook = this.#parts.roster.outlook(wish.criteria, this.#parts.time.now());
-    return this.unavailable(wish.criteria, outlook, last);
+    const availability = this.#parts.sessionTable.forecast(acquireRequest.criteria, this.#parts.time.now());
+    return this.unavailable(acquireRequest.criteria, availability, last);
   }
 
   /** Why nobody can serve this caller. */
-  unavailable(criteria: Criteria, outlook: Outlook, cause?: unknown): NoSessionAvailableError {
-    const { time, roster } = this.#parts;
-    const { earliest, cooling } = outlook;
-    return unavailable(criteria, this.#parts.status(), {
+  unavailable(criteria: Criteria, availability: Availability, cause?: unknown): NoSessionAvailableError {
+    const { time, sessionTable } = this.#parts;
+    const { earliest, cooling } = availability;
+    return unavailableError(criteria, this.#parts.status(), {
       waitingCount: cooling,
       waitMs: earliest === null ? null : Math.max(earliest - time.now(), 0),
       retryAt: earliest === null ? null : time.toWall(earliest),
-      isFull: roster.isFull,
+      isFull: sessionTable.isFull,
       cause,
       named: this.#named(criteria),
     });
   }
 
   #named({ id, methods, peers }: Criteria): NamedSession | undefined {
-    const { roster, time } = this.#parts;
-    const entry = id === undefined ? undefined : roster.get(id);
+    const { sessionTable, time } = this.#parts;
+    const entry = id === undefined ? undefined : sessionTable.get(id);
     if (entry === undefined) return undefined;
     const now = time.now();
     const { reason } = entry;
-    return { state: entry.stateAt(now), reason, isHeld: entry.cooldowns.holds(methods, peers, now) !== undefined };
+    return {
+      state: entry.stateAt(now),
+      reason,
+      isHeld: entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined,
+    };
   }
 }
 
 /** The criteria without some sessions. */
-function without(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Criteria {
+function excluding(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Criteria {
   return excluded.size === 0 ? criteria : { ...criteria, excluded };
 }
 
-function itself(entry: KnownSession): KnownSession {
+function identity(entry: PooledSession): PooledSession {
   return entry;
 }

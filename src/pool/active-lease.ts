@@ -1,11 +1,11 @@
 import type { Timer } from "../clock.js";
-import type { RequestTracker } from "../connections/attempt.js";
+import type { AttemptTracker } from "../connections/attempt.js";
 import type { Connection } from "../connections/connection.js";
 import { LeaseScope } from "../connections/lease-scope.js";
-import type { Linked } from "../linked-list.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import type { ListNode } from "../linked-list.js";
+import type { SessionEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
-import { type CoolDownScope, type Lease, type LeaseInside, PoolLease } from "./lease.js";
+import { type CooldownTarget, type Lease, LeaseHandle, type LeaseInternals } from "./lease.js";
 
 /** How a lease ends that is not given back. */
 export interface Revocation {
@@ -14,23 +14,23 @@ export interface Revocation {
   /** For `disconnected`: why the client is closed, if it is. */
   readonly reason: string;
   /** Whether the client is replaced even when nothing of the lease is on the wire. */
-  readonly isDistrusted: boolean;
+  readonly discardsClient: boolean;
 }
 
 /** What becomes of a lease. */
-export interface LeaseOffice<Client> {
+export interface LeaseCallbacks<Client> {
   info(id: string): SessionInfo;
-  coolDown(entry: RosterEntry, seconds: number, where: CoolDownScope): void;
-  retire(entry: RosterEntry, reason: string): void;
+  coolDown(entry: SessionEntry, seconds: number, where: CooldownTarget): void;
+  retire(entry: SessionEntry, reason: string): void;
   /** Gives it back, or takes it back. The second time is a no-op. */
   end(lease: ActiveLease<Client>, revocation?: Revocation): void;
 }
 
 /** A session that the roster has counted as leased, on its connected client. */
-export interface Grant<Client> {
-  readonly entry: RosterEntry;
+export interface ActiveLeaseInit<Client> {
+  readonly entry: SessionEntry;
   readonly connection: Connection<Client>;
-  readonly tracker: RequestTracker;
+  readonly tracker: AttemptTracker;
   /** When it was connected for this lease. */
   readonly since: number;
   /** Who asked for it, if that is known. */
@@ -40,27 +40,27 @@ export interface Grant<Client> {
 /** One lease from the inside: its requests' scope, and all that the pool has to know of it. */
 export class ActiveLease<Client>
   extends LeaseScope
-  implements GrantedLease<Client>, LeaseInside<Client>, Linked<ActiveLease<Client>>
+  implements GrantedLease<Client>, LeaseInternals<Client>, ListNode<ActiveLease<Client>>
 {
   isLinked = false;
   previous: ActiveLease<Client> | null = null;
   next: ActiveLease<Client> | null = null;
-  readonly entry: RosterEntry;
+  readonly entry: SessionEntry;
   readonly connection: Connection<Client>;
   readonly since: number;
   readonly stack: string | undefined;
   readonly lease: Lease<Client>;
   timer: Timer | undefined = undefined;
-  readonly #office: LeaseOffice<Client>;
+  readonly #office: LeaseCallbacks<Client>;
 
-  constructor({ entry, connection, tracker, since, stack }: Grant<Client>, office: LeaseOffice<Client>) {
+  constructor({ entry, connection, tracker, since, stack }: ActiveLeaseInit<Client>, office: LeaseCallbacks<Client>) {
     super(entry.id, tracker);
     this.entry = entry;
     this.connection = connection;
     this.since = since;
     this.stack = stack;
     this.#office = office;
-    this.lease = new PoolLease(this);
+    this.lease = new LeaseHandle(this);
   }
 
   guard(): Client {
@@ -71,7 +71,7 @@ export class ActiveLease<Client>
     return this.#office.info(this.sessionId);
   }
 
-  coolDown(seconds: number, where: CoolDownScope): void {
+  coolDown(seconds: number, where: CooldownTarget): void {
     if (this.ended !== undefined) throw this.ended;
     this.#office.coolDown(this.entry, seconds, where);
   }
@@ -86,7 +86,7 @@ export class ActiveLease<Client>
   }
 
   revoke(cause: Error, reason: string): void {
-    this.#office.end(this, { cause, reason, isDistrusted: false });
+    this.#office.end(this, { cause, reason, discardsClient: false });
   }
 }
 

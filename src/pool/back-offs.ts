@@ -2,17 +2,17 @@ import type { ClientProfile, ProxyProfile } from "../client-profile.js";
 import { ConnectError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import { NO_BACK_OFF } from "../roster/hindrances.js";
-import type { Roster } from "../roster/roster.js";
+import type { SessionTable } from "../roster/roster.js";
 import type { Verdict } from "../telegram/verdicts.js";
-import type { Dispatcher } from "./dispatcher.js";
-import { type KnownSession, noteConnectFailure } from "./sessions/known-session.js";
-import type { TimeLine } from "./time-line.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import { noteConnectFailure, type PooledSession } from "./sessions/known-session.js";
+import type { PoolTime } from "./time-line.js";
 
 /** What backing off needs. */
-export interface BackOffsParts {
-  readonly roster: Roster<KnownSession>;
-  readonly time: TimeLine;
-  readonly dispatcher: Dispatcher;
+export interface ConnectBackoffDeps {
+  readonly sessionTable: SessionTable<PooledSession>;
+  readonly time: PoolTime;
+  readonly scheduler: LeaseScheduler;
   readonly connectTimeoutMs: number;
   /** From 0 to 1. */
   random(): number;
@@ -66,38 +66,38 @@ const NOT_REFUSED: Readonly<FailingRoute> = Object.freeze({ failures: 0, until: 
  * Telegram's transport error −429 tells of too many connections from one address: it stops every connect from there at
  * once, also without a proxy. Source: TDLib, ConnectionCreator.cpp; mtcute.
  */
-export class BackOffs {
-  readonly #parts: BackOffsParts;
+export class ConnectBackoff {
+  readonly #parts: ConnectBackoffDeps;
   /** Failed connects in a row; both live as long as the session. */
-  readonly #failures = new WeakMap<KnownSession, number>();
-  readonly #unknownKeys = new WeakMap<KnownSession, number>();
+  readonly #failures = new WeakMap<PooledSession, number>();
+  readonly #unknownKeys = new WeakMap<PooledSession, number>();
   /** One for each route that fails and that a session has; a connect by it, or its last session's leaving, ends it. */
   readonly #routes = new Map<string, FailingRoute>();
 
   /** The `apiId` of the client adapter. */
   #application = NOT_REFUSED;
 
-  constructor(parts: BackOffsParts) {
+  constructor(parts: ConnectBackoffDeps) {
     this.#parts = parts;
   }
 
   /** It has connected, and with it its proxy. */
-  connected(known: KnownSession, profile: ClientProfile): void {
+  connected(known: PooledSession, profile: ClientProfile): void {
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
     known.connectFailure = undefined;
     if (profile.apiId === undefined) this.#applicationWorks();
     const route = routeOf(profile);
     if (!this.#routes.delete(route)) return;
-    const { roster, time, dispatcher } = this.#parts;
-    for (const entry of this.#behind(route)) {
-      if (entry.backOffReason === PROXY_FAILED) roster.backOff(entry, NO_BACK_OFF, time.now());
+    const { sessionTable, time, scheduler } = this.#parts;
+    for (const entry of this.#sessionsVia(route)) {
+      if (entry.backOffReason === PROXY_FAILED) sessionTable.backOff(entry, NO_BACK_OFF, time.now());
     }
-    dispatcher.changed();
+    scheduler.serveWaiters();
   }
 
   /** It could not connect with this profile; `told` is what its callers get. */
-  failed(known: KnownSession, profile: ClientProfile, error: unknown, verdict: Verdict, told: Error): void {
+  failed(known: PooledSession, profile: ClientProfile, error: unknown, verdict: Verdict, told: Error): void {
     noteConnectFailure(known, told);
     const route = routeOf(profile);
     const isCrowded = verdict.code === "TRANSPORT_429";
@@ -106,18 +106,18 @@ export class BackOffs {
     else if (isApplicationRefused(verdict) && profile.apiId === undefined) this.#stopApplication(told, verdict.code);
     else if (isRoute) this.#routeFailed(route, known, isCrowded, told);
     else this.backOff(known);
-    this.#parts.dispatcher.connectFailed();
+    this.#parts.scheduler.connectFailed();
   }
 
   /** The session alone rests. */
-  backOff(known: KnownSession): void {
+  backOff(known: PooledSession): void {
     const count = this.#failures.get(known) ?? 0;
     this.#failures.set(known, count + 1);
     this.#rest([known], this.#parts.time.now() + delayOf(count), CONNECT_FAILED);
   }
 
   /** Whether nobody connects by its route just now; the session rests with the others then. */
-  isStopped(known: KnownSession): boolean {
+  isStopped(known: PooledSession): boolean {
     const { time, connectTimeoutMs } = this.#parts;
     const { until = 0 } = this.#routes.get(routeOf(known.credentials.profile)) ?? {};
     if (until <= time.now()) return false;
@@ -126,34 +126,34 @@ export class BackOffs {
   }
 
   /** What it failed for may be over: it has another key or proxy, or a person enables it. It may connect at once. */
-  causeEnded(known: KnownSession, former: ClientProfile = known.credentials.profile): void {
-    const { roster, time, dispatcher } = this.#parts;
+  causeEnded(known: PooledSession, former: ClientProfile = known.credentials.profile): void {
+    const { sessionTable, time, scheduler } = this.#parts;
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
     const failing = this.#routes.get(routeOf(known.credentials.profile));
     if (failing !== undefined) Object.assign(failing, { failures: 0, until: 0 });
     this.left(former);
-    roster.backOff(known, NO_BACK_OFF, time.now());
-    dispatcher.changed();
+    sessionTable.backOff(known, NO_BACK_OFF, time.now());
+    scheduler.serveWaiters();
   }
 
   /** A session that had this profile has gone, or has another one. */
   left(profile: ClientProfile): void {
     const route = routeOf(profile);
     if (!this.#routes.has(route)) return;
-    for (const _ of this.#behind(route)) return;
+    for (const _ of this.#sessionsVia(route)) return;
     this.#routes.delete(route);
   }
 
-  #routeFailed(route: string, known: KnownSession, isCrowded: boolean, told: Error): void {
+  #routeFailed(route: string, known: PooledSession, isCrowded: boolean, told: Error): void {
     const failing = this.#routes.get(route) ?? { failures: 0, until: 0 };
     this.#routes.set(route, failing);
     failing.failures = Math.max(failing.failures + 1, isCrowded ? FAILURES_OF_A_PROXY : 0);
-    if (failing.failures >= FAILURES_OF_A_PROXY) this.#stop(route, failing, known, told);
+    if (failing.failures >= FAILURES_OF_A_PROXY) this.#backOffRoute(route, failing, known, told);
     else this.backOff(known);
   }
 
-  #keyUnknown(known: KnownSession): void {
+  #keyUnknown(known: PooledSession): void {
     const count = this.#unknownKeys.get(known) ?? 0;
     this.#unknownKeys.set(known, count + 1);
     const delay = count === 0 ? FIRST_MS : Math.min(UNKNOWN_KEY_MS * 2 ** (count - 1), LONGEST_UNKNOWN_KEY_MS);
@@ -161,14 +161,14 @@ export class BackOffs {
   }
 
   /** Nobody connects by this route for a while; the one that failed tries again first. */
-  #stop(route: string, failing: FailingRoute, first: KnownSession, told: Error): void {
+  #backOffRoute(route: string, failing: FailingRoute, first: PooledSession, told: Error): void {
     const { time, connectTimeoutMs, random, proxyFailed } = this.#parts;
     const count = failing.failures - FAILURES_OF_A_PROXY;
     // Once, until one of them has connected: it is no news that it still fails.
     if (count === 0) proxyFailed(first.id, PROXY_FAILED);
     failing.until = time.now() + delayOf(count) * (1 + JITTER * random());
     this.#rest([first], failing.until, PROXY_FAILED);
-    const others = [...this.#behind(route)].filter(
+    const others = [...this.#sessionsVia(route)].filter(
       (entry) => entry !== first && entry.connection?.isConnected !== true,
     );
     for (const entry of others) noteConnectFailure(entry, told);
@@ -181,7 +181,7 @@ export class BackOffs {
     const { failures, until } = this.#application;
     // Connects that were under way together fail together: that is one failure.
     if (now >= until) this.#application = { failures: failures + 1, until: now + delayOf(failures) };
-    const others = [...this.#parts.roster.entries()].filter(
+    const others = [...this.#parts.sessionTable.entries()].filter(
       ({ credentials, connection }) => credentials.profile.apiId === undefined && connection?.isConnected !== true,
     );
     for (const entry of others) noteConnectFailure(entry, told);
@@ -192,27 +192,28 @@ export class BackOffs {
   #applicationWorks(): void {
     if (this.#application === NOT_REFUSED) return;
     this.#application = NOT_REFUSED;
-    const { roster, time, dispatcher } = this.#parts;
-    for (const entry of roster.entries()) {
-      if (APPLICATION_REFUSED.has(entry.backOffReason ?? "")) roster.backOff(entry, NO_BACK_OFF, time.now());
+    const { sessionTable, time, scheduler } = this.#parts;
+    for (const entry of sessionTable.entries()) {
+      if (APPLICATION_REFUSED.has(entry.backOffReason ?? "")) sessionTable.backOff(entry, NO_BACK_OFF, time.now());
     }
-    dispatcher.changed();
+    scheduler.serveWaiters();
   }
 
   /** Listeners hear of it in no caller's stack. */
-  #rest(sessions: readonly KnownSession[], until: number, reason: string): void {
-    const { roster, time, dispatcher, emit } = this.#parts;
+  #rest(sessions: readonly PooledSession[], until: number, reason: string): void {
+    const { sessionTable, time, scheduler, emit } = this.#parts;
     const longer = sessions.filter((known) => known.isEntered && known.backOffUntil < until);
-    for (const known of longer) roster.backOff(known, { until, reason }, time.now());
-    dispatcher.worsened();
+    for (const known of longer) sessionTable.backOff(known, { until, reason }, time.now());
+    scheduler.rejectHopeless();
     if (longer.length === 0) return;
     queueMicrotask(() => {
       for (const { id } of longer) emit("backedOff", { id, until: time.toWall(until), reason });
     });
   }
 
-  *#behind(route: string): Generator<KnownSession> {
-    for (const entry of this.#parts.roster.entries()) if (routeOf(entry.credentials.profile) === route) yield entry;
+  *#sessionsVia(route: string): Generator<PooledSession> {
+    for (const entry of this.#parts.sessionTable.entries())
+      if (routeOf(entry.credentials.profile) === route) yield entry;
   }
 }
 

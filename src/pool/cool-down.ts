@@ -1,18 +1,28 @@
 import type { CooldownScope } from "../cooldown-scope.js";
 import { OptionsError } from "../errors.js";
 import { checkCoolDown } from "../option-checks.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import type { SessionEntry } from "../roster/roster-entry.js";
 import { canonicalMethod } from "../telegram/requests.js";
-import type { CoolDownScope } from "./lease.js";
-import type { Marks } from "./marks.js";
+import type { CooldownTarget } from "./lease.js";
+import type { SessionStateManager } from "./marks.js";
 
 /** What a holder of a lease asks for: the session rests, or the session for one method or peer. */
-export function coolDown(marks: Marks, entry: RosterEntry, seconds: number, scope: CoolDownScope): void {
+export function coolDown(
+  sessionState: SessionStateManager,
+  entry: SessionEntry,
+  seconds: number,
+  scope: CooldownTarget,
+): void {
   checkCoolDown(seconds, scope);
-  marks.cool(entry, cooldownScopeOf(scope), Math.min(Math.max(seconds, 1), LONGEST_WAIT_SECONDS), "coolDown");
+  sessionState.startCooldown(
+    entry,
+    cooldownScopeOf(scope),
+    Math.min(Math.max(seconds, 1), LONGEST_WAIT_SECONDS),
+    "coolDown",
+  );
 }
 
-function cooldownScopeOf({ method, peer }: CoolDownScope): CooldownScope {
+function cooldownScopeOf({ method, peer }: CooldownTarget): CooldownScope {
   if (method !== undefined && peer !== undefined) {
     throw new OptionsError("coolDown: give a method or a peer, not both.");
   }

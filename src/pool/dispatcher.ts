@@ -1,40 +1,40 @@
 import type { Clock, Timer } from "../clock.js";
-import { ANY, type Criteria, isMatch } from "../roster/criteria.js";
-import type { Outlook } from "../roster/outlook.js";
-import type { Roster } from "../roster/roster.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import { ANY, type Criteria, matches } from "../roster/criteria.js";
+import type { Availability } from "../roster/outlook.js";
+import type { SessionTable } from "../roster/roster.js";
+import type { SessionEntry } from "../roster/roster-entry.js";
 import type { PoolStatus } from "../session-info.js";
-import type { KnownSession } from "./sessions/known-session.js";
-import type { TimeLine } from "./time-line.js";
-import { type Waiter, Waiters } from "./waiters.js";
+import type { PooledSession } from "./sessions/known-session.js";
+import type { PoolTime } from "./time-line.js";
+import { type Waiter, WaitQueue } from "./waiters.js";
 
 /** What a dispatcher tells. */
-export interface DispatcherPolicy {
-  recovered(entry: RosterEntry): void;
+export interface LeaseSchedulerHooks {
+  recovered(entry: SessionEntry): void;
   /** Why waiting cannot help this caller. */
-  hopeless(criteria: Criteria, outlook: Outlook): Error;
+  unavailableError(criteria: Criteria, availability: Availability): Error;
 }
 
 /** Sessions that are let out in one turn of the event loop: this takes about a millisecond. */
-const AT_ONCE = 500;
+const MAX_PER_TURN = 500;
 
 /**
  * Brings free sessions and waiting callers together: when one is given back, when a cooldown ends, when a session is
  * added; and tells those who wait in vain as soon as that is known. One timer serves all cooldowns.
  */
-export class Dispatcher {
-  readonly #roster: Roster<KnownSession>;
-  readonly #time: TimeLine;
+export class LeaseScheduler {
+  readonly #sessionTable: SessionTable<PooledSession>;
+  readonly #time: PoolTime;
   readonly #clock: Clock;
-  readonly #policy: DispatcherPolicy;
-  readonly #waiters = new Waiters();
+  readonly #policy: LeaseSchedulerHooks;
+  readonly #waiters = new WaitQueue();
   #isClosed = false;
   /** More was due than is let out at once: the timer goes on with it. */
-  #isBehind = false;
+  #hasBacklog = false;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
 
-  constructor(roster: Roster<KnownSession>, time: TimeLine, clock: Clock, policy: DispatcherPolicy) {
-    this.#roster = roster;
+  constructor(sessionTable: SessionTable<PooledSession>, time: PoolTime, clock: Clock, policy: LeaseSchedulerHooks) {
+    this.#sessionTable = sessionTable;
     this.#time = time;
     this.#clock = clock;
     this.#policy = policy;
@@ -46,8 +46,8 @@ export class Dispatcher {
 
   /** The pool in numbers, as it is now. */
   status(): PoolStatus {
-    this.bringUp();
-    const { nextAvailableAt, ...counts } = this.#roster.status(this.#time.now());
+    this.advanceToNow();
+    const { nextAvailableAt, ...counts } = this.#sessionTable.status(this.#time.now());
     return Object.freeze({
       ...counts,
       waiters: this.#waiters.size,
@@ -56,16 +56,16 @@ export class Dispatcher {
   }
 
   /** Leases a session to the caller if one can serve now. */
-  take(criteria: Criteria, now: number): KnownSession | undefined {
+  take(criteria: Criteria, now: number): PooledSession | undefined {
     this.#serveDue(now);
-    return this.#roster.take(criteria, now);
+    return this.#sessionTable.reserve(criteria, now);
   }
 
   /** Whether the caller could be served at once, after those who wait already. */
   canServe(criteria: Criteria): boolean {
     const now = this.#time.now();
     this.#serveDue(now);
-    return this.#roster.canServe(criteria, now);
+    return this.#sessionTable.canServe(criteria, now);
   }
 
   enqueue(waiter: Waiter): void {
@@ -79,34 +79,37 @@ export class Dispatcher {
   }
 
   /** A session may have become free. */
-  changed(now: number = this.#time.now()): void {
+  serveWaiters(now: number = this.#time.now()): void {
     // Most often nothing is due, and nobody waits.
-    if (!this.#isBehind && this.#roster.nextDueAt <= now) this.#isBehind = !this.#roster.advance(now, AT_ONCE);
-    if (this.#roster.hasRecovered) for (const entry of this.#roster.takeRecovered()) this.#policy.recovered(entry);
+    if (!this.#hasBacklog && this.#sessionTable.nextDueAt <= now)
+      this.#hasBacklog = !this.#sessionTable.expireDue(now, MAX_PER_TURN);
+    if (this.#sessionTable.hasRecovered)
+      for (const entry of this.#sessionTable.takeRecovered()) this.#policy.recovered(entry);
     if (this.#waiters.size > 0) this.#serve(now);
     this.#arm();
   }
 
   /** Brings the state of all sessions, or of one, up to now. */
-  bringUp(id?: string): void {
+  advanceToNow(id?: string): void {
     const now = this.#time.now();
-    if (this.#roster.nextDueAt > now) return;
-    if (id !== undefined) this.#roster.letOut(id, now);
-    else this.#roster.advance(now);
-    this.changed(now);
+    if (this.#sessionTable.nextDueAt > now) return;
+    if (id !== undefined) this.#sessionTable.expire(id, now);
+    else this.#sessionTable.expireDue(now);
+    this.serveWaiters(now);
   }
 
   /** A session rests longer, or is lost: some may wait in vain now. */
-  worsened(): void {
-    if (this.#waiters.size > 0) this.bringUp();
-    this.changed();
+  rejectHopeless(): void {
+    if (this.#waiters.size > 0) this.advanceToNow();
+    this.serveWaiters();
     if (this.#waiters.size === 0) return;
     const now = this.#time.now();
-    const hasAnyone = this.#roster.hasHope(ANY, now, Number.POSITIVE_INFINITY);
-    const hopes = new Hopes(this.#roster, now);
+    const hasAnyone = this.#sessionTable.canServeBy(ANY, now, Number.POSITIVE_INFINITY);
+    const hopes = new Hopes(this.#sessionTable, now);
     for (const waiter of this.#waiters.inOrder()) {
       if (hasAnyone && hopes.has(waiter)) continue;
-      if (this.#waiters.remove(waiter)) waiter.fail(this.#policy.hopeless(waiter.criteria, hopes.outlook(waiter)));
+      if (this.#waiters.remove(waiter))
+        waiter.fail(this.#policy.unavailableError(waiter.criteria, hopes.availability(waiter)));
     }
   }
 
@@ -128,8 +131,8 @@ export class Dispatcher {
   /** Of the sessions that can serve such a caller, when the first has failed; 0 while one has not. */
   #oldestFailure(criteria: Criteria): number {
     let oldest = Number.POSITIVE_INFINITY;
-    for (const entry of this.#roster.entries()) {
-      if (!entry.isWorthWaiting || !isMatch(entry, criteria)) continue;
+    for (const entry of this.#sessionTable.entries()) {
+      if (!entry.canEverServe || !matches(entry, criteria)) continue;
       oldest = Math.min(oldest, entry.connectFailure?.order ?? 0);
       if (oldest === 0) break;
     }
@@ -149,39 +152,39 @@ export class Dispatcher {
 
   /** Gives what is due to the callers who wait, before anybody who comes later can have it. */
   #serveDue(now: number): void {
-    if (this.#roster.nextDueAt > now) return;
-    if (!this.#isBehind) this.changed(now);
-    if (this.#waiters.size === 0 || this.#roster.nextDueAt > now) return;
+    if (this.#sessionTable.nextDueAt > now) return;
+    if (!this.#hasBacklog) this.serveWaiters(now);
+    if (this.#waiters.size === 0 || this.#sessionTable.nextDueAt > now) return;
     // What is left to the timer would be let out for the newcomer alone.
-    this.#roster.advance(now);
-    this.#isBehind = false;
-    this.changed(now);
+    this.#sessionTable.expireDue(now);
+    this.#hasBacklog = false;
+    this.serveWaiters(now);
   }
 
   #serve(now: number): void {
     // Most often there is one session, for the first in the queue.
-    while (this.#serveFirst(now)) if (!this.#roster.hasReady) return;
-    if (this.#waiters.size <= 1 || !this.#roster.hasReady) return;
+    while (this.#serveFirst(now)) if (!this.#sessionTable.hasAvailable) return;
+    if (this.#waiters.size <= 1 || !this.#sessionTable.hasAvailable) return;
     // Once one of them finds none, none is there for the others who want the same: sessions only go meanwhile.
     const unserved = new Set<string>();
     for (const waiter of this.#waiters.inOrder()) {
       const kind = kindOf(waiter);
       if (kind !== undefined && unserved.has(kind)) continue;
-      const entry = this.#roster.takeReady(waiter.criteria, now);
+      const entry = this.#sessionTable.reserveAvailable(waiter.criteria, now);
       if (entry === undefined) {
         if (kind !== undefined) unserved.add(kind);
         continue;
       }
       this.#waiters.remove(waiter);
       waiter.serve(entry, now);
-      if (!this.#roster.hasReady) return;
+      if (!this.#sessionTable.hasAvailable) return;
     }
   }
 
   /** Whether the first in the queue could be served. */
   #serveFirst(now: number): boolean {
-    const waiter = this.#roster.hasReady ? this.#waiters.first : undefined;
-    const entry = waiter && this.#roster.takeReady(waiter.criteria, now);
+    const waiter = this.#sessionTable.hasAvailable ? this.#waiters.first : undefined;
+    const entry = waiter && this.#sessionTable.reserveAvailable(waiter.criteria, now);
     if (waiter === undefined || entry === undefined) return false;
     this.#waiters.remove(waiter);
     waiter.serve(entry, now);
@@ -189,7 +192,7 @@ export class Dispatcher {
   }
 
   #arm(): void {
-    const at = this.#roster.nextDueAt;
+    const at = this.#sessionTable.nextDueAt;
     if (this.#isClosed || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
     this.#setTimer(at);
   }
@@ -198,8 +201,8 @@ export class Dispatcher {
     this.#timer?.timer.cancel();
     const timer = this.#clock.setTimer(Math.max(at - this.#time.now(), 0), () => {
       this.#timer = undefined;
-      this.#isBehind = false;
-      this.changed();
+      this.#hasBacklog = false;
+      this.serveWaiters();
     });
     this.#timer = { at, timer };
   }
@@ -212,35 +215,35 @@ function kindOf({ group, criteria }: Waiter): string | undefined {
 
 /** What callers can hope for at one instant: each group is looked at once, however many callers are in it. */
 class Hopes {
-  readonly #roster: Roster<KnownSession>;
+  readonly #sessionTable: SessionTable<PooledSession>;
   readonly #now: number;
   readonly #isEver = new Map<string, boolean>();
-  readonly #outlooks = new Map<string, Outlook>();
+  readonly #outlooks = new Map<string, Availability>();
 
-  constructor(roster: Roster<KnownSession>, now: number) {
-    this.#roster = roster;
+  constructor(sessionTable: SessionTable<PooledSession>, now: number) {
+    this.#sessionTable = sessionTable;
     this.#now = now;
   }
 
   has(waiter: Waiter): boolean {
     const { group, criteria, deadline } = waiter;
-    if (group === undefined) return this.#roster.hasHope(criteria, this.#now, deadline);
+    if (group === undefined) return this.#sessionTable.canServeBy(criteria, this.#now, deadline);
     let isEver = this.#isEver.get(group);
     if (isEver === undefined) {
-      isEver = this.#roster.hasHope(criteria, this.#now, Number.POSITIVE_INFINITY);
+      isEver = this.#sessionTable.canServeBy(criteria, this.#now, Number.POSITIVE_INFINITY);
       this.#isEver.set(group, isEver);
     }
     if (!isEver || deadline === Number.POSITIVE_INFINITY) return isEver;
-    const { hopeFrom } = this.outlook(waiter);
+    const { earliestPossibleAt: hopeFrom } = this.availability(waiter);
     return hopeFrom !== null && hopeFrom <= deadline;
   }
 
-  outlook(waiter: Waiter): Outlook {
+  availability(waiter: Waiter): Availability {
     const kind = kindOf(waiter);
     const known = kind === undefined ? undefined : this.#outlooks.get(kind);
     if (known !== undefined) return known;
-    const outlook = this.#roster.outlook(waiter.criteria, this.#now);
-    if (kind !== undefined) this.#outlooks.set(kind, outlook);
-    return outlook;
+    const availability = this.#sessionTable.forecast(waiter.criteria, this.#now);
+    if (kind !== undefined) this.#outlooks.set(kind, availability);
+    return availability;
   }
 }

@@ -1,8 +1,8 @@
 import type { UseOptions } from "../options.js";
-import { Handoff } from "./handoff.js";
+import { AsyncRendezvous } from "./handoff.js";
 import type { Lease } from "./lease.js";
-import type { Rotation } from "./rotation.js";
-import { jobOf } from "./wishes.js";
+import type { JobRunner } from "./rotation.js";
+import { toJob } from "./wishes.js";
 
 /** Makes what is to be iterated, on the client it is given. */
 export type IterateWork<Client, T> = (
@@ -11,7 +11,7 @@ export type IterateWork<Client, T> = (
 ) => AsyncIterable<T> | Iterable<T> | Promise<AsyncIterable<T> | Iterable<T>>;
 
 /** A failure after the first item: whatever Telegram said, the job must not begin anew on another session. */
-class Interruption {
+class IterationFailure {
   readonly cause: unknown;
 
   constructor(cause: unknown) {
@@ -24,33 +24,33 @@ class Interruption {
  * before the first item; a later failure comes out, for no other account can go on in the middle.
  */
 export async function* iterate<Client, T>(
-  rotation: Rotation<Client>,
+  jobRunner: JobRunner<Client>,
   work: IterateWork<Client, T>,
   options: UseOptions,
 ): AsyncGenerator<T, void, undefined> {
-  const handoff = new Handoff<T>();
+  const handoff = new AsyncRendezvous<T>();
   let hasBegun = false;
   const begun = (): void => {
     hasBegun = true;
   };
   const job = {
-    ...jobOf<Client, void>((client, lease) => handAll(handoff, work(client, lease), begun), options),
+    ...toJob<Client, void>((client, lease) => pump(handoff, work(client, lease), begun), options),
     isBound: () => hasBegun,
   };
-  const running = rotation.run(job).then(
+  const running = jobRunner.run(job).then(
     () => handoff.end(),
-    (error: unknown) => handoff.fail(error instanceof Interruption ? error.cause : error),
+    (error: unknown) => handoff.fail(error instanceof IterationFailure ? error.cause : error),
   );
   try {
-    for (let next = await handoff.take(); next !== undefined; next = await handoff.take()) yield next.item;
+    for (let next = await handoff.receive(); next !== undefined; next = await handoff.receive()) yield next.item;
   } finally {
     handoff.end();
     await running;
   }
 }
 
-async function handAll<T>(
-  handoff: Handoff<T>,
+async function pump<T>(
+  handoff: AsyncRendezvous<T>,
   items: ReturnType<IterateWork<unknown, T>>,
   begun: () => void,
 ): Promise<void> {
@@ -59,9 +59,9 @@ async function handAll<T>(
     for await (const item of await items) {
       hasBegun = true;
       begun();
-      if (!(await handoff.give(item))) return;
+      if (!(await handoff.send(item))) return;
     }
   } catch (error) {
-    throw hasBegun ? new Interruption(error) : error;
+    throw hasBegun ? new IterationFailure(error) : error;
   }
 }

@@ -7,7 +7,7 @@ const A_YEAR_MS = 365 * 86_400_000;
  * Keeps the process alive while somebody needs the pool. Sockets and timers are all unref'd; this one timer is ref'd
  * as long as a session is leased, a caller waits or the pool is opening or closing.
  */
-export class KeepAlive {
+export class ProcessRef {
   readonly #timer: Timer;
   #needs = 0;
 
@@ -15,20 +15,20 @@ export class KeepAlive {
     this.#timer = clock.setTimer(A_YEAR_MS, () => {});
   }
 
-  need(): void {
+  ref(): void {
     if (this.#needs++ === 0) this.#timer.ref();
   }
 
-  done(): void {
+  unref(): void {
     if (--this.#needs === 0) this.#timer.unref();
   }
 
-  async during<T>(work: () => Promise<T>): Promise<T> {
-    this.need();
+  async whileRunning<T>(work: () => Promise<T>): Promise<T> {
+    this.ref();
     try {
       return await work();
     } finally {
-      this.done();
+      this.unref();
     }
   }
 

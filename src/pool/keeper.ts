@@ -1,15 +1,15 @@
 import type { Clock, Timer } from "../clock.js";
-import { type Connections, Opening } from "../connections/connections.js";
-import type { KeepAlive } from "./keep-alive.js";
-import type { KnownSession } from "./sessions/known-session.js";
-import type { SessionBook } from "./sessions/session-book.js";
+import { type ConnectionPool, Opening } from "../connections/connections.js";
+import type { ProcessRef } from "./keep-alive.js";
+import type { PooledSession } from "./sessions/known-session.js";
+import type { SessionRegistry } from "./sessions/session-book.js";
 
 /** What keeping clients connected needs. */
-export interface KeeperParts {
+export interface PersistentConnectionsDeps {
   readonly clock: Clock;
-  readonly book: SessionBook;
-  readonly keepAlive: KeepAlive;
-  readonly connections: () => Connections<unknown>;
+  readonly registry: SessionRegistry;
+  readonly processRef: ProcessRef;
+  readonly connections: () => ConnectionPool<unknown>;
 }
 
 /** A connect that failed for no reason that ends by an event is tried again after so long. */
@@ -22,8 +22,8 @@ const SHORTEST_LIFE_MS = 1_000;
  * the same back-off and the same waits as for a lease. A session that listens is work: as long as there is one, connected
  * or not, the process does not end by itself.
  */
-export class Keeper {
-  readonly #parts: KeeperParts;
+export class PersistentConnections {
+  readonly #parts: PersistentConnectionsDeps;
   // One entry for each session that is to stay connected; a timer of one that was removed goes when it fires.
   readonly #connecting = new Set<string>();
   readonly #retries = new Map<string, Timer>();
@@ -33,25 +33,25 @@ export class Keeper {
   readonly #connectedAt = new Map<string, number>();
   #isEnded = false;
 
-  constructor(parts: KeeperParts) {
+  constructor(parts: PersistentConnectionsDeps) {
     this.#parts = parts;
   }
 
   /** Whether the session's client stays connected without a lease. */
-  keeps(id: string): boolean {
-    return this.#parts.book.get(id)?.credentials.profile.keepConnected === true;
+  isPersistent(id: string): boolean {
+    return this.#parts.registry.get(id)?.credentials.profile.keepConnected === true;
   }
 
   /** The session may have come to need a connection. */
-  look(id: string): void {
+  ensure(id: string): void {
     if (this.#isEnded) return;
-    const known = this.#parts.book.get(id);
-    this.#setKept(id, known !== undefined && this.keeps(id) && mayListen(known));
+    const known = this.#parts.registry.get(id);
+    this.#setKept(id, known !== undefined && this.isPersistent(id) && mayListen(known));
     if (!this.#kept.has(id) || this.#connecting.has(id) || known?.state !== "free") return;
     if (this.#parts.connections().get(id)?.isConnected) return;
     const { clock } = this.#parts;
     const tooSoonMs = (this.#connectedAt.get(id) ?? Number.NEGATIVE_INFINITY) + SHORTEST_LIFE_MS - clock.monotonic();
-    if (tooSoonMs > 0) this.#tryLater(id, tooSoonMs);
+    if (tooSoonMs > 0) this.#scheduleRetry(id, tooSoonMs);
     else this.#connect(id);
   }
 
@@ -63,12 +63,12 @@ export class Keeper {
     this.#retries.delete(id);
     const opening = new Opening(true);
     void connections
-      .open(id, opening)
+      .checkOut(id, opening)
       .then(() => {
         if (this.#kept.has(id)) this.#connectedAt.set(id, clock.monotonic());
         return connections.end(opening);
       })
-      .catch(() => this.#tryLater(id, RETRY_MS))
+      .catch(() => this.#scheduleRetry(id, RETRY_MS))
       .finally(() => this.#connecting.delete(id));
   }
 
@@ -76,18 +76,18 @@ export class Keeper {
     if (this.#kept.has(id) === isKept) return;
     if (isKept) {
       this.#kept.add(id);
-      this.#parts.keepAlive.need();
+      this.#parts.processRef.ref();
       return;
     }
     this.#kept.delete(id);
     this.#connectedAt.delete(id);
     this.#retries.get(id)?.cancel();
     this.#retries.delete(id);
-    this.#parts.keepAlive.done();
+    this.#parts.processRef.unref();
   }
 
-  lookAtAll(): void {
-    for (const id of this.#parts.book.ids()) this.look(id);
+  ensureAll(): void {
+    for (const id of this.#parts.registry.ids()) this.ensure(id);
   }
 
   end(): void {
@@ -98,18 +98,18 @@ export class Keeper {
   }
 
   /** A session that rests, or is somebody else's, is looked at when that ends; another one in vain would never be. */
-  #tryLater(id: string, delayMs: number): void {
+  #scheduleRetry(id: string, delayMs: number): void {
     if (!this.#kept.has(id)) return;
     this.#retries.get(id)?.cancel();
     const timer = this.#parts.clock.setTimer(delayMs, () => {
       this.#retries.delete(id);
-      this.look(id);
+      this.ensure(id);
     });
     this.#retries.set(id, timer);
   }
 }
 
 /** Whether it listens now, or will by itself: when it has rested, or another process lets go of it. */
-function mayListen({ isLeaving, disabledReason, deadReason, restriction }: KnownSession): boolean {
-  return !isLeaving && disabledReason === null && deadReason === null && restriction?.until !== null;
+function mayListen({ isRemoving, disabledReason, deadReason, restriction }: PooledSession): boolean {
+  return !isRemoving && disabledReason === null && deadReason === null && restriction?.until !== null;
 }

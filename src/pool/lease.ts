@@ -3,7 +3,7 @@ import { callSafely, textOf, warn } from "../process-warning.js";
 import type { SessionInfo } from "../session-info.js";
 
 /** What of a session rests, when not all of it: one method, or one peer. */
-export interface CoolDownScope {
+export interface CooldownTarget {
   readonly method?: string | undefined;
   readonly peer?: string | undefined;
 }
@@ -22,7 +22,7 @@ export interface Lease<Client> extends Disposable, AsyncDisposable {
    * Rests the session, or one method or peer of it, for this number of seconds: for a wait that only the caller can
    * read. Throws `OptionsError`, and `LeaseReleasedError` when the lease has ended: another caller may hold the session.
    */
-  coolDown(seconds: number, scope?: CoolDownScope): void;
+  coolDown(seconds: number, scope?: CooldownTarget): void;
   /**
    * Marks the session dead, for good: only `enable` or `update` brings it back. Throws `LeaseReleasedError` when the
    * lease has ended: the session is somebody else's then.
@@ -43,22 +43,22 @@ export interface LeaseInfo {
 }
 
 /** A lease from the inside, as far as its caller gets at it. */
-export interface LeaseInside<Client> extends LeaseScope {
+export interface LeaseInternals<Client> extends LeaseScope {
   guard(): Client;
   info(): SessionInfo;
-  coolDown(seconds: number, where: CoolDownScope): void;
+  coolDown(seconds: number, where: CooldownTarget): void;
   retire(reason: string): void;
   release(): void;
 }
 
 /** One lease as its caller holds it. */
-export class PoolLease<Client> implements Lease<Client> {
+export class LeaseHandle<Client> implements Lease<Client> {
   readonly id: string;
-  readonly #inside: LeaseInside<Client>;
+  readonly #inside: LeaseInternals<Client>;
   #client: Client | undefined;
   #abort: AbortController | undefined;
 
-  constructor(inside: LeaseInside<Client>) {
+  constructor(inside: LeaseInternals<Client>) {
     this.id = inside.sessionId;
     this.#inside = inside;
   }
@@ -77,7 +77,7 @@ export class PoolLease<Client> implements Lease<Client> {
     return this.#abort.signal;
   }
 
-  coolDown(seconds: number, scope: CoolDownScope = {}): void {
+  coolDown(seconds: number, scope: CooldownTarget = {}): void {
     this.#inside.coolDown(seconds, scope);
   }
 

@@ -1,68 +1,74 @@
 import type { Clock } from "../clock.js";
-import type { Connections } from "../connections/connections.js";
+import type { ConnectionPool } from "../connections/connections.js";
 import type { LeaseScope } from "../connections/lease-scope.js";
 import { LeaseReleasedError, PoolClosedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import { LinkedList } from "../linked-list.js";
-import type { Roster } from "../roster/roster.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import type { SessionTable } from "../roster/roster.js";
+import type { SessionEntry } from "../roster/roster-entry.js";
 import type { SessionInfo } from "../session-info.js";
-import { ActiveLease, type Grant, type GrantedLease, type LeaseOffice, type Revocation } from "./active-lease.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { KeepAlive } from "./keep-alive.js";
-import type { CoolDownScope, LeaseInfo } from "./lease.js";
-import type { TimeLine } from "./time-line.js";
+import {
+  ActiveLease,
+  type ActiveLeaseInit,
+  type GrantedLease,
+  type LeaseCallbacks,
+  type Revocation,
+} from "./active-lease.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import type { ProcessRef } from "./keep-alive.js";
+import type { CooldownTarget, LeaseInfo } from "./lease.js";
+import type { PoolTime } from "./time-line.js";
 
 type LeaseEvents = Pick<SessionPoolEvents, "leased" | "released" | "leaked">;
 
 /** What giving leases needs. */
-export interface LeasesParts<Client> {
+export interface LeaseManagerDeps<Client> {
   readonly clock: Clock;
-  readonly time: TimeLine;
-  readonly roster: Roster;
-  readonly dispatcher: Dispatcher;
-  readonly connections: Connections<Client>;
-  readonly keepAlive: KeepAlive;
+  readonly time: PoolTime;
+  readonly sessionTable: SessionTable;
+  readonly scheduler: LeaseScheduler;
+  readonly connections: ConnectionPool<Client>;
+  readonly processRef: ProcessRef;
   readonly maxLeaseMs: number;
   info(id: string): SessionInfo;
-  coolDown(entry: RosterEntry, seconds: number, scope: CoolDownScope): void;
-  retire(entry: RosterEntry, reason: string): void;
+  coolDown(entry: SessionEntry, seconds: number, scope: CooldownTarget): void;
+  retire(entry: SessionEntry, reason: string): void;
   /** The last lease of a session that was removed has ended. */
-  left(id: string): void;
+  onLastLeaseEnded(id: string): void;
   isHeard(name: keyof LeaseEvents): boolean;
   emit<Name extends keyof LeaseEvents>(name: Name, event: Parameters<LeaseEvents[Name]>[0]): void;
 }
 
 /** The leases of one pool: who holds what, and how each of them ends. */
-export class Leases<Client> {
-  readonly #parts: LeasesParts<Client>;
+export class LeaseManager<Client> {
+  readonly #parts: LeaseManagerDeps<Client>;
   readonly #active = new LinkedList<ActiveLease<Client>>();
-  readonly #office: LeaseOffice<Client>;
-  #atIdle: (() => void)[] = [];
+  readonly #office: LeaseCallbacks<Client>;
+  #idleCallbacks: (() => void)[] = [];
   /** Callers that are between two leases, or whose session connects. */
   #expected = 0;
 
-  constructor(parts: LeasesParts<Client>) {
+  constructor(parts: LeaseManagerDeps<Client>) {
     this.#parts = parts;
     const { info, coolDown, retire } = parts;
     this.#office = { info, coolDown, retire, end: (active, revocation) => this.#end(active, revocation) };
   }
 
-  grant(grant: Grant<Client>): GrantedLease<Client> {
+  grant(grant: ActiveLeaseInit<Client>): GrantedLease<Client> {
     const active = new ActiveLease(grant, this.#office);
     this.#active.add(active);
-    this.#parts.keepAlive.need();
+    this.#parts.processRef.ref();
     // Functions that make others are only called for that: V8 sets up their scope on entry, whatever they do then.
     if (Number.isFinite(this.#parts.maxLeaseMs)) this.#limit(active);
-    if (this.#parts.isHeard("leased")) this.#tellLease(active);
+    if (this.#parts.isHeard("leased")) this.#emitLeased(active);
     return active;
   }
 
   /** Gives a session back that was taken, but not leased after all. */
-  giveUp(entry: RosterEntry): void {
+  cancelReservation(entry: SessionEntry): void {
     const now = this.#parts.time.now();
-    this.#parts.roster.giveBackUnused(entry, now);
-    this.#afterEnd(entry, now);
+    this.#parts.sessionTable.cancel(entry, now);
+    this.#onLeaseEnded(entry, now);
   }
 
   list(): readonly LeaseInfo[] {
@@ -98,21 +104,21 @@ export class Leases<Client> {
   /** Resolves when no lease is left, and nobody is on the way to one. */
   idle(): Promise<void> {
     if (this.#isIdle) return Promise.resolve();
-    return new Promise((resolve) => this.#atIdle.push(resolve));
+    return new Promise((resolve) => this.#idleCallbacks.push(resolve));
   }
 
   /** Takes the leases of one session back. */
   revoke(id: string, cause: Error, reason: string): void {
     for (const active of this.#active.toArray()) {
-      if (active.entry.id === id) this.#end(active, { cause, reason, isDistrusted: true });
+      if (active.entry.id === id) this.#end(active, { cause, reason, discardsClient: true });
     }
   }
 
   /** Takes every lease back. With `isLeak` each is told as `leaked`. */
   revokeAll(cause: (id: string) => Error, reason: string, isLeak: boolean): void {
     for (const active of this.#active.toArray()) {
-      if (isLeak) this.#tellLeak(active);
-      this.#end(active, { cause: cause(active.entry.id), reason, isDistrusted: true });
+      if (isLeak) this.#emitLeaked(active);
+      this.#end(active, { cause: cause(active.entry.id), reason, discardsClient: true });
     }
   }
 
@@ -120,75 +126,75 @@ export class Leases<Client> {
     const { maxLeaseMs, clock } = this.#parts;
     active.timer = clock.setTimer(maxLeaseMs, () => {
       const { id } = active.entry;
-      this.#tellLeak(active);
+      this.#emitLeaked(active);
       const cause = new LeaseReleasedError(
         `The lease of session "${id}" was held longer than ${maxLeaseMs} ms (maxLeaseMs) and was taken back.`,
         { sessionId: id },
       );
-      this.#end(active, { cause, reason: "its lease was held too long", isDistrusted: true });
+      this.#end(active, { cause, reason: "its lease was held too long", discardsClient: true });
     });
   }
 
   /** Never in the stack of whoever asked for it, or gave the session back to it. */
-  #tellLease({ sessionId: id }: ActiveLease<Client>): void {
+  #emitLeased({ sessionId: id }: ActiveLease<Client>): void {
     queueMicrotask(() => this.#parts.emit("leased", { id }));
   }
 
-  #tellLeak({ entry, since, stack }: ActiveLease<Client>): void {
+  #emitLeaked({ entry, since, stack }: ActiveLease<Client>): void {
     const heldMs = Math.round(this.#parts.time.now() - since);
     this.#parts.emit("leaked", { id: entry.id, heldMs, ...(stack === undefined ? {} : { stack }) });
   }
 
   #end(active: ActiveLease<Client>, revocation?: Revocation): void {
-    if (active.isOver) return;
+    if (active.hasEnded) return;
     active.end(revocation === undefined ? released : revoked, revocation?.cause);
     const { entry, connection } = active;
     active.timer?.cancel();
     this.#active.remove(active);
-    const { roster, time, connections } = this.#parts;
+    const { sessionTable, time, connections } = this.#parts;
     const now = time.now();
-    if (active.isQuiet) {
-      const reason = closeReason(entry, revocation?.isDistrusted ? revocation : undefined);
-      void connections.giveBack(connection, reason, time.toMonotonic(now));
-      roster.giveBack(entry, now, time.date(now), false);
+    if (active.isIdle) {
+      const reason = closeReason(entry, revocation?.discardsClient ? revocation : undefined);
+      void connections.checkIn(connection, reason, time.toMonotonic(now));
+      sessionTable.release(entry, now, time.wallNow(now), false);
     } else {
-      roster.giveBack(entry, now, time.date(now), true);
+      sessionTable.release(entry, now, time.wallNow(now), true);
       this.#drain(active, revocation);
       if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
     }
-    const { isHeard, emit, keepAlive } = this.#parts;
-    this.#afterEnd(entry, now);
+    const { isHeard, emit, processRef } = this.#parts;
+    this.#onLeaseEnded(entry, now);
     // After the queue was served: a listener that asks for a session comes behind the callers who wait.
     if (isHeard("released")) emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
-    keepAlive.done();
+    processRef.unref();
   }
 
   #drain(active: ActiveLease<Client>, revocation: Revocation | undefined): void {
-    active.onQuiet(() => this.#drained(active, revocation));
+    active.onIdle(() => this.#drained(active, revocation));
   }
 
   #drained({ entry, connection }: ActiveLease<Client>, revocation: Revocation | undefined): void {
-    void this.#parts.connections.giveBack(connection, closeReason(entry, revocation));
+    void this.#parts.connections.checkIn(connection, closeReason(entry, revocation));
     const now = this.#parts.time.now();
-    this.#parts.roster.drained(entry, now);
-    this.#afterEnd(entry, now);
+    this.#parts.sessionTable.drained(entry, now);
+    this.#onLeaseEnded(entry, now);
   }
 
-  #afterEnd(entry: RosterEntry, now: number): void {
-    this.#parts.dispatcher.changed(now);
-    if (entry.isLeaving && !entry.isLeased) this.#parts.left(entry.id);
+  #onLeaseEnded(entry: SessionEntry, now: number): void {
+    this.#parts.scheduler.serveWaiters(now);
+    if (entry.isRemoving && !entry.isLeased) this.#parts.onLastLeaseEnded(entry.id);
     this.#tellIdle();
   }
 
   #tellIdle(): void {
-    if (this.#atIdle.length === 0 || !this.#isIdle) return;
-    const callbacks = this.#atIdle;
-    this.#atIdle = [];
+    if (this.#idleCallbacks.length === 0 || !this.#isIdle) return;
+    const callbacks = this.#idleCallbacks;
+    this.#idleCallbacks = [];
     for (const callback of callbacks) callback();
   }
 }
 
-function released({ sessionId: id, hasLeftIterator }: LeaseScope): LeaseReleasedError {
+function released({ sessionId: id, returnedIterator: hasLeftIterator }: LeaseScope): LeaseReleasedError {
   const advice = hasLeftIterator
     ? "The function given to use() has returned an iterator, which asks for its items later: iterate by pool.iterate(work, options), which holds the lease until the iteration ends."
     : "Await every call before release() or before the function given to use() returns.";
@@ -208,10 +214,10 @@ function revoked({ sessionId: id, revoked: cause }: LeaseScope): LeaseReleasedEr
 }
 
 /** Why the client is not to be kept for the next lease, if so. */
-function closeReason(entry: RosterEntry, revocation: Revocation | undefined): string | undefined {
+function closeReason(entry: SessionEntry, revocation: Revocation | undefined): string | undefined {
   if (revocation !== undefined) return revocation.reason;
-  if (entry.isUnhindered) return undefined;
-  if (entry.isLeaving) return "the session was removed";
+  if (entry.isUnblocked) return undefined;
+  if (entry.isRemoving) return "the session was removed";
   if (entry.deadReason !== null) return `the session is dead: ${entry.deadReason}`;
   return entry.disabledReason === null ? undefined : "the session was disabled";
 }

@@ -2,41 +2,41 @@ import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { CooldownScope } from "../cooldown-scope.js";
 import { LeaseReleasedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
-import type { Ledger } from "../records/ledger.js";
+import type { RecordWriter } from "../records/ledger.js";
 import type { Restriction } from "../roster/hindrances.js";
-import type { Roster } from "../roster/roster.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import type { SessionTable } from "../roster/roster.js";
+import type { SessionEntry } from "../roster/roster-entry.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
-import { endsByItself, type Verdict } from "../telegram/verdicts.js";
-import type { Dispatcher } from "./dispatcher.js";
+import { expiresOnItsOwn, type Verdict } from "../telegram/verdicts.js";
+import type { LeaseScheduler } from "./dispatcher.js";
 import type { PoolLog } from "./pool-log.js";
-import { type KnownSession, markChanged } from "./sessions/known-session.js";
-import type { SessionBook } from "./sessions/session-book.js";
+import { markDirty, type PooledSession } from "./sessions/known-session.js";
+import type { SessionRegistry } from "./sessions/session-book.js";
 import type { RecordedCooldown } from "./sessions/session-records.js";
-import type { TimeLine } from "./time-line.js";
+import type { PoolTime } from "./time-line.js";
 
 /** The events that follow from a verdict. */
 export type MarkEvents = Pick<SessionPoolEvents, "cooled" | "restricted" | "died">;
 
 /** What marking needs. */
-export interface MarksParts {
-  readonly roster: Roster;
-  readonly book: SessionBook;
-  readonly ledger: Ledger;
-  readonly time: TimeLine;
-  readonly dispatcher: Dispatcher;
+export interface SessionStateManagerDeps {
+  readonly sessionTable: SessionTable;
+  readonly registry: SessionRegistry;
+  readonly recordWriter: RecordWriter;
+  readonly time: PoolTime;
+  readonly scheduler: LeaseScheduler;
   readonly log: Pick<PoolLog, "write">;
   readonly cooldownScope: "session" | "method";
   readonly restrictedForMs: number;
   emit<Name extends keyof MarkEvents>(name: Name, event: Parameters<MarkEvents[Name]>[0]): void;
   /** The session is not to be used any more: its client can go. */
-  retired(id: string): void;
+  onDead(id: string): void;
   /** Telegram has restricted the session, or called it dead. */
-  fell(id: string): void;
+  onUnhealthy(id: string): void;
 }
 
 /** What another process's record says of a session. */
-export interface Life {
+export interface RemoteState {
   readonly deadReason: string | null;
   readonly disabledReason: string | null;
   readonly restriction: Restriction | null;
@@ -47,14 +47,16 @@ export interface Life {
  * error) anybody on the way may have sent. This answer, given once, may be a server's fault; given again after a new
  * connection it is true. Source: TDLib takes AUTH_KEY_PERM_EMPTY for a server's fault.
  */
-const DOUBTFUL_DEATHS: ReadonlySet<string> = new Set(["AUTH_KEY_PERM_EMPTY"]);
+const UNCONFIRMED_DEATH_CODES: ReadonlySet<string> = new Set(["AUTH_KEY_PERM_EMPTY"]);
 /** By which earlier versions of this package retired a session. */
 const FORMER_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404", "PHONE_NUMBER_BANNED"]);
-const SUSPICION_MS = 600_000;
+const CONFIRMATION_WINDOW_MS = 600_000;
 
 /** Whether this reason of a death is Telegram's, not a person's. */
-export function isTelegramsWord(reason: string): boolean {
-  return DOUBTFUL_DEATHS.has(reason) || FORMER_DEATHS.has(reason) || findVerdictRow(reason)?.row.kind === "dead";
+export function isTelegramErrorCode(reason: string): boolean {
+  return (
+    UNCONFIRMED_DEATH_CODES.has(reason) || FORMER_DEATHS.has(reason) || findVerdictRow(reason)?.row.kind === "dead"
+  );
 }
 
 /**
@@ -69,17 +71,17 @@ export function isOfKey(reason: string | undefined): boolean {
 const LONGEST_SECONDS = 365 * 86_400;
 
 /** A cooldown that another process's record moves by less is the same one, by another clock. */
-const NEWS_MS = 1_000;
+const SAME_COOLDOWN_TOLERANCE_MS = 1_000;
 
 /** Turns verdicts into what the roster, the records and the listeners have to know, in that order. */
-export class Marks {
-  readonly #parts: MarksParts;
+export class SessionStateManager {
+  readonly #parts: SessionStateManagerDeps;
   // One entry for each session that is dead or suspected; `forgive` deletes both when it lives again or was removed.
   readonly #fatal = new Map<string, Error>();
   /** When a session was last said to be unknown, if it is not dead by that yet. */
   readonly #suspectedAt = new Map<string, number>();
 
-  constructor(parts: MarksParts) {
+  constructor(parts: SessionStateManagerDeps) {
     this.#parts = parts;
   }
 
@@ -92,14 +94,14 @@ export class Marks {
    * Takes note of an error of Telegram's. Returns what it cooled, if it cooled anything. The death of a key that the
    * session does not have any more (`isOfItsKey`) is none of the session; a wait may be the account's, and counts.
    */
-  report(
+  applyVerdict(
     id: string,
     error: unknown,
     verdict: Verdict,
     request?: OutgoingRequest,
     isOfItsKey = true,
   ): CooldownScope | undefined {
-    const entry = this.#parts.roster.get(id);
+    const entry = this.#parts.sessionTable.get(id);
     if (entry === undefined) return undefined;
     if (verdict.isGuess)
       this.#parts.log.write("warn", `Session "${id}": a wait without readable seconds; resting ${verdict.seconds} s.`, {
@@ -110,7 +112,7 @@ export class Marks {
     switch (verdict.kind) {
       case "cooldown": {
         const scope = this.#scopeOf(verdict, request);
-        this.cool(entry, scope, verdict.seconds ?? 60, verdict.code);
+        this.startCooldown(entry, scope, verdict.seconds ?? 60, verdict.code);
         return scope;
       }
       case "restricted":
@@ -119,57 +121,57 @@ export class Marks {
         this.restrict(entry, verdict.code);
         return undefined;
       case "dead":
-        if (isOfItsKey && request?.isHome !== false) this.kill(entry, verdict.code, error);
+        if (isOfItsKey && request?.isHomeDc !== false) this.markDead(entry, verdict.code, error);
         return undefined;
       default:
-        if (isOfItsKey && request?.isHome !== false && this.#isSaidAgain(id, verdict.code))
-          this.kill(entry, verdict.code, error);
+        if (isOfItsKey && request?.isHomeDc !== false && this.#isConfirmed(id, verdict.code))
+          this.markDead(entry, verdict.code, error);
         return undefined;
     }
   }
 
   /** Whether Telegram has said for the second time in a while that it does not know the auth key. */
-  #isSaidAgain(id: string, code: string): boolean {
-    if (!DOUBTFUL_DEATHS.has(code)) return false;
+  #isConfirmed(id: string, code: string): boolean {
+    if (!UNCONFIRMED_DEATH_CODES.has(code)) return false;
     const now = this.#parts.time.now();
-    const isAgain = now - (this.#suspectedAt.get(id) ?? Number.NEGATIVE_INFINITY) < SUSPICION_MS;
+    const isAgain = now - (this.#suspectedAt.get(id) ?? Number.NEGATIVE_INFINITY) < CONFIRMATION_WINDOW_MS;
     if (isAgain) this.#suspectedAt.delete(id);
     else this.#suspectedAt.set(id, now);
     return isAgain;
   }
 
-  cool(entry: RosterEntry, scope: CooldownScope, seconds: number, reason: string): void {
-    const { roster, time, dispatcher } = this.#parts;
+  startCooldown(entry: SessionEntry, scope: CooldownScope, seconds: number, reason: string): void {
+    const { sessionTable, time, scheduler } = this.#parts;
     const now = time.now();
     const until = now + seconds * 1000;
-    if (!roster.cool(entry, scope, until, reason, now)) return;
-    dispatcher.worsened();
+    if (!sessionTable.cool(entry, scope, until, reason, now)) return;
+    scheduler.rejectHopeless();
     this.#saveThen(entry.id, () => this.#tellCooled(entry.id, scope, until, seconds));
   }
 
-  restrict(entry: RosterEntry, reason: string): void {
-    const { roster, time, dispatcher, restrictedForMs } = this.#parts;
+  restrict(entry: SessionEntry, reason: string): void {
+    const { sessionTable, time, scheduler, restrictedForMs } = this.#parts;
     const now = time.now();
-    const until = endsByItself(reason) && Number.isFinite(restrictedForMs) ? now + restrictedForMs : null;
+    const until = expiresOnItsOwn(reason) && Number.isFinite(restrictedForMs) ? now + restrictedForMs : null;
     const isNews = entry.restriction?.reason !== reason;
-    roster.restrict(entry, { reason, until }, now);
-    dispatcher.worsened();
-    this.#parts.fell(entry.id);
+    sessionTable.restrict(entry, { reason, until }, now);
+    scheduler.rejectHopeless();
+    this.#parts.onUnhealthy(entry.id);
     this.#saveThen(entry.id, () => {
       if (isNews) this.#parts.emit("restricted", { id: entry.id, reason });
     });
   }
 
   /** Telegram refuses one kind of request and says no end: it is tried again after as long as a restriction lasts. */
-  #restrictMethod(entry: RosterEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
+  #restrictMethod(entry: SessionEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
     const scope: CooldownScope = { kind: "method", method };
     const seconds = Math.min(Math.max(Math.ceil(this.#parts.restrictedForMs / 1000), 1), LONGEST_SECONDS);
-    this.cool(entry, scope, seconds, code);
+    this.startCooldown(entry, scope, seconds, code);
     return scope;
   }
 
-  kill(entry: RosterEntry, reason: string, error?: unknown): void {
-    if (!this.#bury(entry, reason, error)) return;
+  markDead(entry: SessionEntry, reason: string, error?: unknown): void {
+    if (!this.#setDead(entry, reason, error)) return;
     this.#saveThen(entry.id, () => {
       // Another process may have given the session another key meanwhile.
       if (entry.deadReason === reason) this.#tellDied(entry.id, reason);
@@ -177,62 +179,67 @@ export class Marks {
   }
 
   /** The session has another auth key: what Telegram said of the former one is void. */
-  keyReplaced(known: KnownSession): void {
-    const { roster, time, dispatcher } = this.#parts;
-    this.forgive(known.id);
-    roster.kill(known, null, time.now());
-    if (isOfKey(known.restriction?.reason)) roster.restrict(known, null, time.now());
-    dispatcher.changed();
+  keyReplaced(known: PooledSession): void {
+    const { sessionTable, time, scheduler } = this.#parts;
+    this.clearFatal(known.id);
+    sessionTable.kill(known, null, time.now());
+    if (isOfKey(known.restriction?.reason)) sessionTable.restrict(known, null, time.now());
+    scheduler.serveWaiters();
   }
 
   /** Another process has learnt that the session has to rest. */
-  learnCooldown(entry: RosterEntry, { scope, until, reason }: RecordedCooldown): void {
-    const { roster, time } = this.#parts;
+  mergeRemoteCooldown(entry: SessionEntry, { scope, until, reason }: RecordedCooldown): void {
+    const { sessionTable, time } = this.#parts;
     const now = time.now();
     const known = entry.cooldowns.until(scope);
-    if (!roster.cool(entry, scope, until, reason, now) || until - Math.max(known, now) < NEWS_MS) return;
+    if (
+      !sessionTable.cool(entry, scope, until, reason, now) ||
+      until - Math.max(known, now) < SAME_COOLDOWN_TOLERANCE_MS
+    )
+      return;
     this.#tellCooled(entry.id, scope, until, Math.ceil((until - now) / 1000));
   }
 
   /** Another process has learnt how the session stands: dead, restricted, disabled, or none of these. */
-  learnLife(known: KnownSession, life: Life): void {
-    const { roster, time } = this.#parts;
-    const { changing } = known;
+  mergeRemoteState(known: PooledSession, life: RemoteState): void {
+    const { sessionTable, time } = this.#parts;
+    const { pendingChanges: changing } = known;
     const now = time.now();
     if (changing.has("revived")) return;
     if (!changing.has("disabled") && life.disabledReason !== known.disabledReason) {
-      roster.disable(known, life.disabledReason, now);
+      sessionTable.disable(known, life.disabledReason, now);
     }
     if (changing.has("answered")) return;
     if (life.deadReason !== null) {
       // The other process may know the former session string only.
-      if (!changing.has("resurrected") && this.#bury(known, life.deadReason)) this.#tellDied(known.id, life.deadReason);
+      if (!changing.has("resurrected") && this.#setDead(known, life.deadReason))
+        this.#tellDied(known.id, life.deadReason);
     } else if (known.deadReason !== null && !changing.has("verdict")) {
-      this.forgive(known.id);
-      roster.kill(known, null, now);
+      this.clearFatal(known.id);
+      sessionTable.kill(known, null, now);
     }
     const isOutdated = changing.has("resurrected") && isOfKey(life.restriction?.reason);
     if (life.restriction !== null && !isOutdated) {
       if (known.restriction === null) this.#parts.emit("restricted", { id: known.id, reason: life.restriction.reason });
-      roster.restrict(known, life.restriction, now);
-      this.#parts.fell(known.id);
-    } else if (!changing.has("verdict")) roster.restrict(known, null, now);
+      sessionTable.restrict(known, life.restriction, now);
+      this.#parts.onUnhealthy(known.id);
+    } else if (!changing.has("verdict")) sessionTable.restrict(known, null, now);
   }
 
   /** Whether it was alive until now. */
-  #bury(entry: RosterEntry, reason: string, error?: unknown): boolean {
+  #setDead(entry: SessionEntry, reason: string, error?: unknown): boolean {
     if (entry.deadReason !== null) return false;
-    const { roster, time, dispatcher } = this.#parts;
+    const { sessionTable, time, scheduler } = this.#parts;
     this.#fatal.set(
       entry.id,
       error instanceof Error
         ? error
         : new LeaseReleasedError(`Session "${entry.id}" is dead: ${reason}.`, { sessionId: entry.id }),
     );
-    roster.kill(entry, reason, time.now());
-    dispatcher.worsened();
-    this.#parts.retired(entry.id);
-    this.#parts.fell(entry.id);
+    sessionTable.kill(entry, reason, time.now());
+    scheduler.rejectHopeless();
+    this.#parts.onDead(entry.id);
+    this.#parts.onUnhealthy(entry.id);
     return true;
   }
 
@@ -248,7 +255,7 @@ export class Marks {
   }
 
   /** The session may be used again. */
-  forgive(id: string): void {
+  clearFatal(id: string): void {
     this.#fatal.delete(id);
     this.#suspectedAt.delete(id);
   }
@@ -262,8 +269,8 @@ export class Marks {
 
   /** Listeners are told when it is on disk, so that what they were told is true after a crash. */
   #saveThen(id: string, tell: () => void): void {
-    const known = this.#parts.book.get(id);
-    if (known !== undefined) markChanged(known, "verdict");
-    void this.#parts.ledger.save(id).then(tell);
+    const known = this.#parts.registry.get(id);
+    if (known !== undefined) markDirty(known, "verdict");
+    void this.#parts.recordWriter.save(id).then(tell);
   }
 }

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { LeaseScope } from "../connections/lease-scope.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import type { SessionEntry } from "../roster/roster-entry.js";
 
 /** A lease whose work runs, and the one around it. */
 interface Holder {
@@ -35,7 +35,7 @@ export class Nesting {
   held(): ReadonlyMap<string, number> | undefined {
     let held: Map<string, number> | undefined;
     for (let holder = this.#holders?.getStore(); holder !== undefined; holder = holder.outer) {
-      const { sessionId, isOver } = holder.scope;
+      const { sessionId, hasEnded: isOver } = holder.scope;
       if (isOver) continue;
       held ??= new Map();
       held.set(sessionId, (held.get(sessionId) ?? 0) + 1);
@@ -45,6 +45,6 @@ export class Nesting {
 }
 
 /** Whether nobody but the works around a call can give this session back. */
-export function isHeldBy(held: ReadonlyMap<string, number>, entry: RosterEntry): boolean {
+export function isHeldBy(held: ReadonlyMap<string, number>, entry: SessionEntry): boolean {
   return entry.leases > 0 && !entry.isDraining && held.get(entry.id) === entry.leases;
 }

@@ -1,33 +1,35 @@
 import type { ResolvedOptions } from "../options.js";
 import { isInMemory } from "../records/memory-storage.js";
 import { ownIdentity } from "../records/ownership/process-identity.js";
-import { SoleUse } from "../records/ownership/sole-use.js";
+import { SingleProcessLock } from "../records/ownership/sole-use.js";
 import type { StoredRecord } from "../records/storage.js";
-import { LISTING_TAKES, StorageDeadline } from "../records/storage-deadline.js";
+import { LISTING_TAKES, StorageTimeout } from "../records/storage-deadline.js";
 
 /** What an opened storage holds. */
 export interface OpenedStorage {
   readonly records: readonly StoredRecord[];
   /** Of a storage that is made for one process. */
-  readonly soleUse: SoleUse | undefined;
+  readonly processLock: SingleProcessLock | undefined;
 }
 
 /** Opens the client library and the storage, and reads it. What was opened is closed again when something fails. */
 export async function openStorage<Client>(options: ResolvedOptions<Client>): Promise<OpenedStorage> {
   const { storage, clock, storageTimeoutMs, ownership } = options;
   await options.client.open();
-  const deadline = new StorageDeadline(clock, storageTimeoutMs);
+  const deadline = new StorageTimeout(clock, storageTimeoutMs);
   const patient = deadline.times(LISTING_TAKES);
   const isForOne = !storage.shared && !isInMemory(storage);
   const self = ownIdentity(ownership.host);
-  const soleUse = isForOne ? new SoleUse({ storage, clock, deadline, ttlMs: ownership.ttlMs, self }) : undefined;
+  const processLock = isForOne
+    ? new SingleProcessLock({ storage, clock, deadline, ttlMs: ownership.ttlMs, self })
+    : undefined;
   try {
     await patient.run("be opened", () => storage.open?.());
-    await soleUse?.claim();
+    await processLock?.claim();
     const records = await patient.run("be listed", () => storage.list());
-    return { records, soleUse };
+    return { records, processLock };
   } catch (error) {
-    await soleUse?.release().catch(() => {});
+    await processLock?.release().catch(() => {});
     await deadline.run("be closed", () => storage.close?.()).catch(() => {});
     throw error;
   }

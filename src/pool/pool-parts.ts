@@ -1,49 +1,49 @@
-import type { Connections } from "../connections/connections.js";
+import type { ConnectionPool } from "../connections/connections.js";
 import type { SessionPoolEvents } from "../events.js";
 import { checkReason } from "../option-checks.js";
 import type { ResolvedOptions } from "../options.js";
 import { inBackground } from "../own-context.js";
 import { warn } from "../process-warning.js";
-import { listedHolderOf } from "../records/key-reservations.js";
-import { Ledger } from "../records/ledger.js";
+import { ownerAmong } from "../records/key-reservations.js";
+import { RecordWriter } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership/ownership.js";
-import type { SoleUse } from "../records/ownership/sole-use.js";
+import type { SingleProcessLock } from "../records/ownership/sole-use.js";
 import { isReserved } from "../records/reserved-ids.js";
 import type { StoredRecord } from "../records/storage.js";
-import { StorageDeadline } from "../records/storage-deadline.js";
-import { Roster } from "../roster/roster.js";
+import { StorageTimeout } from "../records/storage-deadline.js";
+import { SessionTable } from "../roster/roster.js";
 import type { SessionInfo } from "../session-info.js";
-import { Acquisition } from "./acquisition.js";
-import { makeBudgeting } from "./budgets/budgeting.js";
+import { SessionAcquirer } from "./acquisition.js";
+import { createRateLimiting } from "./budgets/budgeting.js";
 import { coolDown } from "./cool-down.js";
-import { Dispatcher } from "./dispatcher.js";
-import type { KeepAlive } from "./keep-alive.js";
-import { Keeper } from "./keeper.js";
-import { Leases } from "./leases.js";
-import { Maps } from "./map/maps.js";
-import { Marks } from "./marks.js";
+import { LeaseScheduler } from "./dispatcher.js";
+import type { ProcessRef } from "./keep-alive.js";
+import { PersistentConnections } from "./keeper.js";
+import { LeaseManager } from "./leases.js";
+import { BulkRunManager } from "./map/maps.js";
+import { SessionStateManager } from "./marks.js";
 import { Nesting } from "./nesting.js";
 import { makePeers } from "./peers.js";
 import { PoolLog, type StoragePart } from "./pool-log.js";
-import { Prober } from "./prober.js";
-import { allLocked, unknownSession } from "./refusals.js";
-import { Rotation } from "./rotation.js";
-import { orderOf } from "./selection-order.js";
-import { makeConnections, ownershipLost } from "./session-connections.js";
-import { makeOwnership } from "./session-ownership.js";
-import { CredentialSealing } from "./sessions/credentials.js";
-import type { Departures } from "./sessions/departures.js";
-import type { KeyRotation } from "./sessions/key-rotation.js";
-import type { KnownSession } from "./sessions/known-session.js";
-import { makeRegister, type Register } from "./sessions/register.js";
-import type { Registration } from "./sessions/registration.js";
-import { SessionBook } from "./sessions/session-book.js";
-import { SessionRecords } from "./sessions/session-records.js";
-import { SharedSignals } from "./shared-signals.js";
+import { HealthProbe } from "./prober.js";
+import { allLocked, unknownSessionError } from "./refusals.js";
+import { JobRunner } from "./rotation.js";
+import { createSelectionOrder } from "./selection-order.js";
+import { createConnections, ownershipLost } from "./session-connections.js";
+import { createOwnership } from "./session-ownership.js";
+import { CredentialEncryption } from "./sessions/credentials.js";
+import type { SessionRemoval } from "./sessions/departures.js";
+import type { Reencryption } from "./sessions/key-rotation.js";
+import type { PooledSession } from "./sessions/known-session.js";
+import { createSessionServices, type SessionServices } from "./sessions/register.js";
+import type { SessionAdmin } from "./sessions/registration.js";
+import { SessionRegistry } from "./sessions/session-book.js";
+import { SessionSerializer } from "./sessions/session-records.js";
+import { AbortListeners } from "./shared-signals.js";
 import { Shutdown } from "./shutdown.js";
-import { TimeLine } from "./time-line.js";
-import type { RuleSurroundings } from "./user-rule.js";
-import { WaitingRoom } from "./waiting-room.js";
+import { PoolTime } from "./time-line.js";
+import type { UserCallbackContext } from "./user-rule.js";
+import { WaitQueueEntrance } from "./waiting-room.js";
 
 /** How the parts of a pool tell its listeners something. */
 export type Emit = <Name extends keyof SessionPoolEvents>(
@@ -52,23 +52,23 @@ export type Emit = <Name extends keyof SessionPoolEvents>(
 ) => void;
 
 /** The rooms of a pool that its doors lead to. */
-export interface PoolParts<Client> {
-  readonly book: SessionBook;
-  readonly registration: Registration;
-  readonly departures: Departures;
-  readonly keyRotation: KeyRotation;
-  readonly acquisition: Acquisition<Client>;
-  readonly rotation: Rotation<Client>;
-  readonly leases: Leases<Client>;
-  readonly maps: Maps<Client>;
+export interface PoolComponents<Client> {
+  readonly registry: SessionRegistry;
+  readonly admin: SessionAdmin;
+  readonly removal: SessionRemoval;
+  readonly reencryption: Reencryption;
+  readonly acquirer: SessionAcquirer<Client>;
+  readonly jobRunner: JobRunner<Client>;
+  readonly leases: LeaseManager<Client>;
+  readonly maps: BulkRunManager<Client>;
   readonly shutdown: Shutdown;
-  readonly keepAlive: KeepAlive;
+  readonly processRef: ProcessRef;
   /** Takes in what the storage holds. Rejects with `StorageCorruptError` when none of it can be opened for want of a key. */
   load(records: readonly StoredRecord[]): Promise<void>;
   /** Tells of the records that could not be read, and starts the timers of those that could. */
   begin(): void;
-  readonly dispatcher: Dispatcher;
-  readonly keeper: Keeper;
+  readonly scheduler: LeaseScheduler;
+  readonly persistentConnections: PersistentConnections;
 }
 
 /** A claim has to be renewed in time, so that a failed write of a record is soon tried again. */
@@ -76,19 +76,19 @@ const RETRIES_PER_TTL = 12;
 const LONGEST_RETRY_MS = 30_000;
 
 /** Builds a pool from its options: which part knows which. Nothing here decides anything. */
-export function assemble<Client>(
+export function createPool<Client>(
   given: ResolvedOptions<Client>,
-  keepAlive: KeepAlive,
-  soleUse: SoleUse | undefined,
+  processRef: ProcessRef,
+  processLock: SingleProcessLock | undefined,
   tellListeners: Emit,
   isHeard: (name: keyof SessionPoolEvents) => boolean,
-): PoolParts<Client> {
+): PoolComponents<Client> {
   // What a caller waits for is timed in the caller's async context, everything else in the pool's own.
   const options: ResolvedOptions<Client> = { ...given, clock: inBackground(given.clock) };
   const { clock: callersClock } = given;
   const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
-  const deadline = new StorageDeadline(clock, options.storageTimeoutMs);
-  const time = new TimeLine(clock);
+  const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
+  const time = new PoolTime(clock);
   const log = new PoolLog(options.logger, clock);
   const emit: Emit = (name, event) => {
     log.event(name, event);
@@ -98,13 +98,13 @@ export function assemble<Client>(
     warn(text);
     log.write("error", text, { event: "ruleFailed" });
   };
-  const rules: RuleSurroundings = { info: (id) => infoOf(book, id), failed: ruleFailed };
-  const order = orderOf(options.selection, rules);
-  const roster = new Roster<KnownSession>({ leasesPerSession, maxLeased, order });
-  const sealing = new CredentialSealing(options.encryption, deadline, options.trustServers);
-  const records = new SessionRecords(time, sealing);
-  const book = new SessionBook(roster, time, records);
-  const signals = new SharedSignals();
+  const rules: UserCallbackContext = { info: (id) => infoOf(registry, id), failed: ruleFailed };
+  const order = createSelectionOrder(options.selection, rules);
+  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxLeased, order });
+  const sealing = new CredentialEncryption(options.encryption, deadline, options.trustServers);
+  const records = new SessionSerializer(time, sealing);
+  const registry = new SessionRegistry(sessionTable, time, records);
+  const signals = new AbortListeners();
   const storageFailed = (error: Error): void => {
     log.write("error", error.message, { event: "storageFailed", reason: error.message });
     emit("storageFailed", { error });
@@ -115,29 +115,29 @@ export function assemble<Client>(
       log.storageFailed(part, error);
       emit("storageFailed", { error });
     };
-  const ledger: Ledger = new Ledger(storage, {
+  const recordWriter: RecordWriter = new RecordWriter(storage, {
     clock,
     storageTimeoutMs: options.storageTimeoutMs,
     longestRetryMs: Math.min(LONGEST_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL),
     draft: (id) => {
-      const known = book.get(id);
-      return known && records.draft(known, ownership.draft(id));
+      const known = registry.get(id);
+      return known && records.toDraft(known, ownership.draft(id));
     },
-    merge: (record) => register.merging.merge(record),
+    merge: (record) => register.merger.apply(record),
     mayDelete: (id) => !ownership.isForeign(id),
-    gone: (id) => register.gone(id),
+    onDeleted: (id) => register.gone(id),
     failed: failedIn("records"),
     recovered: () => log.storageWorks("records"),
   });
-  const later = (work: Promise<unknown>): void => void shutdown.waitFor(work).catch(storageFailed);
-  const ownership: Ownership = makeOwnership({
+  const later = (work: Promise<unknown>): void => void shutdown.track(work).catch(storageFailed);
+  const ownership: Ownership = createOwnership({
     options,
-    roster,
+    sessionTable,
     time,
-    ledger: () => ledger,
-    dispatcher: () => dispatcher,
-    look: (id) => register.refresh.look(id),
-    freed: (id) => keeper.look(id),
+    recordWriter: () => recordWriter,
+    scheduler: () => scheduler,
+    look: (id) => register.refresh.syncOne(id),
+    freed: (id) => persistentConnections.ensure(id),
     lost: (id) => {
       leases.revoke(id, ownershipLost(id), "its ownership was lost");
       void connections.close(id, "its ownership was lost");
@@ -145,216 +145,234 @@ export function assemble<Client>(
     },
   });
   const peers = makePeers(options, failedIn("peers"), () => log.storageWorks("peers"));
-  if (soleUse !== undefined) soleUse.onOvertaken = storageFailed;
-  const keeper = new Keeper({ clock, book, keepAlive, connections: () => connections });
-  const dispatcher: Dispatcher = new Dispatcher(roster, time, clock, {
+  if (processLock !== undefined) processLock.onOvertaken = storageFailed;
+  const persistentConnections = new PersistentConnections({
+    clock,
+    registry,
+    processRef,
+    connections: () => connections,
+  });
+  const scheduler: LeaseScheduler = new LeaseScheduler(sessionTable, time, clock, {
     // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
     recovered: (entry) => {
       const { id } = entry;
-      if (entry.owesNews) void ledger.settle(id).then(() => emit("recovered", { id }));
+      if (entry.owesNews) void recordWriter.flush(id).then(() => emit("recovered", { id }));
       entry.owesNews = false;
-      keeper.look(id);
+      persistentConnections.ensure(id);
     },
-    hopeless: (criteria, outlook) => acquisition.unavailable(criteria, outlook),
+    unavailableError: (criteria, availability) => acquirer.unavailable(criteria, availability),
   });
-  const marks: Marks = new Marks({
-    roster,
-    book,
-    ledger,
+  const sessionState: SessionStateManager = new SessionStateManager({
+    sessionTable,
+    registry,
+    recordWriter,
     time,
-    dispatcher,
+    scheduler,
     log,
     cooldownScope: options.cooldownScope,
     restrictedForMs: options.restrictedForMs,
     emit,
-    retired: (id) => {
-      if (roster.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
+    onDead: (id) => {
+      if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
     },
-    fell: (id) => {
-      prober.look(id);
-      keeper.look(id);
+    onUnhealthy: (id) => {
+      healthProbe.schedule(id);
+      persistentConnections.ensure(id);
     },
   });
-  const prober = new Prober({
+  const healthProbe = new HealthProbe({
     clock,
     time,
-    probeMs: options.probeMs,
-    book,
-    roster,
-    ledger,
-    dispatcher,
-    marks,
+    probeIntervalMs: options.probeIntervalMs,
+    registry,
+    sessionTable,
+    recordWriter,
+    scheduler,
+    sessionState,
     connections: () => connections,
   });
-  const rejected = (id: string, reason: string): void => book.reject(id, new Error(reason));
-  const budgets = makeBudgeting({ options, roster, time, dispatcher, deadline, later, rejected, ...rules });
-  const common = { options, log, book, ownership, roster, marks, dispatcher, time, peers, keeper, prober, emit };
-  const made = makeConnections<Client>({
+  const rejected = (id: string, reason: string): void => registry.reject(id, new Error(reason));
+  const budgets = createRateLimiting({ options, sessionTable, time, scheduler, deadline, later, rejected, ...rules });
+  const common = {
+    options,
+    log,
+    registry,
+    ownership,
+    sessionTable,
+    sessionState,
+    scheduler,
+    time,
+    peers,
+    persistentConnections,
+    healthProbe,
+    emit,
+  };
+  const made = createConnections<Client>({
     ...common,
     budgets,
-    settleKey: (known) => register.registration.settleKey(known),
+    settleKey: (known) => register.admin.settleKey(known),
   });
-  const connections: Connections<Client> = made.connections;
-  const register: Register = makeRegister({
+  const connections: ConnectionPool<Client> = made.connections;
+  const register: SessionServices = createSessionServices({
     ...common,
     records,
     sealing,
-    ledger,
+    recordWriter,
     deadline,
     connections,
     backOffs: made.backOffs,
     later,
     own: (record) => {
-      const before = book.rejection(record.id);
+      const before = registry.rejection(record.id);
       budgets?.load([record]);
-      const reason = book.rejection(record.id);
+      const reason = registry.rejection(record.id);
       if (reason !== undefined && reason !== before) emit("recordRejected", { id: record.id, reason });
     },
-    closed: () => shutdown.closed(),
+    closed: () => shutdown.closedError(),
     failed: storageFailed,
     lookFailed: failedIn("changes"),
     lookWorked: () => log.storageWorks("changes"),
   });
-  const { registration, departures, discovery, refresh, keyRotation } = register;
-  const leases: Leases<Client> = new Leases({
+  const { admin, removal, discovery, refresh, reencryption } = register;
+  const leases: LeaseManager<Client> = new LeaseManager({
     clock: callersClock,
     time,
-    roster,
-    dispatcher,
+    sessionTable,
+    scheduler,
     connections,
-    keepAlive,
+    processRef,
     maxLeaseMs: options.maxLeaseMs,
-    info: (id) => infoOf(book, id),
-    coolDown: (entry, seconds, scope) => coolDown(marks, entry, seconds, scope),
+    info: (id) => infoOf(registry, id),
+    coolDown: (entry, seconds, scope) => coolDown(sessionState, entry, seconds, scope),
     retire: (entry, reason) => {
       checkReason("retire", reason);
-      marks.kill(entry, reason);
+      sessionState.markDead(entry, reason);
     },
-    left: (id) => later(departures.left(id)),
+    onLastLeaseEnded: (id) => later(removal.onLastLeaseEnded(id)),
     isHeard,
     emit,
   });
   const shutdown = new Shutdown({
     clock,
     closeTimeoutMs: options.closeTimeoutMs,
-    dispatcher,
+    scheduler,
     leases,
     connections,
-    ledger,
+    recordWriter,
     ownership,
     refresh,
-    departures,
+    removal,
     peers,
     budgets,
-    keeper,
-    prober,
-    soleUse,
+    persistentConnections,
+    healthProbe,
+    processLock,
     storage,
     deadline,
-    keepAlive,
+    processRef,
     maps: { end: (error) => maps.end(error), close: () => maps.close() },
     storageFailed,
     log,
   });
-  const waitingRoom = new WaitingRoom({
+  const waitQueueEntrance = new WaitQueueEntrance({
     clock: callersClock,
     time,
-    dispatcher,
+    scheduler,
     signals,
-    keepAlive,
+    processRef,
     waiting: () => {
       if (!isHeard("waiting")) return;
-      const { waiters, nextAvailableAt } = dispatcher.status();
+      const { waiters, nextAvailableAt } = scheduler.status();
       queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
     },
-    unreachable: (wish) => acquisition.unreachable(wish),
+    unreachable: (acquireRequest) => acquirer.unreachable(acquireRequest),
   });
   const nesting = new Nesting(options.traceLeases);
-  const acquisition: Acquisition<Client> = new Acquisition({
+  const acquirer: SessionAcquirer<Client> = new SessionAcquirer({
     clock: callersClock,
     time,
-    roster,
-    dispatcher,
+    sessionTable,
+    scheduler,
     connections,
     leases,
     signals,
-    keepAlive,
+    processRef,
     nesting,
-    waitingRoom,
+    waitQueueEntrance,
     maxWaiters: options.maxWaiters,
     connectTimeoutMs: options.connectTimeoutMs,
     traceLeases: options.traceLeases,
-    status: () => dispatcher.status(),
-    closed: (isUnderWay) => shutdown.closed(isUnderWay),
+    status: () => scheduler.status(),
+    closed: (isUnderWay) => shutdown.closedError(isUnderWay),
     backOff: made.backOff,
   });
-  const rotation = new Rotation({
+  const jobRunner = new JobRunner({
     clock: callersClock,
     time,
-    dispatcher,
-    ledger,
-    acquisition,
+    scheduler,
+    recordWriter,
+    acquirer,
     signals,
-    keepAlive,
+    processRef,
     nesting,
     leases,
   });
-  const maps: Maps<Client> = new Maps({
+  const maps: BulkRunManager<Client> = new BulkRunManager({
     options: given,
     time,
-    roster,
-    rotation,
+    sessionTable,
+    jobRunner,
     signals,
-    keepAlive,
+    processRef,
     deadline,
-    status: () => dispatcher.status(),
-    closed: () => shutdown.closed(),
+    status: () => scheduler.status(),
+    closed: () => shutdown.closedError(),
   });
-  let rejections: ReturnType<SessionBook["rejected"]> = [];
+  let rejections: ReturnType<SessionRegistry["rejected"]> = [];
   const load = async (listed: readonly StoredRecord[]): Promise<void> => {
     budgets?.load(listed);
-    const loaded = await book.load(
+    const loaded = await registry.load(
       listed.filter(({ id }) => !isReserved(id)),
-      (fingerprint) => listedHolderOf(fingerprint, listed),
+      (fingerprint) => ownerAmong(fingerprint, listed),
     );
     for (const { known, version, owner } of loaded) {
-      if (known.isRemoved) later(discovery.discovered(known.id));
-      else ledger.track(known.id, version);
-      if (!known.isRemoved) ownership.observe(known.id, owner);
+      if (known.isRemoved) later(discovery.onUnknownRecord(known.id));
+      else recordWriter.track(known.id, version);
+      if (!known.isRemoved) ownership.onRecordRead(known.id, owner);
     }
-    rejections = book.rejected();
-    if (book.lockedCount === 0) return;
-    if (loaded.length === 0) throw allLocked(book.lockedCount, rejections[0]?.reason ?? "");
-    const text = `${book.lockedCount} records cannot be opened with the keys of the option "encryption". See rejected().`;
-    log.write("error", text, { event: "keyMissing", count: book.lockedCount });
+    rejections = registry.rejected();
+    if (registry.lockedCount === 0) return;
+    if (loaded.length === 0) throw allLocked(registry.lockedCount, rejections[0]?.reason ?? "");
+    const text = `${registry.lockedCount} records cannot be opened with the keys of the option "encryption". See rejected().`;
+    log.write("error", text, { event: "keyMissing", count: registry.lockedCount });
   };
   const begin = (): void => {
     for (const rejection of rejections) emit("recordRejected", rejection);
-    dispatcher.changed();
-    keeper.lookAtAll();
-    prober.lookAtAll();
+    scheduler.serveWaiters();
+    persistentConnections.ensureAll();
+    healthProbe.scheduleAll();
     if (storage.shared) refresh.start();
   };
   return {
-    book,
-    registration,
-    departures,
-    keyRotation,
-    acquisition,
-    rotation,
+    registry,
+    admin,
+    removal,
+    reencryption,
+    acquirer,
+    jobRunner,
     leases,
     maps,
     shutdown,
-    keepAlive,
+    processRef,
     load,
     begin,
-    dispatcher,
-    keeper,
+    scheduler,
+    persistentConnections,
   };
 }
 
-function infoOf(book: SessionBook, id: string): SessionInfo {
-  const known = book.get(id);
-  if (known === undefined) throw unknownSession(id);
-  return book.info(known);
+function infoOf(registry: SessionRegistry, id: string): SessionInfo {
+  const known = registry.get(id);
+  if (known === undefined) throw unknownSessionError(id);
+  return registry.info(known);
 }

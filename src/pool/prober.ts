@@ -1,25 +1,25 @@
 import type { Clock, Timer } from "../clock.js";
-import { type Connections, Opening } from "../connections/connections.js";
-import type { Ledger } from "../records/ledger.js";
+import { type ConnectionPool, Opening } from "../connections/connections.js";
+import type { RecordWriter } from "../records/ledger.js";
 import { NO_BACK_OFF } from "../roster/hindrances.js";
-import type { Roster } from "../roster/roster.js";
-import type { Dispatcher } from "./dispatcher.js";
-import { isTelegramsWord, type Marks } from "./marks.js";
-import { type KnownSession, markChanged } from "./sessions/known-session.js";
-import type { SessionBook } from "./sessions/session-book.js";
-import type { TimeLine } from "./time-line.js";
+import type { SessionTable } from "../roster/roster.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import { isTelegramErrorCode, type SessionStateManager } from "./marks.js";
+import { markDirty, type PooledSession } from "./sessions/known-session.js";
+import type { SessionRegistry } from "./sessions/session-book.js";
+import type { PoolTime } from "./time-line.js";
 
 /** What asking for sessions needs. */
-export interface ProberParts {
+export interface HealthProbeDeps {
   readonly clock: Clock;
-  readonly time: TimeLine;
-  readonly probeMs: number;
-  readonly book: SessionBook;
-  readonly roster: Roster;
-  readonly ledger: Ledger;
-  readonly dispatcher: Dispatcher;
-  readonly marks: Marks;
-  readonly connections: () => Connections<unknown>;
+  readonly time: PoolTime;
+  readonly probeIntervalMs: number;
+  readonly registry: SessionRegistry;
+  readonly sessionTable: SessionTable;
+  readonly recordWriter: RecordWriter;
+  readonly scheduler: LeaseScheduler;
+  readonly sessionState: SessionStateManager;
+  readonly connections: () => ConnectionPool<unknown>;
 }
 
 /**
@@ -27,38 +27,38 @@ export interface ProberParts {
  * again; then the session is free. One at a time: very many may have died at once. What a person has said (`disable`,
  * `retire`) nobody but a person takes back.
  */
-export class Prober {
-  readonly #parts: ProberParts;
+export class HealthProbe {
+  readonly #parts: HealthProbeDeps;
   /** One for each session that may come back; that of one that was removed goes when it fires. */
   readonly #timers = new Map<string, Timer>();
-  #line: Promise<void> = Promise.resolve();
-  #asked: string | undefined;
+  #queue: Promise<void> = Promise.resolve();
+  #probingId: string | undefined;
   #isEnded = false;
 
-  constructor(parts: ProberParts) {
+  constructor(parts: HealthProbeDeps) {
     this.#parts = parts;
   }
 
   /** Whether it is asked right now: the one reason to connect it and to send with it. */
-  isAsking(id: string): boolean {
-    return this.#asked === id;
+  isProbing(id: string): boolean {
+    return this.#probingId === id;
   }
 
   /** The session may have come to need to be asked. */
-  look(id: string): void {
-    const { book, clock, probeMs } = this.#parts;
-    const known = book.get(id);
-    if (this.#isEnded || !Number.isFinite(probeMs) || this.#timers.has(id) || known === undefined) return;
-    if (!mayComeBack(known)) return;
-    const timer = clock.setTimer(probeMs, () => {
+  schedule(id: string): void {
+    const { registry, clock, probeIntervalMs } = this.#parts;
+    const known = registry.get(id);
+    if (this.#isEnded || !Number.isFinite(probeIntervalMs) || this.#timers.has(id) || known === undefined) return;
+    if (!isProbeable(known)) return;
+    const timer = clock.setTimer(probeIntervalMs, () => {
       this.#timers.delete(id);
-      this.#line = this.#line.then(() => this.#ask(id));
+      this.#queue = this.#queue.then(() => this.#ask(id));
     });
     this.#timers.set(id, timer);
   }
 
-  lookAtAll(): void {
-    if (Number.isFinite(this.#parts.probeMs)) for (const id of this.#parts.book.ids()) this.look(id);
+  scheduleAll(): void {
+    if (Number.isFinite(this.#parts.probeIntervalMs)) for (const id of this.#parts.registry.ids()) this.schedule(id);
   }
 
   end(): void {
@@ -68,30 +68,30 @@ export class Prober {
   }
 
   async #ask(id: string): Promise<void> {
-    const known = this.#parts.book.get(id);
+    const known = this.#parts.registry.get(id);
     if (this.#isEnded || known === undefined) return;
-    if (mayComeBack(known) && this.#mayBeAsked(known)) {
-      this.#asked = id;
+    if (isProbeable(known) && this.#mayBeAsked(known)) {
+      this.#probingId = id;
       try {
         if (await this.#isAnswered(id)) this.#revive(known);
       } catch {
         // What it tells was taken in where it came in: it still stands, rests now, or could not connect.
       } finally {
-        this.#asked = undefined;
+        this.#probingId = undefined;
       }
     }
-    this.look(id);
+    this.schedule(id);
   }
 
-  #mayBeAsked(known: KnownSession): boolean {
+  #mayBeAsked(known: PooledSession): boolean {
     if (known.isLeased || known.isForeign || known.disabledReason !== null) return false;
-    return known.restsUntil <= this.#parts.time.now();
+    return known.unavailableUntil <= this.#parts.time.now();
   }
 
   async #isAnswered(id: string): Promise<boolean> {
     const connections = this.#parts.connections();
     const opening = new Opening(true);
-    const connection = await connections.open(id, opening);
+    const connection = await connections.checkOut(id, opening);
     let isAnswered = false;
     try {
       const { handle } = connection;
@@ -105,22 +105,22 @@ export class Prober {
     return isAnswered;
   }
 
-  #revive(known: KnownSession): void {
-    const { roster, time, dispatcher, ledger, marks } = this.#parts;
-    if (!mayComeBack(known)) return;
+  #revive(known: PooledSession): void {
+    const { sessionTable, time, scheduler, recordWriter, sessionState } = this.#parts;
+    if (!isProbeable(known)) return;
     const now = time.now();
-    marks.forgive(known.id);
-    roster.restrict(known, null, now);
-    roster.backOff(known, NO_BACK_OFF, now);
-    roster.kill(known, null, now);
-    markChanged(known, "answered");
-    void ledger.save(known.id);
-    dispatcher.changed();
+    sessionState.clearFatal(known.id);
+    sessionTable.restrict(known, null, now);
+    sessionTable.backOff(known, NO_BACK_OFF, now);
+    sessionTable.kill(known, null, now);
+    markDirty(known, "answered");
+    void recordWriter.save(known.id);
+    scheduler.serveWaiters();
   }
 }
 
 /** Whether Telegram has said what keeps it from work. */
-function mayComeBack({ isLeaving, restriction, deadReason }: KnownSession): boolean {
-  if (isLeaving) return false;
-  return deadReason === null ? restriction !== null : isTelegramsWord(deadReason);
+function isProbeable({ isRemoving, restriction, deadReason }: PooledSession): boolean {
+  if (isRemoving) return false;
+  return deadReason === null ? restriction !== null : isTelegramErrorCode(deadReason);
 }

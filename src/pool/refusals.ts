@@ -22,7 +22,7 @@ export interface NamedSession {
 }
 
 /** What a caller that cannot be served may hope for. */
-export interface Prospects {
+export interface AvailabilityForecast {
   readonly waitingCount: number;
   /** Until the first is free; `null` when nobody knows. */
   readonly waitMs: number | null;
@@ -35,7 +35,11 @@ export interface Prospects {
 }
 
 /** Nobody can serve this caller. */
-export function unavailable(criteria: Criteria, status: PoolStatus, prospects: Prospects): NoSessionAvailableError {
+export function unavailableError(
+  criteria: Criteria,
+  status: PoolStatus,
+  prospects: AvailabilityForecast,
+): NoSessionAvailableError {
   const { waitingCount, waitMs, retryAt, isFull, cause, named } = prospects;
   const nextReleaseIn = waitMs === null ? null : Math.ceil(waitMs / 1000);
   const full = isFull ? "; maxConnected allows no further client" : "";
@@ -43,7 +47,7 @@ export function unavailable(criteria: Criteria, status: PoolStatus, prospects: P
   const next = nextReleaseIn === null ? "" : `; ${first} in ${nextReleaseIn} s`;
   const state = named === undefined ? describe(status) : describeNamed(named, criteria);
   return new NoSessionAvailableError(
-    `No session is available${narrowed(criteria)}: ${state}${full}${next}.`,
+    `No session is available${describeCriteria(criteria)}: ${state}${full}${next}.`,
     { waitingCount, nextReleaseIn, retryAt, status },
     { ...(cause === undefined ? {} : { cause }), sessionId: criteria.id },
   );
@@ -60,7 +64,7 @@ export function waitsForItself(holds: readonly string[], status: PoolStatus, id?
 }
 
 /** The wait has passed. */
-export function acquireTimedOut(waitMs: number, status: PoolStatus, cause: unknown): AcquireTimeoutError {
+export function acquireTimeoutError(waitMs: number, status: PoolStatus, cause: unknown): AcquireTimeoutError {
   return new AcquireTimeoutError(
     `No session was free within ${Math.round(waitMs)} ms (wait): ${describe(status)}.`,
     cause === undefined ? {} : { cause },
@@ -84,12 +88,12 @@ export function notConnectedInTime(id: string, connectTimeoutMs: number, cause: 
 }
 
 /** So many wait already. */
-export function queueFull(maxWaiters: number): QueueFullError {
+export function queueFullError(maxWaiters: number): QueueFullError {
   return new QueueFullError(`${maxWaiters} callers are waiting already (maxWaiters).`);
 }
 
 /** The deadline of one attempt has passed. */
-export function attemptTimedOut(id: string, timeoutMs: number): AttemptTimeoutError {
+export function attemptTimeoutError(id: string, timeoutMs: number): AttemptTimeoutError {
   return new AttemptTimeoutError(
     `The attempt on session "${id}" took longer than ${timeoutMs} ms (timeoutMs). What it had sent may have taken effect.`,
     { sessionId: id },
@@ -97,14 +101,14 @@ export function attemptTimedOut(id: string, timeoutMs: number): AttemptTimeoutEr
 }
 
 /** No session has this id. */
-export function unknownSession(id: string): SessionNotFoundError {
+export function unknownSessionError(id: string): SessionNotFoundError {
   return new SessionNotFoundError(`No session has the id ${shown(id)}. Add it with add(), or look at sessions().`, {
     sessionId: isSecret(id) ? undefined : id,
   });
 }
 
 /** The key is held under another id. */
-export function keyHeld(id: string, holder: string): DuplicateSessionError {
+export function duplicateKeyError(id: string, holder: string): DuplicateSessionError {
   return new DuplicateSessionError(
     `"${id}" has the same auth key as "${holder}": Telegram destroys a key that is used from two places. Keep one of them; to rename or replace a session use remove() or update().`,
     { sessionId: holder },
@@ -112,7 +116,7 @@ export function keyHeld(id: string, holder: string): DuplicateSessionError {
 }
 
 /** The id is taken until the last lease of what was removed has ended. */
-export function stillLeaving(id: string): SessionNotFoundError {
+export function removalPendingError(id: string): SessionNotFoundError {
   return new SessionNotFoundError(
     `"${id}" is being removed: its last lease still runs. Add it again when that has ended.`,
     {
@@ -122,12 +126,12 @@ export function stillLeaving(id: string): SessionNotFoundError {
 }
 
 /** Nothing was changed. */
-export function notWritten(id: string): StorageError {
+export function writeTimedOutError(id: string): StorageError {
   return new StorageError(`The record of "${id}" could not be written in time. Try again.`, { sessionId: id });
 }
 
 /** What the storage has under this id cannot be read. */
-export function rejected(id: string, reason: string): StorageCorruptError {
+export function unreadableRecordError(id: string, reason: string): StorageCorruptError {
   return new StorageCorruptError(
     `The record of "${id}" could not be read (${reason}) and was left as it is. Restore it from a backup, or remove("${id}") and add it again.`,
     { sessionId: id },
@@ -170,7 +174,7 @@ function describeNamed({ state, reason, isHeld }: NamedSession, criteria: Criter
   }
 }
 
-function narrowed({ id, tags, methods, peers }: Criteria): string {
+function describeCriteria({ id, tags, methods, peers }: Criteria): string {
   const parts = [
     id === undefined ? "" : ` with the id "${id}"`,
     tags.length === 0 ? "" : ` with the tags ${tags.map(shown).join(", ")}`,

@@ -4,7 +4,7 @@ import { rebuild, type TelegramRequest } from "../telegram/requests.js";
  * One request as each session gets it: made anew for every session, kept for a second try on the same one, so that
  * Telegram can tell a repetition by its `random_id`.
  */
-export class RequestCopies {
+export class RequestFactory {
   readonly #source: TelegramRequest | (() => TelegramRequest);
   /** One for each session that the job has tried. */
   readonly #copies = new Map<string, TelegramRequest>();
@@ -13,7 +13,7 @@ export class RequestCopies {
     this.#source = source;
   }
 
-  for(sessionId: string): TelegramRequest {
+  forSession(sessionId: string): TelegramRequest {
     const known = this.#copies.get(sessionId);
     if (known !== undefined) return known;
     const made = typeof this.#source === "function" ? this.#source() : this.#copy(this.#source);

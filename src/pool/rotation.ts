@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.js";
-import { Attempt, type EffectWatch } from "../connections/attempt.js";
+import { Attempt, type WriteObserver } from "../connections/attempt.js";
 import type { LeaseScope } from "../connections/lease-scope.js";
 import type { CooldownScope } from "../cooldown-scope.js";
 import {
@@ -10,47 +10,47 @@ import {
   RotationUnsafeError,
 } from "../errors.js";
 import type { RetryPolicy } from "../options.js";
-import type { Ledger } from "../records/ledger.js";
+import type { RecordWriter } from "../records/ledger.js";
 import type { Criteria } from "../roster/criteria.js";
-import { classifyTelegramError, isAboutSession } from "../telegram/verdicts.js";
-import type { Acquisition } from "./acquisition.js";
+import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
+import type { SessionAcquirer } from "./acquisition.js";
 import type { GrantedLease } from "./active-lease.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { KeepAlive } from "./keep-alive.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import type { ProcessRef } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
-import type { Leases } from "./leases.js";
+import type { LeaseManager } from "./leases.js";
 import type { Nesting } from "./nesting.js";
-import { attemptTimedOut } from "./refusals.js";
-import type { SharedSignals } from "./shared-signals.js";
-import type { TimeLine } from "./time-line.js";
-import type { Wish } from "./wish.js";
+import { attemptTimeoutError } from "./refusals.js";
+import type { AbortListeners } from "./shared-signals.js";
+import type { PoolTime } from "./time-line.js";
+import type { AcquireRequest } from "./wish.js";
 
 /** What rotation needs. */
-export interface RotationParts<Client> {
+export interface JobRunnerDeps<Client> {
   readonly clock: Clock;
-  readonly time: TimeLine;
-  readonly dispatcher: Dispatcher;
-  readonly ledger: Ledger;
-  readonly acquisition: Acquisition<Client>;
-  readonly signals: SharedSignals;
-  readonly keepAlive: KeepAlive;
+  readonly time: PoolTime;
+  readonly scheduler: LeaseScheduler;
+  readonly recordWriter: RecordWriter;
+  readonly acquirer: SessionAcquirer<Client>;
+  readonly signals: AbortListeners;
+  readonly processRef: ProcessRef;
   readonly nesting: Nesting;
   /** A pool that closes waits for a caller that is between two leases. */
-  readonly leases: Pick<Leases<Client>, "expect" | "expectNoMore">;
+  readonly leases: Pick<LeaseManager<Client>, "expect" | "expectNoMore">;
 }
 
 /** One job, and how it is to be run. */
 export interface Job<Client, T> {
   readonly work: (client: Client, lease: Lease<Client>) => T | Promise<T>;
   /** For this run alone. */
-  readonly wish: Wish;
+  readonly acquireRequest: AcquireRequest;
   readonly retry: RetryPolicy;
   readonly timeoutMs: number;
   /** Ends an attempt that runs. The wish's own signal keeps the next one from starting. */
   readonly attemptSignal: AbortSignal | undefined;
   /** Whether it can go on on its session only. */
   isBound?(): boolean;
-  readonly effectWatch?: EffectWatch | undefined;
+  readonly effectWatch?: WriteObserver | undefined;
 }
 
 /** How one attempt has ended. */
@@ -62,67 +62,69 @@ type Outcome<T> =
 /**
  * Runs a job on one session after the other until it is done, as long as that is harmless: see `RetryPolicy`.
  */
-export class Rotation<Client> {
-  readonly #parts: RotationParts<Client>;
+export class JobRunner<Client> {
+  readonly #parts: JobRunnerDeps<Client>;
 
-  constructor(parts: RotationParts<Client>) {
+  constructor(parts: JobRunnerDeps<Client>) {
     this.#parts = parts;
   }
 
   async run<T>(job: Job<Client, T>): Promise<T> {
-    const { wish } = job;
+    const { acquireRequest } = job;
     let isCut = false;
     let restarts: Restarts | undefined;
     try {
       for (;;) {
         const attempt = this.#begin(job);
-        wish.tracker = attempt;
-        wish.connectingMs = 0;
-        const granted = await this.#lease(wish);
-        this.#endBetween(wish);
+        acquireRequest.tracker = attempt;
+        acquireRequest.connectingMs = 0;
+        const granted = await this.#lease(acquireRequest);
+        this.#endBetween(acquireRequest);
         const { id } = granted.lease;
-        wish.attempts++;
+        acquireRequest.attempts++;
         const outcome = await this.#attempt(job, granted, attempt);
         if (outcome.isDone) return outcome.value;
         isCut = outcome.isCut;
-        if (attempt.isClean) job.effectWatch?.hadNoEffect();
-        const failure = this.#judge(job, outcome.error, attempt, id);
+        if (attempt.hasNoEffects) job.effectWatch?.onNoEffect();
+        const failure = this.#decideRetry(job, outcome.error, attempt, id);
         if (failure.isFinal) throw failure.error;
         restarts ??= new Restarts();
         if (restarts.isFutile(id, attempt.granted))
-          throw noProgress(id, failure.error, wish.attempts, restarts.furthest);
-        if (failure.isExcluded) this.#parts.acquisition.exclude(wish, id, failure.error);
-        wish.cause = failure.error;
-        wish.criteria = withRefused(wish.criteria, attempt);
+          throw noProgress(id, failure.error, acquireRequest.attempts, restarts.furthest);
+        if (failure.isExcluded) this.#parts.acquirer.exclude(acquireRequest, id, failure.error);
+        acquireRequest.cause = failure.error;
+        acquireRequest.criteria = excludeRefused(acquireRequest.criteria, attempt);
       }
     } finally {
-      this.#endBetween(wish);
+      this.#endBetween(acquireRequest);
       // A deadline and a signal end the job at once; the storage has its own deadline.
-      if (!isCut && !wish.signal?.aborted && !this.isSettled(wish)) await this.settled(wish);
+      if (!isCut && !acquireRequest.signal?.aborted && !this.isSettled(acquireRequest))
+        await this.settled(acquireRequest);
     }
   }
 
   #begin<T>(job: Job<Client, T>): Attempt {
-    const { wish, retry, effectWatch } = job;
+    const { acquireRequest, retry, effectWatch } = job;
     return new Attempt({
       hasAlternative: (tried, scope) => {
-        const mayMove = retry !== "none" && wish.attempts < wish.maxAttempts && job.isBound?.() !== true;
-        return mayMove && this.#parts.dispatcher.canServe(withRefused(wish.criteria, tried, scope));
+        const mayMove =
+          retry !== "none" && acquireRequest.attempts < acquireRequest.maxAttempts && job.isBound?.() !== true;
+        return mayMove && this.#parts.scheduler.canServe(excludeRefused(acquireRequest.criteria, tried, scope));
       },
-      wouldWait: (waitMs) => retry !== "none" && waitMs <= wish.waitMs,
+      wouldWait: (waitMs) => retry !== "none" && waitMs <= acquireRequest.waitMs,
       effectWatch,
     });
   }
 
-  #lease(wish: Wish): GrantedLease<Client> | Promise<GrantedLease<Client>> {
-    const { acquisition } = this.#parts;
-    const entry = acquisition.take(wish);
-    return (entry && acquisition.leaseAtOnce(entry, wish)) ?? acquisition.lease(entry, wish);
+  #lease(acquireRequest: AcquireRequest): GrantedLease<Client> | Promise<GrantedLease<Client>> {
+    const { acquirer } = this.#parts;
+    const entry = acquirer.tryReserve(acquireRequest);
+    return (entry && acquirer.tryLease(entry, acquireRequest)) ?? acquirer.leaseWhenReady(entry, acquireRequest);
   }
 
-  #endBetween(wish: Wish): void {
-    if (!wish.isBetween) return;
-    wish.isBetween = false;
+  #endBetween(acquireRequest: AcquireRequest): void {
+    if (!acquireRequest.isBetween) return;
+    acquireRequest.isBetween = false;
     this.#parts.leases.expectNoMore();
   }
 
@@ -131,30 +133,30 @@ export class Rotation<Client> {
     const { lease } = granted;
     const limits = this.#limit(job, granted);
     try {
-      const value = await unlessRevoked(
+      const value = await raceRevocation(
         granted,
         (async () => this.#parts.nesting.run(granted, () => job.work(lease.client, lease)))(),
       );
-      granted.hasLeftIterator = isLazy(value);
+      granted.returnedIterator = isAsyncIterable(value);
       return { isDone: true, value };
     } catch (error) {
-      job.wish.isBetween = true;
+      job.acquireRequest.isBetween = true;
       this.#parts.leases.expect();
-      if (job.retry === "safe" && !attempt.isClean && attempt.wasRefused) await quietOrOver(granted);
-      const isCut = limits.isReached();
+      if (job.retry === "safe" && !attempt.hasNoEffects && attempt.hadRefusal) await untilIdleOrEnded(granted);
+      const isCut = limits.hasExpired();
       return { isDone: false, error: isCut ? limits.reason() : error, isCut };
     } finally {
-      limits.lift();
+      limits.dispose();
       lease.release();
     }
   }
 
   /** Takes the lease back at the attempt's deadline, or when the caller gives up. */
-  #limit<T>(job: Job<Client, T>, granted: GrantedLease<Client>): Limits {
+  #limit<T>(job: Job<Client, T>, granted: GrantedLease<Client>): AttemptDeadline {
     const { id } = granted.lease;
     const signal = job.attemptSignal;
-    const leftMs = job.timeoutMs - job.wish.connectingMs;
-    if (!Number.isFinite(leftMs) && signal === undefined) return NO_LIMITS;
+    const leftMs = job.timeoutMs - job.acquireRequest.connectingMs;
+    if (!Number.isFinite(leftMs) && signal === undefined) return NO_DEADLINE;
     let isReached = false;
     let reason: unknown;
     const end = (cause: unknown, what: string): void => {
@@ -164,14 +166,14 @@ export class Rotation<Client> {
     };
     const timer = Number.isFinite(leftMs)
       ? this.#parts.clock.setTimer(Math.max(leftMs, 0), () =>
-          end(attemptTimedOut(id, job.timeoutMs), "an attempt took longer than timeoutMs"),
+          end(attemptTimeoutError(id, job.timeoutMs), "an attempt took longer than timeoutMs"),
         )
       : undefined;
     const stopListening = signal && this.#parts.signals.onAbort(signal, () => end(signal.reason, "its caller gave up"));
     return {
-      isReached: () => isReached,
+      hasExpired: () => isReached,
       reason: () => reason,
-      lift: () => {
+      dispose: () => {
         timer?.cancel();
         stopListening?.();
       },
@@ -179,32 +181,32 @@ export class Rotation<Client> {
   }
 
   /** What becomes of a job whose attempt has failed. */
-  #judge<T>(job: Job<Client, T>, error: unknown, attempt: Attempt, id: string): Failure {
+  #decideRetry<T>(job: Job<Client, T>, error: unknown, attempt: Attempt, id: string): Failure {
     const final = { isFinal: true, error } as const;
     if (job.retry === "none") return final;
-    const isSessionFault = isOwnFault(error, id);
+    const isSessionFault = isFaultOfSession(error, id);
     const verdict = classifyTelegramError(error);
-    const isRefusal = attempt.wasRefused && isAboutSession(verdict);
+    const isRefusal = attempt.hadRefusal && affectsSession(verdict);
     if (!isRefusal && !isSessionFault) {
-      const isUnknown = verdict.kind === "retry" && !attempt.isClean && attempt.isAnswer(error);
+      const isUnknown = verdict.kind === "retry" && !attempt.hasNoEffects && attempt.isTelegramError(error);
       return isUnknown ? { isFinal: true, error: outcomeUnknown(id, error) } : final;
     }
-    if (job.retry === "safe" && !attempt.isClean) return { isFinal: true, error: unsafe(id, error) };
-    if (job.wish.attempts >= job.wish.maxAttempts) return final;
+    if (job.retry === "safe" && !attempt.hasNoEffects) return { isFinal: true, error: unsafeRetryError(id, error) };
+    if (job.acquireRequest.attempts >= job.acquireRequest.maxAttempts) return final;
     // Only a wait is known to end: what was refused for another reason is not tried again by this job.
     return { isFinal: false, error: asError(error), isExcluded: verdict.kind !== "cooldown" };
   }
 
   /** Whether the records of the sessions that were tried are on disk, or the storage had its time. */
-  isSettled(wish: Wish): boolean {
-    const { ledger } = this.#parts;
-    return ledger.isAllSettled || wish.touched.every((id) => ledger.isSettled(id));
+  isSettled(acquireRequest: AcquireRequest): boolean {
+    const { recordWriter } = this.#parts;
+    return recordWriter.isIdle || acquireRequest.triedIds.every((id) => recordWriter.isSettled(id));
   }
 
   /** Resolves when that is so. */
-  async settled({ touched }: Wish): Promise<void> {
-    const { ledger, keepAlive } = this.#parts;
-    await keepAlive.during(() => Promise.all(touched.map((id) => ledger.settle(id))));
+  async settled({ triedIds: touched }: AcquireRequest): Promise<void> {
+    const { recordWriter, processRef } = this.#parts;
+    await processRef.whileRunning(() => Promise.all(touched.map((id) => recordWriter.flush(id))));
   }
 }
 
@@ -242,11 +244,11 @@ class Restarts {
 }
 
 /** The session could not connect, or did not answer a read: another one may do better. */
-function isOwnFault(error: unknown, id: string): error is Error {
+function isFaultOfSession(error: unknown, id: string): error is Error {
   return (error instanceof ConnectError || error instanceof CallTimeoutError) && error.sessionId === id;
 }
 
-function withRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope): Criteria {
+function excludeRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope): Criteria {
   const methods = new Set([...criteria.methods, ...attempt.refusedMethods]);
   const peers = new Set([...criteria.peers, ...attempt.refusedPeers]);
   if (scope?.kind === "method" || scope?.kind === "budget") methods.add(scope.method);
@@ -255,7 +257,7 @@ function withRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope
   return { ...criteria, methods: [...methods], peers: [...peers] };
 }
 
-function unsafe(id: string, cause: unknown): RotationUnsafeError {
+function unsafeRetryError(id: string, cause: unknown): RotationUnsafeError {
   return new RotationUnsafeError(
     `Session "${id}" was refused after the work had sent a write that may have taken effect, so it is not run again on another session. Do one write per use(), or pass retry: "any" if repeating is harmless.`,
     { cause, sessionId: id },
@@ -278,22 +280,22 @@ function outcomeUnknown(id: string, cause: unknown): OutcomeUnknownError {
 }
 
 /** What ends an attempt from outside. */
-interface Limits {
-  isReached(): boolean;
+interface AttemptDeadline {
+  hasExpired(): boolean;
   /** Why it was ended, if it was: whatever an abort signal carries. */
   reason(): unknown;
-  lift(): void;
+  dispose(): void;
 }
 
-const NO_LIMITS: Limits = { isReached: () => false, reason: () => undefined, lift: () => {} };
+const NO_DEADLINE: AttemptDeadline = { hasExpired: () => false, reason: () => undefined, dispose: () => {} };
 
 /** Whether it makes its items later, with a client that it has no lease of any more. */
-function isLazy(value: unknown): boolean {
+function isAsyncIterable(value: unknown): boolean {
   return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }
 
 /** The work's result, unless the lease is taken away under it. */
-function unlessRevoked<T>(scope: LeaseScope, work: Promise<T>): Promise<T> {
+function raceRevocation<T>(scope: LeaseScope, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const rejectIfRevoked = (): void => {
       if (scope.revoked !== undefined) reject(scope.revoked);
@@ -306,10 +308,10 @@ function unlessRevoked<T>(scope: LeaseScope, work: Promise<T>): Promise<T> {
 }
 
 /** Waits for what is still on the wire: whether it took effect decides whether the work may run elsewhere. */
-function quietOrOver(scope: LeaseScope): Promise<void> {
-  if (scope.isOver) return Promise.resolve();
+function untilIdleOrEnded(scope: LeaseScope): Promise<void> {
+  if (scope.hasEnded) return Promise.resolve();
   return new Promise((resolve) => {
-    scope.onQuiet(resolve);
+    scope.onIdle(resolve);
     scope.onEnd(() => resolve());
   });
 }

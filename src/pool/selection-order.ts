@@ -1,15 +1,25 @@
-import { type Order, OwnOrder, RandomOrder, SpreadOrder, WarmOrder, WeightedOrder } from "../roster/order.js";
-import type { RosterEntry } from "../roster/roster-entry.js";
+import {
+  ConnectedFirstOrder,
+  CustomOrder,
+  LruOrder,
+  RandomOrder,
+  type SelectionOrder,
+  WeightedOrder,
+} from "../roster/order.js";
+import type { SessionEntry } from "../roster/roster-entry.js";
 import type { SelectionStrategy, SessionSelection } from "../selection-strategy.js";
 import type { SessionInfo } from "../session-info.js";
-import { guarded, type RuleSurroundings, type Safely } from "./user-rule.js";
+import { catchUserErrors, type SafeCall, type UserCallbackContext } from "./user-rule.js";
 
 /** The order behind the option `selection`. */
-export function orderOf(selection: SessionSelection, { info, failed }: RuleSurroundings): Order {
-  if (selection === "spread") return new SpreadOrder();
-  if (selection === "warm") return new WarmOrder();
+export function createSelectionOrder(
+  selection: SessionSelection,
+  { info, failed }: UserCallbackContext,
+): SelectionOrder {
+  if (selection === "spread") return new LruOrder();
+  if (selection === "warm") return new ConnectedFirstOrder();
   if (selection === "random") return new RandomOrder(Math.random);
-  const safely = guarded("selection", failed);
+  const safely = catchUserErrors("selection", failed);
   if ("random" in selection) {
     const { random } = selection;
     return new RandomOrder(typeof random === "number" ? seeded(random) : () => safely(random, 0));
@@ -17,12 +27,12 @@ export function orderOf(selection: SessionSelection, { info, failed }: RuleSurro
   if ("weight" in selection) {
     return new WeightedOrder((entry) => safely(() => selection.weight(info(entry.id)), Number.NaN));
   }
-  return ownOrder(selection, info, safely);
+  return customOrder(selection, info, safely);
 }
 
-function ownOrder(strategy: SelectionStrategy, info: (id: string) => SessionInfo, safely: Safely): Order {
-  const rank = ({ id }: RosterEntry) => safely(() => strategy.rank(info(id)), Number.NaN);
-  return new OwnOrder(rank, ({ id }) => safely(() => strategy.leased(info(id)), undefined));
+function customOrder(strategy: SelectionStrategy, info: (id: string) => SessionInfo, safely: SafeCall): SelectionOrder {
+  const rank = ({ id }: SessionEntry) => safely(() => strategy.rank(info(id)), Number.NaN);
+  return new CustomOrder(rank, ({ id }) => safely(() => strategy.leased(info(id)), undefined));
 }
 
 /** Numbers from 0 up to 1, the same for the same seed: Mulberry32 (Tommy Ettinger, 2017). */

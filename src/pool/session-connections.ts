@@ -1,104 +1,108 @@
 import { type ClientProfile, isHost, secretsOf } from "../client-profile.js";
 import type { ClientHandle } from "../connections/client-adapter.js";
-import { Connection, SessionChangedError, type Tenure } from "../connections/connection.js";
-import { Connections } from "../connections/connections.js";
-import { Gate } from "../connections/gate.js";
-import { plainError } from "../connections/plain-error.js";
+import { type ClaimHandle, Connection, SessionChangedError } from "../connections/connection.js";
+import { ConnectionPool } from "../connections/connections.js";
+import { SessionRequestGate } from "../connections/gate.js";
+import { redactError } from "../connections/plain-error.js";
 import { ConnectError, OwnershipLostError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { ResolvedOptions } from "../options.js";
 import { inOwnContext } from "../own-context.js";
 import type { Ownership } from "../records/ownership/ownership.js";
-import type { PeerJournal } from "../records/peers/peer-journal.js";
-import { UNHINDERED } from "../roster/hindrances.js";
-import type { Roster } from "../roster/roster.js";
+import type { PeerCacheWriter } from "../records/peers/peer-journal.js";
+import { NO_BLOCKERS } from "../roster/hindrances.js";
+import type { SessionTable } from "../roster/roster.js";
 import { parseSession } from "../telegram/session-string.js";
-import { classifyTelegramError, isAboutSession, type Verdict } from "../telegram/verdicts.js";
-import { BackOffs, isApplicationRefused } from "./back-offs.js";
-import type { Budgeting } from "./budgets/budgeting.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { Keeper } from "./keeper.js";
-import type { Marks } from "./marks.js";
+import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
+import { ConnectBackoff, isApplicationRefused } from "./back-offs.js";
+import type { RateLimiting } from "./budgets/budgeting.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import type { PersistentConnections } from "./keeper.js";
+import type { SessionStateManager } from "./marks.js";
 import type { PoolLog } from "./pool-log.js";
-import type { Prober } from "./prober.js";
-import type { KnownSession } from "./sessions/known-session.js";
-import type { SessionBook } from "./sessions/session-book.js";
-import type { TimeLine } from "./time-line.js";
+import type { HealthProbe } from "./prober.js";
+import type { PooledSession } from "./sessions/known-session.js";
+import type { SessionRegistry } from "./sessions/session-book.js";
+import type { PoolTime } from "./time-line.js";
 
 type ConnectionEvents = Pick<SessionPoolEvents, "connected" | "disconnected" | "backedOff">;
 
 /** What making connections needs. */
-export interface ConnectionParts<Client> {
+export interface ConnectionFactoryDeps<Client> {
   readonly options: ResolvedOptions<Client>;
   readonly log: Pick<PoolLog, "write">;
-  readonly book: SessionBook;
+  readonly registry: SessionRegistry;
   readonly ownership: Ownership;
-  readonly roster: Roster<KnownSession>;
-  readonly marks: Marks;
-  readonly dispatcher: Dispatcher;
-  readonly time: TimeLine;
-  readonly peers: PeerJournal;
-  readonly keeper: Keeper;
-  readonly prober: Prober;
-  readonly budgets: Budgeting | undefined;
+  readonly sessionTable: SessionTable<PooledSession>;
+  readonly sessionState: SessionStateManager;
+  readonly scheduler: LeaseScheduler;
+  readonly time: PoolTime;
+  readonly peers: PeerCacheWriter;
+  readonly persistentConnections: PersistentConnections;
+  readonly healthProbe: HealthProbe;
+  readonly budgets: RateLimiting | undefined;
   /** Resolves once the session's auth key is its own for good. */
-  settleKey(known: KnownSession): Promise<unknown>;
+  settleKey(known: PooledSession): Promise<unknown>;
   emit<Name extends keyof ConnectionEvents>(name: Name, event: Parameters<ConnectionEvents[Name]>[0]): void;
 }
 
 /** The connections of a pool, and the back-off of those that fail. */
-export interface SessionConnections<Client> {
-  readonly connections: Connections<Client>;
+export interface CreatedConnections<Client> {
+  readonly connections: ConnectionPool<Client>;
   /** A connect took longer than its caller would wait: the session rests as after any failed connect. */
   backOff(id: string): void;
-  readonly backOffs: BackOffs;
+  readonly backOffs: ConnectBackoff;
 }
 
 /** What one client was made with: what is said of it holds for a session that has another key by now no longer. */
 interface MadeWith {
-  readonly known: KnownSession;
+  readonly known: PooledSession;
   readonly fingerprint: string;
   readonly profile: ClientProfile;
 }
 
 /** Makes the connections of a pool: each with its gate, its client and its back-off. */
-export function makeConnections<Client>(parts: ConnectionParts<Client>): SessionConnections<Client> {
+export function createConnections<Client>(parts: ConnectionFactoryDeps<Client>): CreatedConnections<Client> {
   const { clock, maxConnected, idleTimeoutMs, connectTimeoutMs } = parts.options;
   const limits = { clock, maxConnected, idleTimeoutMs, connectTimeoutMs };
-  const { roster, time, dispatcher, book } = parts;
-  const backOffs = new BackOffs({
-    roster,
+  const { sessionTable, time, scheduler, registry } = parts;
+  const backOffs = new ConnectBackoff({
+    sessionTable,
     time,
-    dispatcher,
+    scheduler,
     connectTimeoutMs,
     random: Math.random,
     proxyFailed: (id, reason) => parts.emit("disconnected", { id, reason }),
     emit: parts.emit,
   });
-  const connections: Connections<Client> = new Connections<Client>(limits, (id) => {
-    const known = book.get(id);
+  const connections: ConnectionPool<Client> = new ConnectionPool<Client>(limits, (id) => {
+    const known = registry.get(id);
     if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
     const made: MadeWith = { known, fingerprint: known.fingerprint, profile: known.credentials.profile };
     try {
-      return inOwnContext(() => connectionOf(parts, made, backOffs));
+      return inOwnContext(() => createConnection(parts, made, backOffs));
     } catch (error) {
       throw connectFailed(parts, made, backOffs, error);
     }
   });
   const backOff = (id: string): void => {
-    const known = book.get(id);
+    const known = registry.get(id);
     if (known !== undefined) backOffs.backOff(known);
   };
   return { connections, backOff, backOffs };
 }
 
-function connectionOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, backOffs: BackOffs): Connection<Client> {
+function createConnection<Client>(
+  parts: ConnectionFactoryDeps<Client>,
+  made: MadeWith,
+  backOffs: ConnectBackoff,
+): Connection<Client> {
   const { known, profile } = made;
   const { id } = known;
   const { options } = parts;
   const { clock, connectTimeoutMs } = options;
   // A client may also go that was never connected, or that was lost before, under a lease.
-  const lookAgain = (): void => queueMicrotask(() => parts.keeper.look(id));
+  const lookAgain = (): void => queueMicrotask(() => parts.persistentConnections.ensure(id));
   // The gate, the client and the connection know each other: the last one is looked up when it is needed.
   const connection: Connection<Client> = new Connection(
     id,
@@ -106,19 +110,19 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, ba
       id,
       session: parseSession(known.credentials.reveal()),
       profile,
-      gate: gateOf(parts, made, () => connection),
+      gate: createRequestGate(parts, made, () => connection),
       clock,
       peers: parts.peers.for(id),
       connectTimeoutMs,
-      lost: (reason) => connection.lost(reason),
+      onDisconnect: (reason) => connection.lost(reason),
     }),
     {
       clock,
       // Whoever changes the profile has the connection replaced.
-      isKept: parts.keeper.keeps(id),
+      isPersistent: parts.persistentConnections.isPersistent(id),
       connectTimeoutMs,
       route: throughProxy(profile),
-      refusal: () => refusalOf(parts, made, backOffs),
+      refusal: () => connectRefusal(parts, made, backOffs),
       claim: () => claim(parts, known, backOffs),
       closed: () => {
         if (known.connection === connection) known.connection = undefined;
@@ -127,11 +131,11 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, ba
       },
       connected: () => {
         backOffs.connected(known, profile);
-        tellRoster(parts, id, true);
+        updateSessionTable(parts, id, true);
         parts.emit("connected", { id });
       },
       disconnected: (reason) => {
-        tellRoster(parts, id, false);
+        updateSessionTable(parts, id, false);
         parts.emit("disconnected", { id, reason });
         lookAgain();
       },
@@ -148,49 +152,60 @@ function connectionOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, ba
 }
 
 /** Whether the session still has the key that the client was made with. */
-function hasItsKey({ book }: Pick<ConnectionParts<unknown>, "book">, { known, fingerprint }: MadeWith): boolean {
-  return known.fingerprint === fingerprint && book.get(known.id) === known;
+function hasItsKey(
+  { registry }: Pick<ConnectionFactoryDeps<unknown>, "registry">,
+  { known, fingerprint }: MadeWith,
+): boolean {
+  return known.fingerprint === fingerprint && registry.get(known.id) === known;
 }
 
-function tellRoster<Client>({ roster, time }: ConnectionParts<Client>, id: string, isConnected: boolean): void {
-  const entry = roster.get(id);
-  if (entry !== undefined) roster.setConnected(entry, isConnected, time.now());
+function updateSessionTable<Client>(
+  { sessionTable, time }: ConnectionFactoryDeps<Client>,
+  id: string,
+  isConnected: boolean,
+): void {
+  const entry = sessionTable.get(id);
+  if (entry !== undefined) sessionTable.setConnected(entry, isConnected, time.now());
 }
 
-function gateOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, connection: () => Connection<Client>): Gate {
-  const { options, roster, time, budgets } = parts;
+function createRequestGate<Client>(
+  parts: ConnectionFactoryDeps<Client>,
+  made: MadeWith,
+  connection: () => Connection<Client>,
+): SessionRequestGate {
+  const { options, sessionTable, time, budgets } = parts;
   const { id } = made.known;
   const handle = (): ClientHandle<Client> => connection().handle;
-  return new Gate({
+  return new SessionRequestGate({
     clock: options.clock,
     callTimeoutMs: options.callTimeoutMs,
     inlineWaitMs: options.inlineWaitMs,
     now: () => time.now(),
     hold: ({ method, peer }) => {
-      const entry = roster.get(id);
-      return entry && roster.holdOn(entry, method, peer, time.now());
+      const entry = sessionTable.get(id);
+      return entry && sessionTable.blockingCooldown(entry, method, peer, time.now());
     },
     isCooling: ({ method, peer }) => {
-      const { cooldowns } = roster.get(id) ?? UNHINDERED;
-      return cooldowns.cools([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
+      const { cooldowns } = sessionTable.get(id) ?? NO_BLOCKERS;
+      return cooldowns.blockingTelegramCooldown([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
     },
-    admit: (request) => budgets?.admit(id, request) ?? true,
-    settled: (request, isGranted) => budgets?.settled(id, request, isGranted),
+    tryAdmit: (request) => budgets?.tryAdmit(id, request) ?? true,
+    settled: (request, isGranted) => budgets?.onCompleted(id, request, isGranted),
     fatal: () =>
-      (parts.prober.isAsking(id) ? undefined : parts.marks.fatal(id)) ??
+      (parts.healthProbe.isProbing(id) ? undefined : parts.sessionState.fatal(id)) ??
       (parts.ownership.isHeld(id) ? undefined : ownershipLost(id)),
-    report: (error, verdict, request) => {
-      budgets?.refused(id, request, verdict);
-      return parts.marks.report(id, error, verdict, request, hasItsKey(parts, made));
+    onVerdict: (error, verdict, request) => {
+      budgets?.onRejected(id, request, verdict);
+      return parts.sessionState.applyVerdict(id, error, verdict, request, hasItsKey(parts, made));
     },
-    isConnected: () => connection().isConnected && !parts.ownership.isDoubtful(id),
+    isConnected: () => connection().isConnected && !parts.ownership.needsRevalidation(id),
     ensureConnected: async () => {
-      if ((await parts.ownership.hold(id)) === undefined) throw ownershipLost(id);
+      if ((await parts.ownership.claim(id)) === undefined) throw ownershipLost(id);
       await connection().ensure();
     },
     floodError: (notice, request) => handle().floodError(notice, request),
     unanswered: () => {
-      connection().spoil("a request was not answered");
+      connection().markStale("a request was not answered");
     },
   });
 }
@@ -199,26 +214,34 @@ function gateOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, connecti
  * Nothing connects while it rests, neither to a cooldown nor to a back-off, nor when it is not to be used at all, nor with
  * a key that the session does not have any more.
  */
-function refusalOf<Client>(parts: ConnectionParts<Client>, made: MadeWith, backOffs: BackOffs): Error | undefined {
-  const { roster, time, prober } = parts;
+function connectRefusal<Client>(
+  parts: ConnectionFactoryDeps<Client>,
+  made: MadeWith,
+  backOffs: ConnectBackoff,
+): Error | undefined {
+  const { sessionTable, time, healthProbe } = parts;
   const { id } = made.known;
   if (!hasItsKey(parts, made)) return new SessionChangedError(`"${id}" has another auth key.`);
-  const entry = roster.get(id);
-  const isWanted = entry?.isWorthWaiting || (prober.isAsking(id) && entry?.disabledReason === null);
+  const entry = sessionTable.get(id);
+  const isWanted = entry?.canEverServe || (healthProbe.isProbing(id) && entry?.disabledReason === null);
   if (entry === undefined || !isWanted) return new SessionChangedError(`"${id}" is not to be used.`);
-  const rests = entry.restsUntil > time.now() || backOffs.isStopped(entry);
+  const rests = entry.unavailableUntil > time.now() || backOffs.isStopped(entry);
   return rests ? new SessionChangedError(`"${id}" rests.`) : undefined;
 }
 
-async function claim<Client>(parts: ConnectionParts<Client>, known: KnownSession, backOffs: BackOffs): Promise<Tenure> {
+async function claim<Client>(
+  parts: ConnectionFactoryDeps<Client>,
+  known: PooledSession,
+  backOffs: ConnectBackoff,
+): Promise<ClaimHandle> {
   const { id } = known;
-  const hold = await parts.ownership.hold(id);
+  const hold = await parts.ownership.claim(id);
   if (hold !== undefined) {
     await parts.settleKey(known);
     return hold;
   }
   // Whatever the reason: as long as the roster does not know one, the session would be taken again at once, for ever.
-  if (known.isWorthWaiting && !known.isForeign) backOffs.backOff(known);
+  if (known.canEverServe && !known.isForeign) backOffs.backOff(known);
   throw new SessionChangedError(`"${id}" is another process's.`);
 }
 
@@ -232,18 +255,18 @@ export function ownershipLost(id: string): OwnershipLostError {
 
 /** Telegram's verdict changes the session's state; anything else is a back-off. Of a former key neither is to be had. */
 function connectFailed<Client>(
-  parts: ConnectionParts<Client>,
+  parts: ConnectionFactoryDeps<Client>,
   made: MadeWith,
-  backOffs: BackOffs,
+  backOffs: ConnectBackoff,
   error: unknown,
 ): Error {
   const { known, profile } = made;
   const { id } = known;
   const verdict = classifyTelegramError(error);
   const isOfItsKey = hasItsKey(parts, made);
-  parts.marks.report(id, error, verdict, undefined, isOfItsKey);
+  parts.sessionState.applyVerdict(id, error, verdict, undefined, isOfItsKey);
   if (!isOfItsKey) return new SessionChangedError(`"${id}" has another auth key.`);
-  if (isAboutSession(verdict) && error instanceof Error) return error;
+  if (affectsSession(verdict) && error instanceof Error) return error;
   const told = error instanceof ConnectError ? error : connectError(id, profile, error, verdict);
   backOffs.failed(known, profile, error, verdict, told);
   return told;
@@ -269,5 +292,5 @@ function throughProxy({ proxy }: ClientProfile): string {
 }
 
 function withoutSecrets(profile: ClientProfile, error: unknown): Error {
-  return plainError(error, secretsOf(profile));
+  return redactError(error, secretsOf(profile));
 }

@@ -1,20 +1,20 @@
 import type { ResolvedOptions } from "../options.js";
-import type { Ledger } from "../records/ledger.js";
+import type { RecordWriter } from "../records/ledger.js";
 import { LocalOwnership } from "../records/ownership/local-ownership.js";
 import type { Ownership, OwnershipEvents } from "../records/ownership/ownership.js";
 import { ownIdentity } from "../records/ownership/process-identity.js";
 import { SharedOwnership } from "../records/ownership/shared-ownership.js";
-import type { Roster } from "../roster/roster.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { TimeLine } from "./time-line.js";
+import type { SessionTable } from "../roster/roster.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import type { PoolTime } from "./time-line.js";
 
 /** What ownership needs of the pool. */
-export interface SessionOwnershipParts {
+export interface SessionOwnershipDeps {
   readonly options: Pick<ResolvedOptions<unknown>, "clock" | "storage" | "ownership">;
-  readonly roster: Roster;
-  readonly time: TimeLine;
-  readonly ledger: () => Ledger;
-  readonly dispatcher: () => Dispatcher;
+  readonly sessionTable: SessionTable;
+  readonly time: PoolTime;
+  readonly recordWriter: () => RecordWriter;
+  readonly scheduler: () => LeaseScheduler;
   /** Takes in what is stored of the session now. */
   look(id: string): Promise<void>;
   /** Another process has let go of the session. */
@@ -23,14 +23,14 @@ export interface SessionOwnershipParts {
 }
 
 /** The ownership of a pool's sessions: by claims in the records where other processes may read them. */
-export function makeOwnership(parts: SessionOwnershipParts): Ownership {
+export function createOwnership(parts: SessionOwnershipDeps): Ownership {
   const { clock, storage, ownership } = parts.options;
   const events: OwnershipEvents = {
     foreign: (id, isForeign) => {
-      const entry = parts.roster.get(id);
+      const entry = parts.sessionTable.get(id);
       if (entry === undefined || entry.isForeign === isForeign) return;
-      parts.roster.setForeign(entry, isForeign, parts.time.now());
-      parts.dispatcher().worsened();
+      parts.sessionTable.setForeign(entry, isForeign, parts.time.now());
+      parts.scheduler().rejectHopeless();
       if (!isForeign) parts.freed(id);
     },
     lost: (id) => parts.lost(id),
@@ -39,7 +39,7 @@ export function makeOwnership(parts: SessionOwnershipParts): Ownership {
     return new LocalOwnership(storage, {
       ...events,
       look: (id) => parts.look(id),
-      settled: (id) => parts.ledger().settle(id),
+      settled: (id) => parts.recordWriter().flush(id),
     });
   }
   return new SharedOwnership({
@@ -47,7 +47,7 @@ export function makeOwnership(parts: SessionOwnershipParts): Ownership {
     clock,
     ttlMs: ownership.ttlMs,
     self: ownIdentity(ownership.host),
-    save: (id) => parts.ledger().saveAside(id),
-    isKnown: (id) => parts.ledger().versionOf(id) !== undefined,
+    save: (id) => parts.recordWriter().saveInBackground(id),
+    isKnown: (id) => parts.recordWriter().versionOf(id) !== undefined,
   });
 }

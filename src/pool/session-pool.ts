@@ -20,20 +20,20 @@ import type {
   UseOptions,
 } from "../options.js";
 import { inBackground, inOwnContext } from "../own-context.js";
-import type { SoleUse } from "../records/ownership/sole-use.js";
+import type { SingleProcessLock } from "../records/ownership/sole-use.js";
 import type { PoolStatus, SessionInfo } from "../session-info.js";
 import { methodOf, type TelegramRequest } from "../telegram/requests.js";
 import { type IterateWork, iterate } from "./iterate.js";
-import { KeepAlive } from "./keep-alive.js";
+import { ProcessRef } from "./keep-alive.js";
 import type { Lease, LeaseInfo } from "./lease.js";
-import { Mapping } from "./map/map.js";
+import { BulkRun } from "./map/map.js";
 import { openStorage } from "./opening.js";
-import { assemble, type PoolParts } from "./pool-parts.js";
-import { unknownSession } from "./refusals.js";
-import { RequestCopies } from "./request-copies.js";
-import { jobOf, requestIn, wishOf } from "./wishes.js";
+import { createPool, type PoolComponents } from "./pool-parts.js";
+import { unknownSessionError } from "./refusals.js";
+import { RequestFactory } from "./request-copies.js";
+import { asRequestFactory, toAcquireRequest, toJob } from "./wishes.js";
 
-const NO_WISHES: AcquireOptions = {};
+const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
 
 /** What a request of the library resolves to. */
 export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
@@ -50,13 +50,17 @@ export type ResponseOf<R> = R extends { __response: infer Response } ? Response 
  * ```
  */
 export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implements AsyncDisposable {
-  readonly #parts: PoolParts<Client>;
+  readonly #parts: PoolComponents<Client>;
   readonly #client: ResolvedOptions<Client>["client"];
 
-  private constructor(options: ResolvedOptions<Client>, keepAlive: KeepAlive, soleUse: SoleUse | undefined) {
+  private constructor(
+    options: ResolvedOptions<Client>,
+    processRef: ProcessRef,
+    processLock: SingleProcessLock | undefined,
+  ) {
     super(EVENT_NAMES);
     // Programs in JavaScript can call it.
-    if (!(keepAlive instanceof KeepAlive)) {
+    if (!(processRef instanceof ProcessRef)) {
       throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
     }
     this.#client = options.client;
@@ -64,7 +68,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
       if (this.listenerCount(name as keyof SessionPoolEvents) === 0) return;
       inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
     };
-    this.#parts = assemble(options, keepAlive, soleUse, tell, (name) => this.listenerCount(name) > 0);
+    this.#parts = createPool(options, processRef, processLock, tell, (name) => this.listenerCount(name) > 0);
   }
 
   /**
@@ -75,16 +79,16 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   static async open<Client>(options: SessionPoolOptions<Client>): Promise<SessionPool<Client>> {
     const resolved = resolveOptions(options);
     const background = { ...resolved, clock: inBackground(resolved.clock) };
-    const keepAlive = new KeepAlive(background.clock);
-    const { records, soleUse } = await keepAlive
-      .during(() => inOwnContext(() => openStorage(background)))
+    const processRef = new ProcessRef(background.clock);
+    const { records, processLock } = await processRef
+      .whileRunning(() => inOwnContext(() => openStorage(background)))
       .catch((error: unknown) => {
-        keepAlive.end();
+        processRef.end();
         throw error;
       });
-    const pool = new SessionPool(resolved, keepAlive, soleUse);
+    const pool = new SessionPool(resolved, processRef, processLock);
     try {
-      await keepAlive.during(() => pool.#parts.load(records));
+      await processRef.whileRunning(() => pool.#parts.load(records));
     } catch (error) {
       await pool.destroy();
       throw error;
@@ -101,50 +105,56 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
    */
   async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
-    return this.#change((parts) => parts.registration.add(id, session, options).finally(() => parts.keeper.look(id)));
+    return this.#change((parts) =>
+      parts.admin.add(id, session, options).finally(() => parts.persistentConnections.ensure(id)),
+    );
   }
 
   /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
     checkTextId("update", id);
-    return this.#change((parts) => parts.registration.update(id, change).finally(() => parts.keeper.look(id)));
+    return this.#change((parts) =>
+      parts.admin.update(id, change).finally(() => parts.persistentConnections.ensure(id)),
+    );
   }
 
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
   async remove(id: string): Promise<boolean> {
     checkTextId("remove", id);
-    return this.#change((parts) => parts.departures.remove(id).finally(() => parts.keeper.look(id)));
+    return this.#change((parts) => parts.removal.remove(id).finally(() => parts.persistentConnections.ensure(id)));
   }
 
   /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
   async disable(id: string, reason = "disabled"): Promise<void> {
     checkTextId("disable", id);
     checkReason("disable", reason);
-    return this.#change((parts) => parts.registration.disable(id, reason).finally(() => parts.keeper.look(id)));
+    return this.#change((parts) =>
+      parts.admin.disable(id, reason).finally(() => parts.persistentConnections.ensure(id)),
+    );
   }
 
   /** Revives a dead, restricted or disabled session. A cooldown stays. Throws `SessionNotFoundError`. */
   async enable(id: string): Promise<void> {
     checkTextId("enable", id);
-    return this.#change((parts) => parts.registration.enable(id).finally(() => parts.keeper.look(id)));
+    return this.#change((parts) => parts.admin.enable(id).finally(() => parts.persistentConnections.ensure(id)));
   }
 
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
-    this.#parts.dispatcher.bringUp(id);
-    const known = this.#parts.book.shown(id);
-    return known && this.#parts.book.info(known);
+    this.#parts.scheduler.advanceToNow(id);
+    const known = this.#parts.registry.shown(id);
+    return known && this.#parts.registry.info(known);
   }
 
   /** All sessions as they are now. */
   sessions(): readonly SessionInfo[] {
-    this.#parts.dispatcher.bringUp();
-    return this.#parts.book.infos();
+    this.#parts.scheduler.advanceToNow();
+    return this.#parts.registry.infos();
   }
 
   /** Records that could not be read, and why. They are left as they are; `remove` deletes them. */
   rejected(): readonly { readonly id: string; readonly reason: string }[] {
-    return this.#parts.book.rejected();
+    return this.#parts.registry.rejected();
   }
 
   /**
@@ -153,8 +163,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   async exportSession(id: string): Promise<string> {
     checkTextId("exportSession", id);
-    const known = this.#parts.book.shown(id);
-    if (known === undefined) throw unknownSession(id);
+    const known = this.#parts.registry.shown(id);
+    if (known === undefined) throw unknownSessionError(id);
     return known.credentials.reveal();
   }
 
@@ -166,7 +176,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * when the pool is closed before the last one: call it again.
    */
   async rotateKeys(): Promise<number> {
-    return this.#change((parts) => parts.keyRotation.rotate());
+    return this.#change((parts) => parts.reencryption.rotate());
   }
 
   /**
@@ -176,17 +186,18 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),
    * `PoolClosedError`, `OptionsError`, or the signal's reason.
    */
-  async acquire(options: AcquireOptions = NO_WISHES): Promise<Lease<Client>> {
-    if (options !== NO_WISHES) checkAcquireOptions(options);
-    const wish = wishOf(options);
-    const { acquisition, rotation } = this.#parts;
-    const entry = acquisition.take(wish);
-    const granted = entry && acquisition.leaseAtOnce(entry, wish);
-    if (granted !== undefined && rotation.isSettled(wish)) return granted.lease;
+  async acquire(options: AcquireOptions = DEFAULT_ACQUIRE_OPTIONS): Promise<Lease<Client>> {
+    if (options !== DEFAULT_ACQUIRE_OPTIONS) checkAcquireOptions(options);
+    const acquireRequest = toAcquireRequest(options);
+    const { acquirer, jobRunner } = this.#parts;
+    const entry = acquirer.tryReserve(acquireRequest);
+    const granted = entry && acquirer.tryLease(entry, acquireRequest);
+    if (granted !== undefined && jobRunner.isSettled(acquireRequest)) return granted.lease;
     try {
-      return (granted ?? (await acquisition.lease(entry, wish))).lease;
+      return (granted ?? (await acquirer.leaseWhenReady(entry, acquireRequest))).lease;
     } finally {
-      if (!wish.signal?.aborted && !rotation.isSettled(wish)) await rotation.settled(wish);
+      if (!acquireRequest.signal?.aborted && !jobRunner.isSettled(acquireRequest))
+        await jobRunner.settled(acquireRequest);
     }
   }
 
@@ -198,7 +209,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   async use<T>(work: (client: Client, lease: Lease<Client>) => T | Promise<T>, options: UseOptions = {}): Promise<T> {
     checkUseArguments("use", work, options);
-    return this.#parts.rotation.run(jobOf(work, options));
+    return this.#parts.jobRunner.run(toJob(work, options));
   }
 
   /**
@@ -207,14 +218,14 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   async invoke<R>(request: R | (() => R), options: UseOptions = {}): Promise<ResponseOf<R>> {
     checkUseArguments("invoke", request, options);
-    const source = requestIn(request);
-    const copies = new RequestCopies(source);
+    const source = asRequestFactory(request);
+    const copies = new RequestFactory(source);
     const method = options.method ?? (typeof source === "function" ? undefined : methodOf(source as TelegramRequest));
-    const job = jobOf<Client, unknown>((client, lease) => this.#client.invoke(client, copies.for(lease.id)), {
+    const job = toJob<Client, unknown>((client, lease) => this.#client.invoke(client, copies.forSession(lease.id)), {
       ...options,
       method,
     });
-    return (await this.#parts.rotation.run(job)) as ResponseOf<R>;
+    return (await this.#parts.jobRunner.run(job)) as ResponseOf<R>;
   }
 
   /**
@@ -226,7 +237,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   iterate<T>(work: IterateWork<Client, T>, options: UseOptions = {}): AsyncGenerator<T, void, undefined> {
     checkUseArguments("iterate", work, options);
-    return iterate(this.#parts.rotation, work, options);
+    return iterate(this.#parts.jobRunner, work, options);
   }
 
   /**
@@ -243,7 +254,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     options: MapOptions<I> = {},
   ): MapRun<I, O> {
     checkMapArguments(items, work, options);
-    return new Mapping(this.#parts.maps, items, work, options);
+    return new BulkRun(this.#parts.maps, items, work, options);
   }
 
   /** Who holds which session since when. */
@@ -253,7 +264,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** The pool in numbers. */
   status(): PoolStatus {
-    return this.#parts.dispatcher.status();
+    return this.#parts.scheduler.status();
   }
 
   /** What a log line or a monitor gets of a pool: its {@link status}. */
@@ -285,9 +296,9 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /** Runs a change of the register, and lets `close` wait for it. */
-  async #change<T>(change: (parts: PoolParts<Client>) => Promise<T>): Promise<T> {
-    const closed = this.#parts.shutdown.closed();
+  async #change<T>(change: (parts: PoolComponents<Client>) => Promise<T>): Promise<T> {
+    const closed = this.#parts.shutdown.closedError();
     if (closed !== undefined) throw closed;
-    return this.#parts.shutdown.waitFor(this.#parts.keepAlive.during(() => change(this.#parts)));
+    return this.#parts.shutdown.track(this.#parts.processRef.whileRunning(() => change(this.#parts)));
   }
 }

@@ -1,8 +1,8 @@
 /** What is done when a signal aborts. A function that it returns is called soon after, and may wait for its turn. */
-export type AtAbort = () => unknown;
+export type AbortCallback = () => unknown;
 
 interface Subscription {
-  readonly callbacks: Set<AtAbort>;
+  readonly callbacks: Set<AbortCallback>;
   readonly listener: () => void;
 }
 
@@ -10,13 +10,13 @@ interface Subscription {
  * Listens to abort signals with one listener each, however many callers share it: thousands of listeners on one
  * signal are a warning, and slow.
  */
-export class SharedSignals {
+export class AbortListeners {
   /** One for each signal that a caller waits with. */
   readonly #subscriptions = new Map<AbortSignal, Subscription>();
 
   /** Calls back when the signal aborts, or soon if it has. Returns the function that takes this back. */
-  onAbort(signal: AbortSignal, callback: AtAbort): () => void {
-    if (signal.aborted) return soon(callback);
+  onAbort(signal: AbortSignal, callback: AbortCallback): () => void {
+    if (signal.aborted) return nextMicrotask(callback);
     const { callbacks } = this.#subscriptions.get(signal) ?? this.#subscribe(signal);
     callbacks.add(callback);
     return () => {
@@ -26,7 +26,7 @@ export class SharedSignals {
   }
 
   #subscribe(signal: AbortSignal): Subscription {
-    const callbacks = new Set<AtAbort>();
+    const callbacks = new Set<AbortCallback>();
     const listener = (): void => {
       this.#subscriptions.delete(signal);
       const left: (() => void)[] = [];
@@ -34,7 +34,7 @@ export class SharedSignals {
         const rest = callback();
         if (typeof rest === "function") left.push(rest as () => void);
       }
-      runInTurns(left);
+      runInBatches(left);
     };
     const subscription = { callbacks, listener };
     this.#subscriptions.set(signal, subscription);
@@ -54,13 +54,13 @@ export class SharedSignals {
 const AT_ONCE = 1_000;
 
 /** Thousands that go on at once would hold the event loop. */
-function runInTurns(callbacks: readonly (() => void)[]): void {
+function runInBatches(callbacks: readonly (() => void)[]): void {
   for (const callback of callbacks.slice(0, AT_ONCE)) callback();
-  if (callbacks.length > AT_ONCE) setImmediate(() => runInTurns(callbacks.slice(AT_ONCE)));
+  if (callbacks.length > AT_ONCE) setImmediate(() => runInBatches(callbacks.slice(AT_ONCE)));
 }
 
 /** Calls back in the next microtask, unless that is taken back. */
-function soon(callback: AtAbort): () => void {
+function nextMicrotask(callback: AbortCallback): () => void {
   let isWanted = true;
   queueMicrotask(() => {
     if (!isWanted) return;

@@ -1,71 +1,71 @@
 import type { Clock } from "../clock.js";
-import type { Connections } from "../connections/connections.js";
+import type { ConnectionPool } from "../connections/connections.js";
 import { PoolClosedError } from "../errors.js";
-import type { Ledger } from "../records/ledger.js";
+import type { RecordWriter } from "../records/ledger.js";
 import type { Ownership } from "../records/ownership/ownership.js";
-import type { SoleUse } from "../records/ownership/sole-use.js";
-import type { PeerJournal } from "../records/peers/peer-journal.js";
+import type { SingleProcessLock } from "../records/ownership/sole-use.js";
+import type { PeerCacheWriter } from "../records/peers/peer-journal.js";
 import type { SessionStorage } from "../records/storage.js";
-import type { StorageDeadline } from "../records/storage-deadline.js";
-import type { Budgeting } from "./budgets/budgeting.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { KeepAlive } from "./keep-alive.js";
-import type { Keeper } from "./keeper.js";
-import type { Leases } from "./leases.js";
-import type { Maps } from "./map/maps.js";
+import type { StorageTimeout } from "../records/storage-deadline.js";
+import type { RateLimiting } from "./budgets/budgeting.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import type { ProcessRef } from "./keep-alive.js";
+import type { PersistentConnections } from "./keeper.js";
+import type { LeaseManager } from "./leases.js";
+import type { BulkRunManager } from "./map/maps.js";
 import type { PoolLog } from "./pool-log.js";
-import type { Prober } from "./prober.js";
-import type { Departures } from "./sessions/departures.js";
-import type { Refresh } from "./sessions/refresh.js";
+import type { HealthProbe } from "./prober.js";
+import type { SessionRemoval } from "./sessions/departures.js";
+import type { StorageSync } from "./sessions/refresh.js";
 
 /** What ending a pool needs. */
-export interface ShutdownParts {
+export interface ShutdownDeps {
   readonly clock: Clock;
   readonly closeTimeoutMs: number;
-  readonly dispatcher: Dispatcher;
-  readonly leases: Leases<unknown>;
-  readonly connections: Connections<unknown>;
-  readonly ledger: Ledger;
+  readonly scheduler: LeaseScheduler;
+  readonly leases: LeaseManager<unknown>;
+  readonly connections: ConnectionPool<unknown>;
+  readonly recordWriter: RecordWriter;
   readonly ownership: Ownership;
-  readonly refresh: Refresh;
-  readonly departures: Departures;
-  readonly peers: PeerJournal;
-  readonly budgets: Pick<Budgeting, "flush"> | undefined;
-  readonly keeper: Keeper;
-  readonly prober: Prober;
-  readonly soleUse: SoleUse | undefined;
+  readonly refresh: StorageSync;
+  readonly removal: SessionRemoval;
+  readonly peers: PeerCacheWriter;
+  readonly budgets: Pick<RateLimiting, "flush"> | undefined;
+  readonly persistentConnections: PersistentConnections;
+  readonly healthProbe: HealthProbe;
+  readonly processLock: SingleProcessLock | undefined;
   readonly storage: SessionStorage;
-  readonly deadline: StorageDeadline;
-  readonly keepAlive: KeepAlive;
-  readonly maps: Pick<Maps<unknown>, "end" | "close">;
+  readonly deadline: StorageTimeout;
+  readonly processRef: ProcessRef;
+  readonly maps: Pick<BulkRunManager<unknown>, "end" | "close">;
   storageFailed(error: Error): void;
   readonly log: Pick<PoolLog, "close" | "write">;
 }
 
 /** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
 export class Shutdown {
-  readonly #parts: ShutdownParts;
+  readonly #parts: ShutdownDeps;
   /** Those that are under way. */
   readonly #changes = new Set<Promise<unknown>>();
   #ended: Promise<void> | undefined;
   #reason: Error | undefined;
-  #isHurried = false;
+  #isForced = false;
   /** Leases may still end by themselves. */
   #isWaiting = true;
-  #hurry: () => void = () => {};
+  #forceClose: () => void = () => {};
 
-  constructor(parts: ShutdownParts) {
+  constructor(parts: ShutdownDeps) {
     this.#parts = parts;
   }
 
   /** What everybody gets who comes too late. A caller that is under way may go on until leases are waited for no longer. */
-  closed(isUnderWay = false): PoolClosedError | undefined {
+  closedError(isUnderWay = false): PoolClosedError | undefined {
     const mayGoOn = this.#ended === undefined || (isUnderWay && this.#isWaiting);
-    return mayGoOn ? undefined : closedError(this.#reason);
+    return mayGoOn ? undefined : poolClosedError(this.#reason);
   }
 
   /** A change that is under way is waited for. */
-  waitFor<T>(change: Promise<T>): Promise<T> {
+  track<T>(change: Promise<T>): Promise<T> {
     this.#changes.add(change);
     const forget = (): boolean => this.#changes.delete(change);
     change.then(forget, forget);
@@ -79,64 +79,64 @@ export class Shutdown {
 
   destroy(reason?: Error): Promise<void> {
     this.#reason ??= reason;
-    this.#isHurried = true;
+    this.#isForced = true;
     this.#ended ??= this.#end(undefined);
-    this.#hurry();
+    this.#forceClose();
     return this.#ended;
   }
 
   /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
   async #end(timeoutMs: number | undefined): Promise<void> {
     const {
-      dispatcher,
+      scheduler,
       leases,
       connections,
-      ledger,
+      recordWriter,
       ownership,
       refresh,
-      departures,
+      removal,
       peers,
       budgets,
-      keeper,
-      prober,
-      soleUse,
-      keepAlive,
+      persistentConnections,
+      healthProbe,
+      processLock,
+      processRef,
       storageFailed,
     } = this.#parts;
-    keepAlive.need();
+    processRef.ref();
     // One turn later `closed()` is set, and what is rejected here can look at it.
     await Promise.resolve();
-    dispatcher.fail(() => closedError(this.#reason));
-    const mapsEnd = this.#parts.maps.end(closedError(this.#reason));
-    if (timeoutMs !== undefined && !this.#isHurried) await this.#leasesEnd(timeoutMs);
+    scheduler.fail(() => poolClosedError(this.#reason));
+    const mapsEnd = this.#parts.maps.end(poolClosedError(this.#reason));
+    if (timeoutMs !== undefined && !this.#isForced) await this.#drainLeases(timeoutMs);
     this.#isWaiting = false;
-    keeper.end();
-    prober.end();
-    leases.revokeAll((id) => closedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
+    persistentConnections.end();
+    healthProbe.end();
+    leases.revokeAll((id) => poolClosedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     refresh.stop();
     await Promise.allSettled([mapsEnd]);
-    await this.#changesEnd();
-    await Promise.all([departures.end(), ledger.flush(), peers.flush(), budgets?.flush().catch(storageFailed)]);
-    await this.#changesEnd();
-    ledger.close();
+    await this.#drainChanges();
+    await Promise.all([removal.end(), recordWriter.flushAll(), peers.flush(), budgets?.flush().catch(storageFailed)]);
+    await this.#drainChanges();
+    recordWriter.close();
     ownership.end();
     peers.close();
-    await soleUse?.release().catch(storageFailed);
+    await processLock?.release().catch(storageFailed);
     await this.#parts.maps.close().catch(storageFailed);
     await this.#closeStorage();
-    dispatcher.close();
+    scheduler.close();
     this.#parts.log.close();
-    keepAlive.end();
+    processRef.end();
   }
 
   /** A change that ends may leave something to be done after it. */
-  async #changesEnd(): Promise<void> {
+  async #drainChanges(): Promise<void> {
     while (this.#changes.size > 0) await Promise.allSettled(this.#changes);
   }
 
   /** Resolves when no lease is left, or after `timeoutMs`. */
-  #leasesEnd(timeoutMs: number): Promise<void> {
+  #drainLeases(timeoutMs: number): Promise<void> {
     return new Promise((resolve) => {
       const { clock, leases, log } = this.#parts;
       const timer = Number.isFinite(timeoutMs) ? clock.setTimer(timeoutMs, () => end()) : undefined;
@@ -148,7 +148,7 @@ export class Shutdown {
         notice.cancel();
         resolve();
       };
-      this.#hurry = end;
+      this.#forceClose = end;
       void leases.idle().then(end);
     });
   }
@@ -165,7 +165,7 @@ const NOTICE_AFTER_MS = 1_000;
 const MOST_NAMED = 10;
 
 /** For whom a pool waits that is being closed: without it, that looks as if the process hung. */
-function waitsFor(all: Pick<Leases<unknown>, "list" | "expected">, leftMs: number): string {
+function waitsFor(all: Pick<LeaseManager<unknown>, "list" | "expected">, leftMs: number): string {
   const leases = all.list();
   const named = leases.slice(0, MOST_NAMED).map(({ id, heldMs, stack }) => {
     const place = stack === undefined ? "" : `, taken at${stack.replace(/^[^\n]*/, "")}`;
@@ -182,7 +182,7 @@ function waitsFor(all: Pick<Leases<unknown>, "list" | "expected">, leftMs: numbe
   return `close() waits for ${leases.length === 1 ? "a lease" : `${leases.length} leases`}${end}: ${named.join(", ")}${more}.${hint}`;
 }
 
-function closedError(reason: Error | undefined, sessionId?: string): PoolClosedError {
+function poolClosedError(reason: Error | undefined, sessionId?: string): PoolClosedError {
   return new PoolClosedError("The pool is closed.", {
     ...(reason === undefined ? {} : { cause: reason }),
     sessionId,

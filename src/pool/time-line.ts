@@ -11,12 +11,12 @@ const JITTER_MS = 500;
  * The pool's own time: epoch milliseconds that only ever run forward at the monotonic clock's pace, whatever happens
  * to the wall clock. Instants are turned into wall clock time only to be shown or stored.
  */
-export class TimeLine {
+export class PoolTime {
   readonly #clock: Clock;
   readonly #origin: number;
   /** What the wall clock was ahead of this time line, and until when that is taken to hold. */
-  #ahead = 0;
-  #aheadUntil = Number.NEGATIVE_INFINITY;
+  #wallOffset = 0;
+  #wallOffsetUntil = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -33,12 +33,12 @@ export class TimeLine {
   }
 
   /** The wall clock `now`: for dates that people read. */
-  date(now: number = this.now()): number {
-    if (now >= this.#aheadUntil) {
-      this.#ahead = this.#clock.now() - now;
-      this.#aheadUntil = now + DATE_HOLDS_MS;
+  wallNow(now: number = this.now()): number {
+    if (now >= this.#wallOffsetUntil) {
+      this.#wallOffset = this.#clock.now() - now;
+      this.#wallOffsetUntil = now + DATE_HOLDS_MS;
     }
-    return Math.round(now + this.#ahead);
+    return Math.round(now + this.#wallOffset);
   }
 
   /** What the wall clock will show at this instant. */

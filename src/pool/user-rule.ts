@@ -2,20 +2,20 @@ import { isThenable, textOf } from "../process-warning.js";
 import type { SessionInfo } from "../session-info.js";
 
 /** What a user's own rule is given and how its errors are told. */
-export interface RuleSurroundings {
+export interface UserCallbackContext {
   info(id: string): SessionInfo;
   failed(message: string): void;
 }
 
 /** Asks a user's own rule. What it may not be is taken for `fallback`. */
-export type Safely = <Result>(call: () => Result, fallback: Result) => Result;
+export type SafeCall = <Result>(call: () => Result, fallback: Result) => Result;
 
 /**
  * Runs what must not throw: a lease must not fail half-way. The first error is told, the others are most often the same.
  *
  * @param option which option has brought the rule
  */
-export function guarded(option: string, failed: (message: string) => void): Safely {
+export function catchUserErrors(option: string, failed: (message: string) => void): SafeCall {
   let isTold = false;
   const tell = (error: unknown): void => {
     if (!isTold) failed(`What ${option} was given fails, and counts for nothing: ${textOf(error)}`);

@@ -1,9 +1,9 @@
-import { type Linked, LinkedList } from "../linked-list.js";
+import { LinkedList, type ListNode } from "../linked-list.js";
 import type { Criteria } from "../roster/criteria.js";
-import type { KnownSession } from "./sessions/known-session.js";
+import type { PooledSession } from "./sessions/known-session.js";
 
 /** A caller in the queue. */
-export interface Waiter extends Linked<Waiter> {
+export interface Waiter extends ListNode<Waiter> {
   readonly criteria: Criteria;
   /** Of its criteria: see `groupOf`. */
   readonly group: string | undefined;
@@ -13,15 +13,15 @@ export interface Waiter extends Linked<Waiter> {
   /** Connects that fail after that count for it: see `connectFailuresSoFar`. */
   readonly began: number;
   /** The session is its own from `now` on. */
-  serve(entry: KnownSession, now: number): void;
+  serve(entry: PooledSession, now: number): void;
   fail(error: Error): void;
   /** Rejects with what every session that could serve it has failed with, if so. Whether it did. */
   failIfUnreachable(): boolean;
 }
 
 /** The queue: higher priority first, strictly; equal ones in order of arrival. Knows no time and no sessions. */
-export class Waiters {
-  readonly #lines = new Map<number, LinkedList<Waiter>>();
+export class WaitQueue {
+  readonly #queuesByPriority = new Map<number, LinkedList<Waiter>>();
   /** Highest first. */
   readonly #priorities: number[] = [];
   #size = 0;
@@ -31,14 +31,14 @@ export class Waiters {
   }
 
   add(waiter: Waiter): void {
-    const line = this.#lines.get(waiter.priority) ?? this.#open(waiter.priority);
+    const line = this.#queuesByPriority.get(waiter.priority) ?? this.#open(waiter.priority);
     line.add(waiter);
     this.#size++;
   }
 
   /** Whether it was still in. */
   remove(waiter: Waiter): boolean {
-    const line = this.#lines.get(waiter.priority);
+    const line = this.#queuesByPriority.get(waiter.priority);
     if (line === undefined || !waiter.isLinked) return false;
     line.remove(waiter);
     this.#size--;
@@ -49,23 +49,23 @@ export class Waiters {
   /** Who is to be served first. */
   get first(): Waiter | undefined {
     const [highest] = this.#priorities;
-    return highest === undefined ? undefined : this.#lines.get(highest)?.first;
+    return highest === undefined ? undefined : this.#queuesByPriority.get(highest)?.first;
   }
 
   /** In the order in which they are to be served. Any may be removed meanwhile. */
   *inOrder(): Generator<Waiter> {
-    for (const priority of this.#priorities.slice()) yield* this.#lines.get(priority) ?? [];
+    for (const priority of this.#priorities.slice()) yield* this.#queuesByPriority.get(priority) ?? [];
   }
 
   #open(priority: number): LinkedList<Waiter> {
     const line = new LinkedList<Waiter>();
-    this.#lines.set(priority, line);
+    this.#queuesByPriority.set(priority, line);
     this.#priorities.splice(this.#placeOf(priority), 0, priority);
     return line;
   }
 
   #close(priority: number): void {
-    this.#lines.delete(priority);
+    this.#queuesByPriority.delete(priority);
     this.#priorities.splice(this.#placeOf(priority), 1);
   }
 

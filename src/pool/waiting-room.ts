@@ -1,61 +1,73 @@
 import type { Clock, Timer } from "../clock.js";
 import { type Criteria, groupOf } from "../roster/criteria.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { KeepAlive } from "./keep-alive.js";
-import { acquireTimedOut } from "./refusals.js";
-import type { KnownSession } from "./sessions/known-session.js";
-import type { SharedSignals } from "./shared-signals.js";
-import type { TimeLine } from "./time-line.js";
+import type { LeaseScheduler } from "./dispatcher.js";
+import type { ProcessRef } from "./keep-alive.js";
+import { acquireTimeoutError } from "./refusals.js";
+import type { PooledSession } from "./sessions/known-session.js";
+import type { AbortListeners } from "./shared-signals.js";
+import type { PoolTime } from "./time-line.js";
 import type { Waiter } from "./waiters.js";
-import type { Wish } from "./wish.js";
+import type { AcquireRequest } from "./wish.js";
 
 /** What waiting needs. */
-export interface WaitingRoomParts {
+export interface WaitQueueEntranceDeps {
   readonly clock: Clock;
-  readonly time: TimeLine;
-  readonly dispatcher: Dispatcher;
-  readonly signals: SharedSignals;
-  readonly keepAlive: KeepAlive;
+  readonly time: PoolTime;
+  readonly scheduler: LeaseScheduler;
+  readonly signals: AbortListeners;
+  readonly processRef: ProcessRef;
   /** Somebody begins to wait. */
   waiting(): void;
   /** What every session has failed with that could serve the caller, if all have. */
-  unreachable(wish: Wish): Error | undefined;
+  unreachable(acquireRequest: AcquireRequest): Error | undefined;
 }
 
 /** What is made of a session for a wish, as soon as there is one. */
-export type Serve<Result> = (entry: KnownSession, wish: Wish) => Result | Promise<Result>;
+export type OnServed<Result> = (entry: PooledSession, acquireRequest: AcquireRequest) => Result | Promise<Result>;
 
 /** Where wishes wait for a session: until they are served, out of time, given up by their caller, or in vain. */
-export class WaitingRoom {
-  readonly #parts: WaitingRoomParts;
+export class WaitQueueEntrance {
+  readonly #parts: WaitQueueEntranceDeps;
 
-  constructor(parts: WaitingRoomParts) {
+  constructor(parts: WaitQueueEntranceDeps) {
     this.#parts = parts;
   }
 
   /** Resolves what `serve` makes of the session, at once in the stack of whoever has given it back. */
-  wait<Result>(wish: Wish, criteria: Criteria, deadline: number, serve: Serve<Result>): Promise<Result> {
+  wait<Result>(
+    acquireRequest: AcquireRequest,
+    criteria: Criteria,
+    deadline: number,
+    serve: OnServed<Result>,
+  ): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const { dispatcher, keepAlive, unreachable } = this.#parts;
-      const waiter = new QueuedWish(wish, criteria, deadline, { serve, resolve, reject, keepAlive, unreachable });
-      waiter.limits = this.#limit(waiter, wish);
-      keepAlive.need();
-      dispatcher.enqueue(waiter);
+      const { scheduler, processRef, unreachable } = this.#parts;
+      const waiter = new WaitQueueMember(acquireRequest, criteria, deadline, {
+        serve,
+        resolve,
+        reject,
+        processRef,
+        unreachable,
+      });
+      waiter.limits = this.#limit(waiter, acquireRequest);
+      processRef.ref();
+      scheduler.enqueue(waiter);
       // It may take one now that it was not offered before: one that has failed it, and may be tried again.
-      if (wish.failures.size > 0) dispatcher.changed();
+      if (acquireRequest.failures.size > 0) scheduler.serveWaiters();
       if (waiter.isLinked) this.#parts.waiting();
     });
   }
 
   /** What ends the wait from outside. */
-  #limit<Result>(waiter: QueuedWish<Result>, wish: Wish): Limits | undefined {
-    const { signal } = wish;
+  #limit<Result>(waiter: WaitQueueMember<Result>, acquireRequest: AcquireRequest): Limits | undefined {
+    const { signal } = acquireRequest;
     const { deadline } = waiter;
     if (signal === undefined && deadline === Number.POSITIVE_INFINITY) return undefined;
-    const { dispatcher, clock, time, signals } = this.#parts;
+    const { scheduler, clock, time, signals } = this.#parts;
     const leave = (error: () => unknown): (() => void) | undefined =>
-      dispatcher.dequeue(waiter) ? () => waiter.giveUp(error()) : undefined;
-    const timedOut = (): unknown => acquireTimedOut(wish.givenWaitMs, dispatcher.status(), wish.cause);
+      scheduler.dequeue(waiter) ? () => waiter.giveUp(error()) : undefined;
+    const timedOut = (): unknown =>
+      acquireTimeoutError(acquireRequest.givenWaitMs, scheduler.status(), acquireRequest.cause);
     return {
       stopListening: signal && signals.onAbort(signal, () => leave(() => signal.reason)),
       timer: Number.isFinite(deadline)
@@ -72,15 +84,15 @@ interface Limits {
 
 /** What becomes of a wish in the queue. */
 interface Outcome<Result> {
-  readonly serve: Serve<Result>;
+  readonly serve: OnServed<Result>;
   resolve(result: Result | Promise<Result>): void;
   reject(error: unknown): void;
-  readonly keepAlive: KeepAlive;
-  unreachable(wish: Wish): Error | undefined;
+  readonly processRef: ProcessRef;
+  unreachable(acquireRequest: AcquireRequest): Error | undefined;
 }
 
 /** A wish in the queue. Not a bundle of closures: at a busy pool one waits for every lease. */
-class QueuedWish<Result> implements Waiter {
+class WaitQueueMember<Result> implements Waiter {
   isLinked = false;
   previous: Waiter | null = null;
   next: Waiter | null = null;
@@ -89,53 +101,53 @@ class QueuedWish<Result> implements Waiter {
   readonly priority: number;
   readonly deadline: number;
   limits: Limits | undefined = undefined;
-  readonly #wish: Wish;
+  readonly #acquireRequest: AcquireRequest;
   readonly #outcome: Outcome<Result>;
 
-  constructor(wish: Wish, criteria: Criteria, deadline: number, outcome: Outcome<Result>) {
+  constructor(acquireRequest: AcquireRequest, criteria: Criteria, deadline: number, outcome: Outcome<Result>) {
     this.criteria = criteria;
     this.group = groupOf(criteria);
-    this.priority = wish.priority;
+    this.priority = acquireRequest.priority;
     this.deadline = deadline;
-    this.#wish = wish;
+    this.#acquireRequest = acquireRequest;
     this.#outcome = outcome;
   }
 
-  serve(entry: KnownSession, now: number): void {
-    const wish = this.#wish;
-    wish.takenAt = now;
-    wish.waitMs = Math.max(this.deadline - now, 0);
+  serve(entry: PooledSession, now: number): void {
+    const acquireRequest = this.#acquireRequest;
+    acquireRequest.reservedAt = now;
+    acquireRequest.waitMs = Math.max(this.deadline - now, 0);
     try {
-      this.#outcome.resolve(this.#outcome.serve(entry, wish));
+      this.#outcome.resolve(this.#outcome.serve(entry, acquireRequest));
     } catch (error) {
       // A client adapter that fails is its caller's business, not that of whoever gave the session back.
       this.#outcome.reject(error);
     }
-    this.#leave();
+    this.#cleanup();
   }
 
   fail(error: Error): void {
-    this.giveUp(this.#wish.explain(error));
+    this.giveUp(this.#acquireRequest.withCause(error));
   }
 
   get began(): number {
-    return this.#wish.began;
+    return this.#acquireRequest.began;
   }
 
   failIfUnreachable(): boolean {
-    const error = this.#outcome.unreachable(this.#wish);
+    const error = this.#outcome.unreachable(this.#acquireRequest);
     if (error !== undefined) this.giveUp(error);
     return error !== undefined;
   }
 
   giveUp(error: unknown): void {
     this.#outcome.reject(error);
-    this.#leave();
+    this.#cleanup();
   }
 
-  #leave(): void {
+  #cleanup(): void {
     this.limits?.stopListening?.();
     this.limits?.timer?.cancel();
-    this.#outcome.keepAlive.done();
+    this.#outcome.processRef.unref();
   }
 }

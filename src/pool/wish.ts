@@ -1,21 +1,21 @@
-import { type RequestTracker, UNTRACKED } from "../connections/attempt.js";
+import { type AttemptTracker, NOOP_TRACKER } from "../connections/attempt.js";
 import type { Criteria } from "../roster/criteria.js";
 import { connectFailuresSoFar } from "./sessions/known-session.js";
 
 /** What a caller asks for. */
-export interface Asked {
+export interface AcquireRequestInit {
   readonly criteria: Criteria;
   readonly waitMs: number;
   readonly priority: number;
   readonly signal: AbortSignal | undefined;
-  readonly attemptMs: number;
+  readonly attemptTimeoutMs: number;
   readonly maxAttempts: number;
 }
 
 const NO_FAILURES: ReadonlyMap<string, Error> = new Map();
 
 /** One caller's wish, and what has become of it so far. */
-export class Wish {
+export class AcquireRequest {
   criteria: Criteria;
   /** Milliseconds that it may still wait in all; `Infinity`: as long as it can help. */
   waitMs: number;
@@ -24,7 +24,7 @@ export class Wish {
   readonly priority: number;
   readonly signal: AbortSignal | undefined;
   /** Milliseconds that one attempt may take, connecting included; `Infinity`: what `connectTimeoutMs` allows. */
-  readonly attemptMs: number;
+  readonly attemptTimeoutMs: number;
   /** Connects that fail count as well. */
   readonly maxAttempts: number;
   attempts = 0;
@@ -38,25 +38,25 @@ export class Wish {
   /** An attempt has failed, and the next one has no lease yet: a pool that closes waits for it. */
   isBetween = false;
   /** What the requests are held against of the lease that is wanted. */
-  tracker: RequestTracker = UNTRACKED;
+  tracker: AttemptTracker = NOOP_TRACKER;
   /** When the session was found that it has now. */
-  takenAt = 0;
+  reservedAt = 0;
   /** Who asked; only with `traceLeases`. */
   stack: string | undefined = undefined;
-  #firstTouched: string | undefined = undefined;
-  #othersTouched: Set<string> | undefined = undefined;
+  #firstTried: string | undefined = undefined;
+  #othersTried: Set<string> | undefined = undefined;
   /** Why another session is wanted. */
   cause: unknown = undefined;
   #failures: Map<string, Error> | undefined;
   #lastingFailures: Map<string, Error> | undefined;
 
-  constructor({ criteria, waitMs, priority, signal, attemptMs, maxAttempts }: Asked) {
+  constructor({ criteria, waitMs, priority, signal, attemptTimeoutMs, maxAttempts }: AcquireRequestInit) {
     this.criteria = criteria;
     this.waitMs = waitMs;
     this.givenWaitMs = waitMs;
     this.priority = priority;
     this.signal = signal;
-    this.attemptMs = attemptMs;
+    this.attemptTimeoutMs = attemptTimeoutMs;
     this.maxAttempts = maxAttempts;
   }
 
@@ -66,7 +66,7 @@ export class Wish {
   }
 
   /** `isPassing`: the session rests for it, and may be tried again by this caller after that. */
-  failed(id: string, error: Error, isPassing: boolean): void {
+  recordFailure(id: string, error: Error, isPassing: boolean): void {
     this.#failures ??= new Map();
     this.#failures.set(id, error);
     if (isPassing) return;
@@ -80,7 +80,7 @@ export class Wish {
   }
 
   /** The error, with the reason why another session was wanted. */
-  explain(error: Error): Error {
+  withCause(error: Error): Error {
     if (this.cause !== undefined && error.cause === undefined) error.cause = this.cause;
     return error;
   }
@@ -94,18 +94,18 @@ export class Wish {
 
   /** Whether a session was found for it before: closing the pool does not stop it at once. */
   get isUnderWay(): boolean {
-    return this.#firstTouched !== undefined;
+    return this.#firstTried !== undefined;
   }
 
   /** Every session that was tried for this caller: for most it is one. */
-  get touched(): readonly string[] {
-    return this.#firstTouched === undefined ? [] : [this.#firstTouched, ...(this.#othersTouched ?? [])];
+  get triedIds(): readonly string[] {
+    return this.#firstTried === undefined ? [] : [this.#firstTried, ...(this.#othersTried ?? [])];
   }
 
-  touch(id: string): void {
-    this.#firstTouched ??= id;
-    if (id === this.#firstTouched) return;
-    this.#othersTouched ??= new Set();
-    this.#othersTouched.add(id);
+  markTried(id: string): void {
+    this.#firstTried ??= id;
+    if (id === this.#firstTried) return;
+    this.#othersTried ??= new Set();
+    this.#othersTried.add(id);
   }
 }

@@ -4,33 +4,33 @@ import { ANY, type Criteria } from "../roster/criteria.js";
 import { canonicalMethod, type TelegramRequest } from "../telegram/requests.js";
 import type { Lease } from "./lease.js";
 import type { Job } from "./rotation.js";
-import { Wish } from "./wish.js";
+import { AcquireRequest } from "./wish.js";
 
 /** What checked options of `acquire` mean. */
-export function wishOf(
+export function toAcquireRequest(
   options: AcquireOptions,
-  attemptMs: number = Number.POSITIVE_INFINITY,
+  attemptTimeoutMs: number = Number.POSITIVE_INFINITY,
   maxAttempts: number = Number.POSITIVE_INFINITY,
-): Wish {
-  return new Wish({
-    criteria: criteriaOf(options),
-    waitMs: waitOf(options.wait),
+): AcquireRequest {
+  return new AcquireRequest({
+    criteria: toCriteria(options),
+    waitMs: toWaitMs(options.wait),
     priority: options.priority ?? 0,
     signal: options.signal,
-    attemptMs,
+    attemptTimeoutMs,
     maxAttempts,
   });
 }
 
 /** What checked options of `use` mean. */
-export function jobOf<Client, T>(
+export function toJob<Client, T>(
   work: (client: Client, lease: Lease<Client>) => T | Promise<T>,
   options: UseOptions,
 ): Job<Client, T> {
   const timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
   return {
     work,
-    wish: wishOf(options, timeoutMs, options.maxAttempts),
+    acquireRequest: toAcquireRequest(options, timeoutMs, options.maxAttempts),
     retry: options.retry ?? "safe",
     timeoutMs,
     attemptSignal: options.signal,
@@ -38,7 +38,7 @@ export function jobOf<Client, T>(
 }
 
 /** The request or the function that makes it. Throws `OptionsError` for anything else. */
-export function requestIn(value: unknown): TelegramRequest | (() => TelegramRequest) {
+export function asRequestFactory(value: unknown): TelegramRequest | (() => TelegramRequest) {
   if (typeof value === "function") return value as () => TelegramRequest;
   const className: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "className") : undefined;
   if (typeof className === "string") return value as TelegramRequest;
@@ -47,7 +47,7 @@ export function requestIn(value: unknown): TelegramRequest | (() => TelegramRequ
   );
 }
 
-function criteriaOf({ id, key, tags, method, peer }: AcquireOptions): Criteria {
+function toCriteria({ id, key, tags, method, peer }: AcquireOptions): Criteria {
   if (id === undefined && key === undefined && tags === undefined && method === undefined && peer === undefined) {
     return ANY;
   }
@@ -60,7 +60,7 @@ function criteriaOf({ id, key, tags, method, peer }: AcquireOptions): Criteria {
   };
 }
 
-function waitOf(wait: boolean | number | undefined): number {
+function toWaitMs(wait: boolean | number | undefined): number {
   if (wait === undefined || wait === true) return Number.POSITIVE_INFINITY;
   return wait === false ? 0 : wait;
 }

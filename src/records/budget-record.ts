@@ -1,17 +1,17 @@
 import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
-import { endless, ROUNDS, type StorageDeadline } from "./storage-deadline.js";
+import { endless, ROUNDS, type StorageTimeout } from "./storage-deadline.js";
 
 export const BUDGETS_ID: string = `${RESERVED_PREFIXES.pool}budgets`;
 
 /** The record of learnt budgets: one for all pools on a storage, written by compare-and-set. */
-export class BudgetRecord {
+export class LearnedLimitsRecord {
   readonly #storage: SessionStorage;
-  readonly #deadline: StorageDeadline;
+  readonly #deadline: StorageTimeout;
   #version = 0;
   #isRejected = false;
 
-  constructor(storage: SessionStorage, deadline: StorageDeadline) {
+  constructor(storage: SessionStorage, deadline: StorageTimeout) {
     this.#storage = storage;
     this.#deadline = deadline;
   }

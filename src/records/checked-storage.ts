@@ -1,5 +1,5 @@
 import { StorageError } from "../errors.js";
-import { describe, isObject } from "../option-rules.js";
+import { describeType, isObject } from "../option-rules.js";
 import { ignoreRejection } from "../process-warning.js";
 import { sharedByCopies } from "./shared-by-copies.js";
 import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
@@ -80,7 +80,7 @@ class CheckedStorage implements SessionStorage {
     if (record === undefined) return undefined;
     if (isObject(record) && record.id === id) return recordOf(id, record);
     throw new StorageError(
-      `The storage's read() must resolve the record { id, version, data } of the id it was given, or undefined; it resolved ${isObject(record) ? "another one" : describe(record)}.`,
+      `The storage's read() must resolve the record { id, version, data } of the id it was given, or undefined; it resolved ${isObject(record) ? "another one" : describeType(record)}.`,
     );
   }
 
@@ -88,7 +88,7 @@ class CheckedStorage implements SessionStorage {
     const version: unknown = await this.given.write(id, expected, data);
     if (version === undefined || isVersion(version)) return version;
     throw new StorageError(
-      `The storage's write() must resolve the new version, a whole number of at least 1, or undefined when another writer won; it resolved ${describe(version)}.`,
+      `The storage's write() must resolve the new version, a whole number of at least 1, or undefined when another writer won; it resolved ${describeType(version)}.`,
     );
   }
 
@@ -99,7 +99,7 @@ class CheckedStorage implements SessionStorage {
     if (typeof stop === "function") return () => ignoreRejection(stop());
     ignoreRejection(stop);
     throw new StorageError(
-      `The storage's watch() must return the function that stops it; it returned ${describe(stop)}.`,
+      `The storage's watch() must return the function that stops it; it returned ${describeType(stop)}.`,
     );
   }
 }
@@ -115,7 +115,7 @@ function isVersion(value: unknown): value is number {
 function listed(records: unknown): readonly StoredRecord[] {
   if (!Array.isArray(records)) {
     throw new StorageError(
-      `The storage's list() must resolve an array of { id, version, data }; it resolved ${describe(records)}.`,
+      `The storage's list() must resolve an array of { id, version, data }; it resolved ${describeType(records)}.`,
     );
   }
   const latest = new Map<string, StoredRecord>();
@@ -147,7 +147,7 @@ function checkedPeers(given: PeerStorage): PeerStorage {
       const rows: unknown = await given.load(sessionId);
       if (Array.isArray(rows)) return rows.filter(isPeer);
       throw new StorageError(
-        `The storage's peers.load() must resolve an array of peers; it resolved ${describe(rows)}.`,
+        `The storage's peers.load() must resolve an array of peers; it resolved ${describeType(rows)}.`,
       );
     },
     save: async (sessionId, peers) => given.save(sessionId, peers),

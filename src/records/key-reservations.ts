@@ -3,7 +3,7 @@ import { isObject } from "../option-rules.js";
 import { decodeRecord, type SessionRecord } from "./record.js";
 import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
-import { endless, ROUNDS, type StorageDeadline } from "./storage-deadline.js";
+import { endless, ROUNDS, type StorageTimeout } from "./storage-deadline.js";
 
 /** Grows when an older version of this package could not read what a newer one wrote. */
 const FORMAT = 1;
@@ -25,13 +25,13 @@ interface Claim {
  */
 export class KeyReservations {
   readonly #storage: SessionStorage;
-  readonly #deadline: StorageDeadline;
+  readonly #deadline: StorageTimeout;
   readonly #isConnected: (fingerprint: string, holder: string) => boolean;
 
   /** `isConnected` tells whether a client of this process may still use the key, which its session has given up. */
   constructor(
     storage: SessionStorage,
-    deadline: StorageDeadline,
+    deadline: StorageTimeout,
     isConnected: (fingerprint: string, holder: string) => boolean = () => false,
   ) {
     this.#storage = storage;
@@ -40,7 +40,7 @@ export class KeyReservations {
   }
 
   /** Takes the key for a session, until `confirm`. Resolves the id that holds it, or `undefined` when it is taken now. */
-  async take(fingerprint: string, id: string): Promise<string | undefined> {
+  async reserve(fingerprint: string, id: string): Promise<string | undefined> {
     const key = RESERVED_PREFIXES.key + fingerprint;
     for (let round = 0; round < ROUNDS; round++) {
       if ((await this.#write(key, 0, textOf({ id, isConfirmed: false }))) !== undefined) return undefined;
@@ -71,7 +71,7 @@ export class KeyReservations {
   }
 
   /** The id that has the key for good, if one has. */
-  async holderOf(fingerprint: string): Promise<string | undefined> {
+  async ownerOf(fingerprint: string): Promise<string | undefined> {
     return confirmedIn(await this.#read(RESERVED_PREFIXES.key + fingerprint));
   }
 
@@ -113,7 +113,7 @@ export class KeyReservations {
 }
 
 /** The same by records that were listed. */
-export function listedHolderOf(fingerprint: string, records: readonly StoredRecord[]): string | undefined {
+export function ownerAmong(fingerprint: string, records: readonly StoredRecord[]): string | undefined {
   return confirmedIn(records.find(({ id }) => id === RESERVED_PREFIXES.key + fingerprint));
 }
 

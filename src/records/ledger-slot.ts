@@ -1,15 +1,15 @@
 import type { Timer } from "../clock.js";
 
 /** One record: which state of it is wanted on disk, and which is there. */
-export interface Slot {
+export interface WriteState {
   version: number;
-  wanted: number;
-  written: number;
+  requestedSequence: number;
+  writtenSequence: number;
   /** Which of the states callers wait for. */
-  owed: number;
+  awaitedSequence: number;
   isWriting: boolean;
   /** The latest state that somebody has waited for in vain: nobody waits for it a second time. */
-  overdue: number;
+  timedOutSequence: number;
   /** How often a write of it failed or was late. */
   failures: number;
   retry: { readonly timer: Timer; readonly again: () => void } | undefined;
@@ -17,14 +17,14 @@ export interface Slot {
 }
 
 /** Of a record that is on disk at this version. */
-export function slotAt(version: number): Slot {
+export function writeStateAt(version: number): WriteState {
   return {
     version,
-    wanted: 0,
-    written: 0,
-    owed: 0,
+    requestedSequence: 0,
+    writtenSequence: 0,
+    awaitedSequence: 0,
     isWriting: false,
-    overdue: 0,
+    timedOutSequence: 0,
     failures: 0,
     retry: undefined,
     waiting: [],
@@ -32,9 +32,9 @@ export function slotAt(version: number): Slot {
 }
 
 /** Tells those who wait for what is on disk now. */
-export function releaseWaiting(slot: Slot): void {
-  const done = slot.waiting.filter((waiter) => waiter.target <= slot.written);
+export function releaseWaiting(slot: WriteState): void {
+  const done = slot.waiting.filter((waiter) => waiter.target <= slot.writtenSequence);
   if (done.length === 0) return;
-  slot.waiting = slot.waiting.filter((waiter) => waiter.target > slot.written);
+  slot.waiting = slot.waiting.filter((waiter) => waiter.target > slot.writtenSequence);
   for (const waiter of done) waiter.done();
 }

@@ -1,18 +1,18 @@
 import type { Clock } from "../clock.js";
 import { StorageError } from "../errors.js";
-import { releaseWaiting, type Slot, slotAt } from "./ledger-slot.js";
+import { releaseWaiting, type WriteState, writeStateAt } from "./ledger-slot.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
-import { endless, ROUNDS, StorageDeadline } from "./storage-deadline.js";
+import { endless, ROUNDS, StorageTimeout } from "./storage-deadline.js";
 
 /** A record as it is to be written now. */
 export interface RecordDraft {
   readonly data: string;
   /** To be called when it is on disk. */
-  landed(): void;
+  onWritten(): void;
 }
 
 /** What a ledger needs to know and to tell. */
-export interface LedgerPolicy {
+export interface RecordWriterHooks {
   readonly clock: Clock;
   /** Milliseconds for which a caller waits for a write. */
   readonly storageTimeoutMs: number;
@@ -25,7 +25,7 @@ export interface LedgerPolicy {
   /** Whether the record may be deleted, after what was merged. */
   mayDelete(id: string): boolean;
   /** Another writer has deleted the record: it is not written again. */
-  gone(id: string): void;
+  onDeleted(id: string): void;
   /** A write failed, or was not acknowledged in time. It goes on. */
   failed(error: Error): void;
   /** Everything that had failed is on disk. */
@@ -38,22 +38,22 @@ const FIRST_RETRY_MS = 100;
  * Writes what has changed: one write in flight per record, what changes meanwhile goes with the next one. Memory is
  * the truth while the storage fails; the write is retried until it succeeds or the ledger is closed.
  */
-export class Ledger {
+export class RecordWriter {
   readonly #storage: SessionStorage;
-  readonly #policy: LedgerPolicy;
-  readonly #deadline: StorageDeadline;
+  readonly #policy: RecordWriterHooks;
+  readonly #deadline: StorageTimeout;
   /** Of a record that was never written here only its version: there may be very many. */
-  readonly #slots = new Map<string, Slot | number>();
+  readonly #slots = new Map<string, WriteState | number>();
   /** Those with changes that callers wait for: most often none, and then nobody has to look anything up. */
-  readonly #owing = new Set<Slot>();
+  readonly #awaited = new Set<WriteState>();
   /** Those whose last write failed. Bound: the sessions of the pool. */
-  readonly #failing = new Set<Slot>();
+  readonly #failing = new Set<WriteState>();
   #isClosed = false;
 
-  constructor(storage: SessionStorage, policy: LedgerPolicy) {
+  constructor(storage: SessionStorage, policy: RecordWriterHooks) {
     this.#storage = storage;
     this.#policy = policy;
-    this.#deadline = new StorageDeadline(policy.clock, policy.storageTimeoutMs);
+    this.#deadline = new StorageTimeout(policy.clock, policy.storageTimeoutMs);
   }
 
   /** Takes in a record that is on disk at this version. */
@@ -72,7 +72,7 @@ export class Ledger {
   }
 
   /** Takes in a record as it was just read, if another writer has changed it. A write of ours finds that out by itself. */
-  async take(record: StoredRecord): Promise<void> {
+  async applyRemote(record: StoredRecord): Promise<void> {
     const slot = this.#slotOf(record.id);
     if (slot === undefined || slot.isWriting || record.version <= slot.version) return;
     slot.isWriting = true;
@@ -81,12 +81,12 @@ export class Ledger {
       slot.version = record.version;
     } finally {
       slot.isWriting = false;
-      if (slot.written < slot.wanted) void this.#write(record.id, slot);
+      if (slot.writtenSequence < slot.requestedSequence) void this.#write(record.id, slot);
     }
   }
 
   /** Stops writing the record: it is gone. Whether it was known, and nothing of it is being written. */
-  drop(id: string): boolean {
+  untrack(id: string): boolean {
     const slot = this.#slots.get(id);
     if (slot === undefined || (typeof slot === "object" && slot.isWriting)) return false;
     this.#slots.delete(id);
@@ -96,12 +96,12 @@ export class Ledger {
   /** Whether all changes of the record are on disk, or were waited for already. */
   isSettled(id: string): boolean {
     const slot = this.#slots.get(id);
-    return typeof slot !== "object" || !this.#owing.has(slot);
+    return typeof slot !== "object" || !this.#awaited.has(slot);
   }
 
   /** Whether that is so of every record. */
-  get isAllSettled(): boolean {
-    return this.#owing.size === 0;
+  get isIdle(): boolean {
+    return this.#awaited.size === 0;
   }
 
   /**
@@ -111,41 +111,43 @@ export class Ledger {
   async save(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot !== undefined && !this.#isClosed) {
-      slot.owed = slot.wanted + 1;
-      this.#owing.add(slot);
+      slot.awaitedSequence = slot.requestedSequence + 1;
+      this.#awaited.add(slot);
     }
-    return this.saveAside(id);
+    return this.saveInBackground(id);
   }
 
   /** The same for a change that nobody who settles has to wait for. */
-  async saveAside(id: string): Promise<boolean> {
+  async saveInBackground(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot === undefined || this.#isClosed) return false;
-    const target = ++slot.wanted;
+    const target = ++slot.requestedSequence;
     void this.#write(id, slot);
     await this.#until(id, slot, target);
-    return slot.written >= target && this.#isTracked(id, slot);
+    return slot.writtenSequence >= target && this.#isTracked(id, slot);
   }
 
   /** Resolves when the changes made so far are on disk, or after `storageTimeoutMs`. */
-  settle(id: string): Promise<void> {
+  flush(id: string): Promise<void> {
     const slot = this.#slots.get(id);
-    return typeof slot !== "object" || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.owed);
+    return typeof slot !== "object" || this.isSettled(id)
+      ? Promise.resolve()
+      : this.#until(id, slot, slot.awaitedSequence);
   }
 
   /** Resolves when everything is on disk, or after `storageTimeoutMs`. */
-  async flush(): Promise<void> {
+  async flushAll(): Promise<void> {
     const slots = [...this.#written()];
     for (const [, slot] of slots) slot.retry?.again();
-    const late = slots.filter(([, slot]) => slot.written < slot.wanted);
-    await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.wanted)));
+    const late = slots.filter(([, slot]) => slot.writtenSequence < slot.requestedSequence);
+    await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.requestedSequence)));
   }
 
   /** Deletes the record. Resolves whether it is gone: another writer may have made it one that is to stay. */
   async delete(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot === undefined) return true;
-    await this.settle(id);
+    await this.flush(id);
     this.#slots.delete(id);
     slot.retry?.again();
     let isGone = false;
@@ -155,13 +157,13 @@ export class Ledger {
     } finally {
       if (!isGone) {
         this.#slots.set(id, slot);
-        slot.wanted++;
+        slot.requestedSequence++;
         void this.#write(id, slot);
       }
     }
   }
 
-  async #erase(id: string, slot: Slot): Promise<boolean> {
+  async #erase(id: string, slot: WriteState): Promise<boolean> {
     for (let round = 0; round < ROUNDS; round++) {
       const gone = await this.#deadline.run(`delete the record of "${id}"`, () =>
         this.#storage.write(id, slot.version, null),
@@ -182,31 +184,31 @@ export class Ledger {
     for (const [, slot] of this.#written()) slot.retry?.again();
   }
 
-  #slotOf(id: string): Slot | undefined {
+  #slotOf(id: string): WriteState | undefined {
     const slot = this.#slots.get(id);
     if (typeof slot !== "number") return slot;
-    const made = slotAt(slot);
+    const made = writeStateAt(slot);
     this.#slots.set(id, made);
     return made;
   }
 
-  *#written(): Generator<readonly [string, Slot]> {
+  *#written(): Generator<readonly [string, WriteState]> {
     for (const [id, slot] of this.#slots) if (typeof slot === "object") yield [id, slot];
   }
 
   /** One failure is told once, however many wait for the write. */
-  #fail(slot: Slot, error: unknown): void {
+  #fail(slot: WriteState, error: unknown): void {
     slot.failures++;
     this.#failing.add(slot);
     this.#policy.failed(error instanceof Error ? error : new StorageError("The storage failed.", { cause: error }));
   }
 
-  #until(id: string, slot: Slot, target: number): Promise<void> {
+  #until(id: string, slot: WriteState, target: number): Promise<void> {
     const { failures } = slot;
     return new Promise((resolve) => {
       const timer = this.#policy.clock.setTimer(this.#policy.storageTimeoutMs, () => {
         slot.waiting = slot.waiting.filter((entry) => entry !== waiter);
-        slot.overdue = Math.max(slot.overdue, target);
+        slot.timedOutSequence = Math.max(slot.timedOutSequence, target);
         this.#account(slot);
         if (slot.failures === failures) this.#fail(slot, this.#deadline.late(`write the record of "${id}"`));
         resolve();
@@ -222,12 +224,12 @@ export class Ledger {
     });
   }
 
-  async #write(id: string, slot: Slot): Promise<void> {
+  async #write(id: string, slot: WriteState): Promise<void> {
     if (slot.isWriting) return;
     slot.isWriting = true;
-    for (let failures = 0; slot.written < slot.wanted && this.#isTracked(id, slot); ) {
+    for (let failures = 0; slot.writtenSequence < slot.requestedSequence && this.#isTracked(id, slot); ) {
       try {
-        slot.written = await this.#writeState(id, slot);
+        slot.writtenSequence = await this.#writeState(id, slot);
         this.#account(slot);
         this.#works(slot);
         failures = 0;
@@ -241,34 +243,34 @@ export class Ledger {
     slot.isWriting = false;
     if (this.#isTracked(id, slot)) return;
     this.#failing.delete(slot);
-    slot.written = slot.wanted;
+    slot.writtenSequence = slot.requestedSequence;
     this.#account(slot);
     releaseWaiting(slot);
   }
 
-  #works(slot: Slot): void {
+  #works(slot: WriteState): void {
     if (this.#failing.delete(slot) && this.#failing.size === 0) this.#policy.recovered();
   }
 
-  #account(slot: Slot): void {
-    if (Math.max(slot.written, slot.overdue) >= slot.owed) this.#owing.delete(slot);
+  #account(slot: WriteState): void {
+    if (Math.max(slot.writtenSequence, slot.timedOutSequence) >= slot.awaitedSequence) this.#awaited.delete(slot);
   }
 
-  #isTracked(id: string, slot: Slot): boolean {
+  #isTracked(id: string, slot: WriteState): boolean {
     return this.#slots.get(id) === slot && !this.#isClosed;
   }
 
   /** Writes what is wanted, over whatever others write meanwhile. Resolves which state that was. */
-  async #writeState(id: string, slot: Slot): Promise<number> {
+  async #writeState(id: string, slot: WriteState): Promise<number> {
     for (let round = 0; round < ROUNDS; round++) {
-      const target = slot.wanted;
+      const target = slot.requestedSequence;
       if (await this.#writeOnce(id, slot)) return target;
     }
     throw endless(id);
   }
 
   /** Whether the record is as wanted now. Otherwise somebody else has written it, and it is to be tried again. */
-  async #writeOnce(id: string, slot: Slot): Promise<boolean> {
+  async #writeOnce(id: string, slot: WriteState): Promise<boolean> {
     const draft = this.#policy.draft(id);
     if (draft === undefined) {
       // What becomes of its record is not this ledger's business any more.
@@ -284,7 +286,7 @@ export class Ledger {
     );
     if (version !== undefined) {
       slot.version = version;
-      draft.landed();
+      draft.onWritten();
       return true;
     }
     const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
@@ -292,16 +294,16 @@ export class Ledger {
     if (!this.#isTracked(id, slot)) return true;
     if (current === undefined) {
       this.#slots.delete(id);
-      this.#policy.gone(id);
+      this.#policy.onDeleted(id);
       return true;
     }
-    if (current.data === data) draft.landed();
+    if (current.data === data) draft.onWritten();
     else await this.#policy.merge(current);
     slot.version = current.version;
     return current.data === data;
   }
 
-  #pause(slot: Slot, delayMs: number): Promise<void> {
+  #pause(slot: WriteState, delayMs: number): Promise<void> {
     return new Promise((resolve) => {
       const again = (): void => {
         timer.cancel();

@@ -5,7 +5,7 @@ import { StorageError } from "../errors.js";
 export const LISTING_TAKES = 12;
 
 /** Runs storage operations: each ends by its deadline, and whatever goes wrong is a `StorageError`. */
-export class StorageDeadline {
+export class StorageTimeout {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #name: string;
@@ -17,8 +17,8 @@ export class StorageDeadline {
   }
 
   /** The same for an operation that may take so many times as long. */
-  times(factor: number): StorageDeadline {
-    return new StorageDeadline(this.#clock, this.#timeoutMs * factor, `${factor} times ${this.#name}`);
+  times(factor: number): StorageTimeout {
+    return new StorageTimeout(this.#clock, this.#timeoutMs * factor, `${factor} times ${this.#name}`);
   }
 
   /**

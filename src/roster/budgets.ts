@@ -1,7 +1,7 @@
 import type { CallLimit } from "../budget-options.js";
 
 /** What is believed of the limit of one method: the same for every session. */
-export interface Estimate extends CallLimit {
+export interface LimitEstimate extends CallLimit {
   /** `calls` in so short a time were refused, as far as anybody has tried; 0: nobody has. */
   readonly refusedMs: number;
   /** The wall clock when it was last changed. */
@@ -9,7 +9,7 @@ export interface Estimate extends CallLimit {
 }
 
 /** What one flood tells. */
-export interface Reading extends CallLimit {
+export interface FloodObservation extends CallLimit {
   /** The time that the calls took, without the wait. */
   readonly spanMs: number;
 }
@@ -23,19 +23,19 @@ export interface CallsAt {
 /** Waits are told in whole seconds, rounded up. Source: the X of FLOOD_WAIT_X, core.telegram.org/api/errors#420-flood. */
 const ROUNDING_MS = 1_000;
 /** So much slower after a flood that tells nothing new. */
-const RETREAT = 1.05;
+const BACKOFF_FACTOR = 1.05;
 /** So often a step back is doubled at most: the longest is a little more than twice as slow. */
 const MOST_DOUBLINGS = 4;
 /** The shortest window that a trial may take, of what is believed: where a refusal costs little, and where it costs more. */
-const BOLDEST_STEP = 0.6;
+const MAX_STEP = 0.6;
 const CAREFUL_STEP = 0.85;
 /** A refused trial costs its session one wait. Up to so many windows, and so long, that is a fair price. */
 const CHEAP_WINDOWS = 10;
 const CHEAP_WAIT_MS = 300_000;
 /** A gap between what is refused and what is not that is not worth another flood. */
-const SETTLED_GAP = 0.04;
+const CONVERGED_GAP = 0.04;
 /** When all was quiet for long, so much faster may be right after all: limits change. */
-const FORGIVING = 0.9;
+const RETEST_FACTOR = 0.9;
 
 /**
  * What a flood tells: the calls of the run-up, the time they took and the wait make calls per window. Where the run-up
@@ -43,8 +43,12 @@ const FORGIVING = 0.9;
  *
  * @param latestFirst the calls that were let through since the flood before
  */
-export function readingOf(latestFirst: Iterable<CallsAt>, floodedAt: number, waitMs: number): Reading | undefined {
-  let best: Reading | undefined;
+export function observe(
+  latestFirst: Iterable<CallsAt>,
+  floodedAt: number,
+  waitMs: number,
+): FloodObservation | undefined {
+  let best: FloodObservation | undefined;
   let calls = 0;
   for (const one of latestFirst) {
     calls += one.calls;
@@ -59,7 +63,7 @@ export function readingOf(latestFirst: Iterable<CallsAt>, floodedAt: number, wai
  * The first flood on a method. The calls were refused in the time they took; that the wait is what is left of the window
  * is a guess, which trials test where a wait costs little. Where it costs much, the guess is believed.
  */
-export function firstEstimate({ calls, perMs, spanMs }: Reading, changedAt: number): Estimate {
+export function firstEstimate({ calls, perMs, spanMs }: FloodObservation, changedAt: number): LimitEstimate {
   const isCheap = perMs - spanMs <= CHEAP_WAIT_MS;
   return { calls, perMs, refusedMs: isCheap ? spanMs : Math.max(spanMs, perMs - ROUNDING_MS), changedAt };
 }
@@ -67,7 +71,7 @@ export function firstEstimate({ calls, perMs, spanMs }: Reading, changedAt: numb
 /** What a trial that went well has left behind. */
 export interface Proof {
   /** What held until then. */
-  readonly held: Estimate | undefined;
+  readonly held: LimitEstimate | undefined;
   /** Floods since then for which the estimate was taken back. */
   readonly retreats: number;
 }
@@ -77,14 +81,14 @@ export interface Proof {
  * if that is slower. One that a trial has proven goes back by steps, each twice as far as the one before, and first to
  * what held until the trial: a wait may be far longer than its window, and then tells little.
  */
-export function dropped(
-  estimate: Estimate,
-  reading: Reading | undefined,
+export function lowered(
+  estimate: LimitEstimate,
+  reading: FloodObservation | undefined,
   proof: Proof | undefined,
   changedAt: number,
-): Estimate {
-  const back = (steps: number): Estimate => {
-    const perMs = estimate.perMs * RETREAT ** steps;
+): LimitEstimate {
+  const back = (steps: number): LimitEstimate => {
+    const perMs = estimate.perMs * BACKOFF_FACTOR ** steps;
     return { ...estimate, perMs, refusedMs: estimate.perMs, changedAt };
   };
   if (reading === undefined || !isSlower(reading, estimate)) return back(1);
@@ -108,36 +112,36 @@ const TRIED_AT: readonly number[] = [1 / 2, 1 / 4, 3 / 4];
  *
  * @param waitMs what the latest flood cost; `undefined` when none was seen
  */
-export function trialsOf({ perMs, refusedMs }: Estimate, waitMs: number | undefined): readonly number[] {
+export function experimentsOf({ perMs, refusedMs }: LimitEstimate, waitMs: number | undefined): readonly number[] {
   const gapMs = perMs - refusedMs;
-  if (gapMs <= perMs * SETTLED_GAP) return [];
+  if (gapMs <= perMs * CONVERGED_GAP) return [];
   const isCheap = waitMs !== undefined && waitMs <= Math.min(perMs * CHEAP_WINDOWS, CHEAP_WAIT_MS);
-  const shortestMs = perMs * (isCheap ? BOLDEST_STEP : CAREFUL_STEP);
+  const shortestMs = perMs * (isCheap ? MAX_STEP : CAREFUL_STEP);
   return [...new Set(TRIED_AT.map((share) => Math.max(perMs - gapMs * share, shortestMs)))];
 }
 
 /** A trial was refused. */
-export function refuted(estimate: Estimate, trialMs: number, changedAt: number): Estimate {
+export function rejectExperiment(estimate: LimitEstimate, trialMs: number, changedAt: number): LimitEstimate {
   return { ...estimate, refusedMs: Math.max(estimate.refusedMs, trialMs), changedAt };
 }
 
 /** A trial went well. */
-export function confirmed(estimate: Estimate, trialMs: number, changedAt: number): Estimate {
+export function acceptExperiment(estimate: LimitEstimate, trialMs: number, changedAt: number): LimitEstimate {
   return { ...estimate, perMs: Math.min(estimate.perMs, trialMs), changedAt };
 }
 
 /** All was quiet for long: what was refused once is worth another trial. */
-export function forgiven(estimate: Estimate): Estimate {
-  return { ...estimate, refusedMs: Math.min(estimate.refusedMs, estimate.perMs * FORGIVING) };
+export function widen(estimate: LimitEstimate): LimitEstimate {
+  return { ...estimate, refusedMs: Math.min(estimate.refusedMs, estimate.perMs * RETEST_FACTOR) };
 }
 
 /** What another process has found out; a date that is still to come, by its clock, is no later news than any other. */
-export function receivedAt(estimate: Estimate, date: number): Estimate {
+export function receivedAt(estimate: LimitEstimate, date: number): LimitEstimate {
   return estimate.changedAt > date ? { ...estimate, changedAt: date } : estimate;
 }
 
 /** Of what two processes believe, what was found out later. */
-export function laterOf(one: Estimate | undefined, other: Estimate): Estimate {
+export function laterOf(one: LimitEstimate | undefined, other: LimitEstimate): LimitEstimate {
   return one === undefined || other.changedAt > one.changedAt ? other : one;
 }
 

@@ -10,7 +10,7 @@ const SLOTS = 128;
  * Bounded: when it has too many slots, calls that are close to each other share one and count as the latest of them, so
  * that a limit is kept all the same, and the next call may have to wait a little longer.
  */
-export class CallWindow {
+export class SlidingWindow {
   /** Sent and not answered yet. */
   pending = 0;
   /** When the latest flood ends: what was sent before it is accounted for. */
@@ -42,7 +42,7 @@ export class CallWindow {
   }
 
   /** Takes the latest call back: it turned out not to count. */
-  takeBack(): void {
+  undoLast(): void {
     const last = this.#counts.length - 1;
     if (last < 0) return;
     this.#total--;
@@ -67,7 +67,7 @@ export class CallWindow {
   }
 
   /** The instant from which one more call is within the limit; one that has passed when it is now. */
-  freeFrom({ calls, perMs }: CallLimit): number {
+  nextAllowedAt({ calls, perMs }: CallLimit): number {
     if (this.#total < calls) return 0;
     let count = 0;
     for (let slot = this.#counts.length - 1; slot >= 0; slot--) {
@@ -78,7 +78,7 @@ export class CallWindow {
   }
 
   /** Whether nothing in it matters any more. */
-  isOverAt(now: number): boolean {
+  isExpiredAt(now: number): boolean {
     return this.pending === 0 && (this.#instants.at(-1) ?? 0) + this.#keepMs <= now;
   }
 

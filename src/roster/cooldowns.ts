@@ -1,4 +1,4 @@
-import type { CooldownScope, Hold } from "../cooldown-scope.js";
+import type { ActiveCooldown, CooldownScope } from "../cooldown-scope.js";
 
 const SESSION: CooldownScope = { kind: "session" };
 
@@ -50,15 +50,19 @@ export class Cooldowns {
   }
 
   /** The latest cooldown or spent budget that a request of this kind has to wait for. */
-  holds(methods: readonly string[], peers: readonly string[], now: number): Hold | undefined {
-    const hold = this.cools(methods, peers, now);
+  blockingCooldown(methods: readonly string[], peers: readonly string[], now: number): ActiveCooldown | undefined {
+    const hold = this.blockingTelegramCooldown(methods, peers, now);
     const budgets = this.#budgets;
     return budgets === undefined ? hold : laterBudget(hold, budgets, methods, peers, now);
   }
 
   /** The same without budgets: what Telegram or the caller has said. */
-  cools(methods: readonly string[], peers: readonly string[], now: number): Hold | undefined {
-    let hold: Hold | undefined;
+  blockingTelegramCooldown(
+    methods: readonly string[],
+    peers: readonly string[],
+    now: number,
+  ): ActiveCooldown | undefined {
+    let hold: ActiveCooldown | undefined;
     if (this.sessionUntil > now) hold = { scope: SESSION, until: this.sessionUntil };
     for (const method of this.#methods === undefined ? [] : methods) {
       hold = later(hold, this.#methods?.get(method), now, { kind: "method", method });
@@ -70,7 +74,7 @@ export class Cooldowns {
   }
 
   /** Whether this method rests. */
-  restsFor(method: string, now: number): boolean {
+  isMethodCooling(method: string, now: number): boolean {
     return (this.#methods?.get(method) ?? 0) > now;
   }
 
@@ -93,7 +97,12 @@ function extend(untils: Map<string, number>, key: string, until: number): boolea
   return true;
 }
 
-function later(hold: Hold | undefined, until: number | undefined, now: number, scope: CooldownScope): Hold | undefined {
+function later(
+  hold: ActiveCooldown | undefined,
+  until: number | undefined,
+  now: number,
+  scope: CooldownScope,
+): ActiveCooldown | undefined {
   if (until === undefined || until <= now || (hold !== undefined && hold.until >= until)) return hold;
   return { scope, until };
 }
@@ -105,12 +114,12 @@ export function budgetKey(method: string, peer: string | undefined): string {
 
 /** A budget of a method concerns every peer; one of a method and a peer only both together. */
 function laterBudget(
-  hold: Hold | undefined,
+  hold: ActiveCooldown | undefined,
   budgets: ReadonlyMap<string, number>,
   methods: readonly string[],
   peers: readonly string[],
   now: number,
-): Hold | undefined {
+): ActiveCooldown | undefined {
   let latest = hold;
   for (const method of methods) {
     for (const peer of [undefined, ...peers]) {

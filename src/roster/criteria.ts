@@ -1,4 +1,4 @@
-import type { RosterEntry } from "./roster-entry.js";
+import type { SessionEntry } from "./roster-entry.js";
 
 /** Which sessions a caller can use. */
 export interface Criteria {
@@ -17,7 +17,7 @@ export interface Criteria {
 export const ANY: Criteria = { tags: [], methods: [], peers: [] };
 
 /** Whether every session matches and only the session's own cooldown counts. */
-export function isAny(criteria: Criteria): boolean {
+export function matchesAll(criteria: Criteria): boolean {
   if (criteria === ANY) return true;
   return (
     criteria.id === undefined &&
@@ -40,7 +40,7 @@ export function groupOf(criteria: Criteria): string | undefined {
 }
 
 /** Whether the caller means this session, whatever state it is in. */
-export function isMatch(entry: RosterEntry, criteria: Criteria): boolean {
+export function matches(entry: SessionEntry, criteria: Criteria): boolean {
   return (
     (criteria.id === undefined || criteria.id === entry.id) &&
     !criteria.excluded?.has(entry.id) &&
@@ -52,12 +52,12 @@ export function isMatch(entry: RosterEntry, criteria: Criteria): boolean {
  * The rank of a session for a sticky key: of all candidates the highest serves. A candidate that comes or goes moves
  * only its own keys (rendezvous hashing, Thaler and Ravishankar 1998). 32-bit FNV-1a with a final mix.
  */
-export function rankOf(key: string, id: string): number {
-  return ranksOf(key)(id);
+export function stickyRank(key: string, id: string): number {
+  return stickyRanks(key)(id);
 }
 
 /** The ranks of all sessions for one key, which is hashed once. */
-export function ranksOf(key: string): (id: string) => number {
+export function stickyRanks(key: string): (id: string) => number {
   const start = hashed(0x811c9dc5, `${key}\u0000`);
   return (id) => {
     let hash = hashed(start, id);

@@ -1,16 +1,16 @@
 import type { CooldownScope } from "../cooldown-scope.js";
 import { Cooldowns } from "./cooldowns.js";
 import { IndexedHeap, type Positions } from "./heap.js";
-import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
+import { IN_ENTRIES, type SessionEntry } from "./roster-entry.js";
 
 /** The end of a method or peer cooldown: a session that stays free becomes usable for more callers then. */
-interface NarrowEnd {
-  readonly entry: RosterEntry;
+interface ScopedExpiry {
+  readonly entry: SessionEntry;
   readonly scope: string;
   position: number | undefined;
 }
 
-const IN_ENDS: Positions<NarrowEnd> = {
+const IN_ENDS: Positions<ScopedExpiry> = {
   get: ({ position }) => position,
   set: (end, position) => {
     end.position = position;
@@ -21,35 +21,35 @@ const IN_ENDS: Positions<NarrowEnd> = {
 };
 
 /** When which session changes by itself. */
-export class DueTimes {
+export class ExpiryHeap {
   /** Of those due at once, the longest rested comes first. */
-  readonly #sessions = new IndexedHeap<RosterEntry>((a, b) => a.usedOrder - b.usedOrder, IN_ENTRIES);
-  readonly #narrow = new IndexedHeap<NarrowEnd>(() => 0, IN_ENDS);
+  readonly #sessions = new IndexedHeap<SessionEntry>((a, b) => a.lastUsedSequence - b.lastUsedSequence, IN_ENTRIES);
+  readonly #scoped = new IndexedHeap<ScopedExpiry>(() => 0, IN_ENDS);
   /** The same by session and scope: one for each that rests, until that ends or the session leaves. */
-  readonly #ends = new Map<RosterEntry, Map<string, NarrowEnd>>();
+  readonly #ends = new Map<SessionEntry, Map<string, ScopedExpiry>>();
 
   /** The next instant at which anything changes; `Infinity` when nothing does. */
   get nextAt(): number {
-    return Math.min(this.#sessions.firstKey, this.#narrow.firstKey);
+    return Math.min(this.#sessions.firstKey, this.#scoped.firstKey);
   }
 
-  set(entry: RosterEntry): void {
+  set(entry: SessionEntry): void {
     this.#sessions.update(entry, entry.dueAt);
   }
 
-  remove(entry: RosterEntry): void {
+  remove(entry: SessionEntry): void {
     this.#sessions.remove(entry);
   }
 
   /** The entry has left for good. */
-  forget(entry: RosterEntry): void {
+  forget(entry: SessionEntry): void {
     this.remove(entry);
-    for (const end of this.#ends.get(entry)?.values() ?? []) this.#narrow.remove(end);
+    for (const end of this.#ends.get(entry)?.values() ?? []) this.#scoped.remove(end);
     this.#ends.delete(entry);
   }
 
   /** Takes note of the cooldowns of methods and peers that an entry comes with. */
-  watch(entry: RosterEntry, now: number): void {
+  watch(entry: SessionEntry, now: number): void {
     if (entry.cooldowns === Cooldowns.NONE) return;
     const { methods, peers } = entry.cooldowns.entries(now);
     for (const [method, until] of methods) this.setNarrow(entry, { kind: "method", method }, until);
@@ -57,31 +57,31 @@ export class DueTimes {
   }
 
   /** When this scope of the entry rests no longer; replaces an earlier instant. */
-  setNarrow(entry: RosterEntry, scope: CooldownScope, until: number): void {
-    const ends = this.#ends.get(entry) ?? new Map<string, NarrowEnd>();
+  setNarrow(entry: SessionEntry, scope: CooldownScope, until: number): void {
+    const ends = this.#ends.get(entry) ?? new Map<string, ScopedExpiry>();
     this.#ends.set(entry, ends);
     const name = nameOf(scope);
     const end = ends.get(name) ?? { entry, scope: name, position: undefined };
     ends.set(name, end);
-    this.#narrow.update(end, until);
+    this.#scoped.update(end, until);
   }
 
   /** One that is due. It stays in until its instant is set anew, or it is removed. */
-  next(now: number): RosterEntry | undefined {
+  next(now: number): SessionEntry | undefined {
     return this.#sessions.firstKey <= now ? this.#sessions.peek() : undefined;
   }
 
   /** All that are due. */
-  forEachDue(now: number, visit: (entry: RosterEntry) => void): void {
+  forEachDue(now: number, visit: (entry: SessionEntry) => void): void {
     if (this.#sessions.firstKey <= now) this.#sessions.forEachUpTo(now, visit);
   }
 
   /** One of whose method or peer cooldowns has ended. */
-  takeNarrow(now: number): RosterEntry | undefined {
-    if (this.#narrow.firstKey > now) return undefined;
-    const end = this.#narrow.peek();
+  takeScoped(now: number): SessionEntry | undefined {
+    if (this.#scoped.firstKey > now) return undefined;
+    const end = this.#scoped.peek();
     if (end === undefined) return undefined;
-    this.#narrow.remove(end);
+    this.#scoped.remove(end);
     const ends = this.#ends.get(end.entry);
     ends?.delete(end.scope);
     if (ends?.size === 0) this.#ends.delete(end.entry);
@@ -90,11 +90,13 @@ export class DueTimes {
 
   /** The earliest instant at which one that rests can serve; one that is leased is here only when it has room. */
   nextRestedAt(now: number): number | null {
-    const next = this.#sessions.find(({ restriction, restsUntil }) => restriction === null && restsUntil > now);
-    let earliest = next?.restsUntil ?? Number.POSITIVE_INFINITY;
+    const next = this.#sessions.find(
+      ({ restriction, unavailableUntil: restsUntil }) => restriction === null && restsUntil > now,
+    );
+    let earliest = next?.unavailableUntil ?? Number.POSITIVE_INFINITY;
     this.forEachDue(now, (entry) => {
       // A restriction has ended; what it rests for besides may end later.
-      if (entry.restsUntil > now && !entry.isForeign) earliest = Math.min(earliest, entry.restsUntil);
+      if (entry.unavailableUntil > now && !entry.isForeign) earliest = Math.min(earliest, entry.unavailableUntil);
     });
     return Number.isFinite(earliest) ? earliest : null;
   }

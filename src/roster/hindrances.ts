@@ -12,9 +12,9 @@ export function endOf({ until }: Restriction): number {
 }
 
 /** What keeps a session from work, but for its leases. */
-export interface Hindrances {
+export interface Blockers {
   /** To be forgotten when the last lease ends. */
-  readonly isLeaving: boolean;
+  readonly isRemoving: boolean;
   readonly disabledReason: string | null;
   readonly deadReason: string | null;
   readonly restriction: Restriction | null;
@@ -34,8 +34,8 @@ export interface BackOff {
 export const NO_BACK_OFF: BackOff = Object.freeze({ until: 0, reason: null });
 
 /** Of all sessions that nothing hinders: these are most, and there may be very many. */
-export const UNHINDERED: Hindrances = Object.freeze({
-  isLeaving: false,
+export const NO_BLOCKERS: Blockers = Object.freeze({
+  isRemoving: false,
   disabledReason: null,
   deadReason: null,
   restriction: null,
@@ -45,7 +45,7 @@ export const UNHINDERED: Hindrances = Object.freeze({
 });
 
 /** The same with a change; the very same when it changes nothing. */
-export function hinderedBy(hindrances: Hindrances, change: Partial<Hindrances>): Hindrances {
-  const fields = Object.keys(change) as (keyof Hindrances)[];
-  return fields.every((field) => change[field] === hindrances[field]) ? hindrances : { ...hindrances, ...change };
+export function withChanges(blockers: Blockers, change: Partial<Blockers>): Blockers {
+  const fields = Object.keys(change) as (keyof Blockers)[];
+  return fields.every((field) => change[field] === blockers[field]) ? blockers : { ...blockers, ...change };
 }

@@ -1,32 +1,32 @@
 import type { Criteria } from "./criteria.js";
-import type { Line } from "./line.js";
-import type { RosterEntry } from "./roster-entry.js";
+import type { SessionQueue } from "./line.js";
+import type { SessionEntry } from "./roster-entry.js";
 
 /** A line of those sessions only that meet one condition. */
 interface Index {
-  readonly line: Line;
-  isMember(entry: RosterEntry, now: number): boolean;
+  readonly line: SessionQueue;
+  isMember(entry: SessionEntry, now: number): boolean;
   /** Changes that it was kept in step with since it was last of use. */
   unused: number;
 }
 
 /** Kept in step at every lease: few, lest that costs more than searching. */
-const MOST_INDEXES = 16;
+const MAX_INDEXES = 16;
 /** Of conditions without an index. */
-const MOST_NOTED = 1_000;
+const MAX_TRACKED = 1_000;
 /** Changes, per session in it, after which an index goes that nobody uses. */
-const PATIENCE = 4;
+const IDLE_FACTOR = 4;
 
 /**
  * Lines for the conditions that callers search for in vain: sessions that carry a tag, sessions of which a method does
  * not rest. An index is made when the searching has cost as much as making it will, and goes when it is of no use.
  */
 export class Indexes {
-  readonly #makeLine: () => Line;
+  readonly #makeLine: () => SessionQueue;
   readonly #indexes = new Map<string, Index>();
   readonly #wasted = new Map<string, number>();
 
-  constructor(makeLine: () => Line) {
+  constructor(makeLine: () => SessionQueue) {
     this.#makeLine = makeLine;
   }
 
@@ -34,21 +34,21 @@ export class Indexes {
     return this.#indexes.size;
   }
 
-  add(entry: RosterEntry, rank: number, now: number): void {
+  add(entry: SessionEntry, rank: number, now: number): void {
     if (this.#indexes.size === 0) return;
     for (const [name, index] of this.#indexes) {
       if (index.isMember(entry, now)) index.line.add(entry, rank);
-      if (++index.unused > PATIENCE * (index.line.size + MOST_NOTED)) this.#indexes.delete(name);
+      if (++index.unused > IDLE_FACTOR * (index.line.size + MAX_TRACKED)) this.#indexes.delete(name);
     }
   }
 
-  remove(entry: RosterEntry): void {
+  remove(entry: SessionEntry): void {
     if (this.#indexes.size === 0) return;
     for (const { line } of this.#indexes.values()) line.remove(entry);
   }
 
   /** The shortest line that holds everything the caller can use, if there is one. */
-  narrowest({ tags, methods }: Criteria): Line | undefined {
+  smallestFor({ tags, methods }: Criteria): SessionQueue | undefined {
     if (this.#indexes.size === 0) return undefined;
     let best: Index | undefined;
     for (const tag of tags) best = shorter(best, this.#indexes.get(nameOfTag(tag)));
@@ -58,26 +58,26 @@ export class Indexes {
   }
 
   /** A search has looked at so many sessions. */
-  wasted({ tags, methods }: Criteria, seen: number, all: Line, now: number): void {
+  recordScanCost({ tags, methods }: Criteria, seen: number, all: SessionQueue, now: number): void {
     for (const tag of tags) {
       this.#note(nameOfTag(tag), seen, all, now, (entry) => entry.tags.includes(tag));
     }
     for (const method of methods) {
-      this.#note(nameOfMethod(method), seen, all, now, (entry, at) => !entry.cooldowns.restsFor(method, at));
+      this.#note(nameOfMethod(method), seen, all, now, (entry, at) => !entry.cooldowns.isMethodCooling(method, at));
     }
   }
 
-  #note(name: string, seen: number, all: Line, now: number, isMember: Index["isMember"]): void {
+  #note(name: string, seen: number, all: SessionQueue, now: number, isMember: Index["isMember"]): void {
     if (this.#indexes.has(name)) return;
     const wasted = (this.#wasted.get(name) ?? 0) + seen;
-    if (this.#wasted.size >= MOST_NOTED) this.#wasted.clear();
+    if (this.#wasted.size >= MAX_TRACKED) this.#wasted.clear();
     if (wasted < all.size) {
       this.#wasted.set(name, wasted);
       return;
     }
     this.#wasted.delete(name);
     const [oldest] = this.#indexes.keys();
-    if (this.#indexes.size >= MOST_INDEXES && oldest !== undefined) this.#indexes.delete(oldest);
+    if (this.#indexes.size >= MAX_INDEXES && oldest !== undefined) this.#indexes.delete(oldest);
     const line = this.#makeLine();
     all.forEach((entry, rank) => {
       if (isMember(entry, now)) line.add(entry, rank);

@@ -1,7 +1,7 @@
 import type { CallLimit } from "../budget-options.js";
-import { type CallsAt, type Estimate, firstEstimate, laterOf, readingOf, receivedAt } from "./budgets.js";
-import type { CallWindow } from "./call-window.js";
-import { type Flood, Lesson } from "./lesson.js";
+import { type CallsAt, firstEstimate, type LimitEstimate, laterOf, observe, receivedAt } from "./budgets.js";
+import type { SlidingWindow } from "./call-window.js";
+import { type Flood, LimitEstimator } from "./lesson.js";
 
 export type { Flood } from "./lesson.js";
 
@@ -10,9 +10,9 @@ export type { Flood } from "./lesson.js";
  *
  * Pure: time is an argument, on the pool's own time line; what is recorded is dated by the wall clock.
  */
-export class Learning {
+export class LimitLearner {
   /** One for each method that has met a flood. */
-  readonly #lessons = new Map<string, Lesson>();
+  readonly #estimators = new Map<string, LimitEstimator>();
   /** What was sent before is not known. */
   readonly #since: number;
 
@@ -21,51 +21,52 @@ export class Learning {
   }
 
   /** What every session may send, by method. */
-  estimates(): ReadonlyMap<string, Estimate> {
-    return new Map(Array.from(this.#lessons, ([method, { estimate }]) => [method, estimate]));
+  estimates(): ReadonlyMap<string, LimitEstimate> {
+    return new Map(Array.from(this.#estimators, ([method, { estimate }]) => [method, estimate]));
   }
 
   /** Takes in what is on record, or what others have found out. `date`: now, by the wall clock. */
-  merge(method: string, recorded: Estimate, date: number): void {
+  merge(method: string, recorded: LimitEstimate, date: number): void {
     const estimate = receivedAt(recorded, date);
-    const lesson = this.#lessons.get(method);
-    if (lesson === undefined) this.#lessons.set(method, new Lesson(estimate));
-    else if (laterOf(lesson.estimate, estimate) !== lesson.estimate) lesson.replace(estimate);
+    const estimator = this.#estimators.get(method);
+    if (estimator === undefined) this.#estimators.set(method, new LimitEstimator(estimate));
+    else if (laterOf(estimator.estimate, estimate) !== estimator.estimate) estimator.replace(estimate);
   }
 
   /** What a session's next call of a method is held against; `undefined`: nothing is known. */
-  limitFor(id: string, method: string, window: CallWindow | undefined, now: number): CallLimit | undefined {
-    return this.#lessons.get(method)?.limitFor(id, window, now);
+  limitFor(id: string, method: string, window: SlidingWindow | undefined, now: number): CallLimit | undefined {
+    return this.#estimators.get(method)?.limitFor(id, window, now);
   }
 
   /** A session sends a call that its limit lets through; the call is not in the window yet. Whether that told anything. */
-  sent(id: string, method: string, window: CallWindow | undefined, now: number, date: number): boolean {
-    return this.#lessons.get(method)?.sent(id, window, now, date) ?? false;
+  onSent(id: string, method: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
+    return this.#estimators.get(method)?.onSent(id, window, now, date) ?? false;
   }
 
   /** Telegram has answered a call of a session, which may have been the last one on the wire. Whether that told anything. */
-  granted(id: string, method: string, { pending }: CallWindow, now: number, date: number): boolean {
-    return pending === 0 && (this.#lessons.get(method)?.granted(id, now, date) ?? false);
+  onSuccess(id: string, method: string, { pending }: SlidingWindow, now: number, date: number): boolean {
+    return pending === 0 && (this.#estimators.get(method)?.onSuccess(id, now, date) ?? false);
   }
 
   /** A call was refused, which the window holds as the latest. Whether that told anything. */
-  flooded(id: string, method: string, window: CallWindow, flood: Flood): boolean {
+  onFlood(id: string, method: string, window: SlidingWindow, flood: Flood): boolean {
     const { waitMs, now, date } = flood;
-    window.takeBack();
+    window.undoLast();
     // Calls that were on the wire together are refused together.
     if (now < window.restsUntil) return false;
     const since = window.restsUntil;
     window.restsUntil = now + waitMs;
-    const reading = readingOf(answered(window, since), now, waitMs);
-    const lesson = this.#lessons.get(method);
-    if (lesson !== undefined) return lesson.flooded(id, reading, this.#isKept(window, lesson.estimate, now), flood);
+    const reading = observe(answered(window, since), now, waitMs);
+    const estimator = this.#estimators.get(method);
+    if (estimator !== undefined)
+      return estimator.onFlood(id, reading, this.#isKept(window, estimator.estimate, now), flood);
     if (reading === undefined) return false;
-    this.#lessons.set(method, new Lesson(firstEstimate(reading, date), flood));
+    this.#estimators.set(method, new LimitEstimator(firstEstimate(reading, date), flood));
     return true;
   }
 
   /** Whether the session was within the estimate: otherwise the flood is for what it sent before that was known. */
-  #isKept(window: CallWindow, { calls, perMs }: Estimate, now: number): boolean {
+  #isKept(window: SlidingWindow, { calls, perMs }: LimitEstimate, now: number): boolean {
     if (now - this.#since < perMs) return false;
     let sent = 1;
     for (const one of window.latestFirst()) if (one.at > now - perMs) sent += one.calls;
@@ -74,7 +75,7 @@ export class Learning {
 }
 
 /** The calls since the flood before that Telegram has answered: the latest are still on the wire. */
-function* answered(window: CallWindow, since: number): Generator<CallsAt> {
+function* answered(window: SlidingWindow, since: number): Generator<CallsAt> {
   let pending = window.pending;
   for (const { at, calls } of window.latestFirst()) {
     if (at <= since) return;

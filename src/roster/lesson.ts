@@ -1,6 +1,15 @@
 import type { CallLimit } from "../budget-options.js";
-import { confirmed, dropped, type Estimate, forgiven, type Proof, type Reading, refuted, trialsOf } from "./budgets.js";
-import type { CallWindow } from "./call-window.js";
+import {
+  acceptExperiment,
+  experimentsOf,
+  type FloodObservation,
+  type LimitEstimate,
+  lowered,
+  type Proof,
+  rejectExperiment,
+  widen,
+} from "./budgets.js";
+import type { SlidingWindow } from "./call-window.js";
 
 /** One flood. */
 export interface Flood {
@@ -11,11 +20,11 @@ export interface Flood {
 }
 
 /** One session that tries whether a method bears more than is believed. */
-interface Trial {
+interface Experiment {
   readonly perMs: number;
   /** Calls that the estimate would not have let through, and nobody refused. */
-  dared: number;
-  daredAt: number;
+  overLimitCalls: number;
+  lastOverLimitAt: number;
 }
 
 /** A trial has gone well after so many windows full of calls. */
@@ -32,10 +41,10 @@ const QUIET_WAITS = 10;
  * What is known of one method, and how more is found out: by a few sessions that each try another, shorter window, so
  * that a mistake costs them a flood and the others none. Pure: time is an argument.
  */
-export class Lesson {
-  estimate: Estimate;
+export class LimitEstimator {
+  estimate: LimitEstimate;
   /** Of a few sessions at a time, each for some windows. */
-  readonly #trials = new Map<string, Trial>();
+  readonly #trials = new Map<string, Experiment>();
   /** When a session's last trial ended: the next one is another session's, if there is one. Entries go after some windows. */
   readonly #triedAt = new Map<string, number>();
   /** Of the latest trial that went well: it may turn out to have been too bold. */
@@ -49,14 +58,14 @@ export class Lesson {
   readonly #triesFrom: number;
 
   /** `first`: the flood that the estimate comes from, unless it comes from a record. */
-  constructor(estimate: Estimate, first?: Flood) {
+  constructor(estimate: LimitEstimate, first?: Flood) {
     this.estimate = estimate;
     this.#waitMs = first?.waitMs;
     this.#triesFrom = first === undefined ? Number.NEGATIVE_INFINITY : first.now + estimate.perMs;
   }
 
   /** Another process knows better. */
-  replace(estimate: Estimate): void {
+  replace(estimate: LimitEstimate): void {
     this.estimate = estimate;
     this.#proof = undefined;
     this.#trials.clear();
@@ -64,7 +73,7 @@ export class Lesson {
   }
 
   /** What a session's next call is held against. */
-  limitFor(id: string, window: CallWindow | undefined, now: number): CallLimit {
+  limitFor(id: string, window: SlidingWindow | undefined, now: number): CallLimit {
     this.#endLost(now);
     if (!this.#trials.has(id) && isFilledByNext(window, this.estimate, now)) this.#begin(id, now);
     const trial = this.#trials.get(id);
@@ -72,32 +81,32 @@ export class Lesson {
   }
 
   /** A session sends a call, which is not in the window yet. Whether that told anything. */
-  sent(id: string, window: CallWindow | undefined, now: number, date: number): boolean {
+  onSent(id: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
     const trial = this.#trials.get(id);
-    if (trial === undefined || (window?.freeFrom(this.estimate) ?? 0) <= now) return false;
-    trial.daredAt = now;
+    if (trial === undefined || (window?.nextAllowedAt(this.estimate) ?? 0) <= now) return false;
+    trial.lastOverLimitAt = now;
     // The call itself is not answered yet.
-    return ++trial.dared > this.#enough && this.#confirm(trial, now, date);
+    return ++trial.overLimitCalls > this.#minSamples && this.#confirm(trial, now, date);
   }
 
   /** All calls of a session are answered, the latest without an error. Whether that told anything. */
-  granted(id: string, now: number, date: number): boolean {
+  onSuccess(id: string, now: number, date: number): boolean {
     const trial = this.#trials.get(id);
-    return trial !== undefined && trial.dared >= this.#enough && this.#confirm(trial, now, date);
+    return trial !== undefined && trial.overLimitCalls >= this.#minSamples && this.#confirm(trial, now, date);
   }
 
   /** A flood, whatever it is for. `isKept`: the session was within the estimate. Whether that told anything. */
-  flooded(id: string, reading: Reading | undefined, isKept: boolean, { waitMs, now, date }: Flood): boolean {
+  onFlood(id: string, reading: FloodObservation | undefined, isKept: boolean, { waitMs, now, date }: Flood): boolean {
     this.#waitMs = waitMs;
     const trial = this.#trials.get(id);
-    if (trial !== undefined && trial.dared > 0) {
-      this.estimate = refuted(this.estimate, trial.perMs, date);
+    if (trial !== undefined && trial.overLimitCalls > 0) {
+      this.estimate = rejectExperiment(this.estimate, trial.perMs, date);
       // Those that try more would meet it, too.
       this.#end(now, ({ perMs }) => perMs <= trial.perMs);
       return true;
     }
     if (reading === undefined || !isKept) return false;
-    this.estimate = dropped(this.estimate, reading, this.#proof, date);
+    this.estimate = lowered(this.estimate, reading, this.#proof, date);
     this.#proof = this.#proof && { ...this.#proof, retreats: this.#proof.retreats + 1 };
     if (this.estimate.perMs === reading.perMs) this.#proof = undefined;
     this.#end(now, () => true);
@@ -105,13 +114,13 @@ export class Lesson {
   }
 
   /** Calls that make a trial. */
-  get #enough(): number {
+  get #minSamples(): number {
     return Math.max(CALLS_PER_TRIAL, WINDOWS_PER_TRIAL * this.estimate.calls);
   }
 
-  #confirm(trial: Trial, now: number, date: number): true {
+  #confirm(trial: Experiment, now: number, date: number): true {
     this.#proof = { held: this.estimate, retreats: 0 };
-    this.estimate = confirmed(this.estimate, trial.perMs, date);
+    this.estimate = acceptExperiment(this.estimate, trial.perMs, date);
     // Those that try less are answered, too.
     this.#end(now, ({ perMs }) => perMs >= trial.perMs);
     return true;
@@ -119,12 +128,12 @@ export class Lesson {
 
   #begin(id: string, now: number): void {
     if (now < this.#triesFrom) return;
-    const points = trialsOf(this.estimate, this.#waitMs);
+    const points = experimentsOf(this.estimate, this.#waitMs);
     const { perMs } = this.estimate;
     if (points.length === 0) {
       this.#settledAt ??= now;
       if (now - this.#settledAt < Math.max(QUIET_WINDOWS * perMs, QUIET_WAITS * (this.#waitMs ?? 0))) return;
-      this.estimate = forgiven(this.estimate);
+      this.estimate = widen(this.estimate);
       this.#settledAt = undefined;
       return;
     }
@@ -132,16 +141,16 @@ export class Lesson {
     const taken = Array.from(this.#trials.values(), (trial) => trial.perMs);
     const point = points.find((free) => !taken.includes(free));
     if (point !== undefined && taken.length < points.length)
-      this.#trials.set(id, { perMs: point, dared: 0, daredAt: now });
+      this.#trials.set(id, { perMs: point, overLimitCalls: 0, lastOverLimitAt: now });
   }
 
   #endLost(now: number): void {
     if (this.#trials.size === 0) return;
     const lostBefore = now - LOST_AFTER_WINDOWS * this.estimate.perMs;
-    this.#end(now, ({ daredAt }) => daredAt < lostBefore, false);
+    this.#end(now, ({ lastOverLimitAt: daredAt }) => daredAt < lostBefore, false);
   }
 
-  #end(now: number, isOver: (trial: Trial) => boolean, isNews = true): void {
+  #end(now: number, isOver: (trial: Experiment) => boolean, isNews = true): void {
     for (const [id, trial] of this.#trials) {
       if (!isOver(trial)) continue;
       this.#trials.delete(id);
@@ -155,6 +164,6 @@ export class Lesson {
 }
 
 /** Whether one more call spends the budget: only who uses it up can find out what lies beyond. */
-function isFilledByNext(window: CallWindow | undefined, { calls, perMs }: CallLimit, now: number): boolean {
-  return calls === 1 || (window?.freeFrom({ calls: calls - 1, perMs }) ?? 0) > now;
+function isFilledByNext(window: SlidingWindow | undefined, { calls, perMs }: CallLimit, now: number): boolean {
+  return calls === 1 || (window?.nextAllowedAt({ calls: calls - 1, perMs }) ?? 0) > now;
 }

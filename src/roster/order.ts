@@ -1,63 +1,63 @@
-import { type Line, RandomLine, RankedLine } from "./line.js";
-import { RestedQueue } from "./rested-queue.js";
-import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
+import { PrioritySessionQueue, RandomSessionBag, type SessionQueue } from "./line.js";
+import { LruQueue } from "./rested-queue.js";
+import { IN_ENTRIES, type SessionEntry } from "./roster-entry.js";
 
 /** What decides who is next among the sessions that can serve. */
-export interface Order {
+export interface SelectionOrder {
   /** A line for all of them. */
-  line(): Line;
+  queue(): SessionQueue;
   /** A line for some of them. */
-  partialLine(): Line;
+  indexQueue(): SessionQueue;
   /** Where an entry belongs that becomes able to serve. */
-  rank(entry: RosterEntry): number;
-  leased(entry: RosterEntry): void;
+  rank(entry: SessionEntry): number;
+  leased(entry: SessionEntry): void;
   /** Whether this moves the entry. */
-  setConnected(entry: RosterEntry, isConnected: boolean): boolean;
+  setConnected(entry: SessionEntry, isConnected: boolean): boolean;
 }
 
-abstract class RankedOrder implements Order {
-  line(): Line {
-    return new RankedLine(IN_ENTRIES);
+abstract class RankedOrder implements SelectionOrder {
+  queue(): SessionQueue {
+    return new PrioritySessionQueue(IN_ENTRIES);
   }
 
-  partialLine(): Line {
-    return new RankedLine();
+  indexQueue(): SessionQueue {
+    return new PrioritySessionQueue();
   }
 
-  abstract rank(entry: RosterEntry): number;
+  abstract rank(entry: SessionEntry): number;
 
-  leased(_entry: RosterEntry): void {}
+  leased(_entry: SessionEntry): void {}
 
-  setConnected(_entry: RosterEntry, _isConnected: boolean): boolean {
+  setConnected(_entry: SessionEntry, _isConnected: boolean): boolean {
     return false;
   }
 }
 
 /** The longest rested first. */
-export class SpreadOrder extends RankedOrder {
-  override line(): Line {
-    return new RestedQueue();
+export class LruOrder extends RankedOrder {
+  override queue(): SessionQueue {
+    return new LruQueue();
   }
 
-  rank(entry: RosterEntry): number {
-    return entry.usedOrder;
+  rank(entry: SessionEntry): number {
+    return entry.lastUsedSequence;
   }
 }
 
 /** Lower than every order of use, also negated. */
-const BEFORE_ALL = -(2 ** 52);
+const MIN_RANK = -(2 ** 52);
 
 /**
  * The connected first, of those the latest used, so that the others fall idle; then the longest rested.
  */
-export class WarmOrder extends RankedOrder {
-  readonly #connected = new WeakSet<RosterEntry>();
+export class ConnectedFirstOrder extends RankedOrder {
+  readonly #connected = new WeakSet<SessionEntry>();
 
-  rank(entry: RosterEntry): number {
-    return this.#connected.has(entry) ? BEFORE_ALL - entry.usedOrder : entry.usedOrder;
+  rank(entry: SessionEntry): number {
+    return this.#connected.has(entry) ? MIN_RANK - entry.lastUsedSequence : entry.lastUsedSequence;
   }
 
-  override setConnected(entry: RosterEntry, isConnected: boolean): boolean {
+  override setConnected(entry: SessionEntry, isConnected: boolean): boolean {
     if (this.#connected.has(entry) === isConnected) return false;
     if (isConnected) this.#connected.add(entry);
     else this.#connected.delete(entry);
@@ -78,12 +78,12 @@ export class RandomOrder extends RankedOrder {
     };
   }
 
-  override line(): Line {
-    return new RandomLine(this.#draw);
+  override queue(): SessionQueue {
+    return new RandomSessionBag(this.#draw);
   }
 
-  override partialLine(): Line {
-    return new RandomLine(this.#draw);
+  override indexQueue(): SessionQueue {
+    return new RandomSessionBag(this.#draw);
   }
 
   rank(): number {
@@ -92,22 +92,22 @@ export class RandomOrder extends RankedOrder {
 }
 
 /** By the ranks of somebody else: the lowest first, one without a number last. */
-export class OwnOrder extends RankedOrder {
-  readonly #rank: (entry: RosterEntry) => number;
-  readonly #leased: (entry: RosterEntry) => void;
+export class CustomOrder extends RankedOrder {
+  readonly #rank: (entry: SessionEntry) => number;
+  readonly #leased: (entry: SessionEntry) => void;
 
-  constructor(rank: (entry: RosterEntry) => number, leased: (entry: RosterEntry) => void) {
+  constructor(rank: (entry: SessionEntry) => number, leased: (entry: SessionEntry) => void) {
     super();
     this.#rank = rank;
     this.#leased = leased;
   }
 
-  rank(entry: RosterEntry): number {
+  rank(entry: SessionEntry): number {
     const rank = this.#rank(entry);
     return Number.isNaN(rank) ? Number.POSITIVE_INFINITY : rank;
   }
 
-  override leased(entry: RosterEntry): void {
+  override leased(entry: SessionEntry): void {
     this.#leased(entry);
   }
 }
@@ -116,7 +116,7 @@ export class OwnOrder extends RankedOrder {
 const LEAST_WEIGHT = 1e-9;
 
 /** What one session has had of its share. */
-interface Share {
+interface FairShare {
   /** Where its next use begins, in uses per weight. */
   start: number;
   isUsed: boolean;
@@ -129,16 +129,16 @@ interface Share {
  * Not by chance: two draws in a row of one account are what Telegram's limits punish.
  */
 export class WeightedOrder extends RankedOrder {
-  readonly #weight: (entry: RosterEntry) => number;
-  readonly #shares = new WeakMap<RosterEntry, Share>();
+  readonly #weight: (entry: SessionEntry) => number;
+  readonly #shares = new WeakMap<SessionEntry, FairShare>();
   #reached = 0;
 
-  constructor(weight: (entry: RosterEntry) => number) {
+  constructor(weight: (entry: SessionEntry) => number) {
     super();
     this.#weight = weight;
   }
 
-  rank(entry: RosterEntry): number {
+  rank(entry: SessionEntry): number {
     const weight = this.#weight(entry);
     if (!(weight > 0 && weight < Number.POSITIVE_INFINITY)) return Number.POSITIVE_INFINITY;
     const { start, isUsed } = this.#shares.get(entry) ?? { start: 0, isUsed: false };
@@ -147,7 +147,7 @@ export class WeightedOrder extends RankedOrder {
     return next;
   }
 
-  override leased(entry: RosterEntry): void {
+  override leased(entry: SessionEntry): void {
     const share = this.#shares.get(entry);
     if (share === undefined) return;
     share.isUsed = true;

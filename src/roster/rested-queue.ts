@@ -1,6 +1,6 @@
 import { IndexedHeap } from "./heap.js";
-import type { Line } from "./line.js";
-import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
+import type { SessionQueue } from "./line.js";
+import { IN_ENTRIES, type SessionEntry } from "./roster-entry.js";
 
 /**
  * The sessions that can serve, longest rested first.
@@ -9,19 +9,19 @@ import { IN_ENTRIES, type RosterEntry } from "./roster-entry.js";
  * a cooldown may have rested longer than others; those wait in a heap beside the list, and the older head of the two
  * is next.
  */
-export class RestedQueue implements Line {
-  #first: RosterEntry | null = null;
-  #last: RosterEntry | null = null;
+export class LruQueue implements SessionQueue {
+  #first: SessionEntry | null = null;
+  #last: SessionEntry | null = null;
   #listed = 0;
-  readonly #recovered = new IndexedHeap<RosterEntry>(() => 0, IN_ENTRIES);
+  readonly #recovered = new IndexedHeap<SessionEntry>(() => 0, IN_ENTRIES);
 
   get size(): number {
     return this.#listed + this.#recovered.size;
   }
 
-  add(entry: RosterEntry): void {
-    if (this.#last !== null && this.#last.usedOrder > entry.usedOrder) {
-      this.#recovered.add(entry, entry.usedOrder);
+  add(entry: SessionEntry): void {
+    if (this.#last !== null && this.#last.lastUsedSequence > entry.lastUsedSequence) {
+      this.#recovered.add(entry, entry.lastUsedSequence);
       return;
     }
     entry.previous = this.#last;
@@ -31,7 +31,7 @@ export class RestedQueue implements Line {
     this.#listed++;
   }
 
-  remove(entry: RosterEntry): void {
+  remove(entry: SessionEntry): void {
     if (!this.#isListed(entry)) {
       this.#recovered.remove(entry);
       return;
@@ -45,30 +45,30 @@ export class RestedQueue implements Line {
     this.#listed--;
   }
 
-  rankOf(entry: RosterEntry): number {
-    return entry.usedOrder;
+  rankOf(entry: SessionEntry): number {
+    return entry.lastUsedSequence;
   }
 
   /** The longest rested one that matches. */
-  find(matches: (entry: RosterEntry) => boolean): RosterEntry | undefined {
+  find(matches: (entry: SessionEntry) => boolean): SessionEntry | undefined {
     const recovered = this.#recovered.size === 0 ? undefined : this.#recovered.find(matches);
-    const latest = recovered?.usedOrder ?? Number.POSITIVE_INFINITY;
-    for (let entry = this.#first; entry !== null && entry.usedOrder < latest; entry = entry.next) {
+    const latest = recovered?.lastUsedSequence ?? Number.POSITIVE_INFINITY;
+    for (let entry = this.#first; entry !== null && entry.lastUsedSequence < latest; entry = entry.next) {
       if (matches(entry)) return entry;
     }
     return recovered;
   }
 
-  some(matches: (entry: RosterEntry) => boolean): boolean {
+  some(matches: (entry: SessionEntry) => boolean): boolean {
     return this.find(matches) !== undefined;
   }
 
-  forEach(visit: (entry: RosterEntry, rank: number) => void): void {
-    for (let entry = this.#first; entry !== null; entry = entry.next) visit(entry, entry.usedOrder);
+  forEach(visit: (entry: SessionEntry, rank: number) => void): void {
+    for (let entry = this.#first; entry !== null; entry = entry.next) visit(entry, entry.lastUsedSequence);
     this.#recovered.forEach(visit);
   }
 
-  #isListed(entry: RosterEntry): boolean {
+  #isListed(entry: SessionEntry): boolean {
     return entry.previous !== null || entry === this.#first;
   }
 }

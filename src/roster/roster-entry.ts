@@ -2,7 +2,7 @@ import type { CooldownScope } from "../cooldown-scope.js";
 import type { SessionState } from "../session-info.js";
 import { Cooldowns } from "./cooldowns.js";
 import type { Positions } from "./heap.js";
-import { endOf, type Hindrances, hinderedBy, type Restriction, UNHINDERED } from "./hindrances.js";
+import { type Blockers, endOf, NO_BLOCKERS, type Restriction, withChanges } from "./hindrances.js";
 
 /** One field for all of them: there may be very many entries. */
 const IS_ENTERED = 1;
@@ -17,7 +17,7 @@ const NEVER = Number.NaN;
  * What the roster knows of one session. Instants are on the pool's own time line; only the two dates that are shown
  * to people (`addedAt`, `lastUsedAt`) are wall clock. Fields change through {@link Roster} alone.
  */
-export class RosterEntry {
+export class SessionEntry {
   // In this order, what a lease reads or writes is side by side: with very many sessions its price is that of memory.
   tags: readonly string[];
   addedAt: number;
@@ -29,11 +29,11 @@ export class RosterEntry {
   #flags = 0;
   state: SessionState = "free";
   leases = 0;
-  #hindrances: Hindrances = UNHINDERED;
+  #blockers: Blockers = NO_BLOCKERS;
   /** The order of use: the smaller, the longer it has rested. */
-  usedOrder = 0;
-  previous: RosterEntry | null = null;
-  next: RosterEntry | null = null;
+  lastUsedSequence = 0;
+  previous: SessionEntry | null = null;
+  next: SessionEntry | null = null;
 
   constructor(id: string, tags: readonly string[], addedAt: number) {
     this.id = id;
@@ -51,18 +51,18 @@ export class RosterEntry {
 
   /** Lets it rest. Whether this moved the cooldown. */
   coolDown(scope: CooldownScope, until: number, reason: string): boolean {
-    if (this.cooldowns === Cooldowns.NONE) this.hinder({ cooldowns: new Cooldowns() });
+    if (this.cooldowns === Cooldowns.NONE) this.setBlockers({ cooldowns: new Cooldowns() });
     return this.cooldowns.extend(scope, until, reason);
   }
 
   /** Changes what keeps it from work. */
-  hinder(change: Partial<Hindrances>): void {
-    this.#hindrances = hinderedBy(this.#hindrances, change);
+  setBlockers(change: Partial<Blockers>): void {
+    this.#blockers = withChanges(this.#blockers, change);
   }
 
   /** Whether nothing has kept it from work since it was made. */
-  get isUnhindered(): boolean {
-    return this.#hindrances === UNHINDERED;
+  get isUnblocked(): boolean {
+    return this.#blockers === NO_BLOCKERS;
   }
 
   /** Whether it is in a roster. */
@@ -75,20 +75,20 @@ export class RosterEntry {
   }
 
   /** Whether it is among those that can serve. */
-  get isReady(): boolean {
+  get isAvailable(): boolean {
     return (this.#flags & IS_READY) !== 0;
   }
 
-  set isReady(isReady: boolean) {
+  set isAvailable(isReady: boolean) {
     this.#flags = isReady ? this.#flags | IS_READY : this.#flags & ~IS_READY;
   }
 
   /** It was kept from work since it was last free: when that ends, it has recovered. */
-  get owesRecovery(): boolean {
+  get shouldEmitRecovered(): boolean {
     return (this.#flags & OWES_RECOVERY) !== 0;
   }
 
-  set owesRecovery(owesRecovery: boolean) {
+  set shouldEmitRecovered(owesRecovery: boolean) {
     this.#flags = owesRecovery ? this.#flags | OWES_RECOVERY : this.#flags & ~OWES_RECOVERY;
   }
 
@@ -112,27 +112,27 @@ export class RosterEntry {
 
   /** Whether it is in the heap of what is due. */
   get isDue(): boolean {
-    return this.position >= 0 && !this.isReady;
+    return this.position >= 0 && !this.isAvailable;
   }
 
-  get isLeaving(): boolean {
-    return this.#hindrances.isLeaving;
+  get isRemoving(): boolean {
+    return this.#blockers.isRemoving;
   }
 
   get disabledReason(): string | null {
-    return this.#hindrances.disabledReason;
+    return this.#blockers.disabledReason;
   }
 
   get deadReason(): string | null {
-    return this.#hindrances.deadReason;
+    return this.#blockers.deadReason;
   }
 
   get restriction(): Restriction | null {
-    return this.#hindrances.restriction;
+    return this.#blockers.restriction;
   }
 
   get isForeign(): boolean {
-    return this.#hindrances.isForeign;
+    return this.#blockers.isForeign;
   }
 
   /** Whether a flood, a restriction or death keeps it from work: what listeners hear of, other than a back-off. */
@@ -141,25 +141,25 @@ export class RosterEntry {
   }
 
   get cooldowns(): Cooldowns {
-    return this.#hindrances.cooldowns;
+    return this.#blockers.cooldowns;
   }
 
   get backOffUntil(): number {
-    return this.#hindrances.backOff.until;
+    return this.#blockers.backOff.until;
   }
 
   get backOffReason(): string | null {
-    return this.#hindrances.backOff.reason;
+    return this.#blockers.backOff.reason;
   }
 
   /** The instant from which neither flood nor back-off holds it. */
-  get restsUntil(): number {
+  get unavailableUntil(): number {
     return Math.max(this.cooldowns.sessionUntil, this.backOffUntil);
   }
 
   /** The next instant at which its state changes by itself; `Infinity` when none does. */
   get dueAt(): number {
-    return this.restriction === null ? this.restsUntil : endOf(this.restriction);
+    return this.restriction === null ? this.unavailableUntil : endOf(this.restriction);
   }
 
   get isLeased(): boolean {
@@ -172,18 +172,18 @@ export class RosterEntry {
   }
 
   /** What it will be once {@link dueAt} has been seen to. */
-  stateOnceDue(now: number): SessionState {
+  stateAfterExpiry(now: number): SessionState {
     return this.#state(now, this.restriction !== null && endOf(this.restriction) > now);
   }
 
   #state(now: number, isRestricted: boolean): SessionState {
     if (this.isLeased) return "leased";
-    if (this.#hindrances === UNHINDERED) return "free";
+    if (this.#blockers === NO_BLOCKERS) return "free";
     if (this.disabledReason !== null) return "disabled";
     if (this.deadReason !== null) return "dead";
     if (isRestricted) return "restricted";
     if (this.isForeign) return "foreign";
-    return this.restsUntil > now ? "cooling" : "free";
+    return this.unavailableUntil > now ? "cooling" : "free";
   }
 
   /** Whether its leases leave room for another one. */
@@ -194,33 +194,33 @@ export class RosterEntry {
   /** Whether a further lease may be given, as far as the session itself goes. */
   canServeAt(now: number, leasesPerSession: number): boolean {
     if (!this.hasRoom(leasesPerSession)) return false;
-    if (this.#hindrances === UNHINDERED) return true;
+    if (this.#blockers === NO_BLOCKERS) return true;
     return (
-      !this.isLeaving &&
+      !this.isRemoving &&
       this.disabledReason === null &&
       this.deadReason === null &&
       this.restriction === null &&
       !this.isForeign &&
-      this.restsUntil <= now
+      this.unavailableUntil <= now
     );
   }
 
   /** Whether time alone will change what it can do: also while it is leased, if it has room for another lease. */
-  isDueSomedayAt(now: number, leasesPerSession: number): boolean {
-    if (this.#hindrances === UNHINDERED) return false;
+  becomesAvailableByTimeAt(now: number, leasesPerSession: number): boolean {
+    if (this.#blockers === NO_BLOCKERS) return false;
     if (this.state === "cooling" || this.state === "restricted") return Number.isFinite(this.dueAt);
-    if (this.state !== "leased" || !this.hasRoom(leasesPerSession) || !this.isKeptByTimeAlone) return false;
-    return this.restriction === null ? this.restsUntil > now : this.restriction.until !== null;
+    if (this.state !== "leased" || !this.hasRoom(leasesPerSession) || !this.isOnlyTimeBlocked) return false;
+    return this.restriction === null ? this.unavailableUntil > now : this.restriction.until !== null;
   }
 
   /** Whether waiting for it can ever help: it is not dead, disabled, restricted or on its way out. */
-  get isWorthWaiting(): boolean {
-    return !this.isLeaving && this.disabledReason === null && this.deadReason === null && this.restriction === null;
+  get canEverServe(): boolean {
+    return !this.isRemoving && this.disabledReason === null && this.deadReason === null && this.restriction === null;
   }
 
   /** Nothing but a rest or a restriction can hold it back. */
-  get isKeptByTimeAlone(): boolean {
-    return !this.isLeaving && this.disabledReason === null && this.deadReason === null && !this.isForeign;
+  get isOnlyTimeBlocked(): boolean {
+    return !this.isRemoving && this.disabledReason === null && this.deadReason === null && !this.isForeign;
   }
 
   get reason(): string | null {
@@ -240,7 +240,7 @@ export class RosterEntry {
 }
 
 /** In the entries: a map beside them would make a flood of many sessions several times as slow. */
-export const IN_ENTRIES: Positions<RosterEntry> = {
+export const IN_ENTRIES: Positions<SessionEntry> = {
   get: ({ position }) => (position < 0 ? undefined : position),
   set: (entry, position) => {
     entry.position = position;

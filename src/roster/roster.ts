@@ -1,47 +1,47 @@
-import type { CooldownScope, Hold } from "../cooldown-scope.js";
+import type { ActiveCooldown, CooldownScope } from "../cooldown-scope.js";
 import type { PoolStatus } from "../session-info.js";
-import { type Criteria, isMatch } from "./criteria.js";
+import { type Criteria, matches } from "./criteria.js";
 import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./hindrances.js";
-import { type Order, SpreadOrder } from "./order.js";
-import { hasHope, type Outlook, outlookOf } from "./outlook.js";
-import type { RosterEntry } from "./roster-entry.js";
-import { Selection } from "./selection.js";
-import { Standings } from "./standings.js";
+import { LruOrder, type SelectionOrder } from "./order.js";
+import { type Availability, canServeBy, forecast } from "./outlook.js";
+import type { SessionEntry } from "./roster-entry.js";
+import { SessionPicker } from "./selection.js";
+import { SessionStates } from "./standings.js";
 
-export interface RosterOptions {
+export interface SessionTableOptions {
   /** Leases one session may have at once. */
   readonly leasesPerSession: number;
   /** Sessions that may be leased at once. */
   readonly maxLeased: number;
   /** Who is next. @default the longest rested */
-  readonly order?: Order | undefined;
+  readonly order?: SelectionOrder | undefined;
 }
 
 /**
  * The in-memory truth: which session is free, leased, cooling, restricted, dead, disabled or foreign, and who is next.
  *
  * Synchronous and pure: time is an argument, nothing is awaited, nothing is stored. Every change ends in
- * {@link Standings}, which keep everything that is counted and ordered in step with the entry.
+ * {@link SessionStates}, which keep everything that is counted and ordered in step with the entry.
  */
-export class Roster<Entry extends RosterEntry = RosterEntry> {
-  readonly #options: RosterOptions;
+export class SessionTable<Entry extends SessionEntry = SessionEntry> {
+  readonly #options: SessionTableOptions;
   /** The sessions. */
   readonly #entries = new Map<string, Entry>();
-  readonly #order: Order;
-  readonly #standings: Standings;
-  readonly #selection: Selection;
+  readonly #order: SelectionOrder;
+  readonly #standings: SessionStates;
+  readonly #selection: SessionPicker;
   /** How many ended leases of a session are still unanswered. Beside the entries: few drain at a time. */
-  readonly #draining = new Map<RosterEntry, number>();
+  readonly #draining = new Map<SessionEntry, number>();
   #useOrder = 0;
   /** Of sessions that were never used: all of them before any that was. V8 keeps 32 bit integers in place. */
   #addOrder = -(2 ** 31);
 
-  constructor(options: RosterOptions) {
+  constructor(options: SessionTableOptions) {
     this.#options = options;
-    const { order = new SpreadOrder(), leasesPerSession } = options;
+    const { order = new LruOrder(), leasesPerSession } = options;
     this.#order = order;
-    this.#standings = new Standings(order, leasesPerSession);
-    this.#selection = new Selection(
+    this.#standings = new SessionStates(order, leasesPerSession);
+    this.#selection = new SessionPicker(
       this.#entries,
       this.#standings.ready,
       () => !this.isFull,
@@ -68,30 +68,30 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** Keeps the entry from new leases, as the first step of removing it, or takes that back. */
-  setLeaving(entry: RosterEntry, isLeaving: boolean, now: number): void {
-    entry.hinder({ isLeaving });
+  setRemoving(entry: SessionEntry, isRemoving: boolean, now: number): void {
+    entry.setBlockers({ isRemoving });
     this.#standings.refresh(entry, now);
   }
 
   /** Forgets the entry; a leased one leaves with its last lease. Whether it is gone already. */
-  remove(entry: RosterEntry, now: number): boolean {
-    this.setLeaving(entry, true, now);
+  remove(entry: SessionEntry, now: number): boolean {
+    this.setRemoving(entry, true, now);
     if (entry.isLeased) return false;
     this.#forget(entry);
     return true;
   }
 
   /** Leases the session that is next for this caller, if one can serve now; lets out for it what is due. */
-  take(criteria: Criteria, now: number): Entry | undefined {
+  reserve(criteria: Criteria, now: number): Entry | undefined {
     this.#prepare(criteria, now);
-    const entry = this.takeReady(criteria, now);
+    const entry = this.reserveAvailable(criteria, now);
     if (entry !== undefined || this.nextDueAt > now) return entry;
-    this.advance(now);
-    return this.takeReady(criteria, now);
+    this.expireDue(now);
+    return this.reserveAvailable(criteria, now);
   }
 
-  /** As {@link take}, of those that are let out already. */
-  takeReady(criteria: Criteria, now: number): Entry | undefined {
+  /** As {@link reserve}, of those that are let out already. */
+  reserveAvailable(criteria: Criteria, now: number): Entry | undefined {
     const entry = this.#selection.pick(criteria, now);
     if (entry === undefined) return undefined;
     entry.leases++;
@@ -106,7 +106,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** Ends one lease. With `isDraining` the session stays leased until {@link drained}. */
-  giveBack(entry: RosterEntry, now: number, lastUsedAt: number, isDraining: boolean): void {
+  release(entry: SessionEntry, now: number, lastUsedAt: number, isDraining: boolean): void {
     entry.leases--;
     if (isDraining) this.#drains(entry, 1);
     entry.lastUsedAt = lastUsedAt;
@@ -115,86 +115,86 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** Takes a lease back that nobody has used: a session of one lease keeps its place. */
-  giveBackUnused(entry: RosterEntry, now: number): void {
+  cancel(entry: SessionEntry, now: number): void {
     entry.leases--;
     this.#settle(entry, now);
   }
 
   /** What an ended lease had sent is answered, or its connection is gone. */
-  drained(entry: RosterEntry, now: number): void {
+  drained(entry: SessionEntry, now: number): void {
     this.#drains(entry, -1);
     this.#settle(entry, now);
   }
 
   /** Whether this moved the cooldown. */
-  cool(entry: RosterEntry, scope: CooldownScope, until: number, reason: string, now: number): boolean {
+  cool(entry: SessionEntry, scope: CooldownScope, until: number, reason: string, now: number): boolean {
     if (!entry.coolDown(scope, until, reason)) return false;
     if (scope.kind === "session") {
-      entry.owesRecovery = true;
+      entry.shouldEmitRecovered = true;
       this.#standings.refresh(entry, now);
     } else this.#standings.narrow(entry, scope, until, now);
     return true;
   }
 
   /** Gives the session other tags. */
-  retag(entry: RosterEntry, tags: readonly string[], now: number): void {
+  setTags(entry: SessionEntry, tags: readonly string[], now: number): void {
     this.#standings.ready.remove(entry);
     entry.tags = tags;
     this.#standings.refresh(entry, now);
   }
 
   /** Whether the session's client is connected: for an order that goes by it. */
-  setConnected(entry: RosterEntry, isConnected: boolean, now: number): void {
-    if (!this.#order.setConnected(entry, isConnected) || !entry.isReady) return;
+  setConnected(entry: SessionEntry, isConnected: boolean, now: number): void {
+    if (!this.#order.setConnected(entry, isConnected) || !entry.isAvailable) return;
     this.#standings.ready.remove(entry);
     this.#standings.refresh(entry, now);
   }
 
   /** Keeps a session that could not connect back, only ever for longer; with `NO_BACK_OFF` that ends. */
-  backOff(entry: RosterEntry, backOff: BackOff, now: number): void {
-    if (backOff === NO_BACK_OFF || backOff.until > entry.backOffUntil) entry.hinder({ backOff });
+  backOff(entry: SessionEntry, backOff: BackOff, now: number): void {
+    if (backOff === NO_BACK_OFF || backOff.until > entry.backOffUntil) entry.setBlockers({ backOff });
     this.#standings.refresh(entry, now);
   }
 
   /** A restriction only ever moves later; with `null` it ends. */
-  restrict(entry: RosterEntry, restriction: Restriction | null, now: number): void {
+  restrict(entry: SessionEntry, restriction: Restriction | null, now: number): void {
     if (restriction !== null && entry.restriction !== null && endOf(restriction) <= endOf(entry.restriction)) return;
-    entry.hinder({ restriction });
+    entry.setBlockers({ restriction });
     this.#standings.refresh(entry, now);
   }
 
   /** With `null` it lives again. */
-  kill(entry: RosterEntry, reason: string | null, now: number): void {
-    entry.hinder({ deadReason: reason });
+  kill(entry: SessionEntry, reason: string | null, now: number): void {
+    entry.setBlockers({ deadReason: reason });
     this.#standings.refresh(entry, now);
   }
 
   /** With `null` it is enabled again. */
-  disable(entry: RosterEntry, reason: string | null, now: number): void {
-    entry.hinder({ disabledReason: reason });
+  disable(entry: SessionEntry, reason: string | null, now: number): void {
+    entry.setBlockers({ disabledReason: reason });
     this.#standings.refresh(entry, now);
   }
 
   /** Ends death, disabling and restriction. A cooldown stays. */
-  revive(entry: RosterEntry, now: number): void {
-    entry.hinder({ deadReason: null, disabledReason: null, restriction: null, backOff: NO_BACK_OFF });
+  revive(entry: SessionEntry, now: number): void {
+    entry.setBlockers({ deadReason: null, disabledReason: null, restriction: null, backOff: NO_BACK_OFF });
     this.#standings.refresh(entry, now);
   }
 
-  setForeign(entry: RosterEntry, isForeign: boolean, now: number): void {
-    entry.hinder({ isForeign });
+  setForeign(entry: SessionEntry, isForeign: boolean, now: number): void {
+    entry.setBlockers({ isForeign });
     this.#standings.refresh(entry, now);
   }
 
   /** Lets out what is due, at most so many: the longest due first, then the longest rested. Whether that is all. */
-  advance(now: number, most: number = Number.POSITIVE_INFINITY): boolean {
-    return this.#standings.advance(now, most);
+  expireDue(now: number, most: number = Number.POSITIVE_INFINITY): boolean {
+    return this.#standings.expireDue(now, most);
   }
 
   /** Lets this one out if it is due, whatever else is. */
-  letOut(id: string, now: number): void {
+  expire(id: string, now: number): void {
     const entry = this.#entries.get(id);
-    if (entry !== undefined) this.#standings.letOut(entry, now);
+    if (entry !== undefined) this.#standings.expire(entry, now);
   }
 
   get hasRecovered(): boolean {
@@ -202,7 +202,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** The sessions that came back since the last call. */
-  takeRecovered(): readonly RosterEntry[] {
+  takeRecovered(): readonly SessionEntry[] {
     return this.#standings.takeRecovered();
   }
 
@@ -216,7 +216,7 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
     this.#prepare(criteria, now);
     if (this.#selection.canServe(criteria, now)) return true;
     if (this.nextDueAt > now) return false;
-    this.advance(now);
+    this.expireDue(now);
     return this.#selection.canServe(criteria, now);
   }
 
@@ -226,25 +226,30 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** Whether any session can serve somebody. */
-  get hasReady(): boolean {
+  get hasAvailable(): boolean {
     return this.#standings.ready.size > 0;
   }
 
   /** What holds a request of this kind back on this session. */
-  holdOn(entry: RosterEntry, method: string, peer: string | undefined, now: number): Hold | undefined {
-    return entry.cooldowns.holds([method], peer === undefined ? [] : [peer], now);
+  blockingCooldown(
+    entry: SessionEntry,
+    method: string,
+    peer: string | undefined,
+    now: number,
+  ): ActiveCooldown | undefined {
+    return entry.cooldowns.blockingCooldown([method], peer === undefined ? [] : [peer], now);
   }
 
   /** Whether a caller may be served by the deadline, as far as anybody can know. */
-  hasHope(criteria: Criteria, now: number, deadline: number): boolean {
-    return hasHope(this.#candidates(criteria), criteria, now, deadline);
+  canServeBy(criteria: Criteria, now: number, deadline: number): boolean {
+    return canServeBy(this.#candidates(criteria), criteria, now, deadline);
   }
 
   /** Whether every session that is worth waiting for is one of those. */
-  areAll(criteria: Criteria, isOne: (entry: RosterEntry) => boolean): boolean {
+  areAll(criteria: Criteria, isOne: (entry: SessionEntry) => boolean): boolean {
     let count = 0;
     for (const entry of this.#candidates(criteria)) {
-      if (!isMatch(entry, criteria) || !entry.isWorthWaiting) continue;
+      if (!matches(entry, criteria) || !entry.canEverServe) continue;
       if (!isOne(entry)) return false;
       count++;
     }
@@ -252,8 +257,8 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** What a caller that has to wait can hope for. */
-  outlook(criteria: Criteria, now: number): Outlook {
-    return outlookOf(this.#candidates(criteria), criteria, now, this.#options.leasesPerSession);
+  forecast(criteria: Criteria, now: number): Availability {
+    return forecast(this.#candidates(criteria), criteria, now, this.#options.leasesPerSession);
   }
 
   status(now: number): Omit<PoolStatus, "waiters"> {
@@ -263,22 +268,22 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   /** A caller who names a session, or whose key does, gets no stand-in for one that is due. */
   #prepare({ id, key }: Criteria, now: number): void {
     if (this.nextDueAt > now) return;
-    if (id !== undefined) this.letOut(id, now);
-    else if (key !== undefined) this.advance(now);
+    if (id !== undefined) this.expire(id, now);
+    else if (key !== undefined) this.expireDue(now);
   }
 
-  #candidates(criteria: Criteria): Iterable<RosterEntry> {
+  #candidates(criteria: Criteria): Iterable<SessionEntry> {
     if (criteria.id === undefined) return this.#entries.values();
     const entry = this.#entries.get(criteria.id);
     return entry === undefined ? [] : [entry];
   }
 
   #enter(entry: Entry, usedOrder: number, now: number): void {
-    entry.usedOrder = usedOrder;
+    entry.lastUsedSequence = usedOrder;
     this.#standings.enter(entry, now);
   }
 
-  #drains(entry: RosterEntry, change: 1 | -1): void {
+  #drains(entry: SessionEntry, change: 1 | -1): void {
     const count = (this.#draining.get(entry) ?? 0) + change;
     if (count === 0) this.#draining.delete(entry);
     else this.#draining.set(entry, count);
@@ -286,18 +291,18 @@ export class Roster<Entry extends RosterEntry = RosterEntry> {
   }
 
   /** The queue must not hold an entry whose order changes. */
-  #moveToEnd(entry: RosterEntry): void {
+  #moveToEnd(entry: SessionEntry): void {
     this.#standings.ready.remove(entry);
-    entry.usedOrder = ++this.#useOrder;
+    entry.lastUsedSequence = ++this.#useOrder;
   }
 
-  #settle(entry: RosterEntry, now: number): void {
-    if (!entry.isUnhindered) entry.cooldowns.prune(now);
+  #settle(entry: SessionEntry, now: number): void {
+    if (!entry.isUnblocked) entry.cooldowns.prune(now);
     this.#standings.refresh(entry, now);
-    if (!entry.isUnhindered && entry.isLeaving && !entry.isLeased) this.#forget(entry);
+    if (!entry.isUnblocked && entry.isRemoving && !entry.isLeased) this.#forget(entry);
   }
 
-  #forget(entry: RosterEntry): void {
+  #forget(entry: SessionEntry): void {
     if (!entry.isEntered) return;
     this.#entries.delete(entry.id);
     this.#standings.leave(entry);

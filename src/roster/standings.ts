@@ -1,25 +1,25 @@
 import type { CooldownScope } from "../cooldown-scope.js";
 import type { PoolStatus, SessionState } from "../session-info.js";
-import { DueTimes } from "./due-times.js";
-import type { Order } from "./order.js";
-import { ReadySessions } from "./ready-sessions.js";
-import type { RosterEntry } from "./roster-entry.js";
+import { ExpiryHeap } from "./due-times.js";
+import type { SelectionOrder } from "./order.js";
+import { AvailableSessions } from "./ready-sessions.js";
+import type { SessionEntry } from "./roster-entry.js";
 import { StateCounts } from "./state-counts.js";
 
 /**
  * How the sessions stand: how many are what, which can serve, which change by themselves and when. After every change
  * of an entry {@link refresh} brings all of it in step.
  */
-export class Standings {
-  readonly ready: ReadySessions;
-  readonly due: DueTimes = new DueTimes();
+export class SessionStates {
+  readonly ready: AvailableSessions;
+  readonly due: ExpiryHeap = new ExpiryHeap();
   readonly #leasesPerSession: number;
   readonly #counts = new StateCounts();
   /** Sessions that came back from a rest, a restriction or worse, and were not told of yet. */
-  #recovered: RosterEntry[] = [];
+  #recovered: SessionEntry[] = [];
 
-  constructor(order: Order, leasesPerSession: number) {
-    this.ready = new ReadySessions(order);
+  constructor(order: SelectionOrder, leasesPerSession: number) {
+    this.ready = new AvailableSessions(order);
     this.#leasesPerSession = leasesPerSession;
   }
 
@@ -27,7 +27,7 @@ export class Standings {
     return this.#counts.leased;
   }
 
-  enter(entry: RosterEntry, now: number): void {
+  enter(entry: SessionEntry, now: number): void {
     entry.isEntered = true;
     entry.state = entry.stateAt(now);
     this.#counts.enter(entry.state);
@@ -35,34 +35,34 @@ export class Standings {
     this.refresh(entry, now);
   }
 
-  leave(entry: RosterEntry): void {
+  leave(entry: SessionEntry): void {
     entry.isEntered = false;
     this.#counts.leave(entry.state);
     this.ready.remove(entry);
     this.due.forget(entry);
   }
 
-  refresh(entry: RosterEntry, now: number): void {
+  refresh(entry: SessionEntry, now: number): void {
     // A lease that ended may still tell of a session that was removed.
     if (!entry.isEntered) return;
-    if (entry.isUnhindered) this.#refreshUnhindered(entry, now);
+    if (entry.isUnblocked) this.#refreshUnhindered(entry, now);
     else this.#refreshHindered(entry, now);
   }
 
   /** Nothing has ever kept it from work, as with most sessions: its leases alone decide. */
-  #refreshUnhindered(entry: RosterEntry, now: number): void {
+  #refreshUnhindered(entry: SessionEntry, now: number): void {
     this.#become(entry, entry.isLeased ? "leased" : "free");
     if (entry.hasRoom(this.#leasesPerSession)) this.ready.add(entry, now);
     else this.ready.remove(entry);
   }
 
-  #refreshHindered(entry: RosterEntry, now: number): void {
+  #refreshHindered(entry: SessionEntry, now: number): void {
     const state = entry.stateAt(now);
     this.#become(entry, state);
     if (!entry.owesNews && entry.hasAnnouncedCause(now)) entry.owesNews = true;
-    if (state !== "free" && state !== "leased" && state !== "foreign") entry.owesRecovery = true;
-    else if (state === "free" && entry.owesRecovery) {
-      entry.owesRecovery = false;
+    if (state !== "free" && state !== "leased" && state !== "foreign") entry.shouldEmitRecovered = true;
+    else if (state === "free" && entry.shouldEmitRecovered) {
+      entry.shouldEmitRecovered = false;
       this.#recovered.push(entry);
     }
     // Never in both: they share the entry's position.
@@ -71,41 +71,41 @@ export class Standings {
       this.ready.add(entry, now);
     } else {
       this.ready.remove(entry);
-      if (entry.isDueSomedayAt(now, this.#leasesPerSession)) this.due.set(entry);
+      if (entry.becomesAvailableByTimeAt(now, this.#leasesPerSession)) this.due.set(entry);
       else if (entry.isDue) this.due.remove(entry);
     }
   }
 
-  #become(entry: RosterEntry, state: SessionState): void {
+  #become(entry: SessionEntry, state: SessionState): void {
     if (state === entry.state) return;
     this.#counts.move(entry.state, state);
     entry.state = state;
   }
 
   /** A method or peer of it rests now. */
-  narrow(entry: RosterEntry, scope: CooldownScope, until: number, now: number): void {
+  narrow(entry: SessionEntry, scope: CooldownScope, until: number, now: number): void {
     this.due.setNarrow(entry, scope, until);
-    this.ready.narrowed(entry, now);
+    this.ready.onScopedCooldownChanged(entry, now);
   }
 
   /** Lets out what is due, at most so many. Whether that is all. */
-  advance(now: number, most: number): boolean {
+  expireDue(now: number, most: number): boolean {
     let left = most;
     for (let entry = this.due.next(now); entry !== undefined; entry = this.due.next(now)) {
       if (left-- <= 0) return false;
-      this.letOut(entry, now);
+      this.expire(entry, now);
     }
-    for (let entry = this.due.takeNarrow(now); entry !== undefined; entry = this.due.takeNarrow(now)) {
-      this.ready.narrowed(entry, now);
+    for (let entry = this.due.takeScoped(now); entry !== undefined; entry = this.due.takeScoped(now)) {
+      this.ready.onScopedCooldownChanged(entry, now);
       if (left-- <= 0) return this.due.nextAt > now;
     }
     return true;
   }
 
   /** Lets one out, if it is due. */
-  letOut(entry: RosterEntry, now: number): void {
+  expire(entry: SessionEntry, now: number): void {
     if (!entry.isDue || entry.dueAt > now) return;
-    if (entry.restriction !== null) entry.hinder({ restriction: null });
+    if (entry.restriction !== null) entry.setBlockers({ restriction: null });
     this.refresh(entry, now);
   }
 
@@ -114,7 +114,7 @@ export class Standings {
   }
 
   /** The sessions that came back since the last call. */
-  takeRecovered(): readonly RosterEntry[] {
+  takeRecovered(): readonly SessionEntry[] {
     const recovered = this.#recovered;
     this.#recovered = [];
     return recovered;
@@ -125,7 +125,7 @@ export class Standings {
     const counts = this.#counts.all();
     this.due.forEachDue(now, (entry) => {
       counts[entry.state]--;
-      counts[entry.stateOnceDue(now)]++;
+      counts[entry.stateAfterExpiry(now)]++;
     });
     const canServe = this.ready.size > 0 || counts.free > 0;
     return { total: this.#counts.total, ...counts, nextAvailableAt: canServe ? now : this.due.nextRestedAt(now) };

@@ -132,7 +132,7 @@ const names = `
 export const reads: ReadonlySet<string> = new Set(names.trim().split(/\s+/));
 
 /** Whether the method (`"messages.GetHistory"`) is known to be harmless to repeat; anything not known is a write. */
-export function isRead(method: string): boolean {
+export function isIdempotent(method: string): boolean {
   return reads.has(method);
 }
 

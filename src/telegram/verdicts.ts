@@ -41,12 +41,12 @@ export interface ErrorContext {
  * Whether a restriction ends by itself, although Telegram does not say when: PEER_FLOOD and USER_RESTRICTED do. FROZEN
  * ends by an appeal, SESSION_PASSWORD_NEEDED by a login. Source: core.telegram.org/api/errors, core.telegram.org/api/auth.
  */
-export function endsByItself(code: string): boolean {
+export function expiresOnItsOwn(code: string): boolean {
   return code === "PEER_FLOOD" || code === "USER_RESTRICTED";
 }
 
 /** Whether the verdict changes what the session is good for, so that another one may do better. */
-export function isAboutSession({ kind }: Verdict): boolean {
+export function affectsSession({ kind }: Verdict): boolean {
   return kind === "cooldown" || kind === "restricted" || kind === "dead";
 }
 

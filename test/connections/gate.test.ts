@@ -207,6 +207,6 @@ test("a 401 of another data centre is not the account's death", async () => {
   telegram.onCall = () => {
     throw new FakeRpcError(401, "AUTH_KEY_UNREGISTERED");
   };
-  await pool.use((client) => client.call(READ, { isHome: false }), { maxAttempts: 1 }).catch(() => {});
+  await pool.use((client) => client.call(READ, { isHomeDc: false }), { maxAttempts: 1 }).catch(() => {});
   expect(pool.get("a")?.state).toBe("free");
 });

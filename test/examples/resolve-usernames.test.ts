@@ -3,14 +3,14 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
-import { type DataCentre, startDataCentre } from "../../src/testing/index.js";
+import { startTestServer, type TelegramTestServer } from "../../src/testing/index.js";
 import { watchChild } from "../canary/output-watch.js";
 import { ensureBuilt, root } from "./build.js";
 
 const NAMES = 2_000;
 
 /** One run of the example, until it ends or is killed when so many names were acknowledged. */
-async function run(dataCentre: DataCentre, folder: string, killAfter = Number.POSITIVE_INFINITY) {
+async function run(dataCentre: TelegramTestServer, folder: string, killAfter = Number.POSITIVE_INFINITY) {
   const { host, port } = dataCentre;
   const accounts = dataCentre.accounts.map(({ name, session }) => ({ name, session }));
   const child = spawn(process.execPath, ["--import", "tsx", "examples/03-resolve-usernames.ts", folder], {
@@ -34,7 +34,7 @@ async function run(dataCentre: DataCentre, folder: string, killAfter = Number.PO
 }
 
 /** How many names were resolved, counting each time. */
-function resolutions(dataCentre: DataCentre): number {
+function resolutions(dataCentre: TelegramTestServer): number {
   return dataCentre.calls().filter(({ method, executed }) => method === "contacts.ResolveUsername" && executed).length;
 }
 
@@ -42,7 +42,7 @@ beforeAll(ensureBuilt, 120_000);
 
 test("03-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
   const folder = mkdtempSync(join(tmpdir(), "resolve-usernames-"));
-  const dataCentre = await startDataCentre({ accounts: 20 });
+  const dataCentre = await startTestServer({ accounts: 20 });
   onTestFinished(async () => {
     await dataCentre.close();
     rmSync(folder, { recursive: true });

@@ -2,12 +2,12 @@ import type { Clock } from "../../src/clock.js";
 import {
   type ClientAdapter,
   type ClientHandle,
-  type ClientRequest,
   ConnectionLostError,
-  type FloodNotice,
-  HeldBackError,
+  type CreateClientOptions,
+  type FloodWait,
+  type InFlightRequest,
   type OutgoingRequest,
-  type Transmission,
+  RequestBlockedError,
 } from "../../src/connections/client-adapter.js";
 import type { LeaseScope } from "../../src/connections/lease-scope.js";
 import { authKeyFingerprint } from "../../src/telegram/session-string.js";
@@ -28,7 +28,7 @@ export interface CallOptions {
   readonly peer?: string;
   readonly hasRandomId?: boolean;
   readonly isOrdered?: boolean;
-  readonly isHome?: boolean;
+  readonly isHomeDc?: boolean;
 }
 
 /** The methods the tests use: one that is harmless to repeat and one that is not. */
@@ -56,14 +56,14 @@ export class FakeClient {
 /** One fake client of one session. */
 export class FakeHandle implements ClientHandle<FakeClient> {
   readonly client: FakeClient;
-  readonly request: ClientRequest;
+  readonly request: CreateClientOptions;
   readonly fingerprint: string;
   isConnected = false;
   isClosed = false;
   readonly #telegram: FakeTelegram;
   readonly #unanswered = new Set<(error: Error) => void>();
 
-  constructor(telegram: FakeTelegram, request: ClientRequest) {
+  constructor(telegram: FakeTelegram, request: CreateClientOptions) {
     this.client = new FakeClient(this);
     this.request = request;
     this.fingerprint = authKeyFingerprint(request.session.authKey);
@@ -83,7 +83,7 @@ export class FakeHandle implements ClientHandle<FakeClient> {
     return new FakeClient(this, scope);
   }
 
-  floodError({ seconds, isSlowMode }: FloodNotice): Error {
+  floodError({ seconds, isSlowMode }: FloodWait): Error {
     return new FakeRpcError(420, `${isSlowMode ? "SLOWMODE" : "FLOOD"}_WAIT_${seconds}`);
   }
 
@@ -101,20 +101,20 @@ export class FakeHandle implements ClientHandle<FakeClient> {
   drop(reason = "the socket was closed"): void {
     if (!this.isConnected) return;
     this.#disconnect();
-    this.request.lost(reason);
+    this.request.onDisconnect(reason);
   }
 
   async call(method: string, options: CallOptions, scope: LeaseScope | undefined): Promise<unknown> {
-    const { peer, hasRandomId = false, isOrdered = false, isHome = true } = options;
-    const outgoing: OutgoingRequest = { method, peer, hasRandomId, isOrdered, isHome };
+    const { peer, hasRandomId = false, isOrdered = false, isHomeDc = true } = options;
+    const outgoing: OutgoingRequest = { method, peer, hasRandomId, isOrdered, isHomeDc };
     return this.request.gate.call(outgoing, scope, () => this.#transmit(outgoing));
   }
 
-  #transmit(outgoing: OutgoingRequest): Transmission {
+  #transmit(outgoing: OutgoingRequest): InFlightRequest {
     let isAbandoned = false;
     const answer = new Promise<unknown>((resolve, reject) => {
       if (!this.isConnected) return reject(new ConnectionLostError("not connected", false));
-      if (this.request.gate.isHeldBack(outgoing)) return reject(new HeldBackError("held back"));
+      if (this.request.gate.isBlocked(outgoing)) return reject(new RequestBlockedError("held back"));
       const lost = (error: Error): void => reject(error);
       this.#unanswered.add(lost);
       const done = (finish: () => void) => () => {
@@ -164,7 +164,7 @@ export class FakeTelegram implements ClientAdapter<FakeClient> {
 
   async open(): Promise<void> {}
 
-  create(request: ClientRequest): FakeHandle {
+  create(request: CreateClientOptions): FakeHandle {
     const handle = new FakeHandle(this, request);
     this.handles.push(handle);
     return handle;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { startDataCentre } from "../../src/testing/index.js";
+import { startTestServer } from "../../src/testing/index.js";
 import { root } from "../examples/build.js";
 import { Installed } from "./installed.js";
 
@@ -22,7 +22,7 @@ test("the first snippet of the README runs as JavaScript on this Node.js", async
   const program = snippet.replace("apiHash }),", "apiHash, clientOptions }), trustServers: true,");
 
   using installed = await Installed.with(["telegram", "keyv", "@keyv/sqlite"]);
-  await using dataCentre = await startDataCentre({ accounts: 2, library: "telegram" });
+  await using dataCentre = await startTestServer({ accounts: 2, library: "telegram" });
   const { host, port, sessions } = dataCentre;
   const { stdout } = await promisify(execFile)(
     process.execPath,

@@ -2,11 +2,11 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import type { Claim } from "../../src/records/ownership/claim.js";
-import { ForeignClaims } from "../../src/records/ownership/foreign-claims.js";
+import { RemoteClaims } from "../../src/records/ownership/foreign-claims.js";
 import { LocalOwnership, type LocalOwnershipPolicy } from "../../src/records/ownership/local-ownership.js";
 import { ownIdentity } from "../../src/records/ownership/process-identity.js";
-import { Roster } from "../../src/roster/roster.js";
-import { RosterEntry } from "../../src/roster/roster-entry.js";
+import { SessionTable } from "../../src/roster/roster.js";
+import { SessionEntry } from "../../src/roster/roster-entry.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { settled } from "../fakes/virtual-clock.js";
 
@@ -40,12 +40,12 @@ describe("ForeignClaims - pools that come and go", () => {
     ["of a process that runs", { ...self, pid: process.pid, thread: self.thread, startedAt: `${self.startedAt}` }],
     ["of processes that are gone", { ...self, pid: 2 ** 22 - 1, thread: 2 ** 22 - 1, startedAt: "1" }],
   ])("%s - are forgotten with their claims", async (_, identity) => {
-    const claims = new ForeignClaims({ ...self, startedAt: "another thread" });
+    const claims = new RemoteClaims({ ...self, startedAt: "another thread" });
     let now = 0;
     const left = await growth(20_000, (from, to) => {
       for (let i = from; i < to; i++) {
         const claim: Claim = { ...identity, pool: `${i}-3f2b8a5e-9d4c-4a57`, beat: 1, ttlMs: 60_000 };
-        claims.see("a", claim, now);
+        claims.observe("a", claim, now);
         claims.isHeld("a", ++now);
         if (i % 2 === 0) claims.forget("a");
       }
@@ -60,7 +60,7 @@ test("LocalOwnership - sessions that are held and removed leave nothing behind",
   const ownership = new LocalOwnership(storage, silent());
   const left = await growth(20_000, async (from, to) => {
     for (let i = from; i < to; i++) {
-      await ownership.hold(`session ${i}`);
+      await ownership.claim(`session ${i}`);
       await ownership.release(`session ${i}`);
       ownership.forget(`session ${i}`);
     }
@@ -70,15 +70,15 @@ test("LocalOwnership - sessions that are held and removed leave nothing behind",
 });
 
 test("Roster - the cooldown of one peer, ever longer: one instant is kept, until the session leaves", async () => {
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: 1 });
-  const entry = new RosterEntry("a", [], 0);
-  roster.add([entry], 0);
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: 1 });
+  const entry = new SessionEntry("a", [], 0);
+  sessionTable.add([entry], 0);
   const left = await growth(20_000, (from, to) => {
-    for (let i = from; i < to; i++) roster.cool(entry, { kind: "peer", peer: "user:1" }, 86_400 + i, "", 0);
+    for (let i = from; i < to; i++) sessionTable.cool(entry, { kind: "peer", peer: "user:1" }, 86_400 + i, "", 0);
   });
   expect(left).toBeLessThan(40);
-  roster.remove(entry, 0);
-  expect(roster.nextDueAt).toBe(Number.POSITIVE_INFINITY);
+  sessionTable.remove(entry, 0);
+  expect(sessionTable.nextDueAt).toBe(Number.POSITIVE_INFINITY);
 });
 
 test("LocalOwnership - the storage object keeps no pool in memory that is closed", async () => {
@@ -89,7 +89,7 @@ test("LocalOwnership - the storage object keeps no pool in memory that is closed
     await (async () => {
       const policy = silent();
       const ownership = new LocalOwnership(storage, policy);
-      await ownership.hold(`session ${i}`);
+      await ownership.claim(`session ${i}`);
       await ownership.release(`session ${i}`);
       ownership.end();
       closed.push(new WeakRef(policy));
@@ -98,6 +98,6 @@ test("LocalOwnership - the storage object keeps no pool in memory that is closed
   await heap();
   expect(closed.filter((policy) => policy.deref() !== undefined)).toEqual([]);
   // What the closed ones may have written is still read before the next one uses it.
-  expect(await first.hold("session 0")).toBeDefined();
+  expect(await first.claim("session 0")).toBeDefined();
   first.end();
 });

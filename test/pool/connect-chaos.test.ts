@@ -152,7 +152,7 @@ test.each([
       leasesPerSession,
       connectTimeoutMs: 2_000,
       idleTimeoutMs: 3_000,
-      probeMs: 4_000,
+      probeIntervalMs: 4_000,
     });
     for (const [index, id] of IDS.entries()) {
       const tags = TAGS.filter((_, place) => (index & (place + 1)) > 0);

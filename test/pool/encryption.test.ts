@@ -240,7 +240,7 @@ describe("rotateKeys()", () => {
     const storage = Object.assign(new FaultyStorage(inner), { peers: inner.peers });
     const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ["a"] });
     await first.pool.use(() => {
-      first.telegram.handle("a").request.peers.learnt({ id: "7", accessHash: "123456789", username: "somebody" });
+      first.telegram.handle("a").request.peers.save({ id: "7", accessHash: "123456789", username: "somebody" });
     });
     await first.pool.close();
     const rows = async () => JSON.stringify(await inner.peers?.load("a"));
@@ -261,7 +261,7 @@ describe("rotateKeys()", () => {
     const storage = Object.assign(new FaultyStorage(inner), { peers: inner.peers });
     const plain = await openPool({ storage, sessions: ["a"] });
     await plain.pool.use(() => {
-      plain.telegram.handle("a").request.peers.learnt({ id: "7", accessHash: "123456789", username: "somebody" });
+      plain.telegram.handle("a").request.peers.save({ id: "7", accessHash: "123456789", username: "somebody" });
     });
     await plain.pool.close();
     const { pool } = await openPool({ storage, encryption: aesGcm(NEW, { allowPlaintext: true }) });

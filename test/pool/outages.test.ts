@@ -224,7 +224,7 @@ describe("maxConnected", () => {
   });
 
   test("two callers that wait while a dead session is asked: the event loop turns, both are served", async () => {
-    const made = await openPool({ sessions: ["s1", "s2", "dead"], maxConnected: 1, probeMs: 10_000 });
+    const made = await openPool({ sessions: ["s1", "s2", "dead"], maxConnected: 1, probeIntervalMs: 10_000 });
     const { pool, telegram, clock } = made;
     telegram.onConnect = (id) => {
       if (id === "dead") throw dead();

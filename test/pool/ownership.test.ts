@@ -72,14 +72,14 @@ describe("hold", () => {
   test("of two pools that want a session in the same instant one has it, the other waits for its turn", async () => {
     const { one, two, clock, telegram } = await twoHosts();
     await two.pool.add("a", sessionString("a"));
-    const wishes = [watch(one.pool.acquire({ id: "a" })), watch(two.pool.acquire({ id: "a" }))];
+    const acquireRequests = [watch(one.pool.acquire({ id: "a" })), watch(two.pool.acquire({ id: "a" }))];
     await settled();
-    expect(wishes.map(({ state }) => state).sort()).toEqual(["pending", "resolved"]);
-    const first = wishes.findIndex(({ state }) => state === "resolved");
-    wishes[first]?.value?.release();
+    expect(acquireRequests.map(({ state }) => state).sort()).toEqual(["pending", "resolved"]);
+    const first = acquireRequests.findIndex(({ state }) => state === "resolved");
+    acquireRequests[first]?.value?.release();
     await [one, two][first]?.pool.close();
     await clock.advance(RENEWED_AFTER);
-    expect(wishes[1 - first]?.state).toBe("resolved");
+    expect(acquireRequests[1 - first]?.state).toBe("resolved");
     expect(telegram.online).toEqual(["a"]);
   });
 

@@ -1,9 +1,9 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
-import { KeyedLocks } from "../../src/pool/sessions/keyed-locks.js";
-import { SharedSignals } from "../../src/pool/shared-signals.js";
-import { TimeLine } from "../../src/pool/time-line.js";
-import { type Waiter, Waiters } from "../../src/pool/waiters.js";
+import { KeyedMutex } from "../../src/pool/sessions/keyed-locks.js";
+import { AbortListeners } from "../../src/pool/shared-signals.js";
+import { PoolTime } from "../../src/pool/time-line.js";
+import { type Waiter, WaitQueue } from "../../src/pool/waiters.js";
 import { ANY } from "../../src/roster/criteria.js";
 import { deferred, watch } from "../fakes/pools.js";
 import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
@@ -11,22 +11,22 @@ import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
 describe("TimeLine", () => {
   test("runs at the monotonic clock's pace, whatever the wall clock does", async () => {
     const clock = new VirtualClock();
-    const time = new TimeLine(clock);
+    const time = new PoolTime(clock);
     expect(time.now()).toBe(START);
     clock.turnWall(-3_600_000);
     await clock.advance(5);
     clock.turnWall(7_200_000);
     expect(time.now()).toBe(START + 5);
-    expect(time.date()).toBe(clock.now());
+    expect(time.wallNow()).toBe(clock.now());
   });
 
   test.each([400, -400])("toWall() and fromWall() - a step of %d ms never makes a rest shorter", (step) => {
     const clock = new VirtualClock();
-    const time = new TimeLine(clock);
+    const time = new PoolTime(clock);
     clock.turnWall(step);
     const instant = time.now() + 60_000;
     const again = time.fromWall(time.toWall(instant));
-    const afterRestart = new TimeLine(clock).fromWall(time.toWall(instant)) - (clock.now() - time.now());
+    const afterRestart = new PoolTime(clock).fromWall(time.toWall(instant)) - (clock.now() - time.now());
     for (const found of [again, afterRestart]) {
       expect(found).toBeGreaterThanOrEqual(instant);
       expect(found).toBeLessThanOrEqual(instant + 400);
@@ -35,7 +35,7 @@ describe("TimeLine", () => {
 
   test.each([3_600_000, -3_600_000, 0])("toWall() and fromWall() - undo each other after a jump of %d ms", (jump) => {
     const clock = new VirtualClock();
-    const time = new TimeLine(clock);
+    const time = new PoolTime(clock);
     clock.turnWall(jump);
     const instant = time.now() + 60_000;
     expect(time.fromWall(time.toWall(instant))).toBe(instant);
@@ -61,7 +61,7 @@ describe("Waiters", () => {
   test("inOrder() - whoever goes meanwhile, those who stay are seen", () => {
     for (const removed of [0, 1, 2, 3]) {
       for (const at of [0, 1, 2, 3]) {
-        const waiters = new Waiters();
+        const waiters = new WaitQueue();
         const all = [0, 0, 0, 0].map(waiter);
         for (const one of all) waiters.add(one);
         const seen = new Set<Waiter>();
@@ -80,7 +80,7 @@ describe("Waiters", () => {
   });
 
   test("inOrder() - higher first, then in order of arrival; safe against removal of the one at hand", () => {
-    const waiters = new Waiters();
+    const waiters = new WaitQueue();
     const all = [0, 5, -1, 5, 0].map(waiter);
     for (const one of all) waiters.add(one);
     const seen: Waiter[] = [];
@@ -93,7 +93,7 @@ describe("Waiters", () => {
   });
 
   test("first - of as many priorities as callers, in whatever order they come and go", () => {
-    const waiters = new Waiters();
+    const waiters = new WaitQueue();
     const all = [3, 1, 2, 5, 4, 1].map(waiter);
     for (const one of all) waiters.add(one);
     for (const expected of [3, 4, 0, 2, 1, 5]) {
@@ -104,7 +104,7 @@ describe("Waiters", () => {
   });
 
   test("remove() - says whether it was in, once", () => {
-    const waiters = new Waiters();
+    const waiters = new WaitQueue();
     const one = waiter(0);
     expect(waiters.remove(one)).toBe(false);
     waiters.add(one);
@@ -114,7 +114,7 @@ describe("Waiters", () => {
 
 describe("SharedSignals", () => {
   test("one listener for all, gone when the last has left or the signal has aborted", () => {
-    const signals = new SharedSignals();
+    const signals = new AbortListeners();
     const { signal } = new AbortController();
     const stops = Array.from({ length: 50 }, () => signals.onAbort(signal, () => {}));
     expect(getEventListeners(signal, "abort")).toHaveLength(1);
@@ -129,7 +129,7 @@ describe("SharedSignals", () => {
   });
 
   test("calls back once each; one that left, also from inside another's callback, is not called", async () => {
-    const signals = new SharedSignals();
+    const signals = new AbortListeners();
     const abort = new AbortController();
     const seen: string[] = [];
     let stopLast: () => void = () => {};
@@ -145,7 +145,7 @@ describe("SharedSignals", () => {
   });
 
   test("an aborted signal calls back too, unless one leaves first", async () => {
-    const signals = new SharedSignals();
+    const signals = new AbortListeners();
     const seen: string[] = [];
     signals.onAbort(AbortSignal.abort(), () => seen.push("called"));
     signals.onAbort(AbortSignal.abort(), () => seen.push("left"))();
@@ -156,12 +156,12 @@ describe("SharedSignals", () => {
 
 describe("KeyedLocks", () => {
   test("what shares a name runs one after the other, the rest at once; a failure frees the name", async () => {
-    const locks = new KeyedLocks();
+    const locks = new KeyedMutex();
     const [first, other] = [deferred(), deferred()];
     const order: string[] = [];
     const hold = (names: readonly string[], name: string, until?: Promise<void>): ReturnType<typeof watch<void>> =>
       watch(
-        locks.hold(names, async () => {
+        locks.runExclusive(names, async () => {
           order.push(name);
           await until;
         }),

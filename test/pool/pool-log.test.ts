@@ -14,7 +14,11 @@ interface Written {
 }
 
 /** A logger that keeps what it is given. */
-function keeper(): { readonly logger: Logger; readonly lines: Written[]; of(event: string): readonly Written[] } {
+function persistentConnections(): {
+  readonly logger: Logger;
+  readonly lines: Written[];
+  of(event: string): readonly Written[];
+} {
   const lines: Written[] = [];
   const write = (level: LogLevel) => (text: string, fields?: LogFields) => void lines.push({ level, text, fields });
   const logger = { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
@@ -23,7 +27,7 @@ function keeper(): { readonly logger: Logger; readonly lines: Written[]; of(even
 
 describe("logger", () => {
   test("a flood and its end - are written once each, with what a program needs", async () => {
-    const { logger, of } = keeper();
+    const { logger, of } = persistentConnections();
     const { pool, clock, telegram } = await openPool({ sessions: ["a"], logger });
     telegram.onCall = ({ number }) => {
       if (number === 1) throw flood(30);
@@ -39,7 +43,7 @@ describe("logger", () => {
   });
 
   test("a death - is an error that says what to do", async () => {
-    const { logger, of } = keeper();
+    const { logger, of } = persistentConnections();
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], logger });
     telegram.onCall = () => {
       throw dead();
@@ -51,7 +55,7 @@ describe("logger", () => {
   });
 
   test("a storage that fails - is reported once, and once more when it works again", async () => {
-    const { logger, of } = keeper();
+    const { logger, of } = persistentConnections();
     const { pool, clock, storage } = await openPool({ sessions: ["a", "b"], logger });
     storage.fateOfWrite = () => "fails";
     for (const id of ["a", "b"]) watch(pool.disable(id));
@@ -63,7 +67,7 @@ describe("logger", () => {
   });
 
   test("a look for changes that fails - is one line, too", async () => {
-    const { logger, of } = keeper();
+    const { logger, of } = persistentConnections();
     const { clock, storage } = await openPool({ sessions: ["a"], logger });
     storage.fateOfList = () => "fails";
     await clock.advance(120_000);
@@ -74,7 +78,7 @@ describe("logger", () => {
   });
 
   test("a client that does not close - is a warning without secrets", async () => {
-    const { logger, of } = keeper();
+    const { logger, of } = persistentConnections();
     const { pool, telegram } = await openPool({ logger });
     const proxy = { ip: "127.0.0.1", port: 1, socksType: 5, password: "pass-word" } as const;
     await pool.add("a", sessionString("a"), { profile: { proxy } });
@@ -88,7 +92,7 @@ describe("logger", () => {
   });
 
   test("connections - are written for whoever debugs", async () => {
-    const { logger, lines } = keeper();
+    const { logger, lines } = persistentConnections();
     const { pool } = await openPool({ sessions: ["a"], logger });
     await pool.use((client) => client.call(READ));
     await pool.close();
@@ -101,7 +105,7 @@ describe("logger", () => {
 
 describe("PoolLog", () => {
   test("a storm - its first lines are written, the rest is counted within a minute", async () => {
-    const { logger, lines } = keeper();
+    const { logger, lines } = persistentConnections();
     const clock = new VirtualClock();
     const log = new PoolLog(logger, clock);
     for (let session = 0; session < 500; session++) log.event("recovered", { id: `s${session}` });
@@ -122,7 +126,7 @@ describe("PoolLog", () => {
   });
 
   test("close() - writes what was only counted, and nothing after it", () => {
-    const { logger, lines } = keeper();
+    const { logger, lines } = persistentConnections();
     const clock = new VirtualClock();
     const log = new PoolLog(logger, clock);
     for (let session = 0; session < 30; session++) log.event("recovered", { id: `s${session}` });

@@ -11,7 +11,7 @@ const PROBE_MS = 3_600_000;
 
 /** A pool whose one session Telegram has refused with this answer; from then on it answers. */
 async function refusedBy(code: number, message: string, options: TestPoolOptions = {}): Promise<TestPool> {
-  const scene = await openPool({ sessions: ["a"], probeMs: PROBE_MS, ...options });
+  const scene = await openPool({ sessions: ["a"], probeIntervalMs: PROBE_MS, ...options });
   const { pool, telegram } = scene;
   telegram.onCall = () => {
     throw new FakeRpcError(code, message);
@@ -118,7 +118,7 @@ describe("probeMs", () => {
     const first = await refusedBy(401, "SESSION_REVOKED", { storage });
     await first.pool.close();
     const clock = new VirtualClock();
-    const second = await openPool({ storage, clock, telegram: new FakeTelegram(clock), probeMs: PROBE_MS });
+    const second = await openPool({ storage, clock, telegram: new FakeTelegram(clock), probeIntervalMs: PROBE_MS });
     expect(second.pool.get("a")?.state).toBe("dead");
     await clock.advance(PROBE_MS);
     expect(second.pool.get("a")?.state).toBe("free");
@@ -129,7 +129,7 @@ describe("probeMs", () => {
 
   test("many of them - one at a time", async () => {
     const sessions = ["a", "b", "c", "d"];
-    const { pool, clock, telegram } = await openPool({ sessions, probeMs: PROBE_MS, idleTimeoutMs: 0 });
+    const { pool, clock, telegram } = await openPool({ sessions, probeIntervalMs: PROBE_MS, idleTimeoutMs: 0 });
     telegram.onCall = () => {
       throw new FakeRpcError(401, "SESSION_REVOKED");
     };
@@ -153,9 +153,9 @@ describe("probeMs", () => {
   });
 
   test("none by default; not a number - OptionsError", async () => {
-    const scene = await refusedBy(401, "SESSION_REVOKED", { probeMs: undefined as never });
+    const scene = await refusedBy(401, "SESSION_REVOKED", { probeIntervalMs: undefined as never });
     await scene.clock.advance(PROBE_MS * 24);
     expect([scene.pool.get("a")?.state, probesOf(scene)]).toEqual(["dead", 0]);
-    await expect(openPool({ probeMs: 0 })).rejects.toBeInstanceOf(OptionsError);
+    await expect(openPool({ probeIntervalMs: 0 })).rejects.toBeInstanceOf(OptionsError);
   });
 });

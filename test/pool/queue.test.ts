@@ -1,7 +1,7 @@
 import { getEventListeners } from "node:events";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { AcquireTimeoutError, NoSessionAvailableError } from "../../src/errors.js";
-import { Roster } from "../../src/roster/roster.js";
+import { SessionTable } from "../../src/roster/roster.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
@@ -285,10 +285,11 @@ describe("signal", () => {
 });
 
 describe("many who wait for the same", () => {
-  const spied = ["takeReady", "hasHope", "outlook"] as const;
-  const looks = (): number => spied.reduce((sum, name) => sum + vi.mocked(Roster.prototype[name]).mock.calls.length, 0);
+  const spied = ["reserveAvailable", "canServeBy", "forecast"] as const;
+  const looks = (): number =>
+    spied.reduce((sum, name) => sum + vi.mocked(SessionTable.prototype[name]).mock.calls.length, 0);
   beforeEach(() => {
-    for (const name of spied) vi.spyOn(Roster.prototype, name);
+    for (const name of spied) vi.spyOn(SessionTable.prototype, name);
     return () => vi.restoreAllMocks();
   });
 

@@ -296,7 +296,7 @@ describe("no endless loop", () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const error = dead();
     refuseOn(telegram, error, () => true);
-    const job = watch(pool.use((client) => client.call(READ, { isHome: false })));
+    const job = watch(pool.use((client) => client.call(READ, { isHomeDc: false })));
     await settled();
     expect(job.error).toMatchObject({ code: "CONNECT_FAILED", cause: error });
     expect([telegram.calls.length, pool.status().free]).toEqual([4, 2]);

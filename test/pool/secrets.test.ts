@@ -1,10 +1,10 @@
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
-import { CredentialSealing } from "../../src/pool/sessions/credentials.js";
-import { KnownSession } from "../../src/pool/sessions/known-session.js";
+import { CredentialEncryption } from "../../src/pool/sessions/credentials.js";
+import { PooledSession } from "../../src/pool/sessions/known-session.js";
 import type { Sealer } from "../../src/records/sealing/sealing.js";
 import { Secret } from "../../src/records/sealing/secret.js";
-import { StorageDeadline } from "../../src/records/storage-deadline.js";
+import { StorageTimeout } from "../../src/records/storage-deadline.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, watch } from "../fakes/pools.js";
@@ -118,9 +118,9 @@ test.each([
   ["with a profile", undefined, { apiHash: HASH }],
   ["sealed", HALF_SEALED, { apiHash: HASH }],
 ])("a session shows nothing of its credentials - %s", async (_, sealer, profile) => {
-  const sealing = new CredentialSealing(sealer, new StorageDeadline(new VirtualClock(), 5_000));
+  const sealing = new CredentialEncryption(sealer, new StorageTimeout(new VirtualClock(), 5_000));
   const credentials = await sealing.seal("a", SESSION, profile);
-  const session = new KnownSession({ id: "a", tags: [], addedAt: 0, credentials, fingerprint: "f".repeat(16) });
+  const session = new PooledSession({ id: "a", tags: [], addedAt: 0, credentials, fingerprint: "f".repeat(16) });
   for (const value of [session, credentials, { credentials }, [session]]) expectNoSecret(value);
   for (const value of [session, credentials]) {
     const text = inspect(value, { ...deep, customInspect: false });

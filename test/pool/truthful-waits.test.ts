@@ -41,7 +41,7 @@ const happening = fc.record({
 });
 type Happening = typeof happening extends fc.Arbitrary<infer T> ? T : never;
 
-const wish: fc.Arbitrary<AcquireOptions> = fc.record(
+const acquireRequest: fc.Arbitrary<AcquireOptions> = fc.record(
   {
     id: fc.constantFrom(...IDS),
     key: fc.constantFrom("x", "y", "z"),
@@ -56,7 +56,7 @@ const situation = fc.record({
   leasesPerSession: fc.integer({ min: 1, max: 3 }),
   cooldownScope: fc.constantFrom("session" as const, "method" as const),
   happenings: fc.array(happening, { maxLength: 14 }),
-  wishes: fc.array(wish, { minLength: 1, maxLength: 3 }),
+  acquireRequests: fc.array(acquireRequest, { minLength: 1, maxLength: 3 }),
 });
 
 /** A pool in some situation, and another process on the same storage. */
@@ -221,10 +221,10 @@ async function worldOf(options: { leasesPerSession: number; cooldownScope: "sess
 
 test("status() and retryAt - are what then happens, in whatever situation", async () => {
   await fc.assert(
-    fc.asyncProperty(situation, async ({ happenings, wishes, ...options }) => {
+    fc.asyncProperty(situation, async ({ happenings, acquireRequests, ...options }) => {
       const world = await worldOf(options);
       for (const one of happenings) await world.happens(one);
-      for (const options of wishes) await world.expectTruth(options);
+      for (const options of acquireRequests) await world.expectTruth(options);
       await world.end();
     }),
     { numRuns: Number(process.env.RUNS ?? 150) },

@@ -6,7 +6,7 @@ import { memory } from "../../src/records/memory-storage.js";
 import { ownIdentity } from "../../src/records/ownership/process-identity.js";
 import { isReserved } from "../../src/records/reserved-ids.js";
 import type { SessionStorage } from "../../src/records/storage.js";
-import { StorageDeadline } from "../../src/records/storage-deadline.js";
+import { StorageTimeout } from "../../src/records/storage-deadline.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { watch } from "../fakes/pools.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
@@ -14,7 +14,7 @@ import { VirtualClock } from "../fakes/virtual-clock.js";
 const self = ownIdentity();
 
 function checkpointOn(storage: SessionStorage, clock: VirtualClock, name = "job"): Checkpoint {
-  return new Checkpoint({ storage, clock, deadline: new StorageDeadline(clock, 1_000), self }, name);
+  return new Checkpoint({ storage, clock, deadline: new StorageTimeout(clock, 1_000), self }, name);
 }
 
 /** What a process that is killed now leaves behind. */
@@ -75,11 +75,11 @@ describe("Checkpoint", () => {
             };
           }
           const act = async (): Promise<void> => {
-            if (what.startsWith("begin")) await checkpoint.begin(key).then(() => begun.add(key));
-            if (what.endsWith("unbegin")) await checkpoint.unbegin(key).then(() => withdrawn.add(key));
+            if (what.startsWith("begin")) await checkpoint.markStarted(key).then(() => begun.add(key));
+            if (what.endsWith("unbegin")) await checkpoint.unmarkStarted(key).then(() => withdrawn.add(key));
             const outcome = what === "unknown" ? "unknown" : "done";
             if (!what.endsWith("done") && what !== "unknown") return;
-            await checkpoint.finish(key, outcome);
+            await checkpoint.markFinished(key, outcome);
             finished.set(key, outcome);
           };
           watch(act());
@@ -112,7 +112,7 @@ describe("Checkpoint", () => {
     const checkpoint = checkpointOn(storage, clock);
     await checkpoint.open();
     for (let from = 0; from < 20_000; from += 1_000) {
-      await Promise.all(Array.from({ length: 1_000 }, (_, at) => checkpoint.finish(`${from + at}`, "done")));
+      await Promise.all(Array.from({ length: 1_000 }, (_, at) => checkpoint.markFinished(`${from + at}`, "done")));
     }
     expect(storage.writes.every(({ data }) => (data?.length ?? 0) < KEYS_PER_RECORD * 10)).toBe(true);
     await checkpoint.close();
@@ -135,13 +135,13 @@ describe("Checkpoint", () => {
         land = resolve;
       });
     };
-    const done = watch(checkpoint.finish("a", "done"));
+    const done = watch(checkpoint.markFinished("a", "done"));
     await clock.advance(1_000);
     expect(done.state).toBe("pending");
     land();
     await clock.advance(1_000);
     expect(done.state).toBe("resolved");
-    await checkpoint.finish("b", "done");
+    await checkpoint.markFinished("b", "done");
     expect((await storage.stored(partId("job", 0)))?.done).toEqual(["a", "b"]);
     await checkpoint.close();
   });

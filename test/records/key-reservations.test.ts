@@ -5,17 +5,17 @@ import { KeyReservations } from "../../src/records/key-reservations.js";
 import { memory } from "../../src/records/memory-storage.js";
 import { isReserved, RESERVED_PREFIXES } from "../../src/records/reserved-ids.js";
 import type { SessionStorage } from "../../src/records/storage.js";
-import { StorageDeadline } from "../../src/records/storage-deadline.js";
+import { StorageTimeout } from "../../src/records/storage-deadline.js";
 
 const KEY = "0123456789abcdef";
 
 const reservationsOn = (storage: SessionStorage): KeyReservations =>
-  new KeyReservations(storage, new StorageDeadline(systemClock, 60_000));
+  new KeyReservations(storage, new StorageTimeout(systemClock, 60_000));
 
 /** What `add` does: takes the key, writes the record, confirms, takes the record back when somebody was faster. */
 async function add(storage: SessionStorage, id: string): Promise<"won" | "lost"> {
   const keys = reservationsOn(storage);
-  if ((await keys.take(KEY, id)) !== undefined) return "lost";
+  if ((await keys.reserve(KEY, id)) !== undefined) return "lost";
   const version = await storage.write(id, 0, "record");
   if ((await keys.confirm(KEY, id)) === undefined) return "won";
   if (version !== undefined) await storage.write(id, version, null);
@@ -42,13 +42,13 @@ describe("KeyReservations", () => {
   test("take() - the second id is told who holds the key", async () => {
     const storage = memory();
     expect([await add(storage, "a"), await add(storage, "b")]).toEqual(["won", "lost"]);
-    expect(await reservationsOn(storage).take(KEY, "b")).toBe("a");
+    expect(await reservationsOn(storage).reserve(KEY, "b")).toBe("a");
     expect(await storage.read("b")).toBeUndefined();
   });
 
   test("take() - a reservation whose process died before it wrote its record is taken over", async () => {
     const storage = memory();
-    await reservationsOn(storage).take(KEY, "dead");
+    await reservationsOn(storage).reserve(KEY, "dead");
     expect(await add(storage, "b")).toBe("won");
   });
 
@@ -61,8 +61,8 @@ describe("KeyReservations", () => {
   test("confirm() - the slow first still wins when the second has not written its record", async () => {
     const storage = memory();
     const keys = reservationsOn(storage);
-    expect(await keys.take(KEY, "a")).toBeUndefined();
-    expect(await keys.take(KEY, "b")).toBeUndefined();
+    expect(await keys.reserve(KEY, "a")).toBeUndefined();
+    expect(await keys.reserve(KEY, "b")).toBeUndefined();
     await storage.write("a", 0, "record");
     expect(await keys.confirm(KEY, "a")).toBeUndefined();
     await storage.write("b", 0, "record");
@@ -74,7 +74,7 @@ describe("KeyReservations", () => {
     await add(storage, "a");
     const keys = reservationsOn(storage);
     await keys.release(KEY, "b");
-    expect(await keys.take(KEY, "b")).toBe("a");
+    expect(await keys.reserve(KEY, "b")).toBe("a");
     await storage.write("a", 1, null);
     await keys.release(KEY, "a");
     expect(await storage.read(RESERVED_PREFIXES.key + KEY)).toBeUndefined();
@@ -88,7 +88,7 @@ describe("KeyReservations", () => {
         fc.integer({ min: 2, max: 4 }),
         async (scheduler, isDead, count) => {
           const storage = memory();
-          if (isDead) await reservationsOn(storage).take(KEY, "dead");
+          if (isDead) await reservationsOn(storage).reserve(KEY, "dead");
           const turned = inTurns(storage, () => scheduler.schedule(Promise.resolve()));
           const adding = Promise.all(Array.from({ length: count }, (_, index) => add(turned, `s${index}`)));
           await scheduler.waitFor(adding);

@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { StorageError } from "../../src/errors.js";
-import { Ledger } from "../../src/records/ledger.js";
+import { RecordWriter } from "../../src/records/ledger.js";
 import type { StoredRecord } from "../../src/records/storage.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, watch } from "../fakes/pools.js";
@@ -8,7 +8,7 @@ import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 /** A ledger of one record, "a", whose wanted text a test sets. */
 async function ledgerOf(): Promise<{
-  ledger: Ledger;
+  recordWriter: RecordWriter;
   storage: FaultyStorage;
   clock: VirtualClock;
   failures: Error[];
@@ -22,111 +22,124 @@ async function ledgerOf(): Promise<{
   const merged: StoredRecord[] = [];
   const gone: string[] = [];
   const want: { text: string | undefined } = { text: "first" };
-  const ledger = new Ledger(storage, {
+  const recordWriter = new RecordWriter(storage, {
     clock,
     storageTimeoutMs: 5_000,
     longestRetryMs: 30_000,
-    draft: () => (want.text === undefined ? undefined : { data: want.text, landed: () => {} }),
+    draft: () => (want.text === undefined ? undefined : { data: want.text, onWritten: () => {} }),
     merge: (record) => void merged.push(record),
     mayDelete: () => true,
-    gone: (id) => void gone.push(id),
+    onDeleted: (id) => void gone.push(id),
     recovered: () => {},
     failed: (error) => void failures.push(error),
   });
-  ledger.track("a", (await storage.write("a", 0, "first")) ?? 0);
+  recordWriter.track("a", (await storage.write("a", 0, "first")) ?? 0);
   storage.writes.length = 0;
-  onTestFinished(() => ledger.close());
-  return { ledger, storage, clock, failures, merged, gone, want, onDisk: async () => (await storage.read("a"))?.data };
+  onTestFinished(() => recordWriter.close());
+  return {
+    recordWriter,
+    storage,
+    clock,
+    failures,
+    merged,
+    gone,
+    want,
+    onDisk: async () => (await storage.read("a"))?.data,
+  };
 }
 
 describe("isAllSettled", () => {
   test("false from a change until it is on disk", async () => {
-    const { ledger, want } = await ledgerOf();
+    const { recordWriter, want } = await ledgerOf();
     want.text = "second";
-    const saving = ledger.save("a");
-    expect([ledger.isAllSettled, ledger.isSettled("a"), ledger.isSettled("b")]).toEqual([false, false, true]);
+    const saving = recordWriter.save("a");
+    expect([recordWriter.isIdle, recordWriter.isSettled("a"), recordWriter.isSettled("b")]).toEqual([
+      false,
+      false,
+      true,
+    ]);
     await saving;
-    expect([ledger.isAllSettled, ledger.isSettled("a")]).toEqual([true, true]);
+    expect([recordWriter.isIdle, recordWriter.isSettled("a")]).toEqual([true, true]);
   });
 
   test("true again once a change was waited for in vain", async () => {
-    const { ledger, storage, clock } = await ledgerOf();
+    const { recordWriter, storage, clock } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await clock.advance(4_999);
-    expect(ledger.isAllSettled).toBe(false);
+    expect(recordWriter.isIdle).toBe(false);
     await clock.advance(1);
-    expect(ledger.isAllSettled).toBe(true);
+    expect(recordWriter.isIdle).toBe(true);
   });
 
   test("a change that nobody has to wait for does not count", async () => {
-    const { ledger, storage } = await ledgerOf();
+    const { recordWriter, storage } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
-    watch(ledger.saveAside("a"));
-    expect(ledger.isAllSettled).toBe(true);
+    watch(recordWriter.saveInBackground("a"));
+    expect(recordWriter.isIdle).toBe(true);
   });
 
   test.each(["by another writer", "here"])("nothing is owed of a record that was deleted %s", async (where) => {
-    const { ledger, storage, clock, want } = await ledgerOf();
+    const { recordWriter, storage, clock, want } = await ledgerOf();
     if (where === "here") want.text = undefined;
     else await storage.write("a", 1, null);
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await clock.advance(100_000);
-    expect(ledger.isAllSettled).toBe(true);
+    expect(recordWriter.isIdle).toBe(true);
   });
 
   test("closed with a change that was never written: nobody waits for it", async () => {
-    const { ledger, storage } = await ledgerOf();
+    const { recordWriter, storage } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await settled();
-    ledger.close();
+    recordWriter.close();
     await settled();
-    watch(ledger.save("a"));
-    expect(ledger.isAllSettled).toBe(true);
+    watch(recordWriter.save("a"));
+    expect(recordWriter.isIdle).toBe(true);
   });
 });
 
 describe("save()", () => {
   test("resolves when it is on disk, and leaves no timer", async () => {
-    const { ledger, want, onDisk, clock } = await ledgerOf();
+    const { recordWriter, want, onDisk, clock } = await ledgerOf();
     want.text = "second";
-    await ledger.save("a");
-    expect([await onDisk(), ledger.isSettled("a"), clock.pending]).toEqual(["second", true, 0]);
+    await recordWriter.save("a");
+    expect([await onDisk(), recordWriter.isSettled("a"), clock.pending]).toEqual(["second", true, 0]);
   });
 
   test("of a record that another writer has deleted is told, and not tried again", async () => {
-    const { ledger, storage, gone, failures, clock } = await ledgerOf();
+    const { recordWriter, storage, gone, failures, clock } = await ledgerOf();
     await storage.write("a", (await storage.read("a"))?.version ?? 0, null);
     storage.writes.length = 0;
-    await ledger.save("a");
+    await recordWriter.save("a");
     await clock.advance(100_000);
     expect([gone, failures, storage.writes.length, clock.pending]).toEqual([["a"], [], 1, 0]);
   });
 
   test("that the storage refuses at every version it tells is a failure, not an endless loop", async () => {
-    const { ledger, storage, failures, clock, want } = await ledgerOf();
+    const { recordWriter, storage, failures, clock, want } = await ledgerOf();
     want.text = "second";
     storage.write = async () => undefined;
-    const saving = watch(ledger.save("a"));
+    const saving = watch(recordWriter.save("a"));
     await clock.advance(5_000);
     expect([saving.state, failures.length > 0]).toEqual(["resolved", true]);
     expect(failures[0]?.message).toMatch(/refused 100 writes/);
   });
 
   test("of an id that is not tracked resolves and writes nothing", async () => {
-    const { ledger, storage } = await ledgerOf();
-    await ledger.save("x");
+    const { recordWriter, storage } = await ledgerOf();
+    await recordWriter.save("x");
     expect(storage.writes).toEqual([]);
   });
 
   test("while a write runs: one more for all that changed, never two at once, the last state wins", async () => {
-    const { ledger, storage, want, onDisk } = await ledgerOf();
+    const { recordWriter, storage, want, onDisk } = await ledgerOf();
     const gate = deferred();
     storage.fateOfWrite = () => gate.promise;
     const saves = ["1", "2", "3", "4"].map((text) => {
       want.text = text;
-      return watch(ledger.save("a"));
+      return watch(recordWriter.save("a"));
     });
     await settled();
     expect(saves.map(({ state }) => state)).toEqual(Array(4).fill("pending"));
@@ -137,10 +150,10 @@ describe("save()", () => {
   });
 
   test("that fails is told once, tried again until it succeeds, and resolves then", async () => {
-    const { ledger, storage, failures, clock, want, onDisk } = await ledgerOf();
+    const { recordWriter, storage, failures, clock, want, onDisk } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
     want.text = "second";
-    const saving = watch(ledger.save("a"));
+    const saving = watch(recordWriter.save("a"));
     await settled();
     expect([failures.length, saving.state]).toEqual([1, "pending"]);
     expect(failures[0]).toBeInstanceOf(StorageError);
@@ -150,136 +163,136 @@ describe("save()", () => {
   });
 
   test("tries again ever more slowly", async () => {
-    const { ledger, storage, clock } = await ledgerOf();
+    const { recordWriter, storage, clock } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await clock.advance(3_600_000);
     expect(storage.writes.length).toBeGreaterThan(100);
     expect(storage.writes.length).toBeLessThan(140);
   });
 
   test("that hangs resolves after storageTimeoutMs; one failure is told for all who wait", async () => {
-    const { ledger, storage, failures, clock } = await ledgerOf();
+    const { recordWriter, storage, failures, clock } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
-    const saving = [watch(ledger.save("a")), watch(ledger.save("a")), watch(ledger.settle("a"))];
+    const saving = [watch(recordWriter.save("a")), watch(recordWriter.save("a")), watch(recordWriter.flush("a"))];
     await clock.advance(4_999);
     expect(saving.map(({ state }) => state)).toEqual(Array(3).fill("pending"));
     await clock.advance(1);
     expect(saving.map(({ state }) => state)).toEqual(Array(3).fill("resolved"));
-    expect([failures.length, ledger.isSettled("a")]).toEqual([1, true]);
+    expect([failures.length, recordWriter.isSettled("a")]).toEqual([1, true]);
   });
 
   test("that hangs for ever is tried again", async () => {
-    const { ledger, storage, clock, want, onDisk } = await ledgerOf();
+    const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
     want.text = "second";
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await clock.advance(5_000);
     storage.heal();
     await clock.advance(10_000);
-    expect([await onDisk(), ledger.isSettled("a")]).toEqual(["second", true]);
+    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["second", true]);
   });
 
   test("that lands late, after a newer one: the newer state stays", async () => {
-    const { ledger, storage, clock, want, onDisk } = await ledgerOf();
+    const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
     const late = deferred();
     storage.fateOfWrite = () => late.promise;
     want.text = "old";
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await clock.advance(5_000);
     want.text = "new";
     storage.heal();
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await clock.advance(10_000);
     expect(await onDisk()).toBe("new");
     late.resolve();
     await clock.advance(60_000);
-    expect([await onDisk(), ledger.isSettled("a")]).toEqual(["new", true]);
+    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
   });
 
   test("that lands late, before the next try: the newer state goes over it", async () => {
-    const { ledger, storage, clock, want, onDisk } = await ledgerOf();
+    const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
     const late = deferred();
     storage.fateOfWrite = () => late.promise;
     want.text = "old";
-    watch(ledger.save("a"));
+    watch(recordWriter.save("a"));
     await clock.advance(5_000);
     want.text = "new";
     late.resolve();
     storage.heal();
     await clock.advance(60_000);
-    expect([await onDisk(), ledger.isSettled("a")]).toEqual(["new", true]);
+    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
   });
 
   test("another writer was faster: what it wrote is taken in, then written over", async () => {
-    const { ledger, storage, merged, want, onDisk } = await ledgerOf();
+    const { recordWriter, storage, merged, want, onDisk } = await ledgerOf();
     await storage.write("a", 1, "theirs");
     want.text = "ours";
-    await ledger.save("a");
+    await recordWriter.save("a");
     expect([merged.map(({ data }) => data), await onDisk()]).toEqual([["theirs"], "ours"]);
   });
 });
 
 describe("delete()", () => {
   test("deletes, also what another writer wrote meanwhile", async () => {
-    const { ledger, storage, onDisk } = await ledgerOf();
+    const { recordWriter, storage, onDisk } = await ledgerOf();
     await storage.write("a", 1, "theirs");
-    await ledger.delete("a");
+    await recordWriter.delete("a");
     expect(await onDisk()).toBeUndefined();
-    await ledger.delete("a");
+    await recordWriter.delete("a");
   });
 
   test("that fails leaves the record written and tracked", async () => {
-    const { ledger, storage, want, onDisk, clock } = await ledgerOf();
+    const { recordWriter, storage, want, onDisk, clock } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
-    await expect(ledger.delete("a")).rejects.toBeInstanceOf(StorageError);
+    await expect(recordWriter.delete("a")).rejects.toBeInstanceOf(StorageError);
     storage.heal();
     want.text = "second";
-    const saving = watch(ledger.save("a"));
+    const saving = watch(recordWriter.save("a"));
     await clock.advance(1_000);
     expect([saving.state, await onDisk()]).toEqual(["resolved", "second"]);
   });
 
   test("of a record whose write keeps failing leaves no timer", async () => {
-    const { ledger, storage, clock } = await ledgerOf();
+    const { recordWriter, storage, clock } = await ledgerOf();
     storage.fateOfWrite = (_, data) => (data === null ? "works" : "fails");
-    watch(ledger.save("a"));
-    const deleting = watch(ledger.delete("a"));
+    watch(recordWriter.save("a"));
+    const deleting = watch(recordWriter.delete("a"));
     await clock.advance(5_000);
     expect([deleting.state, clock.pending]).toEqual(["resolved", 0]);
   });
 });
 
 test("flush() - tries again at once, and ends by storageTimeoutMs", async () => {
-  const { ledger, storage, clock, want, onDisk } = await ledgerOf();
+  const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
   storage.fateOfWrite = () => "fails";
   want.text = "second";
-  watch(ledger.save("a"));
+  watch(recordWriter.save("a"));
   await clock.advance(20_000);
-  const failing = watch(ledger.flush());
+  const failing = watch(recordWriter.flushAll());
   await clock.advance(5_000);
   expect(failing.state).toBe("resolved");
   await clock.advance(20_000);
   storage.heal();
-  await ledger.flush();
+  await recordWriter.flushAll();
   expect(await onDisk()).toBe("second");
 });
 
 test("close() - ends the retries: no timer, no write afterwards", async () => {
-  const { ledger, storage, clock } = await ledgerOf();
+  const { recordWriter, storage, clock } = await ledgerOf();
   storage.fateOfWrite = () => "fails";
-  const saving = watch(ledger.save("a"));
+  const saving = watch(recordWriter.save("a"));
   await settled();
-  ledger.close();
+  recordWriter.close();
   await settled();
   const writes = storage.writes.length;
-  await ledger.save("a");
+  await recordWriter.save("a");
   await clock.advance(100_000);
   expect([saving.state, clock.pending, storage.writes.length]).toEqual(["resolved", 0, writes]);
 });
 
 test("a record that was deleted and made anew while an older write looks for it - is tracked", async () => {
-  const { ledger, storage, want, gone } = await ledgerOf();
+  const { recordWriter, storage, want, gone } = await ledgerOf();
   await storage.write("a", 1, null);
   const looking = deferred();
   const read = storage.read.bind(storage);
@@ -290,12 +303,12 @@ test("a record that was deleted and made anew while an older write looks for it 
     return found;
   };
   want.text = "second";
-  void ledger.saveAside("a");
+  void recordWriter.saveInBackground("a");
   await settled();
-  expect(await ledger.delete("a")).toBe(true);
+  expect(await recordWriter.delete("a")).toBe(true);
   const version = (await storage.write("a", 0, "anew")) ?? 0;
-  ledger.track("a", version);
+  recordWriter.track("a", version);
   looking.resolve();
   await settled();
-  expect([ledger.versionOf("a"), gone]).toEqual([version, []]);
+  expect([recordWriter.versionOf("a"), gone]).toEqual([version, []]);
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { PeerJournal } from "../../src/records/peers/peer-journal.js";
+import { PeerCacheWriter } from "../../src/records/peers/peer-journal.js";
 import type { StoredPeer } from "../../src/records/storage.js";
 import { FaultyPeers } from "../fakes/faulty-peers.js";
 import { deferred, watch } from "../fakes/pools.js";
@@ -16,7 +16,7 @@ const many = (count: number, from = 1): StoredPeer[] => Array.from({ length: cou
 function journalOn(storage = new FaultyPeers()) {
   const clock = new VirtualClock();
   const errors: string[] = [];
-  const journal = new PeerJournal(storage, {
+  const journal = new PeerCacheWriter(storage, {
     clock,
     storageTimeoutMs: 5_000,
     loadTimeoutMs: 3_000,
@@ -30,8 +30,8 @@ describe("learnt()", () => {
   test("many at once - are one write, after a while", async () => {
     const { journal, storage, clock } = journalOn();
     const notes = journal.for("a");
-    for (const one of many(3)) notes.learnt(one);
-    notes.learnt(peer(2, { name: "later" }));
+    for (const one of many(3)) notes.save(one);
+    notes.save(peer(2, { name: "later" }));
     await clock.advance(1_900);
     expect(storage.saves).toEqual([]);
     await clock.advance(200);
@@ -43,21 +43,21 @@ describe("learnt()", () => {
 
   test("a name that not every database keeps - is written without what it cannot keep", async () => {
     const { journal, storage, clock } = journalOn();
-    journal.for("a").learnt(peer(1, { name: "nul \0 half \uD800 😀", username: "plain" }));
+    journal.for("a").save(peer(1, { name: "nul \0 half \uD800 😀", username: "plain" }));
     await clock.advance(2_000);
     expect(await storage.stored("a")).toEqual([peer(1, { name: "nul \uFFFD half \uFFFD 😀", username: "plain" })]);
   });
 
   test("its timer - keeps no process alive", () => {
     const { journal, clock } = journalOn();
-    journal.for("a").learnt(peer(1));
+    journal.for("a").save(peer(1));
     expect([clock.pending, clock.referenced]).toEqual([1, 0]);
   });
 
   test("more than a batch - goes in several calls, one at a time, in order", async () => {
     const { journal, storage, clock } = journalOn();
     storage.fateOfSave = () => settled();
-    for (const one of many(1_201)) journal.for("a").learnt(one);
+    for (const one of many(1_201)) journal.for("a").save(one);
     await clock.advance(2_000);
     await clock.advance(0);
     expect(storage.saves.map(({ peers }) => peers.length)).toEqual([500, 500, 201]);
@@ -70,10 +70,10 @@ describe("learnt()", () => {
     const notes = journal.for("a");
     const gate = deferred();
     storage.fateOfSave = () => gate.promise;
-    notes.learnt(peer(1, { username: "old" }));
+    notes.save(peer(1, { username: "old" }));
     await clock.advance(2_000);
-    notes.learnt(peer(1, { username: "new" }));
-    notes.learnt(peer(2));
+    notes.save(peer(1, { username: "new" }));
+    notes.save(peer(2));
     storage.heal();
     gate.resolve();
     await clock.advance(2_000);
@@ -84,7 +84,7 @@ describe("learnt()", () => {
   test("many sessions - a few are written at once", async () => {
     const { journal, storage, clock } = journalOn();
     storage.fateOfSave = () => settled();
-    for (let session = 0; session < 100; session++) journal.for(`s${session}`).learnt(peer(session));
+    for (let session = 0; session < 100; session++) journal.for(`s${session}`).save(peer(session));
     await clock.advance(2_000);
     for (let turn = 0; turn < 100; turn++) await settled();
     expect(storage.saves).toHaveLength(100);
@@ -94,7 +94,7 @@ describe("learnt()", () => {
   test("10,000 written - more than twice the limit on disk is cut to the latest", async () => {
     const { journal, storage, clock } = journalOn();
     await storage.put("a", many(15_000));
-    for (const one of many(10_000, 20_001)) journal.for("a").learnt(one);
+    for (const one of many(10_000, 20_001)) journal.for("a").save(one);
     await clock.advance(10_000);
     expect(await storage.stored("a")).toEqual(many(10_000, 20_001));
     expect([storage.clears, clock.pending]).toEqual([["a"], 0]);
@@ -102,7 +102,7 @@ describe("learnt()", () => {
 
   test("no storage for peers - nothing is kept", async () => {
     const clock = new VirtualClock();
-    const journal = new PeerJournal(undefined, {
+    const journal = new PeerCacheWriter(undefined, {
       clock,
       storageTimeoutMs: 1,
       loadTimeoutMs: 1,
@@ -110,7 +110,7 @@ describe("learnt()", () => {
       failed: () => {},
     });
     const notes = journal.for("a");
-    notes.learnt(peer(1));
+    notes.save(peer(1));
     await journal.flush();
     await journal.clear("a");
     expect([await notes.load(), clock.timersMade]).toEqual([[], 0]);
@@ -121,7 +121,7 @@ describe("load()", () => {
   test("what is stored and what is not written yet - the latest last", async () => {
     const { journal, storage } = journalOn();
     await storage.put("a", [peer(1, { name: "old" }), peer(2)]);
-    journal.for("a").learnt(peer(1, { name: "new" }));
+    journal.for("a").save(peer(1, { name: "new" }));
     expect(await journal.for("a").load()).toEqual([peer(2), peer(1, { name: "new" })]);
     expect(await journal.for("b").load()).toEqual([]);
   });
@@ -165,7 +165,7 @@ describe("load()", () => {
     await storage.put("a", many(20_001));
     const notes = journal.for("a");
     expect(await notes.load()).toEqual(many(10_000, 10_002));
-    notes.learnt(peer(10_002, { name: "again" }));
+    notes.save(peer(10_002, { name: "again" }));
     await clock.advance(10_000);
     expect(await storage.stored("a")).toEqual([...many(9_999, 10_003), peer(10_002, { name: "again" })]);
     expect([storage.clears, storage.saves.length]).toEqual([["a"], 20]);
@@ -177,16 +177,16 @@ describe("a storage that fails", () => {
     const { journal, storage, clock, errors } = journalOn();
     storage.fateOfSave = () => "fails";
     const notes = journal.for("a");
-    notes.learnt(peer(1));
+    notes.save(peer(1));
     await clock.advance(3_600_000);
     expect(errors).toEqual(['The storage could not save peers of "a".']);
     expect(storage.saves.length).toBeLessThan(70);
-    notes.learnt(peer(2));
+    notes.save(peer(2));
     storage.heal();
     await clock.advance(60_000);
     expect(await storage.stored("a")).toEqual([peer(1), peer(2)]);
     storage.fateOfSave = () => "fails";
-    notes.learnt(peer(3));
+    notes.save(peer(3));
     await clock.advance(2_000);
     expect(errors).toHaveLength(2);
   });
@@ -194,7 +194,7 @@ describe("a storage that fails", () => {
   test("many sessions - a few attempts per round", async () => {
     const { journal, storage, clock, errors } = journalOn();
     storage.fateOfSave = () => "fails";
-    for (let session = 0; session < 1_000; session++) journal.for(`s${session}`).learnt(peer(1));
+    for (let session = 0; session < 1_000; session++) journal.for(`s${session}`).save(peer(1));
     await clock.advance(2_000);
     expect(errors).toHaveLength(1);
     const failed = storage.saves.length;
@@ -207,9 +207,9 @@ describe("a storage that fails", () => {
   test("one session's peers are refused - the others' are written all the same", async () => {
     const { journal, storage, clock, errors } = journalOn();
     storage.fateOfSave = (id) => (id === "bad" ? "fails" : "works");
-    journal.for("bad").learnt(peer(1));
+    journal.for("bad").save(peer(1));
     for (let number = 0; number < 10; number++) {
-      journal.for("good").learnt(peer(number));
+      journal.for("good").save(peer(number));
       await clock.advance(60_000);
     }
     expect(await storage.ids("good")).toHaveLength(10);
@@ -220,7 +220,7 @@ describe("a storage that fails", () => {
     const { journal, storage, clock } = journalOn();
     storage.fateOfSave = () => "fails";
     const notes = journal.for("a");
-    for (const one of many(25_000)) notes.learnt(one);
+    for (const one of many(25_000)) notes.save(one);
     await clock.advance(30_000);
     storage.heal();
     await clock.advance(60_000);
@@ -232,11 +232,11 @@ describe("a storage that fails", () => {
     const gate = deferred();
     storage.fateOfSave = (id) => (id === "a" ? gate.promise : "works");
     const notes = journal.for("a");
-    notes.learnt(peer(1, { username: "old" }));
+    notes.save(peer(1, { username: "old" }));
     await clock.advance(2_000);
-    notes.learnt(peer(1, { username: "new" }));
+    notes.save(peer(1, { username: "new" }));
     await clock.advance(600_000);
-    journal.for("b").learnt(peer(5));
+    journal.for("b").save(peer(5));
     await clock.advance(60_000);
     expect([storage.saves.filter(({ sessionId }) => sessionId === "a").length, errors.length]).toEqual([1, 1]);
     expect(await storage.ids("b")).toEqual(["5"]);
@@ -250,8 +250,8 @@ describe("a storage that fails", () => {
 describe("flush()", () => {
   test("writes at once all that is known", async () => {
     const { journal, storage, clock } = journalOn();
-    for (const one of many(1_200)) journal.for("a").learnt(one);
-    journal.for("b").learnt(peer(9));
+    for (const one of many(1_200)) journal.for("a").save(one);
+    journal.for("b").save(peer(9));
     await journal.flush();
     expect([(await storage.ids("a")).length, await storage.ids("b"), clock.pending]).toEqual([1_200, ["9"], 0]);
     await journal.flush();
@@ -261,7 +261,7 @@ describe("flush()", () => {
   test("a storage that fails - ends at once; one that hangs - at the deadline, told", async () => {
     const { journal, storage, clock, errors } = journalOn();
     storage.fateOfSave = () => "fails";
-    journal.for("a").learnt(peer(1));
+    journal.for("a").save(peer(1));
     await journal.flush();
     expect(errors).toHaveLength(1);
     storage.fateOfSave = () => "hangs";
@@ -277,12 +277,12 @@ describe("flush()", () => {
     const gate = deferred();
     storage.fateOfSave = () => gate.promise;
     const notes = journal.for("a");
-    for (const one of many(1_000)) notes.learnt(one);
+    for (const one of many(1_000)) notes.save(one);
     const flushed = watch(journal.flush());
     await clock.advance(5_000);
     expect([flushed.state, errors.length]).toEqual(["resolved", 1]);
     journal.close();
-    notes.learnt(peer(1));
+    notes.save(peer(1));
     gate.reject(new Error("closed"));
     await clock.advance(600_000);
     expect([storage.saves.length, errors.length, clock.pending]).toEqual([1, 1, 0]);
@@ -294,12 +294,12 @@ describe("clear()", () => {
     const { journal, storage, clock } = journalOn();
     await storage.put("a", [peer(1)]);
     const former = journal.for("a");
-    former.learnt(peer(2));
+    former.save(peer(2));
     await journal.clear("a");
-    former.learnt(peer(3));
+    former.save(peer(3));
     await clock.advance(60_000);
     expect([await storage.ids("a"), storage.saves]).toEqual([[], []]);
-    journal.for("a").learnt(peer(4));
+    journal.for("a").save(peer(4));
     await clock.advance(2_000);
     expect(await storage.ids("a")).toEqual(["4"]);
   });
@@ -308,7 +308,7 @@ describe("clear()", () => {
     const { journal, storage, clock } = journalOn();
     const gate = deferred();
     storage.fateOfSave = () => gate.promise;
-    for (const one of many(1_000)) journal.for("a").learnt(one);
+    for (const one of many(1_000)) journal.for("a").save(one);
     await clock.advance(2_000);
     const cleared = watch(journal.clear("a"));
     await settled();
@@ -325,7 +325,7 @@ describe("clear()", () => {
     await journal.clear("a");
     const notes = journal.for("a");
     expect([await notes.load(), errors.length]).toEqual([[], 1]);
-    notes.learnt(peer(7));
+    notes.save(peer(7));
     await clock.advance(60_000);
     expect(await storage.ids("a")).toEqual(["1"]);
     storage.heal();
@@ -353,7 +353,7 @@ describe("clear()", () => {
     await storage.put("a", [peer(1)]);
     const gate = deferred();
     storage.fateOfSave = () => gate.promise;
-    journal.for("a").learnt(peer(2));
+    journal.for("a").save(peer(2));
     await clock.advance(2_000);
     const cleared = watch(journal.clear("a"));
     gate.reject(new Error("disk full"));
@@ -391,7 +391,7 @@ test("any order of learning, clearing, failing and lagging - what was learnt las
         const model = known.get(session) ?? new Map();
         if (what === "learn") {
           const one = peer(number, { name: `step ${index}` });
-          journal.for(session).learnt(one);
+          journal.for(session).save(one);
           model.delete(one.id);
           model.set(one.id, one);
         } else if (what === "clear") {

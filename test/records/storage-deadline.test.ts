@@ -1,12 +1,12 @@
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { StorageError } from "../../src/errors.js";
-import { StorageDeadline } from "../../src/records/storage-deadline.js";
+import { StorageTimeout } from "../../src/records/storage-deadline.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
 
 test("run() - whatever the operation throws, rejects or is late with is a StorageError", async () => {
   const clock = new VirtualClock();
-  const deadline = new StorageDeadline(clock, 5_000);
+  const deadline = new StorageTimeout(clock, 5_000);
   const cause = new Error("disk full");
   const thrown = deadline.run("do it", () => {
     throw cause;
@@ -24,7 +24,7 @@ test("run() - whatever the operation throws, rejects or is late with is a Storag
 });
 
 test("run() - what an adapter's error repeats of the record it was to write goes no further", async () => {
-  const deadline = new StorageDeadline(new VirtualClock(), 5_000);
+  const deadline = new StorageTimeout(new VirtualClock(), 5_000);
   const data = JSON.stringify({ v: 1, session: `1${"AgAOMTQ5LjE1NC4xNjcuNTE".repeat(15)}==`, tags: ["readers"] });
   const inMessage = new Error(`no such column: ${data}`);
   const inField = Object.assign(new Error("check violated"), {
@@ -43,7 +43,7 @@ test("run() - what an adapter's error repeats of the record it was to write goes
 });
 
 test("run() - an error that holds the driver's client - is looked through within a bound, however deep", async () => {
-  const deadline = new StorageDeadline(new VirtualClock(), 5_000);
+  const deadline = new StorageTimeout(new VirtualClock(), 5_000);
   const data = `1${"AgAOMTQ5LjE1NC4xNjcuNTE".repeat(15)}==`;
   const ring: Record<string, unknown> = {};
   ring.self = ring;
@@ -69,7 +69,7 @@ test("run() - an error that holds the driver's client - is looked through within
 
 test("times() - the same with a longer deadline", async () => {
   const clock = new VirtualClock();
-  const never = new StorageDeadline(clock, 1_000).times(3).run("do it", () => new Promise(() => {}));
+  const never = new StorageTimeout(clock, 1_000).times(3).run("do it", () => new Promise(() => {}));
   const late = expect(never).rejects.toThrow(/3000 ms/);
   await clock.advance(3_000);
   await late;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { CallLimit } from "../../src/budget-options.js";
-import { dropped, type Estimate, memoryMs, trialsOf } from "../../src/roster/budgets.js";
-import { CallWindow } from "../../src/roster/call-window.js";
-import { Learning } from "../../src/roster/learning.js";
+import { experimentsOf, type LimitEstimate, lowered, memoryMs } from "../../src/roster/budgets.js";
+import { SlidingWindow } from "../../src/roster/call-window.js";
+import { LimitLearner } from "../../src/roster/learning.js";
 import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
 
 const METHOD = "contacts.ResolveUsername";
@@ -16,7 +16,7 @@ interface Result {
 
 interface RunOptions {
   readonly server: FloodServer;
-  readonly learning?: Learning;
+  readonly learning?: LimitLearner;
   readonly sessions?: number;
   readonly fromMs?: number;
   readonly untilMs: number;
@@ -24,9 +24,9 @@ interface RunOptions {
 
 /** Sessions that each send whenever their limit lets them, over a wire that takes 2 to 8 ms. */
 class Senders {
-  readonly learning: Learning;
+  readonly learning: LimitLearner;
   readonly #options: RunOptions;
-  readonly #windows = new Map<string, CallWindow>();
+  readonly #windows = new Map<string, SlidingWindow>();
   readonly #events: { at: number; run(): void }[] = [];
   #random = 7;
   #now = 0;
@@ -35,9 +35,9 @@ class Senders {
 
   constructor(options: RunOptions) {
     this.#options = options;
-    this.learning = options.learning ?? new Learning(LONG_AGO);
+    this.learning = options.learning ?? new LimitLearner(LONG_AGO);
     for (let session = 0; session < (options.sessions ?? 20); session++) {
-      this.#windows.set(`s${session}`, new CallWindow());
+      this.#windows.set(`s${session}`, new SlidingWindow());
       this.#at(this.#roll() * 20, () => this.#send(`s${session}`));
     }
   }
@@ -54,14 +54,14 @@ class Senders {
 
   #send(id: string): void {
     const now = this.#now;
-    const window = this.#windows.get(id) as CallWindow;
+    const window = this.#windows.get(id) as SlidingWindow;
     const limit = this.learning.limitFor(id, METHOD, window, now);
-    const freeFrom = limit === undefined ? 0 : window.freeFrom(limit);
+    const freeFrom = limit === undefined ? 0 : window.nextAllowedAt(limit);
     if (freeFrom > now) {
       this.#at(freeFrom, () => this.#send(id));
       return;
     }
-    this.learning.sent(id, METHOD, window, now, now);
+    this.learning.onSent(id, METHOD, window, now, now);
     window.add(now, limit === undefined ? 60_000 : memoryMs(limit));
     window.pending++;
     const wire = 2 + this.#roll() * 6;
@@ -69,16 +69,16 @@ class Senders {
     this.#at(now + wire, () => this.#answer(id, window, wait));
   }
 
-  #answer(id: string, window: CallWindow, wait: number | undefined): void {
+  #answer(id: string, window: SlidingWindow, wait: number | undefined): void {
     const now = this.#now;
     const counts = now > (this.#options.fromMs ?? 0) ? 1 : 0;
     window.pending--;
     if (wait === undefined) {
       this.#sent += counts;
-      this.learning.granted(id, METHOD, window, now, now);
+      this.learning.onSuccess(id, METHOD, window, now, now);
     } else {
       this.#floods += counts;
-      this.learning.flooded(id, METHOD, window, { waitMs: wait * 1_000, now, date: now });
+      this.learning.onFlood(id, METHOD, window, { waitMs: wait * 1_000, now, date: now });
     }
     this.#at(now + (wait ?? 0) * 1_000, () => this.#send(id));
   }
@@ -155,64 +155,64 @@ describe("flooded()", () => {
   const flood = (now: number, seconds: number) => ({ waitMs: seconds * 1_000, now, date: now });
 
   test("the run-up and the wait make the window, the refused call does not count", () => {
-    const learning = new Learning(LONG_AGO);
-    const window = new CallWindow();
+    const learning = new LimitLearner(LONG_AGO);
+    const window = new SlidingWindow();
     for (const at of [0, 1_000, 2_000, 3_000]) window.add(at, 60_000);
-    expect(learning.flooded("a", METHOD, window, flood(3_100, 27))).toBe(true);
+    expect(learning.onFlood("a", METHOD, window, flood(3_100, 27))).toBe(true);
     expect(learning.estimates().get(METHOD)).toEqual({ calls: 3, perMs: 30_100, refusedMs: 3_100, changedAt: 3_100 });
-    expect(learning.limitFor("b", METHOD, new CallWindow(), 4_000)).toMatchObject({ calls: 3, perMs: 30_100 });
+    expect(learning.limitFor("b", METHOD, new SlidingWindow(), 4_000)).toMatchObject({ calls: 3, perMs: 30_100 });
   });
 
   test("calls that were on the wire together are one flood, and those unanswered do not count", () => {
-    const learning = new Learning(LONG_AGO);
-    const window = new CallWindow();
+    const learning = new LimitLearner(LONG_AGO);
+    const window = new SlidingWindow();
     for (let call = 0; call < 10; call++) window.add(call, 60_000);
     window.pending = 3;
-    expect(learning.flooded("a", METHOD, window, flood(100, 10))).toBe(true);
+    expect(learning.onFlood("a", METHOD, window, flood(100, 10))).toBe(true);
     expect(learning.estimates().get(METHOD)?.calls).toBe(6);
     window.pending = 2;
-    expect(learning.flooded("a", METHOD, window, flood(101, 10))).toBe(false);
+    expect(learning.onFlood("a", METHOD, window, flood(101, 10))).toBe(false);
   });
 
   test("a first call that is refused tells nothing: who used up the limit is not known", () => {
-    const learning = new Learning(LONG_AGO);
-    const window = new CallWindow();
+    const learning = new LimitLearner(LONG_AGO);
+    const window = new SlidingWindow();
     window.add(1, 60_000);
-    expect(learning.flooded("a", METHOD, window, flood(2, 10))).toBe(false);
+    expect(learning.onFlood("a", METHOD, window, flood(2, 10))).toBe(false);
     expect(learning.estimates().size).toBe(0);
   });
 
   test("soon after a start a flood may be for what was sent before: a known estimate stays", () => {
-    const learning = new Learning(1_000);
-    const known: Estimate = { calls: 20, perMs: 60_000, refusedMs: 59_000, changedAt: 0 };
+    const learning = new LimitLearner(1_000);
+    const known: LimitEstimate = { calls: 20, perMs: 60_000, refusedMs: 59_000, changedAt: 0 };
     learning.merge(METHOD, known, 0);
-    const window = new CallWindow();
+    const window = new SlidingWindow();
     for (const at of [2_000, 3_000, 4_000]) window.add(at, 60_000);
-    expect(learning.flooded("a", METHOD, window, flood(4_100, 40))).toBe(false);
+    expect(learning.onFlood("a", METHOD, window, flood(4_100, 40))).toBe(false);
     expect(learning.estimates().get(METHOD)).toEqual(known);
   });
 });
 
 test("trials - are single sessions' alone, each of another length; a flood of theirs costs the others nothing", () => {
-  const learning = new Learning(LONG_AGO);
+  const learning = new LimitLearner(LONG_AGO);
   learning.merge(METHOD, { calls: 2, perMs: 10_000, refusedMs: 6_000, changedAt: 0 }, 0);
-  const [first, second, third] = [new CallWindow(), new CallWindow(), new CallWindow()];
+  const [first, second, third] = [new SlidingWindow(), new SlidingWindow(), new SlidingWindow()];
   for (const window of [first, second, third]) window.add(0, 20_000);
   expect(learning.limitFor("a", METHOD, first, 1)).toEqual({ calls: 2, perMs: 8_500 });
   expect(learning.limitFor("b", METHOD, second, 1)).toEqual({ calls: 2, perMs: 9_000 });
   expect(learning.limitFor("c", METHOD, third, 1)).toMatchObject({ calls: 2, perMs: 10_000 });
   first.add(1, 20_000);
-  expect(learning.sent("a", METHOD, first, 8_500, 8_500)).toBe(false);
+  expect(learning.onSent("a", METHOD, first, 8_500, 8_500)).toBe(false);
   first.add(8_500, 20_000);
-  expect(learning.flooded("a", METHOD, first, { waitMs: 1_000, now: 8_600, date: 8_600 })).toBe(true);
+  expect(learning.onFlood("a", METHOD, first, { waitMs: 1_000, now: 8_600, date: 8_600 })).toBe(true);
   expect(learning.estimates().get(METHOD)).toMatchObject({ perMs: 10_000, refusedMs: 8_500 });
   expect(learning.limitFor("b", METHOD, second, 8_600)).toEqual({ calls: 2, perMs: 9_000 });
 });
 
 test("trials - one is over when its calls are answered: nobody waits for the next call to say so", () => {
-  const learning = new Learning(LONG_AGO);
+  const learning = new LimitLearner(LONG_AGO);
   learning.merge(METHOD, { calls: 8, perMs: 10_000, refusedMs: 9_000, changedAt: 0 }, 0);
-  const window = new CallWindow();
+  const window = new SlidingWindow();
   for (let call = 0; call < 8; call++) {
     learning.limitFor("a", METHOD, window, call);
     window.add(call, 20_000);
@@ -221,42 +221,42 @@ test("trials - one is over when its calls are answered: nobody waits for the nex
     const at = 9_600 + call;
     const limit = learning.limitFor("a", METHOD, window, at);
     expect(limit).toMatchObject({ perMs: 9_500 });
-    expect(learning.sent("a", METHOD, window, at, at)).toBe(false);
+    expect(learning.onSent("a", METHOD, window, at, at)).toBe(false);
     window.add(at, 20_000);
   }
   window.pending = 1;
-  expect(learning.granted("a", METHOD, window, 9_700, 9_700)).toBe(false);
+  expect(learning.onSuccess("a", METHOD, window, 9_700, 9_700)).toBe(false);
   window.pending = 0;
-  expect(learning.granted("a", METHOD, window, 9_701, 9_701)).toBe(true);
+  expect(learning.onSuccess("a", METHOD, window, 9_701, 9_701)).toBe(true);
   expect(learning.estimates().get(METHOD)).toEqual({ calls: 8, perMs: 9_500, refusedMs: 9_000, changedAt: 9_701 });
 });
 
 describe("dropped()", () => {
-  const held: Estimate = { calls: 10, perMs: 6_000, refusedMs: 5_000, changedAt: 1 };
-  const bold: Estimate = { ...held, perMs: 5_000, changedAt: 2 };
+  const held: LimitEstimate = { calls: 10, perMs: 6_000, refusedMs: 5_000, changedAt: 1 };
+  const bold: LimitEstimate = { ...held, perMs: 5_000, changedAt: 2 };
   const reading = { calls: 10, perMs: 17_000, spanMs: 5_200 };
 
   test("what nothing has proven drops to what the flood tells", () => {
-    expect(dropped(bold, reading, undefined, 3)).toMatchObject({ calls: 10, perMs: 17_000, changedAt: 3 });
+    expect(lowered(bold, reading, undefined, 3)).toMatchObject({ calls: 10, perMs: 17_000, changedAt: 3 });
   });
 
   test("what a trial has proven goes back by steps that double, but first not below what held until then", () => {
-    const perMsAfter = (retreats: number, proven = held) => dropped(bold, reading, { held: proven, retreats }, 3).perMs;
+    const perMsAfter = (retreats: number, proven = held) => lowered(bold, reading, { held: proven, retreats }, 3).perMs;
     expect([0, 1, 2, 3].map((retreats) => perMsAfter(retreats))).toEqual([5_250, 5_512.5, 6_000, 6_000]);
     expect(perMsAfter(4, bold)).toBeCloseTo(5_000 * 1.05 ** 16);
     expect(perMsAfter(4, bold)).toBe(perMsAfter(400, bold));
-    expect(dropped(bold, reading, { held, retreats: 2 }, 3)).toEqual({ ...held, refusedMs: 5_000, changedAt: 3 });
+    expect(lowered(bold, reading, { held, retreats: 2 }, 3)).toEqual({ ...held, refusedMs: 5_000, changedAt: 3 });
   });
 
   test("never further than to what the flood tells", () => {
     const gentle = { ...reading, perMs: 5_100 };
-    expect(dropped(bold, gentle, { held, retreats: 0 }, 3)).toMatchObject({ perMs: 5_100, refusedMs: 5_200 });
+    expect(lowered(bold, gentle, { held, retreats: 0 }, 3)).toMatchObject({ perMs: 5_100, refusedMs: 5_200 });
   });
 
   test("a flood that tells nothing new is one step", () => {
     for (const proof of [undefined, { held, retreats: 7 }]) {
-      expect(dropped(bold, undefined, proof, 3)).toMatchObject({ perMs: 5_250, refusedMs: 5_000 });
-      expect(dropped(bold, { ...reading, perMs: 4_000 }, proof, 3)).toMatchObject({ perMs: 5_250 });
+      expect(lowered(bold, undefined, proof, 3)).toMatchObject({ perMs: 5_250, refusedMs: 5_000 });
+      expect(lowered(bold, { ...reading, perMs: 4_000 }, proof, 3)).toMatchObject({ perMs: 5_250 });
     }
   });
 });
@@ -293,18 +293,18 @@ describe("where a wait is longer than its window", () => {
   });
 
   test("trialsOf() - as far as to 0.6 of what is believed where a wait is cheap, else to 0.85", () => {
-    const estimate: Estimate = { calls: 8, perMs: 10_000, refusedMs: 1_000, changedAt: 0 };
-    expect(trialsOf(estimate, 4_000)).toEqual([6_000, 7_750]);
-    for (const waitMs of [undefined, 100_001, 400_000]) expect(trialsOf(estimate, waitMs)).toEqual([8_500]);
+    const estimate: LimitEstimate = { calls: 8, perMs: 10_000, refusedMs: 1_000, changedAt: 0 };
+    expect(experimentsOf(estimate, 4_000)).toEqual([6_000, 7_750]);
+    for (const waitMs of [undefined, 100_001, 400_000]) expect(experimentsOf(estimate, waitMs)).toEqual([8_500]);
   });
 });
 
 test("merge() - a date that is still to come does not keep later news out", () => {
-  const learning = new Learning(LONG_AGO);
-  const ahead: Estimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 9_000_000 };
+  const learning = new LimitLearner(LONG_AGO);
+  const ahead: LimitEstimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 9_000_000 };
   learning.merge(METHOD, ahead, 1_000);
   expect(learning.estimates().get(METHOD)).toEqual({ ...ahead, changedAt: 1_000 });
-  const later: Estimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 2_000 };
+  const later: LimitEstimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 2_000 };
   learning.merge(METHOD, later, 2_000);
   expect(learning.estimates().get(METHOD)).toEqual(later);
   // The process whose clock is ahead goes on saying so: once is enough.
@@ -313,9 +313,9 @@ test("merge() - a date that is still to come does not keep later news out", () =
 });
 
 test("merge() - the later news wins, whoever has it", () => {
-  const learning = new Learning(LONG_AGO);
-  const older: Estimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 5 };
-  const newer: Estimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 6 };
+  const learning = new LimitLearner(LONG_AGO);
+  const older: LimitEstimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 5 };
+  const newer: LimitEstimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 6 };
   learning.merge(METHOD, newer, 100);
   learning.merge(METHOD, older, 100);
   expect(learning.estimates().get(METHOD)).toEqual(newer);

@@ -1,6 +1,6 @@
 import type { CooldownScope } from "../../src/cooldown-scope.js";
 import type { Criteria } from "../../src/roster/criteria.js";
-import { rankOf } from "../../src/roster/criteria.js";
+import { stickyRank } from "../../src/roster/criteria.js";
 import type { SessionState } from "../../src/session-info.js";
 
 /** What the model cools: budgets have tests of their own. */
@@ -14,7 +14,7 @@ export interface ModelSession {
   order: number;
   leases: number;
   draining: number;
-  isLeaving: boolean;
+  isRemoving: boolean;
   isDead: boolean;
   isDisabled: boolean;
   isForeign: boolean;
@@ -61,7 +61,7 @@ export class RosterModel {
       order: ++this.#addOrder,
       leases: 0,
       draining: 0,
-      isLeaving: false,
+      isRemoving: false,
       isDead: false,
       isDisabled: false,
       isForeign: false,
@@ -100,7 +100,7 @@ export class RosterModel {
     const candidates = [...this.sessions.values()].filter((session) => this.#suits(session, criteria));
     const ranked = candidates
       .filter((session) => this.#canServe(session) || this.#isInUse(session))
-      .sort((a, b) => rankOf(key, b.id) - rankOf(key, a.id));
+      .sort((a, b) => stickyRank(key, b.id) - stickyRank(key, a.id));
     const [best] = ranked;
     return best !== undefined && this.#canServe(best) && this.#isWithinCap(best) ? best : undefined;
   }
@@ -130,7 +130,7 @@ export class RosterModel {
   }
 
   remove(session: ModelSession): void {
-    session.isLeaving = true;
+    session.isRemoving = true;
     this.#leave(session);
   }
 
@@ -198,17 +198,17 @@ export class RosterModel {
 
   #hasRoomOfItsOwn(session: ModelSession): boolean {
     const isLeased = session.leases > 0 && session.draining === 0;
-    return isLeased && session.leases < this.#leasesPerSession && !session.isLeaving;
+    return isLeased && session.leases < this.#leasesPerSession && !session.isRemoving;
   }
 
   #canServe(session: ModelSession): boolean {
     const state = this.stateOf(session);
-    if (state === "free") return !session.isLeaving;
+    if (state === "free") return !session.isRemoving;
     return this.#isKeptByRestAlone(session) && Math.max(session.until, session.backOffUntil) <= this.now;
   }
 
   #isInUse(session: ModelSession): boolean {
-    const isFit = !session.isLeaving && !session.isDead && !session.isDisabled && session.restrictedUntil === null;
+    const isFit = !session.isRemoving && !session.isDead && !session.isDisabled && session.restrictedUntil === null;
     const isRested = Math.max(session.until, session.backOffUntil) <= this.now;
     return this.stateOf(session) === "leased" && isFit && isRested;
   }
@@ -230,7 +230,7 @@ export class RosterModel {
   }
 
   #leave(session: ModelSession): void {
-    if (!session.isLeaving || session.leases + session.draining > 0) return;
+    if (!session.isRemoving || session.leases + session.draining > 0) return;
     this.sessions.delete(session.id);
     const ofSession = `[${JSON.stringify(session.id)},`;
     for (const scope of this.narrow.keys()) if (scope.startsWith(ofSession)) this.narrow.delete(scope);

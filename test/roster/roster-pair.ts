@@ -2,9 +2,9 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { expect } from "vitest";
 import { ANY, type Criteria } from "../../src/roster/criteria.js";
-import type { Order } from "../../src/roster/order.js";
-import { Roster } from "../../src/roster/roster.js";
-import { RosterEntry } from "../../src/roster/roster-entry.js";
+import type { SelectionOrder } from "../../src/roster/order.js";
+import { SessionTable } from "../../src/roster/roster.js";
+import { SessionEntry } from "../../src/roster/roster-entry.js";
 import { type ModelOrder, type ModelScope, type ModelSession, RosterModel } from "./roster-model.js";
 
 const FIVE = ["a", "b", "c", "d", "e"];
@@ -32,19 +32,19 @@ export interface PairSettings {
   readonly leasesPerSession?: number;
   readonly maxLeased?: number;
   readonly ids?: readonly string[];
-  readonly order?: Order;
+  readonly order?: SelectionOrder;
   /** `"any"`: the roster may take whichever can serve. */
   readonly modelOrder?: ModelOrder | "any" | undefined;
 }
 
 /** The roster beside its model: every step goes to both. */
 export class Pair {
-  readonly roster: Roster;
+  readonly sessionTable: SessionTable;
   readonly model: RosterModel;
   now = 1_000;
   readonly #leasesPerSession: number;
   readonly #mayTakeAny: boolean;
-  readonly #entries = new Map<string, RosterEntry>();
+  readonly #entries = new Map<string, SessionEntry>();
 
   constructor({
     leasesPerSession = 1,
@@ -55,7 +55,7 @@ export class Pair {
   }: PairSettings = {}) {
     this.#leasesPerSession = leasesPerSession;
     this.#mayTakeAny = modelOrder === "any";
-    this.roster = new Roster({ leasesPerSession, maxLeased, order });
+    this.sessionTable = new SessionTable({ leasesPerSession, maxLeased, order });
     const known = modelOrder === "any" ? undefined : modelOrder;
     this.model = new RosterModel(leasesPerSession, maxLeased, this.now, known);
     for (const [place, id] of ids.entries()) this.#add(id, TAGS[place % TAGS.length] ?? []);
@@ -78,41 +78,41 @@ export class Pair {
   }
 
   check(): void {
-    const { total, nextAvailableAt, ...counts } = this.roster.status(this.now);
-    const { model, roster } = this;
+    const { total, nextAvailableAt, ...counts } = this.sessionTable.status(this.now);
+    const { model, sessionTable } = this;
     same({ ...counts }, model.counts());
     same(
       Object.values(counts).reduce((sum, count) => sum + count),
       total,
     );
-    same([nextAvailableAt, roster.nextDueAt], [model.nextAvailableAt, model.nextDueAt]);
-    for (const entry of roster.entries()) {
+    same([nextAvailableAt, sessionTable.nextDueAt], [model.nextAvailableAt, model.nextDueAt]);
+    for (const entry of sessionTable.entries()) {
       same(entry.leases, model.sessions.get(entry.id)?.leases);
       same(entry.leases <= this.#leasesPerSession, true);
     }
     for (const kind of ["take", "takeKey", "takeTag", "takeMethod", "takePeer"]) {
       const criteria = CRITERIA[kind]?.("a") ?? ANY;
-      same(roster.canServe(criteria, this.now), model.pick(criteria) !== undefined);
+      same(sessionTable.canServe(criteria, this.now), model.pick(criteria) !== undefined);
     }
   }
 
   #add(id: string, tags: readonly string[]): void {
-    const entry = new RosterEntry(id, tags, 0);
-    this.roster.add([entry], this.now);
+    const entry = new SessionEntry(id, tags, 0);
+    this.sessionTable.add([entry], this.now);
     this.model.add(id, tags);
     this.#entries.set(id, entry);
   }
 
   #advance(ms: number): void {
     this.now += ms;
-    this.roster.advance(this.now);
+    this.sessionTable.expireDue(this.now);
     this.model.advance(this.now);
   }
 
   #take(criteria: Criteria): void {
     const isAny = this.#mayTakeAny && (criteria.key === undefined || criteria.id !== undefined);
     const usable = isAny ? this.model.usable(criteria) : [];
-    const taken = this.roster.take(criteria, this.now)?.id;
+    const taken = this.sessionTable.reserve(criteria, this.now)?.id;
     if (!isAny) {
       same(taken, this.model.take(criteria));
       return;
@@ -122,57 +122,57 @@ export class Pair {
     if (session !== undefined) this.model.lease(session);
   }
 
-  #change(kind: string, session: ModelSession, entry: RosterEntry, ms: number): void {
-    const { roster, model, now } = this;
+  #change(kind: string, session: ModelSession, entry: SessionEntry, ms: number): void {
+    const { sessionTable, model, now } = this;
     const isGiven = session.leases > 0 && (kind === "giveBack" || kind === "drain");
     if (isGiven) {
-      roster.giveBack(entry, now, now, kind === "drain");
+      sessionTable.release(entry, now, now, kind === "drain");
       model.giveBack(session, kind === "drain");
     } else if (session.leases > 0 && kind === "giveBackUnused") {
-      roster.giveBackUnused(entry, now);
+      sessionTable.cancel(entry, now);
       model.giveBackUnused(session);
     } else if (kind === "drained" && session.draining > 0) {
-      roster.drained(entry, now);
+      sessionTable.drained(entry, now);
       model.drained(session);
     }
     const scope = SCOPES[kind];
     if (scope !== undefined) {
-      same(roster.cool(entry, scope, now + ms, "flood", now), model.cool(session, scope, now + ms));
+      same(sessionTable.cool(entry, scope, now + ms, "flood", now), model.cool(session, scope, now + ms));
     }
     if (kind === "retag") {
       session.tags = TAGS[ms % TAGS.length] ?? [];
-      roster.retag(entry, session.tags, now);
+      sessionTable.setTags(entry, session.tags, now);
     } else if (kind === "connect" || kind === "disconnect") {
       session.isConnected = kind === "connect";
-      roster.setConnected(entry, session.isConnected, now);
+      sessionTable.setConnected(entry, session.isConnected, now);
     }
     this.#mark(kind, session, entry, now + ms);
   }
 
-  #mark(kind: string, session: ModelSession, entry: RosterEntry, until: number): void {
-    const { roster, model, now } = this;
+  #mark(kind: string, session: ModelSession, entry: SessionEntry, until: number): void {
+    const { sessionTable, model, now } = this;
     const both = (change: () => void, fields: Partial<ModelSession>): void => {
       change();
       Object.assign(session, fields);
     };
     const restrict = (end: number | null) =>
-      both(() => roster.restrict(entry, { reason: "", until: end }, now), {
+      both(() => sessionTable.restrict(entry, { reason: "", until: end }, now), {
         restrictedUntil: Math.max(session.restrictedUntil ?? 0, end ?? Number.POSITIVE_INFINITY),
       });
     const alive = { isDead: false, isDisabled: false, restrictedUntil: null, backOffUntil: 0 };
     if (kind === "backOff") {
-      both(() => roster.backOff(entry, { until, reason: "connect failed" }, now), {
+      both(() => sessionTable.backOff(entry, { until, reason: "connect failed" }, now), {
         backOffUntil: Math.max(session.backOffUntil, until),
       });
     } else if (kind === "restrict") restrict(until);
     else if (kind === "restrictForGood") restrict(null);
-    else if (kind === "kill") both(() => roster.kill(entry, "dead", now), { isDead: true });
-    else if (kind === "disable") both(() => roster.disable(entry, "off", now), { isDisabled: true });
-    else if (kind === "revive") both(() => roster.revive(entry, now), alive);
+    else if (kind === "kill") both(() => sessionTable.kill(entry, "dead", now), { isDead: true });
+    else if (kind === "disable") both(() => sessionTable.disable(entry, "off", now), { isDisabled: true });
+    else if (kind === "revive") both(() => sessionTable.revive(entry, now), alive);
     else if (kind === "foreign" || kind === "own") {
-      both(() => roster.setForeign(entry, kind === "foreign", now), { isForeign: kind === "foreign" });
+      both(() => sessionTable.setForeign(entry, kind === "foreign", now), { isForeign: kind === "foreign" });
     } else if (kind === "remove") {
-      roster.remove(entry, now);
+      sessionTable.remove(entry, now);
       model.remove(session);
     }
   }

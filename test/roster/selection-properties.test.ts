@@ -1,9 +1,16 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ANY } from "../../src/roster/criteria.js";
-import { type Order, OwnOrder, RandomOrder, SpreadOrder, WarmOrder, WeightedOrder } from "../../src/roster/order.js";
-import { Roster } from "../../src/roster/roster.js";
-import { RosterEntry } from "../../src/roster/roster-entry.js";
+import {
+  ConnectedFirstOrder,
+  CustomOrder,
+  LruOrder,
+  RandomOrder,
+  type SelectionOrder,
+  WeightedOrder,
+} from "../../src/roster/order.js";
+import { SessionTable } from "../../src/roster/roster.js";
+import { SessionEntry } from "../../src/roster/roster-entry.js";
 import type { ModelOrder } from "./roster-model.js";
 import { Pair, type PairSettings, stepOf } from "./roster-pair.js";
 
@@ -17,15 +24,15 @@ const byWarmth: ModelOrder = (a, b) => {
   return a.isConnected ? b.order - a.order : a.order - b.order;
 };
 
-const STRATEGIES: readonly [name: string, order: () => Order, model: PairSettings["modelOrder"]][] = [
-  ["spread", () => new SpreadOrder(), (a, b) => a.order - b.order],
-  ["warm", () => new WarmOrder(), byWarmth],
+const STRATEGIES: readonly [name: string, order: () => SelectionOrder, model: PairSettings["modelOrder"]][] = [
+  ["spread", () => new LruOrder(), (a, b) => a.order - b.order],
+  ["warm", () => new ConnectedFirstOrder(), byWarmth],
   ["random", () => new RandomOrder(Math.random), "any"],
   ["weighted", () => new WeightedOrder(({ id }) => WEIGHTS[id.charAt(0)] ?? 1), "any"],
   [
     "one of its own",
     () =>
-      new OwnOrder(
+      new CustomOrder(
         ({ id }) => rankOfId(id),
         () => {},
       ),
@@ -78,13 +85,18 @@ test.each(STRATEGIES)("selection %s - of many sessions, most of which a caller c
 });
 
 /** How often each serves, one lease after the other. */
-function servings(order: Order, count: number, turns: number, tags: (index: number) => readonly string[] = () => []) {
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
-  const entries = Array.from({ length: count }, (_, index) => new RosterEntry(`s${index}`, tags(index), 0));
-  roster.add(entries, NOW);
+function servings(
+  order: SelectionOrder,
+  count: number,
+  turns: number,
+  tags: (index: number) => readonly string[] = () => [],
+) {
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const entries = Array.from({ length: count }, (_, index) => new SessionEntry(`s${index}`, tags(index), 0));
+  sessionTable.add(entries, NOW);
   const take = (wanted: readonly string[]): string => {
-    const entry = roster.take({ ...ANY, tags: wanted }, NOW) as RosterEntry;
-    roster.giveBack(entry, NOW, NOW, false);
+    const entry = sessionTable.reserve({ ...ANY, tags: wanted }, NOW) as SessionEntry;
+    sessionTable.release(entry, NOW, NOW, false);
     return entry.id;
   };
   return Array.from({ length: turns }, (_, turn) => take(turn % 2 === 0 ? [] : tags(0)));
@@ -110,28 +122,28 @@ test("weight - each serves in proportion, never more than one use off, whatever 
 test("weight - one without a weight above 0 serves only when no other can", () => {
   const weights = [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1];
   const order = new WeightedOrder(({ id }) => weights[Number(id.slice(1))] ?? 0);
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
-  roster.add(
-    weights.map((_, index) => new RosterEntry(`s${index}`, [], 0)),
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  sessionTable.add(
+    weights.map((_, index) => new SessionEntry(`s${index}`, [], 0)),
     NOW,
   );
-  const taken = weights.map(() => roster.take(ANY, NOW)?.id);
+  const taken = weights.map(() => sessionTable.reserve(ANY, NOW)?.id);
   expect(taken).toEqual(["s4", "s0", "s1", "s2", "s3"]);
 });
 
 test("weight - who was away begins where the others are", () => {
   const order = new WeightedOrder(() => 1);
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
-  const entries = [0, 1, 2].map((index) => new RosterEntry(`s${index}`, [], 0));
-  roster.add(entries, NOW);
-  roster.cool(entries[0] as RosterEntry, { kind: "session" }, NOW + 10, "flood", NOW);
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const entries = [0, 1, 2].map((index) => new SessionEntry(`s${index}`, [], 0));
+  sessionTable.add(entries, NOW);
+  sessionTable.cool(entries[0] as SessionEntry, { kind: "session" }, NOW + 10, "flood", NOW);
   const turn = (at: number): string => {
-    const entry = roster.take(ANY, at) as RosterEntry;
-    roster.giveBack(entry, at, at, false);
+    const entry = sessionTable.reserve(ANY, at) as SessionEntry;
+    sessionTable.release(entry, at, at, false);
     return entry.id;
   };
   for (let turns = 0; turns < 100; turns++) turn(NOW);
-  roster.advance(NOW + 10);
+  sessionTable.expireDue(NOW + 10);
   const after = Array.from({ length: 9 }, () => turn(NOW + 10));
   for (const id of ["s0", "s1", "s2"]) expect(after.filter((one) => one === id)).toHaveLength(3);
 });
@@ -153,18 +165,18 @@ test.each([Number.NaN, -1, 1, 7, Number.POSITIVE_INFINITY])(
 );
 
 test("warm - as few sessions as there are callers at once, also after a burst", () => {
-  const order = new WarmOrder();
-  const roster = new Roster({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
-  roster.add(
-    Array.from({ length: 20 }, (_, index) => new RosterEntry(`s${index}`, [], 0)),
+  const order = new ConnectedFirstOrder();
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  sessionTable.add(
+    Array.from({ length: 20 }, (_, index) => new SessionEntry(`s${index}`, [], 0)),
     NOW,
   );
-  const take = (): RosterEntry => {
-    const entry = roster.take(ANY, NOW) as RosterEntry;
-    roster.setConnected(entry, true, NOW);
+  const take = (): SessionEntry => {
+    const entry = sessionTable.reserve(ANY, NOW) as SessionEntry;
+    sessionTable.setConnected(entry, true, NOW);
     return entry;
   };
-  const giveBack = (entry: RosterEntry) => roster.giveBack(entry, NOW, NOW, false);
+  const giveBack = (entry: SessionEntry) => sessionTable.release(entry, NOW, NOW, false);
   const burst = Array.from({ length: 5 }, take);
   for (const entry of burst) giveBack(entry);
   const used = new Set<string>();

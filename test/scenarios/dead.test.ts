@@ -92,7 +92,7 @@ describe("dead sessions", () => {
 
   test.each(["dead", "restricted"])("probeMs - %s: updates.getState is asked, and revives it", async (state) => {
     const { dataCentre, open, toldOf } = await stage();
-    const pool = await open({ probeMs: 150 });
+    const pool = await open({ probeIntervalMs: 150 });
     const isDead = state === "dead";
     const rule = isDead
       ? dataCentre.revoke("account1")

@@ -1,6 +1,6 @@
 /** Files of a data centre, and another data centre that has them. */
 import { createRequire } from "node:module";
-import type { DataCentre } from "../../src/testing/index.js";
+import type { TelegramTestServer } from "../../src/testing/index.js";
 import { Api } from "../matrix/telegram.js";
 
 export const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
@@ -16,7 +16,7 @@ export const location = (): InstanceType<typeof Api.InputDocumentFileLocation> =
   });
 
 /** Teaches the data centre to hand a file out. */
-export function serveFile(dataCentre: DataCentre): void {
+export function serveFile(dataCentre: TelegramTestServer): void {
   dataCentre.handle("upload.GetFile", ({ request, tl }) => {
     const at = Number(request.offset);
     const bytes = Buffer.alloc(Math.max(0, Math.min(CHUNK, CHUNKS * CHUNK - at)), 9);
@@ -26,7 +26,7 @@ export function serveFile(dataCentre: DataCentre): void {
 
 /** Makes the configuration name a fourth data centre, with which nobody shares a key; or the addresses given. */
 export function listFarDataCentre(
-  dataCentre: DataCentre,
+  dataCentre: TelegramTestServer,
   options?: readonly Readonly<Record<string, unknown>>[],
 ): void {
   const { host, port } = dataCentre;
@@ -49,7 +49,7 @@ export function listFarDataCentre(
 }
 
 /** Gives leave to log in elsewhere. */
-export function exportAuthorizations(dataCentre: DataCentre): void {
+export function exportAuthorizations(dataCentre: TelegramTestServer): void {
   dataCentre.handle("auth.ExportAuthorization", ({ tl }) =>
     tl("auth.ExportedAuthorization", { id: 1n, bytes: Buffer.alloc(8) }),
   );

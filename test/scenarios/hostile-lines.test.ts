@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ConnectError, OutcomeUnknownError } from "../../src/index.js";
-import { dataCentreClientOptions } from "../../src/testing/index.js";
+import { testServerClientOptions } from "../../src/testing/index.js";
 import { type Relay, startRelay } from "../fakes/relay.js";
 import { libraryName, NewMessage } from "../matrix/telegram.js";
 import {
@@ -21,7 +21,7 @@ import {
 async function overRelay(options: OpenOptions = {}): Promise<Stage & { readonly relay: Relay; readonly pool: Pool }> {
   const scene = await stage();
   const relay = await startRelay(scene.dataCentre.port);
-  const { networkSocket } = await dataCentreClientOptions({
+  const { networkSocket } = await testServerClientOptions({
     host: "127.0.0.1",
     port: relay.port,
     library: libraryName,

@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
-import { type Engine, whenNotBusy } from "../../adapters/storage/sqlite/engine.js";
-import { nodeEngine } from "../../adapters/storage/sqlite/handle-engine.js";
-import { keyvEngine } from "../../adapters/storage/sqlite/keyv-engine.js";
-import { type ForkedDataCentre, forkDataCentre, type WaitedCall } from "../../src/testing/index.js";
+import { retryWhileBusy, type SqliteDriver } from "../../adapters/storage/sqlite/engine.js";
+import { nodeDriver } from "../../adapters/storage/sqlite/handle-engine.js";
+import { keyvDriver } from "../../adapters/storage/sqlite/keyv-engine.js";
+import { type CallDuringWait, type ForkedTestServer, forkTestServer } from "../../src/testing/index.js";
 import { type Child, type Line, startScript } from "../processes/child.js";
 
 /** The account that no limit is on. */
@@ -34,7 +34,7 @@ export interface Findings {
   /** What was acknowledged before a killing and not there after it. */
   readonly lost: readonly string[];
   /** Calls on a session that the killed process had told to be cooling, or had had the time to write down as that. */
-  readonly broken: readonly WaitedCall[];
+  readonly broken: readonly CallDuringWait[];
   /** Calls in a wait that the killed process was told of in its last moment, and nobody else. */
   readonly untold: number;
   /** What the check of the file said, other than "ok". */
@@ -55,13 +55,13 @@ export interface KillingOptions {
   /** Told of every process, to end it whatever happens, and to watch it. */
   onChild(child: Child): void;
   /** Told of the data centre, to end it whatever happens. */
-  onDataCentre(dataCentre: ForkedDataCentre): void;
+  onDataCentre(dataCentre: ForkedTestServer): void;
   onKill?(kills: number): void;
 }
 
 /** Kills one process after the other in the middle of its work; the next one goes on in the same moment. */
 export async function killMany(options: KillingOptions): Promise<Findings> {
-  const dataCentre = await forkDataCentre({ accounts: ACCOUNTS.map((name) => ({ name })) });
+  const dataCentre = await forkTestServer({ accounts: ACCOUNTS.map((name) => ({ name })) });
   options.onDataCentre(dataCentre);
   for (const account of ACCOUNTS.slice(1)) {
     await dataCentre.limit("messages.SendMessage", { account, calls: 6, perMs: 1_000, waitSeconds: 1 });
@@ -74,7 +74,7 @@ export async function killMany(options: KillingOptions): Promise<Findings> {
 }
 
 class Killings {
-  readonly #dataCentre: ForkedDataCentre;
+  readonly #dataCentre: ForkedTestServer;
   readonly #options: KillingOptions;
   readonly #standings = new Map<string, Standing>();
   readonly #cooled = new Map<string, number>();
@@ -88,7 +88,7 @@ class Killings {
   #open: Line | undefined;
   #changes = 0;
 
-  constructor(dataCentre: ForkedDataCentre, options: KillingOptions) {
+  constructor(dataCentre: ForkedTestServer, options: KillingOptions) {
     this.#dataCentre = dataCentre;
     this.#options = options;
   }
@@ -204,9 +204,9 @@ class Killings {
 
   async #checkFile(): Promise<void> {
     const { file } = this.#options;
-    const engine: Engine = nodeEngine(file) ?? (await whenNotBusy(() => keyvEngine(file)));
+    const engine: SqliteDriver = nodeDriver(file) ?? (await retryWhileBusy(() => keyvDriver(file)));
     try {
-      const rows = await whenNotBusy(() => engine.query("PRAGMA integrity_check"));
+      const rows = await retryWhileBusy(() => engine.query("PRAGMA integrity_check"));
       const said = rows.map((row) => String(Object.values(row)[0]));
       if (said.join() !== "ok") this.#damages.push(...said);
     } finally {
@@ -215,7 +215,7 @@ class Killings {
   }
 
   /** Told to the process before, in its last moment or when it was dead already. */
-  #isUntold({ at, wait }: WaitedCall, openedAt: number): boolean {
+  #isUntold({ at, wait }: CallDuringWait, openedAt: number): boolean {
     const toldAt = wait.toldAt ?? wait.from;
     const killedAt = this.#killedAt.findLast((killed) => killed <= at);
     if (killedAt === undefined || openedAt < killedAt || toldAt > openedAt) return false;

@@ -67,10 +67,10 @@ describe("map()", () => {
     const results = await all(first);
     const [lost] = results.filter(({ ok }) => !ok);
     expect(lost).toMatchObject({ error: { code: "OUTCOME_UNKNOWN" }, attempts: 1 });
-    expect(first.unknown).toEqual([lost?.item]);
+    expect(first.uncertainKeys).toEqual([lost?.item]);
     const second = send();
     expect(await all(second)).toEqual([]);
-    expect(second.unknown).toEqual([lost?.item]);
+    expect(second.uncertainKeys).toEqual([lost?.item]);
     expectPeace(dataCentre);
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { Engine } from "../../adapters/storage/sqlite/engine.js";
-import { nodeEngine } from "../../adapters/storage/sqlite/handle-engine.js";
-import { keyvEngine } from "../../adapters/storage/sqlite/keyv-engine.js";
+import type { SqliteDriver } from "../../adapters/storage/sqlite/engine.js";
+import { nodeDriver } from "../../adapters/storage/sqlite/handle-engine.js";
+import { keyvDriver } from "../../adapters/storage/sqlite/keyv-engine.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import { isReserved } from "../../src/records/reserved-ids.js";
 import type { Talk } from "../processes/child.js";
@@ -47,9 +47,9 @@ async function stopBetweenRounds(scene: Stage, neighbour: Child): Promise<void> 
 }
 
 async function isUnlocked(file: string): Promise<boolean> {
-  let engine: Engine | undefined;
+  let engine: SqliteDriver | undefined;
   try {
-    engine = nodeEngine(file) ?? (await keyvEngine(file));
+    engine = nodeDriver(file) ?? (await keyvDriver(file));
     await engine.query("PRAGMA busy_timeout=50");
     await engine.query("BEGIN EXCLUSIVE");
     await engine.query("ROLLBACK");

@@ -6,7 +6,12 @@ import { afterAll, afterEach, beforeAll, expect, onTestFinished } from "vitest";
 import type { GramjsOptions } from "../../adapters/client/gramjs.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import { SessionPool, type SessionPoolEvents, type SessionPoolOptions } from "../../src/index.js";
-import { type DataCentre, type DataCentreOptions, startDataCentre, type WaitScope } from "../../src/testing/index.js";
+import {
+  startTestServer,
+  type TelegramTestServer,
+  type TestServerOptions,
+  type WaitScope,
+} from "../../src/testing/index.js";
 import { remember } from "../canary/session-finder.js";
 import { Api, libraryName, telegramAdapter } from "../matrix/telegram.js";
 
@@ -32,7 +37,7 @@ export interface Told {
 
 /** One data centre and the pools on it, all gone when the test is over. */
 export interface Stage {
-  readonly dataCentre: DataCentre;
+  readonly dataCentre: TelegramTestServer;
   /** A database file of this test. */
   readonly file: string;
   /** Opens a pool on the file with every account in it, each by its name. */
@@ -74,8 +79,8 @@ afterEach(async () => {
 });
 
 /** Sets a scenario up. */
-export async function stage(options: DataCentreOptions = {}): Promise<Stage> {
-  const dataCentre = await startDataCentre({ library: libraryName, ...options });
+export async function stage(options: TestServerOptions = {}): Promise<Stage> {
+  const dataCentre = await startTestServer({ library: libraryName, ...options });
   for (const session of dataCentre.sessions) remember(session);
   const directory = mkdtempSync(join(memoryFolder(), "scenario-"));
   const file = join(directory, "sessions.db");
@@ -173,19 +178,23 @@ export function message(text: string, peer = "user1"): ApiTypes.messages.SendMes
 }
 
 /** One account's calls of one method, connects left out. */
-export function callsOf(dataCentre: DataCentre, method: string, account?: string): ReturnType<DataCentre["calls"]> {
+export function callsOf(
+  dataCentre: TelegramTestServer,
+  method: string,
+  account?: string,
+): ReturnType<TelegramTestServer["calls"]> {
   return dataCentre
     .calls()
     .filter((call) => !call.isConnect && call.method === method && (account === undefined || call.account === account));
 }
 
 /** How often each text was received: each has to be there exactly once. */
-export function textsOf(dataCentre: DataCentre): readonly string[] {
+export function textsOf(dataCentre: TelegramTestServer): readonly string[] {
   return dataCentre.messages().map(({ text }) => text);
 }
 
 /** No call came in spite of a wait, and nothing was sent twice: each message of these tests has a text of its own. */
-export function expectPeace(dataCentre: DataCentre, scope: WaitScope = "session"): void {
+export function expectPeace(dataCentre: TelegramTestServer, scope: WaitScope = "session"): void {
   expect(dataCentre.violations({ scope })).toEqual([]);
   expect(dataCentre.duplicates({ key: ({ text }) => text })).toEqual([]);
   expect(dataCentre.maxConnectionsPerKey()).toBeLessThanOrEqual(1);

@@ -2,13 +2,13 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { LeaseScope } from "../../src/connections/lease-scope.js";
 import { classifyTelegramError, parseSession, systemClock } from "../../src/index.js";
 import { verdictTable } from "../../src/telegram/verdict-table.js";
-import { type DataCentre, startDataCentre } from "../../src/testing/index.js";
+import { startTestServer, type TelegramTestServer } from "../../src/testing/index.js";
 import { Api, libraryName, telegramAdapter } from "../matrix/telegram.js";
 import { answers, brief } from "../telegram/answers.js";
 
-let dataCentre: DataCentre;
+let dataCentre: TelegramTestServer;
 beforeAll(async () => {
-  dataCentre = await startDataCentre({ accounts: 0 });
+  dataCentre = await startTestServer({ accounts: 0 });
 });
 afterAll(() => dataCentre.close());
 
@@ -21,11 +21,11 @@ async function thrownFor(code: number, message: string): Promise<unknown> {
     id: name,
     session: parseSession(session),
     profile: {},
-    gate: { call: (_, __, transmit) => transmit().answer, isHeldBack: () => false },
+    gate: { call: (_, __, transmit) => transmit().answer, isBlocked: () => false },
     clock: systemClock,
-    peers: { limit: 100, load: async () => [], learnt: () => {} },
+    peers: { limit: 100, load: async () => [], save: () => {} },
     connectTimeoutMs: 5_000,
-    lost: () => {},
+    onDisconnect: () => {},
   });
   await handle.connect(new AbortController().signal);
   dataCentre.fail({ account: name, method: "users.GetUsers", code, message, times: 1 });

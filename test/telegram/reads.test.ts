@@ -1,7 +1,7 @@
 import { Api as Gramjs } from "telegram";
 import { Api as Teleproto } from "teleproto";
 import { describe, expect, test } from "vitest";
-import { isRead, reads } from "../../src/telegram/reads.js";
+import { isIdempotent, reads } from "../../src/telegram/reads.js";
 import { methodOf, type TelegramRequest } from "../../src/telegram/requests.js";
 import { judgedWrites } from "./judged-writes.js";
 
@@ -67,7 +67,7 @@ const all = new Set([...libraries.GramJS, ...libraries.teleproto]);
 
 test.each(Object.entries(libraries))("isRead() - every request of %s has been judged", (_, names) => {
   expect(names.length).toBeGreaterThan(600);
-  const isJudged = (name: string): boolean => isRead(name) || notReads.has(name) || judgedWrites.includes(name);
+  const isJudged = (name: string): boolean => isIdempotent(name) || notReads.has(name) || judgedWrites.includes(name);
   expect(names.filter((name) => !isJudged(name) && !isWrapper(name))).toEqual([]);
 });
 
@@ -95,7 +95,7 @@ describe("isRead() - by name", () => {
     "upload.SaveBigFilePart",
     "messages.UploadMedia",
     "messages.GetForumTopics",
-  ])("%s is a read", (name) => expect(isRead(name)).toBe(true));
+  ])("%s is a read", (name) => expect(isIdempotent(name)).toBe(true));
 
   test.each([
     "messages.SendMessage",
@@ -109,7 +109,7 @@ describe("isRead() - by name", () => {
     "messages.GetWhatALaterLayerHas",
     "constructor",
     "",
-  ])("%j is a write", (name) => expect(isRead(name)).toBe(false));
+  ])("%j is a write", (name) => expect(isIdempotent(name)).toBe(false));
 });
 
 function requestNames(api: object): readonly string[] {

@@ -2,7 +2,7 @@ import { errors as gramjsErrors } from "telegram";
 import { errors as teleprotoErrors } from "teleproto";
 import { describe, expect, test } from "vitest";
 import { type VerdictRow, verdictTable } from "../../src/telegram/verdict-table.js";
-import { classifyTelegramError, isAboutSession } from "../../src/telegram/verdicts.js";
+import { affectsSession, classifyTelegramError } from "../../src/telegram/verdicts.js";
 import { answers } from "./answers.js";
 
 /*
@@ -145,7 +145,7 @@ describe("classifyTelegramError() - whose error it is", () => {
     for (const verdict of verdicts) {
       expect(verdict.scope).toBe(owner);
       if (owner === "request" || owner === "peer") expect(["none", "retry", "cooldown"]).toContain(verdict.kind);
-      if (owner === "request") expect(isAboutSession(verdict)).toBe(false);
+      if (owner === "request") expect(affectsSession(verdict)).toBe(false);
     }
   });
 

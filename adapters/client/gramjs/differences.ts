@@ -1,9 +1,9 @@
 import type {
   ClientInternals,
-  Differences,
   EventBuilder,
   LibraryClient,
   LibraryClientClass,
+  LibraryDriver,
   RequestState,
   RpcResultMessage,
   SenderBase,
@@ -26,13 +26,13 @@ interface Client extends ClientInternals {
 const inside = (sender: SenderBase): Sender => sender as Sender;
 
 /** How GramJS is built where teleproto is built in another way. */
-export function gramjsDifferences(errors: LibraryErrors): Differences {
+export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
   return {
     name: "GramJS",
     parts: ["sender._sendQueue._queue", "sender._sendQueue.get", "sender._sendQueue.clear", "sender._handlers"],
     synchronous: ["_createExportedSender", "_removeSender"],
     queue: (sender) => inside(sender)._sendQueue._queue,
-    beforePacking: (sender, sift) => {
+    onBeforePack: (sender, sift) => {
       const packer = inside(sender)._sendQueue;
       const get = packer.get.bind(packer);
       packer.get = () => {
@@ -41,27 +41,27 @@ export function gramjsDifferences(errors: LibraryErrors): Differences {
       };
     },
     handlers: (sender) => inside(sender)._handlers,
-    end: (sender) => {
+    stop: (sender) => {
       inside(sender)._userConnected = false;
       inside(sender).userDisconnected = true;
       inside(sender)._sendQueue.clear();
     },
-    setUp: () => {},
+    onConnected: () => {},
     // It dials 80 or 443, whatever the session or Telegram names (client/TelegramClient.js, 2.26.22).
     connectionOptions: (client) => {
       const { useWSS, testServers } = client as Client;
       return { port: useWSS ? 443 : 80, testServers };
     },
-    connecting: () => {},
+    onConnecting: () => {},
     disconnected: () => {},
     answered: () => {},
-    asThrown: (error) => error,
-    forTransfer: (error, request) => unsleepable(errors, error, request),
+    toLibraryError: (error) => error,
+    toTransferError: (error, request) => toNonSleepableError(errors, error, request),
   };
 }
 
 /** GramJS sleeps out a FloodWaitError in the middle of an upload, however long; any other class it lets through. */
-function unsleepable(errors: LibraryErrors, error: unknown, request: TlRequest): unknown {
+function toNonSleepableError(errors: LibraryErrors, error: unknown, request: TlRequest): unknown {
   if (!(error instanceof errors.FloodWaitError)) return error;
   const { seconds } = error as { seconds?: number };
   return Object.assign(new errors.RPCError(`FLOOD_WAIT_${seconds}`, request as never, 420), { seconds });
@@ -73,15 +73,15 @@ const patientBuilders = new WeakSet<EventBuilder>();
  * A client that lets an event builder which has to ask Telegram first (`chats: ["name"]`) fail quietly and ask again
  * with the next update. GramJS awaits it where nobody catches, and the process would end.
  */
-export function patientClient(Base: LibraryClientClass): LibraryClientClass {
+export function tolerantClient(Base: LibraryClientClass): LibraryClientClass {
   return class PatientClient extends Base {
     override addEventHandler(...[callback, builder]: Parameters<LibraryClient["addEventHandler"]>): void {
-      super.addEventHandler(callback, builder === undefined ? undefined : patient(builder));
+      super.addEventHandler(callback, builder === undefined ? undefined : tolerateFailure(builder));
     }
   };
 }
 
-function patient(builder: EventBuilder): EventBuilder {
+function tolerateFailure(builder: EventBuilder): EventBuilder {
   if (patientBuilders.has(builder)) return builder;
   patientBuilders.add(builder);
   const resolve = builder.resolve.bind(builder);

@@ -1,7 +1,7 @@
-import { missingPart } from "../mtproto/inner-parts.js";
+import { findMissingInternal } from "../mtproto/inner-parts.js";
 import type { Library } from "../mtproto/library.js";
 import { type Package, packageFailure, partFailure, unknownVersion } from "../mtproto/loading.js";
-import { gramjsDifferences, patientClient } from "./differences.js";
+import { gramjsDriver, tolerantClient } from "./differences.js";
 
 const PACKAGE: Package = { adapter: "gramjs", name: "telegram", range: "^2.26.22" };
 
@@ -38,7 +38,7 @@ async function importGramjs() {
 export async function loadGramjs(): Promise<Library> {
   const { root, sessions, logger, extensions, sender, state, updates, objects, core, ige } = await importGramjs();
   const library = {
-    TelegramClient: patientClient(root.TelegramClient as unknown as Library["TelegramClient"]),
+    TelegramClient: tolerantClient(root.TelegramClient as unknown as Library["TelegramClient"]),
     Api: root.Api,
     layer: objects.LAYER,
     StringSession: sessions.StringSession,
@@ -55,9 +55,9 @@ export async function loadGramjs(): Promise<Library> {
     utils: root.utils,
     helpers: root.helpers,
     handleUpdate: updates._handleUpdate,
-    differences: gramjsDifferences(root.errors),
+    differences: gramjsDriver(root.errors),
   } as unknown as Library;
-  const missing = missingPart(library);
+  const missing = findMissingInternal(library);
   if (missing !== undefined) throw unknownVersion(PACKAGE, missing);
   return library;
 }

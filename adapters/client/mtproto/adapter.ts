@@ -1,8 +1,8 @@
 import { PROXY_RULES } from "../../../src/client-profile.js";
-import type { ClientAdapter, ClientHandle, ClientRequest } from "../../../src/connections/client-adapter.js";
+import type { ClientAdapter, ClientHandle, CreateClientOptions } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
-import { describe, unknownOption } from "../../../src/option-rules.js";
-import { type ClientKit, makeKit } from "./client.js";
+import { describeType, unknownOption } from "../../../src/option-rules.js";
+import { type ClientClasses, createClientClasses } from "./client.js";
 import { MtprotoHandle } from "./handle.js";
 import type { ClientParams, Library } from "./library.js";
 
@@ -40,12 +40,12 @@ export function mtprotoAdapter<Client extends object>(
   load: () => Promise<Library>,
 ): ClientAdapter<Client> {
   check(name, title, options);
-  let kit: ClientKit | undefined;
+  let kit: ClientClasses | undefined;
   return {
     open: async () => {
-      kit ??= makeKit(await load());
+      kit ??= createClientClasses(await load());
     },
-    create: (request: ClientRequest): ClientHandle<Client> => {
+    create: (request: CreateClientOptions): ClientHandle<Client> => {
       if (kit === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
       const { apiId, apiHash, updates = false } = options;
       const clientOptions = (options.clientOptions ?? {}) as ClientParams;
@@ -68,27 +68,27 @@ function check(name: string, title: string, options: AdapterOptions<never, { rea
   const { apiId, apiHash, clientOptions, onConnect, updates } = options;
   if (!Number.isInteger(apiId) || apiId <= 0) {
     throw new OptionsError(
-      `${name}: apiId must be a whole number, more than 0, from my.telegram.org; got ${describe(apiId)}.`,
+      `${name}: apiId must be a whole number, more than 0, from my.telegram.org; got ${describeType(apiId)}.`,
     );
   }
   if (typeof apiHash !== "string" || apiHash === "") {
     throw new OptionsError(
-      `${name}: apiHash must be a non-empty string from my.telegram.org; got ${describe(apiHash)}.`,
+      `${name}: apiHash must be a non-empty string from my.telegram.org; got ${describeType(apiHash)}.`,
     );
   }
   if (clientOptions !== undefined && (typeof clientOptions !== "object" || clientOptions === null)) {
     throw new OptionsError(
-      `${name}: clientOptions must be an object of ${title}'s TelegramClientParams; got ${describe(clientOptions)}.`,
+      `${name}: clientOptions must be an object of ${title}'s TelegramClientParams; got ${describeType(clientOptions)}.`,
     );
   }
   checkProxy(name, clientOptions?.proxy);
   if (onConnect !== undefined && typeof onConnect !== "function") {
     throw new OptionsError(
-      `${name}: onConnect must be a function of the client and the session's id; got ${describe(onConnect)}.`,
+      `${name}: onConnect must be a function of the client and the session's id; got ${describeType(onConnect)}.`,
     );
   }
   if (updates !== undefined && typeof updates !== "boolean") {
-    throw new OptionsError(`${name}: updates must be true or false; got ${describe(updates)}.`);
+    throw new OptionsError(`${name}: updates must be true or false; got ${describeType(updates)}.`);
   }
 }
 
@@ -99,7 +99,9 @@ function checkProxy(name: string, proxy: unknown): void {
   for (const [field, rule] of Object.entries(PROXY_RULES)) {
     const value: unknown = Reflect.get(proxy, field);
     const isNeeded = field === "ip" || field === "port" || field === ("MTProxy" in proxy ? "secret" : "socksType");
-    if ((value === undefined && !isNeeded) || rule.holds(value)) continue;
-    throw new OptionsError(`${name}: clientOptions.proxy.${field} must be ${rule.expected}; got ${describe(value)}.`);
+    if ((value === undefined && !isNeeded) || rule.accepts(value)) continue;
+    throw new OptionsError(
+      `${name}: clientOptions.proxy.${field} must be ${rule.expected}; got ${describeType(value)}.`,
+    );
   }
 }

@@ -1,12 +1,12 @@
 import type { ClientProfile, ProxyProfile } from "../../../src/client-profile.js";
-import type { PeerMemory } from "../../../src/connections/client-adapter.js";
+import type { PeerStore } from "../../../src/connections/client-adapter.js";
 import { EventHandlers } from "./event-handlers.js";
 import type { Calls } from "./guard-plan.js";
 import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, SenderBase } from "./library.js";
 import { hideSecrets } from "./secrets.js";
 import { type PooledSenderClass, senderClass } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
-import { politeSocketClass } from "./socket.js";
+import { configuredSocketClass } from "./socket.js";
 import type { TlRequest } from "./tl.js";
 
 /** What a client of ours does differently from a library's own. */
@@ -34,11 +34,11 @@ export interface ClientSettings {
   readonly profile: ClientProfile;
   /** In the libraries' own format. */
   readonly session: string;
-  readonly peers: PeerMemory;
+  readonly peers: PeerStore;
 }
 
 /** The classes that all clients of one adapter share. */
-export interface ClientKit {
+export interface ClientClasses {
   readonly library: Library;
   readonly clients: PooledClientClass;
   readonly senders: PooledSenderClass;
@@ -53,31 +53,31 @@ type PooledClientClass = new (
   params: ClientParams,
 ) => LibraryClient;
 
-const HOOKS: unique symbol = Symbol("hooks");
+const FORCED_PARAMS: unique symbol = Symbol("hooks");
 const HANDLERS: unique symbol = Symbol("handlers");
 
 /** Makes the classes, once per adapter. */
-export function makeKit(library: Library): ClientKit {
+export function createClientClasses(library: Library): ClientClasses {
   class PooledClient extends library.TelegramClient {
-    declare readonly [HOOKS]: ClientHooks;
+    declare readonly [FORCED_PARAMS]: ClientHooks;
     declare readonly [HANDLERS]: EventHandlers;
 
     constructor(hooks: ClientHooks, session: object, apiId: number, apiHash: string, params: ClientParams) {
       super(session, apiId, apiHash, params);
-      Object.defineProperty(this, HOOKS, { value: hooks, enumerable: false });
+      Object.defineProperty(this, FORCED_PARAMS, { value: hooks, enumerable: false });
       Object.defineProperty(this, HANDLERS, { value: new EventHandlers(this), enumerable: false });
     }
 
     override invoke(request: TlRequest, dcId?: number): Promise<unknown> {
-      return this[HOOKS].calls().invoke(request, undefined, this, { dcId });
+      return this[FORCED_PARAMS].calls().invoke(request, undefined, this, { dcId });
     }
 
     override invokeWithSender(request: TlRequest, sender?: unknown): Promise<unknown> {
-      return this[HOOKS].calls().invoke(request, undefined, this, { sender });
+      return this[FORCED_PARAMS].calls().invoke(request, undefined, this, { sender });
     }
 
     override getSender(dcId: number): Promise<unknown> {
-      return this[HOOKS].sender(dcId);
+      return this[FORCED_PARAMS].sender(dcId);
     }
 
     override addEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void {
@@ -101,7 +101,7 @@ export function makeKit(library: Library): ClientKit {
 }
 
 /** Makes a client whose every request goes through `hooks`. Touches no network. */
-export function createClient(kit: ClientKit, settings: ClientSettings, hooks: ClientHooks): LibraryClient {
+export function createClient(kit: ClientClasses, settings: ClientSettings, hooks: ClientHooks): LibraryClient {
   const { library } = kit;
   const { profile } = settings;
   const session = hideSecrets(new kit.sessions(settings.session, settings.peers), "session");
@@ -110,7 +110,7 @@ export function createClient(kit: ClientKit, settings: ClientSettings, hooks: Cl
     ...profileParams(profile),
     ...OURS,
     baseLogger: settings.clientOptions.baseLogger ?? new library.Logger("none"),
-    networkSocket: politeSocketClass(settings.clientOptions.networkSocket ?? library.PromisedNetSockets),
+    networkSocket: configuredSocketClass(settings.clientOptions.networkSocket ?? library.PromisedNetSockets),
   };
   const apiId = profile.apiId ?? settings.apiId;
   const client = new kit.clients(hooks, session, apiId, profile.apiHash ?? settings.apiHash, params);

@@ -1,29 +1,29 @@
 import type { Clock } from "../../../src/clock.js";
 import {
   ConnectionLostError,
+  type InFlightRequest,
   type OutgoingRequest,
   type RequestGate,
-  type Transmission,
 } from "../../../src/connections/client-adapter.js";
 import { ConnectError } from "../../../src/errors.js";
 import { inOwnContext } from "../../../src/own-context.js";
 import { Heartbeat } from "./heartbeat.js";
-import type { DataCentreAddress, Library } from "./library.js";
+import type { DcAddress, Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
 import type { ExportedAuthorization, TlRequest } from "./tl.js";
-import type { Wire } from "./wire.js";
+import type { Dialer } from "./wire.js";
 
 /** What senders to other data centres need of their client. */
 export interface ExportedSendersParts {
   readonly library: Library;
   readonly id: string;
-  readonly wire: Wire;
+  readonly wire: Dialer;
   readonly gate: RequestGate;
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** The data centres that Telegram has named. */
-  centres(): readonly DataCentreAddress[];
+  centres(): readonly DcAddress[];
   /** Whether the account's own data centre is reached by IPv6: the host may have nothing else. */
   usesIpv6(): boolean;
   home(): PooledSender;
@@ -64,10 +64,10 @@ export class ExportedSenders {
   }
 
   /** Puts a request on the wire to a data centre: over the connection that there is, else over a new one. */
-  transmit(dcId: number, request: TlRequest, outgoing: OutgoingRequest): Transmission {
+  transmit(dcId: number, request: TlRequest, outgoing: OutgoingRequest): InFlightRequest {
     const open = this.#open.get(dcId);
     if (open?.isLost === false) return open.transmit(request, outgoing);
-    let transmission: Transmission | undefined;
+    let transmission: InFlightRequest | undefined;
     let isAbandoned = false;
     const send = (sender: PooledSender): Promise<unknown> => {
       if (isAbandoned) throw new ConnectionLostError("nobody waits for the answer", false);
@@ -88,8 +88,8 @@ export class ExportedSenders {
     this.#abort.abort(new ConnectError("The client was closed.", { sessionId: this.#parts.id }));
     const closing = [...this.#senders.values()].map(async (opening) => {
       const sender = await opening;
-      sender.lose("the client was closed");
-      await sender.gone;
+      sender.disconnectWith("the client was closed");
+      await sender.closed;
     });
     this.#senders.clear();
     await Promise.allSettled(closing);
@@ -114,7 +114,7 @@ export class ExportedSenders {
   }
 
   /** Asks at home first: what may not be asked, because the session rests, opens no connection either. */
-  async #connect(centre: DataCentreAddress, signal: AbortSignal): Promise<PooledSender> {
+  async #connect(centre: DcAddress, signal: AbortSignal): Promise<PooledSender> {
     const { library, wire, clock } = this.#parts;
     const { id, bytes } = await this.#export(centre.id);
     const lost = (sender: PooledSender): void => {
@@ -125,7 +125,7 @@ export class ExportedSenders {
       this.#senders.delete(centre.id);
       this.#open.delete(centre.id);
     };
-    const destination = { dcId: centre.id, address: centre.ipAddress, port: centre.port, isHome: false, lost };
+    const destination = { dcId: centre.id, address: centre.ipAddress, port: centre.port, isHomeDc: false, lost };
     const sender = await wire.open(destination, signal, async (opened) => {
       await opened.transmitService(wire.initConnection(new library.Api.auth.ImportAuthorization({ id, bytes })));
     });
@@ -172,11 +172,7 @@ export class ExportedSenders {
  * those of a CDN, for media alone, and those that ask for obfuscation or a secret.
  * Source: core.telegram.org/constructor/dcOption.
  */
-function centreOf(
-  options: readonly DataCentreAddress[],
-  dcId: number,
-  usesIpv6: boolean,
-): DataCentreAddress | undefined {
+function centreOf(options: readonly DcAddress[], dcId: number, usesIpv6: boolean): DcAddress | undefined {
   const usual = options.filter(
     ({ id, cdn, tcpoOnly, mediaOnly, secret }) =>
       id === dcId && cdn !== true && tcpoOnly !== true && mediaOnly !== true && !secret?.length,

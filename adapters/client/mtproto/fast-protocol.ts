@@ -11,7 +11,7 @@ export type ReaderClass = new (data: Buffer) => TlReader;
  * Both libraries read every 64 bit number by way of hexadecimal text and write it bit by bit: in GramJS a third of the
  * time that a call costs. Made once per adapter.
  */
-export function fastReaderClass(library: Library): ReaderClass {
+export function nativeReaderClass(library: Library): ReaderClass {
   const { returnBigInt } = library.helpers;
   return class FastReader extends library.BinaryReader {
     override readLong(isSigned = true): Long {
@@ -40,7 +40,7 @@ export interface Packets {
  * Replaces what a connection does for each message by the same with native numbers. MTProto 2.0 as the libraries do
  * it; source: core.telegram.org/mtproto/description. Beyond that, what was received is checked as the protocol asks.
  */
-export function quicken(library: Library, Reader: ReaderClass, state: ProtocolState): Packets {
+export function patchCodec(library: Library, Reader: ReaderClass, state: ProtocolState): Packets {
   const writeSlowly = state.writeDataAsMessage.bind(state);
   const keyId = keyIdOf(state);
   const encrypt = encryption(library, state, keyId);

@@ -1,8 +1,8 @@
-import type { GuardPlan } from "../../../src/connections/guard.js";
+import type { ClientGuardRules } from "../../../src/connections/guard.js";
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import type { ClientInternals, EventBuilder, LibraryClient } from "./library.js";
-import type { SenderView } from "./sender-view.js";
-import { viewSession } from "./session-view.js";
+import type { LeaseSender } from "./sender-view.js";
+import { createLeaseSession } from "./session-view.js";
 import type { TlRequest } from "./tl.js";
 
 /** Which data centre or sender a call names; neither: the account's own. */
@@ -15,8 +15,8 @@ export interface Route {
 export interface Calls {
   invoke(request: TlRequest, scope: LeaseScope | undefined, client: LibraryClient, route?: Route): Promise<unknown>;
   /** A sender as one lease may use it. */
-  senderView(scope: LeaseScope, dcId?: number): Promise<SenderView>;
-  mainSenderView(scope: LeaseScope): SenderView;
+  senderView(scope: LeaseScope, dcId?: number): Promise<LeaseSender>;
+  mainSenderView(scope: LeaseScope): LeaseSender;
 }
 
 /** Methods that answer at once, in both libraries. Everything else of a client returns a promise. */
@@ -55,11 +55,11 @@ const SECRET: ReadonlySet<string> = new Set(["apiHash", "_proxy", "_initRequest"
 type Handler = (event: unknown) => unknown;
 
 /** How a lease's view of a library's client is guarded. `synchronous`: methods of this library that answer at once. */
-export function guardPlan(
+export function clientGuardRules(
   client: LibraryClient,
   calls: Calls,
   synchronous: readonly string[],
-): GuardPlan<LibraryClient> {
+): ClientGuardRules<LibraryClient> {
   const answersAtOnce = new Set([...SYNCHRONOUS, ...synchronous]);
   return {
     override: (name, scope, guarded) => {
@@ -87,14 +87,14 @@ export function guardPlan(
           return undefined;
       }
     },
-    replace: (name, scope) => {
+    substitute: (name, scope) => {
       if (SECRET.has(name) && scope.ended !== undefined) throw scope.ended;
       if (name === "_sender") return { value: calls.mainSenderView(scope) };
-      return name === "session" ? { value: viewSession(client.session as object, scope) } : undefined;
+      return name === "session" ? { value: createLeaseSession(client.session as object, scope) } : undefined;
     },
     isSynchronous: (name) => answersAtOnce.has(name),
-    isShared: (name) => SHARED.has(name),
-    isFixed: (name) => FIXED.has(name),
+    isClientWide: (name) => SHARED.has(name),
+    isReadonly: (name) => FIXED.has(name),
   };
 }
 

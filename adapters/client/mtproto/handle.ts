@@ -1,28 +1,28 @@
 import { type ProxyProfile, secretsOf } from "../../../src/client-profile.js";
 import {
   type ClientHandle,
-  type ClientRequest,
   ConnectionLostError,
-  type FloodNotice,
+  type CreateClientOptions,
+  type FloodWait,
   type OutgoingRequest,
 } from "../../../src/connections/client-adapter.js";
-import { guard } from "../../../src/connections/guard.js";
+import { guardClient } from "../../../src/connections/guard.js";
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
-import { plainError } from "../../../src/connections/plain-error.js";
+import { redactError } from "../../../src/connections/plain-error.js";
 import { OptionsError, SessionPoolError } from "../../../src/errors.js";
-import { describe } from "../../../src/option-rules.js";
+import { describeType } from "../../../src/option-rules.js";
 import { formatSession } from "../../../src/telegram/session-string.js";
-import { type ClientKit, type ClientSettings, createClient } from "./client.js";
+import { type ClientClasses, type ClientSettings, createClient } from "./client.js";
 import { ExportedSenders } from "./exported-senders.js";
-import { type Calls, guardPlan, type Route } from "./guard-plan.js";
+import { type Calls, clientGuardRules, type Route } from "./guard-plan.js";
 import { Heartbeat } from "./heartbeat.js";
-import { nameScope } from "./lease-scopes.js";
+import { setScope } from "./lease-scopes.js";
 import type { ClientInternals, Config, Library, LibraryClient } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
-import { type SenderView, senderBehind, viewSender } from "./sender-view.js";
+import { createLeaseSender, type LeaseSender, unwrapSender } from "./sender-view.js";
 import type { TlRequest } from "./tl.js";
-import { Wire } from "./wire.js";
+import { Dialer } from "./wire.js";
 
 /** What all clients of one adapter share. */
 export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {
@@ -35,19 +35,19 @@ export interface HandleSettings extends Omit<ClientSettings, "profile" | "sessio
 export class MtprotoHandle implements ClientHandle<LibraryClient> {
   readonly client: LibraryClient;
   readonly #library: Library;
-  readonly #request: ClientRequest;
+  readonly #request: CreateClientOptions;
   readonly #settings: HandleSettings;
   readonly #internals: ClientInternals;
   readonly #calls: Calls;
-  readonly #wire: Wire;
-  readonly #others: ExportedSenders;
+  readonly #wire: Dialer;
+  readonly #exportedSenders: ExportedSenders;
   #sender: PooledSender | undefined;
   #heartbeat: Heartbeat | undefined;
   #isClosed = false;
   #hasConnected = false;
   #restoring: Promise<void> | undefined;
 
-  constructor(kit: ClientKit, settings: HandleSettings, request: ClientRequest) {
+  constructor(kit: ClientClasses, settings: HandleSettings, request: CreateClientOptions) {
     const { library } = kit;
     const { id, gate, clock, connectTimeoutMs, profile, peers } = request;
     this.#library = library;
@@ -62,12 +62,12 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       { calls: () => this.#calls, sender: (dcId) => this.#senderFor(dcId) },
     );
     this.#internals = this.client as unknown as ClientInternals;
-    this.#wire = new Wire(kit, this.client, gate, settings.updates || profile.keepConnected === true);
+    this.#wire = new Dialer(kit, this.client, gate, settings.updates || profile.keepConnected === true);
     const centres = () => this.#internals._config?.dcOptions ?? [];
     const usesIpv6 = () => this.#internals.session.serverAddress.includes(":");
     const home = () => this.#main();
-    const presentable = (error: unknown) => this.#presentable(error);
-    this.#others = new ExportedSenders({
+    const presentable = (error: unknown) => this.#sanitize(error);
+    this.#exportedSenders = new ExportedSenders({
       library,
       id,
       wire: this.#wire,
@@ -87,7 +87,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
 
   async connect(signal: AbortSignal): Promise<void> {
     const internals = this.#internals;
-    await this.#sender?.gone;
+    await this.#sender?.closed;
     await internals._initSession();
     // Beside the connect: both take their time, and the client is used after both.
     this.#restoring ??= internals.session.restorePeers();
@@ -98,21 +98,21 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       if (this.#sender !== sender) return;
       this.#heartbeat?.stop();
       differences.disconnected(internals);
-      this.#request.lost(reason);
+      this.#request.onDisconnect(reason);
     };
-    const home = { dcId, address: serverAddress, port, isHome: true, lost };
+    const home = { dcId, address: serverAddress, port, isHomeDc: true, lost };
     const setUp = async (opened: PooledSender): Promise<void> => {
       const config = this.#wire.initConnection(new this.#library.Api.help.GetConfig());
       internals._config = (await opened.transmitService(config)) as Config;
       await restoring;
     };
-    differences.connecting(internals);
+    differences.onConnecting(internals);
     const sender = await this.#wire.open(home, signal, setUp).catch((error: unknown) => {
-      throw this.#presentable(error);
+      throw this.#sanitize(error);
     });
     if (this.#isClosed) {
-      sender.lose("the client was closed");
-      await sender.gone;
+      sender.disconnectWith("the client was closed");
+      await sender.closed;
       throw new ConnectionLostError("the client was closed", false);
     }
     this.#sender = sender;
@@ -126,17 +126,17 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
 
   guard(scope: LeaseScope): LibraryClient {
     const { synchronous } = this.#library.differences;
-    const guarded = guard(this.client, scope, guardPlan(this.client, this.#calls, synchronous));
-    nameScope(guarded, scope);
+    const guarded = guardClient(this.client, scope, clientGuardRules(this.client, this.#calls, synchronous));
+    setScope(guarded, scope);
     return guarded;
   }
 
-  floodError(notice: FloodNotice, request: OutgoingRequest): Error {
+  floodError(notice: FloodWait, request: OutgoingRequest): Error {
     const { FloodWaitError, SlowModeWaitError } = this.#library.errors;
     const FloodError = notice.isSlowMode ? SlowModeWaitError : FloodWaitError;
     const error = new FloodError({ request: { className: request.method } as never, capture: notice.seconds });
     const code = notice.isSlowMode ? "SLOWMODE_WAIT" : "FLOOD_WAIT";
-    return this.#library.differences.asThrown(error, `${code}_${notice.seconds}`);
+    return this.#library.differences.toLibraryError(error, `${code}_${notice.seconds}`);
   }
 
   async probe(): Promise<void> {
@@ -147,32 +147,32 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#heartbeat?.stop();
-    this.#sender?.lose("the client was closed");
+    this.#sender?.disconnectWith("the client was closed");
     this.#library.differences.disconnected(this.#internals);
     this.#internals._destroyed = true;
     this.#internals._eventBuilders = [];
-    await Promise.all([this.#sender?.gone, this.#others.close()]);
+    await Promise.all([this.#sender?.closed, this.#exportedSenders.close()]);
   }
 
   /** Uploads go over the one connection of the account: a second one with the same key can cost the account. */
   async #senderFor(dcId: number | undefined): Promise<PooledSender> {
-    return dcId === undefined || dcId === this.#internals.session.dcId ? this.#main() : this.#others.get(dcId);
+    return dcId === undefined || dcId === this.#internals.session.dcId ? this.#main() : this.#exportedSenders.get(dcId);
   }
 
   /** The sender that a call names, unless that is the account's own one. */
   async #otherSender(route: Route): Promise<PooledSender | undefined> {
-    const named = senderBehind(route.sender);
-    if (named !== undefined) return named.isHome ? undefined : named;
+    const named = unwrapSender(route.sender);
+    if (named !== undefined) return named.isHomeDc ? undefined : named;
     if (route.dcId === undefined || route.dcId === this.#internals.session.dcId) return undefined;
-    return this.#others.get(route.dcId);
+    return this.#exportedSenders.get(route.dcId);
   }
 
   /** Telegram's own answer as it is; anything else without the secrets that a proxy's library may put into it. */
-  #presentable(error: unknown): Error {
+  #sanitize(error: unknown): Error {
     if (error instanceof this.#library.errors.RPCError || error instanceof SessionPoolError) return error;
     const { apiHash, clientOptions } = this.#settings;
     const proxy = clientOptions.proxy as ProxyProfile | undefined;
-    return plainError(error, [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#request.profile)]);
+    return redactError(error, [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#request.profile)]);
   }
 
   #makeCalls(): Calls {
@@ -181,18 +181,18 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       mainSenderView: (scope) => this.#mainView(scope),
       senderView: async (scope, dcId) => {
         const sender = await scope.race(this.#senderFor(dcId));
-        if (sender.isHome) return this.#mainView(scope);
-        const current = () => this.#others.current(sender);
-        return viewSender(this.#library, current, this.#request.gate, scope, (request, outgoing) =>
-          this.#others.transmit(sender.dcId, request, outgoing),
+        if (sender.isHomeDc) return this.#mainView(scope);
+        const current = () => this.#exportedSenders.current(sender);
+        return createLeaseSender(this.#library, current, this.#request.gate, scope, (request, outgoing) =>
+          this.#exportedSenders.transmit(sender.dcId, request, outgoing),
         );
       },
     };
   }
 
-  #mainView(scope: LeaseScope): SenderView {
+  #mainView(scope: LeaseScope): LeaseSender {
     const main = () => this.#main();
-    return viewSender(this.#library, main, this.#request.gate, scope, (...sent) => main().transmit(...sent));
+    return createLeaseSender(this.#library, main, this.#request.gate, scope, (...sent) => main().transmit(...sent));
   }
 
   #main(): PooledSender {
@@ -209,7 +209,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
   ): Promise<unknown> {
     if (!isRequest(request)) {
       throw new OptionsError(
-        `invoke: expected a request of ${this.#library.differences.name}, for instance new Api.help.GetConfig(); got ${describe(request)}.`,
+        `invoke: expected a request of ${this.#library.differences.name}, for instance new Api.help.GetConfig(); got ${describeType(request)}.`,
       );
     }
     const finding = this.#otherSender(route);
@@ -220,16 +220,16 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     const transmit = () =>
       other === undefined
         ? this.#main().transmit(request, outgoing)
-        : this.#others.transmit(other.dcId, request, outgoing);
+        : this.#exportedSenders.transmit(other.dcId, request, outgoing);
     const result = await this.#request.gate.call(outgoing, scope, transmit);
     this.#takeNote(request, result, other === undefined);
     return result;
   }
 
   /** What an answer tells beside the answer: the call was granted, so nothing here may fail it. */
-  #takeNote(request: TlRequest, result: unknown, isHome: boolean): void {
+  #takeNote(request: TlRequest, result: unknown, isHomeDc: boolean): void {
     this.#internals.session.processEntities(result);
-    if (!isHome) return;
+    if (!isHomeDc) return;
     try {
       this.#library.differences.answered(this.#internals, request, result);
     } catch {

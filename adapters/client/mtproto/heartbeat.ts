@@ -37,7 +37,9 @@ export class Heartbeat {
     const { Api, helpers } = this.#library;
     const pingId = helpers.generateRandomLong();
     const ping = new Api.PingDelayDisconnect({ pingId, disconnectDelay: DISCONNECT_DELAY_SECONDS });
-    this.#timer = this.#clock.setTimer(PONG_WITHIN_MS, () => this.#sender.lose("Telegram did not answer a ping"));
+    this.#timer = this.#clock.setTimer(PONG_WITHIN_MS, () =>
+      this.#sender.disconnectWith("Telegram did not answer a ping"),
+    );
     this.#sender.transmitService(ping).then(
       () => {
         this.#timer.cancel();

@@ -44,7 +44,7 @@ function under(owner: string, names: string): readonly string[] {
  * Looks for everything that the clients of a pool are built on, on objects that are made for it and touch no network.
  * The first part that is not there, or `undefined` when all of them are.
  */
-export function missingPart(library: Library): string | undefined {
+export function findMissingInternal(library: Library): string | undefined {
   // A class that is not there is the first to be told of.
   const classes = under("library", "TelegramClient StringSession MTProtoSender Logger RequestState Api.help.GetConfig");
   const missing = classes.find((path) => !has({ library }, path));

@@ -3,11 +3,11 @@ import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 const scopes = new WeakMap<object, LeaseScope>();
 
 /** Remembers which lease a guarded client belongs to. */
-export function nameScope(guarded: object, scope: LeaseScope): void {
+export function setScope(guarded: object, scope: LeaseScope): void {
   scopes.set(guarded, scope);
 }
 
 /** The lease that a guarded client belongs to; `undefined` for a client itself. */
-export function scopeOf(client: object): LeaseScope | undefined {
+export function getScope(client: object): LeaseScope | undefined {
   return scopes.get(client);
 }

@@ -22,11 +22,11 @@ export interface Library {
   readonly utils: TlUtils;
   readonly helpers: TlHelpers;
   readonly handleUpdate: (client: never, update: never) => void;
-  readonly differences: Differences;
+  readonly differences: LibraryDriver;
 }
 
 /** Where the libraries differ. */
-export interface Differences {
+export interface LibraryDriver {
   /** As it is called in what the user reads. */
   readonly name: string;
   /** Parts beyond those of {@link Library} that are built on, for the look when a pool opens. */
@@ -36,25 +36,25 @@ export interface Differences {
   /** The requests of a sender that wait to be packed, to be changed in place. May hold gaps. */
   queue(sender: SenderBase): (RequestState | undefined)[];
   /** Has `sift` run each time right before bytes are made of the queue. */
-  beforePacking(sender: SenderBase, sift: () => void): void;
+  onBeforePack(sender: SenderBase, sift: () => void): void;
   /** How a sender's messages are handled, by constructor number. To be changed in place. */
   handlers(sender: SenderBase): Record<string, (message: RpcResultMessage) => unknown>;
   /** Ends a sender's loops, so that nothing is sent or reconnected any more. */
-  end(sender: SenderBase): void;
+  stop(sender: SenderBase): void;
   /** The connection of a sender is set up: initConnection was answered. */
-  setUp(sender: SenderBase): void;
+  onConnected(sender: SenderBase): void;
   /** What a connection of this client is made with, beyond address and data centre. */
   connectionOptions(client: ClientInternals, centre: CentrePort): Readonly<Record<string, unknown>>;
   /** A connect begins: updates that it brings are taken. */
-  connecting(client: ClientInternals): void;
+  onConnecting(client: ClientInternals): void;
   /** The client is not connected any more: whatever the library does by itself between connections ends. */
   disconnected(client: ClientInternals): void;
   /** Telegram has answered a request at home: what it says of the state of updates is taken in. */
   answered(client: ClientInternals, request: TlRequest, result: unknown): void;
   /** An error for a request that is not sent, as the library makes its own. */
-  asThrown(error: Error & { seconds?: number }, code: string): Error;
+  toLibraryError(error: Error & { seconds?: number }, code: string): Error;
   /** What an upload or download of the library gets in the place of `error`. */
-  forTransfer(error: unknown, request: TlRequest): unknown;
+  toTransferError(error: unknown, request: TlRequest): unknown;
 }
 
 /** The port that a session or Telegram's list of data centres names. */
@@ -206,11 +206,11 @@ export interface ClientInternals {
 
 /** Telegram's own list of its data centres (`help.getConfig`). */
 export interface Config {
-  readonly dcOptions: readonly DataCentreAddress[];
+  readonly dcOptions: readonly DcAddress[];
 }
 
 /** One data centre in that list. */
-export interface DataCentreAddress {
+export interface DcAddress {
   readonly id: number;
   readonly ipAddress: string;
   readonly port: number;

@@ -16,12 +16,12 @@ const ORDERED: ReadonlySet<string> = new Set([
 ]);
 
 /** What the pool has to know of a request whose entities are resolved. */
-export function describeRequest(request: TelegramRequest, isHome: boolean): OutgoingRequest {
+export function describeRequest(request: TelegramRequest, isHomeDc: boolean): OutgoingRequest {
   return {
     method: methodOf(request),
     peer: peerOf(request),
     hasRandomId: hasRandomId(request),
     isOrdered: ORDERED.has(request.className),
-    isHome,
+    isHomeDc,
   };
 }

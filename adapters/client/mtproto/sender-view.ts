@@ -6,7 +6,7 @@ import type { PooledSender } from "./sender.js";
 import type { TlRequest } from "./tl.js";
 
 /** What uploads and downloads of a library use of a sender. */
-export interface SenderView {
+export interface LeaseSender {
   readonly dcId: number;
   isConnected(): boolean;
   send(request: TlRequest): Promise<unknown>;
@@ -15,7 +15,7 @@ export interface SenderView {
 const targets = new WeakMap<object, () => PooledSender>();
 
 /** The sender behind a view, or the sender itself. */
-export function senderBehind(sender: unknown): PooledSender | undefined {
+export function unwrapSender(sender: unknown): PooledSender | undefined {
   if (typeof sender !== "object" || sender === null) return undefined;
   return targets.get(sender)?.() ?? (sender as PooledSender);
 }
@@ -24,23 +24,23 @@ export function senderBehind(sender: unknown): PooledSender | undefined {
  * A sender as one lease may use it. It stays usable over a lost connection, because the gate connects again before the
  * next request.
  */
-export function viewSender(
+export function createLeaseSender(
   library: Library,
   current: () => PooledSender,
   gate: RequestGate,
   scope: LeaseScope,
   transmit: PooledSender["transmit"],
-): SenderView {
-  const { dcId, isHome } = current();
-  const view: SenderView = {
+): LeaseSender {
+  const { dcId, isHomeDc } = current();
+  const view: LeaseSender = {
     dcId,
     isConnected: () => scope.ended === undefined,
     send: async (request) => {
-      const outgoing = describeRequest(request, isHome);
+      const outgoing = describeRequest(request, isHomeDc);
       try {
         return await gate.call(outgoing, scope, () => transmit(request, outgoing));
       } catch (error) {
-        throw library.differences.forTransfer(error, request);
+        throw library.differences.toTransferError(error, request);
       }
     },
   };

@@ -1,14 +1,14 @@
 import {
   ConnectionLostError,
-  HeldBackError,
+  type InFlightRequest,
   type OutgoingRequest,
+  RequestBlockedError,
   type RequestGate,
-  type Transmission,
   UnreadableAnswerError,
 } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
 import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
-import { fastReaderClass, type Packets, quicken } from "./fast-protocol.js";
+import { nativeReaderClass, type Packets, patchCodec } from "./fast-protocol.js";
 import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
 import { describeRequest } from "./request.js";
 import { hideFields, hideSecrets } from "./secrets.js";
@@ -18,27 +18,27 @@ import type { TlRequest } from "./tl.js";
 export interface SenderOwner {
   readonly gate: RequestGate;
   /** Whether it talks to the account's own data centre. */
-  readonly isHome: boolean;
+  readonly isHomeDc: boolean;
   /** Whether its requests make Telegram send it updates. */
-  readonly takesUpdates: boolean;
+  readonly receivesUpdates: boolean;
   lost(reason: string): void;
 }
 
 /** A sender that never reconnects, never re-sends and lets nothing pass the gate. */
 export interface PooledSender extends SenderBase {
   /** Whether it talks to the account's own data centre. */
-  readonly isHome: boolean;
+  readonly isHomeDc: boolean;
   readonly isLost: boolean;
   /** Once it is lost: resolves when its socket is closed. */
-  readonly gone: Promise<unknown>;
+  readonly closed: Promise<unknown>;
   /** Puts a request on the wire, unless the gate holds it back in the last moment. */
-  transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission;
+  transmit(request: TlRequest, outgoing: OutgoingRequest): InFlightRequest;
   /** Puts a request of the connection itself on the wire: no gate, no deadline. */
   transmitService(request: TlRequest): Promise<unknown>;
   /** Notes what Telegram says when it closes the connection. To be called before `connect`. */
   watch(connection: LibraryConnection): void;
   /** Ends the connection: every request on it rejects with `ConnectionLostError`. */
-  lose(reason: string): void;
+  disconnectWith(reason: string): void;
 }
 
 export type PooledSenderClass = new (authKey: unknown, options: SenderOptions, owner: SenderOwner) => PooledSender;
@@ -57,13 +57,13 @@ const FUTURE_SALTS = 0xae500895;
  * by `invoke` (uploads, downloads, housekeeping), so this is where all of them meet the gate.
  */
 export function senderClass(library: Library): PooledSenderClass {
-  const Reader = fastReaderClass(library);
+  const Reader = nativeReaderClass(library);
   const { differences } = library;
   const withoutUpdates = prefixOf(library.Api.InvokeWithoutUpdates);
   return class Sender extends library.MTProtoSender implements PooledSender {
     isLost = false;
-    gone: Promise<unknown> = Promise.resolve();
-    readonly isHome: boolean;
+    closed: Promise<unknown> = Promise.resolve();
+    readonly isHomeDc: boolean;
     readonly #owner: SenderOwner;
     /** What is under way, and as what the gate knows it: requests of the connection itself are none of its matter. Bound: the requests that are not answered yet. */
     readonly #waiting = new Map<RequestState, OutgoingRequest | undefined>();
@@ -77,18 +77,18 @@ export function senderClass(library: Library): PooledSenderClass {
     constructor(authKey: unknown, options: SenderOptions, owner: SenderOwner) {
       super(authKey, options);
       this.#owner = owner;
-      this.isHome = owner.isHome;
-      this.#packets = quicken(library, Reader, this._state);
-      differences.beforePacking(this, () => this.#dropWhatIsHeldBack());
+      this.isHomeDc = owner.isHomeDc;
+      this.#packets = patchCodec(library, Reader, this._state);
+      differences.onBeforePack(this, () => this.#dropWhatIsHeldBack());
       this.#readAnswers();
       hideSecrets(this, "sender");
       hideFields(this);
     }
 
-    transmit(request: TlRequest, outgoing: OutgoingRequest): Transmission {
+    transmit(request: TlRequest, outgoing: OutgoingRequest): InFlightRequest {
       const state = this.#stateOf(request);
       if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
-      const isWrapped = !this.#owner.takesUpdates && !UNWRAPPED.has(request.className);
+      const isWrapped = !this.#owner.receivesUpdates && !UNWRAPPED.has(request.className);
       if (isWrapped) state.data = Buffer.concat([withoutUpdates, state.data]);
       const answer = this.#enqueue(state, outgoing);
       answer.catch((error: unknown) => this.#loseIfUnfit(error));
@@ -122,7 +122,7 @@ export function senderClass(library: Library): PooledSenderClass {
 
     override send(request: TlRequest): Promise<unknown> {
       if (SERVICE.has(request.className) || isConnectRequest(request)) return this.transmitService(request);
-      const outgoing = describeRequest(request, this.#owner.isHome);
+      const outgoing = describeRequest(request, this.#owner.isHomeDc);
       return this.#owner.gate.call(outgoing, undefined, () => this.transmit(request, outgoing));
     }
 
@@ -130,35 +130,35 @@ export function senderClass(library: Library): PooledSenderClass {
       this.send(state.request).then(state.resolve, state.reject);
     }
 
-    lose(reason: string): void {
+    disconnectWith(reason: string): void {
       if (this.isLost) return;
       this.isLost = true;
       const queued = [...differences.queue(this)];
-      differences.end(this);
+      differences.stop(this);
       for (const state of new Set([...this.#waiting.keys(), ...this._pendingState.values(), ...queued])) {
         // Acknowledgements are queued too, and nobody listens to theirs.
         state?.promise?.catch(() => {});
         state?.reject(new ConnectionLostError(reason, state.msgId !== undefined));
       }
       this._pendingState.clear();
-      this.gone = (async () => this._connection?.disconnect())().catch(() => {});
+      this.closed = (async () => this._connection?.disconnect())().catch(() => {});
       this.#owner.lost(reason);
     }
 
     override async disconnect(): Promise<void> {
-      this.lose("closed");
+      this.disconnectWith("closed");
     }
 
     /** A library reconnects with everything pending, also into a cooldown; the pool decides that itself. */
     override reconnect(): void {
       const code = this.#transportError;
-      this.lose(
+      this.disconnectWith(
         code === undefined ? "the connection was lost" : `Telegram closed the connection (transport error ${code})`,
       );
     }
 
     override _handleBadAuthKey(shouldSkipForMain = false): void {
-      if (!shouldSkipForMain) this.lose("Telegram does not know the auth key (transport error -404)");
+      if (!shouldSkipForMain) this.disconnectWith("Telegram does not know the auth key (transport error -404)");
     }
 
     #stateOf(request: TlRequest): RequestState | ConnectionLostError {
@@ -195,8 +195,10 @@ export function senderClass(library: Library): PooledSenderClass {
     #loseIfUnfit(error: unknown): void {
       if (!(error instanceof library.errors.RPCError)) return;
       const { code, kind, scope, provesNotExecuted } = classifyTelegramError(error);
-      if (kind === "dead" && !this.isHome) this.lose("the data centre does not know the exported authorisation");
-      if (kind === "retry" && scope === "session" && provesNotExecuted) this.lose(`Telegram answered ${code}`);
+      if (kind === "dead" && !this.isHomeDc)
+        this.disconnectWith("the data centre does not know the exported authorisation");
+      if (kind === "retry" && scope === "session" && provesNotExecuted)
+        this.disconnectWith(`Telegram answered ${code}`);
     }
 
     /** The last look before the bytes are made: a wait may have become known since the request was queued. */
@@ -205,9 +207,9 @@ export function senderClass(library: Library): PooledSenderClass {
       for (let place = queue.length - 1; place >= 0; place -= 1) {
         const state = queue[place];
         const outgoing = state === undefined ? undefined : this.#waiting.get(state);
-        if (outgoing === undefined || !this.#owner.gate.isHeldBack(outgoing)) continue;
+        if (outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) continue;
         queue.splice(place, 1);
-        state?.reject(new HeldBackError());
+        state?.reject(new RequestBlockedError());
       }
     }
 
@@ -216,8 +218,8 @@ export function senderClass(library: Library): PooledSenderClass {
       return this.#packets.without(packet, (data) => {
         const state = this.#states.get(data);
         const outgoing = state && this.#waiting.get(state);
-        if (state === undefined || outgoing === undefined || !this.#owner.gate.isHeldBack(outgoing)) return false;
-        state.reject(new HeldBackError());
+        if (state === undefined || outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) return false;
+        state.reject(new RequestBlockedError());
         // teleproto notes it as sent after this.
         setImmediate(() => this._pendingState.delete(state.msgId));
         this._pendingState.delete(state.msgId);

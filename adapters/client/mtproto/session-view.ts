@@ -5,7 +5,7 @@ type Method = (...values: unknown[]) => unknown;
 const views = new WeakMap<LeaseScope, object>();
 
 /** The client's session as one lease may use it, with the key in it: all of it throws once the lease is over. */
-export function viewSession<Session extends object>(session: Session, scope: LeaseScope): Session {
+export function createLeaseSession<Session extends object>(session: Session, scope: LeaseScope): Session {
   const known = views.get(scope);
   if (known !== undefined) return known as Session;
   const view = viewOf(session, scope);
@@ -22,7 +22,7 @@ function viewOf<Target extends object>(object: Target, scope: LeaseScope): Targe
     const value: unknown = Reflect.get(target, name);
     if (typeof name === "symbol" || name === "constructor") return value;
     if (typeof value === "function") {
-      const method = methods.get(name) ?? whileLeased(target, value as Method, scope);
+      const method = methods.get(name) ?? throwAfterLease(target, value as Method, scope);
       methods.set(name, method);
       return method;
     }
@@ -49,7 +49,7 @@ function hasKey(value: unknown): value is object {
   return typeof value === "object" && value !== null && typeof Reflect.get(value, "getKey") === "function";
 }
 
-function whileLeased(target: object, method: Method, scope: LeaseScope): Method {
+function throwAfterLease(target: object, method: Method, scope: LeaseScope): Method {
   return (...values) => {
     if (scope.ended !== undefined) throw scope.ended;
     return method.apply(target, values);

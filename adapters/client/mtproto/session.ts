@@ -1,4 +1,4 @@
-import type { PeerMemory } from "../../../src/connections/client-adapter.js";
+import type { PeerStore } from "../../../src/connections/client-adapter.js";
 import { type KnownPeer, PeerCache } from "../../../src/telegram/peer-cache.js";
 import type { EntityCacheView, Library, PeerSession } from "./library.js";
 import type { TlPeer } from "./tl.js";
@@ -6,7 +6,7 @@ import type { TlPeer } from "./tl.js";
 /** A library's row about an entity: marked id, access hash, username, phone, display name. */
 type Row = [id: unknown, hash: unknown, username: unknown, phone: unknown, name: unknown];
 
-type Found = [id: string, hash: string] | undefined;
+type PeerRef = [id: string, hash: string] | undefined;
 
 /** What may stand in an answer where a user, group or channel is expected. A field that Telegram left out is `null`. */
 interface Entity {
@@ -35,7 +35,7 @@ interface SessionBase extends Origin {
 }
 
 /** A StringSession of the library that keeps its peers. */
-export type SessionClass = new (text: string, peers: PeerMemory) => PeerSession;
+export type SessionClass = new (text: string, peers: PeerStore) => PeerSession;
 
 /**
  * Makes the session class. GramJS's own keeps every mention of every peer in a list and looks through all of it: 5,000
@@ -60,15 +60,15 @@ export function sessionClass(library: Library): SessionClass {
   return class PooledSession extends Base implements PeerSession {
     /** Where the session string says, and with which key. */
     readonly #origin: Origin;
-    readonly #memory: PeerMemory;
+    readonly #memory: PeerStore;
     readonly #peers: PeerCache;
     readonly entityCache: EntityCacheView;
 
-    constructor(text: string, memory: PeerMemory) {
+    constructor(text: string, memory: PeerStore) {
       super(text);
       this.#origin = originOf(this);
       this.#memory = memory;
-      this.#peers = new PeerCache(memory.limit, (peer) => memory.learnt(peer));
+      this.#peers = new PeerCache(memory.limit, (peer) => memory.save(peer));
       this.entityCache = this.#viewAsCache();
     }
 
@@ -101,7 +101,7 @@ export function sessionClass(library: Library): SessionClass {
       if (row === undefined) return undefined;
       const known = this.#peers.byId(String(row[0]));
       // What is forbidden or deleted comes without its name: what is known already says more.
-      if (!isWhole(entity)) return known === undefined ? row : undefined;
+      if (!isFullEntity(entity)) return known === undefined ? row : undefined;
       if (needsHash(entity) && !hasHash(entity)) {
         // The libraries read 0, which is of no use, where the hash was left out.
         if (known === undefined) return undefined;
@@ -118,19 +118,19 @@ export function sessionClass(library: Library): SessionClass {
       return super.getInputEntity(key);
     }
 
-    getEntityRowsByPhone(phone: string): Found {
+    getEntityRowsByPhone(phone: string): PeerRef {
       return found(this.#peers.byPhone(phone));
     }
 
-    getEntityRowsByUsername(username: string): Found {
+    getEntityRowsByUsername(username: string): PeerRef {
       return found(this.#peers.byUsername(username));
     }
 
-    getEntityRowsByName(name: string): Found {
+    getEntityRowsByName(name: string): PeerRef {
       return found(this.#peers.byName(name));
     }
 
-    getEntityRowsById(id: unknown, isExact = true): Found {
+    getEntityRowsById(id: unknown, isExact = true): PeerRef {
       const known = String(id);
       return found(isExact ? this.#peers.byId(known) : this.#byAnyId(known));
     }
@@ -166,7 +166,7 @@ export function sessionClass(library: Library): SessionClass {
       if (known !== undefined && isSame(known, row)) return;
       const peer = peerOf(row);
       this.#peers.put(peer);
-      this.#memory.learnt(peer);
+      this.#memory.save(peer);
     }
 
     /**
@@ -197,7 +197,7 @@ function originOf({ _dcId, _serverAddress, _port, _key }: Origin): Origin {
 }
 
 /** The classes that come with names, those of users and channels with an access hash as well. */
-function isWhole(entity: Entity): boolean {
+function isFullEntity(entity: Entity): boolean {
   return entity.className === "Chat" || needsHash(entity);
 }
 
@@ -249,6 +249,6 @@ function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-function found(peer: KnownPeer | undefined): Found {
+function found(peer: KnownPeer | undefined): PeerRef {
   return peer && [peer.id, peer.accessHash];
 }

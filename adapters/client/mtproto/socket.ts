@@ -30,7 +30,7 @@ interface LibrarySocket {
  * length that cannot be: on a negative one GramJS never returns to the event loop, and anybody on the way can send
  * that. And a connect that is given up ends at once, also in the middle of a handshake with a SOCKS proxy.
  */
-export function politeSocketClass(base: SocketClass): SocketClass {
+export function configuredSocketClass(base: SocketClass): SocketClass {
   const known = classes.get(base);
   if (known !== undefined) return known;
   // The two classes a user can bring have no common constructor type.
@@ -40,7 +40,7 @@ export function politeSocketClass(base: SocketClass): SocketClass {
       const watch = new ConnectWatch(this);
       try {
         const result = await Promise.race([super.connect(...values), watch.failed]);
-        for (const field of Object.values(this)) tame(field);
+        for (const field of Object.values(this)) configure(field);
         return result;
       } finally {
         watch.end();
@@ -115,7 +115,7 @@ class ConnectWatch {
   }
 
   #adopt(socket: Socket): void {
-    tame(socket);
+    configure(socket);
     socket.once("close", () => this.#fail(new Error("NetSocket was closed")));
     if (this.#proxy !== undefined) this.#leadThrough(socket, this.#proxy);
   }
@@ -144,7 +144,7 @@ class ConnectWatch {
 const PLAIN = { configurable: true, enumerable: true, writable: true } as const;
 
 /** The libraries' own class has its socket in a field called `client`; another one may call it as it likes. */
-function tame(field: unknown): void {
+function configure(field: unknown): void {
   if (typeof field !== "object" || field === null) return;
   const socket: RawSocket = field;
   if (typeof socket.unref !== "function") return;

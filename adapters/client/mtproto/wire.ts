@@ -1,5 +1,5 @@
 import type { RequestGate } from "../../../src/connections/client-adapter.js";
-import type { ClientKit } from "./client.js";
+import type { ClientClasses } from "./client.js";
 import { updateTaker } from "./event-handlers.js";
 import type { ClientInternals, LibraryClient, LibraryConnection, SenderOptions } from "./library.js";
 import { hideSecrets } from "./secrets.js";
@@ -13,25 +13,25 @@ export interface Destination {
   /** As the session or Telegram names it; whether it is dialled is the library's habit. */
   readonly port: number | undefined;
   /** Whether it is the account's own data centre. */
-  readonly isHome: boolean;
+  readonly isHomeDc: boolean;
   lost(sender: PooledSender, reason: string): void;
 }
 
 /** Opens connections of one client: a socket, a sender on it, an auth key. */
-export class Wire {
-  readonly #kit: ClientKit;
+export class Dialer {
+  readonly #kit: ClientClasses;
   readonly #client: LibraryClient;
   readonly #internals: ClientInternals;
   readonly #gate: RequestGate;
-  readonly #takesUpdates: boolean;
+  readonly #receivesUpdates: boolean;
 
   /** `takesUpdates`: whether Telegram is to send the account's updates over the connections home. */
-  constructor(kit: ClientKit, client: LibraryClient, gate: RequestGate, takesUpdates: boolean) {
+  constructor(kit: ClientClasses, client: LibraryClient, gate: RequestGate, receivesUpdates: boolean) {
     this.#kit = kit;
     this.#client = client;
     this.#internals = client as unknown as ClientInternals;
     this.#gate = gate;
-    this.#takesUpdates = takesUpdates;
+    this.#receivesUpdates = receivesUpdates;
   }
 
   /**
@@ -48,10 +48,10 @@ export class Wire {
     sender.watch(connection);
     let closed: Promise<unknown> = Promise.resolve();
     const stop = (): void => {
-      sender.lose("the connect was given up");
+      sender.disconnectWith("the connect was given up");
       // A socket class of the user's may close without a promise.
       const closing = (async () => connection.socket.close())().catch(() => {});
-      closed = Promise.all([sender.gone, closing]);
+      closed = Promise.all([sender.closed, closing]);
     };
     signal.addEventListener("abort", stop, { once: true });
     try {
@@ -60,7 +60,7 @@ export class Wire {
       signal.throwIfAborted();
       if (!(await sender.connect(connection, false))) throw new Error("the key exchange failed");
       await setUp(sender);
-      this.#kit.library.differences.setUp(sender);
+      this.#kit.library.differences.onConnected(sender);
       signal.throwIfAborted();
       return sender;
     } catch (error) {
@@ -79,7 +79,7 @@ export class Wire {
   initConnection(query: TlRequest): TlRequest {
     const { Api, layer } = this.#kit.library;
     const init = this.#internals._initRequest;
-    init.query = this.#takesUpdates ? query : new Api.InvokeWithoutUpdates({ query });
+    init.query = this.#receivesUpdates ? query : new Api.InvokeWithoutUpdates({ query });
     return new Api.InvokeWithLayer({ layer, query: init });
   }
 
@@ -95,7 +95,7 @@ export class Wire {
     });
   }
 
-  #sender({ dcId, isHome }: Destination, lost: (reason: string) => void): PooledSender {
+  #sender({ dcId, isHomeDc }: Destination, lost: (reason: string) => void): PooledSender {
     const client = this.#internals;
     const options: SenderOptions = {
       logger: client._log,
@@ -106,14 +106,14 @@ export class Wire {
       autoReconnect: false,
       connectTimeout: undefined,
       authKeyCallback: async () => {},
-      isMainSender: isHome,
+      isMainSender: isHomeDc,
       client: this.#client,
       securityChecks: client._securityChecks,
       _exportedSenderPromises: new Map(),
-      ...(isHome ? { updateCallback: updateTaker(this.#kit.library) } : {}),
+      ...(isHomeDc ? { updateCallback: updateTaker(this.#kit.library) } : {}),
     };
-    const takesUpdates = this.#takesUpdates && isHome;
-    const owner = { gate: this.#gate, isHome, takesUpdates, lost };
+    const receivesUpdates = this.#receivesUpdates && isHomeDc;
+    const owner = { gate: this.#gate, isHomeDc, receivesUpdates, lost };
     const key = client.session.getAuthKey(dcId);
     if (typeof key === "object" && key !== null) hideSecrets(key, "auth key");
     return new this.#kit.senders(key, options, owner);

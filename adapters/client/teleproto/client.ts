@@ -1,7 +1,7 @@
 import { reporterOf } from "../mtproto/event-handlers.js";
-import { scopeOf } from "../mtproto/lease-scopes.js";
+import { getScope } from "../mtproto/lease-scopes.js";
 import type { ClientInternals, ClientParams, LibraryClientClass } from "../mtproto/library.js";
-import { type TransferParts, Transfers, type TransferWindows } from "./transfers.js";
+import { MediaTransfers, type TransferParts, type TransferWindows } from "./transfers.js";
 import { leasedManager, leasedUpdates, type UpdateManager, type Updates } from "./updates.js";
 
 /** What teleproto's client is made of beyond what GramJS's has. */
@@ -12,32 +12,32 @@ export interface ClientParts extends TransferParts {
 }
 
 /** What a client keeps of its own parts, hidden: an instance of them for each lease is made on demand. */
-interface Kept {
+interface Internals {
   updates: Updates | undefined;
   manager: UpdateManager;
   network: object;
   windows: TransferWindows;
 }
 
-const KEPT: unique symbol = Symbol("kept");
+const INTERNALS: unique symbol = Symbol("kept");
 
 /**
  * teleproto's client whose parts hold whom they were asked of. Its own `api`, `updates`, `updateManager` and uploads hold
  * the client itself, so that a lease could go on through them after its end, and files would go over connections of
  * their own with the account's auth key (client/TelegramClient.js, network/MediaScheduler.js, 1.229.0).
  */
-export function leasedClient(library: unknown, parts: ClientParts): LibraryClientClass {
+export function leaseAwareClient(library: unknown, parts: ClientParts): LibraryClientClass {
   const Client = library as LibraryClientClass;
   const pipelines = new WeakMap<object, Updates>();
   const { ClientUpdates } = parts;
   const pipelineOf = (client: object): Updates | undefined =>
     ClientUpdates === undefined ? undefined : reporting(new ClientUpdates(client as never) as Updates, client);
   return class LeasedClient extends Client {
-    declare readonly [KEPT]: Partial<Kept>;
+    declare readonly [INTERNALS]: Partial<Internals>;
 
     constructor(session: object, apiId: number, apiHash: string, params: ClientParams) {
       super(session, apiId, apiHash, params);
-      kept(this).updates = pipelineOf(this);
+      internalsOf(this).updates = pipelineOf(this);
     }
 
     /** Its own lends senders of a network that opens connections by itself. */
@@ -50,8 +50,8 @@ export function leasedClient(library: unknown, parts: ClientParts): LibraryClien
     }
 
     get updates(): Updates | undefined {
-      const main = kept(this).updates;
-      const scope = scopeOf(this);
+      const main = internalsOf(this).updates;
+      const scope = getScope(this);
       if (scope === undefined || main === undefined) return main;
       const known = pipelines.get(this) ?? leasedUpdates(main, pipelineOf(this) as Updates, scope);
       pipelines.set(this, known);
@@ -59,30 +59,30 @@ export function leasedClient(library: unknown, parts: ClientParts): LibraryClien
     }
 
     get updateManager(): UpdateManager {
-      const manager = kept(this).manager as UpdateManager;
-      const scope = scopeOf(this);
+      const manager = internalsOf(this).manager as UpdateManager;
+      const scope = getScope(this);
       return scope === undefined ? manager : leasedManager(manager, this, scope);
     }
 
     set updateManager(manager: UpdateManager) {
-      kept(this).manager = manager;
+      internalsOf(this).manager = manager;
     }
 
     /** Its pool of connections, which holds the client itself, and of which a pooled client uses none. */
     get _network(): object | undefined {
-      return scopeOf(this) === undefined ? kept(this).network : NOTHING_CONNECTED;
+      return getScope(this) === undefined ? internalsOf(this).network : NOTHING_CONNECTED;
     }
 
     set _network(network: object) {
-      kept(this).network = network;
+      internalsOf(this).network = network;
     }
 
-    get _media(): Transfers {
-      return new Transfers(this, parts, kept(this).windows as TransferWindows);
+    get _media(): MediaTransfers {
+      return new MediaTransfers(this, parts, internalsOf(this).windows as TransferWindows);
     }
 
     set _media(scheduler: { readonly opts: TransferWindows }) {
-      kept(this).windows = scheduler.opts;
+      internalsOf(this).windows = scheduler.opts;
     }
   };
 }
@@ -102,7 +102,7 @@ function reporting(updates: Updates, client: object): Updates {
 const NOTHING_CONNECTED = { purge: async (): Promise<void> => {}, close: async (): Promise<void> => {} };
 
 /** The client's own, also when it is asked by way of a lease. */
-function kept(client: { readonly [KEPT]?: Partial<Kept> }): Partial<Kept> {
-  if (client[KEPT] === undefined) Object.defineProperty(client, KEPT, { value: {}, enumerable: false });
-  return client[KEPT] as Partial<Kept>;
+function internalsOf(client: { readonly [INTERNALS]?: Partial<Internals> }): Partial<Internals> {
+  if (client[INTERNALS] === undefined) Object.defineProperty(client, INTERNALS, { value: {}, enumerable: false });
+  return client[INTERNALS] as Partial<Internals>;
 }

@@ -1,4 +1,4 @@
-import type { ClientInternals, Differences, RequestState, RpcResultMessage, SenderBase } from "../mtproto/library.js";
+import type { ClientInternals, LibraryDriver, RequestState, RpcResultMessage, SenderBase } from "../mtproto/library.js";
 import type { TlRequest } from "../mtproto/tl.js";
 
 /** What teleproto's sender has inside, and GramJS's has not (network/MTProtoSender.js, 1.229.0). */
@@ -26,7 +26,7 @@ interface Client extends ClientInternals {
 const inside = (sender: SenderBase): Sender => sender as Sender;
 
 /** How teleproto is built where GramJS is built in another way. */
-export const teleprotoDifferences: Differences = {
+export const teleprotoDriver: LibraryDriver = {
   name: "teleproto",
   parts: [
     "sender._queued",
@@ -53,31 +53,31 @@ export const teleprotoDifferences: Differences = {
     "_teardownUpdateState",
   ],
   queue: (sender) => inside(sender)._queued,
-  beforePacking: siftQueue,
+  onBeforePack: dropBlocked,
   handlers: (sender) => inside(sender)._dispatcher.handlers,
-  end: (sender) => {
+  stop: (sender) => {
     inside(sender)._lifecycle = "dead";
     inside(sender)._queued.length = 0;
     inside(sender)._stopIo();
   },
   // Else it would wrap the first request into a second initConnection.
-  setUp: (sender) => {
+  onConnected: (sender) => {
     inside(sender)._needsInitConnection = false;
   },
   connectionOptions: (client, { port }) => {
     const { _testServers: testServers, _keepAliveInterval: keepAliveInterval } = client as Client;
-    return { port: dialled(port), testServers, keepAliveInterval };
+    return { port: dialPort(port), testServers, keepAliveInterval };
   },
   // It lets updates pass only between start and stop; its own start is part of a loop that pings and asks by itself.
-  connecting: (client) => (client as Client).updateManager.start(),
+  onConnecting: (client) => (client as Client).updateManager.start(),
   disconnected: (client) => (client as Client).updateManager.stop(),
-  answered: takeIn,
-  asThrown: (error, code) => Object.assign(error, { errorMessage: code }),
-  forTransfer: (error) => error,
+  answered: applyUpdateState,
+  toLibraryError: (error, code) => Object.assign(error, { errorMessage: code }),
+  toTransferError: (error) => error,
 };
 
 /** Its writer takes from the array by itself, so that the array is asked for right before bytes are made of it. */
-function siftQueue(sender: SenderBase, sift: () => void): void {
+function dropBlocked(sender: SenderBase, sift: () => void): void {
   const queue = inside(sender)._queued;
   let isSifting = false;
   Object.defineProperty(sender, "_queued", {
@@ -96,7 +96,7 @@ function siftQueue(sender: SenderBase, sift: () => void): void {
 }
 
 /** It dials the session's port, which StringSession reads as a signed number (sessions/StringSession.js, 1.229.0). */
-function dialled(port: number | undefined): number {
+function dialPort(port: number | undefined): number {
   if (port === undefined || port === 0) return 80;
   return port < 0 ? port + 0x10000 : port;
 }
@@ -109,7 +109,7 @@ interface Told {
   readonly ptsCount?: number | null;
 }
 
-function takeIn(client: ClientInternals, request: TlRequest, result: unknown): void {
+function applyUpdateState(client: ClientInternals, request: TlRequest, result: unknown): void {
   const { updateManager } = client as Client;
   if (updateManager.state === undefined || typeof result !== "object" || result === null) return;
   const { className = "", pts, ptsCount } = result as Told;

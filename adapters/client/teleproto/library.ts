@@ -1,10 +1,10 @@
-import { gramjsDifferences, patientClient } from "../gramjs/differences.js";
-import { missingPart } from "../mtproto/inner-parts.js";
-import type { Differences, Library, LibraryClientClass } from "../mtproto/library.js";
+import { gramjsDriver, tolerantClient } from "../gramjs/differences.js";
+import { findMissingInternal } from "../mtproto/inner-parts.js";
+import type { Library, LibraryClientClass, LibraryDriver } from "../mtproto/library.js";
 import { type Package, packageFailure, partFailure, undefinedIfMissing, unknownVersion } from "../mtproto/loading.js";
 import type { LibraryErrors } from "../mtproto/tl.js";
-import { leasedClient } from "./client.js";
-import { teleprotoDifferences } from "./differences.js";
+import { leaseAwareClient } from "./client.js";
+import { teleprotoDriver } from "./differences.js";
 
 const PACKAGE: Package = { adapter: "teleproto", name: "teleproto", range: "^1.223.0" };
 
@@ -43,7 +43,7 @@ export async function loadTeleproto(): Promise<Library> {
   const { root, sessions, logger, extensions, sender, state, registry, core, ige, updates } = parts;
   const { TelegramClient, Api, errors, utils, helpers } = root;
   const library = {
-    ...(await ofThisVersion(TelegramClient, Api, errors as unknown as LibraryErrors)),
+    ...(await forInstalledVersion(TelegramClient, Api, errors as unknown as LibraryErrors)),
     Api,
     layer: registry.LAYER,
     StringSession: sessions.StringSession,
@@ -61,7 +61,7 @@ export async function loadTeleproto(): Promise<Library> {
     helpers,
     handleUpdate: updates._handleUpdate,
   } as unknown as Library;
-  const missing = missingPart(library);
+  const missing = findMissingInternal(library);
   if (missing !== undefined) throw unknownVersion(PACKAGE, missing);
   return library;
 }
@@ -102,19 +102,19 @@ async function apiProxyModule() {
 }
 
 /** Before its network was written anew, which brought a scheduler of file parts, teleproto was built as GramJS is. */
-async function ofThisVersion(
+async function forInstalledVersion(
   Client: unknown,
   Api: object,
   errors: LibraryErrors,
-): Promise<{ readonly TelegramClient: LibraryClientClass; readonly differences: Differences }> {
+): Promise<{ readonly TelegramClient: LibraryClientClass; readonly differences: LibraryDriver }> {
   const transfers = await transfersModule();
   if (transfers === undefined) {
-    const { name, connectionOptions, asThrown } = teleprotoDifferences;
-    const differences = { ...gramjsDifferences(errors), name, connectionOptions, asThrown };
-    return { TelegramClient: patientClient(Client as LibraryClientClass), differences };
+    const { name, connectionOptions, toLibraryError } = teleprotoDriver;
+    const differences = { ...gramjsDriver(errors), name, connectionOptions, toLibraryError };
+    return { TelegramClient: tolerantClient(Client as LibraryClientClass), differences };
   }
   const { createApiProxy } = await apiProxyModule();
   const composer = await composerModule();
   const parts = { Api, errors, createApiProxy, ClientUpdates: composer?.ClientUpdates, transfers };
-  return { TelegramClient: leasedClient(Client, parts), differences: teleprotoDifferences };
+  return { TelegramClient: leaseAwareClient(Client, parts), differences: teleprotoDriver };
 }

@@ -30,7 +30,7 @@ interface Api {
 }
 
 /** The part of a client, or of a lease's view of it, that parts of files go through. */
-interface Carrier {
+interface Invoker {
   invoke(request: never, dcId?: number): Promise<unknown>;
 }
 
@@ -40,12 +40,12 @@ interface Carrier {
  * every other request of the client goes, so that the pool counts it, refuses it while the session rests, and ends it
  * with the lease.
  */
-export class Transfers {
+export class MediaTransfers {
   readonly opts: TransferWindows;
-  readonly #carrier: Carrier;
+  readonly #carrier: Invoker;
   readonly #parts: TransferParts;
 
-  constructor(carrier: Carrier, parts: TransferParts, windows: TransferWindows) {
+  constructor(carrier: Invoker, parts: TransferParts, windows: TransferWindows) {
     this.#carrier = carrier;
     this.#parts = parts;
     // One connection carries what is meant for eight of them, and has to answer all of it in one call's time.

@@ -51,15 +51,19 @@ export function leasedUpdates(main: Updates, own: Updates, scope: LeaseScope): U
     stopDispatch();
     for (const stop of stops) stop();
   });
-  return whileLeased(own, scope, { watch });
+  return throwAfterLease(own, scope, { watch });
 }
 
 /** The manager as one lease may use it; `client` is the guarded one, which it is to show instead of its own. */
 export function leasedManager(manager: UpdateManager, client: object, scope: LeaseScope): UpdateManager {
-  return whileLeased(manager, scope, { client });
+  return throwAfterLease(manager, scope, { client });
 }
 
-function whileLeased<T extends object>(target: T, scope: LeaseScope, instead: Readonly<Record<string, unknown>>): T {
+function throwAfterLease<T extends object>(
+  target: T,
+  scope: LeaseScope,
+  instead: Readonly<Record<string, unknown>>,
+): T {
   return new Proxy(target, {
     getOwnPropertyDescriptor: (_, name) => {
       const descriptor = Reflect.getOwnPropertyDescriptor(target, name);

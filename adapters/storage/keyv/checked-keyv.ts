@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { StorageError } from "../../../src/errors.js";
-import { storageFailure } from "../storage-failure.js";
+import { toStorageError } from "../storage-failure.js";
 
 /** The part of a `Keyv` (5.6 or 6) that is used. */
 export interface KeyvLike {
@@ -18,7 +18,7 @@ const PROBE = "telegram-session-pool/probe";
  * does when somebody listens to `error`; some of their adapters do it themselves and only emit. So a call that an
  * `error` event fell into counts as failed. One call (or one batch) at a time: the caller MUST see to that.
  */
-export class CheckedKeyv {
+export class StrictKeyv {
   readonly #keyv: KeyvLike;
   #failures: unknown[] = [];
   readonly #onError = (error: unknown): void => {
@@ -72,7 +72,7 @@ export class CheckedKeyv {
       if (this.#failures.length > 0) throw this.#failures[0];
       return result;
     } catch (error) {
-      throw storageFailure("The Keyv failed", error, { secrets });
+      throw toStorageError("The Keyv failed", error, { secrets });
     }
   }
 }

@@ -6,7 +6,7 @@ import type { Listen } from "./notifications.js";
 const LONGEST_PAYLOAD = 7_900;
 
 /** Says which record of which table this storage changed, and hears what others did. */
-export class Changes {
+export class ChangeNotifier {
   readonly #table: string;
   readonly #writer: string = randomUUID();
   /** Bound: the watches: one of each pool. */

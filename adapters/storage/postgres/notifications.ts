@@ -26,7 +26,7 @@ export type Listen = (onPayload: (payload: string) => void) => Subscribe;
  * How this client can listen, `undefined` when it cannot: a pool of `pg` with more than one connection gives one of
  * them, postgres.js opens its own. What is told while the connection is cut is missed.
  */
-export function listenerFor(client: PostgresClient): Listen | undefined {
+export function createListener(client: PostgresClient): Listen | undefined {
   if ("listen" in client) {
     const sql = client as unknown as PostgresJs;
     return (onPayload) => (signals) => listenWithPostgresJs(sql, onPayload, signals);

@@ -1,5 +1,5 @@
 import type { Subscribe, WatchSignals } from "../kept-watch.js";
-import { NOTHING } from "./scripts.js";
+import { NOOP_SCRIPT } from "./scripts.js";
 
 /** A function whose parameters are nobody's business here: so the clients' own, unlike types fit without a cast. */
 type AnyFunction = (...parameters: never[]) => unknown;
@@ -24,7 +24,7 @@ const asNodeRedis: Layout = (keys, parameters) => [{ keys, arguments: parameters
 const asIoredis: Layout = (keys, parameters) => [keys.length, ...keys, ...parameters];
 
 /** The client's `eval`. Of a client that is neither library's own, a script that does nothing tells whose way it takes. */
-export async function evaluator(client: RedisClient): Promise<Evaluate> {
+export async function createEvaluator(client: RedisClient): Promise<Evaluate> {
   const inLayout =
     (layout: Layout): Evaluate =>
     async (script, keys, parameters) =>
@@ -33,10 +33,10 @@ export async function evaluator(client: RedisClient): Promise<Evaluate> {
   if ("defineCommand" in client) return ioredis;
   if ("connect" in client) return nodeRedis;
   try {
-    await nodeRedis(NOTHING, [], []);
+    await nodeRedis(NOOP_SCRIPT, [], []);
     return nodeRedis;
   } catch {
-    await ioredis(NOTHING, [], []);
+    await ioredis(NOOP_SCRIPT, [], []);
     return ioredis;
   }
 }

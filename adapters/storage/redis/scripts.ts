@@ -62,4 +62,4 @@ export const MEMORY =
   "local info = redis.pcall('INFO', 'memory') if type(info) == 'table' then return '' end return info";
 
 /** Works everywhere, and tells nothing. */
-export const NOTHING = "return 1";
+export const NOOP_SCRIPT = "return 1";

@@ -5,14 +5,14 @@ import { codeOf } from "../storage-failure.js";
 export type Row = Readonly<Record<string, unknown>>;
 
 /** The little of SQLite this adapter needs, over whichever driver there is. */
-export interface Engine {
+export interface SqliteDriver {
   /** Runs one statement to its end, by itself a transaction, and resolves its rows. */
   query(statement: string, ...parameters: readonly (string | number | null)[]): Promise<readonly Row[]>;
   close(): Promise<void>;
 }
 
 /** How long a statement is tried again before another process's lock fails it. */
-export const PATIENCE_MS = 5_000;
+export const BUSY_RETRY_MS = 5_000;
 
 /**
  * How long SQLite itself waits for a lock. Short: it would block the event loop with the synchronous drivers, and, since
@@ -40,10 +40,10 @@ export function isBusy(error: unknown): boolean {
 }
 
 /**
- * Repeats what another process's lock refused, up to {@link PATIENCE_MS}. A refused statement has done nothing.
+ * Repeats what another process's lock refused, up to {@link BUSY_RETRY_MS}. A refused statement has done nothing.
  */
-export async function whenNotBusy<T>(work: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS;
+export async function retryWhileBusy<T>(work: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + BUSY_RETRY_MS;
   for (;;) {
     try {
       return await work();

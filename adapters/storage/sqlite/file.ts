@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { StorageError } from "../../../src/errors.js";
-import { codeOf, storageFailure } from "../storage-failure.js";
+import { codeOf, toStorageError } from "../storage-failure.js";
 
 /**
  * Creates the file readable by its owner only, before SQLite would create it readable by all (its journal takes over
@@ -89,7 +89,7 @@ function creationFailure(path: string, target: string, error: unknown): StorageE
     return new StorageError(`${link}The folder ${folder} does not exist: create it first.`, { cause: error });
   }
   if (isRefusal(error)) return folderFailure(folder, link, error);
-  return storageFailure(`${path} cannot be created`, error);
+  return toStorageError(`${path} cannot be created`, error);
 }
 
 /** Refuses a file that others own or can reach: a session string is the whole account. */
@@ -115,7 +115,7 @@ function assertAccess(path: string, target: string): void {
   try {
     accessSync(target, constants.R_OK | constants.W_OK);
   } catch (error) {
-    throw storageFailure(`${path} cannot be opened for reading and writing`, error);
+    throw toStorageError(`${path} cannot be opened for reading and writing`, error);
   }
   try {
     accessSync(folder, constants.W_OK | constants.X_OK);

@@ -1,5 +1,5 @@
 import { Mutex } from "async-mutex";
-import type { Engine, Row } from "./engine.js";
+import type { Row, SqliteDriver } from "./engine.js";
 
 type Parameter = string | number | null;
 
@@ -11,7 +11,7 @@ interface Write {
 }
 
 /** An engine on a connection that nothing else uses: one statement at a time, writes of the same moment in one commit. */
-export function groupedEngine(run: Engine["query"], close: () => Promise<void>): Engine {
+export function groupedEngine(run: SqliteDriver["query"], close: () => Promise<void>): SqliteDriver {
   const turns = new Mutex();
   const commits = new GroupCommit(turns, run);
   return {
@@ -29,11 +29,11 @@ export function groupedEngine(run: Engine["query"], close: () => Promise<void>):
  */
 class GroupCommit {
   readonly #turns: Mutex;
-  readonly #run: Engine["query"];
+  readonly #run: SqliteDriver["query"];
   #waiting: Write[] = [];
 
   /** `run` is called within a turn only, never twice at once. */
-  constructor(turns: Mutex, run: Engine["query"]) {
+  constructor(turns: Mutex, run: SqliteDriver["query"]) {
     this.#turns = turns;
     this.#run = run;
   }

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { StorageError } from "../../../src/errors.js";
-import type { Engine, Row } from "./engine.js";
+import type { Row, SqliteDriver } from "./engine.js";
 import { groupedEngine } from "./group-commit.js";
 
 /** A prepared statement, as node:sqlite and better-sqlite3 make them. */
@@ -30,7 +30,7 @@ const TRANSACTION_PATIENCE_MS = 2_000;
  * An engine over an open handle of the application's. Writes wait until no transaction is open on the handle: what was
  * acknowledged within one would be undone by its ROLLBACK. `close` is the caller's.
  */
-export function handleEngine(handle: SqliteHandle, close: () => void): Engine {
+export function handleDriver(handle: SqliteHandle, close: () => void): SqliteDriver {
   const runner = new Runner(handle);
   return {
     async query(statement, ...parameters) {
@@ -124,7 +124,7 @@ interface NodeSqlite {
 }
 
 /** The SQLite of Node.js itself (22.13 and newer), or `undefined` where there is none. */
-export function nodeEngine(path: string): Engine | undefined {
+export function nodeDriver(path: string): SqliteDriver | undefined {
   const module = process.getBuiltinModule("node:sqlite") as NodeSqlite | undefined;
   if (module === undefined) return undefined;
   const database = new module.DatabaseSync(path);

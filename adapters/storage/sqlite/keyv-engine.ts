@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { StorageError } from "../../../src/errors.js";
 import { codeOf } from "../storage-failure.js";
-import { BUSY_TIMEOUT_MS, type Engine, PATIENCE_MS, type Row } from "./engine.js";
+import { BUSY_RETRY_MS, BUSY_TIMEOUT_MS, type Row, type SqliteDriver } from "./engine.js";
 import { groupedEngine } from "./group-commit.js";
 
 interface KeyvSqliteStore {
@@ -19,20 +19,20 @@ interface KeyvSqliteModule {
  * has no compare-and-set and reports a failed read as "no such key". `inspect` looks at the file before the driver
  * changes it; what it throws is thrown.
  */
-export async function keyvEngine(
+export async function keyvDriver(
   path: string,
   load: () => Promise<unknown> = importKeyvSqlite,
-  inspect?: (engine: Engine) => Promise<void>,
-): Promise<Engine> {
+  inspect?: (engine: SqliteDriver) => Promise<void>,
+): Promise<SqliteDriver> {
   const { KeyvSqlite } = (await load().catch(fail)) as KeyvSqliteModule;
   if (inspect !== undefined) await withPlainDriver(path, inspect);
   // The constructor opens the file at once and creates the table it is told; nothing is ever written to that one.
   const table = "telegram_session_pool_keyv";
-  const store = new KeyvSqlite({ uri: `sqlite://${path}`, table, busyTimeout: PATIENCE_MS });
+  const store = new KeyvSqlite({ uri: `sqlite://${path}`, table, busyTimeout: BUSY_RETRY_MS });
   // MUST be in the same tick: a file that cannot be opened is an unhandled rejection while no query is pending.
   await store.query("SELECT 1");
   return groupedEngine(
-    (statement, ...parameters) => queryAlone(store, statement, parameters),
+    (statement, ...parameters) => querySerialized(store, statement, parameters),
     () => store.disconnect(),
   );
 }
@@ -50,7 +50,7 @@ interface Sqlite3Database {
 }
 
 /** Opens the file without the table that KeyvSqlite creates in whatever it opens. */
-async function withPlainDriver(path: string, work: (engine: Engine) => Promise<void>): Promise<void> {
+async function withPlainDriver(path: string, work: (engine: SqliteDriver) => Promise<void>): Promise<void> {
   const sqlite3 = plainDriver();
   if (sqlite3 === undefined) return;
   const database = await new Promise<Sqlite3Database>((resolve, reject) => {
@@ -59,7 +59,7 @@ async function withPlainDriver(path: string, work: (engine: Engine) => Promise<v
     );
   });
   database.configure("busyTimeout", BUSY_TIMEOUT_MS);
-  const query: Engine["query"] = (statement, ...parameters) =>
+  const query: SqliteDriver["query"] = (statement, ...parameters) =>
     new Promise((resolve, reject) => {
       database.all(statement, parameters, (error, rows) => (error ? reject(error) : resolve(rows)));
     });
@@ -88,7 +88,7 @@ function plainDriver(): Sqlite3 | undefined {
  * an active write until the driver has finalized it, which is after it has told so: what runs meanwhile is told as done,
  * is not committed, and is rolled back with it. Source: sqlite3VdbeHalt (`nVdbeWrite`), node-sqlite3's Statement::Process.
  */
-async function queryAlone(
+async function querySerialized(
   store: KeyvSqliteStore,
   statement: string,
   parameters: readonly unknown[],
@@ -112,10 +112,10 @@ async function importKeyvSqlite(): Promise<unknown> {
 
 function fail(error: unknown): never {
   if (error instanceof StorageError) throw error;
-  throw new StorageError(fixFor(error), { cause: error });
+  throw new StorageError(installHint(error), { cause: error });
 }
 
-function fixFor(error: unknown): string {
+function installHint(error: unknown): string {
   if (codeOf(error) === "ERR_MODULE_NOT_FOUND" || codeOf(error) === "MODULE_NOT_FOUND") {
     return `sqlite() needs Node.js 22.13 or newer, which has SQLite built in, or the package @keyv/sqlite: run "npm install keyv@5 @keyv/sqlite@4".`;
   }

@@ -1,6 +1,6 @@
 import { StorageCorruptError, StorageError } from "../../../src/errors.js";
 import { fields } from "../peer-rows.js";
-import { BUSY_TIMEOUT_MS, type Engine, isBusy } from "./engine.js";
+import { BUSY_TIMEOUT_MS, isBusy, type SqliteDriver } from "./engine.js";
 
 /** "TSP1": marks a database file as this package's. */
 export const APPLICATION_ID = 0x54535031;
@@ -15,7 +15,7 @@ const PEERS =
   "CREATE TABLE IF NOT EXISTS telegram_session_pool_peers (session_id TEXT NOT NULL, id TEXT NOT NULL, access_hash TEXT NOT NULL, username TEXT, phone TEXT, name TEXT, PRIMARY KEY (session_id, id)) STRICT";
 
 /** Makes a file of our own ready: is it ours, is it whole, is it durable; then its tables. */
-export async function prepareDatabase(engine: Engine, path: string): Promise<void> {
+export async function prepareDatabase(engine: SqliteDriver, path: string): Promise<void> {
   await engine.query(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}`);
   await assertOurs(engine, path);
   const checked = await value(engine, "PRAGMA quick_check(1)");
@@ -29,7 +29,7 @@ export async function prepareDatabase(engine: Engine, path: string): Promise<voi
 }
 
 /** Makes the tables in a database that somebody else looks after: its mode, marks and timeouts stay as they are. */
-export async function prepareHandle(engine: Engine): Promise<void> {
+export async function prepareHandle(engine: SqliteDriver): Promise<void> {
   if ((await value(engine, "PRAGMA application_id")) === APPLICATION_ID) await assertNotNewer(engine, "The database");
   await makeDurable(engine);
   await createTables(engine);
@@ -40,7 +40,7 @@ export async function prepareHandle(engine: Engine): Promise<void> {
  * journal may not have reached the disk, and the journal that came back would undo the commit.
  * Source: sqlite.org/pragma.html#pragma_synchronous. `fullfsync` means something on macOS only.
  */
-async function makeDurable(engine: Engine): Promise<void> {
+async function makeDurable(engine: SqliteDriver): Promise<void> {
   const mode = await value(engine, "PRAGMA journal_mode");
   await setPragma(engine, "synchronous", mode === "wal" ? 2 : 3);
   await setPragma(engine, "fullfsync", 1);
@@ -55,7 +55,7 @@ async function makeDurable(engine: Engine): Promise<void> {
  *
  * A file that an older version of this package left in WAL mode is converted by the first process that has it alone.
  */
-async function useRollbackJournal(engine: Engine): Promise<void> {
+async function useRollbackJournal(engine: SqliteDriver): Promise<void> {
   try {
     await engine.query("PRAGMA journal_mode=DELETE");
   } catch (error) {
@@ -78,9 +78,9 @@ const MARKS = `SELECT
     WHERE name NOT GLOB 'sqlite_*' AND name NOT GLOB 'telegram_session_pool*') AS others`;
 
 /** Refuses what is another application's, and what a newer version of this package wrote. Changes nothing. */
-export async function assertOurs(engine: Engine, path: string): Promise<void> {
-  const [marks = {}] = await engine.query(MARKS);
-  const [id, userVersion, others] = fields(marks);
+export async function assertOurs(engine: SqliteDriver, path: string): Promise<void> {
+  const [sessionState = {}] = await engine.query(MARKS);
+  const [id, userVersion, others] = fields(sessionState);
   const applicationId = Number(id);
   if (applicationId === APPLICATION_ID) return assertNotNewer(engine, path);
   if (applicationId !== 0) {
@@ -93,7 +93,7 @@ export async function assertOurs(engine: Engine, path: string): Promise<void> {
   }
 }
 
-async function assertNotNewer(engine: Engine, name: string): Promise<void> {
+async function assertNotNewer(engine: SqliteDriver, name: string): Promise<void> {
   const version = Number(await value(engine, "PRAGMA user_version"));
   if (version > SCHEMA_VERSION) {
     throw new StorageError(
@@ -102,13 +102,13 @@ async function assertNotNewer(engine: Engine, name: string): Promise<void> {
   }
 }
 
-async function createTables(engine: Engine): Promise<void> {
+async function createTables(engine: SqliteDriver): Promise<void> {
   await engine.query(RECORDS);
   await engine.query(PEERS);
 }
 
 /** Drivers may ignore a PRAGMA they do not like: only what is read back counts. */
-async function setPragma(engine: Engine, name: string, wanted: number): Promise<void> {
+async function setPragma(engine: SqliteDriver, name: string, wanted: number): Promise<void> {
   if ((await value(engine, `PRAGMA ${name}`)) === wanted) return;
   await engine.query(`PRAGMA ${name}=${wanted}`);
   const got = await value(engine, `PRAGMA ${name}`);
@@ -118,7 +118,7 @@ async function setPragma(engine: Engine, name: string, wanted: number): Promise<
 }
 
 /** The first column of the first row. Whole numbers come as bigint from a handle that was told so. */
-async function value(engine: Engine, statement: string): Promise<unknown> {
+async function value(engine: SqliteDriver, statement: string): Promise<unknown> {
   const [row] = await engine.query(statement);
   const [first] = fields(row ?? {});
   return typeof first === "bigint" ? Number(first) : first;

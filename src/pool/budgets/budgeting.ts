@@ -1,48 +1,48 @@
-import type { BudgetPlan } from "../../budget-options.js";
+import type { ParsedBudgets } from "../../budget-options.js";
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
-import { BudgetRecord } from "../../records/budget-record.js";
+import { LearnedLimitsRecord } from "../../records/budget-record.js";
 import type { SessionStorage, StoredRecord } from "../../records/storage.js";
-import type { StorageDeadline } from "../../records/storage-deadline.js";
-import type { Roster } from "../../roster/roster.js";
+import type { StorageTimeout } from "../../records/storage-deadline.js";
+import type { SessionTable } from "../../roster/roster.js";
 import type { SessionInfo } from "../../session-info.js";
 import type { Verdict } from "../../telegram/verdicts.js";
-import type { Dispatcher } from "../dispatcher.js";
-import type { TimeLine } from "../time-line.js";
-import type { RuleSurroundings } from "../user-rule.js";
-import { GivenLimits } from "./given-limits.js";
-import { LearntLimits } from "./learnt-limits.js";
-import type { Limits, Rest } from "./limits.js";
+import type { LeaseScheduler } from "../dispatcher.js";
+import type { PoolTime } from "../time-line.js";
+import type { UserCallbackContext } from "../user-rule.js";
+import { ConfiguredLimits } from "./given-limits.js";
+import { LearnedLimits } from "./learnt-limits.js";
+import type { RateBlock, RateLimits } from "./limits.js";
 import { StrategyLimits } from "./strategy-limits.js";
 
 /** What keeping budgets needs. */
-export interface BudgetingParts {
-  readonly roster: Roster;
-  readonly time: TimeLine;
-  readonly dispatcher: Pick<Dispatcher, "waiting" | "worsened">;
+export interface RateLimitingDeps {
+  readonly sessionTable: SessionTable;
+  readonly time: PoolTime;
+  readonly scheduler: Pick<LeaseScheduler, "waiting" | "rejectHopeless">;
 }
 
 /** What making them needs besides. */
-export interface BudgetingSources extends BudgetingParts, RuleSurroundings {
-  readonly options: { readonly budgets: BudgetPlan | undefined; readonly storage: SessionStorage };
-  readonly deadline: StorageDeadline;
+export interface RateLimitingInit extends RateLimitingDeps, UserCallbackContext {
+  readonly options: { readonly budgets: ParsedBudgets | undefined; readonly storage: SessionStorage };
+  readonly deadline: StorageTimeout;
   later(work: Promise<void>): void;
   /** The record of that id cannot be read. */
   rejected(id: string, reason: string): void;
 }
 
 /** The budgets that the options ask for. */
-export function makeBudgeting(sources: BudgetingSources): Budgeting | undefined {
+export function createRateLimiting(sources: RateLimitingInit): RateLimiting | undefined {
   const { options, deadline, later, rejected, info, failed, ...parts } = sources;
   const { budgets, storage } = options;
-  const { time, roster } = parts;
+  const { time, sessionTable } = parts;
   if (budgets === undefined) return undefined;
   if (budgets === "learn") {
-    const record = new BudgetRecord(storage, deadline);
-    return new Budgeting(parts, new LearntLimits({ time, record, later, rejected }));
+    const record = new LearnedLimitsRecord(storage, deadline);
+    return new RateLimiting(parts, new LearnedLimits({ time, record, later, rejected }));
   }
-  if (!("waitMs" in budgets)) return new Budgeting(parts, new GivenLimits(budgets));
-  const known = (id: string): SessionInfo | undefined => (roster.get(id) === undefined ? undefined : info(id));
-  return new Budgeting(parts, new StrategyLimits(budgets, { time, info: known, failed }));
+  if (!("waitMs" in budgets)) return new RateLimiting(parts, new ConfiguredLimits(budgets));
+  const known = (id: string): SessionInfo | undefined => (sessionTable.get(id) === undefined ? undefined : info(id));
+  return new RateLimiting(parts, new StrategyLimits(budgets, { time, info: known, failed }));
 }
 
 /**
@@ -50,17 +50,17 @@ export function makeBudgeting(sources: BudgetingSources): Budgeting | undefined 
  * roster with the others, so that `acquire` passes over the session, `retryAt` counts it and the gate refuses the call
  * before it is sent.
  */
-export class Budgeting {
-  readonly #parts: BudgetingParts;
-  readonly #limits: Limits;
+export class RateLimiting {
+  readonly #parts: RateLimitingDeps;
+  readonly #limits: RateLimits;
 
-  constructor(parts: BudgetingParts, limits: Limits) {
+  constructor(parts: RateLimitingDeps, limits: RateLimits) {
     this.#parts = parts;
     this.#limits = limits;
   }
 
   /** Counts a request in that is sent at once. When it may not go, what is spent rests from now on. */
-  admit(id: string, request: OutgoingRequest): boolean {
+  tryAdmit(id: string, request: OutgoingRequest): boolean {
     const now = this.#parts.time.now();
     const refusals = this.#limits.refusals(id, request, now);
     // Of a session that is gone nobody would learn that it rests; its last lease may end in peace.
@@ -71,12 +71,12 @@ export class Budgeting {
   }
 
   /** A request that was admitted is on the wire no more. */
-  settled(id: string, request: OutgoingRequest, isGranted: boolean): void {
+  onCompleted(id: string, request: OutgoingRequest, isGranted: boolean): void {
     this.#limits.settled?.(id, request, isGranted);
   }
 
   /** Telegram has answered a request with an error. */
-  refused(id: string, request: OutgoingRequest, verdict: Verdict): void {
+  onRejected(id: string, request: OutgoingRequest, verdict: Verdict): void {
     this.#limits.refused?.(id, request, verdict);
   }
 
@@ -91,15 +91,15 @@ export class Budgeting {
   }
 
   /** Whether the session is one of the pool's. */
-  #rest(id: string, rests: readonly Rest[], now: number): boolean {
-    const { roster, dispatcher } = this.#parts;
-    const entry = roster.get(id);
+  #rest(id: string, rests: readonly RateBlock[], now: number): boolean {
+    const { sessionTable, scheduler } = this.#parts;
+    const entry = sessionTable.get(id);
     if (entry === undefined) return false;
     for (const { method, peer, until } of rests) {
-      roster.cool(entry, { kind: "budget", method, peer }, until, "budget", now);
+      sessionTable.cool(entry, { kind: "budget", method, peer }, until, "budget", now);
     }
     // Without a waiter nobody has to be told, and no timer has to be set.
-    if (dispatcher.waiting > 0) dispatcher.worsened();
+    if (scheduler.waiting > 0) scheduler.rejectHopeless();
     return true;
   }
 }

@@ -1,12 +1,12 @@
 import type { MethodBudget } from "../../budget-options.js";
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
-import type { Allowance } from "../../roster/spending.js";
-import { CountedLimits } from "./counted-limits.js";
+import type { AppliedLimit } from "../../roster/spending.js";
+import { WindowedLimits } from "./counted-limits.js";
 
-const NONE: readonly Allowance[] = [];
+const NONE: readonly AppliedLimit[] = [];
 
 /** The limits of the options, each as it stands there. */
-export class GivenLimits extends CountedLimits {
+export class ConfiguredLimits extends WindowedLimits {
   readonly #plan: ReadonlyMap<string, MethodBudget>;
 
   constructor(plan: ReadonlyMap<string, MethodBudget>) {
@@ -14,14 +14,15 @@ export class GivenLimits extends CountedLimits {
     this.#plan = plan;
   }
 
-  protected override allowances(_: string, { method, peer }: OutgoingRequest): readonly Allowance[] {
+  protected override allowances(_: string, { method, peer }: OutgoingRequest): readonly AppliedLimit[] {
     const budget = this.#plan.get(method);
     if (budget === undefined) return NONE;
     const { perSession, perPeer } = budget;
-    const allowances: Allowance[] = [];
-    if (perSession !== undefined) allowances.push({ ...perSession, method, peer: undefined, keepMs: perSession.perMs });
+    const allowances: AppliedLimit[] = [];
+    if (perSession !== undefined)
+      allowances.push({ ...perSession, method, peer: undefined, retentionMs: perSession.perMs });
     if (perPeer !== undefined && peer !== undefined) {
-      allowances.push({ ...perPeer, method, peer, keepMs: perPeer.perMs });
+      allowances.push({ ...perPeer, method, peer, retentionMs: perPeer.perMs });
     }
     return allowances;
   }

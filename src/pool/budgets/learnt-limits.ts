@@ -1,18 +1,18 @@
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
-import { BUDGETS_ID, type BudgetRecord } from "../../records/budget-record.js";
+import { BUDGETS_ID, type LearnedLimitsRecord } from "../../records/budget-record.js";
 import type { StoredRecord } from "../../records/storage.js";
 import { memoryMs } from "../../roster/budgets.js";
-import { Learning } from "../../roster/learning.js";
-import type { Allowance } from "../../roster/spending.js";
+import { LimitLearner } from "../../roster/learning.js";
+import type { AppliedLimit } from "../../roster/spending.js";
 import type { Verdict } from "../../telegram/verdicts.js";
-import type { TimeLine } from "../time-line.js";
-import { CountedLimits } from "./counted-limits.js";
+import type { PoolTime } from "../time-line.js";
+import { WindowedLimits } from "./counted-limits.js";
 import { decodeEstimates, encodeEstimates } from "./recorded-estimates.js";
 
 /** What learning limits needs. */
 export interface LearntLimitsParts {
-  readonly time: TimeLine;
-  readonly record: BudgetRecord;
+  readonly time: PoolTime;
+  readonly record: LearnedLimitsRecord;
   /** Lets `close` wait for it; tells when it fails. */
   later(work: Promise<void>): void;
   /** The record of that id cannot be read. */
@@ -26,30 +26,30 @@ const MEMORY_MS = 3_600_000;
 const RATE_FLOODS: ReadonlySet<string> = new Set(["FLOOD_WAIT", "FLOOD_PREMIUM_WAIT"]);
 
 /** The limits that floods have told, in step with their record. */
-export class LearntLimits extends CountedLimits {
+export class LearnedLimits extends WindowedLimits {
   readonly #parts: LearntLimitsParts;
-  readonly #learning: Learning;
+  readonly #learning: LimitLearner;
   #isSaving = false;
   #isChanged = false;
 
   constructor(parts: LearntLimitsParts) {
     super();
     this.#parts = parts;
-    this.#learning = new Learning(parts.time.now());
+    this.#learning = new LimitLearner(parts.time.now());
   }
 
-  protected override allowances(id: string, { method }: OutgoingRequest, now: number): readonly Allowance[] {
+  protected override allowances(id: string, { method }: OutgoingRequest, now: number): readonly AppliedLimit[] {
     const limit = this.#learning.limitFor(id, method, this.spending.window(id, method), now);
     if (limit === undefined) {
-      return [{ method, peer: undefined, calls: Number.POSITIVE_INFINITY, perMs: MEMORY_MS, keepMs: MEMORY_MS }];
+      return [{ method, peer: undefined, calls: Number.POSITIVE_INFINITY, perMs: MEMORY_MS, retentionMs: MEMORY_MS }];
     }
     const { calls, perMs } = limit;
-    return [{ method, peer: undefined, calls, perMs, keepMs: memoryMs(limit) }];
+    return [{ method, peer: undefined, calls, perMs, retentionMs: memoryMs(limit) }];
   }
 
   protected override sending(id: string, { method }: OutgoingRequest, now: number): void {
     const { time } = this.#parts;
-    if (this.#learning.sent(id, method, this.spending.window(id, method), now, time.date())) this.#save();
+    if (this.#learning.onSent(id, method, this.spending.window(id, method), now, time.wallNow())) this.#save();
   }
 
   protected override counted(id: string, { method }: OutgoingRequest): void {
@@ -62,7 +62,7 @@ export class LearntLimits extends CountedLimits {
     if (window === undefined) return;
     if (window.pending > 0) window.pending--;
     const { time } = this.#parts;
-    if (isGranted && this.#learning.granted(id, method, window, time.now(), time.date())) this.#save();
+    if (isGranted && this.#learning.onSuccess(id, method, window, time.now(), time.wallNow())) this.#save();
   }
 
   refused(id: string, { method }: OutgoingRequest, verdict: Verdict): void {
@@ -79,8 +79,8 @@ export class LearntLimits extends CountedLimits {
     )
       return;
     const { time } = this.#parts;
-    const flood = { waitMs: seconds * 1000, now: time.now(), date: time.date() };
-    if (this.#learning.flooded(id, method, window, flood)) this.#save();
+    const flood = { waitMs: seconds * 1000, now: time.now(), date: time.wallNow() };
+    if (this.#learning.onFlood(id, method, window, flood)) this.#save();
   }
 
   load(records: readonly StoredRecord[]): void {
@@ -96,7 +96,7 @@ export class LearntLimits extends CountedLimits {
   }
 
   #merge(data: string): void {
-    const date = this.#parts.time.date();
+    const date = this.#parts.time.wallNow();
     try {
       for (const [method, estimate] of decodeEstimates(data)) this.#learning.merge(method, estimate, date);
     } catch (error) {

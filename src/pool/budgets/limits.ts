@@ -3,18 +3,18 @@ import type { StoredRecord } from "../../records/storage.js";
 import type { Verdict } from "../../telegram/verdicts.js";
 
 /** A method, or a method and a peer, that is not to be called before an instant. */
-export interface Rest {
+export interface RateBlock {
   readonly method: string;
   readonly peer: string | undefined;
   readonly until: number;
 }
 
 /** Where the limits come from. Instants are on the pool's own time line. */
-export interface Limits {
+export interface RateLimits {
   /** What keeps a request from going now; nothing: it may go. */
-  refusals(id: string, request: OutgoingRequest, now: number): readonly Rest[];
+  refusals(id: string, request: OutgoingRequest, now: number): readonly RateBlock[];
   /** It goes: counts it in. What rests from now on. */
-  send(id: string, request: OutgoingRequest, now: number): readonly Rest[];
+  send(id: string, request: OutgoingRequest, now: number): readonly RateBlock[];
   /** It is on the wire no more. `isGranted`: Telegram has answered it, and not with an error. */
   settled?(id: string, request: OutgoingRequest, isGranted: boolean): void;
   /** Telegram has answered it with an error. */
@@ -25,4 +25,4 @@ export interface Limits {
   flush?(): Promise<void>;
 }
 
-export const NO_REST: readonly Rest[] = [];
+export const NO_BLOCK: readonly RateBlock[] = [];

@@ -1,11 +1,11 @@
 import { isObject } from "../../option-rules.js";
-import type { Estimate } from "../../roster/budgets.js";
+import type { LimitEstimate } from "../../roster/budgets.js";
 
 /** Grows when an older version of this package could not read what a newer one wrote. */
 const FORMAT = 1;
 
 /** The text of the record of what was learnt, by method. */
-export function encodeEstimates(estimates: ReadonlyMap<string, Estimate>): string {
+export function encodeEstimates(estimates: ReadonlyMap<string, LimitEstimate>): string {
   return JSON.stringify({ v: FORMAT, methods: Object.fromEntries(estimates) });
 }
 
@@ -13,8 +13,10 @@ export function encodeEstimates(estimates: ReadonlyMap<string, Estimate>): strin
  * What was learnt. What is damaged counts as nothing: it can be learnt again. Throws an `Error` for what a newer version
  * of this package wrote, which is to be left alone.
  */
-export function decodeEstimates(data: string): ReadonlyMap<string, Estimate> {
-  return new Map(Object.entries(methodsIn(data)).filter((entry): entry is [string, Estimate] => isEstimate(entry[1])));
+export function decodeEstimates(data: string): ReadonlyMap<string, LimitEstimate> {
+  return new Map(
+    Object.entries(methodsIn(data)).filter((entry): entry is [string, LimitEstimate] => isEstimate(entry[1])),
+  );
 }
 
 function methodsIn(data: string): object {
@@ -34,9 +36,9 @@ function parse(data: string): Readonly<Record<string, unknown>> {
   }
 }
 
-function isEstimate(value: unknown): value is Estimate {
+function isEstimate(value: unknown): value is LimitEstimate {
   if (typeof value !== "object" || value === null) return false;
-  const { calls, perMs, refusedMs, changedAt } = value as Partial<Record<keyof Estimate, unknown>>;
+  const { calls, perMs, refusedMs, changedAt } = value as Partial<Record<keyof LimitEstimate, unknown>>;
   const isTime = (number: unknown): boolean => Number.isFinite(number) && Number(number) >= 0;
   const isCount = Number.isSafeInteger(calls) && Number(calls) >= 1;
   return isCount && isTime(perMs) && Number(perMs) > 0 && isTime(refusedMs) && isTime(changedAt);

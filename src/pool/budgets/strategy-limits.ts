@@ -2,13 +2,13 @@ import type { BudgetedCall, BudgetStrategy } from "../../budget-strategy.js";
 import type { OutgoingRequest } from "../../connections/client-adapter.js";
 import type { SessionInfo } from "../../session-info.js";
 import type { Verdict } from "../../telegram/verdicts.js";
-import type { TimeLine } from "../time-line.js";
-import { guarded, type Safely } from "../user-rule.js";
-import { type Limits, NO_REST, type Rest } from "./limits.js";
+import type { PoolTime } from "../time-line.js";
+import { catchUserErrors, type SafeCall } from "../user-rule.js";
+import { NO_BLOCK, type RateBlock, type RateLimits } from "./limits.js";
 
 /** What asking a strategy needs. */
 export interface StrategyParts {
-  readonly time: TimeLine;
+  readonly time: PoolTime;
   /** `undefined`: the session is gone. */
   info(id: string): SessionInfo | undefined;
   /** The rule has thrown. */
@@ -21,23 +21,23 @@ const SHORTEST_MS = 1;
 const LONGEST_MS = 365 * 86_400_000;
 
 /** The limits of a user's own rule. */
-export class StrategyLimits implements Limits {
+export class StrategyLimits implements RateLimits {
   readonly #strategy: BudgetStrategy;
   readonly #parts: StrategyParts;
-  readonly #safely: Safely;
+  readonly #safely: SafeCall;
 
   constructor(strategy: BudgetStrategy, parts: StrategyParts) {
     this.#strategy = strategy;
     this.#parts = parts;
-    this.#safely = guarded("budgets", parts.failed);
+    this.#safely = catchUserErrors("budgets", parts.failed);
   }
 
-  refusals(id: string, request: OutgoingRequest, now: number): readonly Rest[] {
+  refusals(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
     const call = this.#callOf(id, request, now);
-    if (call === undefined) return NO_REST;
+    if (call === undefined) return NO_BLOCK;
     const { method, peer } = request;
     const strategy = this.#strategy;
-    const rests: Rest[] = [];
+    const rests: RateBlock[] = [];
     const restFor = (ms: number, whose: string | undefined): void => {
       if (ms > 0) rests.push({ method, peer: whose, until: now + Math.min(Math.max(ms, SHORTEST_MS), LONGEST_MS) });
     };
@@ -54,9 +54,9 @@ export class StrategyLimits implements Limits {
     return rests;
   }
 
-  send(id: string, request: OutgoingRequest, now: number): readonly Rest[] {
+  send(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
     const call = this.#callOf(id, request, now);
-    if (call === undefined) return NO_REST;
+    if (call === undefined) return NO_BLOCK;
     this.#safely(() => this.#strategy.sent(call), undefined);
     return this.refusals(id, request, now);
   }

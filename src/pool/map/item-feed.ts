@@ -1,29 +1,29 @@
 import { ItemSource, type Pulled } from "./item-source.js";
 
 /** Where the items go. */
-export interface FeedPolicy<I> {
+export interface ItemPullerHooks<I> {
   /** Whether another item may be pulled now. */
   hasRoom(): boolean;
   /** Takes an item on. `false`: it is left out. */
-  accept(item: I, index: number): boolean;
+  onItem(item: I, index: number): boolean;
   /** There are no more, because of an error or because that was all. */
   ended(failure: { readonly error: unknown } | undefined): void;
   /** An item has come, or may come now. */
-  moved(): void;
+  onProgress(): void;
 }
 
 /** So many items are left out in one go before others have their turn. */
 const SKIPS_AT_ONCE = 1_000;
 
 /** Pulls items as long as there is room for them, one at a time. */
-export class ItemFeed<I> {
+export class ItemPuller<I> {
   readonly #source: ItemSource<I>;
-  readonly #policy: FeedPolicy<I>;
+  readonly #policy: ItemPullerHooks<I>;
   #index = 0;
   #isPausing = false;
   #isClosed = false;
 
-  constructor(items: Iterable<I> | AsyncIterable<I>, policy: FeedPolicy<I>) {
+  constructor(items: Iterable<I> | AsyncIterable<I>, policy: ItemPullerHooks<I>) {
     this.#source = new ItemSource(items);
     this.#policy = policy;
   }
@@ -52,7 +52,7 @@ export class ItemFeed<I> {
   }
 
   #accept(pulled: Pulled<I>): boolean {
-    if (pulled.done !== true) return this.#policy.accept(pulled.value, this.#index++);
+    if (pulled.done !== true) return this.#policy.onItem(pulled.value, this.#index++);
     this.#end(undefined);
     return true;
   }
@@ -67,7 +67,7 @@ export class ItemFeed<I> {
     coming.then(
       (pulled) => {
         if (!this.#isClosed) this.#accept(pulled);
-        this.#policy.moved();
+        this.#policy.onProgress();
       },
       (error: unknown) => {
         if (!this.#isClosed) this.#end({ error });
@@ -79,7 +79,7 @@ export class ItemFeed<I> {
     this.#isPausing = true;
     setImmediate(() => {
       this.#isPausing = false;
-      this.#policy.moved();
+      this.#policy.onProgress();
     });
   }
 }

@@ -1,17 +1,17 @@
 import type { Criteria } from "../../roster/criteria.js";
-import type { MapItem } from "./map-item.js";
+import type { BulkItem } from "./map-item.js";
 
 /** The items of one run that have been taken on and are not over. */
-export class ItemsUnderWay<Client, I, O> {
+export class ActiveItems<Client, I, O> {
   /** At most `concurrency`. */
-  readonly #items = new Set<MapItem<Client, I, O>>();
+  readonly #items = new Set<BulkItem<Client, I, O>>();
   #atIdle: () => void = () => {};
 
-  add(item: MapItem<Client, I, O>): void {
+  add(item: BulkItem<Client, I, O>): void {
     this.#items.add(item);
   }
 
-  delete(item: MapItem<Client, I, O>): void {
+  delete(item: BulkItem<Client, I, O>): void {
     this.#items.delete(item);
     if (this.#items.size === 0) this.#atIdle();
   }

@@ -14,12 +14,12 @@ import type { Criteria } from "../../roster/criteria.js";
 import { classifyTelegramError } from "../../telegram/verdicts.js";
 import { isApplicationRefused } from "../back-offs.js";
 import type { Lease } from "../lease.js";
-import type { Job, Rotation } from "../rotation.js";
-import { jobOf } from "../wishes.js";
+import type { Job, JobRunner } from "../rotation.js";
+import { toJob } from "../wishes.js";
 
 /** What the items of one run have in common. */
 export interface ItemParts<Client, I, O> {
-  readonly rotation: Rotation<Client>;
+  readonly jobRunner: JobRunner<Client>;
   readonly work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>;
   readonly options: MapOptions<I>;
   readonly checkpoint: Checkpoint | undefined;
@@ -35,7 +35,7 @@ export interface ItemParts<Client, I, O> {
 type Outcome<O> = { readonly ok: true; readonly value: O } | { readonly ok: false; readonly error: unknown };
 
 /** One item on its way. */
-export class MapItem<Client, I, O> {
+export class BulkItem<Client, I, O> {
   readonly #parts: ItemParts<Client, I, O>;
   readonly #item: I;
   readonly #index: number;
@@ -60,7 +60,7 @@ export class MapItem<Client, I, O> {
 
   /** What it waits for, when its work does not run. */
   get waitsFor(): Criteria | undefined {
-    return this.#isRunning ? undefined : this.#job?.wish.criteria;
+    return this.#isRunning ? undefined : this.#job?.acquireRequest.criteria;
   }
 
   /** Resolves its result when that is durable; `undefined` when the end of the run has cut it. Rejects with `StorageError`. */
@@ -75,7 +75,7 @@ export class MapItem<Client, I, O> {
     for (;;) {
       try {
         this.#job = this.#makeJob();
-        return { ok: true, value: await this.#parts.rotation.run(this.#job) };
+        return { ok: true, value: await this.#parts.jobRunner.run(this.#job) };
       } catch (error) {
         if (!this.#waitsOutOutage(error)) return { ok: false, error };
       }
@@ -96,8 +96,8 @@ export class MapItem<Client, I, O> {
   #makeJob(): Job<Client, O> {
     const { options, common, stack } = this.#parts;
     const work = (client: Client, lease: Lease<Client>): Promise<O> => this.#attempt(client, lease);
-    const job = jobOf(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
-    job.wish.stack = stack;
+    const job = toJob(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
+    job.acquireRequest.stack = stack;
     return Object.assign(job, { attemptSignal: options.signal, effectWatch: this.#effectWatch() });
   }
 
@@ -124,29 +124,29 @@ export class MapItem<Client, I, O> {
       beforeWrite: () => {
         // Who may repeat everything has nothing to note.
         if (options.retry === "any") return undefined;
-        this.#begun ??= checkpoint.begin(key).catch((error: unknown) => {
+        this.#begun ??= checkpoint.markStarted(key).catch((error: unknown) => {
           failed(error);
           throw error;
         });
         return this.#begun;
       },
-      hadNoEffect: () => {
+      onNoEffect: () => {
         if (this.#begun === undefined) return;
         this.#begun = undefined;
-        checkpoint.unbegin(key).catch(failed);
+        checkpoint.unmarkStarted(key).catch(failed);
       },
     };
   }
 
   async #mark(key: string, outcome: Outcome<O>, isCut: boolean): Promise<void> {
     const { checkpoint } = this.#parts;
-    const fate = outcome.ok ? "done" : this.#fateOf(outcome.error, isCut);
-    if (fate === "open") checkpoint?.leave(key);
-    else await checkpoint?.finish(key, fate);
+    const fate = outcome.ok ? "done" : this.#dispositionOf(outcome.error, isCut);
+    if (fate === "open") checkpoint?.release(key);
+    else await checkpoint?.markFinished(key, fate);
   }
 
   /** What the next run has to know of an item that failed: only Telegram's answer and the work's own error are final. */
-  #fateOf(error: unknown, isCut: boolean): "done" | "unknown" | "open" {
+  #dispositionOf(error: unknown, isCut: boolean): "done" | "unknown" | "open" {
     const isRepeatable = this.#parts.options.retry === "any";
     const outcome = causesOf(error).find((cause) => cause instanceof OutcomeUnknownError);
     if (outcome?.executed === "yes") return "done";

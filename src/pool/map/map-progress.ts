@@ -1,12 +1,12 @@
 import type { Clock, Timer } from "../../clock.js";
 import type { MapProgress } from "../../options.js";
 import { callSafely, textOf, warn } from "../../process-warning.js";
-import type { TimeLine } from "../time-line.js";
+import type { PoolTime } from "../time-line.js";
 
 /** What telling of progress needs. */
 export interface ProgressParts {
   readonly clock: Clock;
-  readonly time: TimeLine;
+  readonly time: PoolTime;
   readonly onProgress: ((progress: MapProgress) => void) | undefined;
   readonly total: number | undefined;
   /** Until when nothing can go on, on the pool's time line. */
@@ -39,7 +39,7 @@ export class ProgressReport {
     this.#skipped++;
   }
 
-  worked(isOk: boolean): void {
+  completed(isOk: boolean): void {
     this.#done++;
     if (!isOk) this.#failed++;
   }

@@ -1,4 +1,4 @@
-import type { KeepAlive } from "../keep-alive.js";
+import type { ProcessRef } from "../keep-alive.js";
 
 interface Reader<T> {
   resolve(next: IteratorResult<T, undefined>): void;
@@ -6,15 +6,15 @@ interface Reader<T> {
 }
 
 /** What an iterator that is over answers. */
-export const DONE: { readonly done: true; readonly value: undefined } = { done: true, value: undefined };
+export const ITERATOR_DONE: { readonly done: true; readonly value: undefined } = { done: true, value: undefined };
 
 /** Those who wait for the next result. The process lives as long as there is one. */
-export class MapReaders<T> {
-  readonly #keepAlive: KeepAlive;
+export class PendingReads<T> {
+  readonly #processRef: ProcessRef;
   readonly #waiting: Reader<T>[] = [];
 
-  constructor(keepAlive: KeepAlive) {
-    this.#keepAlive = keepAlive;
+  constructor(processRef: ProcessRef) {
+    this.#processRef = processRef;
   }
 
   get isWaited(): boolean {
@@ -23,7 +23,7 @@ export class MapReaders<T> {
 
   wait(): Promise<IteratorResult<T, undefined>> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ resolve, reject }) === 1) this.#keepAlive.need();
+      if (this.#waiting.push({ resolve, reject }) === 1) this.#processRef.ref();
     });
   }
 
@@ -37,7 +37,7 @@ export class MapReaders<T> {
 
   #next(): Reader<T> | undefined {
     const reader = this.#waiting.shift();
-    if (reader !== undefined && this.#waiting.length === 0) this.#keepAlive.done();
+    if (reader !== undefined && this.#waiting.length === 0) this.#processRef.unref();
     return reader;
   }
 }

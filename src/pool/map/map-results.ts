@@ -1,15 +1,15 @@
 /** A pulled item's place among the results. */
-export interface Place<R> {
+export interface ResultSlot<R> {
   isSettled: boolean;
   /** `undefined`: it has none. */
   result: R | undefined;
 }
 
 /** Results on their way to whoever reads them: as they finish, or in the order of the items. */
-export class MapResults<R> {
+export class ResultBuffer<R> {
   readonly #isOrdered: boolean;
   /** Ordered: every item that was pulled. Otherwise: those that are over. */
-  #places: Place<R>[] = [];
+  #places: ResultSlot<R>[] = [];
   #next = 0;
 
   constructor(isOrdered: boolean) {
@@ -17,13 +17,13 @@ export class MapResults<R> {
   }
 
   /** The place of the next item. */
-  open(): Place<R> {
-    const place: Place<R> = { isSettled: false, result: undefined };
+  open(): ResultSlot<R> {
+    const place: ResultSlot<R> = { isSettled: false, result: undefined };
     if (this.#isOrdered) this.#places.push(place);
     return place;
   }
 
-  settle(place: Place<R>, result: R | undefined): void {
+  settle(place: ResultSlot<R>, result: R | undefined): void {
     place.isSettled = true;
     place.result = result;
     if (!this.#isOrdered) this.#places.push(place);

@@ -3,13 +3,13 @@ import { checkItemKey } from "../../option-checks.js";
 import type { MapOptions, MapResult, MapRun } from "../../options.js";
 import type { Checkpoint } from "../../records/checkpoint/checkpoint.js";
 import type { Lease } from "../lease.js";
-import { ItemFeed } from "./item-feed.js";
-import { ItemsUnderWay } from "./items-under-way.js";
-import { commonOptions, type ItemParts, MapItem } from "./map-item.js";
+import { ItemPuller } from "./item-feed.js";
+import { ActiveItems } from "./items-under-way.js";
+import { BulkItem, commonOptions, type ItemParts } from "./map-item.js";
 import { ProgressReport, sizeOf } from "./map-progress.js";
-import { DONE, MapReaders } from "./map-readers.js";
-import { MapResults } from "./map-results.js";
-import type { LiveMap, Maps } from "./maps.js";
+import { ITERATOR_DONE, PendingReads } from "./map-readers.js";
+import { ResultBuffer } from "./map-results.js";
+import type { ActiveBulkRun, BulkRunManager } from "./maps.js";
 
 type Next<I, O> = IteratorResult<MapResult<I, O>, undefined>;
 
@@ -17,10 +17,10 @@ type Next<I, O> = IteratorResult<MapResult<I, O>, undefined>;
 interface Ending {
   readonly failure: { readonly error: unknown } | undefined;
   /** Whether something could not be made durable: that is told whatever else happens. */
-  readonly isLoss: boolean;
+  readonly isDurabilityFailure: boolean;
 }
 
-const IN_ORDER: Ending = { failure: undefined, isLoss: false };
+const IN_ORDER: Ending = { failure: undefined, isDurabilityFailure: false };
 
 /**
  * One run of `map`: pulls items while there is room, runs each as `use` would, hands the results over.
@@ -28,24 +28,24 @@ const IN_ORDER: Ending = { failure: undefined, isLoss: false };
  * It ends with its items, or for a reason: then nothing more is pulled, what waits for a session is given up, what runs
  * may finish (but for the caller's own signal, which ends that too), and what there is of results is handed over first.
  */
-export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
-  readonly #maps: Maps<Client>;
+export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
+  readonly #maps: BulkRunManager<Client>;
   readonly #options: MapOptions<I>;
-  readonly #feed: ItemFeed<I>;
+  readonly #feed: ItemPuller<I>;
   readonly #parts: ItemParts<Client, I, O>;
   readonly #checkpoint: Checkpoint | undefined;
   readonly #progress: ProgressReport;
-  readonly #results: MapResults<MapResult<I, O>>;
-  readonly #readers: MapReaders<MapResult<I, O>>;
-  readonly #underWay = new ItemsUnderWay<Client, I, O>();
+  readonly #results: ResultBuffer<MapResult<I, O>>;
+  readonly #readers: PendingReads<MapResult<I, O>>;
+  readonly #underWay = new ActiveItems<Client, I, O>();
   readonly #stop = new AbortController();
   #stopListening: () => void = () => {};
   #opening: Promise<void> | undefined;
   #isOpen = false;
   /** Items that were pulled and whose results were not handed over. */
-  #ahead = 0;
+  #buffered = 0;
   /** Results that were handed over since somebody asked: whoever has them is not done with them yet. */
-  #inHand = 0;
+  #unacknowledged = 0;
   #ending: Ending | undefined;
   #finishing: Promise<void> | undefined;
   /** Nobody wants further results. */
@@ -53,28 +53,28 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   #isFinished = false;
 
   constructor(
-    maps: Maps<Client>,
+    maps: BulkRunManager<Client>,
     items: Iterable<I> | AsyncIterable<I>,
     work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
     options: MapOptions<I>,
   ) {
-    const { time, rotation, keepAlive } = maps.parts;
+    const { time, jobRunner, processRef } = maps.parts;
     const { clock, traceLeases } = maps.parts.options;
     const { checkpoint, onProgress, total = sizeOf(items) } = options;
     this.#maps = maps;
     this.#options = options;
-    this.#feed = new ItemFeed(items, {
+    this.#feed = new ItemPuller(items, {
       hasRoom: () => this.#hasRoom(),
-      accept: (item, index) => this.#accept(item, index),
-      ended: (failure) => this.#end({ failure, isLoss: false }),
-      moved: () => this.#advance(),
+      onItem: (item, index) => this.#accept(item, index),
+      ended: (failure) => this.#end({ failure, isDurabilityFailure: false }),
+      onProgress: () => this.#advance(),
     });
     this.#checkpoint = checkpoint && maps.checkpoint(checkpoint);
-    this.#results = new MapResults(options.ordered ?? false);
-    this.#readers = new MapReaders(keepAlive);
+    this.#results = new ResultBuffer(options.ordered ?? false);
+    this.#readers = new PendingReads(processRef);
     this.#progress = new ProgressReport({ clock, time, onProgress, total, waitingUntil: () => this.#waitingUntil() });
     this.#parts = {
-      rotation,
+      jobRunner,
       work,
       options,
       checkpoint: this.#checkpoint,
@@ -85,7 +85,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     };
   }
 
-  get unknown(): readonly string[] {
+  get uncertainKeys(): readonly string[] {
     return this.#checkpoint?.unknown ?? [];
   }
 
@@ -95,7 +95,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
 
   next(): Promise<Next<I, O>> {
     this.#opening ??= this.#open();
-    this.#inHand = 0;
+    this.#unacknowledged = 0;
     const result = this.#readers.isWaited ? undefined : this.#take();
     const next = result === undefined ? this.#readers.wait() : Promise.resolve(result);
     this.#advance();
@@ -114,25 +114,25 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
 
   async return(): Promise<Next<I, O>> {
     this.#opening ??= Promise.resolve();
-    if (this.#ending?.isLoss !== true) this.#ending = IN_ORDER;
+    if (this.#ending?.isDurabilityFailure !== true) this.#ending = IN_ORDER;
     this.#isGivenUp = true;
     this.#results.clear();
     await this.#quiet();
     const { failure } = this.#takeEnding();
     this.#advance();
     if (failure !== undefined) throw failure.error;
-    return DONE;
+    return ITERATOR_DONE;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return();
   }
 
-  async forget(): Promise<void> {
+  async deleteCheckpoint(): Promise<void> {
     await this.return();
     const { checkpoint } = this.#options;
     if (checkpoint === undefined) return;
-    await this.#maps.parts.keepAlive.during(async () => {
+    await this.#maps.parts.processRef.whileRunning(async () => {
       await this.#maps.openStorage(checkpoint.storage);
       await this.#maps.checkpoint(checkpoint).erase();
     });
@@ -146,7 +146,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   /** Resolves when what runs is over; nothing else begins. Rejects with what the source throws at its end. */
   async #quiet(): Promise<void> {
     this.#stop.abort(new Error("The iteration has ended."));
-    await this.#maps.parts.keepAlive.during(async () => {
+    await this.#maps.parts.processRef.whileRunning(async () => {
       try {
         await this.#feed.close();
       } finally {
@@ -191,14 +191,14 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   #take(): Next<I, O> | undefined {
     const value = this.#results.take();
     if (value === undefined) return undefined;
-    this.#ahead--;
-    this.#inHand++;
+    this.#buffered--;
+    this.#unacknowledged++;
     return { done: false, value };
   }
 
   #tellEnd(): void {
     const { failure } = this.#takeEnding();
-    if (failure === undefined) this.#readers.answer(DONE);
+    if (failure === undefined) this.#readers.answer(ITERATOR_DONE);
     else this.#readers.fail(failure.error);
   }
 
@@ -211,8 +211,8 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
 
   #hasRoom(): boolean {
     if (!this.#isOpen || this.#ending !== undefined) return false;
-    const inHand = this.#readers.isWaited ? 0 : this.#inHand;
-    return this.#ahead + inHand < (this.#options.concurrency ?? this.#maps.usable());
+    const inHand = this.#readers.isWaited ? 0 : this.#unacknowledged;
+    return this.#buffered + inHand < (this.#options.concurrency ?? this.#maps.defaultConcurrency());
   }
 
   #accept(item: I, index: number): boolean {
@@ -220,7 +220,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     try {
       key = this.#keyOf(item);
     } catch (error) {
-      this.#ahead++;
+      this.#buffered++;
       this.#settle(this.#results.open(), { item, index, ok: false, error, sessionId: null, attempts: 0 });
       queueMicrotask(() => this.#advance());
       return true;
@@ -229,8 +229,8 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
       this.#progress.skipped();
       return false;
     }
-    this.#ahead++;
-    void this.#run(new MapItem(this.#parts, item, index, key));
+    this.#buffered++;
+    void this.#run(new BulkItem(this.#parts, item, index, key));
     return true;
   }
 
@@ -241,7 +241,7 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     return key;
   }
 
-  async #run(item: MapItem<Client, I, O>): Promise<void> {
+  async #run(item: BulkItem<Client, I, O>): Promise<void> {
     const place = this.#results.open();
     this.#underWay.add(item);
     let result: MapResult<I, O> | undefined;
@@ -255,8 +255,8 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
     this.#advance();
   }
 
-  #settle(place: ReturnType<MapResults<MapResult<I, O>>["open"]>, result: MapResult<I, O> | undefined): void {
-    if (result !== undefined) this.#progress.worked(result.ok);
+  #settle(place: ReturnType<ResultBuffer<MapResult<I, O>>["open"]>, result: MapResult<I, O> | undefined): void {
+    if (result !== undefined) this.#progress.completed(result.ok);
     this.#results.settle(place, this.#isGivenUp ? undefined : result);
   }
 
@@ -268,12 +268,12 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
   /** The first failure stands, but for a loss. */
   #end(ending: Ending): void {
     const stands = this.#ending?.failure !== undefined || this.#isGivenUp;
-    if (!stands || (ending.isLoss && this.#ending?.isLoss !== true)) this.#ending = ending;
+    if (!stands || (ending.isDurabilityFailure && this.#ending?.isDurabilityFailure !== true)) this.#ending = ending;
   }
 
-  #fail(error: unknown, isLoss = false): void {
+  #fail(error: unknown, isDurabilityFailure = false): void {
     if (this.#isFinished) return;
-    this.#end({ failure: { error }, isLoss });
+    this.#end({ failure: { error }, isDurabilityFailure });
     this.#stop.abort(error);
     this.#feed.close().catch(() => {});
     this.#advance();
@@ -295,11 +295,11 @@ export class Mapping<Client, I, O> implements MapRun<I, O>, LiveMap {
 
   /** The first instant at which a session can serve any of its items, when no work runs and none can begin. */
   #waitingUntil(): number | null {
-    const { roster, time } = this.#maps.parts;
+    const { sessionTable, time } = this.#maps.parts;
     const now = time.now();
     let first: number | null = null;
     for (const criteria of this.#underWay.waitFor) {
-      const { hopeFrom } = roster.outlook(criteria, now);
+      const { earliestPossibleAt: hopeFrom } = sessionTable.forecast(criteria, now);
       if (hopeFrom !== null && hopeFrom <= now) return null;
       if (hopeFrom !== null && (first === null || hopeFrom < first)) first = hopeFrom;
     }

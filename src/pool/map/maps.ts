@@ -4,32 +4,32 @@ import { checkedStorage } from "../../records/checked-storage.js";
 import { Checkpoint } from "../../records/checkpoint/checkpoint.js";
 import { ownIdentity } from "../../records/ownership/process-identity.js";
 import type { SessionStorage } from "../../records/storage.js";
-import { LISTING_TAKES, type StorageDeadline } from "../../records/storage-deadline.js";
-import type { Roster } from "../../roster/roster.js";
+import { LISTING_TAKES, type StorageTimeout } from "../../records/storage-deadline.js";
+import type { SessionTable } from "../../roster/roster.js";
 import type { PoolStatus } from "../../session-info.js";
-import type { KeepAlive } from "../keep-alive.js";
-import type { Rotation } from "../rotation.js";
-import type { SharedSignals } from "../shared-signals.js";
-import type { TimeLine } from "../time-line.js";
+import type { ProcessRef } from "../keep-alive.js";
+import type { JobRunner } from "../rotation.js";
+import type { AbortListeners } from "../shared-signals.js";
+import type { PoolTime } from "../time-line.js";
 
 /** What bulk jobs need. */
-export interface MapParts<Client> {
+export interface BulkRunDeps<Client> {
   readonly options: Pick<
     ResolvedOptions<Client>,
     "clock" | "storage" | "leasesPerSession" | "maxConnected" | "ownership" | "traceLeases"
   >;
-  readonly time: TimeLine;
-  readonly roster: Roster;
-  readonly rotation: Rotation<Client>;
-  readonly signals: SharedSignals;
-  readonly keepAlive: KeepAlive;
-  readonly deadline: StorageDeadline;
+  readonly time: PoolTime;
+  readonly sessionTable: SessionTable;
+  readonly jobRunner: JobRunner<Client>;
+  readonly signals: AbortListeners;
+  readonly processRef: ProcessRef;
+  readonly deadline: StorageTimeout;
   status(): PoolStatus;
   closed(): PoolClosedError | undefined;
 }
 
 /** A bulk job that goes on. */
-export interface LiveMap {
+export interface ActiveBulkRun {
   /** Ends it; resolves when nothing of it is under way any more. */
   end(error: Error): Promise<void>;
 }
@@ -39,29 +39,29 @@ const MOST_BY_DEFAULT = 1_000;
 const USABLE_FOR_MS = 1_000;
 
 /** The bulk jobs of one pool, and the storages of their checkpoints. */
-export class Maps<Client> {
-  readonly parts: MapParts<Client>;
+export class BulkRunManager<Client> {
+  readonly parts: BulkRunDeps<Client>;
   /** Those that run. */
-  readonly #live = new Set<LiveMap>();
+  readonly #live = new Set<ActiveBulkRun>();
   #usable = 0;
   #usableUntil = Number.NEGATIVE_INFINITY;
   /** Bound: the storage objects that checkpoints were given; each stays open until the pool is closed. */
   readonly #storages = new Map<SessionStorage, Promise<void>>();
 
-  constructor(parts: MapParts<Client>) {
+  constructor(parts: BulkRunDeps<Client>) {
     this.parts = parts;
   }
 
-  began(map: LiveMap): void {
+  began(map: ActiveBulkRun): void {
     this.#live.add(map);
   }
 
-  ended(map: LiveMap): void {
+  ended(map: ActiveBulkRun): void {
     this.#live.delete(map);
   }
 
   /** How many items can be under way at once: looked at once a second. */
-  usable(): number {
+  defaultConcurrency(): number {
     const now = this.parts.time.now();
     if (now < this.#usableUntil) return this.#usable;
     const { leasesPerSession, maxConnected } = this.parts.options;

@@ -1,12 +1,12 @@
 import { type ClientProfile, isProfile } from "../../client-profile.js";
-import { plainError } from "../../connections/plain-error.js";
+import { redactError } from "../../connections/plain-error.js";
 import { SessionPoolError, StorageError } from "../../errors.js";
-import { describe } from "../../option-rules.js";
+import { describeType } from "../../option-rules.js";
 import { isThenable, warn } from "../../process-warning.js";
 import type { SessionRecord } from "../../records/record.js";
 import { isFresh, isSealedText, KeyMissingError, type Sealer } from "../../records/sealing/sealing.js";
 import { Secret } from "../../records/sealing/secret.js";
-import type { StorageDeadline } from "../../records/storage-deadline.js";
+import type { StorageTimeout } from "../../records/storage-deadline.js";
 import { isTelegramAddress } from "../../telegram/data-centres.js";
 import { identifySession } from "../../telegram/session-string.js";
 
@@ -63,27 +63,27 @@ class SealedCredentials extends ProfiledCredentials {
  * Between credentials and what stands of them in the record. With a sealer both are one sealed text: a profile may hold
  * an api hash and a proxy's password.
  */
-export class CredentialSealing {
+export class CredentialEncryption {
   readonly #sealer: Sealer | undefined;
-  readonly #deadline: StorageDeadline;
+  readonly #deadline: StorageTimeout;
   #hasFailed = false;
   readonly #trustServers: boolean;
 
-  constructor(sealer: Sealer | undefined, deadline: StorageDeadline, trustServers = false) {
+  constructor(sealer: Sealer | undefined, deadline: StorageTimeout, trustServers = false) {
     this.#sealer = sealer;
     this.#deadline = deadline;
     this.#trustServers = trustServers;
   }
 
   async seal(id: string, session: string, profile: ClientProfile): Promise<Credentials> {
-    if (this.#sealer === undefined) return unsealed(session, profile);
+    if (this.#sealer === undefined) return toCredentials(session, profile);
     const text = JSON.stringify({ session, profile });
     try {
       const sealed: unknown = await this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text));
       if (typeof sealed !== "string" || sealed === "") throw noText("seal", sealed);
       return new SealedCredentials(session, profile, sealed);
     } catch (error) {
-      const failure = notSealed(id, error, [
+      const failure = sealError(id, error, [
         text,
         session,
         profile.apiHash,
@@ -102,7 +102,7 @@ export class CredentialSealing {
    */
   open(id: string, { session, profile, fingerprint }: RecordedCredentials): Credentials | Promise<Credentials> {
     if (this.#sealer === undefined) return this.#plain(session, profile, fingerprint);
-    return after(this.#ask(id, session, this.#sealer), (text) => {
+    return mapMaybeAsync(this.#ask(id, session, this.#sealer), (text) => {
       if (typeof text !== "string") throw noText("open", text);
       return text === session ? this.#plain(session, profile, fingerprint) : this.#opened(text, session, fingerprint);
     });
@@ -110,7 +110,7 @@ export class CredentialSealing {
 
   #plain(session: string, profile: ClientProfile, fingerprint: string | undefined): Credentials {
     this.#check(session, fingerprint);
-    return unsealed(session, profile);
+    return toCredentials(session, profile);
   }
 
   #opened(text: string, sealed: string, fingerprint: string | undefined): Credentials {
@@ -146,7 +146,7 @@ export class CredentialSealing {
   /** A text that `aesGcm` refuses is in order; a sealer of the user's own may be broken. Throws what is told. */
   #refuse(error: unknown): never {
     if (error instanceof SessionPoolError) throw error;
-    const plain = plainError(error, []);
+    const plain = redactError(error, []);
     this.#warn(plain);
     throw plain;
   }
@@ -163,7 +163,7 @@ export class CredentialSealing {
   }
 
   /** Whether sealing them again would change nothing. */
-  isFresh(credentials: Credentials): boolean {
+  isCurrent(credentials: Credentials): boolean {
     const isSealed = credentials instanceof SealedCredentials;
     return isSealed && this.#sealer !== undefined && isFresh(this.#sealer, credentials.stored.session);
   }
@@ -171,10 +171,12 @@ export class CredentialSealing {
 
 /** A sealer of the user's own may give anything; what it gave may be a secret. */
 function noText(method: "seal" | "open", value: unknown): StorageError {
-  return new StorageError(`The encryption's ${method}() must return a non-empty text; it returned ${describe(value)}.`);
+  return new StorageError(
+    `The encryption's ${method}() must return a non-empty text; it returned ${describeType(value)}.`,
+  );
 }
 
-function unsealed(session: string, profile: ClientProfile): Credentials {
+function toCredentials(session: string, profile: ClientProfile): Credentials {
   return isEmpty(profile) ? new Credentials(session) : new ProfiledCredentials(session, profile);
 }
 
@@ -187,9 +189,9 @@ function parse(text: string): { readonly session?: unknown; readonly profile?: u
 }
 
 /** The client of a key service may hang what it was to send on its errors. */
-function notSealed(id: string, error: unknown, secrets: readonly (string | undefined)[]): SessionPoolError {
+function sealError(id: string, error: unknown, secrets: readonly (string | undefined)[]): SessionPoolError {
   if (error instanceof SessionPoolError) return error;
-  const cause = plainError(error, secrets);
+  const cause = redactError(error, secrets);
   return new StorageError(`Session "${id}" could not be sealed: ${cause.message}`, { cause, sessionId: id });
 }
 
@@ -199,6 +201,6 @@ function isEmpty(profile: ClientProfile): boolean {
 }
 
 /** A sealer may answer at once, which spares a turn of the event loop for each of very many sessions. */
-function after<R>(value: unknown, next: (value: unknown) => R): R | Promise<R> {
+function mapMaybeAsync<R>(value: unknown, next: (value: unknown) => R): R | Promise<R> {
   return value instanceof Promise ? value.then(next) : next(value);
 }

@@ -1,34 +1,34 @@
 import type { Clock, Timer } from "../../clock.js";
-import type { Connections } from "../../connections/connections.js";
+import type { ConnectionPool } from "../../connections/connections.js";
 import type { KeyReservations } from "../../records/key-reservations.js";
-import type { Ledger } from "../../records/ledger.js";
+import type { RecordWriter } from "../../records/ledger.js";
 import type { Ownership } from "../../records/ownership/ownership.js";
-import type { PeerJournal } from "../../records/peers/peer-journal.js";
+import type { PeerCacheWriter } from "../../records/peers/peer-journal.js";
 import { decodeRecord } from "../../records/record.js";
 import type { SessionStorage, StoredRecord } from "../../records/storage.js";
-import type { StorageDeadline } from "../../records/storage-deadline.js";
-import type { BackOffs } from "../back-offs.js";
-import type { Dispatcher } from "../dispatcher.js";
-import type { Marks } from "../marks.js";
-import { notWritten } from "../refusals.js";
-import type { KeyedLocks } from "./keyed-locks.js";
-import type { KnownSession } from "./known-session.js";
-import type { SessionBook } from "./session-book.js";
+import type { StorageTimeout } from "../../records/storage-deadline.js";
+import type { ConnectBackoff } from "../back-offs.js";
+import type { LeaseScheduler } from "../dispatcher.js";
+import type { SessionStateManager } from "../marks.js";
+import { writeTimedOutError } from "../refusals.js";
+import type { KeyedMutex } from "./keyed-locks.js";
+import type { PooledSession } from "./known-session.js";
+import type { SessionRegistry } from "./session-book.js";
 
 /** What removing needs. */
-export interface DeparturesParts {
-  readonly book: SessionBook;
+export interface SessionRemovalDeps {
+  readonly registry: SessionRegistry;
   readonly ownership: Ownership;
-  readonly ledger: Ledger;
+  readonly recordWriter: RecordWriter;
   readonly storage: SessionStorage;
-  readonly deadline: StorageDeadline;
-  readonly locks: KeyedLocks;
+  readonly deadline: StorageTimeout;
+  readonly locks: KeyedMutex;
   readonly keys: KeyReservations;
-  readonly dispatcher: Dispatcher;
-  readonly connections: Connections<unknown>;
-  readonly backOffs: BackOffs;
-  readonly marks: Marks;
-  readonly peers: PeerJournal;
+  readonly scheduler: LeaseScheduler;
+  readonly connections: ConnectionPool<unknown>;
+  readonly backOffs: ConnectBackoff;
+  readonly sessionState: SessionStateManager;
+  readonly peers: PeerCacheWriter;
   readonly clock: Clock;
   failed(error: Error): void;
 }
@@ -42,22 +42,22 @@ const LONGEST_RETRY_MS = 30_000;
  * is removed: whoever holds it lets its lease end, closes the client, and only then deletes the record and frees the
  * auth key for another id.
  */
-export class Departures {
-  readonly #parts: DeparturesParts;
+export class SessionRemoval {
+  readonly #parts: SessionRemovalDeps;
   /** One timer for each removed session whose record is still to be deleted; it goes with the record. */
   readonly #unfinished = new Map<string, Timer>();
   #isEnded = false;
 
-  constructor(parts: DeparturesParts) {
+  constructor(parts: SessionRemovalDeps) {
     this.#parts = parts;
   }
 
   /** Whether there was one. Rejects when the storage does; nothing has changed then. What is left to do later is no failure. */
   async remove(id: string): Promise<boolean> {
-    return this.#parts.locks.hold([`id ${id}`], async () => {
-      const known = this.#parts.book.get(id);
+    return this.#parts.locks.runExclusive([`id ${id}`], async () => {
+      const known = this.#parts.registry.get(id);
       if (known === undefined) return this.#removeRejected(id);
-      if (known.isLeaving) return false;
+      if (known.isRemoving) return false;
       await this.#takeOut(known);
       await this.#leave(known).catch(this.#parts.failed);
       return true;
@@ -65,34 +65,34 @@ export class Departures {
   }
 
   /** The last lease of a removed session has ended. */
-  async left(id: string): Promise<void> {
-    const known = this.#parts.book.get(id);
+  async onLastLeaseEnded(id: string): Promise<void> {
+    const known = this.#parts.registry.get(id);
     if (known === undefined) return;
-    await this.#parts.locks.hold([`id ${id}`], async () => {
+    await this.#parts.locks.runExclusive([`id ${id}`], async () => {
       // Its removal may have failed meanwhile: then it stays.
-      if (known.isLeaving) await this.#forget(known);
+      if (known.isRemoving) await this.#forget(known);
     });
   }
 
   /** Another process has removed the session: its record is gone, or says so. */
-  async removedElsewhere(id: string): Promise<void> {
-    const { book } = this.#parts;
-    const known = book.get(id);
-    if (known === undefined || known.isLeaving) return;
-    book.beginLeaving(known);
-    await this.#parts.locks.hold([`id ${id}`], () => this.#leave(known));
+  async onRemovedElsewhere(id: string): Promise<void> {
+    const { registry } = this.#parts;
+    const known = registry.get(id);
+    if (known === undefined || known.isRemoving) return;
+    registry.beginRemoval(known);
+    await this.#parts.locks.runExclusive([`id ${id}`], () => this.#leave(known));
   }
 
   /**
    * Finishes what another process may have left unfinished: the record of a removed session is deleted, unless a client
    * may still be connected.
    */
-  async sweep(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
+  async finishPendingRemoval(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
     const { ownership, storage, deadline } = this.#parts;
     const { id, version } = stored;
     const record = decodeRecord(stored.data);
     if (!record.isRemoved) return "stays";
-    ownership.observe(id, record.owner);
+    ownership.onRecordRead(id, record.owner);
     if (ownership.isForeign(id)) return "leaving";
     const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, version, null));
     if (gone === undefined) return "leaving";
@@ -122,12 +122,12 @@ export class Departures {
 
   /** Deletes the record of a session that has left here, if it is still there and nobody has added the id again. */
   async #finish(id: string, delayMs: number): Promise<void> {
-    const { book, storage, deadline, locks, failed } = this.#parts;
+    const { registry, storage, deadline, locks, failed } = this.#parts;
     try {
-      const state = await locks.hold([`id ${id}`], async () => {
-        if (book.get(id) !== undefined) return "stays";
+      const state = await locks.runExclusive([`id ${id}`], async () => {
+        if (registry.get(id) !== undefined) return "stays";
         const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
-        return stored === undefined ? "gone" : this.sweep(stored);
+        return stored === undefined ? "gone" : this.finishPendingRemoval(stored);
       });
       if (state === "leaving") this.#finishLater(id, delayMs);
     } catch (error) {
@@ -137,48 +137,48 @@ export class Departures {
   }
 
   /** The record is gone, or says that the session is removed. */
-  async #takeOut(known: KnownSession): Promise<void> {
-    const { book, ledger, ownership, connections, dispatcher } = this.#parts;
+  async #takeOut(known: PooledSession): Promise<void> {
+    const { registry, recordWriter, ownership, connections, scheduler } = this.#parts;
     const { id } = known;
-    book.beginLeaving(known);
+    registry.beginRemoval(known);
     try {
       const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
-      if (!isInUse && (await ledger.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
+      if (!isInUse && (await recordWriter.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
       known.isRemoved = true;
       // A record that is gone is one that another process has removed at the same time.
-      if (!(await ledger.save(id)) && ledger.versionOf(id) !== undefined) throw notWritten(id);
+      if (!(await recordWriter.save(id)) && recordWriter.versionOf(id) !== undefined) throw writeTimedOutError(id);
     } catch (error) {
       known.isRemoved = false;
-      book.stay(known, ownership.isForeign(id));
-      dispatcher.changed();
+      registry.cancelRemoval(known, ownership.isForeign(id));
+      scheduler.serveWaiters();
       throw error;
     }
   }
 
-  async #leave(known: KnownSession): Promise<void> {
-    const { book, dispatcher } = this.#parts;
-    book.leave(known);
-    dispatcher.worsened();
+  async #leave(known: PooledSession): Promise<void> {
+    const { registry, scheduler } = this.#parts;
+    registry.finishRemoval(known);
+    scheduler.rejectHopeless();
     if (!known.isLeased) await this.#forget(known);
   }
 
   /** The client ends first, then the record, then the reservation of the key. */
-  async #forget(known: KnownSession): Promise<void> {
-    const { book, connections, backOffs, marks, ledger, ownership } = this.#parts;
+  async #forget(known: PooledSession): Promise<void> {
+    const { registry, connections, backOffs, sessionState, recordWriter, ownership } = this.#parts;
     const { id } = known;
     await connections.close(id, "the session was removed");
-    if (book.get(id) !== known) return;
-    book.forget(known);
-    marks.forgive(id);
+    if (registry.get(id) !== known) return;
+    registry.forget(known);
+    sessionState.clearFatal(id);
     backOffs.left(known.credentials.profile);
     const isOurs = known.isRemoved && !ownership.isForeign(id);
     try {
-      if (isOurs && (await ledger.delete(id))) await this.#forgetTraces(id, known.fingerprint);
+      if (isOurs && (await recordWriter.delete(id))) await this.#forgetTraces(id, known.fingerprint);
     } catch (error) {
       this.#finishLater(id, FIRST_RETRY_MS);
       throw error;
     } finally {
-      ledger.drop(id);
+      recordWriter.untrack(id);
       ownership.forget(id);
     }
   }
@@ -190,14 +190,14 @@ export class Departures {
   }
 
   async #removeRejected(id: string): Promise<boolean> {
-    const { book, storage, deadline } = this.#parts;
-    if (book.rejection(id) === undefined) return false;
+    const { registry, storage, deadline } = this.#parts;
+    if (registry.rejection(id) === undefined) return false;
     const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (stored !== undefined) {
       const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, stored.version, null));
       if (gone === undefined) return false;
     }
-    book.forgetRejected(id);
+    registry.forgetRejected(id);
     await this.#parts.peers.clear(id);
     return true;
   }

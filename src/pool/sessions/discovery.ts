@@ -1,36 +1,36 @@
 import { StorageCorruptError, StorageError } from "../../errors.js";
 import type { KeyReservations } from "../../records/key-reservations.js";
-import type { Ledger } from "../../records/ledger.js";
+import type { RecordWriter } from "../../records/ledger.js";
 import type { Ownership } from "../../records/ownership/ownership.js";
 import { decodeRecord } from "../../records/record.js";
 import type { SessionStorage, StoredRecord } from "../../records/storage.js";
-import type { StorageDeadline } from "../../records/storage-deadline.js";
-import type { Dispatcher } from "../dispatcher.js";
-import type { Departures } from "./departures.js";
-import type { KeyedLocks } from "./keyed-locks.js";
-import type { KnownSession } from "./known-session.js";
-import { KeyTakenError, type SessionBook } from "./session-book.js";
+import type { StorageTimeout } from "../../records/storage-deadline.js";
+import type { LeaseScheduler } from "../dispatcher.js";
+import type { SessionRemoval } from "./departures.js";
+import type { KeyedMutex } from "./keyed-locks.js";
+import type { PooledSession } from "./known-session.js";
+import { KeyTakenError, type SessionRegistry } from "./session-book.js";
 
 /** What discovering needs. */
-export interface DiscoveryParts {
-  readonly book: SessionBook;
+export interface RecordDiscoveryDeps {
+  readonly registry: SessionRegistry;
   readonly ownership: Ownership;
-  readonly ledger: Ledger;
+  readonly recordWriter: RecordWriter;
   readonly storage: SessionStorage;
-  readonly deadline: StorageDeadline;
-  readonly locks: KeyedLocks;
+  readonly deadline: StorageTimeout;
+  readonly locks: KeyedMutex;
   readonly keys: KeyReservations;
-  readonly departures: Departures;
-  readonly dispatcher: Dispatcher;
+  readonly removal: SessionRemoval;
+  readonly scheduler: LeaseScheduler;
   /** A record could not be read. */
   rejected(id: string): void;
 }
 
 /** How sessions come that other processes have added. */
-export class Discovery {
-  readonly #parts: DiscoveryParts;
+export class RecordDiscovery {
+  readonly #parts: RecordDiscoveryDeps;
 
-  constructor(parts: DiscoveryParts) {
+  constructor(parts: RecordDiscoveryDeps) {
     this.#parts = parts;
   }
 
@@ -38,13 +38,13 @@ export class Discovery {
    * There is a record of a session that is not in the book: another process has added it, or has not finished removing it.
    * Resolves whether that may change though nobody writes the record again.
    */
-  async discovered(id: string): Promise<boolean> {
-    const { book, storage, deadline, locks } = this.#parts;
-    return locks.hold([`id ${id}`], async () => {
-      if (book.get(id) !== undefined) return false;
+  async onUnknownRecord(id: string): Promise<boolean> {
+    const { registry, storage, deadline, locks } = this.#parts;
+    return locks.runExclusive([`id ${id}`], async () => {
+      if (registry.get(id) !== undefined) return false;
       const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
       if (stored === undefined) {
-        book.forgetRejected(id);
+        registry.forgetRejected(id);
         return false;
       }
       return this.#takeIn(stored);
@@ -52,31 +52,31 @@ export class Discovery {
   }
 
   /** Takes in a session that another process has added. Throws as loading rejects. */
-  async enter(stored: StoredRecord): Promise<KnownSession> {
-    const { book, ledger, ownership, keys } = this.#parts;
+  async adopt(stored: StoredRecord): Promise<PooledSession> {
+    const { registry, recordWriter, ownership, keys } = this.#parts;
     // An addition that was given up may land after somebody else has added the key under another id.
-    const holder = await keys.holderOf(decodeRecord(stored.data).fingerprint);
+    const holder = await keys.ownerOf(decodeRecord(stored.data).fingerprint);
     if (holder !== undefined && holder !== stored.id) throw new KeyTakenError(holder);
-    const { known, owner } = await book.adopt(stored);
-    ledger.track(stored.id, stored.version);
-    ownership.observe(stored.id, owner);
+    const { known, owner } = await registry.adopt(stored);
+    recordWriter.track(stored.id, stored.version);
+    ownership.onRecordRead(stored.id, owner);
     return known;
   }
 
   /** Resolves as `discovered`: a process that is removing it may die, and a key that is taken may be given up. */
   async #takeIn(stored: StoredRecord): Promise<boolean> {
-    const { book, departures, dispatcher } = this.#parts;
+    const { registry, removal, scheduler } = this.#parts;
     const { id } = stored;
-    const isNew = book.rejection(id) === undefined;
+    const isNew = registry.rejection(id) === undefined;
     try {
-      const state = await departures.sweep(stored);
-      if (state === "stays") await this.enter(stored);
-      book.forgetRejected(id);
-      dispatcher.changed();
+      const state = await removal.finishPendingRemoval(stored);
+      if (state === "stays") await this.adopt(stored);
+      registry.forgetRejected(id);
+      scheduler.serveWaiters();
       return state === "leaving";
     } catch (error) {
       if (error instanceof StorageError && !(error instanceof StorageCorruptError)) throw error;
-      book.reject(id, error);
+      registry.reject(id, error);
       if (isNew) this.#parts.rejected(id);
       return error instanceof KeyTakenError;
     }

@@ -1,9 +1,9 @@
 import type { Connection } from "../../connections/connection.js";
-import { RosterEntry } from "../../roster/roster-entry.js";
+import { SessionEntry } from "../../roster/roster-entry.js";
 import type { Credentials } from "./credentials.js";
 
 /** One session of the pool: what the roster knows of it, and what is not the roster's business. */
-export class KnownSession extends RosterEntry {
+export class PooledSession extends SessionEntry {
   /** The one that is open, whatever its state. */
   connection: Connection<unknown> | undefined = undefined;
   credentials: Credentials;
@@ -13,7 +13,7 @@ export class KnownSession extends RosterEntry {
   /** The latest, until it connects. */
   connectFailure: ConnectFailure | undefined = undefined;
   /** What this process has changed and not written yet, and at which count of changes. */
-  changing: ReadonlyMap<OwnChange, number> = UNCHANGED;
+  pendingChanges: ReadonlyMap<LocalChange, number> = UNCHANGED;
 
   constructor({ id, tags, addedAt, credentials, fingerprint }: NewSession) {
     super(id, tags, addedAt);
@@ -38,13 +38,13 @@ export function connectFailuresSoFar(): number {
 }
 
 /** The session could not connect, and backs off. */
-export function noteConnectFailure(known: KnownSession, error: Error): void {
+export function noteConnectFailure(known: PooledSession, error: Error): void {
   connectFailures++;
   known.connectFailure = { order: connectFailures, error };
 }
 
 /** How the session has failed to connect since then; a back-off that was lifted takes its failure along. */
-export function connectFailureSince(known: KnownSession | undefined, order: number): ConnectFailure | undefined {
+export function connectFailureSince(known: PooledSession | undefined, order: number): ConnectFailure | undefined {
   const failure = known?.connectFailure;
   return failure !== undefined && failure.order > order && known?.backOffReason !== null ? failure : undefined;
 }
@@ -63,22 +63,22 @@ export interface NewSession {
  * ends death, disabling and restriction; `"resurrected"`, which ends death alone), and what Telegram has just said
  * (`"verdict"`; `"answered"`, which ends death and restriction).
  */
-export type OwnChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict" | "answered";
+export type LocalChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict" | "answered";
 
 /** Of all sessions of which nothing is to be written. */
-const UNCHANGED: ReadonlyMap<OwnChange, number> = new Map();
+const UNCHANGED: ReadonlyMap<LocalChange, number> = new Map();
 
 let changes = 0;
 
 /** Takes note of a change; to be called before the record is written. */
-export function markChanged(known: KnownSession, ...parts: readonly OwnChange[]): void {
+export function markDirty(known: PooledSession, ...parts: readonly LocalChange[]): void {
   changes++;
-  known.changing = new Map([...known.changing, ...parts.map((part) => [part, changes] as const)]);
+  known.pendingChanges = new Map([...known.pendingChanges, ...parts.map((part) => [part, changes] as const)]);
 }
 
 /** The record is on disk with these changes: what was not changed again since may be changed by others. */
-export function markWritten(known: KnownSession, written: ReadonlyMap<OwnChange, number>): void {
+export function markClean(known: PooledSession, written: ReadonlyMap<LocalChange, number>): void {
   if (written.size === 0) return;
-  const left = [...known.changing].filter(([part, count]) => written.get(part) !== count);
-  known.changing = left.length === 0 ? UNCHANGED : new Map(left);
+  const left = [...known.pendingChanges].filter(([part, count]) => written.get(part) !== count);
+  known.pendingChanges = left.length === 0 ? UNCHANGED : new Map(left);
 }

@@ -1,18 +1,18 @@
 import type { Clock, Timer } from "../../clock.js";
 import { StorageCorruptError, StorageError } from "../../errors.js";
-import type { Ledger } from "../../records/ledger.js";
+import type { RecordWriter } from "../../records/ledger.js";
 import { isReserved } from "../../records/reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "../../records/storage.js";
-import type { StorageDeadline } from "../../records/storage-deadline.js";
+import type { StorageTimeout } from "../../records/storage-deadline.js";
 
 /** What looking at the storage needs. */
-export interface RefreshParts {
+export interface StorageSyncDeps {
   readonly clock: Clock;
   readonly intervalMs: number;
   readonly storage: SessionStorage;
-  readonly deadline: StorageDeadline;
-  readonly patientDeadline: StorageDeadline;
-  readonly ledger: Ledger;
+  readonly deadline: StorageTimeout;
+  readonly patientDeadline: StorageTimeout;
+  readonly recordWriter: RecordWriter;
   /** There is a record of a session that this pool does not know. Whether it has to be looked at again though nobody writes it. */
   discovered(id: string): Promise<boolean>;
   /** The ids of records that could not be read. */
@@ -33,18 +33,18 @@ const FAILURES_PER_ROUND = 3;
  * Looks for what other processes have written: at everything in an interval, at single records when the storage tells.
  * Only records of another version than the known one are read.
  */
-export class Refresh {
-  readonly #parts: RefreshParts;
+export class StorageSync {
+  readonly #parts: StorageSyncDeps;
   /** Versions of records that cannot be used, so that they are not looked at again and again: until they are gone. */
   readonly #unusable = new Map<string, number>();
   /** Ids that are still to be read. */
-  readonly #told = new Set<string>();
+  readonly #notifiedIds = new Set<string>();
   #isReadingTold = false;
   #isStopped = false;
   #timer: Timer | undefined;
   #stopWatching: () => void = () => {};
 
-  constructor(parts: RefreshParts) {
+  constructor(parts: StorageSyncDeps) {
     this.#parts = parts;
   }
 
@@ -72,12 +72,12 @@ export class Refresh {
   }
 
   /** Looks at everything now. Rejects as the storage does. */
-  lookAtAll(): Promise<void> {
+  syncAll(): Promise<void> {
     return this.#lookAtAll();
   }
 
   /** Looks at one record now. Rejects as the storage does. */
-  look(id: string): Promise<void> {
+  syncOne(id: string): Promise<void> {
     return this.#lookAt(id);
   }
 
@@ -89,14 +89,14 @@ export class Refresh {
   }
 
   async #lookAtAll(): Promise<void> {
-    const { patientDeadline, storage, ledger } = this.#parts;
+    const { patientDeadline, storage, recordWriter } = this.#parts;
     const records = await patientDeadline.run("be listed", () => storage.list());
     const listed = new Set(records.map(({ id }) => id));
     for (const id of this.#unusable.keys()) if (!listed.has(id)) this.#unusable.delete(id);
     for (const record of records) if (isReserved(record.id)) this.#parts.own(record);
-    const missing = [...ledger.ids(), ...this.#parts.rejected()].filter((id) => !listed.has(id));
-    const news = records.filter((record) => this.#isNews(record));
-    const isKnown = ({ id }: StoredRecord): boolean => ledger.versionOf(id) !== undefined;
+    const missing = [...recordWriter.ids(), ...this.#parts.rejected()].filter((id) => !listed.has(id));
+    const news = records.filter((record) => this.#isNewer(record));
+    const isKnown = ({ id }: StoredRecord): boolean => recordWriter.versionOf(id) !== undefined;
     const changed = news.filter(isKnown);
     const added = news.filter((record) => !isKnown(record));
     // First what has changed or is gone: the key that one session has given up may be a new one's.
@@ -127,41 +127,41 @@ export class Refresh {
   }
 
   async #lookAt(id: string): Promise<void> {
-    const { deadline, storage, ledger } = this.#parts;
+    const { deadline, storage, recordWriter } = this.#parts;
     const record = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (record === undefined) {
       this.#unusable.delete(id);
-      if (ledger.drop(id)) this.#parts.gone(id);
+      if (recordWriter.untrack(id)) this.#parts.gone(id);
       else await this.#parts.discovered(id);
-    } else if (this.#isNews(record)) await this.#take(record);
+    } else if (this.#isNewer(record)) await this.#take(record);
   }
 
-  #isNews({ id, version }: StoredRecord): boolean {
+  #isNewer({ id, version }: StoredRecord): boolean {
     if (isReserved(id) || this.#isStopped) return false;
-    const known = this.#parts.ledger.versionOf(id);
+    const known = this.#parts.recordWriter.versionOf(id);
     return known === undefined ? this.#unusable.get(id) !== version : version > known;
   }
 
   async #take(record: StoredRecord): Promise<void> {
-    const { ledger } = this.#parts;
-    if (ledger.versionOf(record.id) !== undefined) return ledger.take(record);
+    const { recordWriter } = this.#parts;
+    if (recordWriter.versionOf(record.id) !== undefined) return recordWriter.applyRemote(record);
     const isUnsettled = await this.#parts.discovered(record.id);
-    if (ledger.versionOf(record.id) === undefined && !isUnsettled) this.#unusable.set(record.id, record.version);
+    if (recordWriter.versionOf(record.id) === undefined && !isUnsettled) this.#unusable.set(record.id, record.version);
     else this.#unusable.delete(record.id);
   }
 
   /** What is told in quick succession is read once, one record after the other. */
   #tell(id: string): void {
     if (isReserved(id)) return;
-    this.#told.add(id);
+    this.#notifiedIds.add(id);
     if (this.#isReadingTold) return;
     this.#isReadingTold = true;
     void this.#readTold();
   }
 
   async #readTold(): Promise<void> {
-    for (const id of this.#told) {
-      this.#told.delete(id);
+    for (const id of this.#notifiedIds) {
+      this.#notifiedIds.delete(id);
       await this.#unlessStopped(() => this.#lookAt(id));
     }
     this.#isReadingTold = false;

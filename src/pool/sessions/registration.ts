@@ -1,53 +1,53 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClientProfile } from "../../client-profile.js";
-import type { Connections } from "../../connections/connections.js";
+import type { ConnectionPool } from "../../connections/connections.js";
 import { DuplicateSessionError, InvalidSessionError, SessionPoolError, StorageCorruptError } from "../../errors.js";
 import { checkAddArguments, checkChange } from "../../option-checks.js";
 import type { AddOptions, SessionChange } from "../../options.js";
 import type { KeyReservations } from "../../records/key-reservations.js";
-import type { Ledger } from "../../records/ledger.js";
+import type { RecordWriter } from "../../records/ledger.js";
 import type { Ownership } from "../../records/ownership/ownership.js";
-import type { PeerJournal } from "../../records/peers/peer-journal.js";
+import type { PeerCacheWriter } from "../../records/peers/peer-journal.js";
 import type { SessionStorage } from "../../records/storage.js";
-import { endless, type StorageDeadline } from "../../records/storage-deadline.js";
-import type { Roster } from "../../roster/roster.js";
+import { endless, type StorageTimeout } from "../../records/storage-deadline.js";
+import type { SessionTable } from "../../roster/roster.js";
 import type { SessionInfo } from "../../session-info.js";
 import { isTelegramAddress } from "../../telegram/data-centres.js";
 import { authKeyFingerprint, parseSession } from "../../telegram/session-string.js";
-import type { BackOffs } from "../back-offs.js";
-import type { Dispatcher } from "../dispatcher.js";
-import { isOfKey, type Marks } from "../marks.js";
-import { keyHeld, rejected, stillLeaving, unknownSession } from "../refusals.js";
-import type { TimeLine } from "../time-line.js";
-import { type CredentialSealing, type Credentials, NO_PROFILE } from "./credentials.js";
-import type { Departures } from "./departures.js";
-import type { Discovery } from "./discovery.js";
-import type { KeyedLocks } from "./keyed-locks.js";
-import { KnownSession, markChanged, type OwnChange } from "./known-session.js";
-import { reseal } from "./resealing.js";
-import type { SessionBook } from "./session-book.js";
-import type { SessionRecords } from "./session-records.js";
+import type { ConnectBackoff } from "../back-offs.js";
+import type { LeaseScheduler } from "../dispatcher.js";
+import { isOfKey, type SessionStateManager } from "../marks.js";
+import { duplicateKeyError, removalPendingError, unknownSessionError, unreadableRecordError } from "../refusals.js";
+import type { PoolTime } from "../time-line.js";
+import { type CredentialEncryption, type Credentials, NO_PROFILE } from "./credentials.js";
+import type { SessionRemoval } from "./departures.js";
+import type { RecordDiscovery } from "./discovery.js";
+import type { KeyedMutex } from "./keyed-locks.js";
+import { type LocalChange, markDirty, PooledSession } from "./known-session.js";
+import { reencrypt } from "./resealing.js";
+import type { SessionRegistry } from "./session-book.js";
+import type { SessionSerializer } from "./session-records.js";
 
 /** What the register of sessions needs. */
-export interface RegistrationParts {
-  readonly book: SessionBook;
-  readonly records: SessionRecords;
-  readonly sealing: CredentialSealing;
+export interface SessionAdminDeps {
+  readonly registry: SessionRegistry;
+  readonly records: SessionSerializer;
+  readonly sealing: CredentialEncryption;
   readonly ownership: Ownership;
-  readonly roster: Roster;
-  readonly ledger: Ledger;
+  readonly sessionTable: SessionTable;
+  readonly recordWriter: RecordWriter;
   readonly storage: SessionStorage;
-  readonly deadline: StorageDeadline;
-  readonly dispatcher: Dispatcher;
-  readonly connections: Connections<unknown>;
-  readonly backOffs: BackOffs;
-  readonly marks: Marks;
-  readonly time: TimeLine;
-  readonly locks: KeyedLocks;
+  readonly deadline: StorageTimeout;
+  readonly scheduler: LeaseScheduler;
+  readonly connections: ConnectionPool<unknown>;
+  readonly backOffs: ConnectBackoff;
+  readonly sessionState: SessionStateManager;
+  readonly time: PoolTime;
+  readonly locks: KeyedMutex;
   readonly keys: KeyReservations;
-  readonly departures: Departures;
-  readonly discovery: Discovery;
-  readonly peers: PeerJournal;
+  readonly removal: SessionRemoval;
+  readonly discovery: RecordDiscovery;
+  readonly peers: PeerCacheWriter;
   readonly trustServers: boolean;
   changed(id: string): void;
   failed(error: Error): void;
@@ -65,33 +65,33 @@ interface FormerKey {
 const ROUNDS = 5;
 
 /** Which sessions there are: adds, changes, switches off and on. One change per session at a time. */
-export class Registration {
-  readonly #parts: RegistrationParts;
-  readonly #locks: KeyedLocks;
+export class SessionAdmin {
+  readonly #parts: SessionAdminDeps;
+  readonly #locks: KeyedMutex;
   readonly #keys: KeyReservations;
-  readonly #departures: Departures;
-  readonly #discovery: Discovery;
+  readonly #removal: SessionRemoval;
+  readonly #discovery: RecordDiscovery;
   /** Of sessions whose new key is not confirmed; entries go with the session. */
-  readonly #former = new WeakMap<KnownSession, FormerKey>();
+  readonly #former = new WeakMap<PooledSession, FormerKey>();
 
-  constructor(parts: RegistrationParts) {
+  constructor(parts: SessionAdminDeps) {
     this.#parts = parts;
     this.#locks = parts.locks;
     this.#keys = parts.keys;
-    this.#departures = parts.departures;
+    this.#removal = parts.removal;
     this.#discovery = parts.discovery;
   }
 
   async add(id: string, session: string, options: AddOptions): Promise<SessionInfo> {
     checkAddArguments(id, options);
     const fingerprint = this.#fingerprintOf(id, session);
-    return this.#locks.hold([`id ${id}`, `key ${fingerprint}`], async () => {
-      const rejection = this.#parts.book.rejection(id);
-      if (rejection !== undefined) throw rejected(id, rejection);
-      const known = this.#parts.book.get(id);
+    return this.#locks.runExclusive([`id ${id}`, `key ${fingerprint}`], async () => {
+      const rejection = this.#parts.registry.rejection(id);
+      if (rejection !== undefined) throw unreadableRecordError(id, rejection);
+      const known = this.#parts.registry.get(id);
       if (known !== undefined) return this.#addAgain(known, fingerprint, options);
-      const holder = this.#parts.book.holderOf(fingerprint);
-      if (holder !== undefined) throw keyHeld(id, holder);
+      const holder = this.#parts.registry.holderOf(fingerprint);
+      if (holder !== undefined) throw duplicateKeyError(id, holder);
       return this.#create(id, session, fingerprint, options);
     });
   }
@@ -100,7 +100,7 @@ export class Registration {
     checkChange(change);
     const fingerprint = change.session === undefined ? undefined : this.#fingerprintOf(id, change.session);
     const names = fingerprint === undefined ? [`id ${id}`] : [`id ${id}`, `key ${fingerprint}`];
-    return this.#locks.hold(names, async () => {
+    return this.#locks.runExclusive(names, async () => {
       const known = this.#known(id);
       if (change.session !== undefined && fingerprint !== undefined) {
         await this.#changeKey(known, change.session, fingerprint);
@@ -108,39 +108,39 @@ export class Registration {
       await this.#describe(known, change);
       await this.#save(known);
       this.#parts.changed(id);
-      return this.#parts.book.info(known);
+      return this.#parts.registry.info(known);
     });
   }
 
   async disable(id: string, reason: string): Promise<void> {
-    const { roster, time, dispatcher, connections } = this.#parts;
+    const { sessionTable, time, scheduler, connections } = this.#parts;
     const known = this.#known(id);
-    roster.disable(known, reason, time.now());
-    dispatcher.worsened();
+    sessionTable.disable(known, reason, time.now());
+    scheduler.rejectHopeless();
     if (!known.isLeased) void connections.close(id, "the session was disabled");
     await this.#save(known, "disabled");
   }
 
   async enable(id: string): Promise<void> {
-    const { roster, time, dispatcher, marks, backOffs } = this.#parts;
+    const { sessionTable, time, scheduler, sessionState, backOffs } = this.#parts;
     const known = this.#known(id);
-    marks.forgive(id);
-    roster.revive(known, time.now());
+    sessionState.clearFatal(id);
+    sessionTable.revive(known, time.now());
     backOffs.causeEnded(known);
-    dispatcher.changed();
+    scheduler.serveWaiters();
     await this.#save(known, "revived");
   }
 
-  #known(id: string): KnownSession {
-    const known = this.#parts.book.get(id);
-    if (known !== undefined && !known.isLeaving) return known;
-    const rejection = this.#parts.book.rejection(id);
-    throw rejection === undefined ? unknownSession(id) : rejected(id, rejection);
+  #known(id: string): PooledSession {
+    const known = this.#parts.registry.get(id);
+    if (known !== undefined && !known.isRemoving) return known;
+    const rejection = this.#parts.registry.rejection(id);
+    throw rejection === undefined ? unknownSessionError(id) : unreadableRecordError(id, rejection);
   }
 
-  async #addAgain(known: KnownSession, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
+  async #addAgain(known: PooledSession, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
     const { id } = known;
-    if (known.isLeaving) throw stillLeaving(id);
+    if (known.isRemoving) throw removalPendingError(id);
     if (known.fingerprint !== fingerprint) {
       throw new DuplicateSessionError(
         `add: "${id}" holds another auth key already. To give it a new session string use update("${id}", { session }).`,
@@ -151,7 +151,7 @@ export class Registration {
       await this.#save(known);
       this.#parts.changed(id);
     }
-    return this.#parts.book.info(known);
+    return this.#parts.registry.info(known);
   }
 
   async #create(
@@ -161,25 +161,25 @@ export class Registration {
     options: AddOptions,
     round = 0,
   ): Promise<SessionInfo> {
-    const { book, records, sealing, ledger, dispatcher, time, peers } = this.#parts;
+    const { registry, records, sealing, recordWriter, scheduler, time, peers } = this.#parts;
     const credentials = await sealing.seal(id, session, frozenProfile(options.profile));
-    const holder = await this.#keys.take(fingerprint, id);
-    if (holder !== undefined) throw keyHeld(id, holder);
+    const holder = await this.#keys.reserve(fingerprint, id);
+    if (holder !== undefined) throw duplicateKeyError(id, holder);
     const tags = Object.freeze([...(options.tags ?? [])]);
-    const known = new KnownSession({ id, tags, addedAt: time.date(), credentials, fingerprint });
-    const version = await this.#writeFirst(id, records.encode(known, null), fingerprint);
+    const known = new PooledSession({ id, tags, addedAt: time.wallNow(), credentials, fingerprint });
+    const version = await this.#writeFirst(id, records.serialize(known, null), fingerprint);
     if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
     // A session of this id that was removed by a process that did not live to forget its peers.
     void peers.clear(id);
     const faster = await this.#keys.confirm(fingerprint, id);
-    ledger.track(id, version);
+    recordWriter.track(id, version);
     if (faster !== undefined) {
-      await ledger.delete(id);
-      throw keyHeld(id, faster);
+      await recordWriter.delete(id);
+      throw duplicateKeyError(id, faster);
     }
-    book.enter(known);
-    dispatcher.changed();
-    return book.info(known);
+    registry.enter(known);
+    scheduler.serveWaiters();
+    return registry.info(known);
   }
 
   /** Where it fails the key is nobody's again, unless the record has landed all the same. */
@@ -201,33 +201,33 @@ export class Registration {
     options: AddOptions,
     round: number,
   ): Promise<SessionInfo> {
-    const { storage, dispatcher, deadline } = this.#parts;
+    const { storage, scheduler, deadline } = this.#parts;
     if (round === ROUNDS) throw endless(id);
     const again = (): Promise<SessionInfo> => this.#create(id, session, fingerprint, options, round + 1);
     const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (stored === undefined) return again();
-    let known: KnownSession;
+    let known: PooledSession;
     try {
-      const state = await this.#departures.sweep(stored);
-      if (state === "leaving") throw stillLeaving(id);
+      const state = await this.#removal.finishPendingRemoval(stored);
+      if (state === "leaving") throw removalPendingError(id);
       if (state === "gone") return await again();
-      known = await this.#discovery.enter(stored);
+      known = await this.#discovery.adopt(stored);
     } catch (error) {
       if (error instanceof SessionPoolError && !(error instanceof StorageCorruptError)) throw error;
-      throw rejected(id, error instanceof Error ? error.message : String(error));
+      throw unreadableRecordError(id, error instanceof Error ? error.message : String(error));
     }
-    dispatcher.changed();
+    scheduler.serveWaiters();
     if (known.fingerprint !== fingerprint) await this.#keys.release(fingerprint, id);
     return this.#addAgain(known, fingerprint, options);
   }
 
-  async #changeKey(known: KnownSession, session: string, fingerprint: string): Promise<void> {
-    const { book, connections, ownership, sealing, peers, failed } = this.#parts;
+  async #changeKey(known: PooledSession, session: string, fingerprint: string): Promise<void> {
+    const { registry, connections, ownership, sealing, peers, failed } = this.#parts;
     const { id } = known;
     const credentials = await sealing.seal(id, session, known.credentials.profile);
     if (known.fingerprint === fingerprint) return this.#replaceKey(known, { credentials, fingerprint });
-    const holder = book.holderOf(fingerprint) ?? (await this.#keys.take(fingerprint, id));
-    if (holder !== undefined) throw keyHeld(id, holder);
+    const holder = registry.holderOf(fingerprint) ?? (await this.#keys.reserve(fingerprint, id));
+    if (holder !== undefined) throw duplicateKeyError(id, holder);
     const { gone } = connections.get(id) ?? { gone: Promise.resolve() };
     const former: FormerKey = { credentials: known.credentials, fingerprint: known.fingerprint };
     this.#former.set(known, former);
@@ -238,7 +238,7 @@ export class Registration {
     // What is late is confirmed before a client connects: see settleKey.
     const isWritten = await this.#save(known, "resurrected");
     const faster = isWritten ? await this.settleKey(known).catch(failed) : undefined;
-    if (faster !== undefined) throw keyHeld(id, faster);
+    if (faster !== undefined) throw duplicateKeyError(id, faster);
     // While a client is connected with it, the former key stays taken: of another process's client nobody here knows.
     if (!ownership.isForeign(id)) this.#parts.keyReplaced(id, former.fingerprint, gone);
   }
@@ -247,7 +247,7 @@ export class Registration {
    * Makes a new key the session's for good; to be awaited, with the record on disk, before a client connects. Resolves the
    * id that was faster: then the session has its former key again.
    */
-  async settleKey(known: KnownSession): Promise<string | undefined> {
+  async settleKey(known: PooledSession): Promise<string | undefined> {
     const former = this.#former.get(known);
     if (former === undefined) return undefined;
     const faster = await this.#keys.confirm(known.fingerprint, known.id);
@@ -260,47 +260,47 @@ export class Registration {
   }
 
   /** The next lease gets a client with this key. */
-  async #replaceKey(known: KnownSession, { credentials, fingerprint }: FormerKey): Promise<void> {
-    this.#parts.book.replaceCredentials(known, credentials, fingerprint);
-    markChanged(known, "credentials");
+  async #replaceKey(known: PooledSession, { credentials, fingerprint }: FormerKey): Promise<void> {
+    this.#parts.registry.replaceCredentials(known, credentials, fingerprint);
+    markDirty(known, "credentials");
     const outdated = this.#outdate(known, true);
     this.#resurrect(known);
     await outdated;
   }
 
   /** A new session string makes a dead session free. */
-  #resurrect(known: KnownSession): void {
+  #resurrect(known: PooledSession): void {
     if (known.deadReason === null && !isOfKey(known.restriction?.reason)) return;
-    markChanged(known, "resurrected");
-    this.#parts.marks.keyReplaced(known);
+    markDirty(known, "resurrected");
+    this.#parts.sessionState.keyReplaced(known);
   }
 
   /** Writes what a person has changed: until it is on disk it wins over what another process wrote. Whether it is. */
-  async #save(known: KnownSession, ...changes: readonly OwnChange[]): Promise<boolean> {
-    markChanged(known, ...changes);
-    return this.#parts.ledger.save(known.id);
+  async #save(known: PooledSession, ...changes: readonly LocalChange[]): Promise<boolean> {
+    markDirty(known, ...changes);
+    return this.#parts.recordWriter.save(known.id);
   }
 
   /** Tags and profile, when given, replace what was there. Whether that has changed anything, which is to be written then. */
-  async #describe(known: KnownSession, { tags, profile }: AddOptions): Promise<boolean> {
+  async #describe(known: PooledSession, { tags, profile }: AddOptions): Promise<boolean> {
     const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
     const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
     const former = known.credentials.profile;
     // What may fail comes first: nothing has changed then.
-    if (hasProfile) await reseal(this.#parts.sealing, known, frozenProfile(profile));
+    if (hasProfile) await reencrypt(this.#parts.sealing, known, frozenProfile(profile));
     if (hasTags) {
-      this.#parts.book.retag(known, tags);
-      markChanged(known, "tags");
-      this.#parts.dispatcher.worsened();
+      this.#parts.registry.setTags(known, tags);
+      markDirty(known, "tags");
+      this.#parts.scheduler.rejectHopeless();
     }
     if (hasProfile) await this.#outdate(known, !isDeepStrictEqual(former.proxy, profile.proxy), former);
     return hasProfile || hasTags;
   }
 
   /** The next lease gets a new client; one that runs may end with the old one. */
-  async #outdate(known: KnownSession, hasOtherCause: boolean, former = known.credentials.profile): Promise<void> {
+  async #outdate(known: PooledSession, hasOtherCause: boolean, former = known.credentials.profile): Promise<void> {
     const { connections, backOffs } = this.#parts;
-    connections.get(known.id)?.spoil("the session was changed");
+    connections.get(known.id)?.markStale("the session was changed");
     if (hasOtherCause) backOffs.causeEnded(known, former);
     if (!known.isLeased) await connections.close(known.id, "the session was changed");
   }

@@ -1,18 +1,22 @@
 import type { ClientProfile } from "../../client-profile.js";
-import type { CredentialSealing } from "./credentials.js";
-import { type KnownSession, markChanged } from "./known-session.js";
+import type { CredentialEncryption } from "./credentials.js";
+import { markDirty, type PooledSession } from "./known-session.js";
 
 /**
  * Seals a session's credentials anew, with another profile if one is given. What another process changes of them while
  * the sealer works is not undone. They are still to be written.
  */
-export async function reseal(sealing: CredentialSealing, known: KnownSession, profile?: ClientProfile): Promise<void> {
+export async function reencrypt(
+  sealing: CredentialEncryption,
+  known: PooledSession,
+  profile?: ClientProfile,
+): Promise<void> {
   for (;;) {
     const { credentials } = known;
     const sealed = await sealing.seal(known.id, credentials.reveal(), profile ?? credentials.profile);
     if (known.credentials !== credentials) continue;
     known.credentials = sealed;
-    markChanged(known, "credentials");
+    markDirty(known, "credentials");
     return;
   }
 }

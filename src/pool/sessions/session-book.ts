@@ -1,12 +1,12 @@
 import { textOf } from "../../process-warning.js";
 import { KeyMissingError } from "../../records/sealing/sealing.js";
 import type { StoredRecord } from "../../records/storage.js";
-import type { Roster } from "../../roster/roster.js";
+import type { SessionTable } from "../../roster/roster.js";
 import type { SessionInfo } from "../../session-info.js";
-import type { TimeLine } from "../time-line.js";
+import type { PoolTime } from "../time-line.js";
 import type { Credentials } from "./credentials.js";
-import type { KnownSession } from "./known-session.js";
-import type { RevivedSession, SessionRecords } from "./session-records.js";
+import type { PooledSession } from "./known-session.js";
+import type { LoadedSession, SessionSerializer } from "./session-records.js";
 
 /** Records that are opened at once by a sealer that takes its time. */
 const AT_ONCE = 32;
@@ -23,26 +23,26 @@ export class KeyTakenError extends Error {
 }
 
 /** The sessions of one pool, by id and by auth key. No I/O. */
-export class SessionBook {
-  readonly #roster: Roster<KnownSession>;
-  readonly #time: TimeLine;
-  readonly #records: SessionRecords;
+export class SessionRegistry {
+  readonly #sessionTable: SessionTable<PooledSession>;
+  readonly #time: PoolTime;
+  readonly #records: SessionSerializer;
   // One entry for each session, or for each record that was set aside.
   /** Those that leave. The roster forgets them with their last lease; here they stay until client and record are gone. */
-  readonly #leaving = new Map<string, KnownSession>();
+  readonly #removing = new Map<string, PooledSession>();
   readonly #idsByKey = new Map<string, string>();
   readonly #rejected = new Map<string, string>();
   /** Records that were set aside for want of the key that opens them. Bound: the records. */
   readonly #locked = new Set<string>();
 
-  constructor(roster: Roster<KnownSession>, time: TimeLine, records: SessionRecords) {
-    this.#roster = roster;
+  constructor(sessionTable: SessionTable<PooledSession>, time: PoolTime, records: SessionSerializer) {
+    this.#sessionTable = sessionTable;
     this.#time = time;
     this.#records = records;
   }
 
-  get(id: string): KnownSession | undefined {
-    return this.#roster.get(id) ?? this.#leaving.get(id);
+  get(id: string): PooledSession | undefined {
+    return this.#sessionTable.get(id) ?? this.#removing.get(id);
   }
 
   ids(): readonly string[] {
@@ -50,12 +50,12 @@ export class SessionBook {
   }
 
   /** The session that people see: none that was removed, once its last lease has ended. */
-  shown(id: string): KnownSession | undefined {
-    return this.#roster.get(id);
+  shown(id: string): PooledSession | undefined {
+    return this.#sessionTable.get(id);
   }
 
   infos(): readonly SessionInfo[] {
-    return Array.from(this.#roster.entries(), (known) => this.info(known));
+    return Array.from(this.#sessionTable.entries(), (known) => this.info(known));
   }
 
   /** The id that holds an auth key. */
@@ -89,8 +89,8 @@ export class SessionBook {
   async load(
     records: readonly StoredRecord[],
     holderOf: (fingerprint: string) => string | undefined,
-  ): Promise<readonly RevivedSession[]> {
-    const loaded: RevivedSession[] = [];
+  ): Promise<readonly LoadedSession[]> {
+    const loaded: LoadedSession[] = [];
     for (const revived of await this.#reviveAll(records)) {
       const { id, fingerprint } = revived.known;
       try {
@@ -104,7 +104,7 @@ export class SessionBook {
       }
     }
     const entered = loaded.map(({ known }) => known).filter(({ isRemoved }) => !isRemoved);
-    this.#roster.add(entered, this.#time.now());
+    this.#sessionTable.add(entered, this.#time.now());
     return loaded;
   }
 
@@ -116,48 +116,48 @@ export class SessionBook {
   }
 
   /** Takes in a session that was written by somebody else. Rejects as `load` sets aside. */
-  async adopt(stored: StoredRecord): Promise<RevivedSession> {
-    const revived = this.#indexed(await this.#records.revive(stored));
+  async adopt(stored: StoredRecord): Promise<LoadedSession> {
+    const revived = this.#indexed(await this.#records.deserialize(stored));
     this.enter(revived.known);
     return revived;
   }
 
   /** Makes a session available. */
-  enter(known: KnownSession): void {
+  enter(known: PooledSession): void {
     this.#idsByKey.set(known.fingerprint, known.id);
-    this.#roster.add([known], this.#time.now());
+    this.#sessionTable.add([known], this.#time.now());
   }
 
   /**
    * Nobody gets or sees the session until it leaves or stays; a lease that runs may end first. It is in the book
    * meanwhile.
    */
-  beginLeaving(known: KnownSession): void {
-    this.#leaving.set(known.id, known);
-    this.#roster.remove(known, this.#time.now());
+  beginRemoval(known: PooledSession): void {
+    this.#removing.set(known.id, known);
+    this.#sessionTable.remove(known, this.#time.now());
   }
 
   /** It does not leave after all. */
-  stay(known: KnownSession, isForeign: boolean): void {
-    this.#leaving.delete(known.id);
-    this.#roster.setLeaving(known, false, this.#time.now());
+  cancelRemoval(known: PooledSession, isForeign: boolean): void {
+    this.#removing.delete(known.id);
+    this.#sessionTable.setRemoving(known, false, this.#time.now());
     if (!known.isEntered) this.enter(known);
-    this.#roster.setForeign(known, isForeign, this.#time.now());
+    this.#sessionTable.setForeign(known, isForeign, this.#time.now());
   }
 
   /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */
-  leave(known: KnownSession): void {
-    this.#leaving.set(known.id, known);
-    this.#roster.remove(known, this.#time.now());
+  finishRemoval(known: PooledSession): void {
+    this.#removing.set(known.id, known);
+    this.#sessionTable.remove(known, this.#time.now());
   }
 
   /** Other tags for a session. */
-  retag(known: KnownSession, tags: readonly string[]): void {
-    this.#roster.retag(known, Object.freeze([...tags]), this.#time.now());
+  setTags(known: PooledSession, tags: readonly string[]): void {
+    this.#sessionTable.setTags(known, Object.freeze([...tags]), this.#time.now());
   }
 
   /** Another auth key for a session, or another profile. */
-  replaceCredentials(known: KnownSession, credentials: Credentials, fingerprint: string): void {
+  replaceCredentials(known: PooledSession, credentials: Credentials, fingerprint: string): void {
     this.#idsByKey.delete(known.fingerprint);
     known.credentials = credentials;
     known.fingerprint = fingerprint;
@@ -165,17 +165,17 @@ export class SessionBook {
   }
 
   /** Forgets a session that has left, and its key. */
-  forget(known: KnownSession): void {
-    this.#leaving.delete(known.id);
+  forget(known: PooledSession): void {
+    this.#removing.delete(known.id);
     if (this.#idsByKey.get(known.fingerprint) === known.id) this.#idsByKey.delete(known.fingerprint);
   }
 
-  info(known: KnownSession): SessionInfo {
+  info(known: PooledSession): SessionInfo {
     return Object.freeze({
       id: known.id,
       state: known.state,
       tags: known.tags,
-      availableAt: known.state === "cooling" ? this.#time.toWall(known.restsUntil) : null,
+      availableAt: known.state === "cooling" ? this.#time.toWall(known.unavailableUntil) : null,
       reason: known.reason,
       addedAt: known.addedAt,
       lastUsedAt: known.lastUsedAt,
@@ -183,9 +183,9 @@ export class SessionBook {
   }
 
   /** In the order of the records; what cannot be read is set aside. */
-  async #reviveAll(records: readonly StoredRecord[]): Promise<readonly RevivedSession[]> {
+  async #reviveAll(records: readonly StoredRecord[]): Promise<readonly LoadedSession[]> {
     const lists = new Map<string, readonly string[]>();
-    const revived: (RevivedSession | undefined)[] = [];
+    const revived: (LoadedSession | undefined)[] = [];
     let waiting: Promise<void>[] = [];
     for (const [place, stored] of records.entries()) {
       const session = this.#tryRevive(stored, lists);
@@ -207,26 +207,26 @@ export class SessionBook {
   #tryRevive(
     stored: StoredRecord,
     lists: Map<string, readonly string[]>,
-  ): RevivedSession | Promise<RevivedSession | undefined> | undefined {
+  ): LoadedSession | Promise<LoadedSession | undefined> | undefined {
     const setAside = (error: unknown): undefined => {
       this.reject(stored.id, error);
       return undefined;
     };
     try {
-      const revived = this.#records.revive(stored, lists);
+      const revived = this.#records.deserialize(stored, lists);
       return revived instanceof Promise ? revived.catch(setAside) : revived;
     } catch (error) {
       return setAside(error);
     }
   }
 
-  *#all(): Generator<KnownSession> {
-    yield* this.#roster.entries();
-    for (const known of this.#leaving.values()) if (!known.isEntered) yield known;
+  *#all(): Generator<PooledSession> {
+    yield* this.#sessionTable.entries();
+    for (const known of this.#removing.values()) if (!known.isEntered) yield known;
   }
 
   /** One auth key, one session: the first one has it. */
-  #indexed(revived: RevivedSession): RevivedSession {
+  #indexed(revived: LoadedSession): LoadedSession {
     const { id, fingerprint, isRemoved } = revived.known;
     if (isRemoved) return revived;
     const holder = this.#idsByKey.get(fingerprint);

@@ -5,9 +5,9 @@ import type { ClaimDraft } from "../../records/ownership/ownership.js";
 import { decodeRecord, encodeRecord, type SessionRecord } from "../../records/record.js";
 import type { StoredRecord } from "../../records/storage.js";
 import type { Restriction } from "../../roster/hindrances.js";
-import type { TimeLine } from "../time-line.js";
-import type { CredentialSealing, Credentials } from "./credentials.js";
-import { KnownSession, markWritten } from "./known-session.js";
+import type { PoolTime } from "../time-line.js";
+import type { CredentialEncryption, Credentials } from "./credentials.js";
+import { markClean, PooledSession } from "./known-session.js";
 
 /** A cooldown on the pool's time line. */
 export interface RecordedCooldown {
@@ -17,8 +17,8 @@ export interface RecordedCooldown {
 }
 
 /** A session as its record has it, and the pool that may connect it. */
-export interface RevivedSession {
-  readonly known: KnownSession;
+export interface LoadedSession {
+  readonly known: PooledSession;
   readonly version: number;
   readonly owner: Claim | null;
 }
@@ -26,20 +26,20 @@ export interface RevivedSession {
 const NO_TAGS: readonly string[] = Object.freeze([]);
 
 /** The translation between sessions and their records. What cannot be read throws, and nothing of it is repeated. */
-export class SessionRecords {
-  readonly #time: TimeLine;
-  readonly #sealing: CredentialSealing;
+export class SessionSerializer {
+  readonly #time: PoolTime;
+  readonly #sealing: CredentialEncryption;
 
-  constructor(time: TimeLine, sealing: CredentialSealing) {
+  constructor(time: PoolTime, sealing: CredentialEncryption) {
     this.#time = time;
     this.#sealing = sealing;
   }
 
   /** The session of a record. Sessions that are revived together share their lists of tags, which `lists` collects. */
-  revive(
+  deserialize(
     stored: StoredRecord,
     lists: Map<string, readonly string[]> = new Map(),
-  ): RevivedSession | Promise<RevivedSession> {
+  ): LoadedSession | Promise<LoadedSession> {
     const record = decodeRecord(stored.data);
     const credentials = this.#sealing.open(stored.id, record);
     if (!(credentials instanceof Promise)) return this.#revived(stored, record, credentials, lists);
@@ -47,7 +47,7 @@ export class SessionRecords {
   }
 
   /** The record of a session as it is now. */
-  encode(known: KnownSession, owner: Claim | null): string {
+  serialize(known: PooledSession, owner: Claim | null): string {
     const { cooldowns, restriction } = known;
     const { methods, peers } = cooldowns.entries(this.#time.now());
     const isCooling = cooldowns.sessionUntil > this.#time.now();
@@ -72,12 +72,12 @@ export class SessionRecords {
   }
 
   /** The record with a claim, as it is to be written now. */
-  draft(known: KnownSession, { claim, landed }: ClaimDraft): RecordDraft {
-    const { changing } = known;
+  toDraft(known: PooledSession, { claim, landed }: ClaimDraft): RecordDraft {
+    const { pendingChanges: changing } = known;
     return {
-      data: this.encode(known, claim),
-      landed: () => {
-        markWritten(known, changing);
+      data: this.serialize(known, claim),
+      onWritten: () => {
+        markClean(known, changing);
         landed();
       },
     };
@@ -107,11 +107,11 @@ export class SessionRecords {
     record: SessionRecord,
     credentials: Credentials,
     lists: Map<string, readonly string[]>,
-  ): RevivedSession {
+  ): LoadedSession {
     const { addedAt, fingerprint, deadReason, disabledReason } = record;
-    const known = new KnownSession({ id, tags: shared(record.tags, lists), addedAt, credentials, fingerprint });
+    const known = new PooledSession({ id, tags: internTags(record.tags, lists), addedAt, credentials, fingerprint });
     known.lastUsedAt = record.lastUsedAt;
-    known.hinder({ deadReason, disabledReason, restriction: this.restrictionOf(record) });
+    known.setBlockers({ deadReason, disabledReason, restriction: this.restrictionOf(record) });
     known.isRemoved = record.isRemoved;
     for (const { scope, until, reason } of this.cooldownsOf(record)) known.coolDown(scope, until, reason);
     return { known, version, owner: record.owner };
@@ -123,7 +123,7 @@ export class SessionRecords {
 }
 
 /** Many sessions have no tag or one, and few tags are many sessions'. */
-function shared(tags: readonly string[], lists: Map<string, readonly string[]>): readonly string[] {
+function internTags(tags: readonly string[], lists: Map<string, readonly string[]>): readonly string[] {
   const [tag] = tags;
   if (tag === undefined) return NO_TAGS;
   if (tags.length > 1) return Object.freeze([...tags]);

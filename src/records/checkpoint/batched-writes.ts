@@ -2,7 +2,7 @@
  * Runs one write at a time: what is asked for while one runs goes with the next one, however much it is. After a
  * failure nothing is written any more, and everybody is told of it.
  */
-export class BatchedWrites {
+export class CoalescingWriter {
   readonly #write: () => Promise<void>;
   #running: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;

@@ -37,19 +37,19 @@ export function partId(name: string, index: number): string {
   return `${RESERVED_PREFIXES.map}${name}:${index}`;
 }
 
-export function textOf(content: CheckpointHead | CheckpointPart): string {
+export function serialize(content: CheckpointHead | CheckpointPart): string {
   return JSON.stringify({ v: FORMAT, ...content });
 }
 
 /** Throws `StorageCorruptError`. */
-export function headIn(id: string, data: string): CheckpointHead {
+export function parseHead(id: string, data: string): CheckpointHead {
   const { claim, begun } = fieldsIn(id, data);
   if ((claim !== null && !isClaim(claim)) || !isKeys(begun)) throw unreadable(id);
   return { claim, begun };
 }
 
 /** Throws `StorageCorruptError`. */
-export function partIn(id: string, data: string): CheckpointPart {
+export function parsePart(id: string, data: string): CheckpointPart {
   const { done, unknown } = fieldsIn(id, data);
   if (!isKeys(done) || !isKeys(unknown)) throw unreadable(id);
   return { done, unknown };

@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { StorageError } from "../../errors.js";
 import { isRunning, isSameThread, type ProcessIdentity } from "../ownership/process-identity.js";
 import { endless, ROUNDS } from "../storage-deadline.js";
-import { BatchedWrites } from "./batched-writes.js";
-import { type CheckpointHead, headId, headIn, type RunClaim, textOf } from "./checkpoint-records.js";
+import { CoalescingWriter } from "./batched-writes.js";
+import { type CheckpointHead, headId, parseHead, type RunClaim, serialize } from "./checkpoint-records.js";
 import { FinishedKeys } from "./finished-keys.js";
-import { OwnedRecord, type RecordParts } from "./owned-record.js";
+import { FencedRecord, type RecordParts } from "./owned-record.js";
 
 /** What a checkpoint needs. */
 export interface CheckpointParts extends RecordParts {
@@ -34,17 +34,17 @@ export class Checkpoint {
   /** Of those under way: several items may have one key. */
   readonly #taken = new Set<string>();
   readonly #finished: FinishedKeys;
-  readonly #headWrites: BatchedWrites;
-  #head: OwnedRecord;
+  readonly #headWrites: CoalescingWriter;
+  #head: FencedRecord;
   #isClaimed = false;
 
   constructor(parts: CheckpointParts, name: string) {
     this.#parts = parts;
     this.#name = name;
     this.#claim = { run: randomUUID(), ...parts.self };
-    this.#head = new OwnedRecord(parts, headId(name));
+    this.#head = new FencedRecord(parts, headId(name));
     this.#finished = new FinishedKeys(parts, name);
-    this.#headWrites = new BatchedWrites(() => this.#head.write(this.#headText(this.#claim)));
+    this.#headWrites = new CoalescingWriter(() => this.#head.write(this.#headText(this.#claim)));
   }
 
   /** Claims the name and reads what is done. Rejects with `StorageError`, or with the reason of the signal. */
@@ -77,25 +77,25 @@ export class Checkpoint {
   }
 
   /** Its first write is about to be sent. Resolves when that is on disk. */
-  begin(key: string): Promise<void> {
+  markStarted(key: string): Promise<void> {
     this.#begun.add(key);
     return this.#headWrites.flush();
   }
 
   /** Nothing of it has taken effect. Resolves when that is on disk: it may be long until it is tried again. */
-  unbegin(key: string): Promise<void> {
+  unmarkStarted(key: string): Promise<void> {
     this.#begun.delete(key);
     return this.#headWrites.flush();
   }
 
   /** It is not over, and nothing of it has taken effect: it may be taken again. */
-  leave(key: string): void {
+  release(key: string): void {
     this.#begun.delete(key);
     this.#taken.delete(key);
   }
 
   /** It is over. Resolves when that is on disk. */
-  async finish(key: string, outcome: "done" | "unknown"): Promise<void> {
+  async markFinished(key: string, outcome: "done" | "unknown"): Promise<void> {
     await this.#finished.add(key, outcome);
     this.#begun.delete(key);
     this.#taken.delete(key);
@@ -136,13 +136,13 @@ export class Checkpoint {
     const id = headId(this.#name);
     for (let round = 0; round < ROUNDS; round++) {
       const stored = await deadline.run("read a checkpoint", () => storage.read(id));
-      const before = stored && headIn(id, stored.data);
+      const before = stored && parseHead(id, stored.data);
       if (before?.claim != null && this.#isAlive(before.claim)) throw inUse(this.#name, before.claim);
       for (const key of before?.begun ?? []) this.#begun.add(key);
       const text = this.#headText(this.#claim);
       const version = await deadline.run("write a checkpoint", () => storage.write(id, stored?.version ?? 0, text));
       if (version === undefined) continue;
-      this.#head = new OwnedRecord(this.#parts, id, version);
+      this.#head = new FencedRecord(this.#parts, id, version);
       return before;
     }
     throw endless(id);
@@ -155,7 +155,7 @@ export class Checkpoint {
   }
 
   #headText(claim: RunClaim | null): string {
-    return textOf({ claim, begun: [...this.#begun] });
+    return serialize({ claim, begun: [...this.#begun] });
   }
 }
 

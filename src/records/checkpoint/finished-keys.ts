@@ -1,6 +1,6 @@
-import { BatchedWrites } from "./batched-writes.js";
-import { KEYS_PER_RECORD, partId, partIn, textOf } from "./checkpoint-records.js";
-import { OwnedRecord, type RecordParts } from "./owned-record.js";
+import { CoalescingWriter } from "./batched-writes.js";
+import { KEYS_PER_RECORD, parsePart, partId, serialize } from "./checkpoint-records.js";
+import { FencedRecord, type RecordParts } from "./owned-record.js";
 
 /** A key that is over, and how. */
 interface Finished {
@@ -12,7 +12,7 @@ type Outcome = "done" | "unknown";
 
 /** The record that is being filled. */
 interface OpenPart {
-  readonly record: OwnedRecord;
+  readonly record: FencedRecord;
   readonly done: string[];
   readonly unknown: string[];
 }
@@ -25,7 +25,7 @@ export class FinishedKeys {
   readonly #keys = new Set<string>();
   /** Bound: those of `#keys`. */
   readonly #unknown = new Set<string>();
-  readonly #writes = new BatchedWrites(() => this.#write());
+  readonly #writes = new CoalescingWriter(() => this.#write());
   #pending: Finished[] = [];
   #index = 0;
   #part: OpenPart;
@@ -55,11 +55,11 @@ export class FinishedKeys {
       const id = partId(this.#name, this.#index);
       const stored = await deadline.run("read a checkpoint", () => storage.read(id));
       if (stored === undefined) break;
-      const { done, unknown } = partIn(id, stored.data);
+      const { done, unknown } = parsePart(id, stored.data);
       for (const key of done) this.#learn(key, "done");
       for (const key of unknown) this.#learn(key, "unknown");
       this.#part = {
-        record: new OwnedRecord(this.#parts, id, stored.version),
+        record: new FencedRecord(this.#parts, id, stored.version),
         done: [...done],
         unknown: [...unknown],
       };
@@ -117,7 +117,7 @@ export class FinishedKeys {
 
   #save(): Promise<void> {
     const { record, done, unknown } = this.#part;
-    return record.write(textOf({ done, unknown }));
+    return record.write(serialize({ done, unknown }));
   }
 
   /** What is done is done, whatever else was thought of it. */
@@ -128,7 +128,7 @@ export class FinishedKeys {
   }
 
   #newPart(): OpenPart {
-    return { record: new OwnedRecord(this.#parts, partId(this.#name, this.#index)), done: [], unknown: [] };
+    return { record: new FencedRecord(this.#parts, partId(this.#name, this.#index)), done: [], unknown: [] };
   }
 }
 

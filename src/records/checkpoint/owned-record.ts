@@ -1,12 +1,12 @@
 import type { Clock } from "../../clock.js";
 import { StorageError } from "../../errors.js";
 import type { SessionStorage } from "../storage.js";
-import type { StorageDeadline } from "../storage-deadline.js";
+import type { StorageTimeout } from "../storage-deadline.js";
 
 /** What writing needs. */
 export interface RecordParts {
   readonly storage: SessionStorage;
-  readonly deadline: StorageDeadline;
+  readonly deadline: StorageTimeout;
   readonly clock: Clock;
 }
 
@@ -17,7 +17,7 @@ const FIRST_PAUSE_MS = 200;
  * One record that has one writer at a time. A write that fails is tried again a few times; a write whose answer was
  * lost is found by what is stored. Whoever else writes the record becomes its writer: this one may not go on then.
  */
-export class OwnedRecord {
+export class FencedRecord {
   readonly #parts: RecordParts;
   readonly #id: string;
   #version: number;

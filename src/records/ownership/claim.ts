@@ -14,16 +14,16 @@ export interface Claim extends ProcessIdentity {
  * A holder stops a quarter of the ttl before its claim ends, and a claimer on another host waits a quarter longer, each
  * by its own clock: their paces may differ by so much.
  */
-const MARGIN = 1 / 4;
+const CLOCK_MARGIN = 1 / 4;
 
 /** How long the holder may use the session after it began to write the claim. */
 export function usableMs(ttlMs: number): number {
-  return ttlMs * (1 - MARGIN);
+  return ttlMs * (1 - CLOCK_MARGIN);
 }
 
 /** How long another host has to watch the claim stand still before it takes the session. */
-export function standstillMs({ ttlMs }: Pick<Claim, "ttlMs">): number {
-  return ttlMs * (1 + MARGIN);
+export function takeoverAfterMs({ ttlMs }: Pick<Claim, "ttlMs">): number {
+  return ttlMs * (1 + CLOCK_MARGIN);
 }
 
 /** Whether a record's field holds a claim. */

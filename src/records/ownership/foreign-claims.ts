@@ -1,5 +1,5 @@
-import { type Claim, standstillMs } from "./claim.js";
-import { livePools } from "./live-pools.js";
+import { type Claim, takeoverAfterMs } from "./claim.js";
+import { openPools } from "./live-pools.js";
 import { isRunning, isSameThread, type ProcessIdentity } from "./process-identity.js";
 
 /** A claim of another pool's, and since when this one has seen it stand still, by its own monotonic clock. */
@@ -7,7 +7,7 @@ interface SeenClaim {
   readonly claim: Claim;
   readonly since: number;
   /** It is void, and that was told. */
-  isTold: boolean;
+  wasReported: boolean;
 }
 
 /** Another pool, as far as claims of it are seen. */
@@ -29,7 +29,7 @@ const LOCAL_REST_MS = 100;
  * The claims of other pools, and which of them are void: on this host as soon as their process is gone, and never
  * before; on another host when they were watched standing still for long enough. No two wall clocks are compared.
  */
-export class ForeignClaims {
+export class RemoteClaims {
   readonly #self: ProcessIdentity;
   /** One for each session that was seen with another pool's claim. */
   readonly #seen = new Map<string, SeenClaim>();
@@ -46,10 +46,10 @@ export class ForeignClaims {
   }
 
   /** Takes note of a claim as it was just read. Returns when to look at it again. */
-  see(id: string, claim: Claim, now: number): number {
+  observe(id: string, claim: Claim, now: number): number {
     const seen = this.#seen.get(id);
     const isSame = seen?.claim.pool === claim.pool && seen.claim.beat === claim.beat;
-    const current = isSame ? seen : { claim, since: now, isTold: false };
+    const current = isSame ? seen : { claim, since: now, wasReported: false };
     if (seen?.claim.pool !== claim.pool) {
       this.forget(id);
       this.#poolOf(claim).claims++;
@@ -71,29 +71,29 @@ export class ForeignClaims {
   /** Whether another pool holds the session. */
   isHeld(id: string, now: number): boolean {
     const seen = this.#seen.get(id);
-    return seen !== undefined && !this.#isVoid(seen, now);
+    return seen !== undefined && !this.#isExpired(seen, now);
   }
 
   /** Looks at all of them: which have become void, and when to look again (`Infinity`: there is nothing to wait for). */
-  look(now: number): { readonly void: readonly string[]; readonly nextAt: number } {
+  checkExpired(now: number): { readonly void: readonly string[]; readonly nextAt: number } {
     const found: string[] = [];
     let nextAt = Number.POSITIVE_INFINITY;
     for (const [id, seen] of this.#seen) {
-      if (seen.isTold) continue;
-      seen.isTold = this.#isVoid(seen, now);
-      if (seen.isTold) found.push(id);
+      if (seen.wasReported) continue;
+      seen.wasReported = this.#isExpired(seen, now);
+      if (seen.wasReported) found.push(id);
       else nextAt = Math.min(nextAt, this.#nextLookAt(seen, now));
     }
     return { void: found, nextAt };
   }
 
   #nextLookAt({ claim, since }: SeenClaim, now: number): number {
-    return this.isLocal(claim) ? now + LOCAL_LOOK_MS : since + standstillMs(claim);
+    return this.isLocal(claim) ? now + LOCAL_LOOK_MS : since + takeoverAfterMs(claim);
   }
 
-  #isVoid({ claim, since }: SeenClaim, now: number): boolean {
-    if (!this.isLocal(claim)) return now - since >= standstillMs(claim);
-    if (isSameThread(claim, this.#self)) return !livePools.has(claim.pool);
+  #isExpired({ claim, since }: SeenClaim, now: number): boolean {
+    if (!this.isLocal(claim)) return now - since >= takeoverAfterMs(claim);
+    if (isSameThread(claim, this.#self)) return !openPools.has(claim.pool);
     return this.#isGone(claim, now);
   }
 

@@ -1,5 +1,5 @@
 import { usableMs } from "./claim.js";
-import type { Hold } from "./hold.js";
+import type { ClaimHandle } from "./hold.js";
 
 /** Claims are renewed so often in a ttl. */
 const RENEWALS = 3;
@@ -12,13 +12,13 @@ const STEPS_PER_TTL = 600;
 const FEW = 16;
 
 /** When a claim was sent: by the monotonic clock, and by how much the wall clock was ahead of that. */
-export interface Sending {
+export interface ClaimWrite {
   readonly at: number;
-  readonly wallAhead: number;
+  readonly wallOffset: number;
 }
 
 /** Moves with every renewal. */
-class ClaimHold implements Hold {
+class OwnClaimHandle implements ClaimHandle {
   usableUntil: number;
 
   constructor(usableUntil: number) {
@@ -36,12 +36,12 @@ class ClaimHold implements Hold {
 
 /** The latest sending of a claim, and what was given out of it. */
 interface HeldClaim {
-  sending: Sending;
-  readonly hold: ClaimHold;
+  sending: ClaimWrite;
+  readonly hold: OwnClaimHandle;
 }
 
 /** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
-export class HeldClaims {
+export class OwnClaims {
   readonly #ttlMs: number;
   // One entry, in one of the two, for each session that is held.
   /** Since when each is held, the oldest first. */
@@ -55,9 +55,9 @@ export class HeldClaims {
   }
 
   /** It is on disk; `sending` was measured before the write began. */
-  set(id: string, sending: Sending): void {
+  set(id: string, sending: ClaimWrite): void {
     const usableUntil = sending.at + usableMs(this.#ttlMs);
-    const held = this.#find(id) ?? { sending, hold: new ClaimHold(usableUntil) };
+    const held = this.#find(id) ?? { sending, hold: new OwnClaimHandle(usableUntil) };
     held.sending = sending;
     held.hold.usableUntil = usableUntil;
     this.#remove(id);
@@ -65,12 +65,12 @@ export class HeldClaims {
   }
 
   /** When the claim was sent, used up or not; `undefined` when it is not held. */
-  get(id: string): Sending | undefined {
+  get(id: string): ClaimWrite | undefined {
     return this.#find(id)?.sending;
   }
 
   /** Stays the same one while the claim is held, renewed or not. */
-  holdOf(id: string): Hold | undefined {
+  holdOf(id: string): ClaimHandle | undefined {
     return this.#find(id)?.hold;
   }
 
@@ -85,7 +85,7 @@ export class HeldClaims {
   }
 
   /** Those whose time is over. */
-  takeSpent(now: number): readonly string[] {
+  takeExpired(now: number): readonly string[] {
     const spent: string[] = [];
     for (const claims of [this.#renewing, this.#fresh]) {
       for (const [id, { hold }] of claims) {
@@ -98,7 +98,7 @@ export class HeldClaims {
   }
 
   /** Those that are to be renewed now; each is told once, until it is set again. */
-  takeDue(now: number): readonly string[] {
+  takeDueForRenewal(now: number): readonly string[] {
     if (now < this.#nextStepAt) return [];
     const most = Math.max(FEW, Math.ceil(this.#fresh.size / STEPS));
     const due: string[] = [];

@@ -3,7 +3,7 @@ import { StorageError } from "../../errors.js";
 import { givenStorage } from "../checked-storage.js";
 import { sharedByCopies } from "../shared-by-copies.js";
 import type { SessionStorage } from "../storage.js";
-import type { Hold } from "./hold.js";
+import type { ClaimHandle } from "./hold.js";
 import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
 
 /** One pool, as others on its storage know it: another copy of this package may have made it. */
@@ -29,7 +29,7 @@ const tables: WeakMap<SessionStorage, Table> = sharedByCopies("local-ownership.1
 const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
 
 /** Lasts until it is given up: no clock ends it. */
-class LocalHold implements Hold {
+class LocalHold implements ClaimHandle {
   #hasEnded = false;
 
   end(): void {
@@ -76,7 +76,7 @@ export class LocalOwnership implements Ownership {
     return this.#table.holders.get(id) === this.#self;
   }
 
-  isDoubtful(): boolean {
+  needsRevalidation(): boolean {
     return false;
   }
 
@@ -85,7 +85,7 @@ export class LocalOwnership implements Ownership {
     return holder !== undefined && holder !== this.#self;
   }
 
-  async hold(id: string): Promise<Hold | undefined> {
+  async claim(id: string): Promise<ClaimHandle | undefined> {
     if (this.isForeign(id)) return undefined;
     const { holders, last } = this.#table;
     const isMine = (last.get(id) ?? this.#name) === this.#name;
@@ -121,7 +121,7 @@ export class LocalOwnership implements Ownership {
     return NO_CLAIM;
   }
 
-  observe(id: string): void {
+  onRecordRead(id: string): void {
     this.#events.foreign(id, this.isForeign(id));
   }
 
@@ -132,7 +132,7 @@ export class LocalOwnership implements Ownership {
   }
 
   /** One that is being released is not to be had again: that release is not to end the new one. */
-  #beginHold(id: string): Hold {
+  #beginHold(id: string): ClaimHandle {
     const current = this.#holds.get(id);
     if (current?.isUsable()) return current;
     const hold = new LocalHold();

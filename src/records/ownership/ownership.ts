@@ -1,5 +1,5 @@
 import type { Claim } from "./claim.js";
-import type { Hold } from "./hold.js";
+import type { ClaimHandle } from "./hold.js";
 
 /** The claim that goes into a record. */
 export interface ClaimDraft {
@@ -21,14 +21,14 @@ export interface Ownership {
   /** Whether the session is held, and may be used now. */
   isHeld(id: string): boolean;
   /** Whether time may have passed that no clock has counted: `hold` tells whether the session is still held. */
-  isDoubtful(id: string): boolean;
+  needsRevalidation(id: string): boolean;
   /** Whether another pool holds the session. */
   isForeign(id: string): boolean;
   /**
    * Makes the session this pool's. Resolves `undefined` when another pool has it. Rejects with `StorageError` when the
    * storage did not take the claim, or has no record of the session.
    */
-  hold(id: string): Promise<Hold | undefined>;
+  claim(id: string): Promise<ClaimHandle | undefined>;
   /** Gives the session up; its client MUST be gone. Resolves when that is on disk, or is late. */
   release(id: string): Promise<void>;
   /** The record is gone: who still uses the session loses it. */
@@ -36,7 +36,7 @@ export interface Ownership {
   /** The claim for the record that is about to be written. */
   draft(id: string): ClaimDraft;
   /** Takes note of the claim in a record that was just read. */
-  observe(id: string, claim: Claim | null): void;
+  onRecordRead(id: string, claim: Claim | null): void;
   /** Holds nothing any more, and is none of those that others have to respect. */
   end(): void;
 }

@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import type { Clock, Timer } from "../../clock.js";
 import { StorageError } from "../../errors.js";
 import { type Claim, usableMs } from "./claim.js";
-import { ForeignClaims } from "./foreign-claims.js";
-import { HeldClaims } from "./held-claims.js";
-import type { Hold } from "./hold.js";
-import { livePools } from "./live-pools.js";
+import { RemoteClaims } from "./foreign-claims.js";
+import { OwnClaims } from "./held-claims.js";
+import type { ClaimHandle } from "./hold.js";
+import { openPools } from "./live-pools.js";
 import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
 import type { ProcessIdentity } from "./process-identity.js";
 
@@ -25,13 +25,13 @@ export interface SharedOwnershipPolicy extends OwnershipEvents {
  * record's own compare-and-set: it is won or lost there, and every write of the record renews it.
  *
  * The holder stops by its own monotonic clock before its claim runs out, whether or not the storage answers; others
- * take a session only when {@link ForeignClaims} says that its claim is void.
+ * take a session only when {@link RemoteClaims} says that its claim is void.
  */
 export class SharedOwnership implements Ownership {
   readonly #policy: SharedOwnershipPolicy;
   readonly #pool = randomUUID();
-  readonly #held: HeldClaims;
-  readonly #foreign: ForeignClaims;
+  readonly #held: OwnClaims;
+  readonly #foreign: RemoteClaims;
   // At most one entry for each session that the pool knows: `forget` deletes both.
   /** Sessions that this pool is to own, or owned and has not let go of: what is written for them bears its claim. */
   readonly #wanted = new Set<string>();
@@ -44,9 +44,9 @@ export class SharedOwnership implements Ownership {
 
   constructor(policy: SharedOwnershipPolicy) {
     this.#policy = policy;
-    this.#held = new HeldClaims(policy.ttlMs);
-    this.#foreign = new ForeignClaims(policy.self);
-    livePools.add(this.#pool);
+    this.#held = new OwnClaims(policy.ttlMs);
+    this.#foreign = new RemoteClaims(policy.self);
+    openPools.add(this.#pool);
   }
 
   isHeld(id: string): boolean {
@@ -57,17 +57,17 @@ export class SharedOwnership implements Ownership {
    * The monotonic clock of some systems stands still while the machine sleeps (CLOCK_MONOTONIC, clock_gettime(2)). A wall
    * clock that runs ahead of it may tell of that, or was only set: a claim is written again before it is relied on.
    */
-  isDoubtful(id: string): boolean {
+  needsRevalidation(id: string): boolean {
     const { ttlMs } = this.#policy;
     const sending = this.#held.get(id);
-    return sending !== undefined && this.#wallAhead() - sending.wallAhead > ttlMs - usableMs(ttlMs);
+    return sending !== undefined && this.#wallOffset() - sending.wallOffset > ttlMs - usableMs(ttlMs);
   }
 
   isForeign(id: string): boolean {
     return this.#foreign.isHeld(id, this.#now());
   }
 
-  async hold(id: string): Promise<Hold | undefined> {
+  async claim(id: string): Promise<ClaimHandle | undefined> {
     if (this.#isSafe(id)) return this.#held.holdOf(id);
     if (!this.#policy.isKnown(id))
       throw new StorageError(`Session "${id}" cannot be used: its record is gone.`, { sessionId: id });
@@ -103,7 +103,7 @@ export class SharedOwnership implements Ownership {
       return { claim: this.#foreign.get(id) ?? null, landed: () => void this.#marked.delete(id) };
     }
     const { ttlMs, self } = this.#policy;
-    const sending = { at: this.#now(), wallAhead: this.#wallAhead() };
+    const sending = { at: this.#now(), wallOffset: this.#wallOffset() };
     this.#marked.add(id);
     return {
       claim: { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self },
@@ -116,7 +116,7 @@ export class SharedOwnership implements Ownership {
     };
   }
 
-  observe(id: string, claim: Claim | null): void {
+  onRecordRead(id: string, claim: Claim | null): void {
     if (claim?.pool === this.#pool) {
       this.#ownSeen(id);
       return;
@@ -125,7 +125,7 @@ export class SharedOwnership implements Ownership {
     // Of very many records that were never claimed there is nothing to tell.
     let isNews = true;
     if (claim === null) isNews = this.#foreign.forget(id);
-    else lookAt = this.#foreign.see(id, claim, this.#now());
+    else lookAt = this.#foreign.observe(id, claim, this.#now());
     const isForeign = this.isForeign(id);
     const isLost = this.#held.delete(id);
     if (isLost || isForeign) this.#wanted.delete(id);
@@ -139,7 +139,7 @@ export class SharedOwnership implements Ownership {
     this.#isEnded = true;
     this.#timer?.timer.cancel();
     this.#timer = undefined;
-    livePools.delete(this.#pool);
+    openPools.delete(this.#pool);
   }
 
   #drop(id: string): void {
@@ -148,7 +148,7 @@ export class SharedOwnership implements Ownership {
   }
 
   #isSafe(id: string): boolean {
-    return this.isHeld(id) && !this.isDoubtful(id);
+    return this.isHeld(id) && !this.needsRevalidation(id);
   }
 
   #refused(id: string): undefined {
@@ -167,14 +167,14 @@ export class SharedOwnership implements Ownership {
   #tick(): void {
     const now = this.#now();
     // What is written of them bears the claim until they are released, which is when their clients are gone.
-    for (const id of this.#held.takeSpent(now)) this.#policy.lost(id);
-    for (const id of this.#held.takeDue(now)) void this.#policy.save(id);
+    for (const id of this.#held.takeExpired(now)) this.#policy.lost(id);
+    for (const id of this.#held.takeDueForRenewal(now)) void this.#policy.save(id);
     if (now >= this.#lookAt) this.#look(now);
     this.#arm();
   }
 
   #look(now: number): void {
-    const { void: ids, nextAt } = this.#foreign.look(now);
+    const { void: ids, nextAt } = this.#foreign.checkExpired(now);
     this.#lookAt = nextAt;
     for (const id of ids) this.#policy.foreign(id, false);
   }
@@ -207,7 +207,7 @@ export class SharedOwnership implements Ownership {
     return this.#policy.clock.monotonic();
   }
 
-  #wallAhead(): number {
+  #wallOffset(): number {
     return this.#policy.clock.now() - this.#now();
   }
 }

@@ -3,17 +3,17 @@ import type { Clock, Timer } from "../../clock.js";
 import { StorageError } from "../../errors.js";
 import { RESERVED_PREFIXES } from "../reserved-ids.js";
 import type { SessionStorage } from "../storage.js";
-import { endless, ROUNDS, type StorageDeadline } from "../storage-deadline.js";
+import { endless, ROUNDS, type StorageTimeout } from "../storage-deadline.js";
 import { type Claim, isClaim } from "./claim.js";
-import { ForeignClaims } from "./foreign-claims.js";
-import { livePools } from "./live-pools.js";
+import { RemoteClaims } from "./foreign-claims.js";
+import { openPools } from "./live-pools.js";
 import { isSameThread, type ProcessIdentity } from "./process-identity.js";
 
 /** What claiming a storage needs. */
 export interface SoleUseParts {
   readonly storage: SessionStorage;
   readonly clock: Clock;
-  readonly deadline: StorageDeadline;
+  readonly deadline: StorageTimeout;
   readonly ttlMs: number;
   readonly self: ProcessIdentity;
 }
@@ -26,10 +26,10 @@ const LOOKS_PER_RENEWAL = 4;
  * Keeps a second process off a storage that is made for one. Such a storage has no compare-and-set over processes, so
  * this notices a mistake, as far as the storage shows one process what another wrote; it is no lock.
  */
-export class SoleUse {
+export class SingleProcessLock {
   readonly #parts: SoleUseParts;
   readonly #pool = randomUUID();
-  readonly #foreign: ForeignClaims;
+  readonly #foreign: RemoteClaims;
   /** Another process uses the storage all the same. */
   onOvertaken: (error: StorageError) => void = () => {};
   #isOvertaken = false;
@@ -40,7 +40,7 @@ export class SoleUse {
 
   constructor(parts: SoleUseParts) {
     this.#parts = parts;
-    this.#foreign = new ForeignClaims(parts.self);
+    this.#foreign = new RemoteClaims(parts.self);
   }
 
   /** Rejects with `StorageError` while another process uses the storage; another host's is watched for its ttl. */
@@ -50,7 +50,7 @@ export class SoleUse {
       if (claim !== undefined && !(await this.#isVoid(claim))) throw inUse(claim);
       const isMine = (await this.#write(version)) && (await this.#read()).claim?.pool === this.#pool;
       if (!isMine) continue;
-      livePools.add(this.#pool);
+      openPools.add(this.#pool);
       this.#arm();
       return;
     }
@@ -61,7 +61,7 @@ export class SoleUse {
   async release(): Promise<void> {
     this.#isEnded = true;
     this.#timer?.cancel();
-    livePools.delete(this.#pool);
+    openPools.delete(this.#pool);
     // One that is under way may be written yet.
     await this.#renewal;
     const { version, claim } = await this.#read();
@@ -72,8 +72,8 @@ export class SoleUse {
   /** Several pools of one thread may share a storage object: a table in memory keeps them apart. */
   async #isVoid(claim: Claim): Promise<boolean> {
     const { clock, ttlMs, self } = this.#parts;
-    if (livePools.has(claim.pool) || isSameThread(claim, self)) return true;
-    this.#foreign.see(ID, claim, clock.monotonic());
+    if (openPools.has(claim.pool) || isSameThread(claim, self)) return true;
+    this.#foreign.observe(ID, claim, clock.monotonic());
     while (this.#foreign.isHeld(ID, clock.monotonic())) {
       if (this.#foreign.isLocal(claim)) return false;
       await new Promise<void>((resolve) => clock.setTimer(ttlMs / (RENEWALS * LOOKS_PER_RENEWAL), resolve));
@@ -96,7 +96,7 @@ export class SoleUse {
     const { version, claim } = await this.#read();
     if (this.#isEnded) return;
     if (claim === undefined || claim.pool === this.#pool) await this.#write(version);
-    else if (!this.#isOvertaken && !livePools.has(claim.pool)) {
+    else if (!this.#isOvertaken && !openPools.has(claim.pool)) {
       this.#isOvertaken = true;
       this.onOvertaken(inUse(claim));
     }

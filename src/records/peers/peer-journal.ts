@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../../clock.js";
 import type { PeerStorage, StoredPeer } from "../storage.js";
-import { StorageDeadline } from "../storage-deadline.js";
+import { StorageTimeout } from "../storage-deadline.js";
 import { SessionPeers } from "./session-peers.js";
 
 /** What a journal of peers needs to know and to tell. */
@@ -23,7 +23,7 @@ export interface PeerNotes {
   /** What was known before, the latest last: at most `limit`. Never rejects; ends by its deadline. */
   load(): Promise<readonly StoredPeer[]>;
   /** Takes in a peer that is new or has changed. Costs no I/O; written later. */
-  learnt(peer: StoredPeer): void;
+  save(peer: StoredPeer): void;
 }
 
 /** Peers kept of each session. */
@@ -43,11 +43,11 @@ type Task = "load" | "write";
  * Writes behind what the sessions of a pool learn of their peers. Peers are a cache: whatever the storage does, no
  * caller fails or waits longer for it, and what waits to be written is bounded.
  */
-export class PeerJournal {
+export class PeerCacheWriter {
   readonly #storage: PeerStorage | undefined;
   readonly #policy: PeerJournalPolicy;
-  readonly #deadline: StorageDeadline;
-  readonly #loadDeadline: StorageDeadline;
+  readonly #deadline: StorageTimeout;
+  readonly #loadDeadline: StorageTimeout;
   /** Bound: the sessions of the pool, and removed ones whose peers cannot be cleared yet. */
   readonly #sessions = new Map<string, SessionPeers>();
   /** Bound: those of `#sessions`. */
@@ -62,22 +62,22 @@ export class PeerJournal {
   constructor(storage: PeerStorage | undefined, policy: PeerJournalPolicy) {
     this.#storage = storage;
     this.#policy = policy;
-    this.#deadline = new StorageDeadline(policy.clock, policy.storageTimeoutMs);
-    this.#loadDeadline = new StorageDeadline(policy.clock, policy.loadTimeoutMs, "the time for a load of peers");
+    this.#deadline = new StorageTimeout(policy.clock, policy.storageTimeoutMs);
+    this.#loadDeadline = new StorageTimeout(policy.clock, policy.loadTimeoutMs, "the time for a load of peers");
   }
 
   /** For one client of the session. Once `clear` was called, what that client learns is not taken in any more. */
   for(sessionId: string): PeerNotes {
     const peers = this.#of(sessionId);
-    if (peers === undefined) return { limit: PEERS_KEPT, load: async () => [], learnt: () => {} };
+    if (peers === undefined) return { limit: PEERS_KEPT, load: async () => [], save: () => {} };
     const { era } = peers;
     peers.isUsed = true;
     return {
       limit: PEERS_KEPT,
       load: () => this.#load(peers),
-      learnt: (peer) => {
+      save: (peer) => {
         if (era !== peers.era || this.#isClosed) return;
-        peers.note(peer);
+        peers.put(peer);
         this.#schedule(peers);
       },
     };
@@ -87,7 +87,7 @@ export class PeerJournal {
   async clear(sessionId: string): Promise<void> {
     const peers = this.#of(sessionId);
     if (peers === undefined || this.#isClosed) return;
-    peers.forget();
+    peers.clear();
     // A write that is under way is waited for; what it leaves is done by a second one.
     for (let attempt = 0; attempt < 2 && peers.hasWork; attempt++) await this.#write(peers);
     if (peers.hasWork) this.#schedule(peers);
@@ -109,7 +109,7 @@ export class PeerJournal {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#due.clear();
-    for (const peers of this.#sessions.values()) peers.abandon();
+    for (const peers of this.#sessions.values()) peers.discard();
     this.#sessions.clear();
   }
 

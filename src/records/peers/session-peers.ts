@@ -1,6 +1,6 @@
 import { storablePeer } from "../storable-text.js";
 import type { PeerStorage, StoredPeer } from "../storage.js";
-import type { StorageDeadline } from "../storage-deadline.js";
+import type { StorageTimeout } from "../storage-deadline.js";
 
 /** Peers that go to the storage in one call. */
 const BATCH = 500;
@@ -42,7 +42,7 @@ export class SessionPeers {
   }
 
   /** To be written. Beyond the limit the oldest is dropped. */
-  note(peer: StoredPeer): void {
+  put(peer: StoredPeer): void {
     this.#pending.delete(peer.id);
     this.#pending.set(peer.id, peer);
     if (this.#pending.size <= this.#limit) return;
@@ -51,7 +51,7 @@ export class SessionPeers {
   }
 
   /** Nothing of it is written any more, and what was written is to be cleared. */
-  forget(): void {
+  clear(): void {
     this.#era++;
     this.isUsed = false;
     this.#pending.clear();
@@ -59,13 +59,13 @@ export class SessionPeers {
   }
 
   /** Nothing of it is written any more. */
-  abandon(): void {
+  discard(): void {
     this.#pending.clear();
     this.#mustClear = false;
   }
 
   /** The latest that is known, the latest last, whether written or not. Rejects as the storage does. */
-  async load(deadline: StorageDeadline): Promise<readonly StoredPeer[]> {
+  async load(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
     const latest = new Map<string, StoredPeer>();
     const before = [...this.#pending.values()];
     const stored = this.#mustClear ? [] : await this.#look(deadline);
@@ -77,14 +77,14 @@ export class SessionPeers {
   }
 
   /** Writes what is known now; what is learnt meanwhile waits for the next time. One at a time. */
-  write(deadline: StorageDeadline): Promise<void> {
+  write(deadline: StorageTimeout): Promise<void> {
     this.#writing ??= this.#write(deadline).finally(() => {
       this.#writing = undefined;
     });
     return this.#writing;
   }
 
-  async #write(deadline: StorageDeadline): Promise<void> {
+  async #write(deadline: StorageTimeout): Promise<void> {
     let left = this.#pending.size;
     while (this.#mustClear || (left > 0 && this.#pending.size > 0)) {
       if (this.#mustClear) await this.#clear(deadline);
@@ -93,12 +93,12 @@ export class SessionPeers {
     if (this.#savedSinceLook >= this.#limit) await this.#look(deadline);
   }
 
-  async #clear(deadline: StorageDeadline): Promise<void> {
+  async #clear(deadline: StorageTimeout): Promise<void> {
     await this.#call(deadline, `clear the peers of "${this.id}"`, () => this.#storage.clear(this.id));
     this.#mustClear = false;
   }
 
-  async #save(deadline: StorageDeadline, most: number): Promise<number> {
+  async #save(deadline: StorageTimeout, most: number): Promise<number> {
     const batch: StoredPeer[] = [];
     for (const peer of this.#pending.values()) if (batch.push(peer) >= Math.min(BATCH, most)) break;
     await this.#call(deadline, `save peers of "${this.id}"`, () =>
@@ -110,7 +110,7 @@ export class SessionPeers {
   }
 
   /** What the storage holds. When that is more than twice the limit, the latest of it are written anew, alone. */
-  async #look(deadline: StorageDeadline): Promise<readonly StoredPeer[]> {
+  async #look(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
     const era = this.#era;
     const loaded = await deadline.run(`load the peers of "${this.id}"`, () => this.#storage.load(this.id));
     const stored = loaded.filter(isUsable);
@@ -120,11 +120,11 @@ export class SessionPeers {
     const newer = [...this.#pending.values()];
     this.#pending.clear();
     this.#mustClear = true;
-    for (const peer of [...stored.slice(-this.#limit), ...newer]) this.note(peer);
+    for (const peer of [...stored.slice(-this.#limit), ...newer]) this.put(peer);
     return [...this.#pending.values()];
   }
 
-  async #call(deadline: StorageDeadline, what: string, operation: () => Promise<void>): Promise<void> {
+  async #call(deadline: StorageTimeout, what: string, operation: () => Promise<void>): Promise<void> {
     const answer = (async () => operation())();
     const answered = (): void => {
       this.#unanswered--;

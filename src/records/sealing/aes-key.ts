@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, KeyObject } from "node:crypto";
 import { types } from "node:util";
 import { OptionsError } from "../../errors.js";
-import { describe } from "../../option-rules.js";
+import { describeType } from "../../option-rules.js";
 
 /**
  * A key of AES-256: 32 random bytes, as they are (`Buffer`, `Uint8Array`), as hex, base64 or base64url text (white space
@@ -90,5 +90,5 @@ function describeKey(given: unknown): string {
       ? `a secret KeyObject of ${given.symmetricKeySize} bytes`
       : `a ${given.type} KeyObject`;
   }
-  return typeof given === "number" ? "a value of type number" : describe(given);
+  return typeof given === "number" ? "a value of type number" : describeType(given);
 }

@@ -1,5 +1,5 @@
 import { StorageError } from "../../errors.js";
-import { describe } from "../../option-rules.js";
+import { describeType } from "../../option-rules.js";
 import { RESERVED_PREFIXES } from "../reserved-ids.js";
 import type { PeerStorage, StoredPeer } from "../storage.js";
 import type { Sealer } from "./sealing.js";
@@ -11,7 +11,7 @@ import type { Sealer } from "./sealing.js";
  * A row that cannot be opened is left out, for peers are a cache and Telegram tells of them again. `save` rejects as
  * the sealer does, and writes nothing then. All peers of a call are sealed or opened at once.
  */
-export function sealedPeers(peers: PeerStorage, sealer: Sealer): PeerStorage {
+export function encryptedPeerStorage(peers: PeerStorage, sealer: Sealer): PeerStorage {
   return {
     async load(sessionId) {
       const rows = await peers.load(sessionId);
@@ -34,7 +34,7 @@ export function sealedPeers(peers: PeerStorage, sealer: Sealer): PeerStorage {
 /** A sealer of the user's own may give anything. */
 function checkedText(text: unknown): string {
   if (typeof text === "string" && text !== "") return text;
-  throw new StorageError(`The encryption's seal() must return a non-empty text; it returned ${describe(text)}.`);
+  throw new StorageError(`The encryption's seal() must return a non-empty text; it returned ${describeType(text)}.`);
 }
 
 /** What a peer is sealed for. JSON, so that no two places look alike; reserved, so that no record has the same. */

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { OptionsError, StorageCorruptError } from "../../errors.js";
-import { check, flag } from "../../option-rules.js";
+import { boolean, check } from "../../option-rules.js";
 import { ignoreRejection } from "../../process-warning.js";
 import { type AesKey, type KeyRing, keyRing } from "./aes-key.js";
 
@@ -26,7 +26,7 @@ export interface Sealer {
    * Whether the text is sealed as `seal` would seal it now, so that a rotation of keys may leave it as it is. Judged by
    * its looks, without opening it. Without this method a rotation seals every text anew.
    */
-  isFresh?(sealed: string): boolean;
+  isCurrent?(sealed: string): boolean;
 }
 
 /** Options of {@link aesGcm}. */
@@ -57,7 +57,7 @@ const TAG_BYTES = 16;
  * @throws {OptionsError} for anything but keys of 32 bytes, a key that is there twice, and unknown options.
  */
 export function aesGcm(keys: AesKey | readonly AesKey[], options: AesGcmOptions = {}): Sealer {
-  check("aesGcm", options, { allowPlaintext: flag });
+  check("aesGcm", options, { allowPlaintext: boolean });
   return new AesGcmSealer(keyRing(keys), options.allowPlaintext ?? false);
 }
 
@@ -67,7 +67,7 @@ export class KeyMissingError extends StorageCorruptError {}
 /** What a sealer says of a text; one that fails at that has it sealed again. */
 export function isFresh(sealer: Sealer, sealed: string): boolean {
   try {
-    const answer: unknown = sealer.isFresh?.(sealed);
+    const answer: unknown = sealer.isCurrent?.(sealed);
     ignoreRejection(answer);
     return answer === true;
   } catch {
@@ -124,7 +124,7 @@ class AesGcmSealer implements Sealer {
     }
   }
 
-  isFresh(sealed: string): boolean {
+  isCurrent(sealed: string): boolean {
     return sealed.startsWith(`${HEADER}${this.#keys.first.id}.`);
   }
 }

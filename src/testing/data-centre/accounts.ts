@@ -3,7 +3,7 @@ import { authKeyIdOf } from "./crypto.js";
 import { authKeyOfSession, mintSession } from "./session-string.js";
 
 /** An account of the data centre. */
-export interface DataCentreAccount {
+export interface TestServerAccount {
   /** Its name in rules and records; also its username. */
   readonly name: string;
   /** Its user id. */
@@ -56,7 +56,7 @@ class RecentIds {
 }
 
 /** The server's side of an account. */
-export class Account implements DataCentreAccount {
+export class Account implements TestServerAccount {
   readonly name: string;
   readonly userId: number;
   readonly session: string;

@@ -17,7 +17,7 @@ const BAD_REQUEST = 400;
 const SERVER_ERROR = 500;
 
 /** A call on its way through the server. */
-interface Passage {
+interface ServerCall {
   readonly call: ApiCall;
   readonly record: OpenCallRecord;
   readonly connection: Connection;
@@ -80,7 +80,7 @@ export class CallServer {
   }
 
   /** Waits for the calls it is chained to, and refuses it when one of them failed. */
-  #inTurn(passage: Passage): void {
+  #inTurn(passage: ServerCall): void {
     const { after, session } = passage;
     const missing = after.find((id) => session.pending.has(id));
     if (missing !== undefined) {
@@ -94,7 +94,7 @@ export class CallServer {
     }
   }
 
-  #serve(passage: Passage): void {
+  #serve(passage: ServerCall): void {
     const { call } = passage;
     const { waits, rules } = this.#services;
     const now = Date.now();
@@ -120,14 +120,14 @@ export class CallServer {
   }
 
   /** Ends a call that must not take effect. */
-  #withhold(passage: Passage, verdict: Verdict): void {
+  #withhold(passage: ServerCall, verdict: Verdict): void {
     if (verdict.action?.kind === "fail") this.#fail(passage, verdict.action, verdict.delayMs);
     else this.#staySilent(passage);
     this.#settle(passage);
   }
 
   /** Ends a call that took effect, or was refused by its handler. */
-  #conclude(passage: Passage, { action, delayMs }: Verdict, outcome: Outcome): void {
+  #conclude(passage: ServerCall, { action, delayMs }: Verdict, outcome: Outcome): void {
     passage.record.executed = "body" in outcome;
     if (action?.kind === "cut") {
       passage.record.outcome = "cut";
@@ -144,7 +144,7 @@ export class CallServer {
     this.#settle(passage);
   }
 
-  #execute(passage: Passage, done: (outcome: Outcome) => void): void {
+  #execute(passage: ServerCall, done: (outcome: Outcome) => void): void {
     let answer: Answer | Promise<Answer>;
     try {
       answer = this.#handle(passage.call);
@@ -170,20 +170,20 @@ export class CallServer {
     throw new RpcError(BAD_REQUEST, call.method.startsWith("INPUT_METHOD") ? call.method : "METHOD_INVALID");
   }
 
-  #fail(passage: Passage, action: FailAction, delayMs: number): void {
+  #fail(passage: ServerCall, action: FailAction, delayMs: number): void {
     const isWait = parseWait(action.message) !== undefined;
     const error = new RpcError(action.code ?? (isWait ? WAIT_CODE : BAD_REQUEST), action.message);
     this.#refuse(passage, error, delayMs, this.#openWait(passage, action.message, action.sticky ?? true));
   }
 
-  #openWait({ call }: Passage, error: string, isEnforced: boolean): WaitWindow | undefined {
+  #openWait({ call }: ServerCall, error: string, isEnforced: boolean): WaitWindow | undefined {
     if (parseWait(error) === undefined) return undefined;
     const { account, method, peer } = call;
     const event = this.#services.records.nextEvent();
     return this.#services.waits.open({ account, method, peer, error, isEnforced, event, now: Date.now() });
   }
 
-  #refuse(passage: Passage, error: RpcError, delayMs: number, window?: WaitWindow): void {
+  #refuse(passage: ServerCall, error: RpcError, delayMs: number, window?: WaitWindow): void {
     const { messageId, session } = passage;
     rememberFailure(session, messageId);
     const body = rpcError(messageId, error.code, error.message);
@@ -193,7 +193,7 @@ export class CallServer {
   }
 
   #answer(
-    { connection, record, messageId }: Passage,
+    { connection, record, messageId }: ServerCall,
     body: Buffer,
     outcome: string,
     delayMs: number,
@@ -211,7 +211,7 @@ export class CallServer {
     this.#services.timers.after(delayMs, send);
   }
 
-  #staySilent({ record, connection, messageId }: Passage): void {
+  #staySilent({ record, connection, messageId }: ServerCall): void {
     record.outcome = "unanswered";
     this.#acknowledge(connection, messageId);
   }
@@ -220,14 +220,14 @@ export class CallServer {
     connection.send({ body: acknowledgement([messageId]), isContent: false });
   }
 
-  #leavePending({ session, messageId, connection }: Passage): void {
+  #leavePending({ session, messageId, connection }: ServerCall): void {
     if (session.pending.has(messageId)) return;
     session.pending.set(messageId, []);
     this.#acknowledge(connection, messageId);
   }
 
   /** Lets go on what was chained to the call. */
-  #settle({ session, messageId }: Passage): void {
+  #settle({ session, messageId }: ServerCall): void {
     const waiting = session.pending.get(messageId);
     session.pending.delete(messageId);
     for (const proceed of waiting ?? []) proceed();

@@ -3,7 +3,7 @@ import type { Account } from "./accounts.js";
 import { CallServer } from "./calls.js";
 import { Connection, type ConnectionHost } from "./connection.js";
 import { MessageIds } from "./messages.js";
-import type { DataCentreOptions } from "./options.js";
+import type { TestServerOptions } from "./options.js";
 import { PacketServer } from "./packets.js";
 import type { OpenConnectionRecord } from "./records.js";
 import type { Services } from "./services.js";
@@ -16,7 +16,7 @@ export class Connections {
   readonly #open = new Map<Connection, OpenConnectionRecord | undefined>();
   #last = 0;
 
-  constructor(services: Services, options: DataCentreOptions) {
+  constructor(services: Services, options: TestServerOptions) {
     this.#services = services;
     const packets = new PacketServer(services, new CallServer(services), (connection, account) =>
       this.#bound(connection, account),

@@ -1,20 +1,20 @@
 import type { Socket } from "node:net";
-import { type Account, type AccountOptions, Accounts, type DataCentreAccount } from "./accounts.js";
+import { type Account, type AccountOptions, Accounts, type TestServerAccount } from "./accounts.js";
 import { encodeAnswer } from "./answers.js";
 import { type Handler, methodName } from "./call.js";
 import { Chats } from "./chats.js";
 import { Connections } from "./connections.js";
 import { builtInHandlers } from "./handlers/index.js";
 import { type Libraries, loadLibraries } from "./libraries.js";
-import type { DataCentreClientOptions, TlWritable } from "./library.js";
+import type { TestServerClientOptions, TlWritable } from "./library.js";
 import { Listener } from "./listener.js";
-import { accountOptions, checkOptions, type DataCentreOptions, recordLimit } from "./options.js";
-import { type CallRecord, type ConnectionRecord, type MessageRecord, Records, type WaitedCall } from "./records.js";
+import { accountOptions, checkOptions, recordLimit, type TestServerOptions } from "./options.js";
+import { type CallDuringWait, type CallRecord, type ConnectionRecord, type MessageRecord, Records } from "./records.js";
 import {
-  type DataCentreReport,
   type Duplicate,
   type DuplicateOptions,
   Report,
+  type TestServerReport,
   type ViolationOptions,
 } from "./report.js";
 import { RuleBook } from "./rule-book.js";
@@ -23,7 +23,7 @@ import type { Services } from "./services.js";
 import { Timers } from "./timers.js";
 import { Uploads } from "./uploads.js";
 import { type WaitRecord, Waits } from "./waits.js";
-import { World } from "./world.js";
+import { PeerDirectory } from "./world.js";
 
 const HOST = "127.0.0.1";
 
@@ -32,19 +32,19 @@ const HOST = "127.0.0.1";
  * library connects to it; knows accounts, users, channels and messages; misbehaves on demand by {@link rule}; and
  * records all that happens.
  *
- * Made by {@link startDataCentre}.
+ * Made by {@link startTestServer}.
  */
-export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
+export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposable {
   readonly host: string = HOST;
   /** What a client needs to reach it. */
-  readonly clientOptions: DataCentreClientOptions;
+  readonly clientOptions: TestServerClientOptions;
   readonly #services: Services;
   readonly #listener: Listener;
   readonly #report: Report;
   readonly #connections: Connections;
   #closing: Promise<void> | undefined;
 
-  private constructor(libraries: Libraries, listener: Listener, options: DataCentreOptions) {
+  private constructor(libraries: Libraries, listener: Listener, options: TestServerOptions) {
     super();
     this.#listener = listener;
     this.#services = servicesOf(libraries, options);
@@ -56,14 +56,14 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
   }
 
   /** @internal */
-  static async start(options: DataCentreOptions): Promise<DataCentre> {
+  static async start(options: TestServerOptions): Promise<TelegramTestServer> {
     checkOptions(options);
     const libraries = await loadLibraries(options.library);
     let accept: (socket: Socket) => void = (socket) => socket.destroy();
     const listener = new Listener(HOST, options.port ?? 0, (socket) => accept(socket));
     await listener.open();
     try {
-      const dataCentre = new DataCentre(libraries, listener, options);
+      const dataCentre = new TelegramTestServer(libraries, listener, options);
       accept = (socket) => dataCentre.#connections.accept(socket);
       return dataCentre;
     } catch (error) {
@@ -77,7 +77,7 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
   }
 
   /** Its accounts, in the order they were made. */
-  get accounts(): readonly DataCentreAccount[] {
+  get accounts(): readonly TestServerAccount[] {
     return this.#services.accounts.all();
   }
 
@@ -87,7 +87,7 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
   }
 
   /** Makes another account. Throws a `TypeError` when its name or session is taken. */
-  addAccount(options: AccountOptions = {}): DataCentreAccount {
+  addAccount(options: AccountOptions = {}): TestServerAccount {
     return this.#services.accounts.add(options, HOST, this.port);
   }
 
@@ -168,12 +168,12 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
    * connection opened after it was told, or, never acknowledged, more than a second after. Calls of connects do not
    * count.
    */
-  violations(options?: ViolationOptions): readonly WaitedCall[] {
+  violations(options?: ViolationOptions): readonly CallDuringWait[] {
     return this.#report.violations(options);
   }
 
   /** The calls that came in a wait but were on the wire before the client knew of it. */
-  inFlight(options?: ViolationOptions): readonly WaitedCall[] {
+  inFlight(options?: ViolationOptions): readonly CallDuringWait[] {
     return this.#report.inFlight(options);
   }
 
@@ -183,7 +183,7 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
   }
 
   /** All of these at once. */
-  report(options?: ViolationOptions): DataCentreReport {
+  report(options?: ViolationOptions): TestServerReport {
     return this.#report.all(options);
   }
 
@@ -214,14 +214,14 @@ export class DataCentre extends RuleBook<Rule> implements AsyncDisposable {
   }
 }
 
-function servicesOf(libraries: Libraries, options: DataCentreOptions): Services {
+function servicesOf(libraries: Libraries, options: TestServerOptions): Services {
   const accounts = new Accounts();
   const services: Services = {
     host: HOST,
     port: 0,
     libraries,
     accounts,
-    world: new World(accounts),
+    world: new PeerDirectory(accounts),
     chats: new Chats(),
     uploads: new Uploads(),
     records: new Records(recordLimit(options.record)),
@@ -244,6 +244,6 @@ function servicesOf(libraries: Libraries, options: DataCentreOptions): Services 
  * const session = new StringSession(dataCentre.sessions[0]);
  * const client = new TelegramClient(session, 1, "x", { ...dataCentre.clientOptions, connectionRetries: 1 });
  */
-export function startDataCentre(options: DataCentreOptions = {}): Promise<DataCentre> {
-  return DataCentre.start(options);
+export function startTestServer(options: TestServerOptions = {}): Promise<TelegramTestServer> {
+  return TelegramTestServer.start(options);
 }

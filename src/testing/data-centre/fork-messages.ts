@@ -1,4 +1,4 @@
-import type { DataCentreAccount } from "./accounts.js";
+import type { TestServerAccount } from "./accounts.js";
 import type { Action, Match } from "./rules.js";
 
 /** What a data centre in a process of its own says once it can be reached. */
@@ -6,7 +6,7 @@ export interface ReadyMessage {
   readonly kind: "ready";
   readonly host: string;
   readonly port: number;
-  readonly accounts: readonly DataCentreAccount[];
+  readonly accounts: readonly TestServerAccount[];
 }
 
 /** What it says when it cannot start. */

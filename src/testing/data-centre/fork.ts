@@ -1,19 +1,19 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { AccountOptions, DataCentreAccount } from "./accounts.js";
+import type { AccountOptions, TestServerAccount } from "./accounts.js";
 import { encodeAnswer } from "./answers.js";
 import type { FailedMessage, ProcessorTime, ReadyMessage } from "./fork-messages.js";
-import { dataCentreClientOptions } from "./libraries.js";
-import type { DataCentreClientOptions, TlWritable } from "./library.js";
-import type { DataCentreOptions } from "./options.js";
-import type { CallRecord, ConnectionRecord, MessageRecord, WaitedCall } from "./records.js";
+import { testServerClientOptions } from "./libraries.js";
+import type { TestServerClientOptions, TlWritable } from "./library.js";
+import type { TestServerOptions } from "./options.js";
+import type { CallDuringWait, CallRecord, ConnectionRecord, MessageRecord } from "./records.js";
 import { RemoteCaller } from "./remote-caller.js";
 import {
-  type DataCentreReport,
   type Duplicate,
   type DuplicateOptions,
   duplicatesOf,
+  type TestServerReport,
   type ViolationOptions,
 } from "./report.js";
 import { RuleBook } from "./rule-book.js";
@@ -32,21 +32,21 @@ export interface RemoteRule {
  * A data centre in a process of its own: what {@link DataCentre} does, by promises. Handlers and `when` cannot be sent
  * there.
  *
- * Made by {@link forkDataCentre}.
+ * Made by {@link forkTestServer}.
  */
-export class ForkedDataCentre extends RuleBook<Promise<RemoteRule>> implements AsyncDisposable {
+export class ForkedTestServer extends RuleBook<Promise<RemoteRule>> implements AsyncDisposable {
   readonly host: string;
   readonly port: number;
   /** The accounts it started with. */
-  readonly accounts: readonly DataCentreAccount[];
+  readonly accounts: readonly TestServerAccount[];
   /** What a client of this process needs to reach it. */
-  readonly clientOptions: DataCentreClientOptions;
+  readonly clientOptions: TestServerClientOptions;
   readonly #child: ChildProcess;
   readonly #remote: RemoteCaller;
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  constructor(child: ChildProcess, ready: ReadyMessage, clientOptions: DataCentreClientOptions) {
+  constructor(child: ChildProcess, ready: ReadyMessage, clientOptions: TestServerClientOptions) {
     super();
     this.host = ready.host;
     this.port = ready.port;
@@ -62,7 +62,7 @@ export class ForkedDataCentre extends RuleBook<Promise<RemoteRule>> implements A
   }
 
   /** Makes another account. */
-  addAccount(options: AccountOptions = {}): Promise<DataCentreAccount> {
+  addAccount(options: AccountOptions = {}): Promise<TestServerAccount> {
     return this.#remote.call("addAccount", options);
   }
 
@@ -131,12 +131,12 @@ export class ForkedDataCentre extends RuleBook<Promise<RemoteRule>> implements A
   }
 
   /** The calls that came although the client knew of a wait. */
-  violations(options?: ViolationOptions): Promise<readonly WaitedCall[]> {
+  violations(options?: ViolationOptions): Promise<readonly CallDuringWait[]> {
     return this.#remote.call("violations", options);
   }
 
   /** The calls that came in a wait but were on the wire before the client knew of it. */
-  inFlight(options?: ViolationOptions): Promise<readonly WaitedCall[]> {
+  inFlight(options?: ViolationOptions): Promise<readonly CallDuringWait[]> {
     return this.#remote.call("inFlight", options);
   }
 
@@ -146,7 +146,7 @@ export class ForkedDataCentre extends RuleBook<Promise<RemoteRule>> implements A
   }
 
   /** All of these at once. */
-  report(options?: ViolationOptions): Promise<DataCentreReport> {
+  report(options?: ViolationOptions): Promise<TestServerReport> {
     return this.#remote.call("report", options);
   }
 
@@ -199,7 +199,7 @@ function whenReady(child: ChildProcess): Promise<ReadyMessage> {
  * Starts a data centre in a process of its own, so that it takes no time of this one's event loop. It ends with
  * `close()`, and with this process.
  */
-export async function forkDataCentre(options: DataCentreOptions = {}): Promise<ForkedDataCentre> {
+export async function forkTestServer(options: TestServerOptions = {}): Promise<ForkedTestServer> {
   const { path, execArgv } = script();
   const child = fork(path, [JSON.stringify(options)], {
     execArgv,
@@ -207,6 +207,6 @@ export async function forkDataCentre(options: DataCentreOptions = {}): Promise<F
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const ready = await whenReady(child);
-  const clientOptions = await dataCentreClientOptions({ ...ready, library: options.library });
-  return new ForkedDataCentre(child, ready, clientOptions);
+  const clientOptions = await testServerClientOptions({ ...ready, library: options.library });
+  return new ForkedTestServer(child, ready, clientOptions);
 }

@@ -1,4 +1,4 @@
-import { type DataCentreClientOptions, type LibraryName, loadLibrary, type TelegramLibrary } from "./library.js";
+import { type LibraryName, loadLibrary, type TelegramLibrary, type TestServerClientOptions } from "./library.js";
 
 /** The client libraries that a data centre can speak with. */
 export class Libraries {
@@ -44,12 +44,12 @@ export async function loadLibraries(name: LibraryName | undefined): Promise<Libr
  * @example
  * new TelegramClient(session, 1, "x", { ...(await dataCentreClientOptions({ host, port })), connectionRetries: 1 });
  */
-export async function dataCentreClientOptions(address: {
+export async function testServerClientOptions(address: {
   readonly host: string;
   readonly port: number;
   /** Whose socket class it is to be. @default the one that is installed, `telegram` first */
   readonly library?: LibraryName | undefined;
-}): Promise<DataCentreClientOptions> {
+}): Promise<TestServerClientOptions> {
   const { main } = await loadLibraries(address.library);
   return main.clientOptions(address.host, address.port);
 }

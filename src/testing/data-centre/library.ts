@@ -14,7 +14,7 @@ export interface TlObject extends TlWritable {
 export type TlFactory = (name: string, fields?: Readonly<Record<string, unknown>>) => TlObject;
 
 /** What a client needs to reach a data centre: spread it into `TelegramClientParams`. */
-export interface DataCentreClientOptions {
+export interface TestServerClientOptions {
   /**
    * A socket class that dials the data centre whatever address it is asked for. The class is the chosen library's own;
    * the other library takes it, too. Typed so that it fits the options of both: either may be missing.
@@ -36,7 +36,7 @@ export interface TelegramLibrary {
   methodOf(constructorId: number): string | undefined;
   /** Whether there is a method of that full name. */
   hasMethod(name: string): boolean;
-  clientOptions(host: string, port: number): DataCentreClientOptions;
+  clientOptions(host: string, port: number): TestServerClientOptions;
 }
 
 type TlClass = {

@@ -3,13 +3,13 @@
  *
  *     node main.js '{"accounts":3,"port":9000}'
  *
- * Its one argument is {@link DataCentreOptions} as JSON. Once it can be reached it prints one line of JSON with
+ * Its one argument is {@link TestServerOptions} as JSON. Once it can be reached it prints one line of JSON with
  * `host`, `port` and `sessions`. It ends on SIGTERM, SIGINT, or when its parent is gone. Forked, it also answers
  * commands.
  */
-import { type DataCentre, startDataCentre } from "./data-centre.js";
+import { startTestServer, type TelegramTestServer } from "./data-centre.js";
 import type { FailedMessage, ReadyMessage, RequestMessage, ResponseMessage } from "./fork-messages.js";
-import type { DataCentreOptions } from "./options.js";
+import type { TestServerOptions } from "./options.js";
 import { commandsOf, type RemoteCommands } from "./remote-commands.js";
 
 const PARENT_LOOKUP_MS = 500;
@@ -32,7 +32,7 @@ async function answer(commands: RemoteCommands, { id, command, values }: Request
   }
 }
 
-function endWithParent(dataCentre: DataCentre): void {
+function endWithParent(dataCentre: TelegramTestServer): void {
   const end = (): void => {
     void dataCentre.close().finally(() => process.exit(0));
   };
@@ -44,8 +44,8 @@ function endWithParent(dataCentre: DataCentre): void {
 }
 
 async function main(): Promise<void> {
-  const options = JSON.parse(process.argv[2] ?? "{}") as DataCentreOptions;
-  const dataCentre = await startDataCentre(options);
+  const options = JSON.parse(process.argv[2] ?? "{}") as TestServerOptions;
+  const dataCentre = await startTestServer(options);
   const { host, port, sessions } = dataCentre;
   const accounts = dataCentre.accounts.map(({ name, userId, session }) => ({ name, userId, session }));
   const commands = commandsOf(dataCentre);

@@ -1,7 +1,7 @@
 import type { Account } from "./accounts.js";
 import type { StoredMessage } from "./chats.js";
 import type { TlFactory, TlObject } from "./library.js";
-import type { PeerReference, World } from "./world.js";
+import type { PeerDirectory, PeerReference } from "./world.js";
 
 /** A peer as messages name it. */
 export function peerObject(tl: TlFactory, peer: PeerReference): TlObject {
@@ -31,7 +31,7 @@ export function messageObject(
 
 /** The users and chats an answer about a peer brings along. */
 export function peopleOf(
-  world: World,
+  world: PeerDirectory,
   viewer: Account,
   peer: PeerReference,
   tl: TlFactory,

@@ -3,7 +3,7 @@ import type { AccountOptions } from "./accounts.js";
 import type { LibraryName } from "./library.js";
 
 /** How a data centre is set up. */
-export interface DataCentreOptions {
+export interface TestServerOptions {
   /** How many accounts it has at first, or which. @default 1 */
   readonly accounts?: number | readonly AccountOptions[];
   /** The port on 127.0.0.1. @default 0: any free one */
@@ -22,13 +22,13 @@ export interface DataCentreOptions {
 }
 
 /** The accounts to make at first. */
-export function accountOptions(accounts: DataCentreOptions["accounts"]): readonly AccountOptions[] {
+export function accountOptions(accounts: TestServerOptions["accounts"]): readonly AccountOptions[] {
   if (accounts === undefined) return [{}];
   return typeof accounts === "number" ? Array.from({ length: accounts }, () => ({})) : accounts;
 }
 
 /** How many records of a kind are kept. */
-export function recordLimit(record: DataCentreOptions["record"]): number {
+export function recordLimit(record: TestServerOptions["record"]): number {
   if (record === undefined || record === true) return Number.POSITIVE_INFINITY;
   return record === false ? 0 : record;
 }
@@ -37,7 +37,7 @@ function isCount(value: unknown): boolean {
   return Number.isInteger(value) && Number(value) >= 0;
 }
 
-const CHECKS: Readonly<Record<keyof DataCentreOptions, readonly [(value: unknown) => boolean, string]>> = {
+const CHECKS: Readonly<Record<keyof TestServerOptions, readonly [(value: unknown) => boolean, string]>> = {
   accounts: [(value) => isCount(value) || Array.isArray(value), "a count or a list of accounts"],
   port: [isCount, "a port"],
   latencyMs: [(value) => typeof value === "number" && value >= 0 && value < 2 ** 31, "milliseconds"],
@@ -49,10 +49,10 @@ const CHECKS: Readonly<Record<keyof DataCentreOptions, readonly [(value: unknown
 const OPTIONS: readonly string[] = Object.keys(CHECKS);
 
 /** Throws a `TypeError` that names the first option that is unknown or of the wrong kind. */
-export function checkOptions(options: DataCentreOptions): void {
+export function checkOptions(options: TestServerOptions): void {
   for (const [key, value] of Object.entries(options)) {
     if (!Object.hasOwn(CHECKS, key)) throw new TypeError(unknownOption("startDataCentre", key, OPTIONS).message);
-    const [isRight, expected] = CHECKS[key as keyof DataCentreOptions];
+    const [isRight, expected] = CHECKS[key as keyof TestServerOptions];
     if (value !== undefined && !isRight(value)) {
       throw new TypeError(`${key}: expected ${expected}, got ${JSON.stringify(value)}`);
     }

@@ -44,7 +44,7 @@ export interface ConnectionRecord {
 }
 
 /** A call that arrived while its account was told to wait. */
-export interface WaitedCall extends CallRecord {
+export interface CallDuringWait extends CallRecord {
   /** The wait it fell into. */
   readonly wait: WaitRecord;
 }

@@ -1,12 +1,12 @@
 import type { AccountOptions } from "./accounts.js";
-import type { DataCentre } from "./data-centre.js";
+import type { TelegramTestServer } from "./data-centre.js";
 import type { ProcessorTime, RuleRequest } from "./fork-messages.js";
 import type { ViolationOptions } from "./report.js";
 import type { Rule } from "./rules.js";
 
 /** What another process may ask of a data centre. A method's arguments and value have to be structured-cloneable. */
 export interface RemoteCommands {
-  addAccount(options: AccountOptions): ReturnType<DataCentre["addAccount"]>;
+  addAccount(options: AccountOptions): ReturnType<TelegramTestServer["addAccount"]>;
   rule(request: RuleRequest): number;
   ruleHits(rule: number): number;
   removeRule(rule: number): void;
@@ -16,19 +16,19 @@ export interface RemoteCommands {
   push(account: string, update: Uint8Array): void;
   pause(): Promise<void>;
   resume(): Promise<void>;
-  calls(): ReturnType<DataCentre["calls"]>;
-  messages(): ReturnType<DataCentre["messages"]>;
-  connections(): ReturnType<DataCentre["connections"]>;
+  calls(): ReturnType<TelegramTestServer["calls"]>;
+  messages(): ReturnType<TelegramTestServer["messages"]>;
+  connections(): ReturnType<TelegramTestServer["connections"]>;
   maxConnectionsPerKey(account?: string): number;
-  waits(): ReturnType<DataCentre["waits"]>;
-  violations(options?: ViolationOptions): ReturnType<DataCentre["violations"]>;
-  inFlight(options?: ViolationOptions): ReturnType<DataCentre["inFlight"]>;
-  report(options?: ViolationOptions): ReturnType<DataCentre["report"]>;
+  waits(): ReturnType<TelegramTestServer["waits"]>;
+  violations(options?: ViolationOptions): ReturnType<TelegramTestServer["violations"]>;
+  inFlight(options?: ViolationOptions): ReturnType<TelegramTestServer["inFlight"]>;
+  report(options?: ViolationOptions): ReturnType<TelegramTestServer["report"]>;
   clear(): void;
   processorTime(): ProcessorTime;
 }
 
-function accountFields({ name, userId, session }: ReturnType<DataCentre["addAccount"]>) {
+function accountFields({ name, userId, session }: ReturnType<TelegramTestServer["addAccount"]>) {
   return { name, userId, session };
 }
 
@@ -38,7 +38,7 @@ function processorTime(): ProcessorTime {
 }
 
 /** The commands of a data centre in this process. */
-export function commandsOf(dataCentre: DataCentre): RemoteCommands {
+export function commandsOf(dataCentre: TelegramTestServer): RemoteCommands {
   const rules = new Map<number, Rule>();
   return {
     addAccount: (options) => accountFields(dataCentre.addAccount(options)),

@@ -1,12 +1,12 @@
 import type {
+  CallDuringWait,
   CallRecord,
   ConnectionRecord,
   MessageRecord,
   OpenConnectionRecord,
   Records,
-  WaitedCall,
 } from "./records.js";
-import { judgeWaits, type WaitedCalls, type WaitScope } from "./violations.js";
+import { findWaitViolations, type WaitedCalls, type WaitScope } from "./violations.js";
 import { type WaitRecord, type Waits, waitRecord } from "./waits.js";
 
 /** Messages that took effect more often than once. */
@@ -34,15 +34,15 @@ export interface DuplicateOptions {
 }
 
 /** All that was recorded, and what follows from it. */
-export interface DataCentreReport {
+export interface TestServerReport {
   readonly calls: readonly CallRecord[];
   readonly messages: readonly MessageRecord[];
   readonly connections: readonly ConnectionRecord[];
   readonly waits: readonly WaitRecord[];
   /** Calls made in spite of a wait. */
-  readonly violations: readonly WaitedCall[];
+  readonly violations: readonly CallDuringWait[];
   /** Calls that fell into a wait but were on their way before. */
-  readonly inFlight: readonly WaitedCall[];
+  readonly inFlight: readonly CallDuringWait[];
   /** Messages with the same `random_id`. */
   readonly duplicates: readonly Duplicate[];
   /** How many connections of one auth key were open at once, at most. */
@@ -94,11 +94,11 @@ export class Report {
     return account === undefined ? this.#records.peaks.highest() : this.#records.peaks.of(account);
   }
 
-  violations(options: ViolationOptions = {}): readonly WaitedCall[] {
+  violations(options: ViolationOptions = {}): readonly CallDuringWait[] {
     return this.#judge(options).violations;
   }
 
-  inFlight(options: ViolationOptions = {}): readonly WaitedCall[] {
+  inFlight(options: ViolationOptions = {}): readonly CallDuringWait[] {
     return this.#judge(options).inFlight;
   }
 
@@ -106,7 +106,7 @@ export class Report {
     return duplicatesOf(this.#records.messages.all(), options);
   }
 
-  all(options: ViolationOptions = {}): DataCentreReport {
+  all(options: ViolationOptions = {}): TestServerReport {
     return {
       calls: this.calls(),
       messages: this.messages(),
@@ -120,7 +120,7 @@ export class Report {
 
   #judge({ scope = "session" }: ViolationOptions): WaitedCalls {
     const opened = new Map(this.#records.connections.all().map((entry) => [entry.connection, entry.openedEvent]));
-    return judgeWaits(
+    return findWaitViolations(
       {
         calls: this.#records.calls.all(),
         windows: this.#waits.all(),

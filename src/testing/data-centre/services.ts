@@ -8,7 +8,7 @@ import type { Rules } from "./rules.js";
 import type { Timers } from "./timers.js";
 import type { Uploads } from "./uploads.js";
 import type { Waits } from "./waits.js";
-import type { World } from "./world.js";
+import type { PeerDirectory } from "./world.js";
 
 /** Answers one method, with all of the data centre at hand. */
 export type ServerHandler = (call: ApiCall) => Answer | Promise<Answer>;
@@ -18,7 +18,7 @@ export interface Services {
   readonly host: string;
   readonly libraries: Libraries;
   readonly accounts: Accounts;
-  readonly world: World;
+  readonly world: PeerDirectory;
   readonly chats: Chats;
   readonly uploads: Uploads;
   readonly records: Records;

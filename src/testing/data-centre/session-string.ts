@@ -1,5 +1,5 @@
 /** The data centre's number in every session it mints. */
-export const DATA_CENTRE_ID = 2;
+export const DC_ID = 2;
 
 /** The largest port a StringSession can carry: it is a signed 16 bit number. */
 const LARGEST_PORT = 32_767;
@@ -9,7 +9,7 @@ const AUTH_KEY_BYTES = 256;
 export function mintSession(authKey: Uint8Array, host: string, port: number): string {
   const address = Buffer.from(host);
   const head = Buffer.alloc(3);
-  head.writeUInt8(DATA_CENTRE_ID, 0);
+  head.writeUInt8(DC_ID, 0);
   head.writeInt16BE(address.length, 1);
   const tail = Buffer.alloc(2);
   tail.writeInt16BE(Math.min(port, LARGEST_PORT), 0);

@@ -1,4 +1,4 @@
-import type { CallRecord, ConnectionRecord, WaitedCall } from "./records.js";
+import type { CallDuringWait, CallRecord, ConnectionRecord } from "./records.js";
 import { type WaitWindow, waitRecord } from "./waits.js";
 
 /**
@@ -12,8 +12,8 @@ const READ_BY_NOW_MS = 1_000;
 
 /** Calls that fell into a wait: those the client knew better, and those that were on their way. */
 export interface WaitedCalls {
-  readonly violations: readonly WaitedCall[];
-  readonly inFlight: readonly WaitedCall[];
+  readonly violations: readonly CallDuringWait[];
+  readonly inFlight: readonly CallDuringWait[];
 }
 
 /** What the calls are judged by. */
@@ -29,7 +29,7 @@ function forbids(window: WaitWindow, call: CallRecord, scope: WaitScope): boolea
   return scope === "session" || window.method === call.method;
 }
 
-function knewBetter(window: WaitWindow, call: CallRecord, evidence: Evidence): boolean {
+function clientKnewOfWait(window: WaitWindow, call: CallRecord, evidence: Evidence): boolean {
   if (window.toldAt === null) return false;
   if (window.acknowledgedEvent !== null && call.packet > window.acknowledgedEvent) return true;
   if (evidence.openedEventOf(call.connection) > window.toldEvent) return true;
@@ -37,9 +37,9 @@ function knewBetter(window: WaitWindow, call: CallRecord, evidence: Evidence): b
 }
 
 /** Sorts out the calls that arrived inside a wait. Both lists of the evidence are in the order of events. */
-export function judgeWaits(evidence: Evidence, scope: WaitScope): WaitedCalls {
-  const violations: WaitedCall[] = [];
-  const inFlight: WaitedCall[] = [];
+export function findWaitViolations(evidence: Evidence, scope: WaitScope): WaitedCalls {
+  const violations: CallDuringWait[] = [];
+  const inFlight: CallDuringWait[] = [];
   const open = new Map<string, WaitWindow[]>();
   let next = 0;
   for (const call of evidence.calls) {
@@ -55,7 +55,7 @@ export function judgeWaits(evidence: Evidence, scope: WaitScope): WaitedCalls {
     if (running.length === 0) open.delete(call.account);
     else open.set(call.account, running);
     const waits = running.filter((window) => forbids(window, call, scope));
-    const known = waits.find((window) => knewBetter(window, call, evidence));
+    const known = waits.find((window) => clientKnewOfWait(window, call, evidence));
     const wait = known ?? waits[0];
     if (wait === undefined) continue;
     (known === undefined ? inFlight : violations).push({ ...call, wait: waitRecord(wait) });

@@ -23,7 +23,7 @@ function hashOf(text: string): number {
 }
 
 /** The users, channels and names of a data centre, and who may speak of them. */
-export class World {
+export class PeerDirectory {
   readonly #accounts: Accounts;
   readonly #names = new Map<number, string>();
 

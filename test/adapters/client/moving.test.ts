@@ -8,13 +8,13 @@ import { gramjs } from "../../../adapters/client/gramjs.js";
 import { teleproto } from "../../../adapters/client/teleproto.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { type ClientAdapter, SessionPool } from "../../../src/index.js";
-import { type DataCentre, forkDataCentre, startDataCentre } from "../../../src/testing/index.js";
+import { forkTestServer, startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 
 const OPTIONS = { apiId: 1, apiHash: "hash" };
 
 /** A data centre that speaks with both libraries, and a database. */
 async function scene() {
-  const dataCentre = await startDataCentre({ accounts: 2 });
+  const dataCentre = await startTestServer({ accounts: 2 });
   const directory = mkdtempSync(join(tmpdir(), "moving-"));
   onTestFinished(async () => {
     await dataCentre.close();
@@ -26,7 +26,7 @@ async function scene() {
 const open = <Client extends object>(client: ClientAdapter<Client>, file: string) =>
   SessionPool.open({ client, storage: sqlite(file), trustServers: true });
 
-const adapters = ({ clientOptions }: DataCentre) => ({
+const adapters = ({ clientOptions }: TelegramTestServer) => ({
   old: gramjs({ ...OPTIONS, clientOptions }),
   next: teleproto({ ...OPTIONS, clientOptions }),
 });
@@ -94,7 +94,7 @@ describe("a data centre with both libraries", () => {
   });
 
   test("in a process of its own - the same", async () => {
-    await using dataCentre = await forkDataCentre({ library: "teleproto" });
+    await using dataCentre = await forkTestServer({ library: "teleproto" });
     const { clientOptions } = dataCentre;
     const pool = await SessionPool.open({ client: teleproto({ ...OPTIONS, clientOptions }), trustServers: true });
     await pool.add("a", dataCentre.sessions[0] ?? "");
@@ -104,7 +104,7 @@ describe("a data centre with both libraries", () => {
   });
 
   test("library: only that one is loaded, a client of the other one is not understood", async () => {
-    const dataCentre = await startDataCentre({ library: "teleproto" });
+    const dataCentre = await startTestServer({ library: "teleproto" });
     onTestFinished(() => dataCentre.close());
     const { old, next } = adapters(dataCentre);
     const pool = await SessionPool.open({ client: next, trustServers: true });
@@ -115,6 +115,6 @@ describe("a data centre with both libraries", () => {
     await other.add("a", dataCentre.sessions[0] ?? "");
     await expect(other.use((client) => client.sendMessage("user1", { message: "x" }))).rejects.toThrow();
     await other.close();
-    await expect(startDataCentre({ library: "mtcute" as never })).rejects.toThrow('library: expected "telegram" or');
+    await expect(startTestServer({ library: "mtcute" as never })).rejects.toThrow('library: expected "telegram" or');
   });
 });

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import { type Engine, whenNotBusy } from "../../../adapters/storage/sqlite/engine.js";
-import { keyvEngine } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import { retryWhileBusy, type SqliteDriver } from "../../../adapters/storage/sqlite/engine.js";
+import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-engine.js";
 
 const NUMBERS = 100;
 
-async function engineOn(path: string): Promise<Engine> {
-  const engine = await keyvEngine(path);
+async function engineOn(path: string): Promise<SqliteDriver> {
+  const engine = await keyvDriver(path);
   onTestFinished(() => engine.close());
   await engine.query("PRAGMA busy_timeout=1");
   return engine;
@@ -27,9 +27,9 @@ test("query() - a statement that finds the file locked undoes no other one that 
     isBusy = false;
   });
   while (isBusy) {
-    await whenNotBusy(() => other.query("BEGIN IMMEDIATE"));
+    await retryWhileBusy(() => other.query("BEGIN IMMEDIATE"));
     await pause(2);
-    await whenNotBusy(() => other.query("COMMIT"));
+    await retryWhileBusy(() => other.query("COMMIT"));
     await pause(2);
   }
   await written;
@@ -37,15 +37,15 @@ test("query() - a statement that finds the file locked undoes no other one that 
 });
 
 /** Each number again and again, until it is acknowledged. */
-async function writeAll(engine: Engine, first: number, count: number): Promise<void> {
+async function writeAll(engine: SqliteDriver, first: number, count: number): Promise<void> {
   for (let number = first; number < first + count; number += 1) {
-    await whenNotBusy(() => engine.query("INSERT INTO numbers VALUES (?)", number));
+    await retryWhileBusy(() => engine.query("INSERT INTO numbers VALUES (?)", number));
   }
 }
 
 test("query() - writes at the same time are committed together; one that fails fails alone", async () => {
   const statements: string[] = [];
-  const engine = await keyvEngine(":memory:", async () => {
+  const engine = await keyvDriver(":memory:", async () => {
     const { KeyvSqlite } = await import("@keyv/sqlite");
     return {
       KeyvSqlite: class extends KeyvSqlite {
@@ -71,7 +71,7 @@ test("query() - writes at the same time are committed together; one that fails f
 });
 
 test("query() - one statement at a time, the next one not before a refused one is finalized", async () => {
-  const engine = await keyvEngine(":memory:", async () => ({ KeyvSqlite: Driver }));
+  const engine = await keyvDriver(":memory:", async () => ({ KeyvSqlite: Driver }));
   const results = await Promise.allSettled(["ok", "refused", "ok", "refused"].map((word) => engine.query(word)));
   expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "rejected"]);
   expect(Driver.mostActive).toBe(1);

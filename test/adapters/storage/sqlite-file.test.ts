@@ -15,10 +15,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
-import type { Engine } from "../../../adapters/storage/sqlite/engine.js";
+import type { SqliteDriver } from "../../../adapters/storage/sqlite/engine.js";
 import { prepareFile } from "../../../adapters/storage/sqlite/file.js";
-import { nodeEngine } from "../../../adapters/storage/sqlite/handle-engine.js";
-import { keyvEngine } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import { nodeDriver } from "../../../adapters/storage/sqlite/handle-engine.js";
+import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-engine.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { StorageError } from "../../../src/errors.js";
 import type { SessionStorage } from "../../../src/records/storage.js";
@@ -40,8 +40,8 @@ async function opened(path: string): Promise<SessionStorage> {
   return storage;
 }
 
-async function withEngine<T>(path: string, work: (engine: Engine) => Promise<T>): Promise<T> {
-  const engine = nodeEngine(path) ?? (await keyvEngine(path));
+async function withEngine<T>(path: string, work: (engine: SqliteDriver) => Promise<T>): Promise<T> {
+  const engine = nodeDriver(path) ?? (await keyvDriver(path));
   try {
     return await work(engine);
   } finally {

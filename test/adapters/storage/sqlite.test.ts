@@ -13,9 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, expect, test } from "vitest";
-import type { Engine } from "../../../adapters/storage/sqlite/engine.js";
-import { handleEngine, nodeEngine, type SqliteHandle } from "../../../adapters/storage/sqlite/handle-engine.js";
-import { keyvEngine } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import type { SqliteDriver } from "../../../adapters/storage/sqlite/engine.js";
+import { handleDriver, nodeDriver, type SqliteHandle } from "../../../adapters/storage/sqlite/handle-engine.js";
+import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-engine.js";
 import { prepareDatabase } from "../../../adapters/storage/sqlite/schema.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
@@ -74,8 +74,8 @@ async function failureOf(work: () => Promise<unknown> | undefined): Promise<Erro
 }
 
 /** A second look at the file, by the driver the adapter itself would use. */
-async function withEngine<T>(path: string, work: (engine: Engine) => Promise<T>): Promise<T> {
-  const engine = nodeEngine(path) ?? (await keyvEngine(path));
+async function withEngine<T>(path: string, work: (engine: SqliteDriver) => Promise<T>): Promise<T> {
+  const engine = nodeDriver(path) ?? (await keyvDriver(path));
   try {
     return await work(engine);
   } finally {
@@ -212,7 +212,7 @@ test("open() - another process makes the same new file ready at any moment in be
     writeFileSync(path, "", { mode: 0o600 });
     statements = 0;
     await withEngine(path, async (engine) => {
-      const query: Engine["query"] = async (...statement) => {
+      const query: SqliteDriver["query"] = async (...statement) => {
         if (statements++ === moment) await withEngine(path, (other) => prepareDatabase(other, path));
         return engine.query(...statement);
       };
@@ -288,14 +288,14 @@ test("open() - after close, what it held is there again", async () => {
 
 test("open() - without a driver the sentence says what to install", async () => {
   const missing = Object.assign(new Error("Cannot find package '@keyv/sqlite'"), { code: "ERR_MODULE_NOT_FOUND" });
-  const error = await failureOf(() => keyvEngine(":memory:", () => Promise.reject(missing)));
+  const error = await failureOf(() => keyvDriver(":memory:", () => Promise.reject(missing)));
   expect(error).toBeInstanceOf(StorageError);
   expect(error.message).toContain("npm install keyv@5 @keyv/sqlite@4");
 });
 
 test("open() - a driver whose install script was blocked says so", async () => {
   const unbuilt = new Error("Could not locate the bindings file. Tried: …");
-  const error = await failureOf(() => keyvEngine(":memory:", () => Promise.reject(unbuilt)));
+  const error = await failureOf(() => keyvDriver(":memory:", () => Promise.reject(unbuilt)));
   expect(error).toBeInstanceOf(StorageError);
   expect(error.message).toContain('"allowScripts": { "sqlite3": true }');
 });
@@ -330,14 +330,14 @@ test("write() - a driver's error loses its parameters", async () => {
   expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("canary-1BVtsOKABu");
 });
 
-test.skipIf(nodeEngine(":memory:") === undefined)(
+test.skipIf(nodeDriver(":memory:") === undefined)(
   "sqlite(handle) - works on an open DatabaseSync and leaves it open",
   async () => {
     const module = process.getBuiltinModule("node:sqlite" as "node:fs") as unknown as {
       DatabaseSync: new (path: string) => SqliteHandle & { close(): void };
     };
     const database = new module.DatabaseSync(":memory:");
-    const engine = handleEngine(database, () => {});
+    const engine = handleDriver(database, () => {});
     await engine.query("CREATE TABLE theirs (a)");
     await engine.query("PRAGMA user_version=9");
     const storage = sqlite(database);
@@ -413,7 +413,7 @@ test("write() - a handle that does not say whether it is in a transaction is ask
       run: () => undefined,
     }),
   };
-  const engine = handleEngine(handle, () => {});
+  const engine = handleDriver(handle, () => {});
   const write = engine.query("INSERT");
   await new Promise((resolve) => setTimeout(resolve, 30));
   expect(statements).not.toContain("INSERT");

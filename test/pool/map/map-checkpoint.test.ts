@@ -131,7 +131,7 @@ describe("map({ checkpoint })", () => {
     ]);
     const run = pool.map([0, 1, 2], read, options);
     expect(itemsOf(await all(run))).toEqual([1, 2]);
-    expect(run.unknown).toEqual([]);
+    expect(run.uncertainKeys).toEqual([]);
   });
 
   test("many items to leave out - others have their turn meanwhile", async () => {
@@ -154,10 +154,10 @@ describe("map({ checkpoint })", () => {
     const { pool, storage, checkpoint } = await begin();
     const run = pool.map(numbers(600), read, { checkpoint });
     await all(run);
-    await run.forget();
+    await run.deleteCheckpoint();
     expect((await storage.list()).filter(({ id }) => id.startsWith("~map:"))).toEqual([]);
     expect(await all(pool.map(numbers(3), read, { checkpoint }))).toHaveLength(3);
-    await pool.map([], read).forget();
+    await pool.map([], read).deleteCheckpoint();
   });
 
   test("two names - know nothing of each other, whatever is in them", async () => {
@@ -214,7 +214,7 @@ describe("a killed run", () => {
     const { pool, checkpoint } = await begin({ storage: disk, sessions: [] });
     const run = pool.map(numbers(6), read, { checkpoint: { ...checkpoint, storage: disk } });
     expect(itemsOf(await all(run))).toEqual(numbers(6).filter((item) => !got.includes(item)));
-    expect(run.unknown).toEqual([]);
+    expect(run.uncertainKeys).toEqual([]);
   });
 
   test("writes that were under way - may have taken effect: listed, not repeated", async () => {
@@ -227,7 +227,7 @@ describe("a killed run", () => {
       });
       const run = pool.map(numbers(6), write, { checkpoint: { ...checkpoint, storage: disk } });
       expect(itemsOf(await all(run))).toEqual(again === 0 ? [4, 5] : []);
-      expect(run.unknown).toEqual(["item 2", "item 3"]);
+      expect(run.uncertainKeys).toEqual(["item 2", "item 3"]);
       expect(telegram.calls).toHaveLength(again === 0 ? 2 : 0);
       await pool.close();
     }
@@ -299,7 +299,7 @@ describe("an item that failed for a reason of the connection", () => {
     const work = (client: FakeClient, item: number): Promise<unknown> => client.call(item === 0 ? WRITE : READ);
     const run = pool.map([0, 1], work, { checkpoint });
     expect(await all(run)).toMatchObject([{ ok: false }, { ok: false }]);
-    expect(run.unknown).toEqual(["item 0"]);
+    expect(run.uncertainKeys).toEqual(["item 0"]);
     telegram.onCall = () => {};
     expect(itemsOf(await all(pool.map([0, 1], work, { checkpoint })))).toEqual([1]);
   });
@@ -313,10 +313,10 @@ describe("an unknown outcome", () => {
     };
     const run = pool.map([0, 1], write, { checkpoint, concurrency: 1 });
     expect(await all(run)).toMatchObject([{ ok: false, error: { code: "OUTCOME_UNKNOWN" } }, { ok: true }]);
-    expect(run.unknown).toEqual(["item 0"]);
+    expect(run.uncertainKeys).toEqual(["item 0"]);
     const again = pool.map([0, 1], write, { checkpoint });
     expect(await all(again)).toEqual([]);
-    expect(again.unknown).toEqual(["item 0"]);
+    expect(again.uncertainKeys).toEqual(["item 0"]);
     expect(telegram.calls).toHaveLength(2);
   });
 
@@ -337,7 +337,7 @@ describe("an unknown outcome", () => {
     await clock.advance(20_000);
     await ended;
     expect(next.state).toBe(how === "timeoutMs" ? "resolved" : "rejected");
-    expect(run.unknown).toEqual(["item 0"]);
+    expect(run.uncertainKeys).toEqual(["item 0"]);
     const { pool: other, checkpoint: same } = await begin({ storage: await kill(opened), sessions: [] });
     const again = other.map([0, 1], write, { checkpoint: same });
     expect(itemsOf(await all(again))).toEqual([1]);
@@ -480,7 +480,7 @@ describe("two runs of one name", () => {
     const two = await begin({ ownership: { host: "here" }, sessions: ["carol"] });
     const second = two.pool.map(numbers(8), write, { checkpoint: { ...own, storage: new FaultyStorage(disk) } });
     expect(itemsOf(await all(second))).toEqual([4, 5, 6, 7]);
-    expect(second.unknown).toEqual(["item 2", "item 3"]);
+    expect(second.uncertainKeys).toEqual(["item 2", "item 3"]);
     gate.resolve();
     await one.clock.advance(30_000);
     expect(ended.error).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining("somebody else") });

@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { memory } from "../../../src/records/memory-storage.js";
-import { sealedPeers } from "../../../src/records/sealing/sealed-peers.js";
+import { encryptedPeerStorage } from "../../../src/records/sealing/sealed-peers.js";
 import { aesGcm, isSealedText, type Sealer } from "../../../src/records/sealing/sealing.js";
 import type { PeerStorage, StoredPeer } from "../../../src/records/storage.js";
 
@@ -33,7 +33,7 @@ describe.each([
   const sealer = made(aesGcm(KEY));
 
   test("load() - gives what was saved, the most recently used last", async () => {
-    const peers = sealedPeers(plainPeers(), sealer);
+    const peers = encryptedPeerStorage(plainPeers(), sealer);
     await peers.save("a", [ALICE, GROUP]);
     await peers.save("b", [{ id: "1", accessHash: "5" }]);
     expect(await peers.load("a")).toEqual([ALICE, GROUP]);
@@ -45,7 +45,7 @@ describe.each([
 
   test("save() - what the storage gets is the id and one sealed text", async () => {
     const plain = plainPeers();
-    await sealedPeers(plain, sealer).save("a", [ALICE, GROUP]);
+    await encryptedPeerStorage(plain, sealer).save("a", [ALICE, GROUP]);
     const rows = await plain.load("a");
     expect(rows.map((row) => Object.keys(row))).toEqual([
       ["id", "accessHash"],
@@ -64,17 +64,19 @@ describe.each([
       },
       open: sealer.open,
     });
-    await expect(sealedPeers(plain, broken).save("a", [ALICE, GROUP])).rejects.toThrow("the key service is away");
+    await expect(encryptedPeerStorage(plain, broken).save("a", [ALICE, GROUP])).rejects.toThrow(
+      "the key service is away",
+    );
     expect(await plain.load("a")).toEqual([]);
   });
 
   test("load() - a row of another session, of another peer, damaged, plain or of an unknown key - is left out", async () => {
     const plain = plainPeers();
-    const peers = sealedPeers(plain, sealer);
+    const peers = encryptedPeerStorage(plain, sealer);
     await peers.save("a", [ALICE, GROUP, { id: "2", accessHash: "2" }, { id: "3", accessHash: "3" }]);
     const [alice, , two, three] = (await plain.load("a")).map(({ accessHash }) => accessHash);
     await plain.save("b", [{ id: ALICE.id, accessHash: `${alice}` }]);
-    await sealedPeers(plain, aesGcm(randomBytes(32))).save("a", [{ id: "4", accessHash: "4" }]);
+    await encryptedPeerStorage(plain, aesGcm(randomBytes(32))).save("a", [{ id: "4", accessHash: "4" }]);
     await plain.save("a", [
       { id: "2", accessHash: `${three}` },
       { id: "3", accessHash: `${two}`.slice(0, -1) },
@@ -86,14 +88,14 @@ describe.each([
 
   test("load() - plain rows, with a sealer that takes plain text - are taken as they are", async () => {
     const plain = plainPeers();
-    const peers = sealedPeers(plain, made(aesGcm(KEY, { allowPlaintext: true })));
+    const peers = encryptedPeerStorage(plain, made(aesGcm(KEY, { allowPlaintext: true })));
     await plain.save("a", [ALICE, GROUP]);
     await peers.save("a", [{ id: "2", accessHash: "2" }]);
     expect(await peers.load("a")).toEqual([ALICE, GROUP, { id: "2", accessHash: "2" }]);
   });
 
   test("clear() - forgets the session's peers alone", async () => {
-    const peers = sealedPeers(plainPeers(), sealer);
+    const peers = encryptedPeerStorage(plainPeers(), sealer);
     await peers.save("a", [ALICE]);
     await peers.save("b", [GROUP]);
     await peers.clear("a");
@@ -113,7 +115,7 @@ test("save() - a sealer that rejects for one peer and throws for the next - reje
     },
     open: (_, sealed) => sealed,
   };
-  await expect(sealedPeers(plainPeers(), sealer).save("a", [ALICE, GROUP])).rejects.toThrow("rejected");
+  await expect(encryptedPeerStorage(plainPeers(), sealer).save("a", [ALICE, GROUP])).rejects.toThrow("rejected");
   await new Promise((resolve) => setImmediate(resolve));
   process.off("unhandledRejection", listen);
   expect(unhandled).toEqual([]);
@@ -121,7 +123,7 @@ test("save() - a sealer that rejects for one peer and throws for the next - reje
 
 test("load() - what the row says in plain beside a sealed text - counts for nothing", async () => {
   const plain = plainPeers();
-  const peers = sealedPeers(plain, aesGcm(KEY, { allowPlaintext: true }));
+  const peers = encryptedPeerStorage(plain, aesGcm(KEY, { allowPlaintext: true }));
   await peers.save("a", [GROUP]);
   const [row] = await plain.load("a");
   await plain.save("a", [{ ...GROUP, ...row, username: "mallory", phone: "1", name: "Mallory" }]);
@@ -134,13 +136,13 @@ test.each(["", "5", "null", "[]", "{}", '{"accessHash":5}', '{"accessHash":"5","
     const plain = plainPeers();
     const sealer: Sealer = { seal: () => "sealed", open: () => text };
     await plain.save("a", [{ id: "1", accessHash: "sealed" }]);
-    expect(await sealedPeers(plain, sealer).load("a")).toEqual([]);
+    expect(await encryptedPeerStorage(plain, sealer).load("a")).toEqual([]);
   },
 );
 
 test("load() - the storage fails - rejects as the storage does", async () => {
   const failing: PeerStorage = { ...plainPeers(), load: () => Promise.reject(new Error("disk")) };
-  await expect(sealedPeers(failing, aesGcm(KEY)).load("a")).rejects.toThrow("disk");
+  await expect(encryptedPeerStorage(failing, aesGcm(KEY)).load("a")).rejects.toThrow("disk");
 });
 
 test("save() and load() - any peers of any session - come back", async () => {
@@ -149,7 +151,7 @@ test("save() and load() - any peers of any session - come back", async () => {
   const peer = fc.record({ id: text, accessHash: text, username: optional, phone: optional, name: optional });
   await fc.assert(
     fc.asyncProperty(text, fc.uniqueArray(peer, { selector: ({ id }) => id }), async (sessionId, saved) => {
-      const peers = sealedPeers(plainPeers(), aesGcm(KEY));
+      const peers = encryptedPeerStorage(plainPeers(), aesGcm(KEY));
       const known = saved.map((one): StoredPeer => JSON.parse(JSON.stringify(one)));
       await peers.save(sessionId, known);
       expect(await peers.load(sessionId)).toEqual(known);
@@ -169,7 +171,7 @@ test("save() and load() - session and peer ids that are easily taken for each ot
     },
     open: (_, sealed) => sealed,
   };
-  const peers = sealedPeers(plainPeers(), sealer);
+  const peers = encryptedPeerStorage(plainPeers(), sealer);
   for (const [session, id] of places) await peers.save(session, [{ id, accessHash: "1" }]);
   expect(bound.size).toBe(places.length);
   // No session may have an id that starts so, and so no record is sealed for the same place as a peer.
@@ -180,7 +182,7 @@ test("load() - a synchronous sealer and 10,000 peers - no promise for each of th
   const many = Array.from({ length: 10_000 }, (_, index): StoredPeer => ({ ...ALICE, id: `${index}` }));
   const rows = many.map(({ id }) => ({ id, accessHash: "sealed" }));
   const plain: PeerStorage = { load: async () => rows, save: async () => {}, clear: async () => {} };
-  const peers = sealedPeers(plain, { seal: () => "sealed", open: () => '{"accessHash":"1"}' });
+  const peers = encryptedPeerStorage(plain, { seal: () => "sealed", open: () => '{"accessHash":"1"}' });
   let promises = 0;
   const hook = createHook({ init: (_, type) => void (type === "PROMISE" && promises++) }).enable();
   await Promise.all([peers.save("a", many), peers.load("a")]);
@@ -190,7 +192,7 @@ test("load() - a synchronous sealer and 10,000 peers - no promise for each of th
 });
 
 test("inspect() and JSON - show no key", () => {
-  const peers = sealedPeers(plainPeers(), aesGcm(KEY));
+  const peers = encryptedPeerStorage(plainPeers(), aesGcm(KEY));
   const seen = inspect(peers, { showHidden: true, depth: 10 }) + JSON.stringify(peers);
   expect(seen).not.toContain(KEY.toString("hex", 0, 6).replaceAll(/(..)(?!$)/g, "$1 "));
   expect(seen).not.toContain(KEY.toString("hex"));

@@ -287,7 +287,7 @@ describe("isFresh()", () => {
   test("sealed with the first key or not - says so", () => {
     const [before, after] = [sealedBy(OTHER), sealedBy(KEY)];
     const sealer = aesGcm([KEY, OTHER], { allowPlaintext: true });
-    expect([after, before, "plain", "", "sp1.", CANARY].map((text) => sealer.isFresh?.(text))).toEqual([
+    expect([after, before, "plain", "", "sp1.", CANARY].map((text) => sealer.isCurrent?.(text))).toEqual([
       true,
       false,
       false,

@@ -1,7 +1,7 @@
 import type { TelegramClient } from "telegram";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { SessionPool, type SessionPoolOptions } from "../../../src/index.js";
-import { dataCentreClientOptions } from "../../../src/testing/index.js";
+import { testServerClientOptions } from "../../../src/testing/index.js";
 import { libraryName, telegramAdapter } from "../../matrix/telegram.js";
 
 /** What a scenario's process is told on its command line. */
@@ -20,7 +20,7 @@ export function tell(word: string, details: object = {}): void {
 
 export const orders: Orders = JSON.parse(process.argv[2] ?? "{}");
 
-export const clientOptions: object = await dataCentreClientOptions({ ...orders, library: libraryName });
+export const clientOptions: object = await testServerClientOptions({ ...orders, library: libraryName });
 
 process.on("unhandledRejection", (reason) => {
   tell("unhandledRejection", { reason: String(reason) });

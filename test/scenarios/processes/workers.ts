@@ -27,7 +27,7 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     });
     try {
       for await (const { item, ok } of run) tell("acknowledged", { item, ok });
-      tell("over", { unknown: run.unknown });
+      tell("over", { unknown: run.uncertainKeys });
     } catch (error) {
       tell("refused", { message: String(error) });
     }

@@ -1,4 +1,4 @@
-import { forkDataCentre } from "../../../src/testing/index.js";
+import { forkTestServer } from "../../../src/testing/index.js";
 
-const { port } = await forkDataCentre();
+const { port } = await forkTestServer();
 process.send?.(port);

@@ -2,10 +2,10 @@ import { TelegramClient } from "telegram";
 import type { TelegramClientParams } from "telegram/client/telegramBaseClient.js";
 import { Logger, type LogLevel } from "telegram/extensions/Logger.js";
 import { StringSession } from "telegram/sessions/index.js";
-import type { DataCentreAccount, DataCentreClientOptions } from "../../../src/testing/index.js";
+import type { TestServerAccount, TestServerClientOptions } from "../../../src/testing/index.js";
 
 interface Reachable {
-  readonly clientOptions: DataCentreClientOptions;
+  readonly clientOptions: TestServerClientOptions;
 }
 
 const clients: TelegramClient[] = [];
@@ -13,7 +13,7 @@ const clients: TelegramClient[] = [];
 /** A GramJS client that says nothing and starts no loops. */
 export function clientOf(
   dataCentre: Reachable,
-  account: DataCentreAccount | undefined,
+  account: TestServerAccount | undefined,
   options: Partial<TelegramClientParams> = {},
 ): TelegramClient {
   if (account === undefined) throw new Error("There is no such account");
@@ -32,7 +32,7 @@ export function clientOf(
 /** The same, connected. */
 export async function connectedClient(
   dataCentre: Reachable,
-  account: DataCentreAccount | undefined,
+  account: TestServerAccount | undefined,
   options: Partial<TelegramClientParams> = {},
 ): Promise<TelegramClient> {
   const client = clientOf(dataCentre, account, options);

@@ -1,13 +1,13 @@
 import { Api } from "telegram";
 import { ConnectionTCPAbridged } from "telegram/network/index.js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type DataCentre, startDataCentre } from "../../../src/testing/index.js";
+import { startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 
-let dataCentre: DataCentre;
+let dataCentre: TelegramTestServer;
 
 beforeEach(async () => {
-  dataCentre = await startDataCentre({ accounts: 2 });
+  dataCentre = await startTestServer({ accounts: 2 });
 });
 
 afterEach(async () => {
@@ -39,7 +39,7 @@ describe("startDataCentre()", () => {
   });
 
   test("invoke() - of three calls at once a refused one leaves the others their answers", async () => {
-    await using singly = await startDataCentre({ sendsSingly: true });
+    await using singly = await startTestServer({ sendsSingly: true });
     const client = await connectedClient(singly, singly.accounts[0]);
     singly.fail({ method: "users.getUsers", message: "PEER_FLOOD", times: 1 });
     const settled = await Promise.allSettled(Array.from({ length: 3 }, () => client.invoke(self())));

@@ -1,8 +1,8 @@
 import { SERVICE } from "../../../src/testing/data-centre/messages.js";
-import { startDataCentre } from "../../../src/testing/index.js";
+import { startTestServer } from "../../../src/testing/index.js";
 import { RawClient, request } from "./raw-client.js";
 
-const dataCentre = await startDataCentre();
+const dataCentre = await startTestServer();
 const raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
 const ping = request(SERVICE.pingDelayDisconnect, 12);
 ping.writeInt32LE(600, 12);

@@ -4,13 +4,13 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Api } from "telegram";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { type ForkedDataCentre, forkDataCentre } from "../../../src/testing/index.js";
+import { type ForkedTestServer, forkTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 
-let dataCentre: ForkedDataCentre;
+let dataCentre: ForkedTestServer;
 
 beforeAll(async () => {
-  dataCentre = await forkDataCentre({ accounts: 2 });
+  dataCentre = await forkTestServer({ accounts: 2 });
 });
 
 afterEach(async () => {
@@ -72,11 +72,11 @@ describe("forkDataCentre()", () => {
   });
 
   test("an option it does not know - rejects with its name", async () => {
-    expect((await rejection(forkDataCentre({ latency: 1 } as never))).message).toContain("latency");
+    expect((await rejection(forkTestServer({ latency: 1 } as never))).message).toContain("latency");
   });
 
   test("close() - ends the process, and what is asked of it later rejects", async () => {
-    const other = await forkDataCentre();
+    const other = await forkTestServer();
     await other.close();
     expect(await isReachable(other.port)).toBe(false);
     await rejection(other.calls());

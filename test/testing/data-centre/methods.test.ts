@@ -1,15 +1,15 @@
 import { Api, type TelegramClient } from "telegram";
 import { Raw } from "telegram/events/index.js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type DataCentre, startDataCentre } from "../../../src/testing/index.js";
+import { startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 
-let dataCentre: DataCentre;
+let dataCentre: TelegramTestServer;
 let client: TelegramClient;
 let other: TelegramClient;
 
 beforeEach(async () => {
-  dataCentre = await startDataCentre({ accounts: 2 });
+  dataCentre = await startTestServer({ accounts: 2 });
   client = await connectedClient(dataCentre, dataCentre.accounts[0]);
   other = await connectedClient(dataCentre, dataCentre.accounts[1]);
 });
@@ -24,7 +24,7 @@ const refusal = async (request: Api.AnyRequest, by = other): Promise<string> =>
 
 describe("contacts.resolveUsername", () => {
   test("any proper name - is somebody, the same in every data centre", async () => {
-    await using second = await startDataCentre();
+    await using second = await startTestServer();
     const elsewhere = await connectedClient(second, second.accounts[0]);
     for (const name of ["user7", "durov", "account2"]) {
       const [here, there] = await Promise.all([client.getEntity(name), elsewhere.getEntity(name)]);

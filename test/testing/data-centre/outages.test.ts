@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Api } from "telegram";
 import { describe, expect, test, vi } from "vitest";
-import { startDataCentre } from "../../../src/testing/index.js";
+import { startTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 import { RawClient } from "./raw-client.js";
 
@@ -12,7 +12,7 @@ const self = (): Buffer => new Api.users.GetUsers({ id: [new Api.InputUserSelf()
 
 describe("pause()", () => {
   test("connections end and none is accepted, until resume() on the same port", async () => {
-    await using dataCentre = await startDataCentre();
+    await using dataCentre = await startTestServer();
     const { port } = dataCentre;
     using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
     await dataCentre.pause();
@@ -28,7 +28,7 @@ describe("pause()", () => {
 
 describe("connections()", () => {
   test("maxConnectionsPerKey() - counts what was open at once", async () => {
-    await using dataCentre = await startDataCentre({ accounts: 2 });
+    await using dataCentre = await startTestServer({ accounts: 2 });
     const [one, two] = dataCentre.accounts;
     using first = await RawClient.connect(dataCentre, one);
     first[Symbol.dispose]();
@@ -47,7 +47,7 @@ describe("connections()", () => {
   });
 
   test("disconnect() - ends those of the account", async () => {
-    await using dataCentre = await startDataCentre({ accounts: 2 });
+    await using dataCentre = await startTestServer({ accounts: 2 });
     using one = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
     using two = await RawClient.connect(dataCentre, dataCentre.accounts[1]);
     dataCentre.disconnect("account1");
@@ -56,7 +56,7 @@ describe("connections()", () => {
   });
 
   test("what is not MTProto - is hung up on and not recorded", async () => {
-    await using dataCentre = await startDataCentre();
+    await using dataCentre = await startTestServer();
     const socket = connect(dataCentre.port, dataCentre.host);
     const closed = new Promise((resolve) => socket.once("close", resolve));
     socket.write("GET / HTTP/1.1\r\n\r\n");
@@ -67,7 +67,7 @@ describe("connections()", () => {
 
 describe("startDataCentre()", () => {
   test("latencyMs - everything takes that long", async () => {
-    await using dataCentre = await startDataCentre({ latencyMs: 40 });
+    await using dataCentre = await startTestServer({ latencyMs: 40 });
     using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
     const sentAt = Date.now();
     await raw.call(self());
@@ -75,8 +75,8 @@ describe("startDataCentre()", () => {
   });
 
   test("record - keeps nothing, or the newest", async () => {
-    await using none = await startDataCentre({ record: false });
-    await using some = await startDataCentre({ record: 2 });
+    await using none = await startTestServer({ record: false });
+    await using some = await startTestServer({ record: 2 });
     for (const dataCentre of [none, some]) {
       using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
       for (let i = 0; i < 5; i++) await raw.call(self());
@@ -86,9 +86,9 @@ describe("startDataCentre()", () => {
   });
 
   test("accounts - takes names, and sessions of an earlier data centre", async () => {
-    await using first = await startDataCentre({ accounts: [{ name: "alice" }] });
+    await using first = await startTestServer({ accounts: [{ name: "alice" }] });
     const session = first.sessions[0] ?? "";
-    await using second = await startDataCentre({ accounts: [{ name: "alice", session }] });
+    await using second = await startTestServer({ accounts: [{ name: "alice", session }] });
     const client = await connectedClient(second, second.accounts[0]);
     expect((await client.getMe()).username).toBe("alice");
     expect(() => second.addAccount({ name: "alice" })).toThrow("There is an account alice already");
@@ -98,27 +98,27 @@ describe("startDataCentre()", () => {
   });
 
   test("a port that is taken - rejects", async () => {
-    await using dataCentre = await startDataCentre();
-    const refused = await rejection(startDataCentre({ port: dataCentre.port }));
+    await using dataCentre = await startTestServer();
+    const refused = await rejection(startTestServer({ port: dataCentre.port }));
     expect(refused).toMatchObject({ code: "EADDRINUSE" });
     await dataCentre.pause();
-    await using squatter = await startDataCentre({ port: dataCentre.port });
+    await using squatter = await startTestServer({ port: dataCentre.port });
     expect(await rejection(dataCentre.resume())).toMatchObject({ code: "EADDRINUSE" });
     await squatter.close();
     await dataCentre.resume();
   });
 
   test("an option it does not know, or of the wrong kind - rejects", async () => {
-    expect((await rejection(startDataCentre({ latency: 5 } as never))).message).toContain(
+    expect((await rejection(startTestServer({ latency: 5 } as never))).message).toContain(
       'unknown option "latency". Did you mean "latencyMs"?',
     );
-    expect((await rejection(startDataCentre({ port: -1 }))).message).toBe("port: expected a port, got -1");
+    expect((await rejection(startTestServer({ port: -1 }))).message).toBe("port: expected a port, got -1");
   });
 });
 
 describe("close()", () => {
   test("twice - is the same promise, and connections are ended", async () => {
-    const dataCentre = await startDataCentre();
+    const dataCentre = await startTestServer();
     using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
     dataCentre.delay({ delayMs: 60_000 });
     raw.send(self());

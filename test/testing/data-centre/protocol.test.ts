@@ -2,14 +2,14 @@ import { gzipSync } from "node:zlib";
 import { Api } from "telegram";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SERVICE, writeBytes } from "../../../src/testing/data-centre/messages.js";
-import { type DataCentre, type DataCentreOptions, startDataCentre } from "../../../src/testing/index.js";
+import { startTestServer, type TelegramTestServer, type TestServerOptions } from "../../../src/testing/index.js";
 import { RawClient, request } from "./raw-client.js";
 
-let dataCentre: DataCentre;
+let dataCentre: TelegramTestServer;
 let raw: RawClient;
 
-async function start(options: DataCentreOptions = {}): Promise<void> {
-  dataCentre = await startDataCentre(options);
+async function start(options: TestServerOptions = {}): Promise<void> {
+  dataCentre = await startTestServer(options);
   raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
 }
 
@@ -49,7 +49,7 @@ describe("a packet", () => {
   });
 
   test("of an unknown key - gets -404", async () => {
-    await using other = await startDataCentre();
+    await using other = await startTestServer();
     using stranger = await RawClient.connect(dataCentre, other.accounts[0], false);
     stranger.send(self());
     expect((await stranger.receive()).transportError).toBe(-404);

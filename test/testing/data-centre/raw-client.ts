@@ -11,7 +11,7 @@ import {
 } from "../../../src/testing/data-centre/messages.js";
 import { authKeyOfSession } from "../../../src/testing/data-centre/session-string.js";
 import { TransportDetector } from "../../../src/testing/data-centre/transport.js";
-import type { DataCentreAccount } from "../../../src/testing/index.js";
+import type { TestServerAccount } from "../../../src/testing/index.js";
 
 interface Address {
   readonly host: string;
@@ -53,7 +53,7 @@ export class RawClient implements Disposable {
   }
 
   /** Connects. With `salted` it asks for the salt first, so that whatever it sends next is read. */
-  static async connect(to: Address, account: DataCentreAccount | undefined, salted = true): Promise<RawClient> {
+  static async connect(to: Address, account: TestServerAccount | undefined, salted = true): Promise<RawClient> {
     const socket = connect(to.port, to.host);
     await once(socket, "connect");
     const client = new RawClient(socket, account?.session ?? "");

@@ -1,14 +1,14 @@
 import { Api } from "telegram";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { SERVICE } from "../../../src/testing/data-centre/messages.js";
-import { type DataCentre, RpcError, startDataCentre } from "../../../src/testing/index.js";
+import { RpcError, startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 import { RawClient, request } from "./raw-client.js";
 
-let dataCentre: DataCentre;
+let dataCentre: TelegramTestServer;
 
 beforeEach(async () => {
-  dataCentre = await startDataCentre({ accounts: 2 });
+  dataCentre = await startTestServer({ accounts: 2 });
 });
 
 afterEach(async () => {

@@ -1,14 +1,14 @@
 import { Api } from "telegram";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type DataCentre, startDataCentre } from "../../../src/testing/index.js";
+import { startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 import { RawClient } from "./raw-client.js";
 
-let dataCentre: DataCentre;
+let dataCentre: TelegramTestServer;
 let raw: RawClient;
 
 beforeEach(async () => {
-  dataCentre = await startDataCentre({ accounts: 2 });
+  dataCentre = await startTestServer({ accounts: 2 });
   raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
 });
 

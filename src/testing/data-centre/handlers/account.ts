@@ -1,17 +1,17 @@
 import type { ServerHandler, Services } from "../services.js";
-import { DATA_CENTRE_ID } from "../session-string.js";
+import { DC_ID } from "../session-string.js";
 
 const CONFIG_LIFETIME_SECONDS = 3_600;
 
 function getConfig(services: Services): ServerHandler {
   return ({ tl }) => {
     const date = Math.floor(Date.now() / 1000);
-    const address = { id: DATA_CENTRE_ID, ipAddress: services.host, port: services.port };
+    const address = { id: DC_ID, ipAddress: services.host, port: services.port };
     return tl("Config", {
       date,
       expires: date + CONFIG_LIFETIME_SECONDS,
       testMode: false,
-      thisDc: DATA_CENTRE_ID,
+      thisDc: DC_ID,
       dcOptions: [tl("DcOption", address)],
       dcTxtDomainName: "loopback.invalid",
       chatSizeMax: 200,
@@ -38,7 +38,7 @@ function getConfig(services: Services): ServerHandler {
       meUrlPrefix: "https://t.me/",
       captionLengthMax: 1_024,
       messageLengthMax: 4_096,
-      webfileDcId: DATA_CENTRE_ID,
+      webfileDcId: DC_ID,
     });
   };
 }

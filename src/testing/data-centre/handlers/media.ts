@@ -3,7 +3,7 @@ import type { ApiCall } from "../api-call.js";
 import { RpcError } from "../call.js";
 import type { TlObject } from "../library.js";
 import type { ServerHandler, Services } from "../services.js";
-import { DATA_CENTRE_ID } from "../session-string.js";
+import { DC_ID } from "../session-string.js";
 
 function savePart({ uploads }: Services): ServerHandler {
   return ({ account, request }) => {
@@ -20,7 +20,7 @@ function fileFields(): Readonly<Record<string, unknown>> {
     accessHash: randomBytes(8).readBigInt64LE(0),
     fileReference: randomBytes(8),
     date: Math.floor(Date.now() / 1000),
-    dcId: DATA_CENTRE_ID,
+    dcId: DC_ID,
   };
 }
 

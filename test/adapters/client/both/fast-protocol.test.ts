@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { Api as ApiTypes } from "telegram";
 import type { LogLevel } from "telegram/extensions/Logger.js";
 import { describe, expect, test } from "vitest";
-import { fastReaderClass, quicken } from "../../../../adapters/client/mtproto/fast-protocol.js";
+import { nativeReaderClass, patchCodec } from "../../../../adapters/client/mtproto/fast-protocol.js";
 import type { ProtocolState } from "../../../../adapters/client/mtproto/library.js";
 import { authKeyIdOf, openPacket, sealPacket } from "../../../../src/testing/data-centre/crypto.js";
 import {
@@ -17,7 +17,7 @@ import {
 } from "../../../matrix/telegram.js";
 
 const library = await loadUnderTest();
-const Reader = fastReaderClass(library);
+const Reader = nativeReaderClass(library);
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 
 /** GramJS's own state and the quickened one, on the same key, salt and session. */
@@ -33,7 +33,7 @@ async function both(key: Uint8Array, salt: Uint8Array): Promise<readonly [Protoc
     return state as unknown as ProtocolState;
   };
   const quick = make();
-  quicken(library, Reader, quick);
+  patchCodec(library, Reader, quick);
   return [make(), quick];
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { missingPart } from "../../../../adapters/client/mtproto/inner-parts.js";
+import { findMissingInternal } from "../../../../adapters/client/mtproto/inner-parts.js";
 import type { Library, SenderOptions } from "../../../../adapters/client/mtproto/library.js";
 import { loadUnderTest } from "../../../matrix/telegram.js";
 
@@ -7,7 +7,7 @@ const library = await loadUnderTest();
 
 describe("missingPart()", () => {
   test("the installed version - nothing is missing", () => {
-    expect(missingPart(library)).toBeUndefined();
+    expect(findMissingInternal(library)).toBeUndefined();
   });
 
   test.each<[string, Partial<Library>]>([
@@ -16,7 +16,7 @@ describe("missingPart()", () => {
     ["library.errors.SlowModeWaitError", { errors: { ...library.errors, SlowModeWaitError: undefined as never } }],
     ["library.Api.PeerChannel", { Api: { ...library.Api, PeerChannel: undefined as never } }],
   ])("without %s - its name", (path, change) => {
-    expect(missingPart({ ...library, ...change })).toBe(path);
+    expect(findMissingInternal({ ...library, ...change })).toBe(path);
   });
 
   test("a sender built in another way - the first part that is not there", () => {
@@ -26,11 +26,11 @@ describe("missingPart()", () => {
         Object.defineProperty(this, "_pendingState", { value: {} });
       }
     }
-    expect(missingPart({ ...library, MTProtoSender: OtherSender })).toBe("sender._pendingState.get");
+    expect(findMissingInternal({ ...library, MTProtoSender: OtherSender })).toBe("sender._pendingState.get");
   });
 
   test("a part of this library alone - counts too", () => {
     const differences = { ...library.differences, parts: ["client._noSuchPart.deep"] };
-    expect(missingPart({ ...library, differences })).toBe("client._noSuchPart.deep");
+    expect(findMissingInternal({ ...library, differences })).toBe("client._noSuchPart.deep");
   });
 });

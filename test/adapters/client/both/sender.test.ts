@@ -1,12 +1,12 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { type ClientKit, createClient, makeKit } from "../../../../adapters/client/mtproto/client.js";
+import { type ClientClasses, createClient, createClientClasses } from "../../../../adapters/client/mtproto/client.js";
 import type { LibraryClient, RequestState, SenderOptions } from "../../../../adapters/client/mtproto/library.js";
 import type { PooledSender } from "../../../../adapters/client/mtproto/sender.js";
 import type { TlRequest } from "../../../../adapters/client/mtproto/tl.js";
 import {
   ConnectionLostError,
-  HeldBackError,
   type OutgoingRequest,
+  RequestBlockedError,
   UnreadableAnswerError,
 } from "../../../../src/connections/client-adapter.js";
 import { openPacket } from "../../../../src/testing/data-centre/crypto.js";
@@ -19,13 +19,13 @@ const OUTGOING: OutgoingRequest = {
   peer: undefined,
   hasRandomId: false,
   isOrdered: false,
-  isHome: true,
+  isHomeDc: true,
 };
 
-let kit: ClientKit;
+let kit: ClientClasses;
 let client: LibraryClient;
 beforeAll(async () => {
-  kit = makeKit(await loadUnderTest());
+  kit = createClientClasses(await loadUnderTest());
   const settings = { apiId: 1, apiHash: "hash", clientOptions: {}, profile: {}, session: sessionString("a") };
   client = createClient(kit, { ...settings, peers: peerMemory() }, { calls: never, sender: never });
 });
@@ -35,7 +35,7 @@ function never(): never {
 }
 
 /** A sender that believes to be connected, on a connection that never says anything. */
-async function connectedSender(isHeldBack: (outgoing: OutgoingRequest) => boolean = () => false) {
+async function connectedSender(isBlocked: (outgoing: OutgoingRequest) => boolean = () => false) {
   const lost: string[] = [];
   const options: SenderOptions = {
     logger: Reflect.get(client, "_log"),
@@ -51,10 +51,10 @@ async function connectedSender(isHeldBack: (outgoing: OutgoingRequest) => boolea
     securityChecks: false,
     _exportedSenderPromises: new Map(),
   };
-  const gate = { call: never, isHeldBack };
+  const gate = { call: never, isBlocked };
   const session = client.session as { load(): Promise<void>; getAuthKey(): unknown };
   await session.load();
-  const owner = { gate, isHome: true, takesUpdates: true, lost: (reason: string) => void lost.push(reason) };
+  const owner = { gate, isHomeDc: true, receivesUpdates: true, lost: (reason: string) => void lost.push(reason) };
   const sender: PooledSender = new kit.senders(session.getAuthKey(), options, owner);
   const sent: Buffer[] = [];
   const connection = {
@@ -69,7 +69,7 @@ async function connectedSender(isHeldBack: (outgoing: OutgoingRequest) => boolea
   };
   sender.watch(connection);
   await sender.connect(connection, false);
-  kit.library.differences.setUp(sender);
+  kit.library.differences.onConnected(sender);
   return { sender, sent, lost, connection };
 }
 
@@ -81,10 +81,10 @@ const turns = async (): Promise<void> => {
 describe("transmit()", () => {
   test("held back at the last moment - is not sent, and says so", async () => {
     const { sender, sent } = await connectedSender(() => true);
-    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(RequestBlockedError);
     await turns();
     expect(sent).toEqual([]);
-    sender.lose("over");
+    sender.disconnectWith("over");
   });
 
   test("put back by the library after a bad salt, held back since - is not sent again", async () => {
@@ -100,8 +100,8 @@ describe("transmit()", () => {
     queue(sender).push(state as RequestState);
     // Something of the connection's own wakes the writer up.
     sender.transmitService(new Api.Ping({ pingId: 1n } as never) as unknown as TlRequest).catch(() => {});
-    await expect(answer).rejects.toBeInstanceOf(HeldBackError);
-    sender.lose("over");
+    await expect(answer).rejects.toBeInstanceOf(RequestBlockedError);
+    sender.disconnectWith("over");
   });
 
   test("abandoned - is neither queued nor waited for", async () => {
@@ -110,15 +110,15 @@ describe("transmit()", () => {
     abandon();
     await expect(answer).rejects.toBeInstanceOf(ConnectionLostError);
     expect([kit.library.differences.queue(sender).filter(Boolean), sender._pendingState.values()]).toEqual([[], []]);
-    sender.lose("over");
+    sender.disconnectWith("over");
   });
 });
 
 describe("a refusal that is read between packing and writing", () => {
   /** A refusal becomes known as soon as the packet's bytes are made. */
-  async function refusedWhilePacking(isHeldBack: (method: string) => boolean) {
+  async function refusedWhilePacking(isBlocked: (method: string) => boolean) {
     let isKnown = false;
-    const made = await connectedSender((outgoing) => isKnown && isHeldBack(outgoing.method));
+    const made = await connectedSender((outgoing) => isKnown && isBlocked(outgoing.method));
     const { _state: state } = made.sender;
     const encrypt = state.encryptMessageData.bind(state);
     state.encryptMessageData = (data) => {
@@ -134,24 +134,24 @@ describe("a refusal that is read between packing and writing", () => {
 
   test("alone in its packet - nothing is written, and it says so", async () => {
     const { sender, sent } = await refusedWhilePacking(() => true);
-    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(RequestBlockedError);
     await turns();
     expect([sent, sender._pendingState.values()]).toEqual([[], []]);
-    sender.lose("over");
+    sender.disconnectWith("over");
   });
 
   test("together with others - those go out without it", async () => {
     const { sender, opened } = await refusedWhilePacking((method) => method === "held");
     const held = sender.transmit(request(), { ...OUTGOING, method: "held" }).answer;
     const others = [1n, 2n].map((pingId) => sender.transmitService(new Api.Ping({ pingId } as never) as never));
-    await expect(held).rejects.toBeInstanceOf(HeldBackError);
+    await expect(held).rejects.toBeInstanceOf(RequestBlockedError);
     await turns();
     const bodies = opened().map((plain) => plain.subarray(32, 32 + plain.readInt32LE(28)));
     expect(bodies.map((body) => [body.readUInt32LE(0), body.readInt32LE(4), body.length])).toEqual([
       [0x73f1f8dc, 2, 8 + 2 * (16 + 12)],
     ]);
     expect(sender._pendingState.values()).toHaveLength(2);
-    sender.lose("over");
+    sender.disconnectWith("over");
     for (const other of others) await expect(other).rejects.toMatchObject({ wasSent: true });
   });
 });
@@ -163,7 +163,7 @@ describe("lose()", () => {
     await turns();
     const service = sender.transmitService(request());
     const queued = sender.transmit(request(), OUTGOING).answer;
-    sender.lose("pulled");
+    sender.disconnectWith("pulled");
     for (const answer of [onItsWay, queued, service]) {
       await expect(answer).rejects.toMatchObject({ name: "ConnectionLostError", message: "pulled" });
     }
@@ -177,7 +177,7 @@ describe("lose()", () => {
     const { sender } = await connectedSender();
     const { answer } = sender.transmit(request(), OUTGOING);
     await turns();
-    sender.lose("pulled");
+    sender.disconnectWith("pulled");
     await expect(answer).rejects.toMatchObject({ wasSent: true });
     await expect(sender.transmit(request(), OUTGOING).answer).rejects.toMatchObject({ wasSent: false });
   });
@@ -193,7 +193,7 @@ describe("answers", () => {
   test("an error that nobody waits for - does not end the container it came in", async () => {
     const { sender } = await connectedSender();
     expect(() => answerTo(sender, { reqMsgId: kit.library.helpers.returnBigInt(5n), error: rpcError() })).not.toThrow();
-    sender.lose("over");
+    sender.disconnectWith("over");
   });
 
   test("an error - goes to its request, and to nobody else", async () => {
@@ -203,7 +203,7 @@ describe("answers", () => {
     const [state] = sender._pendingState.values();
     expect(() => answerTo(sender, { reqMsgId: state?.msgId, error: rpcError() })).not.toThrow();
     await expect(answer).rejects.toMatchObject({ seconds: 7, code: 420 });
-    sender.lose("over");
+    sender.disconnectWith("over");
   });
 
   test.each([
@@ -218,7 +218,7 @@ describe("answers", () => {
     answerTo(sender, { reqMsgId: state?.msgId, ...answer });
     await expect(transmission.answer).rejects.toBeInstanceOf(UnreadableAnswerError);
     expect(sender._pendingState.values()).toEqual([]);
-    sender.lose("over");
+    sender.disconnectWith("over");
   });
 
   test("a result - is read for its request", async () => {
@@ -229,7 +229,7 @@ describe("answers", () => {
     const [state] = sender._pendingState.values();
     answerTo(sender, { reqMsgId: state?.msgId, body: Buffer.from("b5757299", "hex") });
     expect(await answer).toBe(true);
-    sender.lose("over");
+    sender.disconnectWith("over");
   });
 });
 
@@ -252,5 +252,5 @@ test("the first request after the set-up - is not wrapped into a second initConn
   await turns();
   const [state] = sender._pendingState.values();
   expect(state?.request).toMatchObject({ className: "help.GetConfig" });
-  sender.lose("over");
+  sender.disconnectWith("over");
 });

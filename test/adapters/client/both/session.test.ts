@@ -1,8 +1,8 @@
 import bigInt from "big-integer";
 import type { Api as ApiTypes, TelegramClient } from "telegram";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type ClientKit, createClient, makeKit } from "../../../../adapters/client/mtproto/client.js";
-import type { PeerMemory } from "../../../../src/connections/client-adapter.js";
+import { type ClientClasses, createClient, createClientClasses } from "../../../../adapters/client/mtproto/client.js";
+import type { PeerStore } from "../../../../src/connections/client-adapter.js";
 import type { KnownPeer } from "../../../../src/telegram/peer-cache.js";
 import { peerMemory } from "../../../fakes/peer-memory.js";
 import { sessionString } from "../../../fakes/sessions.js";
@@ -19,13 +19,13 @@ const CHANNEL: KnownPeer = { id: "-1001234567890", accessHash: "55", username: "
 const CHAT: KnownPeer = { id: "-1005000", accessHash: "0", name: "Basic group" };
 const FORMER = [USER, CHANNEL, CHAT];
 
-let kit: ClientKit;
+let kit: ClientClasses;
 beforeAll(async () => {
-  kit = makeKit(await loadUnderTest());
+  kit = createClientClasses(await loadUnderTest());
 });
 
 /** A real client that is not connected: what it would ask Telegram is noted, and refused. */
-async function clientOn(memory: PeerMemory = peerMemory(FORMER)) {
+async function clientOn(memory: PeerStore = peerMemory(FORMER)) {
   const asked: string[] = [];
   const settings = { apiId: 1, apiHash: "hash", clientOptions: {}, profile: {}, session: sessionString("a") };
   const client = createClient(

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { SocketClass } from "../../../../adapters/client/mtproto/library.js";
-import { politeSocketClass } from "../../../../adapters/client/mtproto/socket.js";
+import { configuredSocketClass } from "../../../../adapters/client/mtproto/socket.js";
 import { classifyTelegramError } from "../../../../src/index.js";
 import { PromisedNetSockets } from "../../../matrix/telegram.js";
 
@@ -16,7 +16,7 @@ interface Polite {
 
 let make: (proxy?: object) => Polite;
 beforeAll(() => {
-  const Polite = politeSocketClass(PromisedNetSockets as unknown as SocketClass) as unknown as new (
+  const Polite = configuredSocketClass(PromisedNetSockets as unknown as SocketClass) as unknown as new (
     proxy?: object,
   ) => Polite;
   make = (proxy) => {

@@ -3,8 +3,8 @@ import { CdnRedirectError, MediaAbortError } from "teleproto/network/MediaSchedu
 import { Api } from "teleproto/tl/index.js";
 import { describe, expect, test } from "vitest";
 import type { ClientInternals } from "../../../../adapters/client/mtproto/library.js";
-import { teleprotoDifferences } from "../../../../adapters/client/teleproto/differences.js";
-import { Transfers, type TransferWindows } from "../../../../adapters/client/teleproto/transfers.js";
+import { teleprotoDriver } from "../../../../adapters/client/teleproto/differences.js";
+import { MediaTransfers, type TransferWindows } from "../../../../adapters/client/teleproto/transfers.js";
 
 describe("connectionOptions() - the port that is dialled", () => {
   test.each([
@@ -15,7 +15,7 @@ describe("connectionOptions() - the port that is dialled", () => {
     [-16_545, 48_991],
   ])("%s: %s", (port, dialled) => {
     const client = { _testServers: true, _keepAliveInterval: 5 } as unknown as ClientInternals;
-    expect(teleprotoDifferences.connectionOptions(client, { port })).toEqual({
+    expect(teleprotoDriver.connectionOptions(client, { port })).toEqual({
       port: dialled,
       testServers: true,
       keepAliveInterval: 5,
@@ -26,13 +26,13 @@ describe("connectionOptions() - the port that is dialled", () => {
 test("end() - nothing is queued or read any more", () => {
   const calls: string[] = [];
   const sender = { _queued: [1, 2], _lifecycle: "connected", _stopIo: () => void calls.push("stopped") };
-  teleprotoDifferences.end(sender as never);
+  teleprotoDriver.stop(sender as never);
   expect([sender._queued, sender._lifecycle, calls]).toEqual([[], "dead", ["stopped"]]);
 });
 
 test("asThrown() - has what Telegram would have said, as teleproto's own errors have", () => {
   const error = new FloodWaitError({ request: new Api.help.GetConfig(), capture: 7 });
-  expect(teleprotoDifferences.asThrown(error, "FLOOD_WAIT_7")).toBe(error);
+  expect(teleprotoDriver.toLibraryError(error, "FLOOD_WAIT_7")).toBe(error);
   expect(error).toMatchObject({ errorMessage: "FLOOD_WAIT_7", seconds: 7, code: 420 });
 });
 
@@ -57,7 +57,7 @@ function transfersOn(answer: (dcId: number | undefined, request: unknown) => unk
       return answer(dcId, request);
     },
   };
-  const transfers = new Transfers(
+  const transfers = new MediaTransfers(
     carrier,
     { Api, errors: { RPCError } as never, transfers: { CdnRedirectError, MediaAbortError } as never },
     windows,
