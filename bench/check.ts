@@ -1,4 +1,4 @@
-import { ANY } from "../src/roster/criteria.js";
+import { ANY } from "../src/state/criteria.js";
 import { contendedContestants, contestants, OURS, RING } from "./lease-contest.js";
 import { narrow, pickAndMark } from "./roster-contest.js";
 import { type Batch, nanoseconds } from "./timing.js";

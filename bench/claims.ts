@@ -6,8 +6,8 @@
  * On one SQLite file, one Redis and one Postgres, each of two and then of eight processes claims every session that it can
  * get, in a random order, and keeps it; a lock file per session tells whether one was ever connected in two at once.
  */
-import { endClaimants, fill, type Outcome, play, startClaimants } from "../test/processes/contest.js";
-import { makePlace, type Place, type PlaceAddress } from "../test/processes/places.js";
+import { endClaimants, fill, type Outcome, play, startClaimants } from "../test/ownership/processes/contest.js";
+import { makePlace, type Place, type PlaceAddress } from "../test/ownership/processes/places.js";
 
 const sessions = Number(process.argv[2] ?? 1_000);
 

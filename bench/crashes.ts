@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ForkedTestServer } from "../src/testing/index.js";
-import type { Child } from "../test/processes/child.js";
+import type { Child } from "../test/ownership/processes/child.js";
 import { killMany } from "../test/scenarios/killings.js";
 
 const kills = Number(process.argv[2] ?? 200);

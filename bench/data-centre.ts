@@ -13,10 +13,10 @@ import { Api, TelegramClient } from "telegram";
 import { Logger, type LogLevel } from "telegram/extensions/Logger.js";
 import { StringSession } from "telegram/sessions/index.js";
 import { type ForkedDataCentre, forkDataCentre } from "telegram-session-pool/testing";
-import { authKeyIdOf, openPacket, sealPacket } from "../src/testing/data-centre/crypto.js";
-import { containerOf, writeMessage } from "../src/testing/data-centre/messages.js";
-import { authKeyOfSession } from "../src/testing/data-centre/session-string.js";
-import { TransportDetector } from "../src/testing/data-centre/transport.js";
+import { authKeyIdOf, openPacket, sealPacket } from "../src/testing/test-server/crypto.js";
+import { containerOf, writeMessage } from "../src/testing/test-server/messages.js";
+import { authKeyOfSession } from "../src/testing/test-server/session-string.js";
+import { TransportDetector } from "../src/testing/test-server/transport.js";
 
 const CONNECTIONS = 25;
 const OUTSTANDING_PACKETS = 2;

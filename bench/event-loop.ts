@@ -1,6 +1,6 @@
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import { formatSession, memory, parseSession, SessionPool, type SessionStorage } from "telegram-session-pool";
-import { encodeRecord } from "../src/records/record.js";
+import { encodeRecord } from "../src/storage/record.js";
 import { authKeyFingerprint } from "../src/telegram/session-data.js";
 import { nothing } from "./nothing-client.js";
 import { median } from "./timing.js";

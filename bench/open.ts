@@ -20,10 +20,10 @@ import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { formatSession, parseSession, SessionPool } from "telegram-session-pool";
 import { sqlite } from "telegram-session-pool/sqlite";
-import type { SqliteDriver } from "../adapters/storage/sqlite/engine.js";
-import { nodeDriver } from "../adapters/storage/sqlite/handle-engine.js";
-import { keyvDriver } from "../adapters/storage/sqlite/keyv-engine.js";
-import { encodeRecord, type SessionRecord } from "../src/records/record.js";
+import { nodeDriver } from "../adapters/storage/sqlite/handle-driver.js";
+import { keyvDriver } from "../adapters/storage/sqlite/keyv-driver.js";
+import type { SqliteDriver } from "../adapters/storage/sqlite/sqlite-driver.js";
+import { encodeRecord, type SessionRecord } from "../src/storage/record.js";
 import { authKeyFingerprint } from "../src/telegram/session-string.js";
 import { nothing } from "./nothing-client.js";
 

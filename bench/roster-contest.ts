@@ -1,7 +1,7 @@
-import { ANY, type Criteria } from "../src/roster/criteria.js";
-import { LruOrder } from "../src/roster/order.js";
-import { SessionTable } from "../src/roster/roster.js";
-import { SessionEntry } from "../src/roster/roster-entry.js";
+import { ANY, type Criteria } from "../src/state/criteria.js";
+import { LruOrder } from "../src/state/selection-order.js";
+import { SessionEntry } from "../src/state/session-entry.js";
+import { SessionTable } from "../src/state/session-table.js";
 
 /** When it begins, on the clock that the bench moves. */
 export const START = 1_700_000_000_000.5;

@@ -1,7 +1,7 @@
-import { ANY } from "../src/roster/criteria.js";
-import { ConnectedFirstOrder, WeightedOrder } from "../src/roster/order.js";
-import { SessionTable } from "../src/roster/roster.js";
-import { SessionEntry } from "../src/roster/roster-entry.js";
+import { ANY } from "../src/state/criteria.js";
+import { ConnectedFirstOrder, WeightedOrder } from "../src/state/selection-order.js";
+import { SessionEntry } from "../src/state/session-entry.js";
+import { SessionTable } from "../src/state/session-table.js";
 import { HOUR_MS, narrow, pickAndMark, rosterOf, START } from "./roster-contest.js";
 import { median, nanoseconds, shown } from "./timing.js";
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from "eventemitter3";
+import { callSafely, textOf, warn } from "./common/process-warning.js";
 import { OptionsError } from "./errors.js";
-import { describeType, nearestName } from "./option-rules.js";
-import { callSafely, textOf, warn } from "./process-warning.js";
+import { describeType, nearestName } from "./options/validators.js";
 
 /** What a pool tells, by event name. Payloads are readonly and never hold a secret. */
 export interface SessionPoolEvents {

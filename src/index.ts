@@ -1,8 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-export type { Budget, Budgets, CallLimit } from "./budget-options.js";
-export type { BudgetedCall, BudgetStrategy } from "./budget-strategy.js";
-export type { ClientProfile, ProxyProfile } from "./client-profile.js";
-export { type Clock, systemClock, type Timer } from "./clock.js";
+
+export { type Clock, systemClock, type Timer } from "./common/clock.js";
 export type {
   ClientAdapter,
   ClientHandle,
@@ -14,8 +12,7 @@ export type {
   RequestGate,
 } from "./connections/client-adapter.js";
 export { ConnectionLostError, RequestBlockedError, UnreadableAnswerError } from "./connections/client-adapter.js";
-export { type ClientGuardRules, guardClient } from "./connections/guard.js";
-export type { LeaseScope } from "./connections/lease-scope.js";
+export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./encryption/sealer.js";
 export {
   AcquireTimeoutError,
   AttemptTimeoutError,
@@ -39,6 +36,13 @@ export {
   StorageError,
 } from "./errors.js";
 export type { SessionPoolEvents } from "./events.js";
+export type { IterateWork } from "./jobs/iterate.js";
+export { type ClientGuardRules, guardClient } from "./lease/guard-client.js";
+export type { CooldownTarget, Lease, LeaseInfo } from "./lease/lease.js";
+export type { LeaseScope } from "./lease/lease-scope.js";
+export type { BudgetedCall, BudgetStrategy } from "./options/budget-strategy.js";
+export type { Budget, Budgets, CallLimit } from "./options/budgets.js";
+export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
 export type {
   AcquireOptions,
   AddOptions,
@@ -56,21 +60,18 @@ export type {
   SessionChange,
   SessionPoolOptions,
   UseOptions,
-} from "./options.js";
-export type { IterateWork } from "./pool/iterate.js";
-export type { CooldownTarget, Lease, LeaseInfo } from "./pool/lease.js";
-export { type ResponseOf, SessionPool } from "./pool/session-pool.js";
-export { type ConservativeMethod, type Presets, presets } from "./presets.js";
-export { memory } from "./records/memory-storage.js";
-export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./records/sealing/sealing.js";
-export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./records/storage.js";
+} from "./options/options.js";
+export { type ConservativeMethod, type Presets, presets } from "./options/presets.js";
 export type {
   RandomSelection,
   SelectionStrategy,
   SessionSelection,
   WeightedSelection,
-} from "./selection-strategy.js";
-export type { PoolStatus, SessionInfo, SessionState } from "./session-info.js";
+} from "./options/selection-strategy.js";
+export { type ResponseOf, SessionPool } from "./session-pool.js";
+export type { PoolStatus, SessionInfo, SessionState } from "./sessions/session-info.js";
+export { memory } from "./storage/memory.js";
+export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage/storage.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";
 export {
   type DataCentreAddress,

@@ -1,4 +1,4 @@
-import { toStorageError } from "./storage-failure.js";
+import { toStorageError } from "./to-storage-error.js";
 
 interface Emitter {
   on(event: "error", listener: (error: unknown) => void): unknown;

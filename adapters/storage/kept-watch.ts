@@ -1,4 +1,4 @@
-import { toStorageError } from "./storage-failure.js";
+import { toStorageError } from "./to-storage-error.js";
 
 /** What a subscription says about itself. */
 export interface WatchSignals {

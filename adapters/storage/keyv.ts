@@ -1,10 +1,10 @@
 import { Mutex } from "async-mutex";
 import { OptionsError, StorageError } from "../../src/errors.js";
-import type { SessionStorage, StoredRecord } from "../../src/records/storage.js";
-import { type KeyvLike, StrictKeyv } from "./keyv/checked-keyv.js";
+import type { SessionStorage, StoredRecord } from "../../src/storage/storage.js";
 import { formatIndex, INDEX_KEY, type KeyvIndex, parseIndex, parseRecord, recordKey } from "./keyv/keyv-entries.js";
+import { type KeyvLike, StrictKeyv } from "./keyv/strict-keyv.js";
 
-export type { KeyvLike } from "./keyv/checked-keyv.js";
+export type { KeyvLike } from "./keyv/strict-keyv.js";
 
 const READ_AT_ONCE = 100;
 

@@ -1,1 +1,1 @@
-export { memory } from "../../src/records/memory-storage.js";
+export { memory } from "../../src/storage/memory.js";

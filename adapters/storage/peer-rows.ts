@@ -1,5 +1,5 @@
 import { StorageCorruptError } from "../../src/errors.js";
-import type { StoredPeer, StoredRecord } from "../../src/records/storage.js";
+import type { StoredPeer, StoredRecord } from "../../src/storage/storage.js";
 
 /** A row as its driver gives it: an object by column name, or an array. */
 export type AnyRow = Readonly<Record<string, unknown>> | readonly unknown[];

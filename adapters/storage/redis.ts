@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { OptionsError, StorageError } from "../../src/errors.js";
-import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../../src/records/storage.js";
+import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../../src/storage/storage.js";
 import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
 import { KeptWatch } from "./kept-watch.js";
 import { createEvaluator, type Evaluate, type RedisClient, subscription } from "./redis/redis-client.js";
 import { CLEAR_PEERS, LIST, LOAD_PEERS, MEMORY, READ, redisKeys, SAVE_PEERS, WRITE } from "./redis/scripts.js";
-import { toStorageError } from "./storage-failure.js";
+import { toStorageError } from "./to-storage-error.js";
 
 export type { RedisClient } from "./redis/redis-client.js";
 

@@ -1,18 +1,18 @@
 import { resolve } from "node:path";
 import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
-import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/storage/storage.js";
 import { assertKnownOptions } from "./adapter-options.js";
 import { fields, toRecords } from "./peer-rows.js";
-import { isCorrupt, isNoDatabase, type Row, retryWhileBusy, type SqliteDriver } from "./sqlite/engine.js";
 import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
-import { handleDriver, nodeDriver, type SqliteHandle } from "./sqlite/handle-engine.js";
-import { keyvDriver } from "./sqlite/keyv-engine.js";
+import { handleDriver, nodeDriver, type SqliteHandle } from "./sqlite/handle-driver.js";
+import { keyvDriver } from "./sqlite/keyv-driver.js";
 import { assertOurs, prepareDatabase, prepareHandle } from "./sqlite/schema.js";
+import { isCorrupt, isNoDatabase, type Row, retryWhileBusy, type SqliteDriver } from "./sqlite/sqlite-driver.js";
 import { sqlitePeers } from "./sqlite/sqlite-peers.js";
 import { SqliteWatch } from "./sqlite/sqlite-watch.js";
-import { toStorageError } from "./storage-failure.js";
+import { toStorageError } from "./to-storage-error.js";
 
-export type { SqliteHandle, SqliteStatement } from "./sqlite/handle-engine.js";
+export type { SqliteHandle, SqliteStatement } from "./sqlite/handle-driver.js";
 
 /** What {@link sqlite} can be told. */
 export interface SqliteOptions {

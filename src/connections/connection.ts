@@ -1,7 +1,7 @@
-import type { Clock } from "../clock.js";
+import type { Clock } from "../common/clock.js";
+import type { ListNode } from "../common/linked-list.js";
+import { inOwnContext } from "../common/own-context.js";
 import { ConnectError } from "../errors.js";
-import type { ListNode } from "../linked-list.js";
-import { inOwnContext } from "../own-context.js";
 import type { ClientHandle } from "./client-adapter.js";
 
 /** Refuses a connect because the session is no longer what it was when it was taken: its taker looks again. */

@@ -12,7 +12,7 @@ import { addressLengthOf, formatGramjs, parseGramjs } from "./session-formats/gr
 import { formatMtcute, isMtcute, olderMtcuteVersion, parseMtcute } from "./session-formats/mtcute.js";
 import { formatPyrogram, isPyrogram, isPyrogramLength, parsePyrogram } from "./session-formats/pyrogram.js";
 import { formatTelethon, parseTelethon } from "./session-formats/telethon.js";
-import { assertText, checkForMistakes } from "./session-mistakes.js";
+import { assertText, checkForMistakes } from "./session-string-hints.js";
 
 export { authKeyFingerprint, type DataCentreAddress, type SessionData, type SessionFormat } from "./session-data.js";
 

@@ -1,4 +1,4 @@
-import { systemClock } from "../clock.js";
+import { systemClock } from "../common/clock.js";
 import { connectionFailureOf, connectionFailureOfText } from "./connection-errors.js";
 import { answerInWordsOf, answerOf, codeTextOf, isCode } from "./error-code.js";
 import { type ErrorShape, shapeOf } from "./error-shape.js";

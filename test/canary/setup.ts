@@ -7,8 +7,8 @@ import { watchPools } from "./pool-watch.js";
 watchOutput();
 
 // The real module, watched: by this way it is loaded only where a test needs it.
-vi.doMock("../../src/pool/session-pool.js", async (load) => {
-  const pool = await load<typeof import("../../src/pool/session-pool.js")>();
+vi.doMock("../../src/session-pool.js", async (load) => {
+  const pool = await load<typeof import("../../src/session-pool.js")>();
   watchPools(pool.SessionPool);
   return pool;
 });

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { SessionStorage } from "../../src/records/storage.js";
+import type { SessionStorage } from "../../src/storage/storage.js";
 import { testSessionStorage } from "../../src/testing/storage-contract.js";
 import { ensureBuilt, root } from "./build.js";
 

@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/clock.js";
+import type { Clock } from "../../src/common/clock.js";
 import {
   type ClientAdapter,
   type ClientHandle,
@@ -9,7 +9,7 @@ import {
   type OutgoingRequest,
   RequestBlockedError,
 } from "../../src/connections/client-adapter.js";
-import type { LeaseScope } from "../../src/connections/lease-scope.js";
+import type { LeaseScope } from "../../src/lease/lease-scope.js";
 import { authKeyFingerprint } from "../../src/telegram/session-string.js";
 import { FakeRpcError } from "./telegram-errors.js";
 

@@ -1,5 +1,5 @@
-import { memory } from "../../src/records/memory-storage.js";
-import type { PeerStorage, StoredPeer } from "../../src/records/storage.js";
+import { memory } from "../../src/storage/memory.js";
+import type { PeerStorage, StoredPeer } from "../../src/storage/storage.js";
 import { type Fate, meet } from "./faulty-storage.js";
 
 /** Peers in memory, with a storage that fails, hangs or lags as a test tells it to. */

@@ -1,5 +1,5 @@
-import { memory } from "../../src/records/memory-storage.js";
-import type { SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import { memory } from "../../src/storage/memory.js";
+import type { SessionStorage, StoredRecord } from "../../src/storage/storage.js";
 
 /** What becomes of one operation: it works, fails, never answers, or waits for the test. */
 export type Fate = "works" | "fails" | "hangs" | Promise<unknown>;

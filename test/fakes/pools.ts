@@ -1,7 +1,7 @@
 import { onTestFinished } from "vitest";
 import type { SessionPoolEvents } from "../../src/events.js";
-import type { SessionPoolOptions } from "../../src/options.js";
-import { SessionPool } from "../../src/pool/session-pool.js";
+import type { SessionPoolOptions } from "../../src/options/options.js";
+import { SessionPool } from "../../src/session-pool.js";
 import { type FakeClient, FakeTelegram } from "./fake-telegram.js";
 import { FaultyStorage } from "./faulty-storage.js";
 import { sessionString } from "./sessions.js";

@@ -1,6 +1,6 @@
 import { expect, onTestFinished } from "vitest";
-import { memory } from "../../src/records/memory-storage.js";
-import type { SessionStorage } from "../../src/records/storage.js";
+import { memory } from "../../src/storage/memory.js";
+import type { SessionStorage } from "../../src/storage/storage.js";
 import { FakeTelegram } from "./fake-telegram.js";
 import { FaultyStorage } from "./faulty-storage.js";
 import { openPool, type TestPool, type TestPoolOptions } from "./pools.js";

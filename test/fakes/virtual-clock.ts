@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../../src/clock.js";
+import type { Clock, Timer } from "../../src/common/clock.js";
 
 /** 2026-01-01T00:00:00Z: where the wall clock of a test begins. */
 export const START: number = Date.UTC(2026, 0, 1);

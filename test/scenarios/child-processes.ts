@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { watchChild } from "../canary/output-watch.js";
-import { type Child, type Line, startScript, startThread, type Thread } from "../processes/child.js";
+import { type Child, type Line, startScript, startThread, type Thread } from "../ownership/processes/child.js";
 import type { Stage } from "./support.js";
 
 export type { Child, Line };

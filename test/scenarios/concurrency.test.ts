@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { LogLevel } from "telegram/extensions/Logger.js";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { Logger, StringSession, TelegramClient } from "../matrix/telegram.js";
+import { Logger, StringSession, TelegramClient } from "../fakes/client-library.js";
 import { Api, callsOf, expectPeace, message, rejection, stage, until, within } from "./support.js";
 
 const self = () => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { NoSessionAvailableError } from "../../src/index.js";
-import { Api } from "../matrix/telegram.js";
+import { Api } from "../fakes/client-library.js";
 import { callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, until, within } from "./support.js";
 
 const DEATHS: readonly (readonly [number, string])[] = [

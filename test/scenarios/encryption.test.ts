@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { aesGcm } from "../../src/index.js";
-import { assertNoSecretInFiles } from "../secrets-in-files.js";
+import { assertNoSecretInFiles } from "../secrets/secrets-in-files.js";
 import { API_HASH, message, nameOf, stage } from "./support.js";
 
 const PROFILE = { apiId: 4_712, apiHash: API_HASH };

@@ -1,7 +1,7 @@
 /** Files of a data centre, and another data centre that has them. */
 import { createRequire } from "node:module";
 import type { TelegramTestServer } from "../../src/testing/index.js";
-import { Api } from "../matrix/telegram.js";
+import { Api } from "../fakes/client-library.js";
 
 export const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
 export const CHUNK: number = 64 * 1024;

@@ -1,7 +1,7 @@
 import type { TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError } from "../../src/index.js";
-import { StringSession } from "../matrix/telegram.js";
+import { StringSession } from "../fakes/client-library.js";
 import { nameOf, stage, within } from "./support.js";
 
 /** Not called: they make the object anew, or are a class. */

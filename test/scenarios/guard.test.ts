@@ -2,7 +2,7 @@ import type { TelegramClient } from "telegram";
 import type { NewMessageEvent } from "telegram/events/index.js";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError } from "../../src/index.js";
-import { NewMessage } from "../matrix/telegram.js";
+import { NewMessage } from "../fakes/client-library.js";
 import { Api, callsOf, message, rejection, stage, textsOf, until, within } from "./support.js";
 
 /** What the call throws or rejects with. */

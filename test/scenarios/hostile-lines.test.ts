@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { ConnectError, OutcomeUnknownError } from "../../src/index.js";
 import { testServerClientOptions } from "../../src/testing/index.js";
+import { libraryName, NewMessage } from "../fakes/client-library.js";
 import { type Relay, startRelay } from "../fakes/relay.js";
-import { libraryName, NewMessage } from "../matrix/telegram.js";
 import {
   Api,
   callsOf,

@@ -1,7 +1,7 @@
 import type { NewMessageEvent } from "telegram/events/index.js";
 import { describe, expect, test } from "vitest";
 import { ConnectError, OutcomeUnknownError, RotationUnsafeError } from "../../src/index.js";
-import { NewMessage } from "../matrix/telegram.js";
+import { NewMessage } from "../fakes/client-library.js";
 import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, until, within } from "./support.js";
 
 const update = (text: string) =>

@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
-import { retryWhileBusy, type SqliteDriver } from "../../adapters/storage/sqlite/engine.js";
-import { nodeDriver } from "../../adapters/storage/sqlite/handle-engine.js";
-import { keyvDriver } from "../../adapters/storage/sqlite/keyv-engine.js";
+import { nodeDriver } from "../../adapters/storage/sqlite/handle-driver.js";
+import { keyvDriver } from "../../adapters/storage/sqlite/keyv-driver.js";
+import { retryWhileBusy, type SqliteDriver } from "../../adapters/storage/sqlite/sqlite-driver.js";
 import { type CallDuringWait, type ForkedTestServer, forkTestServer } from "../../src/testing/index.js";
-import { type Child, type Line, startScript } from "../processes/child.js";
+import { type Child, type Line, startScript } from "../ownership/processes/child.js";
 
 /** The account that no limit is on. */
 const ACCOUNTS = ["steady", "limited1", "limited2", "limited3", "revoked"];

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError, NoSessionAvailableError } from "../../src/index.js";
-import { CustomFile, TelegramClient } from "../matrix/telegram.js";
+import { CustomFile, TelegramClient } from "../fakes/client-library.js";
 import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, until, within } from "./support.js";
 
 const full = () => new Api.users.GetFullUser({ id: new Api.InputUserSelf() });

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import type { SqliteDriver } from "../../adapters/storage/sqlite/engine.js";
-import { nodeDriver } from "../../adapters/storage/sqlite/handle-engine.js";
-import { keyvDriver } from "../../adapters/storage/sqlite/keyv-engine.js";
+import { nodeDriver } from "../../adapters/storage/sqlite/handle-driver.js";
+import { keyvDriver } from "../../adapters/storage/sqlite/keyv-driver.js";
+import type { SqliteDriver } from "../../adapters/storage/sqlite/sqlite-driver.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
-import { isReserved } from "../../src/records/reserved-ids.js";
-import type { Talk } from "../processes/child.js";
+import { isReserved } from "../../src/storage/reserved-ids.js";
+import type { Talk } from "../ownership/processes/child.js";
 import { type Child, type Line, startChild, startNeighbourThread } from "./child-processes.js";
 import { expectPeace, type Stage, stage, until } from "./support.js";
 

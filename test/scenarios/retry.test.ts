@@ -1,7 +1,7 @@
 import type { FloodWaitError } from "telegram/errors/index.js";
 import { describe, expect, test } from "vitest";
 import { OutcomeUnknownError, RotationUnsafeError } from "../../src/index.js";
-import { errors } from "../matrix/telegram.js";
+import { errors } from "../fakes/client-library.js";
 import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf } from "./support.js";
 
 describe('retry "safe"', () => {

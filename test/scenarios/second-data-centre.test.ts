@@ -1,7 +1,7 @@
 import type { TelegramClient } from "telegram";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { formatSession, LeaseReleasedError, parseSession, systemClock } from "../../src/index.js";
-import { AuthKey, PromisedNetSockets, StringSession } from "../matrix/telegram.js";
+import { AuthKey, PromisedNetSockets, StringSession } from "../fakes/client-library.js";
 import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCentre, location, serveFile } from "./files.js";
 import { callsOf, nameOf, type OpenOptions, rejection, type Stage, stage, until, within } from "./support.js";
 

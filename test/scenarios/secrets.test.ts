@@ -3,7 +3,7 @@ import { inspect } from "node:util";
 import type { TelegramClient } from "telegram";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LeaseReleasedError, OptionsError, parseSession } from "../../src/index.js";
-import { PromisedNetSockets, telegramAdapter } from "../matrix/telegram.js";
+import { PromisedNetSockets, telegramAdapter } from "../fakes/client-library.js";
 import { API_HASH, nameOf, type Pool, rejection, stage } from "./support.js";
 
 const PASSWORD = "canary-proxy-password";

@@ -1,6 +1,6 @@
 import type { LogLevel } from "telegram/extensions/Logger.js";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { NewMessage, NewMessageEvent, Raw } from "../matrix/telegram.js";
+import { NewMessage, NewMessageEvent, Raw } from "../fakes/client-library.js";
 import { Api, nameOf, stage, until, within } from "./support.js";
 
 const update = (text: string) =>

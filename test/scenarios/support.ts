@@ -13,7 +13,7 @@ import {
   type WaitScope,
 } from "../../src/testing/index.js";
 import { remember } from "../canary/session-finder.js";
-import { Api, libraryName, telegramAdapter } from "../matrix/telegram.js";
+import { Api, libraryName, telegramAdapter } from "../fakes/client-library.js";
 
 export { Api };
 

@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { OptionsError } from "../../src/index.js";
-import { libraryName, NewMessage, type NewMessageEvent, telegramAdapter } from "../matrix/telegram.js";
+import { libraryName, NewMessage, type NewMessageEvent, telegramAdapter } from "../fakes/client-library.js";
 import { Api, callsOf, nameOf, type OpenOptions, type Stage, stage, until } from "./support.js";
 
 type Event = InstanceType<typeof NewMessageEvent>;

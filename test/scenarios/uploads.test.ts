@@ -1,8 +1,8 @@
 import type { TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError, NoSessionAvailableError, RotationUnsafeError } from "../../src/index.js";
-import type { TlFactory } from "../../src/testing/data-centre/library.js";
-import { CustomFile } from "../matrix/telegram.js";
+import type { TlFactory } from "../../src/testing/test-server/library.js";
+import { CustomFile } from "../fakes/client-library.js";
 import { callsOf, expectPeace, rejection, stage, until, within } from "./support.js";
 
 /** What GramJS cuts small files into. */

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { StorageError } from "../../src/errors.js";
-import type { SessionStorage, StoredRecord } from "../../src/records/storage.js";
+import type { SessionStorage, StoredRecord } from "../../src/storage/storage.js";
 import { testSessionStorage } from "../../src/testing/storage-contract.js";
 
 interface Row {

@@ -1,7 +1,7 @@
-import { findMissingInternal } from "../mtproto/inner-parts.js";
+import { findMissingInternal } from "../mtproto/check-internals.js";
 import type { Library } from "../mtproto/library.js";
 import { type Package, packageFailure, partFailure, unknownVersion } from "../mtproto/loading.js";
-import { gramjsDriver, tolerantClient } from "./differences.js";
+import { gramjsDriver, tolerantClient } from "./gramjs-driver.js";
 
 const PACKAGE: Package = { adapter: "gramjs", name: "telegram", range: "^2.26.22" };
 

@@ -1,7 +1,7 @@
-import { PROXY_RULES } from "../../../src/client-profile.js";
 import type { ClientAdapter, ClientHandle, CreateClientOptions } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
-import { describeType, unknownOption } from "../../../src/option-rules.js";
+import { PROXY_RULES } from "../../../src/options/client-profile.js";
+import { describeType, unknownOption } from "../../../src/options/validators.js";
 import { type ClientClasses, createClientClasses } from "./client.js";
 import { MtprotoHandle } from "./handle.js";
 import type { ClientParams, Library } from "./library.js";

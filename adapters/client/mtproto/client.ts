@@ -1,7 +1,7 @@
-import type { ClientProfile, ProxyProfile } from "../../../src/client-profile.js";
 import type { PeerStore } from "../../../src/connections/client-adapter.js";
+import type { ClientProfile, ProxyProfile } from "../../../src/options/client-profile.js";
 import { EventHandlers } from "./event-handlers.js";
-import type { Calls } from "./guard-plan.js";
+import type { Calls } from "./guard-rules.js";
 import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, SenderBase } from "./library.js";
 import { hideSecrets } from "./secrets.js";
 import { type PooledSenderClass, senderClass } from "./sender.js";

@@ -1,4 +1,5 @@
-import type { Clock } from "../../../src/clock.js";
+import type { Clock } from "../../../src/common/clock.js";
+import { inOwnContext } from "../../../src/common/own-context.js";
 import {
   ConnectionLostError,
   type InFlightRequest,
@@ -6,13 +7,12 @@ import {
   type RequestGate,
 } from "../../../src/connections/client-adapter.js";
 import { ConnectError } from "../../../src/errors.js";
-import { inOwnContext } from "../../../src/own-context.js";
+import type { Dialer } from "./dialer.js";
 import { Heartbeat } from "./heartbeat.js";
 import type { DcAddress, Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
 import type { ExportedAuthorization, TlRequest } from "./tl.js";
-import type { Dialer } from "./wire.js";
 
 /** What senders to other data centres need of their client. */
 export interface ExportedSendersParts {

@@ -1,4 +1,3 @@
-import { type ProxyProfile, secretsOf } from "../../../src/client-profile.js";
 import {
   type ClientHandle,
   ConnectionLostError,
@@ -6,23 +5,24 @@ import {
   type FloodWait,
   type OutgoingRequest,
 } from "../../../src/connections/client-adapter.js";
-import { guardClient } from "../../../src/connections/guard.js";
-import type { LeaseScope } from "../../../src/connections/lease-scope.js";
-import { redactError } from "../../../src/connections/plain-error.js";
+import { redactError } from "../../../src/connections/redact-error.js";
 import { OptionsError, SessionPoolError } from "../../../src/errors.js";
-import { describeType } from "../../../src/option-rules.js";
+import { guardClient } from "../../../src/lease/guard-client.js";
+import type { LeaseScope } from "../../../src/lease/lease-scope.js";
+import { type ProxyProfile, secretsOf } from "../../../src/options/client-profile.js";
+import { describeType } from "../../../src/options/validators.js";
 import { formatSession } from "../../../src/telegram/session-string.js";
 import { type ClientClasses, type ClientSettings, createClient } from "./client.js";
+import { Dialer } from "./dialer.js";
 import { ExportedSenders } from "./exported-senders.js";
-import { type Calls, clientGuardRules, type Route } from "./guard-plan.js";
+import { type Calls, clientGuardRules, type Route } from "./guard-rules.js";
 import { Heartbeat } from "./heartbeat.js";
 import { setScope } from "./lease-scopes.js";
+import { createLeaseSender, type LeaseSender, unwrapSender } from "./lease-sender.js";
 import type { ClientInternals, Config, Library, LibraryClient } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
-import { createLeaseSender, type LeaseSender, unwrapSender } from "./sender-view.js";
 import type { TlRequest } from "./tl.js";
-import { Dialer } from "./wire.js";
 
 /** What all clients of one adapter share. */
 export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../../../src/clock.js";
+import type { Clock, Timer } from "../../../src/common/clock.js";
 import type { Library } from "./library.js";
 import type { PooledSender } from "./sender.js";
 

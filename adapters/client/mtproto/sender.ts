@@ -8,8 +8,8 @@ import {
 } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
 import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
-import { nativeReaderClass, type Packets, patchCodec } from "./fast-protocol.js";
 import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
+import { nativeReaderClass, type Packets, patchCodec } from "./native-codec.js";
 import { describeRequest } from "./request.js";
 import { hideFields, hideSecrets } from "./secrets.js";
 import type { TlRequest } from "./tl.js";

@@ -1,10 +1,10 @@
-import { gramjsDriver, tolerantClient } from "../gramjs/differences.js";
-import { findMissingInternal } from "../mtproto/inner-parts.js";
+import { gramjsDriver, tolerantClient } from "../gramjs/gramjs-driver.js";
+import { findMissingInternal } from "../mtproto/check-internals.js";
 import type { Library, LibraryClientClass, LibraryDriver } from "../mtproto/library.js";
 import { type Package, packageFailure, partFailure, undefinedIfMissing, unknownVersion } from "../mtproto/loading.js";
 import type { LibraryErrors } from "../mtproto/tl.js";
 import { leaseAwareClient } from "./client.js";
-import { teleprotoDriver } from "./differences.js";
+import { teleprotoDriver } from "./teleproto-driver.js";
 
 const PACKAGE: Package = { adapter: "teleproto", name: "teleproto", range: "^1.223.0" };
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { StorageCorruptError } from "../../../src/errors.js";
-import type { StoredRecord } from "../../../src/records/storage.js";
+import type { StoredRecord } from "../../../src/storage/storage.js";
 
 /** What is where: Keyv cannot list with every adapter, so the ids are an entry of their own. */
 export interface KeyvIndex {

@@ -1,5 +1,5 @@
-import { storablePeer } from "../../../src/records/storable-text.js";
-import type { PeerStorage, StoredPeer } from "../../../src/records/storage.js";
+import { storablePeer } from "../../../src/storage/storable-text.js";
+import type { PeerStorage, StoredPeer } from "../../../src/storage/storage.js";
 import { toPeers } from "../peer-rows.js";
 import type { Row } from "./postgres-client.js";
 import type { Statements } from "./statements.js";

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { StorageError } from "../../../src/errors.js";
-import { codeOf, toStorageError } from "../storage-failure.js";
+import { codeOf, toStorageError } from "../to-storage-error.js";
 
 /**
  * Creates the file readable by its owner only, before SQLite would create it readable by all (its journal takes over

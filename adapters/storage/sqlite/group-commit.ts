@@ -1,5 +1,5 @@
 import { Mutex } from "async-mutex";
-import type { Row, SqliteDriver } from "./engine.js";
+import type { Row, SqliteDriver } from "./sqlite-driver.js";
 
 type Parameter = string | number | null;
 

@@ -1,6 +1,6 @@
 import { StorageCorruptError, StorageError } from "../../../src/errors.js";
 import { fields } from "../peer-rows.js";
-import { BUSY_TIMEOUT_MS, isBusy, type SqliteDriver } from "./engine.js";
+import { BUSY_TIMEOUT_MS, isBusy, type SqliteDriver } from "./sqlite-driver.js";
 
 /** "TSP1": marks a database file as this package's. */
 export const APPLICATION_ID = 0x54535031;

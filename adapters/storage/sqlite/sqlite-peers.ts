@@ -1,6 +1,6 @@
-import type { PeerStorage } from "../../../src/records/storage.js";
+import type { PeerStorage } from "../../../src/storage/storage.js";
 import { toPeers } from "../peer-rows.js";
-import type { Row } from "./engine.js";
+import type { Row } from "./sqlite-driver.js";
 
 /** Runs one statement on the open database. */
 export type Run = (statement: string, ...parameters: readonly (string | number | null)[]) => Promise<readonly Row[]>;

@@ -1,5 +1,5 @@
 import { StorageError } from "../../../src/errors.js";
-import type { StoredRecord } from "../../../src/records/storage.js";
+import type { StoredRecord } from "../../../src/storage/storage.js";
 import { columnsOf, fields } from "../peer-rows.js";
 import type { Run } from "./sqlite-peers.js";
 

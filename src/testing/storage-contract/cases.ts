@@ -1,4 +1,4 @@
-import type { SessionStorage } from "../../records/storage.js";
+import type { SessionStorage } from "../../storage/storage.js";
 import { CANARY, type ContractCases, failureOf } from "./contract.js";
 
 const AWKWARD_IDS = [

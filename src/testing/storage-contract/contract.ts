@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import type { SessionStorage } from "../../records/storage.js";
+import type { SessionStorage } from "../../storage/storage.js";
 
 /** The two matchers the contract needs of the runner's `expect`. */
 export interface ContractMatchers {

@@ -1,4 +1,4 @@
-import type { SessionStorage, StoredPeer } from "../../records/storage.js";
+import type { SessionStorage, StoredPeer } from "../../storage/storage.js";
 import { race } from "./cases.js";
 import { CANARY, type Contract, type ContractCases, failureOf } from "./contract.js";
 

@@ -1,4 +1,4 @@
-import type { SessionStorage, StoredRecord } from "../../records/storage.js";
+import type { SessionStorage, StoredRecord } from "../../storage/storage.js";
 import type { Contract, ContractCases } from "./contract.js";
 
 const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8];

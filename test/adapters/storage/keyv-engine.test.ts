@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import { retryWhileBusy, type SqliteDriver } from "../../../adapters/storage/sqlite/engine.js";
-import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-driver.js";
+import { retryWhileBusy, type SqliteDriver } from "../../../adapters/storage/sqlite/sqlite-driver.js";
 
 const NUMBERS = 100;
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { recordKey } from "../../../adapters/storage/keyv/keyv-entries.js";
 import { keyv } from "../../../adapters/storage/keyv.js";
 import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
-import type { SessionStorage } from "../../../src/records/storage.js";
+import type { SessionStorage } from "../../../src/storage/storage.js";
 import { testSessionStorage } from "../../../src/testing/storage-contract.js";
 
 const CANARY = "canary-1BVtsOKABu";

@@ -7,7 +7,7 @@ import { afterAll, expect, test } from "vitest";
 import { keyv } from "../../../adapters/storage/keyv.js";
 import { memory } from "../../../adapters/storage/memory.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
-import type { SessionStorage, StoredRecord } from "../../../src/records/storage.js";
+import type { SessionStorage, StoredRecord } from "../../../src/storage/storage.js";
 
 const folder = mkdtempSync(join(tmpdir(), "storage-model-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -6,7 +6,7 @@ import postgresJs from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type PostgresClient, postgres } from "../../../adapters/storage/postgres.js";
 import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
-import type { SessionStorage } from "../../../src/records/storage.js";
+import type { SessionStorage } from "../../../src/storage/storage.js";
 import { testSessionStorage } from "../../../src/testing/storage-contract.js";
 import { isServerThere } from "./servers.js";
 

@@ -6,7 +6,7 @@ import { createClient } from "redis";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type RedisClient, redis } from "../../../adapters/storage/redis.js";
 import { OptionsError, StorageError } from "../../../src/errors.js";
-import type { SessionStorage } from "../../../src/records/storage.js";
+import type { SessionStorage } from "../../../src/storage/storage.js";
 import { testSessionStorage } from "../../../src/testing/storage-contract.js";
 import { isServerThere } from "./servers.js";
 

@@ -15,13 +15,13 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
-import type { SqliteDriver } from "../../../adapters/storage/sqlite/engine.js";
 import { prepareFile } from "../../../adapters/storage/sqlite/file.js";
-import { nodeDriver } from "../../../adapters/storage/sqlite/handle-engine.js";
-import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import { nodeDriver } from "../../../adapters/storage/sqlite/handle-driver.js";
+import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-driver.js";
+import type { SqliteDriver } from "../../../adapters/storage/sqlite/sqlite-driver.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { StorageError } from "../../../src/errors.js";
-import type { SessionStorage } from "../../../src/records/storage.js";
+import type { SessionStorage } from "../../../src/storage/storage.js";
 
 const folder = mkdtempSync(join(tmpdir(), "sqlite-file-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -13,13 +13,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, expect, test } from "vitest";
-import type { SqliteDriver } from "../../../adapters/storage/sqlite/engine.js";
-import { handleDriver, nodeDriver, type SqliteHandle } from "../../../adapters/storage/sqlite/handle-engine.js";
-import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-engine.js";
+import { handleDriver, nodeDriver, type SqliteHandle } from "../../../adapters/storage/sqlite/handle-driver.js";
+import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-driver.js";
 import { prepareDatabase } from "../../../adapters/storage/sqlite/schema.js";
+import type { SqliteDriver } from "../../../adapters/storage/sqlite/sqlite-driver.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { OptionsError, StorageCorruptError, StorageError } from "../../../src/errors.js";
-import type { SessionStorage } from "../../../src/records/storage.js";
+import type { SessionStorage } from "../../../src/storage/storage.js";
 import { testSessionStorage } from "../../../src/testing/storage-contract.js";
 
 const folder = mkdtempSync(join(tmpdir(), "sqlite-storage-"));

@@ -2,7 +2,7 @@ import type { TelegramClient } from "telegram";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
 import { SessionPool, type SessionPoolOptions } from "../../../src/index.js";
 import { testServerClientOptions } from "../../../src/testing/index.js";
-import { libraryName, telegramAdapter } from "../../matrix/telegram.js";
+import { libraryName, telegramAdapter } from "../../fakes/client-library.js";
 
 /** What a scenario's process is told on its command line. */
 export interface Orders {

@@ -1,5 +1,5 @@
 import type { TelegramClient } from "telegram";
-import { telegramAdapter } from "../../matrix/telegram.js";
+import { telegramAdapter } from "../../fakes/client-library.js";
 import { clientOptions, openPool, orders, tell } from "./child.js";
 
 const resources = (): Record<string, number> => {

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import type { Api as ApiTypes, TelegramClient } from "telegram";
-import { Api } from "../../matrix/telegram.js";
+import { Api } from "../../fakes/client-library.js";
 import { openPool, orders, tell } from "./child.js";
 
 const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;

@@ -9,10 +9,10 @@ import {
   RequestBlockedError,
   UnreadableAnswerError,
 } from "../../../../src/connections/client-adapter.js";
-import { openPacket } from "../../../../src/testing/data-centre/crypto.js";
+import { openPacket } from "../../../../src/testing/test-server/crypto.js";
+import { Api, loadUnderTest } from "../../../fakes/client-library.js";
 import { peerMemory } from "../../../fakes/peer-memory.js";
 import { sessionString } from "../../../fakes/sessions.js";
-import { Api, loadUnderTest } from "../../../matrix/telegram.js";
 
 const OUTGOING: OutgoingRequest = {
   method: "help.GetConfig",

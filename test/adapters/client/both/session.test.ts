@@ -4,9 +4,9 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { type ClientClasses, createClient, createClientClasses } from "../../../../adapters/client/mtproto/client.js";
 import type { PeerStore } from "../../../../src/connections/client-adapter.js";
 import type { KnownPeer } from "../../../../src/telegram/peer-cache.js";
+import { Api, BinaryReader, loadUnderTest } from "../../../fakes/client-library.js";
 import { peerMemory } from "../../../fakes/peer-memory.js";
 import { sessionString } from "../../../fakes/sessions.js";
-import { Api, BinaryReader, loadUnderTest } from "../../../matrix/telegram.js";
 
 const USER: KnownPeer = {
   id: "777",

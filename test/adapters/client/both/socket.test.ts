@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { SocketClass } from "../../../../adapters/client/mtproto/library.js";
 import { configuredSocketClass } from "../../../../adapters/client/mtproto/socket.js";
 import { classifyTelegramError } from "../../../../src/index.js";
-import { PromisedNetSockets } from "../../../matrix/telegram.js";
+import { PromisedNetSockets } from "../../../fakes/client-library.js";
 
 interface Polite {
   readonly client: Socket;

@@ -3,7 +3,7 @@ import { CdnRedirectError, MediaAbortError } from "teleproto/network/MediaSchedu
 import { Api } from "teleproto/tl/index.js";
 import { describe, expect, test } from "vitest";
 import type { ClientInternals } from "../../../../adapters/client/mtproto/library.js";
-import { teleprotoDriver } from "../../../../adapters/client/teleproto/differences.js";
+import { teleprotoDriver } from "../../../../adapters/client/teleproto/teleproto-driver.js";
 import { MediaTransfers, type TransferWindows } from "../../../../adapters/client/teleproto/transfers.js";
 
 describe("connectionOptions() - the port that is dialled", () => {

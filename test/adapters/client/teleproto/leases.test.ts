@@ -3,7 +3,7 @@ import { NewMessage, type NewMessageEvent } from "teleproto/events/index.js";
 import { describe, expect, test } from "vitest";
 import { type Lease, LeaseReleasedError } from "../../../../src/index.js";
 import { RpcError } from "../../../../src/testing/index.js";
-import { Api } from "../../../matrix/telegram.js";
+import { Api } from "../../../fakes/client-library.js";
 import { callsOf, rejection, type Stage, stage, until } from "../../../scenarios/support.js";
 
 const update = (text: string, id = 1) =>

@@ -1,0 +1,358 @@
+import type { Clock } from "../common/clock.js";
+import type { PoolTime } from "../common/pool-time.js";
+import type { ProcessRef } from "../common/process-ref.js";
+import { type Connection, SessionChangedError } from "../connections/connection.js";
+import { type ConnectionPool, Opening } from "../connections/connection-pool.js";
+import {
+  attemptTimeoutError,
+  connectTookTooLong,
+  type NamedSession,
+  notConnectedInTime,
+  queueFullError,
+  unavailableError,
+  unknownSessionError,
+  waitsForItself,
+} from "../error-factories.js";
+import { CallTimeoutError, ConnectError, type NoSessionAvailableError, type PoolClosedError } from "../errors.js";
+import type { GrantedLease } from "../lease/active-lease.js";
+import type { LeaseManager } from "../lease/lease-manager.js";
+import {
+  type ConnectFailure,
+  connectFailureSince,
+  connectFailuresSoFar,
+  type PooledSession,
+} from "../sessions/pooled-session.js";
+import type { PoolStatus } from "../sessions/session-info.js";
+import type { Availability } from "../state/availability.js";
+import { type Criteria, matches } from "../state/criteria.js";
+import type { SessionTable } from "../state/session-table.js";
+import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
+import type { AbortListeners } from "./abort-listeners.js";
+import type { AcquireRequest } from "./acquire-request.js";
+import type { LeaseScheduler } from "./lease-scheduler.js";
+import { isHeldBy, type Nesting } from "./nesting.js";
+import type { OnServed, WaitQueueEntrance } from "./wait-queue-entrance.js";
+
+/** What acquiring needs. */
+export interface SessionAcquirerDeps<Client> {
+  readonly clock: Clock;
+  readonly time: PoolTime;
+  readonly sessionTable: SessionTable<PooledSession>;
+  readonly scheduler: LeaseScheduler;
+  readonly connections: ConnectionPool<Client>;
+  readonly leases: LeaseManager<Client>;
+  readonly signals: AbortListeners;
+  readonly processRef: ProcessRef;
+  readonly nesting: Nesting;
+  readonly waitQueueEntrance: WaitQueueEntrance;
+  readonly maxWaiters: number;
+  readonly connectTimeoutMs: number;
+  readonly traceLeases: boolean;
+  status(): PoolStatus;
+  /** Why nobody gets a lease any more. Callers that are under way may go on for a while when the pool closes. */
+  closed(isUnderWay: boolean): PoolClosedError | undefined;
+  /** A session has not connected in its caller's time, or not for a reason that would end. */
+  backOff(id: string): void;
+}
+
+/** When a caller waits for a connect no longer. */
+interface ConnectLimit {
+  readonly ms: number;
+  /** Its attempt's own deadline: the session counts as one that cannot connect. */
+  readonly isAttempt: boolean;
+  error(): Error;
+}
+
+/** Finds a session, waits for one, connects it, tries another when that fails. */
+export class SessionAcquirer<Client> {
+  readonly #parts: SessionAcquirerDeps<Client>;
+  /** Sessions that were not connected the last time, though nothing kept them back then. */
+  readonly #refused = new WeakSet<PooledSession>();
+  readonly #begin: OnServed<GrantedLease<Client>> = (entry, acquireRequest) =>
+    this.tryLease(entry, acquireRequest) ?? this.#leaseSlowly(entry, acquireRequest);
+
+  constructor(parts: SessionAcquirerDeps<Client>) {
+    this.#parts = parts;
+  }
+
+  /** Leases a session to the caller if one can serve now. Throws when nobody is to have one any more. */
+  tryReserve(acquireRequest: AcquireRequest): PooledSession | undefined {
+    const closed = this.#parts.closed(acquireRequest.isUnderWay);
+    if (closed !== undefined) throw acquireRequest.withCause(closed);
+    acquireRequest.signal?.throwIfAborted();
+    // Here, in the caller's stack: whoever does not await would be in no later one.
+    if (this.#parts.traceLeases) acquireRequest.stack ??= new Error("leased here").stack;
+    acquireRequest.reservedAt = this.#parts.time.now();
+    return this.#parts.scheduler.take(
+      excluding(acquireRequest.criteria, acquireRequest.failures),
+      acquireRequest.reservedAt,
+    );
+  }
+
+  /** The lease of the session that was taken, if its client is ready. */
+  tryLease(entry: PooledSession, acquireRequest: AcquireRequest): GrantedLease<Client> | undefined {
+    const { reservedAt, tracker, stack } = acquireRequest;
+    const { connections, time, leases } = this.#parts;
+    let connection: Connection<Client> | undefined;
+    try {
+      connection = connections.tryCheckOut(entry, time.toMonotonic(reservedAt));
+    } catch (error) {
+      // A client adapter that fails fails its caller. Later, for whoever is next may meet the same.
+      queueMicrotask(() => leases.cancelReservation(entry));
+      throw error;
+    }
+    if (connection === undefined) return undefined;
+    acquireRequest.markTried(entry.id);
+    return leases.grant({ entry, connection, tracker, since: reservedAt, stack });
+  }
+
+  /** The lease of the session that was taken, or of another one, as soon as there is one with a client. */
+  leaseWhenReady(taken: PooledSession | undefined, acquireRequest: AcquireRequest): Promise<GrantedLease<Client>> {
+    return taken === undefined ? this.#wait(acquireRequest, this.#begin) : this.#leaseSlowly(taken, acquireRequest);
+  }
+
+  async #leaseSlowly(taken: PooledSession, acquireRequest: AcquireRequest): Promise<GrantedLease<Client>> {
+    const { leases, time, processRef } = this.#parts;
+    leases.expect();
+    try {
+      // Not in the stack of whoever has given the session back.
+      await undefined;
+      for (
+        let entry = taken;
+        ;
+        entry = this.tryReserve(acquireRequest) ?? (await this.#wait(acquireRequest, identity))
+      ) {
+        const granted = this.tryLease(entry, acquireRequest);
+        if (granted !== undefined) return granted;
+        acquireRequest.markTried(entry.id);
+        const connection = await processRef.whileRunning(() => this.#connect(entry, acquireRequest));
+        if (connection === undefined) continue;
+        const { tracker, stack } = acquireRequest;
+        return leases.grant({ entry, connection, tracker, since: time.now(), stack });
+      }
+    } finally {
+      leases.expectNoMore();
+    }
+  }
+
+  /** Waits for a session, as long as that can help and is wanted. */
+  #wait<Result>(acquireRequest: AcquireRequest, serve: OnServed<Result>): Promise<Result> {
+    const { sessionTable, scheduler, waitQueueEntrance } = this.#parts;
+    const now = acquireRequest.reservedAt;
+    const closed = this.#parts.closed(false);
+    if (closed !== undefined) throw acquireRequest.withCause(closed);
+    acquireRequest.cause ??= [...acquireRequest.failures.values()].at(-1);
+    const failure = this.unreachable(acquireRequest);
+    if (failure !== undefined) throw failure;
+    const criteria = excluding(acquireRequest.criteria, acquireRequest.lastingFailures);
+    const { id } = acquireRequest.criteria;
+    if (id !== undefined && sessionTable.get(id) === undefined) throw unknownSessionError(id);
+    const deadline = now + acquireRequest.waitMs;
+    if (acquireRequest.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline)) {
+      throw this.unavailable(acquireRequest.criteria, sessionTable.forecast(criteria, now), acquireRequest.cause);
+    }
+    this.#assertNotOwn(criteria);
+    if (scheduler.waiting >= this.#parts.maxWaiters) throw queueFullError(this.#parts.maxWaiters);
+    return waitQueueEntrance.wait(acquireRequest, criteria, deadline, serve);
+  }
+
+  /** Throws when the caller would wait for itself: only the works around it could give a session back. */
+  #assertNotOwn(criteria: Criteria): void {
+    const { nesting, sessionTable } = this.#parts;
+    const held = nesting.held();
+    if (held === undefined || !sessionTable.areAll(criteria, (entry) => isHeldBy(held, entry))) return;
+    const { id } = criteria;
+    throw waitsForItself([...held.keys()], this.#parts.status(), id);
+  }
+
+  /** The connected client of a session that was taken; `undefined` when it cannot be had and another is to be tried. */
+  async #connect(entry: PooledSession, acquireRequest: AcquireRequest): Promise<Connection<Client> | undefined> {
+    const { connections, time } = this.#parts;
+    const began = time.now();
+    let connection: Connection<Client> | undefined;
+    try {
+      connection = await this.#open(entry, acquireRequest);
+      acquireRequest.signal?.throwIfAborted();
+      this.#assertOpen();
+      this.#refused.delete(entry);
+      return connection;
+    } catch (error) {
+      if (connection !== undefined) void connections.checkIn(connection);
+      this.#letGo(entry, acquireRequest, error);
+      this.#assertOpen();
+      this.#missed(entry, acquireRequest, error);
+      return undefined;
+    } finally {
+      acquireRequest.spend(time.now() - began);
+    }
+  }
+
+  #assertOpen(): void {
+    const closed = this.#parts.closed(true);
+    if (closed !== undefined) throw closed;
+  }
+
+  /** Gives a session back that was not connected. One that nothing else keeps back would be taken again at once. */
+  #letGo(entry: PooledSession, { ending }: AcquireRequest, error: unknown): void {
+    const { time, backOff, leases } = this.#parts;
+    const isKeptBack = entry.isForeign || !entry.canEverServe || entry.unavailableUntil > time.now();
+    const isRefused = !isKeptBack && error instanceof SessionChangedError;
+    const isFailed = !isKeptBack && error instanceof ConnectError && error !== ending;
+    if (isFailed || (isRefused && this.#refused.has(entry))) backOff(entry.id);
+    if (isRefused) this.#refused.add(entry);
+    else this.#refused.delete(entry);
+    leases.cancelReservation(entry);
+  }
+
+  /** Takes note of a session that was not connected. Throws what ends the caller's search. */
+  #missed(entry: PooledSession, acquireRequest: AcquireRequest, error: unknown): void {
+    if (error === acquireRequest.ending || error === acquireRequest.signal?.reason) throw error;
+    if (error instanceof SessionChangedError) return;
+    const isConnectError = error instanceof ConnectError;
+    // Telegram's own verdict on connecting has changed the session's state already: another one is next, or none.
+    if (!isConnectError && !affectsSession(classifyTelegramError(error))) throw error;
+    acquireRequest.attempts++;
+    if (
+      acquireRequest.attempts >= acquireRequest.maxAttempts ||
+      (isConnectError && acquireRequest.criteria.id !== undefined)
+    )
+      throw error;
+    if (isConnectError) acquireRequest.recordFailure(entry.id, error, true);
+    else acquireRequest.cause ??= error;
+  }
+
+  #open(entry: PooledSession, acquireRequest: AcquireRequest): Promise<Connection<Client>> {
+    const { clock, signals, connections, backOff } = this.#parts;
+    const opening = new Opening();
+    const opened = connections.checkOut(entry.id, opening);
+    const limit = this.#limitOf(entry, acquireRequest);
+    const { signal } = acquireRequest;
+    if (limit === undefined && signal === undefined) return opened;
+    return new Promise((resolve, reject) => {
+      const end = (error: unknown): void => {
+        acquireRequest.ending = error;
+        reject(error);
+      };
+      const timer =
+        limit &&
+        clock.setTimer(Math.max(limit.ms, 0), () => {
+          if (limit.isAttempt) {
+            backOff(entry.id);
+            connections.giveUp(opening);
+          } else connections.leave(opening);
+          end(limit.error());
+        });
+      const atAbort = (): void => {
+        connections.giveUp(opening);
+        end(signal?.reason);
+      };
+      const stopListening = signal && signals.onAbort(signal, atAbort);
+      const settled = (): void => {
+        timer?.cancel();
+        stopListening?.();
+      };
+      opened
+        .then((connection) => {
+          if (opening.isGivenUp) void connections.end(opening);
+          else resolve(connection);
+        }, reject)
+        .finally(settled);
+    });
+  }
+
+  /** What ends the caller's wait for a connect first, besides the connect's own limit. */
+  #limitOf(entry: PooledSession, acquireRequest: AcquireRequest): ConnectLimit | undefined {
+    const { attemptTimeoutMs, connectingMs, allConnectingMs, givenWaitMs, waitMs, cause } = acquireRequest;
+    const { connectTimeoutMs } = this.#parts;
+    const attempt: ConnectLimit = {
+      ms: attemptTimeoutMs - connectingMs,
+      isAttempt: true,
+      error: () => attemptTimeoutError(entry.id, attemptTimeoutMs),
+    };
+    const wait: ConnectLimit =
+      givenWaitMs === 0
+        ? {
+            ms: connectTimeoutMs - allConnectingMs,
+            isAttempt: false,
+            error: () => notConnectedInTime(entry.id, connectTimeoutMs, cause),
+          }
+        : { ms: waitMs, isAttempt: false, error: () => connectTookTooLong(entry.id, givenWaitMs, cause) };
+    const first = attempt.ms <= wait.ms ? attempt : wait;
+    return Number.isFinite(first.ms) ? first : undefined;
+  }
+
+  /** A session failed the work that was done with it: the caller wants another one. */
+  exclude(acquireRequest: AcquireRequest, id: string, error: Error): void {
+    const { sessionTable, time } = this.#parts;
+    // Without a rest it would be tried again at once, and for ever.
+    const isResting = (sessionTable.get(id)?.unavailableUntil ?? 0) > time.now();
+    acquireRequest.recordFailure(id, error, error instanceof ConnectError && isResting);
+  }
+
+  /** What every session has failed with that could serve the caller, whoever has tried it; if all have, since it began. */
+  unreachable(acquireRequest: AcquireRequest): Error | undefined {
+    const { failures, began } = acquireRequest;
+    if (failures.size === 0 && connectFailuresSoFar() === began) return undefined;
+    const { sessionTable, time } = this.#parts;
+    const failureOf = (id: string) => connectFailureSince(sessionTable.get(id), began);
+    const excluded = { has: (id: string) => failures.has(id) || failureOf(id) !== undefined };
+    if (sessionTable.canServeBy({ ...acquireRequest.criteria, excluded }, time.now(), Number.POSITIVE_INFINITY))
+      return undefined;
+    const own = [...failures.values()].at(-1);
+    return own === undefined ? this.#lastFailure(acquireRequest) : this.#allFailed(acquireRequest, own);
+  }
+
+  /** Of other callers' connects. */
+  #lastFailure({ criteria, began }: AcquireRequest): Error | undefined {
+    const { sessionTable } = this.#parts;
+    let last: ConnectFailure | undefined;
+    for (const entry of sessionTable.entries()) {
+      const failure = entry.canEverServe && matches(entry, criteria) ? connectFailureSince(entry, began) : undefined;
+      if (failure !== undefined && failure.order > (last?.order ?? 0)) last = failure;
+    }
+    return last?.error;
+  }
+
+  /** Every session that could have served has failed this caller: what the last one said. */
+  #allFailed(acquireRequest: AcquireRequest, last: Error): Error {
+    if (last instanceof ConnectError || last instanceof CallTimeoutError) return last;
+    const availability = this.#parts.sessionTable.forecast(acquireRequest.criteria, this.#parts.time.now());
+    return this.unavailable(acquireRequest.criteria, availability, last);
+  }
+
+  /** Why nobody can serve this caller. */
+  unavailable(criteria: Criteria, availability: Availability, cause?: unknown): NoSessionAvailableError {
+    const { time, sessionTable } = this.#parts;
+    const { earliest, cooling } = availability;
+    return unavailableError(criteria, this.#parts.status(), {
+      waitingCount: cooling,
+      waitMs: earliest === null ? null : Math.max(earliest - time.now(), 0),
+      retryAt: earliest === null ? null : time.toWall(earliest),
+      isFull: sessionTable.isFull,
+      cause,
+      named: this.#named(criteria),
+    });
+  }
+
+  #named({ id, methods, peers }: Criteria): NamedSession | undefined {
+    const { sessionTable, time } = this.#parts;
+    const entry = id === undefined ? undefined : sessionTable.get(id);
+    if (entry === undefined) return undefined;
+    const now = time.now();
+    const { reason } = entry;
+    return {
+      state: entry.stateAt(now),
+      reason,
+      isHeld: entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined,
+    };
+  }
+}
+
+/** The criteria without some sessions. */
+function excluding(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Criteria {
+  return excluded.size === 0 ? criteria : { ...criteria, excluded };
+}
+
+function identity(entry: PooledSession): PooledSession {
+  return entry;
+}

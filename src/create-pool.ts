@@ -1,0 +1,378 @@
+import { AbortListeners } from "./acquire/abort-listeners.js";
+import { LeaseScheduler } from "./acquire/lease-scheduler.js";
+import { Nesting } from "./acquire/nesting.js";
+import { SessionAcquirer } from "./acquire/session-acquirer.js";
+import { WaitQueueEntrance } from "./acquire/wait-queue-entrance.js";
+import { inBackground } from "./common/own-context.js";
+import { PoolTime } from "./common/pool-time.js";
+import type { ProcessRef } from "./common/process-ref.js";
+import { warn } from "./common/process-warning.js";
+import type { UserCallbackContext } from "./common/user-callback.js";
+import { createConnections, ownershipLost } from "./connections/connection-factory.js";
+import type { ConnectionPool } from "./connections/connection-pool.js";
+import { HealthProbe } from "./connections/health-probe.js";
+import { PersistentConnections } from "./connections/persistent-connections.js";
+import type { Reencryption } from "./encryption/reencryption.js";
+import { allLocked, unknownSessionError } from "./error-factories.js";
+import type { SessionPoolEvents } from "./events.js";
+import { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
+import { JobRunner } from "./jobs/job-runner.js";
+import { coolDown } from "./lease/cool-down.js";
+import { LeaseManager } from "./lease/lease-manager.js";
+import { PoolLog, type StoragePart } from "./observability/pool-log.js";
+import type { ResolvedOptions } from "./options/options.js";
+import { checkReason } from "./options/validate.js";
+import { createOwnership } from "./ownership/create-ownership.js";
+import type { Ownership } from "./ownership/ownership.js";
+import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import { createRateLimiting } from "./rate-limits/rate-limiting.js";
+import { CredentialEncryption } from "./sessions/credentials.js";
+import type { PooledSession } from "./sessions/pooled-session.js";
+import type { SessionAdmin } from "./sessions/session-admin.js";
+import type { SessionInfo } from "./sessions/session-info.js";
+import { SessionRegistry } from "./sessions/session-registry.js";
+import type { SessionRemoval } from "./sessions/session-removal.js";
+import { SessionSerializer } from "./sessions/session-serializer.js";
+import { createSessionServices, type SessionServices } from "./sessions/session-services.js";
+import { Shutdown } from "./shutdown.js";
+import { createSelectionOrder } from "./state/create-selection-order.js";
+import { SessionStateManager } from "./state/session-state.js";
+import { SessionTable } from "./state/session-table.js";
+import { ownerAmong } from "./storage/key-reservations.js";
+import { makePeers } from "./storage/peers/create-peers.js";
+import { RecordWriter } from "./storage/record-writer.js";
+import { isReserved } from "./storage/reserved-ids.js";
+import type { StoredRecord } from "./storage/storage.js";
+import { StorageTimeout } from "./storage/storage-timeout.js";
+
+/** How the parts of a pool tell its listeners something. */
+export type Emit = <Name extends keyof SessionPoolEvents>(
+  name: Name,
+  event: Parameters<SessionPoolEvents[Name]>[0],
+) => void;
+
+/** The rooms of a pool that its doors lead to. */
+export interface PoolComponents<Client> {
+  readonly registry: SessionRegistry;
+  readonly admin: SessionAdmin;
+  readonly removal: SessionRemoval;
+  readonly reencryption: Reencryption;
+  readonly acquirer: SessionAcquirer<Client>;
+  readonly jobRunner: JobRunner<Client>;
+  readonly leases: LeaseManager<Client>;
+  readonly maps: BulkRunManager<Client>;
+  readonly shutdown: Shutdown;
+  readonly processRef: ProcessRef;
+  /** Takes in what the storage holds. Rejects with `StorageCorruptError` when none of it can be opened for want of a key. */
+  load(records: readonly StoredRecord[]): Promise<void>;
+  /** Tells of the records that could not be read, and starts the timers of those that could. */
+  begin(): void;
+  readonly scheduler: LeaseScheduler;
+  readonly persistentConnections: PersistentConnections;
+}
+
+/** A claim has to be renewed in time, so that a failed write of a record is soon tried again. */
+const RETRIES_PER_TTL = 12;
+const LONGEST_RETRY_MS = 30_000;
+
+/** Builds a pool from its options: which part knows which. Nothing here decides anything. */
+export function createPool<Client>(
+  given: ResolvedOptions<Client>,
+  processRef: ProcessRef,
+  processLock: SingleProcessLock | undefined,
+  tellListeners: Emit,
+  isHeard: (name: keyof SessionPoolEvents) => boolean,
+): PoolComponents<Client> {
+  // What a caller waits for is timed in the caller's async context, everything else in the pool's own.
+  const options: ResolvedOptions<Client> = { ...given, clock: inBackground(given.clock) };
+  const { clock: callersClock } = given;
+  const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
+  const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
+  const time = new PoolTime(clock);
+  const log = new PoolLog(options.logger, clock);
+  const emit: Emit = (name, event) => {
+    log.event(name, event);
+    tellListeners(name, event);
+  };
+  const ruleFailed = (text: string): void => {
+    warn(text);
+    log.write("error", text, { event: "ruleFailed" });
+  };
+  const rules: UserCallbackContext = { info: (id) => infoOf(registry, id), failed: ruleFailed };
+  const order = createSelectionOrder(options.selection, rules);
+  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxLeased, order });
+  const sealing = new CredentialEncryption(options.encryption, deadline, options.trustServers);
+  const records = new SessionSerializer(time, sealing);
+  const registry = new SessionRegistry(sessionTable, time, records);
+  const signals = new AbortListeners();
+  const storageFailed = (error: Error): void => {
+    log.write("error", error.message, { event: "storageFailed", reason: error.message });
+    emit("storageFailed", { error });
+  };
+  const failedIn =
+    (part: StoragePart) =>
+    (error: Error): void => {
+      log.storageFailed(part, error);
+      emit("storageFailed", { error });
+    };
+  const recordWriter: RecordWriter = new RecordWriter(storage, {
+    clock,
+    storageTimeoutMs: options.storageTimeoutMs,
+    longestRetryMs: Math.min(LONGEST_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL),
+    draft: (id) => {
+      const known = registry.get(id);
+      return known && records.toDraft(known, ownership.draft(id));
+    },
+    merge: (record) => register.merger.apply(record),
+    mayDelete: (id) => !ownership.isForeign(id),
+    onDeleted: (id) => register.gone(id),
+    failed: failedIn("records"),
+    recovered: () => log.storageWorks("records"),
+  });
+  const later = (work: Promise<unknown>): void => void shutdown.track(work).catch(storageFailed);
+  const ownership: Ownership = createOwnership({
+    options,
+    sessionTable,
+    time,
+    recordWriter: () => recordWriter,
+    scheduler: () => scheduler,
+    look: (id) => register.refresh.syncOne(id),
+    freed: (id) => persistentConnections.ensure(id),
+    lost: (id) => {
+      leases.revoke(id, ownershipLost(id), "its ownership was lost");
+      void connections.close(id, "its ownership was lost");
+      emit("ownershipLost", { id });
+    },
+  });
+  const peers = makePeers(options, failedIn("peers"), () => log.storageWorks("peers"));
+  if (processLock !== undefined) processLock.onOvertaken = storageFailed;
+  const persistentConnections = new PersistentConnections({
+    clock,
+    registry,
+    processRef,
+    connections: () => connections,
+  });
+  const scheduler: LeaseScheduler = new LeaseScheduler(sessionTable, time, clock, {
+    // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
+    recovered: (entry) => {
+      const { id } = entry;
+      if (entry.owesNews) void recordWriter.flush(id).then(() => emit("recovered", { id }));
+      entry.owesNews = false;
+      persistentConnections.ensure(id);
+    },
+    unavailableError: (criteria, availability) => acquirer.unavailable(criteria, availability),
+  });
+  const sessionState: SessionStateManager = new SessionStateManager({
+    sessionTable,
+    registry,
+    recordWriter,
+    time,
+    scheduler,
+    log,
+    cooldownScope: options.cooldownScope,
+    restrictedForMs: options.restrictedForMs,
+    emit,
+    onDead: (id) => {
+      if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
+    },
+    onUnhealthy: (id) => {
+      healthProbe.schedule(id);
+      persistentConnections.ensure(id);
+    },
+  });
+  const healthProbe = new HealthProbe({
+    clock,
+    time,
+    probeIntervalMs: options.probeIntervalMs,
+    registry,
+    sessionTable,
+    recordWriter,
+    scheduler,
+    sessionState,
+    connections: () => connections,
+  });
+  const rejected = (id: string, reason: string): void => registry.reject(id, new Error(reason));
+  const budgets = createRateLimiting({ options, sessionTable, time, scheduler, deadline, later, rejected, ...rules });
+  const common = {
+    options,
+    log,
+    registry,
+    ownership,
+    sessionTable,
+    sessionState,
+    scheduler,
+    time,
+    peers,
+    persistentConnections,
+    healthProbe,
+    emit,
+  };
+  const made = createConnections<Client>({
+    ...common,
+    budgets,
+    settleKey: (known) => register.admin.settleKey(known),
+  });
+  const connections: ConnectionPool<Client> = made.connections;
+  const register: SessionServices = createSessionServices({
+    ...common,
+    records,
+    sealing,
+    recordWriter,
+    deadline,
+    connections,
+    backOffs: made.backOffs,
+    later,
+    own: (record) => {
+      const before = registry.rejection(record.id);
+      budgets?.load([record]);
+      const reason = registry.rejection(record.id);
+      if (reason !== undefined && reason !== before) emit("recordRejected", { id: record.id, reason });
+    },
+    closed: () => shutdown.closedError(),
+    failed: storageFailed,
+    lookFailed: failedIn("changes"),
+    lookWorked: () => log.storageWorks("changes"),
+  });
+  const { admin, removal, discovery, refresh, reencryption } = register;
+  const leases: LeaseManager<Client> = new LeaseManager({
+    clock: callersClock,
+    time,
+    sessionTable,
+    scheduler,
+    connections,
+    processRef,
+    maxLeaseMs: options.maxLeaseMs,
+    info: (id) => infoOf(registry, id),
+    coolDown: (entry, seconds, scope) => coolDown(sessionState, entry, seconds, scope),
+    retire: (entry, reason) => {
+      checkReason("retire", reason);
+      sessionState.markDead(entry, reason);
+    },
+    onLastLeaseEnded: (id) => later(removal.onLastLeaseEnded(id)),
+    isHeard,
+    emit,
+  });
+  const shutdown = new Shutdown({
+    clock,
+    closeTimeoutMs: options.closeTimeoutMs,
+    scheduler,
+    leases,
+    connections,
+    recordWriter,
+    ownership,
+    refresh,
+    removal,
+    peers,
+    budgets,
+    persistentConnections,
+    healthProbe,
+    processLock,
+    storage,
+    deadline,
+    processRef,
+    maps: { end: (error) => maps.end(error), close: () => maps.close() },
+    storageFailed,
+    log,
+  });
+  const waitQueueEntrance = new WaitQueueEntrance({
+    clock: callersClock,
+    time,
+    scheduler,
+    signals,
+    processRef,
+    waiting: () => {
+      if (!isHeard("waiting")) return;
+      const { waiters, nextAvailableAt } = scheduler.status();
+      queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
+    },
+    unreachable: (acquireRequest) => acquirer.unreachable(acquireRequest),
+  });
+  const nesting = new Nesting(options.traceLeases);
+  const acquirer: SessionAcquirer<Client> = new SessionAcquirer({
+    clock: callersClock,
+    time,
+    sessionTable,
+    scheduler,
+    connections,
+    leases,
+    signals,
+    processRef,
+    nesting,
+    waitQueueEntrance,
+    maxWaiters: options.maxWaiters,
+    connectTimeoutMs: options.connectTimeoutMs,
+    traceLeases: options.traceLeases,
+    status: () => scheduler.status(),
+    closed: (isUnderWay) => shutdown.closedError(isUnderWay),
+    backOff: made.backOff,
+  });
+  const jobRunner = new JobRunner({
+    clock: callersClock,
+    time,
+    scheduler,
+    recordWriter,
+    acquirer,
+    signals,
+    processRef,
+    nesting,
+    leases,
+  });
+  const maps: BulkRunManager<Client> = new BulkRunManager({
+    options: given,
+    time,
+    sessionTable,
+    jobRunner,
+    signals,
+    processRef,
+    deadline,
+    status: () => scheduler.status(),
+    closed: () => shutdown.closedError(),
+  });
+  let rejections: ReturnType<SessionRegistry["rejected"]> = [];
+  const load = async (listed: readonly StoredRecord[]): Promise<void> => {
+    budgets?.load(listed);
+    const loaded = await registry.load(
+      listed.filter(({ id }) => !isReserved(id)),
+      (fingerprint) => ownerAmong(fingerprint, listed),
+    );
+    for (const { known, version, owner } of loaded) {
+      if (known.isRemoved) later(discovery.onUnknownRecord(known.id));
+      else recordWriter.track(known.id, version);
+      if (!known.isRemoved) ownership.onRecordRead(known.id, owner);
+    }
+    rejections = registry.rejected();
+    if (registry.lockedCount === 0) return;
+    if (loaded.length === 0) throw allLocked(registry.lockedCount, rejections[0]?.reason ?? "");
+    const text = `${registry.lockedCount} records cannot be opened with the keys of the option "encryption". See rejected().`;
+    log.write("error", text, { event: "keyMissing", count: registry.lockedCount });
+  };
+  const begin = (): void => {
+    for (const rejection of rejections) emit("recordRejected", rejection);
+    scheduler.serveWaiters();
+    persistentConnections.ensureAll();
+    healthProbe.scheduleAll();
+    if (storage.shared) refresh.start();
+  };
+  return {
+    registry,
+    admin,
+    removal,
+    reencryption,
+    acquirer,
+    jobRunner,
+    leases,
+    maps,
+    shutdown,
+    processRef,
+    load,
+    begin,
+    scheduler,
+    persistentConnections,
+  };
+}
+
+function infoOf(registry: SessionRegistry, id: string): SessionInfo {
+  const known = registry.get(id);
+  if (known === undefined) throw unknownSessionError(id);
+  return registry.info(known);
+}

@@ -1,0 +1,108 @@
+import { StorageError } from "../errors.js";
+import { describeType } from "../options/validators.js";
+import { RESERVED_PREFIXES } from "../storage/reserved-ids.js";
+import type { PeerStorage, StoredPeer } from "../storage/storage.js";
+import type { Sealer } from "./sealer.js";
+
+/**
+ * Peers whose access hash, username, phone and name are one sealed text, kept where the access hash would be. The
+ * peer's id stays in the open: the storage replaces a peer by it.
+ *
+ * A row that cannot be opened is left out, for peers are a cache and Telegram tells of them again. `save` rejects as
+ * the sealer does, and writes nothing then. All peers of a call are sealed or opened at once.
+ */
+export function encryptedPeerStorage(peers: PeerStorage, sealer: Sealer): PeerStorage {
+  return {
+    async load(sessionId) {
+      const rows = await peers.load(sessionId);
+      const texts = await together(rows.map((row) => openOrNothing(sealer, sessionId, row)));
+      return rows.flatMap((row, index) => toPeer(row, texts[index]) ?? []);
+    },
+    async save(sessionId, known) {
+      const texts = await together(known.map((peer) => sealOrReject(sealer, sessionId, peer)));
+      await peers.save(
+        sessionId,
+        known.map(({ id }, index) => ({ id, accessHash: checkedText(texts[index]) })),
+      );
+    },
+    async clear(sessionId) {
+      await peers.clear(sessionId);
+    },
+  };
+}
+
+/** A sealer of the user's own may give anything. */
+function checkedText(text: unknown): string {
+  if (typeof text === "string" && text !== "") return text;
+  throw new StorageError(`The encryption's seal() must return a non-empty text; it returned ${describeType(text)}.`);
+}
+
+/** What a peer is sealed for. JSON, so that no two places look alike; reserved, so that no record has the same. */
+function placeOf(sessionId: string, peerId: string): string {
+  return RESERVED_PREFIXES.key + JSON.stringify([sessionId, peerId]);
+}
+
+function textOf({ accessHash, username, phone, name }: StoredPeer): string {
+  return JSON.stringify({ accessHash, username, phone, name });
+}
+
+type MaybeLater<T> = T | Promise<T>;
+
+/** The values in their order. Waits only if one of them is a promise: most sealers answer at once, for thousands. */
+function together<T extends string | undefined>(values: readonly MaybeLater<T>[]): MaybeLater<readonly T[]> {
+  const isAllHere = (list: readonly MaybeLater<T>[]): list is readonly T[] =>
+    list.every((value) => typeof value !== "object");
+  return isAllHere(values) ? values : Promise.all(values);
+}
+
+/** Never throws, so that no promise made for an earlier peer is left behind unheard. */
+function sealOrReject(sealer: Sealer, sessionId: string, peer: StoredPeer): MaybeLater<string> {
+  try {
+    return sealer.seal(placeOf(sessionId, peer.id), textOf(peer));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+function openOrNothing(sealer: Sealer, sessionId: string, row: StoredPeer): MaybeLater<string | undefined> {
+  try {
+    const text = sealer.open(placeOf(sessionId, row.id), row.accessHash);
+    if (typeof text === "string") return text;
+    return Promise.resolve(text).then(textOrNothing, () => undefined);
+  } catch {
+    return undefined;
+  }
+}
+
+function textOrNothing(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+/** The peer of a row. What the sealer gave back unchanged was never sealed: such a row is a peer already. */
+function toPeer(row: StoredPeer, text: string | undefined): StoredPeer | undefined {
+  const sealed = text === undefined ? undefined : peerIn(row.id, text);
+  return sealed ?? (text === row.accessHash ? row : undefined);
+}
+
+function peerIn(id: string, text: string): StoredPeer | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null) return undefined;
+    const { accessHash, username, phone, name } = value as Readonly<Record<string, unknown>>;
+    if (typeof accessHash !== "string") return undefined;
+    if (!isTextOrNone(username) || !isTextOrNone(phone) || !isTextOrNone(name)) return undefined;
+    return {
+      id,
+      accessHash,
+      ...(username === undefined ? {} : { username }),
+      ...(phone === undefined ? {} : { phone }),
+      ...(name === undefined ? {} : { name }),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+function isTextOrNone(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === "string";
+}

@@ -1,0 +1,82 @@
+import type { KeyedMutex } from "../common/keyed-mutex.js";
+import { writeTimedOutError } from "../error-factories.js";
+import { OptionsError, type PoolClosedError } from "../errors.js";
+import type { CredentialEncryption } from "../sessions/credentials.js";
+import type { SessionRegistry } from "../sessions/session-registry.js";
+import type { RecordWriter } from "../storage/record-writer.js";
+import type { PeerStorage } from "../storage/storage.js";
+import type { StorageTimeout } from "../storage/storage-timeout.js";
+import { encryptedPeerStorage } from "./encrypted-peers.js";
+import { reencrypt } from "./reencrypt.js";
+import { isFresh, type Sealer } from "./sealer.js";
+
+/** What sealing everything anew needs. */
+export interface ReencryptionDeps {
+  readonly sealer: Sealer | undefined;
+  readonly sealing: CredentialEncryption;
+  readonly registry: SessionRegistry;
+  readonly recordWriter: RecordWriter;
+  readonly locks: KeyedMutex;
+  readonly deadline: StorageTimeout;
+  /** As they are stored. */
+  readonly peers: PeerStorage | undefined;
+  /** Takes in what other processes have written. Rejects as the storage does. */
+  syncAll(): Promise<void>;
+  /** What a call gets that comes after the pool was closed. */
+  closed(): PoolClosedError | undefined;
+}
+
+/** Seals what was sealed with an older key, or not at all, with the newest one. */
+export class Reencryption {
+  readonly #parts: ReencryptionDeps;
+
+  constructor(parts: ReencryptionDeps) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Resolves how many records were rewritten. One that could not be written ends it, and so does `close`, which waits for
+   * one record alone: what was done stays done.
+   */
+  async rotate(): Promise<number> {
+    const { sealer, registry, locks, syncAll: lookAround } = this.#parts;
+    if (sealer === undefined) {
+      throw new OptionsError("rotateKeys: the pool has no encryption; open it with encryption: aesGcm(key).");
+    }
+    await lookAround();
+    let count = 0;
+    for (const id of registry.ids()) {
+      const isRewritten = await locks.runExclusive([`id ${id}`], () => {
+        const closed = this.#parts.closed();
+        if (closed !== undefined) throw closed;
+        return this.#rotate(id);
+      });
+      if (isRewritten) count++;
+    }
+    return count;
+  }
+
+  async #rotate(id: string): Promise<boolean> {
+    const { sealing, registry, recordWriter } = this.#parts;
+    const known = registry.get(id);
+    if (known === undefined) return false;
+    await this.#rotatePeers(id);
+    // What was sealed anew and is not on disk yet is not done.
+    if (sealing.isCurrent(known.credentials) && !known.pendingChanges.has("credentials")) return false;
+    await reencrypt(sealing, known);
+    if (!(await recordWriter.save(id))) throw writeTimedOutError(id);
+    return true;
+  }
+
+  /** Seals all rows anew if one is not fresh. Those that cannot be opened go: nobody could use them. */
+  async #rotatePeers(id: string): Promise<void> {
+    const { sealer, peers, deadline } = this.#parts;
+    if (sealer === undefined || peers === undefined) return;
+    const rows = await deadline.run(`load the peers of "${id}"`, () => peers.load(id));
+    if (rows.every(({ accessHash }) => isFresh(sealer, accessHash))) return;
+    const sealed = encryptedPeerStorage(peers, sealer);
+    const known = await deadline.run(`load the peers of "${id}"`, () => sealed.load(id));
+    await deadline.run(`clear the peers of "${id}"`, () => peers.clear(id));
+    await deadline.run(`write the peers of "${id}"`, () => sealed.save(id, known));
+  }
+}

@@ -1,0 +1,199 @@
+import {
+  AcquireTimeoutError,
+  AttemptTimeoutError,
+  ConnectError,
+  DuplicateSessionError,
+  NoSessionAvailableError,
+  QueueFullError,
+  SessionNotFoundError,
+  StorageCorruptError,
+  StorageError,
+} from "./errors.js";
+import type { PoolStatus, SessionState } from "./sessions/session-info.js";
+import type { Criteria } from "./state/criteria.js";
+import { parseSession } from "./telegram/session-string.js";
+
+/** How the one session stands that a caller has named. */
+export interface NamedSession {
+  readonly state: SessionState;
+  readonly reason: string | null;
+  /** What of it the caller's method or peer has to wait for, if the session itself is free. */
+  readonly isHeld: boolean;
+}
+
+/** What a caller that cannot be served may hope for. */
+export interface AvailabilityForecast {
+  readonly waitingCount: number;
+  /** Until the first is free; `null` when nobody knows. */
+  readonly waitMs: number | null;
+  readonly retryAt: number | null;
+  /** Whether `maxConnected` is reached. */
+  readonly isFull: boolean;
+  readonly cause: unknown;
+  /** Of a caller who has named one. */
+  readonly named?: NamedSession | undefined;
+}
+
+/** Nobody can serve this caller. */
+export function unavailableError(
+  criteria: Criteria,
+  status: PoolStatus,
+  prospects: AvailabilityForecast,
+): NoSessionAvailableError {
+  const { waitingCount, waitMs, retryAt, isFull, cause, named } = prospects;
+  const nextReleaseIn = waitMs === null ? null : Math.ceil(waitMs / 1000);
+  const full = isFull ? "; maxConnected allows no further client" : "";
+  const first = named === undefined ? "the first is free" : "it is free";
+  const next = nextReleaseIn === null ? "" : `; ${first} in ${nextReleaseIn} s`;
+  const state = named === undefined ? describe(status) : describeNamed(named, criteria);
+  return new NoSessionAvailableError(
+    `No session is available${describeCriteria(criteria)}: ${state}${full}${next}.`,
+    { waitingCount, nextReleaseIn, retryAt, status },
+    { ...(cause === undefined ? {} : { cause }), sessionId: criteria.id },
+  );
+}
+
+/** A caller inside the work of a lease wants another lease, and only that work could give one back. */
+export function waitsForItself(holds: readonly string[], status: PoolStatus, id?: string): NoSessionAvailableError {
+  const named = holds.map((held) => `"${held}"`).join(", ");
+  return new NoSessionAvailableError(
+    `No session is available: this call is made inside the work of use(), which holds every session that matches (${named}), so it would wait for itself. Use the client that the work was given, or make the call after the work.`,
+    { waitingCount: 0, nextReleaseIn: null, retryAt: null, status },
+    { sessionId: id },
+  );
+}
+
+/** The wait has passed. */
+export function acquireTimeoutError(waitMs: number, status: PoolStatus, cause: unknown): AcquireTimeoutError {
+  return new AcquireTimeoutError(
+    `No session was free within ${Math.round(waitMs)} ms (wait): ${describe(status)}.`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/** The wait has passed while a session connected. */
+export function connectTookTooLong(id: string, waitMs: number, cause: unknown): AcquireTimeoutError {
+  return new AcquireTimeoutError(
+    `Session "${id}" was still connecting after ${Math.round(waitMs)} ms (wait). The connect goes on: a later call may find it ready.`,
+    { ...(cause === undefined ? {} : { cause }), sessionId: id },
+  );
+}
+
+/** A caller that does not wait has no time left for connecting. */
+export function notConnectedInTime(id: string, connectTimeoutMs: number, cause: unknown): ConnectError {
+  return new ConnectError(
+    `Session "${id}" could not connect within ${connectTimeoutMs} ms (connectTimeoutMs; with wait: false this is for all sessions that are tried).`,
+    { ...(cause === undefined ? {} : { cause }), sessionId: id },
+  );
+}
+
+/** So many wait already. */
+export function queueFullError(maxWaiters: number): QueueFullError {
+  return new QueueFullError(`${maxWaiters} callers are waiting already (maxWaiters).`);
+}
+
+/** The deadline of one attempt has passed. */
+export function attemptTimeoutError(id: string, timeoutMs: number): AttemptTimeoutError {
+  return new AttemptTimeoutError(
+    `The attempt on session "${id}" took longer than ${timeoutMs} ms (timeoutMs). What it had sent may have taken effect.`,
+    { sessionId: id },
+  );
+}
+
+/** No session has this id. */
+export function unknownSessionError(id: string): SessionNotFoundError {
+  return new SessionNotFoundError(`No session has the id ${shown(id)}. Add it with add(), or look at sessions().`, {
+    sessionId: isSecret(id) ? undefined : id,
+  });
+}
+
+/** The key is held under another id. */
+export function duplicateKeyError(id: string, holder: string): DuplicateSessionError {
+  return new DuplicateSessionError(
+    `"${id}" has the same auth key as "${holder}": Telegram destroys a key that is used from two places. Keep one of them; to rename or replace a session use remove() or update().`,
+    { sessionId: holder },
+  );
+}
+
+/** The id is taken until the last lease of what was removed has ended. */
+export function removalPendingError(id: string): SessionNotFoundError {
+  return new SessionNotFoundError(
+    `"${id}" is being removed: its last lease still runs. Add it again when that has ended.`,
+    {
+      sessionId: id,
+    },
+  );
+}
+
+/** Nothing was changed. */
+export function writeTimedOutError(id: string): StorageError {
+  return new StorageError(`The record of "${id}" could not be written in time. Try again.`, { sessionId: id });
+}
+
+/** What the storage has under this id cannot be read. */
+export function unreadableRecordError(id: string, reason: string): StorageCorruptError {
+  return new StorageCorruptError(
+    `The record of "${id}" could not be read (${reason}) and was left as it is. Restore it from a backup, or remove("${id}") and add it again.`,
+    { sessionId: id },
+  );
+}
+
+/** The storage holds sessions, and the pool was not given what opens any of them. */
+export function allLocked(count: number, reason: string): StorageCorruptError {
+  return new StorageCorruptError(
+    `The storage holds ${count} ${count === 1 ? "session" : "sessions"} and none of them can be opened with the given encryption: ${reason}. Nothing was overwritten.`,
+  );
+}
+
+function describe(status: PoolStatus): string {
+  if (status.total === 0) return "the pool has no sessions; add() some";
+  const states = ["free", "leased", "cooling", "restricted", "dead", "disabled", "foreign"] as const;
+  const parts = states.filter((state) => status[state] > 0).map((state) => `${status[state]} ${state}`);
+  return `${parts.join(", ")}, ${status.total} in all`;
+}
+
+/** What is so of one session, and what to do about it. */
+function describeNamed({ state, reason, isHeld }: NamedSession, criteria: Criteria): string {
+  const why = reason === null ? "" : ` (${reason})`;
+  switch (state) {
+    case "dead":
+      return `it is dead${why}; give it a new session string with update(), or call enable() if that was a mistake`;
+    case "restricted":
+      return `it is restricted${why}; enable() lifts that early`;
+    case "disabled":
+      return `it is disabled${why}; enable() brings it back`;
+    case "foreign":
+      return "another process uses it";
+    case "leased":
+      return "it is leased";
+    case "cooling":
+      return `it is cooling${why}`;
+    case "free":
+      if (criteria.excluded !== undefined) return "it has failed this caller";
+      return isHeld ? "it is cooling for that" : "it does not match";
+  }
+}
+
+function describeCriteria({ id, tags, methods, peers }: Criteria): string {
+  const parts = [
+    id === undefined ? "" : ` with the id "${id}"`,
+    tags.length === 0 ? "" : ` with the tags ${tags.map(shown).join(", ")}`,
+    methods.length === 0 ? "" : ` for ${methods.join(", ")}`,
+    peers.length === 0 ? "" : ` for ${peers.join(", ")}`,
+  ];
+  return parts.join("");
+}
+
+/** An id or a tag, as a message may name it: a session string that was given for one must not be repeated. */
+function shown(text: string): string {
+  return isSecret(text) ? "given, which is a session string" : `"${text}"`;
+}
+
+function isSecret(text: string): boolean {
+  try {
+    parseSession(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

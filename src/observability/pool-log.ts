@@ -1,0 +1,166 @@
+import type { Clock, Timer } from "../common/clock.js";
+import { callSafely, textOf, warn } from "../common/process-warning.js";
+import type { SessionPoolEvents } from "../events.js";
+import type { LogFields, Logger, LogLevel } from "../options/options.js";
+
+/** What of the storage fails, and is well again by itself. */
+export type StoragePart = "records" | "changes" | "peers";
+
+type EventName = keyof SessionPoolEvents;
+type EventOf<Name extends EventName> = Parameters<SessionPoolEvents[Name]>[0];
+
+interface Line {
+  readonly level: LogLevel;
+  readonly text: string;
+}
+
+type Lines = { readonly [Name in EventName]?: (event: EventOf<Name>) => Line };
+
+/** So many lines of one kind are written within the window; the rest of them is counted. */
+const LINES_PER_WINDOW = 20;
+const WINDOW_MS = 60_000;
+
+const line = (level: LogLevel, text: string): Line => ({ level, text });
+
+/** What an operator reads of an event. Those that come with every lease are not among them. */
+const LINES: Lines = {
+  cooled: ({ id, seconds, method, peer }) =>
+    line("info", `Session "${id}" rests for ${seconds} s${whatFor(method ?? peer)}.`),
+  recovered: ({ id }) => line("info", `Session "${id}" can serve again.`),
+  restricted: ({ id, reason }) => line("warn", `Session "${id}" is restricted by Telegram: ${reason}.`),
+  died: ({ id, reason }) =>
+    line(
+      "error",
+      `Session "${id}" is dead: ${reason}. Log in again and pass the new session string to update(), or remove() it.`,
+    ),
+  connected: ({ id }) => line("debug", `Session "${id}" is connected.`),
+  disconnected: ({ id, reason }) =>
+    reason === "proxyFailed"
+      ? line("warn", `The proxy of session "${id}" fails: the sessions behind it wait and try again.`)
+      : line("debug", `Session "${id}" is disconnected: ${reason}.`),
+  backedOff: ({ id, reason }) =>
+    line("warn", `Session "${id}" could not connect, and is tried again later: ${reason}.`),
+  sessionChanged: ({ id }) =>
+    line("debug", `Session "${id}" has another session string, other tags or another profile.`),
+  ownershipLost: ({ id }) =>
+    line(
+      "error",
+      `Session "${id}" is not this process's any more: its claim could not be renewed in time, or another process took it.`,
+    ),
+  leaked: ({ id, heldMs }) =>
+    line("warn", `A lease of session "${id}" was taken back after ${Math.round(heldMs)} ms: it was never released.`),
+  recordRejected: ({ id, reason }) =>
+    line("error", `The record "${id}" could not be read and was left as it is: ${reason}.`),
+};
+
+function whatFor(scope: string | undefined): string {
+  return scope === undefined ? "" : ` for ${scope}`;
+}
+
+/**
+ * What the pool writes to the user's logger: each thing once. Of a storm the first lines are written and the rest is
+ * counted; a storage that fails is reported once, and once more when it works again. A logger that fails is left alone
+ * after one process warning for its first failure.
+ */
+export class PoolLog {
+  readonly #logger: Logger | undefined;
+  readonly #clock: Clock;
+  /** Lines of each kind within the window. Bound: the kinds. */
+  readonly #counts = new Map<string, number>();
+  readonly #failing = new Map<StoragePart, { readonly since: number; count: number }>();
+  #windowEndsAt = Number.NEGATIVE_INFINITY;
+  #timer: Timer | undefined;
+  #hasFailed = false;
+  #isClosed = false;
+
+  constructor(logger: Logger | undefined, clock: Clock) {
+    this.#logger = logger;
+    this.#clock = clock;
+  }
+
+  /** Writes the line of an event, if it has one. */
+  event<Name extends EventName>(name: Name, event: EventOf<Name>): void {
+    const made = LINES[name]?.(event);
+    if (made === undefined) return;
+    const { id, ...rest } = event as { readonly id: string };
+    this.write(made.level, made.text, { event: name, sessionId: id, ...rest });
+  }
+
+  /** Writes one line; `fields.event` names its kind. */
+  write(level: LogLevel, text: string, fields: LogFields): void {
+    if (this.#logger === undefined || this.#isClosed) return;
+    this.#openWindow();
+    const count = (this.#counts.get(fields.event) ?? 0) + 1;
+    this.#counts.set(fields.event, count);
+    if (count <= LINES_PER_WINDOW) this.#tell(level, text, fields);
+    else
+      this.#timer ??= this.#clock.setTimer(Math.max(this.#windowEndsAt - this.#clock.monotonic(), 0), () =>
+        this.#endWindow(),
+      );
+  }
+
+  /** A part of the storage fails, as far as is known until `storageWorks`. */
+  storageFailed(part: StoragePart, error: Error): void {
+    const failing = this.#failing.get(part);
+    if (failing !== undefined) {
+      failing.count++;
+      return;
+    }
+    this.#failing.set(part, { since: this.#clock.monotonic(), count: 1 });
+    this.write("error", `The storage fails (${part}), and is tried again: ${error.message}`, {
+      event: "storageFailed",
+      part,
+      reason: error.message,
+    });
+  }
+
+  /** That part of the storage works; worth a line if it has failed before. */
+  storageWorks(part: StoragePart): void {
+    const failing = this.#failing.get(part);
+    if (failing === undefined) return;
+    this.#failing.delete(part);
+    const forMs = Math.round(this.#clock.monotonic() - failing.since);
+    this.write("info", `The storage works again (${part}), after ${forMs} ms and ${failing.count} failures.`, {
+      event: "storageRecovered",
+      part,
+      forMs,
+      count: failing.count,
+    });
+  }
+
+  /** Writes what is only counted yet; nothing is written after it. */
+  close(): void {
+    this.#endWindow();
+    this.#isClosed = true;
+  }
+
+  #openWindow(): void {
+    const now = this.#clock.monotonic();
+    if (now < this.#windowEndsAt) return;
+    this.#endWindow();
+    this.#windowEndsAt = now + WINDOW_MS;
+  }
+
+  #endWindow(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#windowEndsAt = Number.NEGATIVE_INFINITY;
+    const counts = [...this.#counts];
+    this.#counts.clear();
+    for (const [event, count] of counts) {
+      const left = count - LINES_PER_WINDOW;
+      if (left > 0)
+        this.#tell("warn", `${left} more lines like this within a minute: ${event}.`, { event, count: left });
+    }
+  }
+
+  #tell(level: LogLevel, text: string, fields: LogFields): void {
+    callSafely(
+      () => this.#logger?.[level](text, fields),
+      (error) => {
+        if (!this.#hasFailed) warn(`The logger failed; further failures of it are not reported: ${textOf(error)}`);
+        this.#hasFailed = true;
+      },
+    );
+  }
+}

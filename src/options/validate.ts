@@ -1,0 +1,312 @@
+import { systemClock } from "../common/clock.js";
+import { ignoreRejection } from "../common/process-warning.js";
+import { OptionsError } from "../errors.js";
+import { checkedStorage } from "../storage/checked-storage.js";
+import { memory } from "../storage/memory.js";
+import { isReserved, RESERVED_PREFIXES } from "../storage/reserved-ids.js";
+import { isStorable, isStorableId, LONGEST_ID_BYTES } from "../storage/storable-text.js";
+import { isPeerKey } from "../telegram/peers.js";
+import { parseSession } from "../telegram/session-string.js";
+import { budgets, parseBudgets } from "./budgets.js";
+import { type ClientProfile, PROFILE_RULES, PROXY_RULES } from "./client-profile.js";
+import type {
+  AcquireOptions,
+  AddOptions,
+  MapOptions,
+  ResolvedOptions,
+  SessionChange,
+  SessionPoolOptions,
+  UseOptions,
+} from "./options.js";
+import {
+  boolean,
+  check,
+  describeType,
+  finiteMilliseconds,
+  functionValue,
+  hasMethods,
+  isObject,
+  methodName,
+  methods,
+  milliseconds,
+  nonEmptyString,
+  nonNegativeInteger,
+  nonNegativeIntegerOrInfinity,
+  oneOf,
+  perItem,
+  positiveInteger,
+  positiveIntegerOrInfinity,
+  positiveMs,
+  type Rules,
+  selection,
+  tags,
+  type Validator,
+} from "./validators.js";
+
+const storage: Validator = {
+  expected:
+    'a session storage, for instance memory() or sqlite("sessions.db") (an object with list(), read(), write() and a boolean shared)',
+  accepts: (value) =>
+    hasMethods(value, ["list", "read", "write"]) && isObject(value) && typeof value.shared === "boolean",
+};
+
+const POOL: Rules = {
+  client: methods("a client adapter, for instance gramjs({ apiId, apiHash })", "open", "create"),
+  storage,
+  encryption: methods("a sealer, for instance aesGcm(key)", "seal", "open"),
+  cooldownScope: oneOf("session", "method"),
+  selection,
+  leasesPerSession: positiveIntegerOrInfinity,
+  inlineWaitMs: milliseconds,
+  maxConnected: positiveIntegerOrInfinity,
+  maxWaiters: nonNegativeIntegerOrInfinity,
+  idleTimeoutMs: milliseconds,
+  connectTimeoutMs: finiteMilliseconds,
+  callTimeoutMs: finiteMilliseconds,
+  maxLeaseMs: positiveMs,
+  closeTimeoutMs: milliseconds,
+  storageTimeoutMs: finiteMilliseconds,
+  restrictedForMs: positiveMs,
+  probeIntervalMs: positiveMs,
+  ownership: { expected: "an object: { ttlMs, host }", accepts: isObject },
+  budgets,
+  traceLeases: boolean,
+  trustServers: boolean,
+  logger: methods("a logger", "debug", "info", "warn", "error"),
+  clock: methods("a clock", "now", "monotonic", "setTimer"),
+};
+
+const OWNERSHIP: Rules = { ttlMs: finiteMilliseconds, host: nonEmptyString };
+
+const peer: Validator = {
+  expected: '"user:<id>", "chat:<id>" or "channel:<id>"',
+  accepts: (value) => typeof value === "string" && isPeerKey(value),
+};
+
+const ACQUIRE: Rules = {
+  id: nonEmptyString,
+  key: nonEmptyString,
+  tags,
+  method: methodName,
+  peer,
+  wait: {
+    expected: "true, false or a number of milliseconds, 0 or more",
+    accepts: (value) => typeof value === "boolean" || milliseconds.accepts(value),
+  },
+  priority: { expected: "a finite number", accepts: (value) => typeof value === "number" && Number.isFinite(value) },
+  signal: {
+    expected: "an AbortSignal",
+    accepts: (value) =>
+      isObject(value) && typeof value.aborted === "boolean" && typeof value.addEventListener === "function",
+  },
+};
+
+const USE: Rules = {
+  ...ACQUIRE,
+  retry: oneOf("safe", "any", "none"),
+  maxAttempts: positiveIntegerOrInfinity,
+  timeoutMs: positiveMs,
+};
+
+const MAP: Rules = {
+  ...USE,
+  id: perItem(nonEmptyString),
+  key: perItem(nonEmptyString),
+  peer: perItem(peer),
+  concurrency: positiveInteger,
+  ordered: boolean,
+  total: nonNegativeInteger,
+  onProgress: functionValue,
+  checkpoint: { expected: "an object: { storage, name, key }", accepts: isObject },
+};
+
+/** A text that becomes a part of a record's id. */
+const recordName: Validator = {
+  expected: `a non-empty string of at most ${LONGEST_ID_BYTES} bytes, without U+0000 and lone surrogates`,
+  accepts: (value) => nonEmptyString.accepts(value) && isStorableId(String(value)),
+};
+
+const CHECKPOINT: Rules = { storage, name: recordName, key: functionValue };
+
+const ADD: Rules = { tags, profile: { expected: "a client profile", accepts: isObject } };
+const UPDATE: Rules = { ...ADD, session: nonEmptyString };
+const COOL_DOWN: Rules = { method: methodName, peer };
+const CLOSE: Rules = { timeoutMs: milliseconds };
+
+/** Checks the options of `open` and fills in the defaults. Throws `OptionsError`. */
+export function resolveOptions<Client>(options: SessionPoolOptions<Client>): ResolvedOptions<Client> {
+  check("SessionPool.open", options, POOL, ["client"]);
+  const { ttlMs = 60_000, host } = options.ownership ?? {};
+  if (options.ownership !== undefined) check("SessionPool.open: ownership", options.ownership, OWNERSHIP);
+  return {
+    cooldownScope: "session",
+    selection: "spread",
+    leasesPerSession: 1,
+    inlineWaitMs: 0,
+    maxConnected: Number.POSITIVE_INFINITY,
+    maxWaiters: Number.POSITIVE_INFINITY,
+    idleTimeoutMs: 300_000,
+    connectTimeoutMs: 15_000,
+    callTimeoutMs: 60_000,
+    maxLeaseMs: Number.POSITIVE_INFINITY,
+    closeTimeoutMs: 10_000,
+    storageTimeoutMs: 5_000,
+    restrictedForMs: 86_400_000,
+    probeIntervalMs: Number.POSITIVE_INFINITY,
+    traceLeases: false,
+    trustServers: false,
+    clock: systemClock,
+    logger: undefined,
+    encryption: undefined,
+    ...omitUndefined(options),
+    storage: checkedStorage(options.storage ?? memory()),
+    budgets: parseBudgets(options.budgets),
+    ownership: { ttlMs, host },
+  };
+}
+
+/** Throws `OptionsError` when the options of `acquire` are not valid. */
+export function checkAcquireOptions(options: AcquireOptions): void {
+  if (typeof options === "string") throw new OptionsError("acquire: a session is named by an option: acquire({ id }).");
+  check("acquire", options, ACQUIRE);
+}
+
+/** Throws `OptionsError` when the arguments of `use`, `invoke` or `iterate` are not valid; `call` is which of them. */
+export function checkUseArguments(call: "use" | "invoke" | "iterate", first: unknown, options: UseOptions): void {
+  const isSwapped = typeof first !== "function" && (typeof options === "function" || hasClassName(options));
+  if (isSwapped) {
+    const name = call === "invoke" ? "request" : "work";
+    throw new OptionsError(
+      `${call}: the second argument must be an object of options; got ${describeType(options)}. Were the arguments swapped? It is ${call}(${name}, options), and ${call}(${name}, { id }) for one session.`,
+    );
+  }
+  check(call, options, USE);
+  if (call !== "invoke" && typeof first !== "function") {
+    throw new OptionsError(`${call}: the work must be ${functionValue.expected}; got ${describeType(first)}.`);
+  }
+}
+
+function hasClassName(value: unknown): boolean {
+  return isObject(value) && typeof value.className === "string";
+}
+
+/** Throws `OptionsError` when the arguments of `map` are not valid. */
+export function checkMapArguments<I>(items: unknown, work: unknown, options: MapOptions<I>): void {
+  if (typeof items === "function" && isIterable(work)) {
+    throw new OptionsError(
+      "map: the first argument is a function. Were the arguments swapped? It is map(items, work, options).",
+    );
+  }
+  if (!isIterable(items)) {
+    throw new OptionsError(`map: the items must be iterable, also asynchronously; got ${describeType(items)}.`);
+  }
+  if (!functionValue.accepts(work))
+    throw new OptionsError(`map: the work must be ${functionValue.expected}; got ${describeType(work)}.`);
+  check("map", options, MAP);
+  const { checkpoint } = options;
+  if (checkpoint !== undefined) check("map: checkpoint", checkpoint, CHECKPOINT, Object.keys(CHECKPOINT));
+}
+
+/** What a function has given for an item. Throws `OptionsError` when it is not valid. */
+export function checkItemOptions(options: Pick<UseOptions, "id" | "key" | "peer">): void {
+  for (const value of Object.values(options)) ignoreRejection(value);
+  check("map, for this item", options, ACQUIRE);
+}
+
+/** What the checkpoint's `key` has given for an item. Throws `OptionsError` when it is no text. */
+export function checkItemKey(key: unknown): asserts key is string {
+  if (nonEmptyString.accepts(key)) return;
+  ignoreRejection(key);
+  throw new OptionsError(`map: checkpoint.key must return ${nonEmptyString.expected}; got ${describeType(key)}.`);
+}
+
+function isIterable(value: unknown): boolean {
+  if (typeof value === "string") return true;
+  if (!isObject(value) && typeof value !== "function") return false;
+  return [Symbol.asyncIterator, Symbol.iterator].some((method) => typeof Reflect.get(value, method) === "function");
+}
+
+/** Throws `OptionsError` when the arguments of `add` are not valid; the session string is somebody else's matter. */
+export function checkAddArguments(id: unknown, options: AddOptions): void {
+  checkId("add", id);
+  check("add", options, ADD);
+  checkProfile("add", options.profile);
+}
+
+/** Throws `OptionsError` when the change of `update` is not valid. */
+export function checkChange(change: SessionChange): void {
+  check("update", change, UPDATE);
+  checkProfile("update", change.profile);
+}
+
+/** Throws `OptionsError` when the options of `close` are not valid. */
+export function checkCloseOptions(options: { readonly timeoutMs?: number | undefined }): void {
+  check("close", options, CLOSE);
+}
+
+/** Throws `OptionsError` when the reason of `disable` or `retire` is no text: it goes into the record. */
+export function checkReason(call: string, reason: unknown): asserts reason is string {
+  if (!nonEmptyString.accepts(reason))
+    throw new OptionsError(`${call}: reason must be ${nonEmptyString.expected}; got ${describeType(reason)}.`);
+}
+
+/** What `coolDown` rests. Throws `OptionsError` when it is not valid. */
+export function checkCoolDown(seconds: unknown, scope: unknown): void {
+  check("coolDown", scope, COOL_DOWN);
+  if (typeof seconds !== "number" || !(seconds >= 0)) {
+    throw new OptionsError(`coolDown: seconds must be a number, 0 or more; got ${describeType(seconds)}.`);
+  }
+}
+
+/** Throws `OptionsError` when the id of a session that is to be there already is no text. */
+export function checkTextId(call: string, id: unknown): asserts id is string {
+  if (!nonEmptyString.accepts(id))
+    throw new OptionsError(`${call}: id must be ${nonEmptyString.expected}; got ${describeType(id)}.`);
+}
+
+function checkId(call: string, id: unknown): asserts id is string {
+  if (typeof id !== "string" || id === "")
+    throw new OptionsError(`${call}: id must be a non-empty string; got ${describeType(id)}.`);
+  if (isSession(id)) {
+    throw new OptionsError(`${call}: the id is a session string; were the arguments swapped? It is add(id, session).`);
+  }
+  if (!isStorableId(id)) {
+    throw new OptionsError(
+      isStorable(id)
+        ? `${call}: the id is too long: at most ${LONGEST_ID_BYTES} bytes of UTF-8; got ${Buffer.byteLength(id)}.`
+        : `${call}: the id holds U+0000 or half of a surrogate pair, which not every storage can keep; choose another id.`,
+    );
+  }
+  if (isReserved(id)) {
+    const prefixes = Object.values(RESERVED_PREFIXES).map((prefix) => `"${prefix}"`);
+    throw new OptionsError(`${call}: ids that start with ${prefixes.join(" or ")} are reserved; choose another id.`);
+  }
+}
+
+/** An id is in every log line: a session string must not become one. */
+function isSession(text: string): boolean {
+  try {
+    parseSession(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkProfile(call: string, profile: ClientProfile | undefined): void {
+  if (profile === undefined) return;
+  check(`${call}: profile`, profile, PROFILE_RULES);
+  if (profile.proxy === undefined) return;
+  check(`${call}: profile.proxy`, profile.proxy, PROXY_RULES, ["ip", "port"]);
+  if (profile.proxy.socksType === undefined && profile.proxy.secret === undefined) {
+    throw new OptionsError(`${call}: profile.proxy needs socksType (4 or 5), or secret for an MTProto proxy.`);
+  }
+}
+
+function omitUndefined<Options extends object>(
+  options: Options,
+): { [Key in keyof Options]: Exclude<Options[Key], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [Key in keyof Options]: Exclude<Options[Key], undefined>;
+  };
+}

@@ -1,0 +1,178 @@
+import { OptionsError } from "../errors.js";
+
+/** What a value has to be, in words, and whether it is. */
+export interface Validator {
+  readonly expected: string;
+  accepts(value: unknown): boolean;
+}
+
+/** A rule for each known option. */
+export type Rules = Readonly<Record<string, Validator>>;
+
+/** Whether it has fields at all. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+/** Whether it is an object with these methods. */
+export function hasMethods(value: unknown, names: readonly string[]): boolean {
+  return isObject(value) && names.every((name) => typeof value[name] === "function");
+}
+
+export const nonEmptyString: Validator = {
+  expected: "a non-empty string",
+  accepts: (value) => typeof value === "string" && value !== "",
+};
+export const boolean: Validator = { expected: "true or false", accepts: (value) => typeof value === "boolean" };
+export const milliseconds: Validator = {
+  expected: "a number of milliseconds, 0 or more, or Infinity",
+  accepts: (value) => typeof value === "number" && value >= 0,
+};
+export const positiveMs: Validator = {
+  expected: "a number of milliseconds, more than 0, or Infinity",
+  accepts: (value) => typeof value === "number" && value > 0,
+};
+export const finiteMilliseconds: Validator = {
+  expected: "a finite number of milliseconds, more than 0",
+  accepts: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
+};
+export const positiveIntegerOrInfinity: Validator = {
+  expected: "a whole number, 1 or more, or Infinity",
+  accepts: (value) =>
+    typeof value === "number" && value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY),
+};
+export const nonNegativeIntegerOrInfinity: Validator = {
+  expected: "a whole number, 0 or more, or Infinity",
+  accepts: (value) =>
+    typeof value === "number" && value >= 0 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY),
+};
+export const positiveInteger: Validator = {
+  expected: "a whole number, 1 or more",
+  accepts: (value) => Number.isInteger(value) && Number(value) >= 1,
+};
+export const nonNegativeInteger: Validator = {
+  expected: "a whole number, 0 or more",
+  accepts: (value) => Number.isInteger(value) && Number(value) >= 0,
+};
+export const functionValue: Validator = { expected: "a function", accepts: (value) => typeof value === "function" };
+/** The same rule for a value that a function of the item may give. */
+export const perItem = (rule: Validator): Validator => ({
+  expected: `${rule.expected}, or a function of the item`,
+  accepts: (value) => typeof value === "function" || rule.accepts(value),
+});
+export const tags: Validator = {
+  expected: "an array of non-empty strings",
+  accepts: (value) => Array.isArray(value) && value.every((tag) => nonEmptyString.accepts(tag)),
+};
+export const oneOf = (...values: readonly string[]): Validator => ({
+  expected: values.map((value) => `"${value}"`).join(" or "),
+  accepts: (value) => values.some((allowed) => allowed === value),
+});
+export const methods = (what: string, ...names: readonly string[]): Validator => ({
+  expected: `${what} (an object with ${names.map((name) => `${name}()`).join(", ")})`,
+  accepts: (value) => hasMethods(value, names),
+});
+
+/** The name of a request. Which names there are only the client library knows; one of another form is none of them. */
+export const methodName: Validator = {
+  expected: 'the name of a request, for instance "messages.SendMessage"',
+  accepts: (value) => typeof value === "string" && /^(?:[A-Za-z]\w*\.)?[A-Za-z]\w*$/.test(value),
+};
+
+export const selection: Validator = {
+  expected:
+    '"spread", "warm", "random", { random: a finite seed or a function }, { weight: a function }, or a strategy (an object with rank() and leased())',
+  accepts: (value) => {
+    if (!isObject(value)) return value === "spread" || value === "warm" || value === "random";
+    const { random, weight } = value;
+    const isStrategy = hasMethods(value, ["rank", "leased"]);
+    if (Number(isStrategy) + Number("random" in value) + Number("weight" in value) !== 1) return false;
+    return isStrategy || typeof random === "function" || typeof weight === "function" || Number.isFinite(random);
+  },
+};
+
+/**
+ * Holds options against their rules. Throws `OptionsError` for an unknown key, a value that breaks its rule, and a
+ * required key that is missing.
+ */
+export function check(call: string, options: unknown, rules: Rules, required: readonly string[] = []): void {
+  if (!isObject(options) || Array.isArray(options)) {
+    throw new OptionsError(`${call}: expected an object of options; got ${describeType(options)}.`);
+  }
+  for (const key of Object.keys(options)) {
+    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
+    if (rule === undefined) throw unknownOption(call, key, Object.keys(rules));
+    const value = options[key];
+    if (value !== undefined && !rule.accepts(value)) {
+      throw new OptionsError(`${call}: ${key} must be ${rule.expected}; got ${describeType(value)}.`);
+    }
+  }
+  for (const key of required) {
+    if (options[key] === undefined)
+      throw new OptionsError(`${call}: ${key} is missing; it must be ${rules[key]?.expected}.`);
+  }
+}
+
+/** What is wrong with an option that does not exist, and which one was probably meant. */
+export function unknownOption(call: string, key: string, known: readonly string[]): OptionsError {
+  const meant = nearestName(key, known);
+  const hint = meant === undefined ? "" : ` Did you mean "${meant}"?`;
+  return new OptionsError(`${call}: unknown option "${key}".${hint} Known options: ${known.join(", ")}.`);
+}
+
+/** The known name that differs from this one by a few letters at most; `undefined` when none is that near. */
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  if (name.length > 100) return undefined;
+  const wanted = name.toLowerCase();
+  const longer = known.find((other) => wanted.length > 2 && other.toLowerCase().startsWith(wanted));
+  if (longer !== undefined) return longer;
+  const distances = known.map((other) => [editDistance(wanted, other.toLowerCase()), other] as const);
+  const [distance, nearest] = distances.reduce(
+    (best, next) => (next[0] < best[0] ? next : best),
+    [Number.POSITIVE_INFINITY, ""],
+  );
+  return distance <= Math.max(1, Math.floor(wanted.length / 3)) ? nearest : undefined;
+}
+
+/** Letters to insert, delete, replace or swap with their neighbor until one text is the other. */
+function editDistance(from: string, to: string): number {
+  let before: readonly number[] = [];
+  let last: readonly number[] = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const at = (line: readonly number[], index: number): number => line[index] ?? Number.POSITIVE_INFINITY;
+      const isSame = from[row - 1] === to[column - 1];
+      const isSwapped = from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
+      current.push(
+        Math.min(
+          at(last, column) + 1,
+          at(current, column - 1) + 1,
+          at(last, column - 1) + (isSame ? 0 : 1),
+          isSwapped ? at(before, column - 2) + 1 : Number.POSITIVE_INFINITY,
+        ),
+      );
+    }
+    before = last;
+    last = current;
+  }
+  return last[to.length] ?? Number.POSITIVE_INFINITY;
+}
+
+/** Says what came without repeating a text that may be a secret. */
+export function describeType(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value === "string") return value === "" ? "an empty string" : `a string of ${value.length} characters`;
+  if (isArray(value)) return "an array";
+  return value === undefined ? "undefined" : `a value of type ${typeof value}`;
+}
+
+/** Of a proxy that was revoked nothing can be told. */
+function isArray(value: unknown): boolean {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}

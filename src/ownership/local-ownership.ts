@@ -1,0 +1,162 @@
+import { randomUUID } from "node:crypto";
+import { sharedByCopies } from "../common/shared-by-copies.js";
+import { StorageError } from "../errors.js";
+import { givenStorage } from "../storage/checked-storage.js";
+import type { SessionStorage } from "../storage/storage.js";
+import type { ClaimHandle } from "./claim-handle.js";
+import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
+
+/** One pool, as others on its storage know it: another copy of this package may have made it. */
+interface Participant {
+  /** Another pool holds the session, or holds it no longer. */
+  readonly foreign: (id: string, isForeign: boolean) => void;
+}
+
+/** The pools on one storage, and what each of them holds. */
+interface Table {
+  /** One for each session whose client is connected. */
+  readonly holders: Map<string, Participant>;
+  /** Who held each session last, and so may have written of it: one for each session, until its record is gone. */
+  readonly last: Map<string, string>;
+  /** Those that are not closed. */
+  readonly pools: Set<Participant>;
+}
+
+/** By the object that the user gave: each copy of this package has a handle of its own for it. A table lasts as long as pools use the storage. */
+const tables: WeakMap<SessionStorage, Table> = sharedByCopies("local-ownership.1", WeakMap<SessionStorage, Table>);
+
+/** Written where no other process looks at the records. */
+const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
+
+/** Lasts until it is given up: no clock ends it. */
+class LocalHold implements ClaimHandle {
+  #hasEnded = false;
+
+  end(): void {
+    this.#hasEnded = true;
+  }
+
+  isUsable(): boolean {
+    return !this.#hasEnded;
+  }
+}
+
+/** What local ownership needs to know and to tell. */
+export interface LocalOwnershipPolicy extends OwnershipEvents {
+  /** Takes in what another pool has written of the session. */
+  look(id: string): Promise<void>;
+  /** Resolves when what this pool has to write of the session is written, or is late. */
+  settled(id: string): Promise<void>;
+}
+
+/**
+ * Ownership over a storage that only this process uses: pools that were given the same storage object share a table in
+ * memory. Costs no write, and needs none; where several pools use a session, the next one reads what the last one wrote.
+ */
+export class LocalOwnership implements Ownership {
+  readonly #events: LocalOwnershipPolicy;
+  readonly #storage: SessionStorage;
+  readonly #table: Table;
+  readonly #self: Participant;
+  /** Random, one per pool: a name keeps no closed pool in memory. */
+  readonly #name = randomUUID();
+  /** One for each session that this pool holds. */
+  readonly #holds = new Map<string, LocalHold>();
+
+  constructor(storage: SessionStorage, policy: LocalOwnershipPolicy) {
+    this.#events = policy;
+    this.#storage = givenStorage(storage);
+    this.#self = { foreign: (id, isForeign) => policy.foreign(id, isForeign) };
+    this.#table = tables.get(this.#storage) ?? { holders: new Map(), last: new Map(), pools: new Set() };
+    tables.set(this.#storage, this.#table);
+    this.#table.pools.add(this.#self);
+  }
+
+  isHeld(id: string): boolean {
+    return this.#table.holders.get(id) === this.#self;
+  }
+
+  needsRevalidation(): boolean {
+    return false;
+  }
+
+  isForeign(id: string): boolean {
+    const holder = this.#table.holders.get(id);
+    return holder !== undefined && holder !== this.#self;
+  }
+
+  async claim(id: string): Promise<ClaimHandle | undefined> {
+    if (this.isForeign(id)) return undefined;
+    const { holders, last } = this.#table;
+    const isMine = (last.get(id) ?? this.#name) === this.#name;
+    holders.set(id, this.#self);
+    const hold = this.#beginHold(id);
+    this.#tellOthers(id, true);
+    if (isMine) last.set(id, this.#name);
+    else await this.#catchUp(id);
+    return this.isHeld(id) ? hold : undefined;
+  }
+
+  async release(id: string): Promise<void> {
+    const hold = this.#holds.get(id);
+    hold?.end();
+    if (this.#table.pools.size > 1) await this.#events.settled(id);
+    if (this.#holds.get(id) === hold) this.#letGo(id);
+  }
+
+  forget(id: string): void {
+    this.#letGo(id);
+    this.#table.last.delete(id);
+  }
+
+  #letGo(id: string): void {
+    this.#holds.get(id)?.end();
+    this.#holds.delete(id);
+    if (!this.isHeld(id)) return;
+    this.#table.holders.delete(id);
+    this.#tellOthers(id, false);
+  }
+
+  draft(): ClaimDraft {
+    return NO_CLAIM;
+  }
+
+  onRecordRead(id: string): void {
+    this.#events.foreign(id, this.isForeign(id));
+  }
+
+  end(): void {
+    for (const [id, holder] of this.#table.holders) if (holder === this.#self) this.#letGo(id);
+    this.#table.pools.delete(this.#self);
+    if (this.#table.pools.size === 0 && tables.get(this.#storage) === this.#table) tables.delete(this.#storage);
+  }
+
+  /** One that is being released is not to be had again: that release is not to end the new one. */
+  #beginHold(id: string): ClaimHandle {
+    const current = this.#holds.get(id);
+    if (current?.isUsable()) return current;
+    const hold = new LocalHold();
+    this.#holds.set(id, hold);
+    return hold;
+  }
+
+  async #catchUp(id: string): Promise<void> {
+    try {
+      await this.#events.look(id);
+      // A write that is under way finds the other pool's by itself.
+      await this.#events.settled(id);
+      this.#table.last.set(id, this.#name);
+    } catch (error) {
+      this.#letGo(id);
+      if (error instanceof StorageError) throw error;
+      throw new StorageError(`Session "${id}" cannot be used: its record cannot be read.`, {
+        cause: error,
+        sessionId: id,
+      });
+    }
+  }
+
+  #tellOthers(id: string, isForeign: boolean): void {
+    for (const pool of this.#table.pools) if (pool !== this.#self) pool.foreign(id, isForeign);
+  }
+}

@@ -1,0 +1,213 @@
+import { randomUUID } from "node:crypto";
+import type { Clock, Timer } from "../common/clock.js";
+import { StorageError } from "../errors.js";
+import { type Claim, usableMs } from "./claim.js";
+import type { ClaimHandle } from "./claim-handle.js";
+import { openPools } from "./open-pools.js";
+import { OwnClaims } from "./own-claims.js";
+import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
+import type { ProcessIdentity } from "./process-identity.js";
+import { RemoteClaims } from "./remote-claims.js";
+
+/** What ownership needs to know and to tell. */
+export interface SharedOwnershipPolicy extends OwnershipEvents {
+  readonly clock: Clock;
+  readonly ttlMs: number;
+  readonly self: ProcessIdentity;
+  /** Writes the record, with the claim that `draft` gives. Resolves when it is there, or is late. */
+  save(id: string): Promise<unknown>;
+  /** Whether there is a record of that id. */
+  isKnown(id: string): boolean;
+}
+
+/**
+ * Ownership over a storage that several processes share. A claim is a part of the session's record, written by the
+ * record's own compare-and-set: it is won or lost there, and every write of the record renews it.
+ *
+ * The holder stops by its own monotonic clock before its claim runs out, whether or not the storage answers; others
+ * take a session only when {@link RemoteClaims} says that its claim is void.
+ */
+export class SharedOwnership implements Ownership {
+  readonly #policy: SharedOwnershipPolicy;
+  readonly #pool = randomUUID();
+  readonly #held: OwnClaims;
+  readonly #foreign: RemoteClaims;
+  // At most one entry for each session that the pool knows: `forget` deletes both.
+  /** Sessions that this pool is to own, or owned and has not let go of: what is written for them bears its claim. */
+  readonly #wanted = new Set<string>();
+  /** Records that may bear this pool's claim. */
+  readonly #marked = new Set<string>();
+  #beat = 0;
+  #timer: { readonly at: number; readonly timer: Timer } | undefined;
+  #lookAt = Number.POSITIVE_INFINITY;
+  #isEnded = false;
+
+  constructor(policy: SharedOwnershipPolicy) {
+    this.#policy = policy;
+    this.#held = new OwnClaims(policy.ttlMs);
+    this.#foreign = new RemoteClaims(policy.self);
+    openPools.add(this.#pool);
+  }
+
+  isHeld(id: string): boolean {
+    return this.#held.isUsable(id, this.#now());
+  }
+
+  /**
+   * The monotonic clock of some systems stands still while the machine sleeps (CLOCK_MONOTONIC, clock_gettime(2)). A wall
+   * clock that runs ahead of it may tell of that, or was only set: a claim is written again before it is relied on.
+   */
+  needsRevalidation(id: string): boolean {
+    const { ttlMs } = this.#policy;
+    const sending = this.#held.get(id);
+    return sending !== undefined && this.#wallOffset() - sending.wallOffset > ttlMs - usableMs(ttlMs);
+  }
+
+  isForeign(id: string): boolean {
+    return this.#foreign.isHeld(id, this.#now());
+  }
+
+  async claim(id: string): Promise<ClaimHandle | undefined> {
+    if (this.#isSafe(id)) return this.#held.holdOf(id);
+    if (!this.#policy.isKnown(id))
+      throw new StorageError(`Session "${id}" cannot be used: its record is gone.`, { sessionId: id });
+    if (this.isForeign(id)) return this.#refused(id);
+    this.#wanted.add(id);
+    await this.#policy.save(id);
+    if (this.#isSafe(id)) return this.#held.holdOf(id);
+    if (!this.#wanted.has(id)) return undefined;
+    // With a client connected the claim has to stay until that is gone.
+    if (this.#held.get(id) === undefined) this.#wanted.delete(id);
+    throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
+      sessionId: id,
+    });
+  }
+
+  async release(id: string): Promise<void> {
+    this.#drop(id);
+    this.#disarm();
+    if (this.#marked.has(id)) await this.#policy.save(id);
+  }
+
+  forget(id: string): void {
+    const isLost = this.#held.get(id) !== undefined;
+    this.#drop(id);
+    this.#marked.delete(id);
+    this.#foreign.forget(id);
+    this.#disarm();
+    if (isLost) this.#policy.lost(id);
+  }
+
+  draft(id: string): ClaimDraft {
+    if (!this.#wanted.has(id)) {
+      return { claim: this.#foreign.get(id) ?? null, landed: () => void this.#marked.delete(id) };
+    }
+    const { ttlMs, self } = this.#policy;
+    const sending = { at: this.#now(), wallOffset: this.#wallOffset() };
+    this.#marked.add(id);
+    return {
+      claim: { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self },
+      landed: () => {
+        if (!this.#wanted.has(id)) return;
+        this.#foreign.forget(id);
+        this.#held.set(id, sending);
+        this.#arm();
+      },
+    };
+  }
+
+  onRecordRead(id: string, claim: Claim | null): void {
+    if (claim?.pool === this.#pool) {
+      this.#ownSeen(id);
+      return;
+    }
+    let lookAt = Number.POSITIVE_INFINITY;
+    // Of very many records that were never claimed there is nothing to tell.
+    let isNews = true;
+    if (claim === null) isNews = this.#foreign.forget(id);
+    else lookAt = this.#foreign.observe(id, claim, this.#now());
+    const isForeign = this.isForeign(id);
+    const isLost = this.#held.delete(id);
+    if (isLost || isForeign) this.#wanted.delete(id);
+    this.#marked.delete(id);
+    if (isForeign) this.#lookBy(lookAt);
+    if (isNews) this.#policy.foreign(id, isForeign);
+    if (isLost) this.#policy.lost(id);
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#timer?.timer.cancel();
+    this.#timer = undefined;
+    openPools.delete(this.#pool);
+  }
+
+  #drop(id: string): void {
+    this.#wanted.delete(id);
+    this.#held.delete(id);
+  }
+
+  #isSafe(id: string): boolean {
+    return this.isHeld(id) && !this.needsRevalidation(id);
+  }
+
+  #refused(id: string): undefined {
+    this.#policy.foreign(id, true);
+    return undefined;
+  }
+
+  /** A claim of ours that nobody wants: a write that was given up has landed after all. */
+  #ownSeen(id: string): void {
+    this.#foreign.forget(id);
+    this.#marked.add(id);
+    this.#policy.foreign(id, false);
+    if (!this.#wanted.has(id) && !this.#isEnded) void this.#policy.save(id);
+  }
+
+  #tick(): void {
+    const now = this.#now();
+    // What is written of them bears the claim until they are released, which is when their clients are gone.
+    for (const id of this.#held.takeExpired(now)) this.#policy.lost(id);
+    for (const id of this.#held.takeDueForRenewal(now)) void this.#policy.save(id);
+    if (now >= this.#lookAt) this.#look(now);
+    this.#arm();
+  }
+
+  #look(now: number): void {
+    const { void: ids, nextAt } = this.#foreign.checkExpired(now);
+    this.#lookAt = nextAt;
+    for (const id of ids) this.#policy.foreign(id, false);
+  }
+
+  #lookBy(at: number): void {
+    this.#lookAt = Math.min(this.#lookAt, at);
+    this.#arm();
+  }
+
+  /** One timer for everything, set to what comes first. */
+  #arm(): void {
+    const at = Math.min(this.#held.nextAt, this.#lookAt);
+    if (this.#isEnded || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
+    this.#timer?.timer.cancel();
+    const timer = this.#policy.clock.setTimer(Math.max(at - this.#now(), 0), () => {
+      this.#timer = undefined;
+      this.#tick();
+    });
+    this.#timer = { at, timer };
+  }
+
+  /** With nothing held and nothing watched there is nothing to wait for. */
+  #disarm(): void {
+    if (Number.isFinite(this.#held.nextAt) || Number.isFinite(this.#lookAt)) return;
+    this.#timer?.timer.cancel();
+    this.#timer = undefined;
+  }
+
+  #now(): number {
+    return this.#policy.clock.monotonic();
+  }
+
+  #wallOffset(): number {
+    return this.#policy.clock.now() - this.#now();
+  }
+}

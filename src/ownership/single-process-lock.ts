@@ -1,0 +1,132 @@
+import { randomUUID } from "node:crypto";
+import type { Clock, Timer } from "../common/clock.js";
+import { StorageError } from "../errors.js";
+import { RESERVED_PREFIXES } from "../storage/reserved-ids.js";
+import type { SessionStorage } from "../storage/storage.js";
+import { endless, ROUNDS, type StorageTimeout } from "../storage/storage-timeout.js";
+import { type Claim, isClaim } from "./claim.js";
+import { openPools } from "./open-pools.js";
+import { isSameThread, type ProcessIdentity } from "./process-identity.js";
+import { RemoteClaims } from "./remote-claims.js";
+
+/** What claiming a storage needs. */
+export interface SoleUseParts {
+  readonly storage: SessionStorage;
+  readonly clock: Clock;
+  readonly deadline: StorageTimeout;
+  readonly ttlMs: number;
+  readonly self: ProcessIdentity;
+}
+
+const ID = `${RESERVED_PREFIXES.pool}process`;
+const RENEWALS = 3;
+const LOOKS_PER_RENEWAL = 4;
+
+/**
+ * Keeps a second process off a storage that is made for one. Such a storage has no compare-and-set over processes, so
+ * this notices a mistake, as far as the storage shows one process what another wrote; it is no lock.
+ */
+export class SingleProcessLock {
+  readonly #parts: SoleUseParts;
+  readonly #pool = randomUUID();
+  readonly #foreign: RemoteClaims;
+  /** Another process uses the storage all the same. */
+  onOvertaken: (error: StorageError) => void = () => {};
+  #isOvertaken = false;
+  #beat = 0;
+  #timer: Timer | undefined;
+  #renewal: Promise<void> = Promise.resolve();
+  #isEnded = false;
+
+  constructor(parts: SoleUseParts) {
+    this.#parts = parts;
+    this.#foreign = new RemoteClaims(parts.self);
+  }
+
+  /** Rejects with `StorageError` while another process uses the storage; another host's is watched for its ttl. */
+  async claim(): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const { version, claim } = await this.#read();
+      if (claim !== undefined && !(await this.#isVoid(claim))) throw inUse(claim);
+      const isMine = (await this.#write(version)) && (await this.#read()).claim?.pool === this.#pool;
+      if (!isMine) continue;
+      openPools.add(this.#pool);
+      this.#arm();
+      return;
+    }
+    throw endless(ID);
+  }
+
+  /** Gives the storage up. */
+  async release(): Promise<void> {
+    this.#isEnded = true;
+    this.#timer?.cancel();
+    openPools.delete(this.#pool);
+    // One that is under way may be written yet.
+    await this.#renewal;
+    const { version, claim } = await this.#read();
+    if (claim?.pool !== this.#pool) return;
+    await this.#parts.deadline.run("give up its use", () => this.#parts.storage.write(ID, version, null));
+  }
+
+  /** Several pools of one thread may share a storage object: a table in memory keeps them apart. */
+  async #isVoid(claim: Claim): Promise<boolean> {
+    const { clock, ttlMs, self } = this.#parts;
+    if (openPools.has(claim.pool) || isSameThread(claim, self)) return true;
+    this.#foreign.observe(ID, claim, clock.monotonic());
+    while (this.#foreign.isHeld(ID, clock.monotonic())) {
+      if (this.#foreign.isLocal(claim)) return false;
+      await new Promise<void>((resolve) => clock.setTimer(ttlMs / (RENEWALS * LOOKS_PER_RENEWAL), resolve));
+      const { claim: current } = await this.#read();
+      if (current === undefined) return true;
+      if (current.pool !== claim.pool || current.beat !== claim.beat) return false;
+    }
+    return true;
+  }
+
+  #arm(): void {
+    if (this.#isEnded) return;
+    this.#timer = this.#parts.clock.setTimer(this.#parts.ttlMs / RENEWALS, () => {
+      this.#renewal = this.#renew().catch(() => {});
+      void this.#renewal.then(() => this.#arm());
+    });
+  }
+
+  async #renew(): Promise<void> {
+    const { version, claim } = await this.#read();
+    if (this.#isEnded) return;
+    if (claim === undefined || claim.pool === this.#pool) await this.#write(version);
+    else if (!this.#isOvertaken && !openPools.has(claim.pool)) {
+      this.#isOvertaken = true;
+      this.onOvertaken(inUse(claim));
+    }
+  }
+
+  async #write(expected: number): Promise<boolean> {
+    const { storage, deadline, ttlMs, self } = this.#parts;
+    const claim: Claim = { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self };
+    const version = await deadline.run("note its use", () => storage.write(ID, expected, JSON.stringify(claim)));
+    return version !== undefined;
+  }
+
+  async #read(): Promise<{ readonly version: number; readonly claim: Claim | undefined }> {
+    const { storage, deadline } = this.#parts;
+    const stored = await deadline.run("tell who uses it", () => storage.read(ID));
+    return { version: stored?.version ?? 0, claim: stored && claimIn(stored.data) };
+  }
+}
+
+function claimIn(data: string): Claim | undefined {
+  try {
+    const value: unknown = JSON.parse(data);
+    return isClaim(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function inUse({ pid, host }: Claim): StorageError {
+  return new StorageError(
+    `Another process (${host === null ? "on a host that does not tell its name" : `pid ${pid}`}) uses this storage, which is made for one process at a time. End it first, or keep the sessions in a storage that several can share: sqlite(), redis() or postgres().`,
+  );
+}

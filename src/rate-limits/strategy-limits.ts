@@ -1,0 +1,74 @@
+import type { PoolTime } from "../common/pool-time.js";
+import { catchUserErrors, type SafeCall } from "../common/user-callback.js";
+import type { OutgoingRequest } from "../connections/client-adapter.js";
+import type { BudgetedCall, BudgetStrategy } from "../options/budget-strategy.js";
+import type { SessionInfo } from "../sessions/session-info.js";
+import type { Verdict } from "../telegram/verdicts.js";
+import { NO_BLOCK, type RateBlock, type RateLimits } from "./rate-limits.js";
+
+/** What asking a strategy needs. */
+export interface StrategyParts {
+  readonly time: PoolTime;
+  /** `undefined`: the session is gone. */
+  info(id: string): SessionInfo | undefined;
+  /** The rule has thrown. */
+  failed(message: string): void;
+}
+
+/** A shorter wait is below what the clock can tell: it would be over before it begins, again and again. */
+const SHORTEST_MS = 1;
+/** As the longest cooldown. */
+const LONGEST_MS = 365 * 86_400_000;
+
+/** The limits of a user's own rule. */
+export class StrategyLimits implements RateLimits {
+  readonly #strategy: BudgetStrategy;
+  readonly #parts: StrategyParts;
+  readonly #safely: SafeCall;
+
+  constructor(strategy: BudgetStrategy, parts: StrategyParts) {
+    this.#strategy = strategy;
+    this.#parts = parts;
+    this.#safely = catchUserErrors("budgets", parts.failed);
+  }
+
+  refusals(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
+    const call = this.#callOf(id, request, now);
+    if (call === undefined) return NO_BLOCK;
+    const { method, peer } = request;
+    const strategy = this.#strategy;
+    const rests: RateBlock[] = [];
+    const restFor = (ms: number, whose: string | undefined): void => {
+      if (ms > 0) rests.push({ method, peer: whose, until: now + Math.min(Math.max(ms, SHORTEST_MS), LONGEST_MS) });
+    };
+    restFor(
+      this.#safely(() => strategy.waitMs(call), 0),
+      undefined,
+    );
+    if (peer !== undefined) {
+      restFor(
+        this.#safely(() => strategy.peerWaitMs?.(call) ?? 0, 0),
+        peer,
+      );
+    }
+    return rests;
+  }
+
+  send(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
+    const call = this.#callOf(id, request, now);
+    if (call === undefined) return NO_BLOCK;
+    this.#safely(() => this.#strategy.sent(call), undefined);
+    return this.refusals(id, request, now);
+  }
+
+  refused(id: string, request: OutgoingRequest, { kind, seconds }: Verdict): void {
+    if (kind !== "cooldown" || seconds === null) return;
+    const call = this.#callOf(id, request, this.#parts.time.now());
+    if (call !== undefined) this.#safely(() => this.#strategy.refused?.(call, seconds), undefined);
+  }
+
+  #callOf(id: string, { method, peer }: OutgoingRequest, now: number): BudgetedCall | undefined {
+    const session = this.#parts.info(id);
+    return session && { session, method, peer, at: this.#parts.time.toWall(now) };
+  }
+}

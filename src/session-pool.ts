@@ -1,0 +1,304 @@
+import { asRequestFactory, toAcquireRequest, toJob } from "./acquire/parse-options.js";
+import { inBackground, inOwnContext } from "./common/own-context.js";
+import { ProcessRef } from "./common/process-ref.js";
+import { createPool, type PoolComponents } from "./create-pool.js";
+import { unknownSessionError } from "./error-factories.js";
+import { OptionsError } from "./errors.js";
+import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
+import { BulkRun } from "./jobs/bulk/bulk-run.js";
+import { type IterateWork, iterate } from "./jobs/iterate.js";
+import { RequestFactory } from "./jobs/request-factory.js";
+import type { Lease, LeaseInfo } from "./lease/lease.js";
+import type {
+  AcquireOptions,
+  AddOptions,
+  MapOptions,
+  MapRun,
+  ResolvedOptions,
+  SessionChange,
+  SessionPoolOptions,
+  UseOptions,
+} from "./options/options.js";
+import {
+  checkAcquireOptions,
+  checkCloseOptions,
+  checkMapArguments,
+  checkReason,
+  checkTextId,
+  checkUseArguments,
+  resolveOptions,
+} from "./options/validate.js";
+import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import type { PoolStatus, SessionInfo } from "./sessions/session-info.js";
+import { openStorage } from "./storage/open-storage.js";
+import { methodOf, type TelegramRequest } from "./telegram/requests.js";
+
+const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
+
+/** What a request of the library resolves to. */
+export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
+
+/**
+ * A pool of Telegram accounts in this process: it leases them as connected clients, rests those that Telegram told to
+ * wait, gives the caller another one, and remembers all of it across restarts.
+ *
+ * @example
+ * ```ts
+ * await using pool = await SessionPool.open({ client: gramjs({ apiId, apiHash }), storage: sqlite("sessions.db") });
+ * await pool.add("alice", aliceSession);
+ * const me = await pool.use((client) => client.getMe());
+ * ```
+ */
+export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implements AsyncDisposable {
+  readonly #parts: PoolComponents<Client>;
+  readonly #client: ResolvedOptions<Client>["client"];
+
+  private constructor(
+    options: ResolvedOptions<Client>,
+    processRef: ProcessRef,
+    processLock: SingleProcessLock | undefined,
+  ) {
+    super(EVENT_NAMES);
+    // Programs in JavaScript can call it.
+    if (!(processRef instanceof ProcessRef)) {
+      throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
+    }
+    this.#client = options.client;
+    const tell = (name: string, event: unknown): void => {
+      if (this.listenerCount(name as keyof SessionPoolEvents) === 0) return;
+      inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
+    };
+    this.#parts = createPool(options, processRef, processLock, tell, (name) => this.listenerCount(name) > 0);
+  }
+
+  /**
+   * Opens the storage and loads what it holds. Connects nothing. Throws `OptionsError` for what is wrong with the
+   * options, `StorageError` when the storage cannot be opened or listed, `StorageCorruptError` when it holds sessions and
+   * none can be opened with the given `encryption`.
+   */
+  static async open<Client>(options: SessionPoolOptions<Client>): Promise<SessionPool<Client>> {
+    const resolved = resolveOptions(options);
+    const background = { ...resolved, clock: inBackground(resolved.clock) };
+    const processRef = new ProcessRef(background.clock);
+    const { records, processLock } = await processRef
+      .whileRunning(() => inOwnContext(() => openStorage(background)))
+      .catch((error: unknown) => {
+        processRef.end();
+        throw error;
+      });
+    const pool = new SessionPool(resolved, processRef, processLock);
+    try {
+      await processRef.whileRunning(() => pool.#parts.load(records));
+    } catch (error) {
+      await pool.destroy();
+      throw error;
+    }
+    inOwnContext(() => setImmediate(() => pool.#parts.begin()));
+    return pool;
+  }
+
+  /**
+   * Adds a session; safe at every start. A known id with the same auth key resolves with what is there: its state and
+   * cooldown are kept, tags and profile, when given, replace.
+   *
+   * Throws `InvalidSessionError`, `DuplicateSessionError` (the id has another key, or the key another id),
+   * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
+   */
+  async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
+    return this.#change((parts) =>
+      parts.admin.add(id, session, options).finally(() => parts.persistentConnections.ensure(id)),
+    );
+  }
+
+  /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
+  async update(id: string, change: SessionChange): Promise<SessionInfo> {
+    checkTextId("update", id);
+    return this.#change((parts) =>
+      parts.admin.update(id, change).finally(() => parts.persistentConnections.ensure(id)),
+    );
+  }
+
+  /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
+  async remove(id: string): Promise<boolean> {
+    checkTextId("remove", id);
+    return this.#change((parts) => parts.removal.remove(id).finally(() => parts.persistentConnections.ensure(id)));
+  }
+
+  /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
+  async disable(id: string, reason = "disabled"): Promise<void> {
+    checkTextId("disable", id);
+    checkReason("disable", reason);
+    return this.#change((parts) =>
+      parts.admin.disable(id, reason).finally(() => parts.persistentConnections.ensure(id)),
+    );
+  }
+
+  /** Revives a dead, restricted or disabled session. A cooldown stays. Throws `SessionNotFoundError`. */
+  async enable(id: string): Promise<void> {
+    checkTextId("enable", id);
+    return this.#change((parts) => parts.admin.enable(id).finally(() => parts.persistentConnections.ensure(id)));
+  }
+
+  /** One session as it is now. */
+  get(id: string): SessionInfo | undefined {
+    this.#parts.scheduler.advanceToNow(id);
+    const known = this.#parts.registry.shown(id);
+    return known && this.#parts.registry.info(known);
+  }
+
+  /** All sessions as they are now. */
+  sessions(): readonly SessionInfo[] {
+    this.#parts.scheduler.advanceToNow();
+    return this.#parts.registry.infos();
+  }
+
+  /** Records that could not be read, and why. They are left as they are; `remove` deletes them. */
+  rejected(): readonly { readonly id: string; readonly reason: string }[] {
+    return this.#parts.registry.rejected();
+  }
+
+  /**
+   * The session string: the one deliberate way out for it. Whoever has it has the whole account. Throws
+   * `SessionNotFoundError`.
+   */
+  async exportSession(id: string): Promise<string> {
+    checkTextId("exportSession", id);
+    const known = this.#parts.registry.shown(id);
+    if (known === undefined) throw unknownSessionError(id);
+    return known.credentials.reveal();
+  }
+
+  /**
+   * Seals everything anew that is not sealed with the first key of `encryption`, peers included. Resolves how many
+   * records it has rewritten; records that could not be read are left as they are. Only then an old key can go.
+   *
+   * Throws `OptionsError` without `encryption`, `StorageError` when a record could not be written, and `PoolClosedError`
+   * when the pool is closed before the last one: call it again.
+   */
+  async rotateKeys(): Promise<number> {
+    return this.#change((parts) => parts.reencryption.rotate());
+  }
+
+  /**
+   * Leases a session: of those that match, the one that `selection` says. To be given back by `release()` or `using`.
+   *
+   * Throws `NoSessionAvailableError` when waiting cannot help or is not wanted, `AcquireTimeoutError`,
+   * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),
+   * `PoolClosedError`, `OptionsError`, or the signal's reason.
+   */
+  async acquire(options: AcquireOptions = DEFAULT_ACQUIRE_OPTIONS): Promise<Lease<Client>> {
+    if (options !== DEFAULT_ACQUIRE_OPTIONS) checkAcquireOptions(options);
+    const acquireRequest = toAcquireRequest(options);
+    const { acquirer, jobRunner } = this.#parts;
+    const entry = acquirer.tryReserve(acquireRequest);
+    const granted = entry && acquirer.tryLease(entry, acquireRequest);
+    if (granted !== undefined && jobRunner.isSettled(acquireRequest)) return granted.lease;
+    try {
+      return (granted ?? (await acquirer.leaseWhenReady(entry, acquireRequest))).lease;
+    } finally {
+      if (!acquireRequest.signal?.aborted && !jobRunner.isSettled(acquireRequest))
+        await jobRunner.settled(acquireRequest);
+    }
+  }
+
+  /**
+   * Leases a session, runs the work, gives the session back; when Telegram refuses the session, runs the work again on
+   * another one, as far as `retry` allows. The work's own errors come through unchanged.
+   *
+   * Throws as `acquire`, and `RotationUnsafeError`, `OutcomeUnknownError`, `AttemptTimeoutError`, `CallTimeoutError`.
+   */
+  async use<T>(work: (client: Client, lease: Lease<Client>) => T | Promise<T>, options: UseOptions = {}): Promise<T> {
+    checkUseArguments("use", work, options);
+    return this.#parts.jobRunner.run(toJob(work, options));
+  }
+
+  /**
+   * Sends one raw request by `use`. The request is rebuilt for every session from the arguments it was made with; pass
+   * a function that makes it when they hold objects of their own.
+   */
+  async invoke<R>(request: R | (() => R), options: UseOptions = {}): Promise<ResponseOf<R>> {
+    checkUseArguments("invoke", request, options);
+    const source = asRequestFactory(request);
+    const copies = new RequestFactory(source);
+    const method = options.method ?? (typeof source === "function" ? undefined : methodOf(source as TelegramRequest));
+    const job = toJob<Client, unknown>((client, lease) => this.#client.invoke(client, copies.forSession(lease.id)), {
+      ...options,
+      method,
+    });
+    return (await this.#parts.jobRunner.run(job)) as ResponseOf<R>;
+  }
+
+  /**
+   * Iterates on one session, whose lease lasts until the iteration ends: for what a client gives piece by piece, such as
+   * `client.iterMessages(…)`, which outlives the lease of `use`. Rotates as `use` does before the first item; a failure
+   * after it ends the iteration. Leave the loop, or read to the end: an iteration that is merely forgotten keeps its lease.
+   *
+   * Throws as `use`, from the iteration.
+   */
+  iterate<T>(work: IterateWork<Client, T>, options: UseOptions = {}): AsyncGenerator<T, void, undefined> {
+    checkUseArguments("iterate", work, options);
+    return iterate(this.#parts.jobRunner, work, options);
+  }
+
+  /**
+   * Runs the work for each item by the rules of `use`, many at once, and hands the results over: an item that fails is a
+   * result with its error. Never more than `concurrency` items are pulled ahead of whoever reads the results. Nothing
+   * happens before the first result is asked for; `break` lets the works that run finish, and nothing else begins.
+   *
+   * Throws `OptionsError`. The iteration ends with what `items` throws, the signal's reason, `PoolClosedError`, or the
+   * `StorageError` of its checkpoint, after the results that there are.
+   */
+  map<I, O>(
+    items: Iterable<I> | AsyncIterable<I>,
+    work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
+    options: MapOptions<I> = {},
+  ): MapRun<I, O> {
+    checkMapArguments(items, work, options);
+    return new BulkRun(this.#parts.maps, items, work, options);
+  }
+
+  /** Who holds which session since when. */
+  leases(): readonly LeaseInfo[] {
+    return this.#parts.leases.list();
+  }
+
+  /** The pool in numbers. */
+  status(): PoolStatus {
+    return this.#parts.scheduler.status();
+  }
+
+  /** What a log line or a monitor gets of a pool: its {@link status}. */
+  toJSON(): PoolStatus {
+    return this.status();
+  }
+
+  /**
+   * Ends the pool: queued callers reject with `PoolClosedError`. Leases are waited for, and so are callers whose session
+   * connects or who move to another free session; after `closeTimeoutMs` leases are taken back and told as `leaked`. Resolves when clients are gone, writes flushed, and the storage is closed. A second call returns the same
+   * promise. `timeoutMs` replaces `closeTimeoutMs`. Rejects with `OptionsError`.
+   */
+  close(options: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
+    try {
+      checkCloseOptions(options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#parts.shutdown.close(options.timeoutMs);
+  }
+
+  /** Ends the pool now: every lease and every queued caller rejects, with `reason` as the `cause`. */
+  destroy(reason?: Error): Promise<void> {
+    return this.#parts.shutdown.destroy(reason);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Runs a change of the register, and lets `close` wait for it. */
+  async #change<T>(change: (parts: PoolComponents<Client>) => Promise<T>): Promise<T> {
+    const closed = this.#parts.shutdown.closedError();
+    if (closed !== undefined) throw closed;
+    return this.#parts.shutdown.track(this.#parts.processRef.whileRunning(() => change(this.#parts)));
+  }
+}

@@ -1,0 +1,206 @@
+import { isThenable, warn } from "../common/process-warning.js";
+import { redactError } from "../connections/redact-error.js";
+import { isFresh, isSealedText, KeyMissingError, type Sealer } from "../encryption/sealer.js";
+import { Secret } from "../encryption/secret.js";
+import { SessionPoolError, StorageError } from "../errors.js";
+import { type ClientProfile, isProfile } from "../options/client-profile.js";
+import { describeType } from "../options/validators.js";
+import type { SessionRecord } from "../storage/record.js";
+import type { StorageTimeout } from "../storage/storage-timeout.js";
+import { isTelegramAddress } from "../telegram/data-centres.js";
+import { identifySession } from "../telegram/session-string.js";
+
+/** What stands in the record of a session's credentials. */
+export type StoredCredentials = Pick<SessionRecord, "session" | "profile">;
+
+/** What a record has of a session's credentials, and the name of their auth key. */
+export type RecordedCredentials = StoredCredentials & { readonly fingerprint?: string | undefined };
+
+/** Of all sessions that were given none. */
+export const NO_PROFILE: ClientProfile = Object.freeze({});
+
+/** What a session connects with: the session string, and nothing else for most. None of it is to be seen. */
+export class Credentials extends Secret {
+  get profile(): ClientProfile {
+    return NO_PROFILE;
+  }
+
+  /** What goes into the record. */
+  get stored(): StoredCredentials {
+    return { session: this.reveal(), profile: this.profile };
+  }
+}
+
+/** Those with a profile. */
+class ProfiledCredentials extends Credentials {
+  readonly #profile: ClientProfile;
+
+  constructor(session: string, profile: ClientProfile) {
+    super(session);
+    this.#profile = profile;
+  }
+
+  override get profile(): ClientProfile {
+    return this.#profile;
+  }
+}
+
+/** Those that are sealed in the record. */
+class SealedCredentials extends ProfiledCredentials {
+  readonly #sealed: string;
+
+  constructor(session: string, profile: ClientProfile, sealed: string) {
+    super(session, profile);
+    this.#sealed = sealed;
+  }
+
+  override get stored(): StoredCredentials {
+    return { session: this.#sealed, profile: NO_PROFILE };
+  }
+}
+
+/**
+ * Between credentials and what stands of them in the record. With a sealer both are one sealed text: a profile may hold
+ * an api hash and a proxy's password.
+ */
+export class CredentialEncryption {
+  readonly #sealer: Sealer | undefined;
+  readonly #deadline: StorageTimeout;
+  #hasFailed = false;
+  readonly #trustServers: boolean;
+
+  constructor(sealer: Sealer | undefined, deadline: StorageTimeout, trustServers = false) {
+    this.#sealer = sealer;
+    this.#deadline = deadline;
+    this.#trustServers = trustServers;
+  }
+
+  async seal(id: string, session: string, profile: ClientProfile): Promise<Credentials> {
+    if (this.#sealer === undefined) return toCredentials(session, profile);
+    const text = JSON.stringify({ session, profile });
+    try {
+      const sealed: unknown = await this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text));
+      if (typeof sealed !== "string" || sealed === "") throw noText("seal", sealed);
+      return new SealedCredentials(session, profile, sealed);
+    } catch (error) {
+      const failure = sealError(id, error, [
+        text,
+        session,
+        profile.apiHash,
+        profile.proxy?.password,
+        profile.proxy?.secret,
+      ]);
+      if (!(error instanceof SessionPoolError)) this.#warn(failure);
+      throw failure;
+    }
+  }
+
+  /**
+   * Throws an `Error` that can be told when they cannot be read, when their auth key is not the one that `fingerprint`
+   * names, and when they name a server that is not to be trusted: anybody who can write to the storage may have put them
+   * there.
+   */
+  open(id: string, { session, profile, fingerprint }: RecordedCredentials): Credentials | Promise<Credentials> {
+    if (this.#sealer === undefined) return this.#plain(session, profile, fingerprint);
+    return mapMaybeAsync(this.#ask(id, session, this.#sealer), (text) => {
+      if (typeof text !== "string") throw noText("open", text);
+      return text === session ? this.#plain(session, profile, fingerprint) : this.#opened(text, session, fingerprint);
+    });
+  }
+
+  #plain(session: string, profile: ClientProfile, fingerprint: string | undefined): Credentials {
+    this.#check(session, fingerprint);
+    return toCredentials(session, profile);
+  }
+
+  #opened(text: string, sealed: string, fingerprint: string | undefined): Credentials {
+    const { session, profile } = parse(text);
+    if (typeof session !== "string") throw new Error("what was sealed is no session");
+    if (!isProfile(profile)) throw new Error("what was sealed has a damaged profile");
+    this.#check(session, fingerprint);
+    return new SealedCredentials(session, profile, sealed);
+  }
+
+  #check(session: string, expected: string | undefined): void {
+    if (isSealedText(session))
+      throw new KeyMissingError("it is sealed: open the pool with the encryption it was written with");
+    const { fingerprint, serverAddress } = identifySession(session);
+    if (expected !== undefined && fingerprint !== expected) {
+      throw new Error("its auth key is not the one that its fingerprint names");
+    }
+    if (this.#trustServers || isTelegramAddress(serverAddress)) return;
+    throw new Error(
+      "it names a server outside Telegram's published ranges; if that is yours (a test server), open the pool with trustServers: true",
+    );
+  }
+
+  #ask(id: string, session: string, sealer: Sealer): unknown {
+    try {
+      const answer = this.#inTime(`open "${id}"`, sealer.open(id, session));
+      return answer instanceof Promise ? answer.catch((error: unknown) => this.#refuse(error)) : answer;
+    } catch (error) {
+      return this.#refuse(error);
+    }
+  }
+
+  /** A text that `aesGcm` refuses is in order; a sealer of the user's own may be broken. Throws what is told. */
+  #refuse(error: unknown): never {
+    if (error instanceof SessionPoolError) throw error;
+    const plain = redactError(error, []);
+    this.#warn(plain);
+    throw plain;
+  }
+
+  #warn({ message }: Error): void {
+    if (!this.#hasFailed) warn(`The encryption failed; further failures of it are not reported: ${message}`);
+    this.#hasFailed = true;
+  }
+
+  /** A key service may never answer. */
+  #inTime(what: string, answer: unknown): unknown {
+    if (!isThenable(answer)) return answer;
+    return this.#deadline.within(Promise.resolve(answer), () => this.#deadline.late(what, "encryption"));
+  }
+
+  /** Whether sealing them again would change nothing. */
+  isCurrent(credentials: Credentials): boolean {
+    const isSealed = credentials instanceof SealedCredentials;
+    return isSealed && this.#sealer !== undefined && isFresh(this.#sealer, credentials.stored.session);
+  }
+}
+
+/** A sealer of the user's own may give anything; what it gave may be a secret. */
+function noText(method: "seal" | "open", value: unknown): StorageError {
+  return new StorageError(
+    `The encryption's ${method}() must return a non-empty text; it returned ${describeType(value)}.`,
+  );
+}
+
+function toCredentials(session: string, profile: ClientProfile): Credentials {
+  return isEmpty(profile) ? new Credentials(session) : new ProfiledCredentials(session, profile);
+}
+
+function parse(text: string): { readonly session?: unknown; readonly profile?: unknown } {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    throw new Error("what was sealed is no session");
+  }
+}
+
+/** The client of a key service may hang what it was to send on its errors. */
+function sealError(id: string, error: unknown, secrets: readonly (string | undefined)[]): SessionPoolError {
+  if (error instanceof SessionPoolError) return error;
+  const cause = redactError(error, secrets);
+  return new StorageError(`Session "${id}" could not be sealed: ${cause.message}`, { cause, sessionId: id });
+}
+
+function isEmpty(profile: ClientProfile): boolean {
+  for (const _ in profile) return false;
+  return true;
+}
+
+/** A sealer may answer at once, which spares a turn of the event loop for each of very many sessions. */
+function mapMaybeAsync<R>(value: unknown, next: (value: unknown) => R): R | Promise<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}

@@ -1,0 +1,133 @@
+import type { PoolTime } from "../common/pool-time.js";
+import type { Claim } from "../ownership/claim.js";
+import type { ClaimDraft } from "../ownership/ownership.js";
+import type { Restriction } from "../state/blockers.js";
+import type { CooldownScope } from "../state/cooldown-scope.js";
+import { decodeRecord, encodeRecord, type SessionRecord } from "../storage/record.js";
+import type { RecordDraft } from "../storage/record-writer.js";
+import type { StoredRecord } from "../storage/storage.js";
+import type { CredentialEncryption, Credentials } from "./credentials.js";
+import { markClean, PooledSession } from "./pooled-session.js";
+
+/** A cooldown on the pool's time line. */
+export interface RecordedCooldown {
+  readonly scope: CooldownScope;
+  readonly until: number;
+  readonly reason: string;
+}
+
+/** A session as its record has it, and the pool that may connect it. */
+export interface LoadedSession {
+  readonly known: PooledSession;
+  readonly version: number;
+  readonly owner: Claim | null;
+}
+
+const NO_TAGS: readonly string[] = Object.freeze([]);
+
+/** The translation between sessions and their records. What cannot be read throws, and nothing of it is repeated. */
+export class SessionSerializer {
+  readonly #time: PoolTime;
+  readonly #sealing: CredentialEncryption;
+
+  constructor(time: PoolTime, sealing: CredentialEncryption) {
+    this.#time = time;
+    this.#sealing = sealing;
+  }
+
+  /** The session of a record. Sessions that are revived together share their lists of tags, which `lists` collects. */
+  deserialize(
+    stored: StoredRecord,
+    lists: Map<string, readonly string[]> = new Map(),
+  ): LoadedSession | Promise<LoadedSession> {
+    const record = decodeRecord(stored.data);
+    const credentials = this.#sealing.open(stored.id, record);
+    if (!(credentials instanceof Promise)) return this.#revived(stored, record, credentials, lists);
+    return credentials.then((opened) => this.#revived(stored, record, opened, lists));
+  }
+
+  /** The record of a session as it is now. */
+  serialize(known: PooledSession, owner: Claim | null): string {
+    const { cooldowns, restriction } = known;
+    const { methods, peers } = cooldowns.entries(this.#time.now());
+    const isCooling = cooldowns.sessionUntil > this.#time.now();
+    return encodeRecord({
+      ...known.credentials.stored,
+      fingerprint: known.fingerprint,
+      tags: known.tags,
+      addedAt: known.addedAt,
+      lastUsedAt: known.lastUsedAt,
+      cooldown: isCooling ? { until: this.#time.toWall(cooldowns.sessionUntil), reason: cooldowns.reason ?? "" } : null,
+      methods: this.#toWall(methods),
+      peers: this.#toWall(peers),
+      restriction: restriction && {
+        reason: restriction.reason,
+        until: restriction.until === null ? null : this.#time.toWall(restriction.until),
+      },
+      deadReason: known.deadReason,
+      disabledReason: known.disabledReason,
+      owner,
+      isRemoved: known.isRemoved,
+    });
+  }
+
+  /** The record with a claim, as it is to be written now. */
+  toDraft(known: PooledSession, { claim, landed }: ClaimDraft): RecordDraft {
+    const { pendingChanges: changing } = known;
+    return {
+      data: this.serialize(known, claim),
+      onWritten: () => {
+        markClean(known, changing);
+        landed();
+      },
+    };
+  }
+
+  restrictionOf({ restriction }: SessionRecord): Restriction | null {
+    if (restriction === null) return null;
+    const { reason, until } = restriction;
+    return { reason, until: until === null ? null : this.#time.fromWall(until) };
+  }
+
+  *cooldownsOf(record: SessionRecord): Generator<RecordedCooldown> {
+    const { cooldown } = record;
+    if (cooldown !== null) {
+      yield { scope: { kind: "session" }, until: this.#time.fromWall(cooldown.until), reason: cooldown.reason };
+    }
+    for (const [method, until] of Object.entries(record.methods)) {
+      yield { scope: { kind: "method", method }, until: this.#time.fromWall(until), reason: "" };
+    }
+    for (const [peer, until] of Object.entries(record.peers)) {
+      yield { scope: { kind: "peer", peer }, until: this.#time.fromWall(until), reason: "" };
+    }
+  }
+
+  #revived(
+    { id, version }: StoredRecord,
+    record: SessionRecord,
+    credentials: Credentials,
+    lists: Map<string, readonly string[]>,
+  ): LoadedSession {
+    const { addedAt, fingerprint, deadReason, disabledReason } = record;
+    const known = new PooledSession({ id, tags: internTags(record.tags, lists), addedAt, credentials, fingerprint });
+    known.lastUsedAt = record.lastUsedAt;
+    known.setBlockers({ deadReason, disabledReason, restriction: this.restrictionOf(record) });
+    known.isRemoved = record.isRemoved;
+    for (const { scope, until, reason } of this.cooldownsOf(record)) known.coolDown(scope, until, reason);
+    return { known, version, owner: record.owner };
+  }
+
+  #toWall(instants: readonly [string, number][]): Record<string, number> {
+    return Object.fromEntries(instants.map(([key, until]) => [key, this.#time.toWall(until)]));
+  }
+}
+
+/** Many sessions have no tag or one, and few tags are many sessions'. */
+function internTags(tags: readonly string[], lists: Map<string, readonly string[]>): readonly string[] {
+  const [tag] = tags;
+  if (tag === undefined) return NO_TAGS;
+  if (tags.length > 1) return Object.freeze([...tags]);
+  const list = lists.get(tag) ?? Object.freeze([tag]);
+  lists.set(tag, list);
+  return list;
+}

@@ -1,0 +1,156 @@
+import { LruQueue } from "./lru-queue.js";
+import { IN_ENTRIES, type SessionEntry } from "./session-entry.js";
+import { PrioritySessionQueue, RandomSessionBag, type SessionQueue } from "./session-queue.js";
+
+/** What decides who is next among the sessions that can serve. */
+export interface SelectionOrder {
+  /** A line for all of them. */
+  queue(): SessionQueue;
+  /** A line for some of them. */
+  indexQueue(): SessionQueue;
+  /** Where an entry belongs that becomes able to serve. */
+  rank(entry: SessionEntry): number;
+  leased(entry: SessionEntry): void;
+  /** Whether this moves the entry. */
+  setConnected(entry: SessionEntry, isConnected: boolean): boolean;
+}
+
+abstract class RankedOrder implements SelectionOrder {
+  queue(): SessionQueue {
+    return new PrioritySessionQueue(IN_ENTRIES);
+  }
+
+  indexQueue(): SessionQueue {
+    return new PrioritySessionQueue();
+  }
+
+  abstract rank(entry: SessionEntry): number;
+
+  leased(_entry: SessionEntry): void {}
+
+  setConnected(_entry: SessionEntry, _isConnected: boolean): boolean {
+    return false;
+  }
+}
+
+/** The longest rested first. */
+export class LruOrder extends RankedOrder {
+  override queue(): SessionQueue {
+    return new LruQueue();
+  }
+
+  rank(entry: SessionEntry): number {
+    return entry.lastUsedSequence;
+  }
+}
+
+/** Lower than every order of use, also negated. */
+const MIN_RANK = -(2 ** 52);
+
+/**
+ * The connected first, of those the latest used, so that the others fall idle; then the longest rested.
+ */
+export class ConnectedFirstOrder extends RankedOrder {
+  readonly #connected = new WeakSet<SessionEntry>();
+
+  rank(entry: SessionEntry): number {
+    return this.#connected.has(entry) ? MIN_RANK - entry.lastUsedSequence : entry.lastUsedSequence;
+  }
+
+  override setConnected(entry: SessionEntry, isConnected: boolean): boolean {
+    if (this.#connected.has(entry) === isConnected) return false;
+    if (isConnected) this.#connected.add(entry);
+    else this.#connected.delete(entry);
+    return true;
+  }
+}
+
+/** Any, each as likely. */
+export class RandomOrder extends RankedOrder {
+  readonly #draw: (count: number) => number;
+
+  /** `random` gives numbers from 0 up to 1; any other counts as 0. */
+  constructor(random: () => number) {
+    super();
+    this.#draw = (count) => {
+      const drawn = Math.floor(random() * count);
+      return drawn >= 0 && drawn < count ? drawn : 0;
+    };
+  }
+
+  override queue(): SessionQueue {
+    return new RandomSessionBag(this.#draw);
+  }
+
+  override indexQueue(): SessionQueue {
+    return new RandomSessionBag(this.#draw);
+  }
+
+  rank(): number {
+    return 0;
+  }
+}
+
+/** By the ranks of somebody else: the lowest first, one without a number last. */
+export class CustomOrder extends RankedOrder {
+  readonly #rank: (entry: SessionEntry) => number;
+  readonly #leased: (entry: SessionEntry) => void;
+
+  constructor(rank: (entry: SessionEntry) => number, leased: (entry: SessionEntry) => void) {
+    super();
+    this.#rank = rank;
+    this.#leased = leased;
+  }
+
+  rank(entry: SessionEntry): number {
+    const rank = this.#rank(entry);
+    return Number.isNaN(rank) ? Number.POSITIVE_INFINITY : rank;
+  }
+
+  override leased(entry: SessionEntry): void {
+    this.#leased(entry);
+  }
+}
+
+/** A lower weight would leave the numbers. */
+const LEAST_WEIGHT = 1e-9;
+
+/** What one session has had of its share. */
+interface FairShare {
+  /** Where its next use begins, in uses per weight. */
+  start: number;
+  isUsed: boolean;
+}
+
+/**
+ * Each in proportion to its weight, evenly spread: start-time fair queueing (Goyal, Vin and Cheng 1996). A use moves a
+ * session on by 1 / weight; who is furthest behind is next; who was away begins where the others are.
+ *
+ * Not by chance: two draws in a row of one account are what Telegram's limits punish.
+ */
+export class WeightedOrder extends RankedOrder {
+  readonly #weight: (entry: SessionEntry) => number;
+  readonly #shares = new WeakMap<SessionEntry, FairShare>();
+  #reached = 0;
+
+  constructor(weight: (entry: SessionEntry) => number) {
+    super();
+    this.#weight = weight;
+  }
+
+  rank(entry: SessionEntry): number {
+    const weight = this.#weight(entry);
+    if (!(weight > 0 && weight < Number.POSITIVE_INFINITY)) return Number.POSITIVE_INFINITY;
+    const { start, isUsed } = this.#shares.get(entry) ?? { start: 0, isUsed: false };
+    const next = Math.max(this.#reached, isUsed ? start + 1 / Math.max(weight, LEAST_WEIGHT) : start);
+    this.#shares.set(entry, { start: next, isUsed: false });
+    return next;
+  }
+
+  override leased(entry: SessionEntry): void {
+    const share = this.#shares.get(entry);
+    if (share === undefined) return;
+    share.isUsed = true;
+    this.#reached = Math.max(this.#reached, share.start);
+  }
+}

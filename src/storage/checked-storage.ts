@@ -1,0 +1,161 @@
+import { ignoreRejection } from "../common/process-warning.js";
+import { sharedByCopies } from "../common/shared-by-copies.js";
+import { StorageError } from "../errors.js";
+import { describeType, isObject } from "../options/validators.js";
+import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
+
+const handles = new WeakMap<SessionStorage, CheckedStorage>();
+
+/** How many use a storage, and whether it is open. */
+interface Uses {
+  users: number;
+  opening: Promise<void> | undefined;
+  closing: Promise<void>;
+}
+
+const uses: WeakMap<SessionStorage, Uses> = sharedByCopies("storage-uses.1", WeakMap<SessionStorage, Uses>);
+
+/**
+ * The handle of a storage object, one per object: every pool and checkpoint that was given the object shares it. It is
+ * opened by the first of them and closed by the last, and what it resolves is held against the contract.
+ */
+export function checkedStorage(storage: SessionStorage): SessionStorage {
+  if (storage instanceof CheckedStorage) return storage;
+  const handle = handles.get(storage) ?? new CheckedStorage(storage);
+  handles.set(storage, handle);
+  return handle;
+}
+
+/** The object that the user gave. */
+export function givenStorage(storage: SessionStorage): SessionStorage {
+  return storage instanceof CheckedStorage ? storage.given : storage;
+}
+
+class CheckedStorage implements SessionStorage {
+  readonly given: SessionStorage;
+  readonly peers?: PeerStorage;
+  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
+  readonly #uses: Uses;
+
+  constructor(given: SessionStorage) {
+    this.given = given;
+    this.#uses = uses.get(given) ?? { users: 0, opening: undefined, closing: Promise.resolve() };
+    uses.set(given, this.#uses);
+    if (given.peers !== undefined) this.peers = checkedPeers(given.peers);
+    if (given.watch !== undefined) this.watch = (changed, failed) => this.#watch(changed, failed);
+  }
+
+  get shared(): boolean {
+    return this.given.shared;
+  }
+
+  /** Each call MUST be followed by one of `close`, also when it fails. */
+  async open(): Promise<void> {
+    this.#uses.users++;
+    this.#uses.opening ??= this.#uses.closing.then(() => this.given.open?.());
+    const { opening } = this.#uses;
+    try {
+      await opening;
+    } catch (error) {
+      // Whoever comes next tries again.
+      if (this.#uses.opening === opening) this.#uses.opening = undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#uses.users === 0 || --this.#uses.users > 0) return;
+    this.#uses.opening = undefined;
+    const closing = (async () => this.given.close?.())();
+    this.#uses.closing = closing.catch(() => {});
+    await closing;
+  }
+
+  async list(): Promise<readonly StoredRecord[]> {
+    return listed(await this.given.list());
+  }
+
+  async read(id: string): Promise<StoredRecord | undefined> {
+    const record: unknown = await this.given.read(id);
+    if (record === undefined) return undefined;
+    if (isObject(record) && record.id === id) return recordOf(id, record);
+    throw new StorageError(
+      `The storage's read() must resolve the record { id, version, data } of the id it was given, or undefined; it resolved ${isObject(record) ? "another one" : describeType(record)}.`,
+    );
+  }
+
+  async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+    const version: unknown = await this.given.write(id, expected, data);
+    if (version === undefined || isVersion(version)) return version;
+    throw new StorageError(
+      `The storage's write() must resolve the new version, a whole number of at least 1, or undefined when another writer won; it resolved ${describeType(version)}.`,
+    );
+  }
+
+  #watch(changed: (id: string) => void, failed?: (error: Error) => void): () => void {
+    const stop: unknown = this.given.watch?.((id: unknown) => {
+      if (typeof id === "string") changed(id);
+    }, failed);
+    if (typeof stop === "function") return () => ignoreRejection(stop());
+    ignoreRejection(stop);
+    throw new StorageError(
+      `The storage's watch() must return the function that stops it; it returned ${describeType(stop)}.`,
+    );
+  }
+}
+
+/** Of an entry that the storage has lost: no schema accepts it. */
+const LOST = "";
+
+function isVersion(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 1;
+}
+
+/** Throws `StorageError` when it is no list of records; one that is damaged is listed as such, for the others to load. */
+function listed(records: unknown): readonly StoredRecord[] {
+  if (!Array.isArray(records)) {
+    throw new StorageError(
+      `The storage's list() must resolve an array of { id, version, data }; it resolved ${describeType(records)}.`,
+    );
+  }
+  const latest = new Map<string, StoredRecord>();
+  for (const [place, entry] of records.entries()) {
+    if (!isObject(entry) || typeof entry.id !== "string") {
+      throw new StorageError(
+        `The storage's list() must resolve an array of { id, version, data }; the entry at index ${place} has no id.`,
+      );
+    }
+    const record = recordOf(entry.id, entry);
+    const other = latest.get(record.id);
+    if (other === undefined || other.version < record.version) latest.set(record.id, record);
+  }
+  return [...latest.values()];
+}
+
+function recordOf(id: string, { version, data }: Record<string, unknown>): StoredRecord {
+  return {
+    id,
+    version: isVersion(version) ? version : 1,
+    data: typeof data === "string" && isVersion(version) ? data : LOST,
+  };
+}
+
+/** Peers are a cache: a row that is none is left out. */
+function checkedPeers(given: PeerStorage): PeerStorage {
+  return {
+    async load(sessionId) {
+      const rows: unknown = await given.load(sessionId);
+      if (Array.isArray(rows)) return rows.filter(isPeer);
+      throw new StorageError(
+        `The storage's peers.load() must resolve an array of peers; it resolved ${describeType(rows)}.`,
+      );
+    },
+    save: async (sessionId, peers) => given.save(sessionId, peers),
+    clear: async (sessionId) => given.clear(sessionId),
+  };
+}
+
+function isPeer(row: unknown): row is StoredPeer {
+  if (!isObject(row) || typeof row.id !== "string" || typeof row.accessHash !== "string") return false;
+  return [row.username, row.phone, row.name].every((text) => text === undefined || typeof text === "string");
+}

@@ -1,0 +1,166 @@
+import { randomUUID } from "node:crypto";
+import { StorageError } from "../../errors.js";
+import { isRunning, isSameThread, type ProcessIdentity } from "../../ownership/process-identity.js";
+import { endless, ROUNDS } from "../storage-timeout.js";
+import { type CheckpointHead, headId, parseHead, type RunClaim, serialize } from "./checkpoint-records.js";
+import { CoalescingWriter } from "./coalescing-writer.js";
+import { FencedRecord, type RecordParts } from "./fenced-record.js";
+import { FinishedKeys } from "./finished-keys.js";
+
+/** What a checkpoint needs. */
+export interface CheckpointParts extends RecordParts {
+  readonly self: ProcessIdentity;
+}
+
+/** The runs of this process that have not ended. */
+const liveRuns = new Set<string>();
+
+/**
+ * What a bulk job has done so far, durably, under a name.
+ *
+ * An item is noted as *begun* before its first write is sent, and as done when its work is over, before anybody hears of
+ * it. What a killed process leaves begun and not done may have taken effect: the next run takes it as unknown, and
+ * repeats it as little as what is done. An item that only reads is never begun: it is done or is to be done again.
+ *
+ * One run at a time: a second one is refused while the first one's process lives on this host. Where that cannot be
+ * known it takes over; the first one's next write fails then, and nothing that was to follow it is sent.
+ */
+export class Checkpoint {
+  readonly #parts: CheckpointParts;
+  readonly #name: string;
+  readonly #claim: RunClaim;
+  /** Bound: the items under way, and those that a cut run left. */
+  readonly #begun = new Set<string>();
+  /** Of those under way: several items may have one key. */
+  readonly #taken = new Set<string>();
+  readonly #finished: FinishedKeys;
+  readonly #headWrites: CoalescingWriter;
+  #head: FencedRecord;
+  #isClaimed = false;
+
+  constructor(parts: CheckpointParts, name: string) {
+    this.#parts = parts;
+    this.#name = name;
+    this.#claim = { run: randomUUID(), ...parts.self };
+    this.#head = new FencedRecord(parts, headId(name));
+    this.#finished = new FinishedKeys(parts, name);
+    this.#headWrites = new CoalescingWriter(() => this.#head.write(this.#headText(this.#claim)));
+  }
+
+  /** Claims the name and reads what is done. Rejects with `StorageError`, or with the reason of the signal. */
+  async open(signal?: AbortSignal): Promise<void> {
+    liveRuns.add(this.#claim.run);
+    try {
+      const before = await this.#take();
+      this.#isClaimed = true;
+      const wasCut = before?.claim != null;
+      await this.#finished.load(wasCut, signal);
+      const lost = (before?.begun ?? []).filter((key) => !this.#finished.has(key));
+      if (lost.length > 0) await this.#finished.addAll(lost, "unknown");
+      this.#begun.clear();
+    } catch (error) {
+      liveRuns.delete(this.#claim.run);
+      throw error;
+    }
+  }
+
+  /** Keys of the items of which nobody can tell whether they took effect. */
+  get unknown(): readonly string[] {
+    return this.#finished.unknown;
+  }
+
+  /** Takes an item on. `false`: it is over, or under way. */
+  take(key: string): boolean {
+    if (this.#taken.has(key) || this.#finished.has(key)) return false;
+    this.#taken.add(key);
+    return true;
+  }
+
+  /** Its first write is about to be sent. Resolves when that is on disk. */
+  markStarted(key: string): Promise<void> {
+    this.#begun.add(key);
+    return this.#headWrites.flush();
+  }
+
+  /** Nothing of it has taken effect. Resolves when that is on disk: it may be long until it is tried again. */
+  unmarkStarted(key: string): Promise<void> {
+    this.#begun.delete(key);
+    return this.#headWrites.flush();
+  }
+
+  /** It is not over, and nothing of it has taken effect: it may be taken again. */
+  release(key: string): void {
+    this.#begun.delete(key);
+    this.#taken.delete(key);
+  }
+
+  /** It is over. Resolves when that is on disk. */
+  async markFinished(key: string, outcome: "done" | "unknown"): Promise<void> {
+    await this.#finished.add(key, outcome);
+    this.#begun.delete(key);
+    this.#taken.delete(key);
+  }
+
+  /** Gives the name free. What could not be written stays with it, and the next run goes by that. */
+  async close(): Promise<void> {
+    if (this.#isClaimed) {
+      await this.#headWrites
+        .flush()
+        .then(() => this.#head.write(this.#headText(null)))
+        .catch(() => {});
+    }
+    this.#isClaimed = false;
+    liveRuns.delete(this.#claim.run);
+  }
+
+  /** Forgets all that is done. The name is free then. */
+  async erase(): Promise<void> {
+    const { storage, deadline } = this.#parts;
+    await this.open();
+    try {
+      await this.#finished.erase();
+      const id = headId(this.#name);
+      const stored = await deadline.run("read a checkpoint", () => storage.read(id));
+      if (stored !== undefined) {
+        await deadline.run("delete a checkpoint", () => storage.write(id, stored.version, null));
+      }
+      this.#isClaimed = false;
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Makes the first record this run's. Resolves what it said before. */
+  async #take(): Promise<CheckpointHead | undefined> {
+    const { storage, deadline } = this.#parts;
+    const id = headId(this.#name);
+    for (let round = 0; round < ROUNDS; round++) {
+      const stored = await deadline.run("read a checkpoint", () => storage.read(id));
+      const before = stored && parseHead(id, stored.data);
+      if (before?.claim != null && this.#isAlive(before.claim)) throw inUse(this.#name, before.claim);
+      for (const key of before?.begun ?? []) this.#begun.add(key);
+      const text = this.#headText(this.#claim);
+      const version = await deadline.run("write a checkpoint", () => storage.write(id, stored?.version ?? 0, text));
+      if (version === undefined) continue;
+      this.#head = new FencedRecord(this.#parts, id, version);
+      return before;
+    }
+    throw endless(id);
+  }
+
+  #isAlive(claim: RunClaim): boolean {
+    const { self } = this.#parts;
+    if (liveRuns.has(claim.run)) return true;
+    return claim.host !== null && claim.host === self.host && !isSameThread(claim, self) && isRunning(claim);
+  }
+
+  #headText(claim: RunClaim | null): string {
+    return serialize({ claim, begun: [...this.#begun] });
+  }
+}
+
+function inUse(name: string, { pid }: RunClaim): StorageError {
+  return new StorageError(
+    `The checkpoint "${name}" belongs to a run that goes on (pid ${pid}): two would do the same work. End that one first, or use another name.`,
+  );
+}

@@ -1,0 +1,213 @@
+import type { Clock, Timer } from "../../common/clock.js";
+import type { PeerStorage, StoredPeer } from "../storage.js";
+import { StorageTimeout } from "../storage-timeout.js";
+import { SessionPeers } from "./session-peers.js";
+
+/** What a journal of peers needs to know and to tell. */
+export interface PeerJournalPolicy {
+  readonly clock: Clock;
+  /** Milliseconds for one write, and for all that are left at the end. */
+  readonly storageTimeoutMs: number;
+  /** Milliseconds for which a client waits for what was known of its peers. */
+  readonly loadTimeoutMs: number;
+  /** The storage of peers fails: told once, until it works again. */
+  failed(error: Error): void;
+  /** Nothing of it fails any more. */
+  recovered(): void;
+}
+
+/** What one client is told of its session's peers, and where it tells what it learns. */
+export interface PeerNotes {
+  /** Peers worth keeping, in memory as well as on disk. */
+  readonly limit: number;
+  /** What was known before, the latest last: at most `limit`. Never rejects; ends by its deadline. */
+  load(): Promise<readonly StoredPeer[]>;
+  /** Takes in a peer that is new or has changed. Costs no I/O; written later. */
+  save(peer: StoredPeer): void;
+}
+
+/** Peers kept of each session. */
+const PEERS_KEPT = 10_000;
+/** What is learnt is gathered for so long. */
+const WRITE_AFTER_MS = 2_000;
+/** Sessions whose peers are written at once: records are written beside them, and matter more. */
+const AT_ONCE = 4;
+/** After so many failures in a row the rest of a round is put off. */
+const FAILURES_PER_ROUND = 3;
+const FIRST_RETRY_MS = 4_000;
+const LONGEST_RETRY_MS = 60_000;
+
+type Task = "load" | "write";
+
+/**
+ * Writes behind what the sessions of a pool learn of their peers. Peers are a cache: whatever the storage does, no
+ * caller fails or waits longer for it, and what waits to be written is bounded.
+ */
+export class PeerCacheWriter {
+  readonly #storage: PeerStorage | undefined;
+  readonly #policy: PeerJournalPolicy;
+  readonly #deadline: StorageTimeout;
+  readonly #loadDeadline: StorageTimeout;
+  /** Bound: the sessions of the pool, and removed ones whose peers cannot be cleared yet. */
+  readonly #sessions = new Map<string, SessionPeers>();
+  /** Bound: those of `#sessions`. */
+  #due = new Set<SessionPeers>();
+  #timer: Timer | undefined;
+  #round: Promise<boolean> | undefined;
+  #failedRounds = 0;
+  readonly #failing = new Set<Task>();
+  #isClosed = false;
+
+  /** Without a storage everything is forgotten with the client. */
+  constructor(storage: PeerStorage | undefined, policy: PeerJournalPolicy) {
+    this.#storage = storage;
+    this.#policy = policy;
+    this.#deadline = new StorageTimeout(policy.clock, policy.storageTimeoutMs);
+    this.#loadDeadline = new StorageTimeout(policy.clock, policy.loadTimeoutMs, "the time for a load of peers");
+  }
+
+  /** For one client of the session. Once `clear` was called, what that client learns is not taken in any more. */
+  for(sessionId: string): PeerNotes {
+    const peers = this.#of(sessionId);
+    if (peers === undefined) return { limit: PEERS_KEPT, load: async () => [], save: () => {} };
+    const { era } = peers;
+    peers.isUsed = true;
+    return {
+      limit: PEERS_KEPT,
+      load: () => this.#load(peers),
+      save: (peer) => {
+        if (era !== peers.era || this.#isClosed) return;
+        peers.put(peer);
+        this.#schedule(peers);
+      },
+    };
+  }
+
+  /** Forgets a session's peers. Never rejects: what cannot be cleared now is cleared when the storage works again. */
+  async clear(sessionId: string): Promise<void> {
+    const peers = this.#of(sessionId);
+    if (peers === undefined || this.#isClosed) return;
+    peers.clear();
+    // A write that is under way is waited for; what it leaves is done by a second one.
+    for (let attempt = 0; attempt < 2 && peers.hasWork; attempt++) await this.#write(peers);
+    if (peers.hasWork) this.#schedule(peers);
+    else this.#drop(peers);
+  }
+
+  /** Writes everything now. Resolves when that is done, the storage has failed, or `storageTimeoutMs` has passed. */
+  async flush(): Promise<void> {
+    const written = async (): Promise<void> => {
+      while (this.#round !== undefined || this.#due.size > 0) if (!(await this.#writeDue())) return;
+    };
+    if (this.#round === undefined && this.#due.size === 0) return;
+    await this.#deadline.run("write all peers", written).catch((error: Error) => this.#failed("write", error));
+  }
+
+  /** Nothing is written any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#due.clear();
+    for (const peers of this.#sessions.values()) peers.discard();
+    this.#sessions.clear();
+  }
+
+  #of(sessionId: string): SessionPeers | undefined {
+    const known = this.#sessions.get(sessionId);
+    if (known !== undefined || this.#storage === undefined) return known;
+    const peers = new SessionPeers(sessionId, this.#storage, PEERS_KEPT);
+    this.#sessions.set(sessionId, peers);
+    return peers;
+  }
+
+  async #load(peers: SessionPeers): Promise<readonly StoredPeer[]> {
+    try {
+      const { era } = peers;
+      const loaded = await peers.load(this.#loadDeadline);
+      this.#works("load");
+      if (peers.hasWork) this.#schedule(peers);
+      return era === peers.era ? loaded : [];
+    } catch (error) {
+      this.#failed("load", error as Error);
+      return [];
+    }
+  }
+
+  #schedule(peers: SessionPeers): void {
+    this.#keepDue(peers);
+    this.#arm();
+  }
+
+  #arm(): void {
+    if (this.#timer !== undefined || this.#round !== undefined || this.#isClosed || this.#due.size === 0) return;
+    const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#failedRounds - 1), LONGEST_RETRY_MS);
+    this.#timer = this.#policy.clock.setTimer(this.#failedRounds === 0 ? WRITE_AFTER_MS : retryMs, () => {
+      void this.#writeDue();
+    });
+  }
+
+  /** One round over what is due. Whether all of it was written. */
+  #writeDue(): Promise<boolean> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#round ??= this.#runRound().finally(() => {
+      this.#round = undefined;
+      this.#arm();
+    });
+    return this.#round;
+  }
+
+  async #runRound(): Promise<boolean> {
+    const due = this.#due;
+    this.#due = new Set();
+    const queue = due.values();
+    let failures = 0;
+    let successes = 0;
+    let inRow = 0;
+    const worker = async (): Promise<void> => {
+      for (const peers of queue) {
+        const isWritten = inRow < FAILURES_PER_ROUND && (await this.#write(peers));
+        inRow = isWritten ? 0 : inRow + 1;
+        if (isWritten) successes++;
+        else failures++;
+        if (!isWritten || peers.hasWork) this.#keepDue(peers);
+        else this.#drop(peers);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    this.#failedRounds = failures > 0 && successes === 0 ? this.#failedRounds + 1 : 0;
+    if (failures === 0) this.#works("write");
+    return failures === 0;
+  }
+
+  #keepDue(peers: SessionPeers): void {
+    if (!this.#isClosed) this.#due.add(peers);
+  }
+
+  /** A session that was removed leaves nothing behind. */
+  #drop(peers: SessionPeers): void {
+    if (!peers.isUsed && !peers.isBusy && this.#sessions.get(peers.id) === peers) this.#sessions.delete(peers.id);
+  }
+
+  async #write(peers: SessionPeers): Promise<boolean> {
+    if (peers.isBusy) return false;
+    try {
+      await peers.write(this.#deadline);
+      return true;
+    } catch (error) {
+      this.#failed("write", error as Error);
+      return false;
+    }
+  }
+
+  #works(task: Task): void {
+    if (this.#failing.delete(task) && this.#failing.size === 0) this.#policy.recovered();
+  }
+
+  #failed(task: Task, error: Error): void {
+    if (this.#failing.has(task) || this.#isClosed) return;
+    this.#failing.add(task);
+    this.#policy.failed(error);
+  }
+}

@@ -1,0 +1,105 @@
+import { type ClientProfile, isProfile } from "../options/client-profile.js";
+import { type Claim, isClaim } from "../ownership/claim.js";
+import { isPeerKey } from "../telegram/peers.js";
+
+/** Everything durable about one session. Instants are wall clock, epoch milliseconds. */
+export interface SessionRecord {
+  /** The session string as the pool keeps it. */
+  readonly session: string;
+  /** Names the auth key without revealing it: the last 8 bytes of its SHA-1, in hex. */
+  readonly fingerprint: string;
+  readonly tags: readonly string[];
+  readonly profile: ClientProfile;
+  readonly addedAt: number;
+  readonly lastUsedAt: number | null;
+  readonly cooldown: { readonly until: number; readonly reason: string } | null;
+  readonly methods: Readonly<Record<string, number>>;
+  readonly peers: Readonly<Record<string, number>>;
+  readonly restriction: { readonly until: number | null; readonly reason: string } | null;
+  readonly deadReason: string | null;
+  readonly disabledReason: string | null;
+  /** The pool that may connect the session. */
+  readonly owner: Claim | null;
+  /** Removed while it was connected: whoever holds it deletes the record when its client is gone. */
+  readonly isRemoved: boolean;
+}
+
+/** Grows when an older version of this package could not read what a newer one wrote. */
+const FORMAT = 1;
+
+/** The text of a record. */
+export function encodeRecord(record: SessionRecord): string {
+  return JSON.stringify({ v: FORMAT, ...record });
+}
+
+/** The record of a text. Throws an `Error` that says what is wrong with it and repeats nothing of it. */
+export function decodeRecord(data: string): SessionRecord {
+  const value = parse(data);
+  if (value.v !== FORMAT) {
+    throw new Error(
+      typeof value.v === "number" && value.v > FORMAT
+        ? `it was written by a newer version of this package (format ${value.v}; this one knows ${FORMAT})`
+        : "it has no known format",
+    );
+  }
+  for (const [field, isValid] of CHECKS) {
+    if (!isValid(value[field])) throw new Error(`its field "${field}" is missing or damaged`);
+  }
+  return value as unknown as SessionRecord;
+}
+
+type Fields = Record<string, unknown>;
+type Check = (value: unknown) => boolean;
+
+/** The farthest instant that a `Date` can hold. Source: ECMAScript, "Time Values and Time Range". */
+const LAST_INSTANT = 8.64e15;
+
+const isObject = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isInstant: Check = (value) => Number.isFinite(value) && Math.abs(Number(value)) <= LAST_INSTANT;
+const isText: Check = (value) => typeof value === "string";
+const isSomeText: Check = (value) => typeof value === "string" && value !== "";
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+const instantsBy =
+  (isKey: Check): Check =>
+  (value) =>
+    isObject(value) && Object.entries(value).every(([key, until]) => isKey(key) && isInstant(until));
+const untilFor =
+  (isUntil: Check): Check =>
+  (value) =>
+    isObject(value) && isUntil(value.until) && isText(value.reason);
+
+/** Every field to the bottom: what passes is used without another look. */
+const FIELDS: Readonly<Record<keyof SessionRecord, Check>> = {
+  session: isSomeText,
+  fingerprint: (value) => typeof value === "string" && /^[0-9a-f]{16}$/.test(value),
+  tags: (value) => Array.isArray(value) && value.every(isSomeText),
+  profile: isProfile,
+  addedAt: isInstant,
+  lastUsedAt: orNull(isInstant),
+  cooldown: orNull(untilFor(isInstant)),
+  methods: instantsBy(isSomeText),
+  peers: instantsBy((key) => typeof key === "string" && isPeerKey(key)),
+  restriction: orNull(untilFor(orNull(isInstant))),
+  deadReason: orNull(isText),
+  disabledReason: orNull(isText),
+  owner: orNull(isClaim),
+  isRemoved: (value) => typeof value === "boolean",
+};
+
+const CHECKS = Object.entries(FIELDS);
+
+function parse(data: string): Fields {
+  if (data === "") throw new Error("the storage has lost what was in it");
+  let value: unknown;
+  try {
+    value = JSON.parse(data);
+  } catch {
+    throw new Error("it is not JSON");
+  }
+  if (!isObject(value)) throw new Error("it is not an object");
+  return value;
+}

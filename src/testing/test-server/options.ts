@@ -1,0 +1,60 @@
+import { unknownOption } from "../../options/validators.js";
+import type { AccountOptions } from "./accounts.js";
+import type { LibraryName } from "./library.js";
+
+/** How a data centre is set up. */
+export interface TestServerOptions {
+  /** How many accounts it has at first, or which. @default 1 */
+  readonly accounts?: number | readonly AccountOptions[];
+  /** The port on 127.0.0.1. @default 0: any free one */
+  readonly port?: number;
+  /** How long everything it writes is under way, in milliseconds. @default 0 */
+  readonly latencyMs?: number;
+  /** Whether answers to the calls of one packet go out in a packet each instead of one container. @default false */
+  readonly sendsSingly?: boolean;
+  /**
+   * The one client library that it speaks with: the other one is not loaded. @default every one that is installed; each
+   * client is answered in its own layer
+   */
+  readonly library?: LibraryName;
+  /** Whether calls, messages and connections are recorded, or how many of each are kept. @default true: all */
+  readonly record?: boolean | number;
+}
+
+/** The accounts to make at first. */
+export function accountOptions(accounts: TestServerOptions["accounts"]): readonly AccountOptions[] {
+  if (accounts === undefined) return [{}];
+  return typeof accounts === "number" ? Array.from({ length: accounts }, () => ({})) : accounts;
+}
+
+/** How many records of a kind are kept. */
+export function recordLimit(record: TestServerOptions["record"]): number {
+  if (record === undefined || record === true) return Number.POSITIVE_INFINITY;
+  return record === false ? 0 : record;
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 0;
+}
+
+const CHECKS: Readonly<Record<keyof TestServerOptions, readonly [(value: unknown) => boolean, string]>> = {
+  accounts: [(value) => isCount(value) || Array.isArray(value), "a count or a list of accounts"],
+  port: [isCount, "a port"],
+  latencyMs: [(value) => typeof value === "number" && value >= 0 && value < 2 ** 31, "milliseconds"],
+  sendsSingly: [(value) => typeof value === "boolean", "a boolean"],
+  library: [(value) => value === "telegram" || value === "teleproto", '"telegram" or "teleproto"'],
+  record: [(value) => typeof value === "boolean" || isCount(value), "a boolean or a count"],
+};
+
+const OPTIONS: readonly string[] = Object.keys(CHECKS);
+
+/** Throws a `TypeError` that names the first option that is unknown or of the wrong kind. */
+export function checkOptions(options: TestServerOptions): void {
+  for (const [key, value] of Object.entries(options)) {
+    if (!Object.hasOwn(CHECKS, key)) throw new TypeError(unknownOption("startDataCentre", key, OPTIONS).message);
+    const [isRight, expected] = CHECKS[key as keyof TestServerOptions];
+    if (value !== undefined && !isRight(value)) {
+      throw new TypeError(`${key}: expected ${expected}, got ${JSON.stringify(value)}`);
+    }
+  }
+}

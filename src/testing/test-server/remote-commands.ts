@@ -1,0 +1,69 @@
+import type { AccountOptions } from "./accounts.js";
+import type { ProcessorTime, RuleRequest } from "./fork-messages.js";
+import type { ViolationOptions } from "./report.js";
+import type { Rule } from "./rules.js";
+import type { TelegramTestServer } from "./test-server.js";
+
+/** What another process may ask of a data centre. A method's arguments and value have to be structured-cloneable. */
+export interface RemoteCommands {
+  addAccount(options: AccountOptions): ReturnType<TelegramTestServer["addAccount"]>;
+  rule(request: RuleRequest): number;
+  ruleHits(rule: number): number;
+  removeRule(rule: number): void;
+  clearRules(): void;
+  disconnect(account?: string): void;
+  changeSalt(account: string): void;
+  push(account: string, update: Uint8Array): void;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  calls(): ReturnType<TelegramTestServer["calls"]>;
+  messages(): ReturnType<TelegramTestServer["messages"]>;
+  connections(): ReturnType<TelegramTestServer["connections"]>;
+  maxConnectionsPerKey(account?: string): number;
+  waits(): ReturnType<TelegramTestServer["waits"]>;
+  violations(options?: ViolationOptions): ReturnType<TelegramTestServer["violations"]>;
+  inFlight(options?: ViolationOptions): ReturnType<TelegramTestServer["inFlight"]>;
+  report(options?: ViolationOptions): ReturnType<TelegramTestServer["report"]>;
+  clear(): void;
+  processorTime(): ProcessorTime;
+}
+
+function accountFields({ name, userId, session }: ReturnType<TelegramTestServer["addAccount"]>) {
+  return { name, userId, session };
+}
+
+function processorTime(): ProcessorTime {
+  const { user, system } = process.cpuUsage();
+  return { userMs: user / 1000, systemMs: system / 1000 };
+}
+
+/** The commands of a data centre in this process. */
+export function commandsOf(dataCentre: TelegramTestServer): RemoteCommands {
+  const rules = new Map<number, Rule>();
+  return {
+    addAccount: (options) => accountFields(dataCentre.addAccount(options)),
+    rule: ({ match, action }) => {
+      const id = rules.size + 1;
+      rules.set(id, dataCentre.rule(match, action));
+      return id;
+    },
+    ruleHits: (rule) => rules.get(rule)?.hits ?? 0,
+    removeRule: (rule) => rules.get(rule)?.remove(),
+    clearRules: () => dataCentre.clearRules(),
+    disconnect: (account) => dataCentre.disconnect(account),
+    changeSalt: (account) => dataCentre.changeSalt(account),
+    push: (account, update) => dataCentre.push(account, update),
+    pause: () => dataCentre.pause(),
+    resume: () => dataCentre.resume(),
+    calls: () => dataCentre.calls(),
+    messages: () => dataCentre.messages(),
+    connections: () => dataCentre.connections(),
+    maxConnectionsPerKey: (account) => dataCentre.maxConnectionsPerKey(account),
+    waits: () => dataCentre.waits(),
+    violations: (options) => dataCentre.violations(options),
+    inFlight: (options) => dataCentre.inFlight(options),
+    report: (options) => dataCentre.report(options),
+    clear: () => dataCentre.clear(),
+    processorTime,
+  };
+}

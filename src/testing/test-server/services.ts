@@ -1,0 +1,32 @@
+import type { Accounts } from "./accounts.js";
+import type { ApiCall } from "./api-call.js";
+import type { Answer } from "./call.js";
+import type { Chats } from "./chats.js";
+import type { Libraries } from "./libraries.js";
+import type { PeerDirectory } from "./peer-directory.js";
+import type { Records } from "./records.js";
+import type { Rules } from "./rules.js";
+import type { Timers } from "./timers.js";
+import type { Uploads } from "./uploads.js";
+import type { Waits } from "./waits.js";
+
+/** Answers one method, with all of the data centre at hand. */
+export type ServerHandler = (call: ApiCall) => Answer | Promise<Answer>;
+
+/** The parts of a data centre that its handlers and its call server share. */
+export interface Services {
+  readonly host: string;
+  readonly libraries: Libraries;
+  readonly accounts: Accounts;
+  readonly world: PeerDirectory;
+  readonly chats: Chats;
+  readonly uploads: Uploads;
+  readonly records: Records;
+  readonly rules: Rules;
+  readonly waits: Waits;
+  readonly timers: Timers;
+  /** By full method name. */
+  readonly handlers: Map<string, ServerHandler>;
+  /** The port of the listener; it is known once the data centre listens. */
+  port: number;
+}

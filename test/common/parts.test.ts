@@ -1,0 +1,184 @@
+import { getEventListeners } from "node:events";
+import { describe, expect, test } from "vitest";
+import { AbortListeners } from "../../src/acquire/abort-listeners.js";
+import { type Waiter, WaitQueue } from "../../src/acquire/wait-queue.js";
+import { KeyedMutex } from "../../src/common/keyed-mutex.js";
+import { PoolTime } from "../../src/common/pool-time.js";
+import { ANY } from "../../src/state/criteria.js";
+import { deferred, watch } from "../fakes/pools.js";
+import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+describe("TimeLine", () => {
+  test("runs at the monotonic clock's pace, whatever the wall clock does", async () => {
+    const clock = new VirtualClock();
+    const time = new PoolTime(clock);
+    expect(time.now()).toBe(START);
+    clock.turnWall(-3_600_000);
+    await clock.advance(5);
+    clock.turnWall(7_200_000);
+    expect(time.now()).toBe(START + 5);
+    expect(time.wallNow()).toBe(clock.now());
+  });
+
+  test.each([400, -400])("toWall() and fromWall() - a step of %d ms never makes a rest shorter", (step) => {
+    const clock = new VirtualClock();
+    const time = new PoolTime(clock);
+    clock.turnWall(step);
+    const instant = time.now() + 60_000;
+    const again = time.fromWall(time.toWall(instant));
+    const afterRestart = new PoolTime(clock).fromWall(time.toWall(instant)) - (clock.now() - time.now());
+    for (const found of [again, afterRestart]) {
+      expect(found).toBeGreaterThanOrEqual(instant);
+      expect(found).toBeLessThanOrEqual(instant + 400);
+    }
+  });
+
+  test.each([3_600_000, -3_600_000, 0])("toWall() and fromWall() - undo each other after a jump of %d ms", (jump) => {
+    const clock = new VirtualClock();
+    const time = new PoolTime(clock);
+    clock.turnWall(jump);
+    const instant = time.now() + 60_000;
+    expect(time.fromWall(time.toWall(instant))).toBe(instant);
+    expect(Math.abs(time.toWall(instant) - (clock.now() + 60_000))).toBeLessThan(500);
+  });
+});
+
+describe("Waiters", () => {
+  const waiter = (priority: number): Waiter => ({
+    criteria: ANY,
+    group: "",
+    priority,
+    deadline: Number.POSITIVE_INFINITY,
+    serve: () => {},
+    fail: () => {},
+    began: 0,
+    failIfUnreachable: () => false,
+    isLinked: false,
+    previous: null,
+    next: null,
+  });
+
+  test("inOrder() - whoever goes meanwhile, those who stay are seen", () => {
+    for (const removed of [0, 1, 2, 3]) {
+      for (const at of [0, 1, 2, 3]) {
+        const waiters = new WaitQueue();
+        const all = [0, 0, 0, 0].map(waiter);
+        for (const one of all) waiters.add(one);
+        const seen = new Set<Waiter>();
+        let steps = 0;
+        for (const one of waiters.inOrder()) {
+          if (steps++ === at) {
+            waiters.remove(one);
+            for (const other of [all[removed], all[removed + 1]]) if (other) waiters.remove(other);
+          }
+          seen.add(one);
+        }
+        expect(all.filter((one) => one.isLinked && !seen.has(one))).toEqual([]);
+        expect(steps).toBeLessThan(8);
+      }
+    }
+  });
+
+  test("inOrder() - higher first, then in order of arrival; safe against removal of the one at hand", () => {
+    const waiters = new WaitQueue();
+    const all = [0, 5, -1, 5, 0].map(waiter);
+    for (const one of all) waiters.add(one);
+    const seen: Waiter[] = [];
+    for (const one of waiters.inOrder()) {
+      seen.push(one);
+      waiters.remove(one);
+    }
+    expect(seen.map((one) => all.indexOf(one))).toEqual([1, 3, 0, 4, 2]);
+    expect(waiters.size).toBe(0);
+  });
+
+  test("first - of as many priorities as callers, in whatever order they come and go", () => {
+    const waiters = new WaitQueue();
+    const all = [3, 1, 2, 5, 4, 1].map(waiter);
+    for (const one of all) waiters.add(one);
+    for (const expected of [3, 4, 0, 2, 1, 5]) {
+      expect(waiters.first).toBe(all[expected]);
+      waiters.remove(all[expected] as Waiter);
+    }
+    expect(waiters.first).toBeUndefined();
+  });
+
+  test("remove() - says whether it was in, once", () => {
+    const waiters = new WaitQueue();
+    const one = waiter(0);
+    expect(waiters.remove(one)).toBe(false);
+    waiters.add(one);
+    expect([waiters.remove(one), waiters.remove(one), waiters.size]).toEqual([true, false, 0]);
+  });
+});
+
+describe("SharedSignals", () => {
+  test("one listener for all, gone when the last has left or the signal has aborted", () => {
+    const signals = new AbortListeners();
+    const { signal } = new AbortController();
+    const stops = Array.from({ length: 50 }, () => signals.onAbort(signal, () => {}));
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+    for (const stop of stops) {
+      stop();
+      stop();
+    }
+    expect(getEventListeners(signal, "abort")).toHaveLength(0);
+    signals.onAbort(signal, () => {});
+    stops[0]?.();
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+  });
+
+  test("calls back once each; one that left, also from inside another's callback, is not called", async () => {
+    const signals = new AbortListeners();
+    const abort = new AbortController();
+    const seen: string[] = [];
+    let stopLast: () => void = () => {};
+    signals.onAbort(abort.signal, () => {
+      seen.push("first");
+      stopLast();
+    });
+    stopLast = signals.onAbort(abort.signal, () => seen.push("last"));
+    signals.onAbort(abort.signal, () => seen.push("left"))();
+    abort.abort();
+    await settled();
+    expect(seen).toEqual(["first"]);
+  });
+
+  test("an aborted signal calls back too, unless one leaves first", async () => {
+    const signals = new AbortListeners();
+    const seen: string[] = [];
+    signals.onAbort(AbortSignal.abort(), () => seen.push("called"));
+    signals.onAbort(AbortSignal.abort(), () => seen.push("left"))();
+    await settled();
+    expect(seen).toEqual(["called"]);
+  });
+});
+
+describe("KeyedLocks", () => {
+  test("what shares a name runs one after the other, the rest at once; a failure frees the name", async () => {
+    const locks = new KeyedMutex();
+    const [first, other] = [deferred(), deferred()];
+    const order: string[] = [];
+    const hold = (names: readonly string[], name: string, until?: Promise<void>): ReturnType<typeof watch<void>> =>
+      watch(
+        locks.runExclusive(names, async () => {
+          order.push(name);
+          await until;
+        }),
+      );
+    const failing = hold(["a", "k"], "1", first.promise);
+    hold(["b", "k"], "2", other.promise);
+    hold(["a"], "3");
+    hold(["c"], "4");
+    await settled();
+    expect(order.toSorted()).toEqual(["1", "4"]);
+    first.reject(new Error("mine"));
+    await settled();
+    expect([failing.state, order.slice(2).sort()]).toEqual(["rejected", ["2", "3"]]);
+    other.resolve();
+    await settled();
+    hold(["k", "b"], "5");
+    await settled();
+    expect(order.at(-1)).toBe("5");
+  });
+});

@@ -1,0 +1,161 @@
+import { describe, expect, test } from "vitest";
+import { OptionsError } from "../../src/errors.js";
+import { memory } from "../../src/storage/memory.js";
+import { FakeTelegram, PROBE, READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, type TestPool, type TestPoolOptions, watch } from "../fakes/pools.js";
+import { FakeRpcError, flood } from "../fakes/telegram-errors.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+const PROBE_MS = 3_600_000;
+
+/** A pool whose one session Telegram has refused with this answer; from then on it answers. */
+async function refusedBy(code: number, message: string, options: TestPoolOptions = {}): Promise<TestPool> {
+  const scene = await openPool({ sessions: ["a"], probeIntervalMs: PROBE_MS, ...options });
+  const { pool, telegram } = scene;
+  telegram.onCall = () => {
+    throw new FakeRpcError(code, message);
+  };
+  await pool.use((client) => client.call(READ), { id: "a" }).catch(() => {});
+  telegram.onCall = () => "answered";
+  return scene;
+}
+
+const probesOf = ({ telegram }: TestPool): number => telegram.calls.filter(({ method }) => method === PROBE).length;
+
+describe("probeMs", () => {
+  test.each([
+    [401, "SESSION_REVOKED", "dead"],
+    [401, "USER_DEACTIVATED_BAN", "dead"],
+    [400, "PEER_FLOOD", "restricted"],
+    [420, "FROZEN_METHOD_INVALID", "restricted"],
+  ])("%i %s - asked after that long, and free when it is answered", async (code, message, state) => {
+    const scene = await refusedBy(code, message);
+    const { pool, clock, events, telegram } = scene;
+    await clock.advance(PROBE_MS - 1);
+    expect([pool.get("a")?.state, pool.get("a")?.reason, probesOf(scene)]).toEqual([state, message, 0]);
+    await clock.advance(1);
+    expect([pool.get("a")?.state, probesOf(scene), events("recovered")]).toEqual(["free", 1, [{ id: "a" }]]);
+    expect(await pool.use((client) => client.call(READ))).toBe("answered");
+    expect([telegram.violations, clock.referenced]).toEqual([[], 0]);
+    await clock.advance(PROBE_MS * 3);
+    expect(probesOf(scene)).toBe(1);
+  });
+
+  test("a caller that waits for it is served", async () => {
+    const { pool, clock } = await refusedBy(401, "SESSION_REVOKED", { sessions: ["a", "b"] });
+    const lease = await pool.acquire({ id: "b" });
+    const acquired = watch(pool.acquire());
+    await clock.advance(PROBE_MS);
+    expect([acquired.state, acquired.value?.id]).toEqual(["resolved", "a"]);
+    acquired.value?.release();
+    lease.release();
+  });
+
+  test("refused again - it stays as it is, is told of once, and is asked again", async () => {
+    const scene = await refusedBy(400, "PEER_FLOOD", { restrictedForMs: Number.POSITIVE_INFINITY });
+    const { pool, clock, telegram, events } = scene;
+    telegram.onCall = () => {
+      throw new FakeRpcError(400, "PEER_FLOOD");
+    };
+    await clock.advance(PROBE_MS * 3);
+    expect([pool.get("a")?.state, probesOf(scene), telegram.online]).toEqual(["restricted", 3, []]);
+    expect(events("restricted")).toHaveLength(1);
+    telegram.onCall = () => "answered";
+    await clock.advance(PROBE_MS);
+    expect([pool.get("a")?.state, events("recovered")]).toEqual(["free", [{ id: "a" }]]);
+  });
+
+  test("told to wait, or not to be connected - it rests, and is asked when that is over", async () => {
+    const scene = await refusedBy(401, "AUTH_KEY_UNREGISTERED");
+    const { pool, clock, telegram } = scene;
+    telegram.onCall = () => {
+      throw flood(2 * (PROBE_MS / 1_000));
+    };
+    await clock.advance(PROBE_MS);
+    telegram.onCall = () => "answered";
+    await clock.advance(PROBE_MS * 2 - 1);
+    expect([probesOf(scene), telegram.connects.length, pool.get("a")?.state]).toEqual([1, 2, "dead"]);
+    telegram.onConnect = () => {
+      throw new Error("no way");
+    };
+    await clock.advance(PROBE_MS);
+    telegram.onConnect = () => {};
+    await clock.advance(PROBE_MS * 2);
+    expect([pool.get("a")?.state, probesOf(scene)]).toEqual(["free", 2]);
+  });
+
+  test("retired or disabled by a person - not asked", async () => {
+    const scene = await refusedBy(401, "SESSION_REVOKED", { sessions: ["a", "b"] });
+    const { pool, clock } = scene;
+    using lease = await pool.acquire({ id: "b" });
+    lease.retire("banned");
+    lease.release();
+    await pool.disable("a", "holiday");
+    await clock.advance(PROBE_MS * 3);
+    expect([probesOf(scene), pool.get("a")?.state, pool.get("b")?.state]).toEqual([0, "disabled", "dead"]);
+    await pool.enable("a");
+    expect(pool.get("a")?.state).toBe("free");
+  });
+
+  test("disabled while it is asked - stays disabled", async () => {
+    const { pool, clock, telegram } = await refusedBy(401, "SESSION_REVOKED");
+    let answer: (value: unknown) => void = () => {};
+    telegram.onCall = () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      });
+    await clock.advance(PROBE_MS);
+    const disabled = pool.disable("a", "holiday");
+    answer("answered");
+    await disabled;
+    await settled();
+    expect(pool.get("a")).toMatchObject({ state: "disabled", reason: "holiday" });
+  });
+
+  test("after a restart - counted anew, and on disk", async () => {
+    const storage = new FaultyStorage(memory());
+    const first = await refusedBy(401, "SESSION_REVOKED", { storage });
+    await first.pool.close();
+    const clock = new VirtualClock();
+    const second = await openPool({ storage, clock, telegram: new FakeTelegram(clock), probeIntervalMs: PROBE_MS });
+    expect(second.pool.get("a")?.state).toBe("dead");
+    await clock.advance(PROBE_MS);
+    expect(second.pool.get("a")?.state).toBe("free");
+    await second.pool.close();
+    const third = await openPool({ storage });
+    expect(third.pool.get("a")?.state).toBe("free");
+  });
+
+  test("many of them - one at a time", async () => {
+    const sessions = ["a", "b", "c", "d"];
+    const { pool, clock, telegram } = await openPool({ sessions, probeIntervalMs: PROBE_MS, idleTimeoutMs: 0 });
+    telegram.onCall = () => {
+      throw new FakeRpcError(401, "SESSION_REVOKED");
+    };
+    await Promise.allSettled(sessions.map((id) => pool.use((client) => client.call(READ), { id })));
+    let most = 0;
+    telegram.onCall = () => {
+      most = Math.max(most, telegram.online.length);
+      return "answered";
+    };
+    await clock.advance(PROBE_MS);
+    expect([most, pool.status().free]).toEqual([1, 4]);
+  });
+
+  test("close() while it asks - ends, and nothing is left", async () => {
+    const { pool, clock, telegram } = await refusedBy(401, "SESSION_REVOKED");
+    telegram.onCall = () => new Promise(() => {});
+    await clock.advance(PROBE_MS);
+    const closed = watch(pool.close());
+    await clock.advance(10_000);
+    expect([closed.state, clock.pending, telegram.online]).toEqual(["resolved", 0, []]);
+  });
+
+  test("none by default; not a number - OptionsError", async () => {
+    const scene = await refusedBy(401, "SESSION_REVOKED", { probeIntervalMs: undefined as never });
+    await scene.clock.advance(PROBE_MS * 24);
+    expect([scene.pool.get("a")?.state, probesOf(scene)]).toEqual(["dead", 0]);
+    await expect(openPool({ probeIntervalMs: 0 })).rejects.toBeInstanceOf(OptionsError);
+  });
+});

@@ -1,0 +1,205 @@
+import { describe, expect, test } from "vitest";
+import { memory } from "../../src/storage/memory.js";
+import { FakeTelegram, READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { dead, flood } from "../fakes/telegram-errors.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+const KEPT = { profile: { keepConnected: true } };
+
+describe("profile.keepConnected", () => {
+  test("connects without a lease, and stays connected without one", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["b"], idleTimeoutMs: 0 });
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    expect([telegram.online, pool.get("a")?.state, clock.referenced]).toEqual([["a"], "free", 1]);
+    await pool.use((client) => client.call(READ), { id: "a" });
+    await pool.use((client) => client.call(READ), { id: "b" });
+    await clock.advance(3_600_000);
+    expect([telegram.online, telegram.connects.length]).toEqual([["a"], 2]);
+  });
+
+  test("at once after a restart, and no more when it is switched off", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage });
+    await first.pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    await first.pool.close();
+    expect(first.telegram.online).toEqual([]);
+    const { pool, telegram, clock } = await openPool({ storage });
+    await settled();
+    expect(telegram.online).toEqual(["a"]);
+    await pool.update("a", { profile: {} });
+    await clock.advance(600_000);
+    expect(telegram.online).toEqual([]);
+  });
+
+  test("a lost connection is made again, later and later while that fails", async () => {
+    const { pool, telegram, clock } = await openPool();
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    telegram.onConnect = () => {
+      throw new Error("no way");
+    };
+    telegram.handle("a").drop();
+    await clock.advance(60_000);
+    expect(telegram.connects.length).toBeLessThan(10);
+    telegram.onConnect = () => {};
+    await clock.advance(60_000);
+    expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("lost under a lease that sends nothing more: it is made again when the lease ends", async () => {
+    const { pool, telegram, clock } = await openPool();
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    const lease = await pool.acquire();
+    telegram.handle("a").drop();
+    await settled();
+    lease.release();
+    await clock.advance(1_000);
+    expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("a caller that gives up while it connects is no end of it", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage });
+    await first.pool.add("a", sessionString("a"), KEPT);
+    await first.pool.close();
+    const clock = new VirtualClock();
+    const telegram = new FakeTelegram(clock);
+    telegram.onConnect = () => new Promise(() => {});
+    const { pool } = await openPool({ storage, clock, telegram });
+    const abort = new AbortController();
+    const acquired = watch(pool.acquire({ signal: abort.signal }));
+    await settled();
+    telegram.onConnect = () => {};
+    abort.abort();
+    await clock.advance(1_000);
+    expect([acquired.state, telegram.online]).toEqual(["rejected", ["a"]]);
+  });
+
+  test("keeps the process alive, connected or not, as long as it is to listen", async () => {
+    const { pool, telegram, clock } = await openPool();
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    expect(clock.referenced).toBe(1);
+    telegram.onConnect = () => {
+      throw new Error("no way");
+    };
+    telegram.handle("a").drop();
+    await clock.advance(100_000);
+    expect([pool.get("a")?.state, clock.referenced]).toEqual(["cooling", 1]);
+    await pool.disable("a");
+    expect(clock.referenced).toBe(0);
+    await pool.enable("a");
+    expect(clock.referenced).toBe(1);
+    await pool.update("a", { profile: {} });
+    expect(clock.referenced).toBe(0);
+    await pool.update("a", KEPT);
+    expect(clock.referenced).toBe(1);
+    await pool.remove("a");
+    expect(clock.referenced).toBe(0);
+  });
+
+  test("keeps the process alive no more when it is dead, and after close()", async () => {
+    const { pool, telegram, clock } = await openPool();
+    telegram.onConnect = (id) => {
+      if (id === "a") throw dead();
+    };
+    await pool.add("a", sessionString("a"), KEPT);
+    await pool.add("b", sessionString("b"), KEPT);
+    await clock.advance(60_000);
+    expect([pool.get("a")?.state, clock.referenced]).toEqual(["dead", 1]);
+    await pool.close();
+    expect([telegram.online, clock.pending]).toEqual([[], 0]);
+  });
+
+  test("a server that ends each connection at once is not called again and again in one turn of the event loop", async () => {
+    const { pool, telegram, clock } = await openPool();
+    telegram.onConnect = (id) => void settled().then(() => telegram.handle(id).drop());
+    await pool.add("a", sessionString("a"), KEPT);
+    for (let turn = 0; turn < 100; turn++) await clock.advance(100);
+    expect(telegram.connects.length).toBeGreaterThan(5);
+    expect(telegram.connects.length).toBeLessThan(15);
+  });
+
+  test("nothing connects while it cools; when that ends, it does", async () => {
+    const { pool, telegram, clock } = await openPool();
+    await pool.add("a", sessionString("a"), KEPT);
+    telegram.onCall = () => {
+      throw flood(60);
+    };
+    await pool.use((client) => client.call(READ), { wait: false }).catch(() => {});
+    telegram.handle("a").drop();
+    await clock.advance(59_999);
+    expect(telegram.online).toEqual([]);
+    await clock.advance(1);
+    expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("disabled, dead or removed it is closed; enabled it comes back", async () => {
+    const { pool, telegram } = await openPool();
+    for (const id of ["a", "b", "c"]) await pool.add(id, sessionString(id), KEPT);
+    await settled();
+    await pool.disable("a");
+    (await pool.acquire({ id: "b" })).retire("banned");
+    await pool.remove("c");
+    await settled();
+    expect(telegram.online.filter((id) => id !== "b")).toEqual([]);
+    await pool.enable("a");
+    await settled();
+    expect(telegram.online).toContain("a");
+  });
+
+  test("one process keeps it connected; when it ends, the other one does", async () => {
+    const [inner, clock] = [memory(), new VirtualClock()];
+    const telegram = new FakeTelegram(clock);
+    const one = await openPool({ storage: new FaultyStorage(inner), clock, telegram });
+    await one.pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    const two = await openPool({ storage: new FaultyStorage(inner), clock, telegram });
+    await settled();
+    expect([telegram.connects.length, two.pool.get("a")?.state]).toEqual([1, "foreign"]);
+    await one.pool.close();
+    await clock.advance(20_000);
+    expect([telegram.online, telegram.violations]).toEqual([["a"], []]);
+  });
+
+  test("when maxConnected leaves no room it waits for some", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["b"], maxConnected: 1 });
+    const lease = await pool.acquire({ id: "b" });
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    expect(telegram.online).toEqual(["b"]);
+    lease.release();
+    await clock.advance(30_000);
+    expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("when they fill maxConnected a lease of another session takes the place of one, until it is idle", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["c"], maxConnected: 2 });
+    for (const id of ["a", "b"]) await pool.add(id, sessionString(id), KEPT);
+    await settled();
+    const lease = await pool.acquire({ id: "c" });
+    expect(telegram.online.length).toBe(2);
+    expect(telegram.online).toContain("c");
+    await clock.advance(60_000);
+    expect(telegram.connects.length).toBe(3);
+    lease.release();
+    await clock.advance(60_000);
+    expect([...telegram.online].sort()).toEqual(["a", "b"]);
+  });
+
+  test("close() ends it, and leaves no timer", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["b"], maxConnected: 1 });
+    await pool.acquire({ id: "b" });
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    const closed = watch(pool.destroy());
+    await clock.advance(60_000);
+    expect([closed.state, telegram.online, clock.pending]).toEqual(["resolved", [], 0]);
+  });
+});

@@ -1,0 +1,96 @@
+import { describe, expect, test } from "vitest";
+import type { Sealer } from "../../src/encryption/sealer.js";
+import { StorageError } from "../../src/errors.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { twoHosts } from "../fakes/two-hosts.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+/** A sealer whose texts a test can read. */
+const OPEN_BOOK: Sealer = { seal: (_, text) => `sealed ${text}`, open: (_, text) => text.slice("sealed ".length) };
+const never = (): Promise<string> => new Promise(() => {});
+
+describe("a sealer that never answers", () => {
+  test("add() rejects with StorageError, nothing is stored, and close() ends", async () => {
+    const { pool, clock, storage } = await openPool({ encryption: { ...OPEN_BOOK, seal: never } });
+    const added = watch(pool.add("a", sessionString("a")));
+    await clock.advance(5_000);
+    expect([added.state, added.error]).toEqual(["rejected", expect.any(StorageError)]);
+    expect(String(added.error)).toContain("The encryption did not seal");
+    await pool.close();
+    expect(await storage.stored("a")).toBeUndefined();
+  });
+
+  test("open() sets its record aside, and the others load", async () => {
+    const storage = new FaultyStorage();
+    const first = await openPool({ storage, sessions: ["a", "b"], encryption: OPEN_BOOK });
+    await first.pool.close();
+    const clock = new VirtualClock();
+    const open: Sealer["open"] = (id, text) => (id === "a" ? never() : OPEN_BOOK.open(id, text));
+    const opened = watch(openPool({ storage, clock, encryption: { ...OPEN_BOOK, open } }));
+    await clock.advance(5_000);
+    expect(opened.value?.pool.sessions().map(({ id }) => id)).toEqual(["b"]);
+    expect(opened.value?.pool.rejected()).toEqual([{ id: "a", reason: expect.stringContaining("did not open") }]);
+  });
+});
+
+test("a sealer that never answers for one record - the others are seen, and remove() ends", async () => {
+  let isMute = false;
+  const open: Sealer["open"] = (id, text) => (isMute && id === "a" ? never() : OPEN_BOOK.open(id, text));
+  const { one, two, clock } = await twoHosts({ encryption: { ...OPEN_BOOK, open } });
+  isMute = true;
+  await one.pool.update("a", { profile: { apiId: 5 } });
+  await one.pool.add("b", sessionString("b"));
+  await clock.advance(30_000);
+  expect(two.pool.get("b")?.state).toBe("free");
+  const removed = watch(two.pool.remove("a"));
+  await clock.advance(30_000);
+  expect([removed.state, removed.error]).toEqual(["rejected", expect.any(StorageError)]);
+});
+
+describe("a sealer that takes its time", () => {
+  test("update() wins over what is being opened of another process's", async () => {
+    const opening = deferred();
+    let isSlow = false;
+    const open: Sealer["open"] = async (id, text) => {
+      if (isSlow) await opening.promise;
+      return OPEN_BOOK.open(id, text);
+    };
+    const { one, two, clock } = await twoHosts({ encryption: { ...OPEN_BOOK, open } });
+    isSlow = true;
+    await one.pool.update("a", { profile: { apiId: 5 } });
+    await clock.advance(20_000);
+    const updated = watch(two.pool.update("a", { session: sessionString("another") }));
+    await settled();
+    opening.resolve();
+    await clock.advance(20_000);
+    expect(updated.state).toBe("resolved");
+    expect(await two.pool.exportSession("a")).toBe(sessionString("another"));
+    expect(await one.pool.exportSession("a")).toBe(sessionString("another"));
+  });
+
+  test("rotateKeys() does not undo what another process updates meanwhile", async () => {
+    const sealing = deferred();
+    let isSlow = false;
+    const slow: Sealer = {
+      ...OPEN_BOOK,
+      seal: async (id, text) => {
+        if (isSlow) await sealing.promise;
+        return OPEN_BOOK.seal(id, text);
+      },
+    };
+    const { one, two, clock } = await twoHosts({ encryption: OPEN_BOOK });
+    await two.pool.close();
+    const three = await openPool({ storage: two.storage, clock, encryption: slow, storageTimeoutMs: 30_000 });
+    isSlow = true;
+    const rotated = watch(three.pool.rotateKeys());
+    await one.pool.update("a", { session: sessionString("another") });
+    await clock.advance(20_000);
+    sealing.resolve();
+    await clock.advance(20_000);
+    expect([rotated.state, rotated.value]).toEqual(["resolved", 1]);
+    expect(await three.pool.exportSession("a")).toBe(sessionString("another"));
+    expect(await one.pool.exportSession("a")).toBe(sessionString("another"));
+  });
+});

@@ -1,0 +1,174 @@
+import { type EventEmitter, once } from "node:events";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { OptionsError } from "../../src/errors.js";
+import { SafeEmitter, type SessionPoolEvents } from "../../src/events.js";
+import { openPool } from "../fakes/pools.js";
+import { settled } from "../fakes/virtual-clock.js";
+
+const warnings: Error[] = [];
+const warned = (warning: Error): void => void warnings.push(warning);
+
+beforeEach(() => {
+  warnings.length = 0;
+  process.on("warning", warned);
+});
+afterEach(() => {
+  process.off("warning", warned);
+});
+
+const emitterOf = (): SafeEmitter<SessionPoolEvents> => new SafeEmitter<SessionPoolEvents>();
+
+describe("SafeEmitter", () => {
+  test.each([
+    [
+      "throws",
+      () => {
+        throw new Error("mine");
+      },
+    ],
+    ["rejects", () => Promise.reject(new Error("mine"))],
+    [
+      "rejects by a thenable of its own",
+      // biome-ignore lint/suspicious/noThenProperty: a thenable is what this is about
+      () => ({ then: (_: unknown, reject: (error: Error) => void) => reject(new Error("mine")) }),
+    ],
+    [
+      "throws what cannot be printed",
+      () => {
+        throw Object.create(null);
+      },
+    ],
+    [
+      "throws an error whose stack throws",
+      () => {
+        throw Object.defineProperty(new Error("mine"), "stack", {
+          get: () => {
+            throw new Error("no");
+          },
+        });
+      },
+    ],
+  ])("a listener that %s stops no other and becomes one warning", async (_, listener) => {
+    const emitter = emitterOf();
+    const seen: string[] = [];
+    emitter.on("died", listener);
+    emitter.on("died", ({ id }) => seen.push(id));
+    expect(emitter.emit("died", { id: "a", reason: "banned" })).toBe(true);
+    await settled();
+    expect(seen).toEqual(["a"]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatchObject({ name: "SessionPoolWarning", message: expect.stringContaining('"died"') });
+  });
+
+  test("once() - is called once, and its failure is a warning too", async () => {
+    const emitter = emitterOf();
+    let calls = 0;
+    emitter.once("leased", () => {
+      calls++;
+      throw new Error("mine");
+    });
+    emitter.emit("leased", { id: "a" });
+    emitter.emit("leased", { id: "a" });
+    await settled();
+    expect([calls, warnings.length, emitter.listenerCount("leased")]).toEqual([1, 1, 0]);
+  });
+
+  test("emit() and listenerCount() - whoever listens by whatever way is called, and nobody after removeAllListeners()", () => {
+    const emitter = emitterOf();
+    const seen: string[] = [];
+    const tell = (): boolean => emitter.emit("leased", { id: "a" });
+    expect([tell(), emitter.listenerCount("leased")]).toEqual([false, 0]);
+    for (const add of ["on", "addListener", "once"] as const) {
+      emitter[add]("leased", () => seen.push(add));
+      expect([tell(), emitter.listenerCount("died")]).toEqual([true, 0]);
+      emitter.removeAllListeners(add === "on" ? "leased" : undefined);
+      expect([tell(), emitter.listenerCount("leased")]).toEqual([false, 0]);
+    }
+    expect(seen).toEqual(["on", "addListener", "once"]);
+    emitter.once("leased", () => emitter.on("died", () => seen.push("died")));
+    expect([tell(), tell(), emitter.emit("died", { id: "a", reason: "r" })]).toEqual([true, false, true]);
+    expect(seen.at(-1)).toBe("died");
+  });
+
+  test.each(["off", "removeListener"] as const)("%s() - takes back what on, once and addListener gave", (remove) => {
+    const emitter = emitterOf();
+    let calls = 0;
+    const listener = (): void => void calls++;
+    for (const add of ["on", "once", "addListener"] as const) {
+      emitter[add]("leased", listener);
+      emitter[remove]("leased", listener);
+    }
+    emitter.emit("leased", { id: "a" });
+    expect([calls, emitter.listenerCount("leased")]).toEqual([0, 0]);
+    emitter.on("leased", listener);
+    emitter[remove]("leased");
+    expect(emitter.listenerCount("leased")).toBe(0);
+  });
+
+  test("one listener of two events - the warning names the one that failed", async () => {
+    const emitter = emitterOf();
+    const listener = (): void => {
+      throw new Error("mine");
+    };
+    emitter.on("died", listener);
+    emitter.on("leased", listener);
+    emitter.emit("leased", { id: "a" });
+    await settled();
+    expect(warnings[0]?.message).toContain('"leased"');
+  });
+
+  test("the context is the emitter, or what was given", () => {
+    const emitter = emitterOf();
+    const seen: unknown[] = [];
+    const context = {};
+    const listener = function (this: unknown): void {
+      seen.push(this);
+    };
+    emitter.on("leased", listener);
+    emitter.on("leased", listener, context);
+    emitter.emit("leased", { id: "a" });
+    expect(seen).toEqual([emitter, context]);
+    expect(seen[1]).toBe(context);
+  });
+
+  test("on() - refuses what is no function", () => {
+    expect(() => emitterOf().on("leased", "x" as never)).toThrow(TypeError);
+  });
+});
+
+test("a pool whose every listener throws works on", async () => {
+  const { pool, clock } = await openPool({ sessions: ["a"] });
+  const names = ["waiting", "leased", "released", "cooled", "recovered", "connected", "disconnected"] as const;
+  for (const name of names) {
+    pool.on(name, () => {
+      throw new Error("mine");
+    });
+  }
+  const lease = await pool.acquire();
+  const waiting = pool.acquire();
+  lease.coolDown(5);
+  lease.release();
+  await clock.advance(5_000);
+  (await waiting).release();
+  await pool.close();
+  expect(pool.status()).toMatchObject({ total: 1, free: 1 });
+  expect(warnings.length).toBeGreaterThanOrEqual(7);
+});
+
+describe("on() of a pool - an event that does not exist", () => {
+  test.each(["on", "once", "addListener"] as const)("%s() refuses it, and names the likely one", async (method) => {
+    const { pool } = await openPool();
+    const listen = (name: string) => () =>
+      (pool[method] as (name: string, listener: () => void) => void)(name, () => {});
+    expect(listen("recoverd")).toThrow(/there is no event "recoverd". Did you mean "recovered"\?/);
+    expect(listen("flood")).toThrow(OptionsError);
+    expect(listen("toString")).toThrow(OptionsError);
+  });
+
+  test("node:events - once() of a pool works", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const leased = once(pool as unknown as EventEmitter, "leased");
+    await pool.use(() => 1);
+    await expect(leased).resolves.toMatchObject([{ id: "a" }]);
+  });
+});

@@ -1,0 +1,71 @@
+import { describe, expect, test } from "vitest";
+import { OwnClaims } from "../../src/ownership/own-claims.js";
+
+const TTL = 60_000;
+const sent = (at: number) => ({ at, wallOffset: 0 });
+
+describe("takeDue()", () => {
+  test("each is due after a third of the ttl, and is told once until it is set again", () => {
+    const claims = new OwnClaims(TTL);
+    claims.set("a", sent(0));
+    expect([claims.takeDueForRenewal(19_999), claims.nextAt]).toEqual([[], 20_000]);
+    expect([claims.takeDueForRenewal(20_000), claims.takeDueForRenewal(25_000), claims.nextAt]).toEqual([
+      ["a"],
+      [],
+      45_000,
+    ]);
+    claims.set("a", sent(20_000));
+    expect(claims.takeDueForRenewal(40_000)).toEqual(["a"]);
+  });
+
+  test("thousands that were claimed together are renewed one after the other, all of them long before they are spent", () => {
+    const claims = new OwnClaims(TTL);
+    for (let index = 0; index < 5_000; index++) claims.set(`s${index}`, sent(0));
+    let [now, count, most] = [20_000, 0, 0];
+    while (count < 5_000) {
+      expect(now).toBeLessThan(30_000);
+      const due = claims.takeDueForRenewal(now);
+      most = Math.max(most, due.length);
+      count += due.length;
+      for (const id of due) claims.set(id, sent(now));
+      now = claims.nextAt;
+    }
+    expect(most).toBe(100);
+    expect(claims.takeExpired(30_000)).toEqual([]);
+  });
+});
+
+describe("takeSpent()", () => {
+  test("three quarters of a ttl after it was sent, renewed in vain or not at all", () => {
+    const claims = new OwnClaims(TTL);
+    claims.set("a", sent(0));
+    claims.set("b", sent(10_000));
+    claims.takeDueForRenewal(20_000);
+    expect([claims.isUsable("a", 44_999), claims.isUsable("a", 45_000)]).toEqual([true, false]);
+    expect([claims.takeExpired(45_000), claims.get("a"), claims.get("b")]).toEqual([["a"], undefined, sent(10_000)]);
+    expect(claims.takeExpired(55_000)).toEqual(["b"]);
+    expect(claims.nextAt).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+describe("holdOf()", () => {
+  test("the same one while the claim is held: renewal moves it, the end of the claim ends it", () => {
+    const claims = new OwnClaims(TTL);
+    claims.set("a", sent(0));
+    const hold = claims.holdOf("a");
+    claims.takeDueForRenewal(20_000);
+    claims.set("a", sent(20_000));
+    expect([claims.holdOf("a"), hold?.isUsable(64_999), hold?.isUsable(65_000)]).toEqual([hold, true, false]);
+    claims.delete("a");
+    claims.set("a", sent(30_000));
+    expect([hold?.isUsable(0), claims.holdOf("a")?.isUsable(0)]).toEqual([false, true]);
+  });
+
+  test("one whose time is over ends", () => {
+    const claims = new OwnClaims(TTL);
+    claims.set("a", sent(0));
+    const hold = claims.holdOf("a");
+    claims.takeExpired(45_000);
+    expect(hold?.isUsable(0)).toBe(false);
+  });
+});

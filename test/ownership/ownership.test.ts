@@ -1,0 +1,646 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { OwnershipLostError, StorageError } from "../../src/errors.js";
+import { ownIdentity } from "../../src/ownership/process-identity.js";
+import { memory } from "../../src/storage/memory.js";
+import type { SessionStorage } from "../../src/storage/storage.js";
+import { FakeTelegram, READ, WRITE } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { deferred, openPool, type TestPool, type TestPoolOptions, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
+import { flood } from "../fakes/telegram-errors.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+/** Of a ttl of a minute. */
+const [RENEWED_AFTER, STOPS_AFTER, TAKEN_AFTER] = [20_000, 45_000, 75_000];
+
+/** Pools on the same records, the same clock and the same Telegram. */
+interface Neighbours {
+  readonly clock: VirtualClock;
+  readonly telegram: FakeTelegram;
+  readonly inner: SessionStorage;
+  open(options?: TestPoolOptions): Promise<TestPool>;
+}
+
+function neighbours(): Neighbours {
+  const [inner, clock] = [memory(), new VirtualClock()];
+  const telegram = new FakeTelegram(clock);
+  onTestFinished(() => expect(telegram.violations).toEqual([]));
+  return {
+    clock,
+    telegram,
+    inner,
+    open: (options) => openPool({ storage: new FaultyStorage(inner), clock, telegram, ...options }),
+  };
+}
+
+/** Two pools that know the session "a", on two hosts. */
+async function twoHosts(): Promise<Neighbours & { readonly one: TestPool; readonly two: TestPool }> {
+  const made = neighbours();
+  const one = await made.open({ sessions: ["a"], ownership: { host: "one" } });
+  return { ...made, one, two: await made.open({ ownership: { host: "two" } }) };
+}
+
+async function ownerOf(storage: SessionStorage, id: string): Promise<Record<string, unknown> | null> {
+  return JSON.parse((await storage.read(id))?.data ?? "{}").owner;
+}
+
+/** Puts a claim into the record, as if its process had gone without a word. */
+async function leaveClaim(storage: SessionStorage, id: string, claim: object): Promise<void> {
+  const record = await storage.read(id);
+  const data = JSON.stringify({ ...JSON.parse(record?.data ?? ""), owner: claim });
+  await storage.write(id, record?.version ?? 0, data);
+}
+
+describe("hold", () => {
+  test("while its client is connected the record names the pool; no longer when it is gone", async () => {
+    const { inner, telegram, open } = neighbours();
+    const { pool, clock } = await open({ sessions: ["a"], idleTimeoutMs: 1_000 });
+    expect(await ownerOf(inner, "a")).toBeNull();
+    (await pool.acquire()).release();
+    expect(await ownerOf(inner, "a")).toMatchObject({ pid: process.pid, ttlMs: 60_000 });
+    const closing = deferred();
+    telegram.onClose = () => closing.promise;
+    await clock.advance(1_000);
+    expect(await ownerOf(inner, "a")).not.toBeNull();
+    closing.resolve();
+    await settled();
+    expect(await ownerOf(inner, "a")).toBeNull();
+  });
+
+  test("of two pools that want a session in the same instant one has it, the other waits for its turn", async () => {
+    const { one, two, clock, telegram } = await twoHosts();
+    await two.pool.add("a", sessionString("a"));
+    const acquireRequests = [watch(one.pool.acquire({ id: "a" })), watch(two.pool.acquire({ id: "a" }))];
+    await settled();
+    expect(acquireRequests.map(({ state }) => state).sort()).toEqual(["pending", "resolved"]);
+    const first = acquireRequests.findIndex(({ state }) => state === "resolved");
+    acquireRequests[first]?.value?.release();
+    await [one, two][first]?.pool.close();
+    await clock.advance(RENEWED_AFTER);
+    expect(acquireRequests[1 - first]?.state).toBe("resolved");
+    expect(telegram.online).toEqual(["a"]);
+  });
+
+  test("a session of another process is foreign, is skipped, and is not waited for with wait: false", async () => {
+    const { one, open } = { ...(await twoHosts()) };
+    await one.pool.add("b", sessionString("b"));
+    await one.pool.acquire({ id: "a" });
+    const { pool } = await open();
+    expect([pool.get("a")?.state, pool.status()]).toMatchObject(["foreign", { foreign: 1, free: 1, total: 2 }]);
+    expect((await pool.acquire()).id).toBe("b");
+    await expect(pool.acquire({ id: "a", wait: false })).rejects.toMatchObject({
+      code: "NO_SESSION_AVAILABLE",
+      waitingCount: 0,
+      retryAt: null,
+    });
+  });
+
+  test("a claim that the storage does not take is a StorageError, and nothing connects", async () => {
+    const { pool, storage, telegram, clock } = await openPool({ sessions: ["a"] });
+    storage.fateOfWrite = () => "hangs";
+    const use = watch(pool.use((client) => client.call(READ)));
+    await clock.advance(5_000);
+    expect(use.error).toBeInstanceOf(StorageError);
+    expect((use.error as Error).message).toContain("claim");
+    expect(telegram.connects).toEqual([]);
+    storage.heal();
+    await clock.advance(30_000);
+    expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
+  });
+
+  test("a claim that was given up and lands after all is taken back", async () => {
+    const { pool, storage, clock } = await openPool({ sessions: ["a"] });
+    const write = deferred();
+    storage.fateOfWrite = () => write.promise;
+    const use = watch(pool.use(() => 1));
+    await clock.advance(5_000);
+    expect(use.error).toBeInstanceOf(StorageError);
+    write.resolve();
+    storage.heal();
+    await clock.advance(60_000);
+    expect(await ownerOf(storage, "a")).toBeNull();
+  });
+
+  test("a claim whose acknowledgement was lost is held", async () => {
+    const { pool, storage, inner, clock } = { ...(await acknowledgementLost()) };
+    const use = watch(pool.use((client) => client.call(READ)));
+    await clock.advance(10_000);
+    expect([use.value, await ownerOf(inner, "a")]).toMatchObject([`${READ} by a`, { pid: process.pid }]);
+    expect(storage.writes.length).toBeGreaterThan(0);
+  });
+});
+
+async function acknowledgementLost(): Promise<TestPool & { readonly inner: SessionStorage }> {
+  const inner = memory();
+  const made = await openPool({ storage: new FaultyStorage(inner), sessions: ["a"] });
+  let isFirst = true;
+  const { write } = made.storage;
+  made.storage.write = async (id, expected, data) => {
+    const version = await write.call(made.storage, id, expected, data);
+    if (!isFirst) return version;
+    isFirst = false;
+    throw new Error("the line broke");
+  };
+  return { ...made, inner };
+}
+
+describe("renewal", () => {
+  test("every third of the ttl, for as long as the client is connected", async () => {
+    const { one, two, clock, inner } = await twoHosts();
+    await one.pool.acquire();
+    const beats = new Set<unknown>();
+    for (let minute = 0; minute < 30; minute++) {
+      await clock.advance(60_000);
+      beats.add((await ownerOf(inner, "a"))?.beat);
+      expect(two.pool.get("a")?.state).toBe("foreign");
+    }
+    expect([beats.size, one.events("ownershipLost")]).toEqual([30, []]);
+  });
+
+  test("a storage that is busy with other writes of the record does not starve it", async () => {
+    const { pool, storage, clock, events } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    storage.fateOfWrite = () => new Promise((resolve) => clock.setTimer(4_000, () => resolve(undefined)));
+    for (let second = 1; second <= 200; second++) {
+      lease.coolDown(second, { method: "a.b" });
+      await clock.advance(1_000);
+    }
+    expect([events("ownershipLost"), lease.signal.aborted]).toEqual([[], false]);
+  });
+
+  test("at stopAt, whether or not the storage answers: leases are revoked, the client is closed", async () => {
+    const { one, clock, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    const work = watch(one.pool.use(() => new Promise(() => {}), { id: "a", wait: false }).catch((error) => error));
+    one.storage.fateOfWrite = () => "hangs";
+    await clock.advance(STOPS_AFTER - 1);
+    expect([lease.signal.aborted, telegram.online]).toEqual([false, ["a"]]);
+    await clock.advance(1);
+    expect(lease.signal.reason).toBeInstanceOf(OwnershipLostError);
+    await expect(lease.client.call(READ)).rejects.toBeInstanceOf(OwnershipLostError);
+    expect([telegram.online, one.events("ownershipLost"), work.state]).toEqual([[], [{ id: "a" }], "resolved"]);
+    expect(one.events("disconnected")).toEqual([{ id: "a", reason: "its ownership was lost" }]);
+  });
+
+  test("use() whose session is lost rejects with OwnershipLostError, and is not run again", async () => {
+    const { one, clock } = await twoHosts();
+    let runs = 0;
+    const work = watch(one.pool.use(() => new Promise(() => runs++)));
+    await settled();
+    one.storage.fateOfWrite = () => "hangs";
+    await clock.advance(STOPS_AFTER);
+    expect([work.error, runs]).toMatchObject([{ code: "OWNERSHIP_LOST", sessionId: "a" }, 1]);
+  });
+
+  test("after a pause longer than the ttl nothing is sent, not even before the timer has fired", async () => {
+    const { one, clock, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await lease.client.call(READ);
+    clock.skip(TAKEN_AFTER);
+    await expect(lease.client.call(WRITE)).rejects.toBeInstanceOf(OwnershipLostError);
+    expect(telegram.calls).toHaveLength(1);
+    await clock.advance(0);
+    expect(lease.signal.aborted).toBe(true);
+  });
+
+  test("lost by its deadline: the record names the pool until its client is gone, whatever is written meanwhile", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    const closing = deferred();
+    telegram.onClose = () => closing.promise;
+    one.storage.fateOfWrite = () => "hangs";
+    await clock.advance(STOPS_AFTER);
+    expect(lease.signal.aborted).toBe(true);
+    one.storage.heal();
+    watch(one.pool.update("a", { tags: ["x"] }));
+    await clock.advance(4_000);
+    expect(JSON.parse((await inner.read("a"))?.data ?? "")).toMatchObject({ tags: ["x"], owner: { pid: process.pid } });
+    closing.resolve();
+    await settled();
+    expect(await ownerOf(inner, "a")).toBeNull();
+  });
+
+  test("lapsed and not to be renewed: it is not connected again", async () => {
+    const { one, clock, telegram } = await twoHosts();
+    (await one.pool.acquire()).release();
+    one.storage.fateOfWrite = () => "hangs";
+    clock.skip(TAKEN_AFTER);
+    const again = watch(one.pool.acquire());
+    await clock.advance(20_000);
+    expect([again.error, telegram.connects.length, telegram.online]).toMatchObject([{ code: "STORAGE_FAILED" }, 1, []]);
+  });
+
+  test("in doubt while the storage hangs: nothing is sent, and the claim stays in the record", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    one.storage.fateOfWrite = () => "hangs";
+    clock.turnWall(3_600_000);
+    const call = watch(lease.client.call(READ));
+    await clock.advance(5_000);
+    expect([call.error, telegram.calls]).toMatchObject([{ code: "STORAGE_FAILED" }, []]);
+    one.storage.heal();
+    watch(one.pool.update("a", { tags: ["x"] }));
+    await clock.advance(10_000);
+    expect(JSON.parse((await inner.read("a"))?.data ?? "")).toMatchObject({ tags: ["x"], owner: { pid: process.pid } });
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+  });
+
+  test("a wall clock that runs ahead: the claim is written again before anything is sent, and nothing is lost", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    clock.turnWall(3_600_000);
+    one.storage.writes.length = 0;
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+    await lease.client.call(READ);
+    expect([one.storage.writes.length, lease.signal.aborted]).toEqual([1, false]);
+  });
+
+  test("a machine that sleeps again and again, each time a little: the claim is written anew", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await lease.client.call(READ);
+    one.storage.writes.length = 0;
+    for (let nap = 0; nap < 4; nap++) {
+      clock.turnWall(5_000);
+      await lease.client.call(READ);
+    }
+    expect(one.storage.writes.length).toBe(1);
+  });
+
+  test("a storage that is down for a while just when a renewal is due: the next try is soon enough", async () => {
+    const { one, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await clock.advance(RENEWED_AFTER - 1);
+    one.storage.fateOfWrite = () => "fails";
+    await clock.advance(19_000);
+    one.storage.heal();
+    await clock.advance(20_000);
+    expect([lease.signal.aborted, one.events("ownershipLost")]).toEqual([false, []]);
+  });
+
+  test("the record is deleted under a lease: the lease is lost, for nothing keeps others from the key any more", async () => {
+    const { one, inner, telegram, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await inner.write("a", (await inner.read("a"))?.version ?? 0, null);
+    await clock.advance(RENEWED_AFTER);
+    expect([lease.signal.aborted, telegram.online, one.pool.get("a")]).toEqual([true, [], undefined]);
+    expect(one.events("ownershipLost")).toEqual([{ id: "a" }]);
+  });
+
+  test("a machine that slept while another host took the session: nothing is sent", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    clock.turnWall(3_600_000);
+    await leaveClaim(inner, "a", { ...(await ownerOf(inner, "a")), pool: "somebody", host: "four", beat: 1 });
+    await expect(lease.client.call(READ)).rejects.toBeInstanceOf(OwnershipLostError);
+    expect([telegram.calls, lease.signal.aborted, telegram.online]).toEqual([[], true, []]);
+  });
+
+  test("a lapsed session that nobody took is claimed again, with a new client", async () => {
+    const { one, clock, telegram } = await twoHosts();
+    (await one.pool.acquire()).release();
+    clock.skip(TAKEN_AFTER);
+    expect(await one.pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
+    expect([telegram.connects.length, telegram.online]).toEqual([2, ["a"]]);
+  });
+});
+
+describe("another host", () => {
+  test("takes a session only after its claim stood still for ttl + grace on its own clock", async () => {
+    const { one, two, clock } = await twoHosts();
+    await one.pool.acquire();
+    one.storage.fateOfWrite = () => "hangs";
+    const taken = watch(two.pool.acquire());
+    // It sees the claim for the first time when it tries to take the session itself.
+    await clock.advance(TAKEN_AFTER - 1);
+    expect(taken.state).toBe("pending");
+    await clock.advance(1);
+    expect([taken.value?.id, two.pool.get("a")?.state]).toEqual(["a", "leased"]);
+  });
+
+  test("compares no wall clocks: an owner whose clock is a day off keeps its session", async () => {
+    const { one, clock, inner, telegram } = await twoHosts();
+    await one.pool.acquire();
+    const other = new VirtualClock();
+    other.turnWall(86_400_000);
+    const { pool } = await openPool({
+      storage: new FaultyStorage(inner),
+      clock: other,
+      telegram,
+      ownership: { host: "two" },
+    });
+    for (let turn = 0; turn < 100; turn++) {
+      await clock.advance(10_000);
+      await other.advance(10_000);
+      expect(pool.get("a")?.state).toBe("foreign");
+    }
+  });
+
+  test("the one whose session was taken notices at its next write: the lease is lost, the record stays the taker's", async () => {
+    const { one, two, clock, inner, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    const slow = new VirtualClock();
+    const late = await openPool({
+      storage: new FaultyStorage(inner),
+      clock: slow,
+      telegram,
+      ownership: { host: "three" },
+    });
+    await slow.advance(TAKEN_AFTER);
+    expect(late.pool.get("a")?.state).toBe("free");
+    telegram.onClose = () => {};
+    await one.pool.disable("a", "off").catch(() => {});
+    await leaveClaim(inner, "a", { ...(await ownerOf(inner, "a")), pool: "somebody", host: "four", beat: 1 });
+    lease.coolDown(5);
+    await settled();
+    expect(lease.signal.reason).toBeInstanceOf(OwnershipLostError);
+    expect(await ownerOf(inner, "a")).toMatchObject({ pool: "somebody" });
+    expect(telegram.online).toEqual([]);
+    await clock.advance(RENEWED_AFTER);
+    expect(two.pool.get("a")?.state).toBe("disabled");
+  });
+});
+
+describe("the same host", () => {
+  const claim = (change: object): object => ({ pool: "gone", beat: 1, ttlMs: 60_000, ...ownIdentity(), ...change });
+
+  test("a claim whose process is gone is taken over at once", async () => {
+    const { open, inner } = neighbours();
+    await (await open({ sessions: ["a"] })).pool.close();
+    const child = spawn(process.execPath, ["-e", "0"]);
+    const { pid = 0 } = child;
+    await once(child, "exit");
+    await leaveClaim(inner, "a", claim({ pid, thread: pid }));
+    const { pool } = await open();
+    expect(pool.get("a")?.state).toBe("free");
+    expect(await pool.use((client) => client.call(READ), { wait: false })).toBe(`${READ} by a`);
+  });
+
+  test("one whose process ends meanwhile, within a second or two", async () => {
+    const { open, inner, clock } = neighbours();
+    await (await open({ sessions: ["a"] })).pool.close();
+    const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
+    const { pid = 0 } = child;
+    await leaveClaim(inner, "a", claim({ pid, thread: pid, startedAt: startOf(pid) }));
+    const { pool } = await open();
+    const taken = watch(pool.acquire());
+    await clock.advance(86_400_000 / 24);
+    expect([taken.state, pool.get("a")?.state]).toEqual(["pending", "foreign"]);
+    child.kill();
+    await once(child, "exit");
+    await clock.advance(2_000);
+    expect(taken.state).toBe("resolved");
+  });
+
+  test("a process id that is used again by another process is no owner", async () => {
+    const { open, inner } = neighbours();
+    await (await open({ sessions: ["a"] })).pool.close();
+    await leaveClaim(inner, "a", claim({ pid: process.ppid, thread: process.ppid, startedAt: "1" }));
+    expect((await open()).pool.get("a")?.state).toBe("free");
+  });
+
+  test("a claim that a closed pool of this process could not give up is taken over at once", async () => {
+    const { open, clock } = neighbours();
+    const first = await open({ sessions: ["a"] });
+    await first.pool.acquire();
+    first.storage.fateOfWrite = () => "fails";
+    const closed = watch(first.pool.destroy());
+    await clock.advance(60_000);
+    expect(closed.state).toBe("resolved");
+    expect((await open()).pool.get("a")?.state).toBe("free");
+  });
+
+  test("a live pool of this process is respected for as long as it lives", async () => {
+    const { open, clock } = neighbours();
+    const first = await open({ sessions: ["a"] });
+    await first.pool.acquire();
+    first.storage.fateOfWrite = () => "hangs";
+    const { pool } = await open();
+    await clock.advance(STOPS_AFTER - 1);
+    expect(pool.get("a")?.state).toBe("foreign");
+  });
+});
+
+function startOf(pid: number): string {
+  const { readFileSync } = process.getBuiltinModule("node:fs");
+  const line = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return line.slice(line.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+}
+
+describe("what other processes write", () => {
+  test("new sessions, deaths, cooldowns, disabling, tags and removals are seen within a third of the ttl", async () => {
+    const { one, two, clock } = await twoHosts();
+    for (const id of ["b", "c", "d", "e", "f"]) await one.pool.add(id, sessionString(id));
+    await clock.advance(RENEWED_AFTER);
+    expect(two.pool.sessions().map(({ id }) => id)).toEqual(["a", "b", "c", "d", "e", "f"]);
+    (await one.pool.acquire({ id: "b" })).retire("banned");
+    (await one.pool.acquire({ id: "c" })).coolDown(3_600);
+    await one.pool.disable("d", "off");
+    await one.pool.update("e", { tags: ["x"] });
+    await one.pool.remove("f");
+    await clock.advance(RENEWED_AFTER);
+    expect(two.pool.sessions().map(({ id, state }) => `${id} ${state}`)).toEqual([
+      "a free",
+      "b dead",
+      "c foreign",
+      "d disabled",
+      "e free",
+    ]);
+    expect(two.pool.get("e")?.tags).toEqual(["x"]);
+    expect([two.events("died"), two.events("cooled").length]).toEqual([[{ id: "b", reason: "banned" }], 1]);
+  });
+
+  test("what a person revived in one process is revived in the others", async () => {
+    const { one, two, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    lease.retire("banned");
+    lease.release();
+    await clock.advance(RENEWED_AFTER);
+    expect(two.pool.get("a")?.state).toBe("dead");
+    await two.pool.enable("a");
+    await clock.advance(RENEWED_AFTER);
+    expect(one.pool.get("a")?.state).toBe("free");
+    expect(await one.pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
+  });
+
+  test("a cooldown is learnt with the claim, before anything connects", async () => {
+    const { one, two, telegram, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    lease.coolDown(3_600);
+    lease.release();
+    await one.pool.close();
+    expect(two.pool.get("a")?.state).toBe("free");
+    await expect(two.pool.acquire({ wait: false })).rejects.toMatchObject({ nextReleaseIn: 3_600 });
+    expect([telegram.connects.length, two.pool.get("a")?.state]).toEqual([1, "cooling"]);
+    await clock.advance(3_600_000);
+    expect((await two.pool.acquire()).id).toBe("a");
+  });
+
+  test("a death is learnt with the claim, and is no ConnectError", async () => {
+    const { one, two } = await twoHosts();
+    (await one.pool.acquire()).retire("banned");
+    await one.pool.destroy();
+    await expect(two.pool.acquire({ id: "a" })).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
+  });
+
+  test("a new session string is taken over when the lease has ended, and the former key stays taken until then", async () => {
+    const { one, two, clock, telegram } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await two.pool.update("a", { session: sessionString("new") });
+    await clock.advance(RENEWED_AFTER);
+    await expect(two.pool.add("b", sessionString("a"))).rejects.toMatchObject({ code: "DUPLICATE_SESSION" });
+    expect(telegram.online).toEqual(["a"]);
+    lease.release();
+    await settled();
+    await one.pool.use((client) => client.call(READ));
+    expect([await one.pool.exportSession("a"), telegram.connects.length]).toEqual([sessionString("new"), 2]);
+    expect(await two.pool.add("b", sessionString("a"))).toMatchObject({ id: "b", state: "free" });
+  });
+
+  test("watch: one process's write is seen by the other at once", async () => {
+    const { open, inner } = neighbours();
+    const watchers = new Set<(id: string) => void>();
+    const watched = (): FaultyStorage => {
+      const storage = new FaultyStorage(inner);
+      const { write } = storage;
+      storage.write = async (id, expected, data) => {
+        const version = await write.call(storage, id, expected, data);
+        for (const watcher of watchers) watcher(id);
+        return version;
+      };
+      return Object.assign(storage, {
+        watch: (changed: (id: string) => void) => {
+          watchers.add(changed);
+          return () => watchers.delete(changed);
+        },
+      });
+    };
+    const one = await open({ storage: watched() });
+    const two = await open({ storage: watched() });
+    await settled();
+    await one.pool.add("a", sessionString("a"));
+    await settled();
+    expect(two.pool.get("a")?.state).toBe("free");
+    const lease = await one.pool.acquire();
+    await settled();
+    expect(two.pool.get("a")?.state).toBe("foreign");
+    const taken = watch(two.pool.acquire());
+    lease.release();
+    await one.pool.close();
+    await settled();
+    expect(taken.state).toBe("resolved");
+    await two.pool.destroy();
+    expect(watchers.size).toBe(0);
+  });
+
+  test("a record that another process damaged is never overwritten", async () => {
+    const { pool, storage, clock, events } = await openPool({ sessions: ["a"] });
+    const damaged = "{";
+    await storage.write("a", (await storage.read("a"))?.version ?? 0, damaged);
+    watch(pool.disable("a"));
+    await clock.advance(120_000);
+    expect((await storage.read("a"))?.data).toBe(damaged);
+    expect(events("storageFailed").length).toBeGreaterThan(0);
+  });
+});
+
+describe("remove() of a session that another process uses", () => {
+  test("is gone here at once; the record and the key stay taken until that client is gone", async () => {
+    const { one, two, clock, inner } = await twoHosts();
+    const lease = await one.pool.acquire();
+    await clock.advance(RENEWED_AFTER);
+    expect(await two.pool.remove("a")).toBe(true);
+    expect(two.pool.get("a")).toBeUndefined();
+    await clock.advance(RENEWED_AFTER);
+    await expect(two.pool.add("b", sessionString("a"))).rejects.toMatchObject({ code: "DUPLICATE_SESSION" });
+    await expect(two.pool.add("a", sessionString("a"))).rejects.toMatchObject({ code: "SESSION_NOT_FOUND" });
+    expect(await lease.client.call(READ)).toBe(`${READ} by a`);
+    lease.release();
+    await settled();
+    expect([one.pool.get("a"), await inner.read("a")]).toEqual([undefined, undefined]);
+    await two.pool.add("b", sessionString("a"));
+    expect(await two.pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
+  });
+
+  test("whose process then dies is finished by the next one that looks", async () => {
+    const { one, two, clock, inner, open } = await twoHosts();
+    await one.pool.acquire();
+    await clock.advance(RENEWED_AFTER);
+    await two.pool.remove("a");
+    one.storage.fateOfWrite = () => "hangs";
+    const three = await open({ ownership: { host: "three" } });
+    expect(three.pool.sessions()).toEqual([]);
+    await clock.advance(TAKEN_AFTER + RENEWED_AFTER);
+    await three.pool.add("a", sessionString("a"));
+    expect(three.pool.get("a")?.state).toBe("free");
+    expect(await inner.read("a")).toBeDefined();
+  });
+
+  test("with a lease of this process: nobody else can add the key before the client is gone", async () => {
+    const { one, two, clock } = await twoHosts();
+    const lease = await one.pool.acquire();
+    expect(await one.pool.remove("a")).toBe(true);
+    await clock.advance(RENEWED_AFTER);
+    await expect(two.pool.add("b", sessionString("a"))).rejects.toMatchObject({ code: "DUPLICATE_SESSION" });
+    lease.release();
+    await settled();
+    await two.pool.add("b", sessionString("a"));
+    expect((await two.pool.acquire()).id).toBe("b");
+  });
+});
+
+describe("a storage that is not shared", () => {
+  test("two pools on one memory(): the next holder knows of the cooldown, however slowly it was written", async () => {
+    const storage = new FaultyStorage();
+    storage.shared = false;
+    const one = await openPool({ storage, sessions: ["a"], idleTimeoutMs: 0 });
+    const { telegram, clock } = one;
+    const two = await openPool({ storage, clock, telegram });
+    telegram.onCall = () => {
+      throw flood(600);
+    };
+    const written = deferred();
+    storage.fateOfWrite = () => written.promise;
+    watch(one.pool.use((client) => client.call(READ), { wait: false }));
+    await settled();
+    const used = watch(two.pool.use((client) => client.call(READ), { wait: 60_000 }));
+    await settled();
+    written.resolve();
+    await clock.advance(1_000);
+    expect([used.state, telegram.calls.length, two.pool.get("a")?.state]).toEqual(["rejected", 1, "cooling"]);
+  });
+
+  test("two pools on one memory(): a session is one pool's, and the other's as soon as it lets go; nothing is written", async () => {
+    const clock = new VirtualClock();
+    const telegram = new FakeTelegram(clock);
+    const storage = new FaultyStorage();
+    storage.shared = false;
+    const one = await openPool({ storage, clock, telegram, sessions: ["a"] });
+    const two = await openPool({ storage, clock, telegram });
+    storage.writes.length = 0;
+    const lease = await one.pool.acquire();
+    expect(two.pool.get("a")?.state).toBe("foreign");
+    const taken = watch(two.pool.acquire());
+    lease.release();
+    await one.pool.close();
+    await settled();
+    expect([taken.state, telegram.violations, storage.writes]).toEqual(["resolved", [], []]);
+  });
+});
+
+test("acquire() - a flood in one process is not asked for again by the other", async () => {
+  const { one, two, telegram, clock } = await twoHosts();
+  telegram.onCall = () => {
+    throw flood(60);
+  };
+  await expect(one.pool.use((client) => client.call(READ), { wait: false })).rejects.toBeDefined();
+  await one.pool.close();
+  telegram.onCall = ({ id }) => id;
+  const work = watch(two.pool.use((client) => client.call(READ)));
+  await clock.advance(59_999);
+  expect([work.state, telegram.calls.length]).toEqual(["pending", 1]);
+  await clock.advance(1);
+  expect(work.value).toBe("a");
+});

@@ -1,0 +1,129 @@
+import { describe, expect, test } from "vitest";
+import { StorageError } from "../../src/errors.js";
+import { ownIdentity } from "../../src/ownership/process-identity.js";
+import { SessionPool } from "../../src/session-pool.js";
+import { FakeTelegram } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+const ID = "~pool:process";
+const claim = (change: object): string =>
+  JSON.stringify({ pool: "other", beat: 1, ttlMs: 60_000, ...ownIdentity(), ...change });
+
+/** A storage for one process, with what a process has left in it. */
+async function storageWith(left?: string): Promise<FaultyStorage> {
+  const storage = new FaultyStorage();
+  storage.shared = false;
+  if (left !== undefined) await storage.write(ID, 0, left);
+  return storage;
+}
+
+async function beat(storage: FaultyStorage): Promise<void> {
+  const record = await storage.read(ID);
+  const left = JSON.parse(record?.data ?? "");
+  await storage.write(ID, record?.version ?? 0, JSON.stringify({ ...left, beat: left.beat + 1 }));
+}
+
+describe("a storage that is not shared", () => {
+  test("names its process while the pool is open, and nobody after it", async () => {
+    const storage = await storageWith();
+    const { pool, clock } = await openPool({ storage, sessions: ["a"] });
+    const first = await storage.stored(ID);
+    expect(first).toMatchObject({ pid: process.pid });
+    await clock.advance(20_000);
+    expect((await storage.stored(ID))?.beat).not.toBe(first?.beat);
+    await pool.close();
+    expect(await storage.stored(ID)).toBeUndefined();
+  });
+
+  test("a renewal that is being written while the pool closes leaves nothing behind", async () => {
+    const storage = await storageWith();
+    const { pool, clock } = await openPool({ storage });
+    const [renewed, released] = [deferred(), deferred()];
+    const fates = [renewed.promise, released.promise];
+    storage.fateOfWrite = () => fates.shift() ?? "works";
+    await clock.advance(20_000);
+    const closed = watch(pool.close());
+    await settled();
+    renewed.resolve();
+    await settled();
+    released.resolve();
+    await settled();
+    expect([closed.state, await storage.stored(ID)]).toEqual(["resolved", undefined]);
+  });
+
+  test("of another process that lives: open() refuses, says who and what to do, and writes nothing", async () => {
+    const storage = await storageWith(
+      claim({ pid: process.ppid, thread: process.ppid, startedAt: startOf(process.ppid) }),
+    );
+    const clock = new VirtualClock();
+    const before = storage.writes.length;
+    const opened = SessionPool.open({ client: new FakeTelegram(clock), storage, clock });
+    const error = await opened.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(StorageError);
+    expect((error as Error).message).toMatch(new RegExp(`pid ${process.ppid}.*sqlite\\(\\)`));
+    expect([storage.writes.length, storage.isClosed, clock.pending]).toEqual([before, true, 0]);
+  });
+
+  test("of a process that is gone, or whose number is used again: it is taken over at once", async () => {
+    const storage = await storageWith(claim({ pid: process.ppid, thread: process.ppid, startedAt: "1" }));
+    await openPool({ storage });
+    expect(await storage.stored(ID)).toMatchObject({ pid: process.pid });
+  });
+
+  test("of another host: watched for ttl + grace, then taken over", async () => {
+    const [storage, clock] = [await storageWith(claim({ host: "elsewhere" })), new VirtualClock()];
+    const opening = watch(openPool({ storage, clock }));
+    await clock.advance(74_999);
+    expect([opening.state, clock.referenced]).toEqual(["pending", 1]);
+    await clock.advance(5_001);
+    expect(opening.state).toBe("resolved");
+  });
+
+  test("of another host that goes on: refused as soon as that is seen", async () => {
+    const [storage, clock] = [await storageWith(claim({ host: "elsewhere" })), new VirtualClock()];
+    const opening = watch(openPool({ storage, clock }));
+    await clock.advance(20_000);
+    await beat(storage);
+    await clock.advance(5_000);
+    expect(opening.error).toBeInstanceOf(StorageError);
+    expect(clock.pending).toBe(0);
+  });
+
+  test("two pools of one process on one storage object are allowed, and the last one to go takes the name away", async () => {
+    const [storage, clock] = [await storageWith(), new VirtualClock()];
+    const [one, two] = [await openPool({ storage, clock }), await openPool({ storage, clock })];
+    await two.pool.close();
+    await clock.advance(20_000);
+    expect(await storage.stored(ID)).toMatchObject({ pid: process.pid });
+    await one.pool.close();
+    expect(await storage.stored(ID)).toBeUndefined();
+  });
+
+  test("overtaken by another process all the same: it is told, once", async () => {
+    const storage = await storageWith();
+    const { clock, events } = await openPool({ storage });
+    const version = (await storage.read(ID))?.version ?? 0;
+    await storage.write(
+      ID,
+      version,
+      claim({ pid: process.ppid, thread: process.ppid, startedAt: startOf(process.ppid) }),
+    );
+    await clock.advance(60_000);
+    expect(events("storageFailed")).toHaveLength(1);
+    expect(String(events("storageFailed")[0]?.error)).toContain(`pid ${process.ppid}`);
+  });
+
+  test("a damaged entry is nobody's", async () => {
+    const storage = await storageWith("{");
+    await openPool({ storage });
+    expect(await storage.stored(ID)).toMatchObject({ pid: process.pid });
+  });
+});
+
+function startOf(pid: number): string {
+  const { readFileSync } = process.getBuiltinModule("node:fs");
+  const line = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return line.slice(line.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+}

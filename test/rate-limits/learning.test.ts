@@ -1,0 +1,322 @@
+import { describe, expect, test } from "vitest";
+import type { CallLimit } from "../../src/options/budgets.js";
+import { experimentsOf, type LimitEstimate, lowered, memoryMs } from "../../src/rate-limits/limit-estimate.js";
+import { LimitLearner } from "../../src/rate-limits/limit-learner.js";
+import { SlidingWindow } from "../../src/rate-limits/sliding-window.js";
+import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
+
+const METHOD = "contacts.ResolveUsername";
+const LONG_AGO = -1e12;
+
+/** How a run went. */
+interface Result {
+  readonly sent: number;
+  readonly floods: number;
+}
+
+interface RunOptions {
+  readonly server: FloodServer;
+  readonly learning?: LimitLearner;
+  readonly sessions?: number;
+  readonly fromMs?: number;
+  readonly untilMs: number;
+}
+
+/** Sessions that each send whenever their limit lets them, over a wire that takes 2 to 8 ms. */
+class Senders {
+  readonly learning: LimitLearner;
+  readonly #options: RunOptions;
+  readonly #windows = new Map<string, SlidingWindow>();
+  readonly #events: { at: number; run(): void }[] = [];
+  #random = 7;
+  #now = 0;
+  #sent = 0;
+  #floods = 0;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.learning = options.learning ?? new LimitLearner(LONG_AGO);
+    for (let session = 0; session < (options.sessions ?? 20); session++) {
+      this.#windows.set(`s${session}`, new SlidingWindow());
+      this.#at(this.#roll() * 20, () => this.#send(`s${session}`));
+    }
+  }
+
+  run(): Result {
+    for (;;) {
+      this.#events.sort((a, b) => a.at - b.at);
+      const event = this.#events.shift();
+      if (event === undefined || event.at > this.#options.untilMs) return { sent: this.#sent, floods: this.#floods };
+      this.#now = event.at;
+      event.run();
+    }
+  }
+
+  #send(id: string): void {
+    const now = this.#now;
+    const window = this.#windows.get(id) as SlidingWindow;
+    const limit = this.learning.limitFor(id, METHOD, window, now);
+    const freeFrom = limit === undefined ? 0 : window.nextAllowedAt(limit);
+    if (freeFrom > now) {
+      this.#at(freeFrom, () => this.#send(id));
+      return;
+    }
+    this.learning.onSent(id, METHOD, window, now, now);
+    window.add(now, limit === undefined ? 60_000 : memoryMs(limit));
+    window.pending++;
+    const wire = 2 + this.#roll() * 6;
+    const wait = this.#options.server(id, now + wire / 2);
+    this.#at(now + wire, () => this.#answer(id, window, wait));
+  }
+
+  #answer(id: string, window: SlidingWindow, wait: number | undefined): void {
+    const now = this.#now;
+    const counts = now > (this.#options.fromMs ?? 0) ? 1 : 0;
+    window.pending--;
+    if (wait === undefined) {
+      this.#sent += counts;
+      this.learning.onSuccess(id, METHOD, window, now, now);
+    } else {
+      this.#floods += counts;
+      this.learning.onFlood(id, METHOD, window, { waitMs: wait * 1_000, now, date: now });
+    }
+    this.#at(now + (wait ?? 0) * 1_000, () => this.#send(id));
+  }
+
+  #at(at: number, run: () => void): void {
+    this.#events.push({ at, run });
+  }
+
+  #roll(): number {
+    this.#random = (this.#random * 48_271) % 0x7fffffff;
+    return this.#random / 0x7fffffff;
+  }
+}
+
+function rateOf({ calls, perMs }: CallLimit): number {
+  return calls / perMs;
+}
+
+describe("20 sessions at full speed, the limit unknown", () => {
+  test.each([
+    ["a token bucket", { calls: 20, perMs: 5_000 }, tokenBucket(20, 5_000), 0.95],
+    ["a small token bucket", { calls: 10, perMs: 6_000 }, tokenBucket(10, 6_000), 0.9],
+    ["a fixed window", { calls: 20, perMs: 5_000 }, fixedWindow(20, 5_000), 0.95],
+    ["a fixed window of a minute", { calls: 30, perMs: 60_000 }, fixedWindow(30, 60_000), 0.95],
+    ["a window with a doubling penalty", { calls: 20, perMs: 5_000 }, fixedWindow(20, 5_000, 2), 0.95],
+  ] as [string, CallLimit, FloodServer, number][])(
+    "%s: what it allows, and hardly a flood",
+    (_, limit, server, share) => {
+      const windows = 10;
+      const result = new Senders({
+        server,
+        fromMs: 1.5 * limit.perMs,
+        untilMs: (windows + 1.5) * limit.perMs,
+      }).run();
+      expect(result.sent / (20 * windows * limit.calls)).toBeGreaterThanOrEqual(share);
+      expect(result.floods / (result.sent + result.floods)).toBeLessThanOrEqual(0.01);
+    },
+  );
+
+  test("after the first flood every session knows: the others do not meet it", () => {
+    const { sent, floods } = new Senders({ server: fixedWindow(30, 60_000), untilMs: 50_000 }).run();
+    expect(sent).toBeGreaterThanOrEqual(20 * 29);
+    expect(floods).toBeLessThanOrEqual(2);
+  });
+
+  test("a limit that tightens: the estimate follows at once", () => {
+    const servers = [fixedWindow(40, 5_000), fixedWindow(10, 5_000)] as const;
+    const senders = new Senders({
+      server: (session, now) => (now < 30_000 ? servers[0] : servers[1])(session, now),
+      fromMs: 40_000,
+      untilMs: 80_000,
+    });
+    const { sent, floods } = senders.run();
+    expect(floods / (sent + floods)).toBeLessThan(0.03);
+    expect(sent).toBeGreaterThan(0.8 * 20 * 8 * 10);
+  });
+
+  test("a limit that loosens: the estimate creeps up while all is quiet", () => {
+    const servers = [fixedWindow(10, 2_000), fixedWindow(20, 2_000)] as const;
+    const server: FloodServer = (session, now) => (now < 20_000 ? servers[0] : servers[1])(session, now);
+    const rateAfter = (untilMs: number): number => {
+      const senders = new Senders({ server, untilMs });
+      senders.run();
+      const estimate = senders.learning.estimates().get(METHOD);
+      return estimate === undefined ? 0 : rateOf(estimate) * 1_000;
+    };
+    expect(rateAfter(20_000)).toBeLessThan(5.5);
+    expect(rateAfter(400_000)).toBeGreaterThan(6.5);
+    expect(rateAfter(400_000)).toBeLessThanOrEqual(10.5);
+  });
+});
+
+describe("flooded()", () => {
+  const flood = (now: number, seconds: number) => ({ waitMs: seconds * 1_000, now, date: now });
+
+  test("the run-up and the wait make the window, the refused call does not count", () => {
+    const learning = new LimitLearner(LONG_AGO);
+    const window = new SlidingWindow();
+    for (const at of [0, 1_000, 2_000, 3_000]) window.add(at, 60_000);
+    expect(learning.onFlood("a", METHOD, window, flood(3_100, 27))).toBe(true);
+    expect(learning.estimates().get(METHOD)).toEqual({ calls: 3, perMs: 30_100, refusedMs: 3_100, changedAt: 3_100 });
+    expect(learning.limitFor("b", METHOD, new SlidingWindow(), 4_000)).toMatchObject({ calls: 3, perMs: 30_100 });
+  });
+
+  test("calls that were on the wire together are one flood, and those unanswered do not count", () => {
+    const learning = new LimitLearner(LONG_AGO);
+    const window = new SlidingWindow();
+    for (let call = 0; call < 10; call++) window.add(call, 60_000);
+    window.pending = 3;
+    expect(learning.onFlood("a", METHOD, window, flood(100, 10))).toBe(true);
+    expect(learning.estimates().get(METHOD)?.calls).toBe(6);
+    window.pending = 2;
+    expect(learning.onFlood("a", METHOD, window, flood(101, 10))).toBe(false);
+  });
+
+  test("a first call that is refused tells nothing: who used up the limit is not known", () => {
+    const learning = new LimitLearner(LONG_AGO);
+    const window = new SlidingWindow();
+    window.add(1, 60_000);
+    expect(learning.onFlood("a", METHOD, window, flood(2, 10))).toBe(false);
+    expect(learning.estimates().size).toBe(0);
+  });
+
+  test("soon after a start a flood may be for what was sent before: a known estimate stays", () => {
+    const learning = new LimitLearner(1_000);
+    const known: LimitEstimate = { calls: 20, perMs: 60_000, refusedMs: 59_000, changedAt: 0 };
+    learning.merge(METHOD, known, 0);
+    const window = new SlidingWindow();
+    for (const at of [2_000, 3_000, 4_000]) window.add(at, 60_000);
+    expect(learning.onFlood("a", METHOD, window, flood(4_100, 40))).toBe(false);
+    expect(learning.estimates().get(METHOD)).toEqual(known);
+  });
+});
+
+test("trials - are single sessions' alone, each of another length; a flood of theirs costs the others nothing", () => {
+  const learning = new LimitLearner(LONG_AGO);
+  learning.merge(METHOD, { calls: 2, perMs: 10_000, refusedMs: 6_000, changedAt: 0 }, 0);
+  const [first, second, third] = [new SlidingWindow(), new SlidingWindow(), new SlidingWindow()];
+  for (const window of [first, second, third]) window.add(0, 20_000);
+  expect(learning.limitFor("a", METHOD, first, 1)).toEqual({ calls: 2, perMs: 8_500 });
+  expect(learning.limitFor("b", METHOD, second, 1)).toEqual({ calls: 2, perMs: 9_000 });
+  expect(learning.limitFor("c", METHOD, third, 1)).toMatchObject({ calls: 2, perMs: 10_000 });
+  first.add(1, 20_000);
+  expect(learning.onSent("a", METHOD, first, 8_500, 8_500)).toBe(false);
+  first.add(8_500, 20_000);
+  expect(learning.onFlood("a", METHOD, first, { waitMs: 1_000, now: 8_600, date: 8_600 })).toBe(true);
+  expect(learning.estimates().get(METHOD)).toMatchObject({ perMs: 10_000, refusedMs: 8_500 });
+  expect(learning.limitFor("b", METHOD, second, 8_600)).toEqual({ calls: 2, perMs: 9_000 });
+});
+
+test("trials - one is over when its calls are answered: nobody waits for the next call to say so", () => {
+  const learning = new LimitLearner(LONG_AGO);
+  learning.merge(METHOD, { calls: 8, perMs: 10_000, refusedMs: 9_000, changedAt: 0 }, 0);
+  const window = new SlidingWindow();
+  for (let call = 0; call < 8; call++) {
+    learning.limitFor("a", METHOD, window, call);
+    window.add(call, 20_000);
+  }
+  for (let call = 0; call < 8; call++) {
+    const at = 9_600 + call;
+    const limit = learning.limitFor("a", METHOD, window, at);
+    expect(limit).toMatchObject({ perMs: 9_500 });
+    expect(learning.onSent("a", METHOD, window, at, at)).toBe(false);
+    window.add(at, 20_000);
+  }
+  window.pending = 1;
+  expect(learning.onSuccess("a", METHOD, window, 9_700, 9_700)).toBe(false);
+  window.pending = 0;
+  expect(learning.onSuccess("a", METHOD, window, 9_701, 9_701)).toBe(true);
+  expect(learning.estimates().get(METHOD)).toEqual({ calls: 8, perMs: 9_500, refusedMs: 9_000, changedAt: 9_701 });
+});
+
+describe("dropped()", () => {
+  const held: LimitEstimate = { calls: 10, perMs: 6_000, refusedMs: 5_000, changedAt: 1 };
+  const bold: LimitEstimate = { ...held, perMs: 5_000, changedAt: 2 };
+  const reading = { calls: 10, perMs: 17_000, spanMs: 5_200 };
+
+  test("what nothing has proven drops to what the flood tells", () => {
+    expect(lowered(bold, reading, undefined, 3)).toMatchObject({ calls: 10, perMs: 17_000, changedAt: 3 });
+  });
+
+  test("what a trial has proven goes back by steps that double, but first not below what held until then", () => {
+    const perMsAfter = (retreats: number, proven = held) => lowered(bold, reading, { held: proven, retreats }, 3).perMs;
+    expect([0, 1, 2, 3].map((retreats) => perMsAfter(retreats))).toEqual([5_250, 5_512.5, 6_000, 6_000]);
+    expect(perMsAfter(4, bold)).toBeCloseTo(5_000 * 1.05 ** 16);
+    expect(perMsAfter(4, bold)).toBe(perMsAfter(400, bold));
+    expect(lowered(bold, reading, { held, retreats: 2 }, 3)).toEqual({ ...held, refusedMs: 5_000, changedAt: 3 });
+  });
+
+  test("never further than to what the flood tells", () => {
+    const gentle = { ...reading, perMs: 5_100 };
+    expect(lowered(bold, gentle, { held, retreats: 0 }, 3)).toMatchObject({ perMs: 5_100, refusedMs: 5_200 });
+  });
+
+  test("a flood that tells nothing new is one step", () => {
+    for (const proof of [undefined, { held, retreats: 7 }]) {
+      expect(lowered(bold, undefined, proof, 3)).toMatchObject({ perMs: 5_250, refusedMs: 5_000 });
+      expect(lowered(bold, { ...reading, perMs: 4_000 }, proof, 3)).toMatchObject({ perMs: 5_250 });
+    }
+  });
+});
+
+describe("where a wait is longer than its window", () => {
+  const sharesOf = (server: FloodServer, limit: CallLimit, untilMs: number, windows: number): [number, number] => {
+    const { sent, floods } = new Senders({ server, sessions: 12, fromMs: untilMs / 3, untilMs }).run();
+    return [sent / (12 * windows * limit.calls), floods / sent];
+  };
+
+  test.each([
+    ["8 in 2 s, FLOOD_WAIT_4", { calls: 8, perMs: 2_000 }, 4, 60_000],
+    ["20 in 10 s, FLOOD_WAIT_60", { calls: 20, perMs: 10_000 }, 60, 900_000],
+    ["20 in 5 s, FLOOD_WAIT_30", { calls: 20, perMs: 5_000 }, 30, 600_000],
+  ] as [string, CallLimit, number, number][])(
+    "%s: the limit is found all the same, in a window and a bucket",
+    (_, limit, wait, untilMs) => {
+      const windows = (untilMs * 2) / 3 / limit.perMs;
+      for (const server of [
+        fixedWindow(limit.calls, limit.perMs, 1, wait),
+        tokenBucket(limit.calls, limit.perMs, wait),
+      ]) {
+        const [share, floods] = sharesOf(server, limit, untilMs, windows);
+        expect(share).toBeGreaterThan(0.92);
+        expect(floods).toBeLessThan(0.01);
+      }
+    },
+  );
+
+  test("a wait of ten minutes is believed: a trial would cost too much", () => {
+    const limit = { calls: 20, perMs: 10_000 };
+    const [, floods] = sharesOf(fixedWindow(20, 10_000, 1, 600), limit, 12_000_000, 1);
+    expect(floods).toBe(0);
+  });
+
+  test("trialsOf() - as far as to 0.6 of what is believed where a wait is cheap, else to 0.85", () => {
+    const estimate: LimitEstimate = { calls: 8, perMs: 10_000, refusedMs: 1_000, changedAt: 0 };
+    expect(experimentsOf(estimate, 4_000)).toEqual([6_000, 7_750]);
+    for (const waitMs of [undefined, 100_001, 400_000]) expect(experimentsOf(estimate, waitMs)).toEqual([8_500]);
+  });
+});
+
+test("merge() - a date that is still to come does not keep later news out", () => {
+  const learning = new LimitLearner(LONG_AGO);
+  const ahead: LimitEstimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 9_000_000 };
+  learning.merge(METHOD, ahead, 1_000);
+  expect(learning.estimates().get(METHOD)).toEqual({ ...ahead, changedAt: 1_000 });
+  const later: LimitEstimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 2_000 };
+  learning.merge(METHOD, later, 2_000);
+  expect(learning.estimates().get(METHOD)).toEqual(later);
+  // The process whose clock is ahead goes on saying so: once is enough.
+  learning.merge(METHOD, ahead, 3_000);
+  expect(learning.estimates().get(METHOD)).toEqual({ ...ahead, changedAt: 3_000 });
+});
+
+test("merge() - the later news wins, whoever has it", () => {
+  const learning = new LimitLearner(LONG_AGO);
+  const older: LimitEstimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 5 };
+  const newer: LimitEstimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 6 };
+  learning.merge(METHOD, newer, 100);
+  learning.merge(METHOD, older, 100);
+  expect(learning.estimates().get(METHOD)).toEqual(newer);
+});

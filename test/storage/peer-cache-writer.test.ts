@@ -1,0 +1,414 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { PeerCacheWriter } from "../../src/storage/peers/peer-cache-writer.js";
+import type { StoredPeer } from "../../src/storage/storage.js";
+import { FaultyPeers } from "../fakes/faulty-peers.js";
+import { deferred, watch } from "../fakes/pools.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+const peer = (id: number | string, rest: Partial<StoredPeer> = {}): StoredPeer => ({
+  id: String(id),
+  accessHash: `${id}0`,
+  ...rest,
+});
+const many = (count: number, from = 1): StoredPeer[] => Array.from({ length: count }, (_, index) => peer(from + index));
+
+function journalOn(storage = new FaultyPeers()) {
+  const clock = new VirtualClock();
+  const errors: string[] = [];
+  const journal = new PeerCacheWriter(storage, {
+    clock,
+    storageTimeoutMs: 5_000,
+    loadTimeoutMs: 3_000,
+    recovered: () => {},
+    failed: (error) => errors.push(error.message),
+  });
+  return { storage, clock, errors, journal };
+}
+
+describe("learnt()", () => {
+  test("many at once - are one write, after a while", async () => {
+    const { journal, storage, clock } = journalOn();
+    const notes = journal.for("a");
+    for (const one of many(3)) notes.save(one);
+    notes.save(peer(2, { name: "later" }));
+    await clock.advance(1_900);
+    expect(storage.saves).toEqual([]);
+    await clock.advance(200);
+    expect(storage.saves).toEqual([{ sessionId: "a", peers: [peer(1), peer(3), peer(2, { name: "later" })] }]);
+    expect(clock.pending).toBe(0);
+    await clock.advance(600_000);
+    expect(storage.saves).toHaveLength(1);
+  });
+
+  test("a name that not every database keeps - is written without what it cannot keep", async () => {
+    const { journal, storage, clock } = journalOn();
+    journal.for("a").save(peer(1, { name: "nul \0 half \uD800 😀", username: "plain" }));
+    await clock.advance(2_000);
+    expect(await storage.stored("a")).toEqual([peer(1, { name: "nul \uFFFD half \uFFFD 😀", username: "plain" })]);
+  });
+
+  test("its timer - keeps no process alive", () => {
+    const { journal, clock } = journalOn();
+    journal.for("a").save(peer(1));
+    expect([clock.pending, clock.referenced]).toEqual([1, 0]);
+  });
+
+  test("more than a batch - goes in several calls, one at a time, in order", async () => {
+    const { journal, storage, clock } = journalOn();
+    storage.fateOfSave = () => settled();
+    for (const one of many(1_201)) journal.for("a").save(one);
+    await clock.advance(2_000);
+    await clock.advance(0);
+    expect(storage.saves.map(({ peers }) => peers.length)).toEqual([500, 500, 201]);
+    expect(storage.mostAtOnce.session).toBe(1);
+    expect(await storage.stored("a")).toEqual(many(1_201));
+  });
+
+  test("while it is being written - waits for the next write", async () => {
+    const { journal, storage, clock } = journalOn();
+    const notes = journal.for("a");
+    const gate = deferred();
+    storage.fateOfSave = () => gate.promise;
+    notes.save(peer(1, { username: "old" }));
+    await clock.advance(2_000);
+    notes.save(peer(1, { username: "new" }));
+    notes.save(peer(2));
+    storage.heal();
+    gate.resolve();
+    await clock.advance(2_000);
+    expect(storage.saves.map(({ peers }) => peers.length)).toEqual([1, 2]);
+    expect(await storage.stored("a")).toEqual([peer(1, { username: "new" }), peer(2)]);
+  });
+
+  test("many sessions - a few are written at once", async () => {
+    const { journal, storage, clock } = journalOn();
+    storage.fateOfSave = () => settled();
+    for (let session = 0; session < 100; session++) journal.for(`s${session}`).save(peer(session));
+    await clock.advance(2_000);
+    for (let turn = 0; turn < 100; turn++) await settled();
+    expect(storage.saves).toHaveLength(100);
+    expect(storage.mostAtOnce).toEqual({ session: 1, all: 4 });
+  });
+
+  test("10,000 written - more than twice the limit on disk is cut to the latest", async () => {
+    const { journal, storage, clock } = journalOn();
+    await storage.put("a", many(15_000));
+    for (const one of many(10_000, 20_001)) journal.for("a").save(one);
+    await clock.advance(10_000);
+    expect(await storage.stored("a")).toEqual(many(10_000, 20_001));
+    expect([storage.clears, clock.pending]).toEqual([["a"], 0]);
+  });
+
+  test("no storage for peers - nothing is kept", async () => {
+    const clock = new VirtualClock();
+    const journal = new PeerCacheWriter(undefined, {
+      clock,
+      storageTimeoutMs: 1,
+      loadTimeoutMs: 1,
+      recovered: () => {},
+      failed: () => {},
+    });
+    const notes = journal.for("a");
+    notes.save(peer(1));
+    await journal.flush();
+    await journal.clear("a");
+    expect([await notes.load(), clock.timersMade]).toEqual([[], 0]);
+  });
+});
+
+describe("load()", () => {
+  test("what is stored and what is not written yet - the latest last", async () => {
+    const { journal, storage } = journalOn();
+    await storage.put("a", [peer(1, { name: "old" }), peer(2)]);
+    journal.for("a").save(peer(1, { name: "new" }));
+    expect(await journal.for("a").load()).toEqual([peer(2), peer(1, { name: "new" })]);
+    expect(await journal.for("b").load()).toEqual([]);
+  });
+
+  test.each([
+    ["an access hash that a driver has lost", { id: "7", accessHash: "undefined" }],
+    ["no id", { accessHash: "70" }],
+    ["nothing", null],
+  ])("a row with %s - is left out, the others come", async (_, row) => {
+    const { journal, storage } = journalOn();
+    storage.load = async () => [peer(1), row as StoredPeer, peer(2)];
+    expect(await journal.for("a").load()).toEqual([peer(1), peer(2)]);
+  });
+
+  test("a storage that fails or hangs - an empty list in time, told once until it works", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    await storage.put("a", [peer(1)]);
+    storage.fateOfLoad = () => "fails";
+    expect(await journal.for("a").load()).toEqual([]);
+    storage.fateOfLoad = () => "hangs";
+    const late = watch(journal.for("a").load());
+    await clock.advance(3_000);
+    expect([late.state, late.value, errors.length]).toEqual(["resolved", [], 1]);
+    storage.heal();
+    expect(await journal.for("a").load()).toEqual([peer(1)]);
+    storage.fateOfLoad = () => "fails";
+    await journal.for("a").load();
+    expect(errors).toHaveLength(2);
+  });
+
+  test("more than the limit - the latest of them; up to twice as many stay stored", async () => {
+    const { journal, storage, clock } = journalOn();
+    await storage.put("a", many(20_000));
+    expect(await journal.for("a").load()).toEqual(many(10_000, 10_001));
+    await clock.advance(10_000);
+    expect([storage.clears, storage.saves]).toEqual([[], []]);
+  });
+
+  test("more than twice the limit - the latest are written anew, alone, with what is learnt meanwhile", async () => {
+    const { journal, storage, clock } = journalOn();
+    await storage.put("a", many(20_001));
+    const notes = journal.for("a");
+    expect(await notes.load()).toEqual(many(10_000, 10_002));
+    notes.save(peer(10_002, { name: "again" }));
+    await clock.advance(10_000);
+    expect(await storage.stored("a")).toEqual([...many(9_999, 10_003), peer(10_002, { name: "again" })]);
+    expect([storage.clears, storage.saves.length]).toEqual([["a"], 20]);
+  });
+});
+
+describe("a storage that fails", () => {
+  test("write - told once, tried again ever more rarely, made up for when it works", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    storage.fateOfSave = () => "fails";
+    const notes = journal.for("a");
+    notes.save(peer(1));
+    await clock.advance(3_600_000);
+    expect(errors).toEqual(['The storage could not save peers of "a".']);
+    expect(storage.saves.length).toBeLessThan(70);
+    notes.save(peer(2));
+    storage.heal();
+    await clock.advance(60_000);
+    expect(await storage.stored("a")).toEqual([peer(1), peer(2)]);
+    storage.fateOfSave = () => "fails";
+    notes.save(peer(3));
+    await clock.advance(2_000);
+    expect(errors).toHaveLength(2);
+  });
+
+  test("many sessions - a few attempts per round", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    storage.fateOfSave = () => "fails";
+    for (let session = 0; session < 1_000; session++) journal.for(`s${session}`).save(peer(1));
+    await clock.advance(2_000);
+    expect(errors).toHaveLength(1);
+    const failed = storage.saves.length;
+    expect(failed).toBeLessThan(10);
+    storage.heal();
+    await clock.advance(4_000);
+    expect(storage.saves).toHaveLength(1_000 + failed);
+  });
+
+  test("one session's peers are refused - the others' are written all the same", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    storage.fateOfSave = (id) => (id === "bad" ? "fails" : "works");
+    journal.for("bad").save(peer(1));
+    for (let number = 0; number < 10; number++) {
+      journal.for("good").save(peer(number));
+      await clock.advance(60_000);
+    }
+    expect(await storage.ids("good")).toHaveLength(10);
+    expect(errors).toHaveLength(1);
+  });
+
+  test("what waits - is bounded, the latest are kept", async () => {
+    const { journal, storage, clock } = journalOn();
+    storage.fateOfSave = () => "fails";
+    const notes = journal.for("a");
+    for (const one of many(25_000)) notes.save(one);
+    await clock.advance(30_000);
+    storage.heal();
+    await clock.advance(60_000);
+    expect(await storage.stored("a")).toEqual(many(10_000, 15_001));
+  });
+
+  test("a write that hangs - is not overtaken by the next one of its session", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    const gate = deferred();
+    storage.fateOfSave = (id) => (id === "a" ? gate.promise : "works");
+    const notes = journal.for("a");
+    notes.save(peer(1, { username: "old" }));
+    await clock.advance(2_000);
+    notes.save(peer(1, { username: "new" }));
+    await clock.advance(600_000);
+    journal.for("b").save(peer(5));
+    await clock.advance(60_000);
+    expect([storage.saves.filter(({ sessionId }) => sessionId === "a").length, errors.length]).toEqual([1, 1]);
+    expect(await storage.ids("b")).toEqual(["5"]);
+    gate.resolve();
+    await clock.advance(60_000);
+    expect(await storage.stored("a")).toEqual([peer(1, { username: "new" })]);
+    expect(storage.mostAtOnce.session).toBe(1);
+  });
+});
+
+describe("flush()", () => {
+  test("writes at once all that is known", async () => {
+    const { journal, storage, clock } = journalOn();
+    for (const one of many(1_200)) journal.for("a").save(one);
+    journal.for("b").save(peer(9));
+    await journal.flush();
+    expect([(await storage.ids("a")).length, await storage.ids("b"), clock.pending]).toEqual([1_200, ["9"], 0]);
+    await journal.flush();
+    expect(storage.saves).toHaveLength(4);
+  });
+
+  test("a storage that fails - ends at once; one that hangs - at the deadline, told", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    storage.fateOfSave = () => "fails";
+    journal.for("a").save(peer(1));
+    await journal.flush();
+    expect(errors).toHaveLength(1);
+    storage.fateOfSave = () => "hangs";
+    const flushed = watch(journal.flush());
+    await clock.advance(4_999);
+    expect(flushed.state).toBe("pending");
+    await clock.advance(1);
+    expect(flushed.state).toBe("resolved");
+  });
+
+  test("close() - nothing is written or told after it, no timer is left", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    const gate = deferred();
+    storage.fateOfSave = () => gate.promise;
+    const notes = journal.for("a");
+    for (const one of many(1_000)) notes.save(one);
+    const flushed = watch(journal.flush());
+    await clock.advance(5_000);
+    expect([flushed.state, errors.length]).toEqual(["resolved", 1]);
+    journal.close();
+    notes.save(peer(1));
+    gate.reject(new Error("closed"));
+    await clock.advance(600_000);
+    expect([storage.saves.length, errors.length, clock.pending]).toEqual([1, 1, 0]);
+  });
+});
+
+describe("clear()", () => {
+  test("what was learnt - is neither stored nor written any more, whoever learns it", async () => {
+    const { journal, storage, clock } = journalOn();
+    await storage.put("a", [peer(1)]);
+    const former = journal.for("a");
+    former.save(peer(2));
+    await journal.clear("a");
+    former.save(peer(3));
+    await clock.advance(60_000);
+    expect([await storage.ids("a"), storage.saves]).toEqual([[], []]);
+    journal.for("a").save(peer(4));
+    await clock.advance(2_000);
+    expect(await storage.ids("a")).toEqual(["4"]);
+  });
+
+  test("a save under way - is waited for, then cleared with the rest", async () => {
+    const { journal, storage, clock } = journalOn();
+    const gate = deferred();
+    storage.fateOfSave = () => gate.promise;
+    for (const one of many(1_000)) journal.for("a").save(one);
+    await clock.advance(2_000);
+    const cleared = watch(journal.clear("a"));
+    await settled();
+    expect(cleared.state).toBe("pending");
+    gate.resolve();
+    await settled();
+    expect([cleared.state, await storage.ids("a"), storage.saves.length]).toEqual(["resolved", [], 1]);
+  });
+
+  test("a storage that fails - resolves; nothing old is loaded, and it is cleared as soon as that works", async () => {
+    const { journal, storage, clock, errors } = journalOn();
+    await storage.put("a", [peer(1)]);
+    storage.fateOfClear = () => "fails";
+    await journal.clear("a");
+    const notes = journal.for("a");
+    expect([await notes.load(), errors.length]).toEqual([[], 1]);
+    notes.save(peer(7));
+    await clock.advance(60_000);
+    expect(await storage.ids("a")).toEqual(["1"]);
+    storage.heal();
+    await clock.advance(60_000);
+    expect(await storage.ids("a")).toEqual(["7"]);
+  });
+
+  test("while it is being loaded - nothing of it is given out, or written anew", async () => {
+    const { journal, storage, clock } = journalOn();
+    await storage.put("a", many(20_001));
+    const gate = deferred();
+    storage.fateOfLoad = () => gate.promise;
+    const loading = journal.for("a").load();
+    storage.fateOfClear = () => "fails";
+    await journal.clear("a");
+    gate.resolve();
+    expect(await loading).toEqual([]);
+    storage.heal();
+    await clock.advance(60_000);
+    expect([await storage.ids("a"), storage.saves]).toEqual([[], []]);
+  });
+
+  test("a save under way that fails - is cleared all the same", async () => {
+    const { journal, storage, clock } = journalOn();
+    await storage.put("a", [peer(1)]);
+    const gate = deferred();
+    storage.fateOfSave = () => gate.promise;
+    journal.for("a").save(peer(2));
+    await clock.advance(2_000);
+    const cleared = watch(journal.clear("a"));
+    gate.reject(new Error("disk full"));
+    await settled();
+    expect([cleared.state, await storage.ids("a"), storage.saves.length]).toEqual(["resolved", [], 1]);
+  });
+});
+
+test("any order of learning, clearing, failing and lagging - what was learnt last is stored in the end, and no more", async () => {
+  const step = fc.record({
+    what: fc.constantFrom("learn", "learn", "learn", "learn", "clear", "load", "wait", "long", "fate", "answer"),
+    session: fc.constantFrom("a", "b", "c"),
+    number: fc.nat({ max: 6 }),
+    fate: fc.constantFrom<"works" | "fails" | "lags">("works", "fails", "lags"),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const { journal, storage, clock } = journalOn();
+      const known = new Map(["a", "b", "c"].map((id) => [id, new Map<string, StoredPeer>()]));
+      let gates: ReturnType<typeof deferred<void>>[] = [];
+      let fate: "works" | "fails" | "lags" = "works";
+      const meet = () => {
+        if (fate !== "lags") return fate;
+        const gate = deferred<void>();
+        gates.push(gate);
+        return gate.promise;
+      };
+      storage.fateOfSave = meet;
+      storage.fateOfClear = meet;
+      const answer = (): void => {
+        for (const gate of gates) gate.resolve();
+        gates = [];
+      };
+      for (const [index, { what, session, number, fate: next }] of steps.entries()) {
+        const model = known.get(session) ?? new Map();
+        if (what === "learn") {
+          const one = peer(number, { name: `step ${index}` });
+          journal.for(session).save(one);
+          model.delete(one.id);
+          model.set(one.id, one);
+        } else if (what === "clear") {
+          void journal.clear(session);
+          model.clear();
+        } else if (what === "load")
+          expect(await journal.for(session).load()).toEqual(expect.arrayContaining([...model.values()]));
+        else if (what === "fate") fate = next;
+        else if (what === "answer") answer();
+        else await clock.advance(what === "wait" ? 1_500 : 30_000);
+      }
+      storage.heal();
+      answer();
+      await clock.advance(600_000);
+      for (const [session, model] of known) expect(await storage.stored(session)).toEqual([...model.values()]);
+      expect([storage.mostAtOnce.session <= 1, clock.pending]).toEqual([true, 0]);
+    }),
+    { numRuns: 300 },
+  );
+});

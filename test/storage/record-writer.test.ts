@@ -1,0 +1,314 @@
+import { describe, expect, onTestFinished, test } from "vitest";
+import { StorageError } from "../../src/errors.js";
+import { RecordWriter } from "../../src/storage/record-writer.js";
+import type { StoredRecord } from "../../src/storage/storage.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { deferred, watch } from "../fakes/pools.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+/** A ledger of one record, "a", whose wanted text a test sets. */
+async function ledgerOf(): Promise<{
+  recordWriter: RecordWriter;
+  storage: FaultyStorage;
+  clock: VirtualClock;
+  failures: Error[];
+  merged: StoredRecord[];
+  gone: string[];
+  want: { text: string | undefined };
+  onDisk(): Promise<string | undefined>;
+}> {
+  const [storage, clock] = [new FaultyStorage(), new VirtualClock()];
+  const failures: Error[] = [];
+  const merged: StoredRecord[] = [];
+  const gone: string[] = [];
+  const want: { text: string | undefined } = { text: "first" };
+  const recordWriter = new RecordWriter(storage, {
+    clock,
+    storageTimeoutMs: 5_000,
+    longestRetryMs: 30_000,
+    draft: () => (want.text === undefined ? undefined : { data: want.text, onWritten: () => {} }),
+    merge: (record) => void merged.push(record),
+    mayDelete: () => true,
+    onDeleted: (id) => void gone.push(id),
+    recovered: () => {},
+    failed: (error) => void failures.push(error),
+  });
+  recordWriter.track("a", (await storage.write("a", 0, "first")) ?? 0);
+  storage.writes.length = 0;
+  onTestFinished(() => recordWriter.close());
+  return {
+    recordWriter,
+    storage,
+    clock,
+    failures,
+    merged,
+    gone,
+    want,
+    onDisk: async () => (await storage.read("a"))?.data,
+  };
+}
+
+describe("isAllSettled", () => {
+  test("false from a change until it is on disk", async () => {
+    const { recordWriter, want } = await ledgerOf();
+    want.text = "second";
+    const saving = recordWriter.save("a");
+    expect([recordWriter.isIdle, recordWriter.isSettled("a"), recordWriter.isSettled("b")]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    await saving;
+    expect([recordWriter.isIdle, recordWriter.isSettled("a")]).toEqual([true, true]);
+  });
+
+  test("true again once a change was waited for in vain", async () => {
+    const { recordWriter, storage, clock } = await ledgerOf();
+    storage.fateOfWrite = () => "hangs";
+    watch(recordWriter.save("a"));
+    await clock.advance(4_999);
+    expect(recordWriter.isIdle).toBe(false);
+    await clock.advance(1);
+    expect(recordWriter.isIdle).toBe(true);
+  });
+
+  test("a change that nobody has to wait for does not count", async () => {
+    const { recordWriter, storage } = await ledgerOf();
+    storage.fateOfWrite = () => "hangs";
+    watch(recordWriter.saveInBackground("a"));
+    expect(recordWriter.isIdle).toBe(true);
+  });
+
+  test.each(["by another writer", "here"])("nothing is owed of a record that was deleted %s", async (where) => {
+    const { recordWriter, storage, clock, want } = await ledgerOf();
+    if (where === "here") want.text = undefined;
+    else await storage.write("a", 1, null);
+    watch(recordWriter.save("a"));
+    await clock.advance(100_000);
+    expect(recordWriter.isIdle).toBe(true);
+  });
+
+  test("closed with a change that was never written: nobody waits for it", async () => {
+    const { recordWriter, storage } = await ledgerOf();
+    storage.fateOfWrite = () => "fails";
+    watch(recordWriter.save("a"));
+    await settled();
+    recordWriter.close();
+    await settled();
+    watch(recordWriter.save("a"));
+    expect(recordWriter.isIdle).toBe(true);
+  });
+});
+
+describe("save()", () => {
+  test("resolves when it is on disk, and leaves no timer", async () => {
+    const { recordWriter, want, onDisk, clock } = await ledgerOf();
+    want.text = "second";
+    await recordWriter.save("a");
+    expect([await onDisk(), recordWriter.isSettled("a"), clock.pending]).toEqual(["second", true, 0]);
+  });
+
+  test("of a record that another writer has deleted is told, and not tried again", async () => {
+    const { recordWriter, storage, gone, failures, clock } = await ledgerOf();
+    await storage.write("a", (await storage.read("a"))?.version ?? 0, null);
+    storage.writes.length = 0;
+    await recordWriter.save("a");
+    await clock.advance(100_000);
+    expect([gone, failures, storage.writes.length, clock.pending]).toEqual([["a"], [], 1, 0]);
+  });
+
+  test("that the storage refuses at every version it tells is a failure, not an endless loop", async () => {
+    const { recordWriter, storage, failures, clock, want } = await ledgerOf();
+    want.text = "second";
+    storage.write = async () => undefined;
+    const saving = watch(recordWriter.save("a"));
+    await clock.advance(5_000);
+    expect([saving.state, failures.length > 0]).toEqual(["resolved", true]);
+    expect(failures[0]?.message).toMatch(/refused 100 writes/);
+  });
+
+  test("of an id that is not tracked resolves and writes nothing", async () => {
+    const { recordWriter, storage } = await ledgerOf();
+    await recordWriter.save("x");
+    expect(storage.writes).toEqual([]);
+  });
+
+  test("while a write runs: one more for all that changed, never two at once, the last state wins", async () => {
+    const { recordWriter, storage, want, onDisk } = await ledgerOf();
+    const gate = deferred();
+    storage.fateOfWrite = () => gate.promise;
+    const saves = ["1", "2", "3", "4"].map((text) => {
+      want.text = text;
+      return watch(recordWriter.save("a"));
+    });
+    await settled();
+    expect(saves.map(({ state }) => state)).toEqual(Array(4).fill("pending"));
+    gate.resolve();
+    await settled();
+    expect(saves.map(({ state }) => state)).toEqual(Array(4).fill("resolved"));
+    expect([storage.writes.map(({ data }) => data), storage.mostAtOnce, await onDisk()]).toEqual([["1", "4"], 1, "4"]);
+  });
+
+  test("that fails is told once, tried again until it succeeds, and resolves then", async () => {
+    const { recordWriter, storage, failures, clock, want, onDisk } = await ledgerOf();
+    storage.fateOfWrite = () => "fails";
+    want.text = "second";
+    const saving = watch(recordWriter.save("a"));
+    await settled();
+    expect([failures.length, saving.state]).toEqual([1, "pending"]);
+    expect(failures[0]).toBeInstanceOf(StorageError);
+    storage.heal();
+    await clock.advance(100);
+    expect([saving.state, await onDisk(), failures.length]).toEqual(["resolved", "second", 1]);
+  });
+
+  test("tries again ever more slowly", async () => {
+    const { recordWriter, storage, clock } = await ledgerOf();
+    storage.fateOfWrite = () => "fails";
+    watch(recordWriter.save("a"));
+    await clock.advance(3_600_000);
+    expect(storage.writes.length).toBeGreaterThan(100);
+    expect(storage.writes.length).toBeLessThan(140);
+  });
+
+  test("that hangs resolves after storageTimeoutMs; one failure is told for all who wait", async () => {
+    const { recordWriter, storage, failures, clock } = await ledgerOf();
+    storage.fateOfWrite = () => "hangs";
+    const saving = [watch(recordWriter.save("a")), watch(recordWriter.save("a")), watch(recordWriter.flush("a"))];
+    await clock.advance(4_999);
+    expect(saving.map(({ state }) => state)).toEqual(Array(3).fill("pending"));
+    await clock.advance(1);
+    expect(saving.map(({ state }) => state)).toEqual(Array(3).fill("resolved"));
+    expect([failures.length, recordWriter.isSettled("a")]).toEqual([1, true]);
+  });
+
+  test("that hangs for ever is tried again", async () => {
+    const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
+    storage.fateOfWrite = () => "hangs";
+    want.text = "second";
+    watch(recordWriter.save("a"));
+    await clock.advance(5_000);
+    storage.heal();
+    await clock.advance(10_000);
+    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["second", true]);
+  });
+
+  test("that lands late, after a newer one: the newer state stays", async () => {
+    const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
+    const late = deferred();
+    storage.fateOfWrite = () => late.promise;
+    want.text = "old";
+    watch(recordWriter.save("a"));
+    await clock.advance(5_000);
+    want.text = "new";
+    storage.heal();
+    watch(recordWriter.save("a"));
+    await clock.advance(10_000);
+    expect(await onDisk()).toBe("new");
+    late.resolve();
+    await clock.advance(60_000);
+    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
+  });
+
+  test("that lands late, before the next try: the newer state goes over it", async () => {
+    const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
+    const late = deferred();
+    storage.fateOfWrite = () => late.promise;
+    want.text = "old";
+    watch(recordWriter.save("a"));
+    await clock.advance(5_000);
+    want.text = "new";
+    late.resolve();
+    storage.heal();
+    await clock.advance(60_000);
+    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
+  });
+
+  test("another writer was faster: what it wrote is taken in, then written over", async () => {
+    const { recordWriter, storage, merged, want, onDisk } = await ledgerOf();
+    await storage.write("a", 1, "theirs");
+    want.text = "ours";
+    await recordWriter.save("a");
+    expect([merged.map(({ data }) => data), await onDisk()]).toEqual([["theirs"], "ours"]);
+  });
+});
+
+describe("delete()", () => {
+  test("deletes, also what another writer wrote meanwhile", async () => {
+    const { recordWriter, storage, onDisk } = await ledgerOf();
+    await storage.write("a", 1, "theirs");
+    await recordWriter.delete("a");
+    expect(await onDisk()).toBeUndefined();
+    await recordWriter.delete("a");
+  });
+
+  test("that fails leaves the record written and tracked", async () => {
+    const { recordWriter, storage, want, onDisk, clock } = await ledgerOf();
+    storage.fateOfWrite = () => "fails";
+    await expect(recordWriter.delete("a")).rejects.toBeInstanceOf(StorageError);
+    storage.heal();
+    want.text = "second";
+    const saving = watch(recordWriter.save("a"));
+    await clock.advance(1_000);
+    expect([saving.state, await onDisk()]).toEqual(["resolved", "second"]);
+  });
+
+  test("of a record whose write keeps failing leaves no timer", async () => {
+    const { recordWriter, storage, clock } = await ledgerOf();
+    storage.fateOfWrite = (_, data) => (data === null ? "works" : "fails");
+    watch(recordWriter.save("a"));
+    const deleting = watch(recordWriter.delete("a"));
+    await clock.advance(5_000);
+    expect([deleting.state, clock.pending]).toEqual(["resolved", 0]);
+  });
+});
+
+test("flush() - tries again at once, and ends by storageTimeoutMs", async () => {
+  const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
+  storage.fateOfWrite = () => "fails";
+  want.text = "second";
+  watch(recordWriter.save("a"));
+  await clock.advance(20_000);
+  const failing = watch(recordWriter.flushAll());
+  await clock.advance(5_000);
+  expect(failing.state).toBe("resolved");
+  await clock.advance(20_000);
+  storage.heal();
+  await recordWriter.flushAll();
+  expect(await onDisk()).toBe("second");
+});
+
+test("close() - ends the retries: no timer, no write afterwards", async () => {
+  const { recordWriter, storage, clock } = await ledgerOf();
+  storage.fateOfWrite = () => "fails";
+  const saving = watch(recordWriter.save("a"));
+  await settled();
+  recordWriter.close();
+  await settled();
+  const writes = storage.writes.length;
+  await recordWriter.save("a");
+  await clock.advance(100_000);
+  expect([saving.state, clock.pending, storage.writes.length]).toEqual(["resolved", 0, writes]);
+});
+
+test("a record that was deleted and made anew while an older write looks for it - is tracked", async () => {
+  const { recordWriter, storage, want, gone } = await ledgerOf();
+  await storage.write("a", 1, null);
+  const looking = deferred();
+  const read = storage.read.bind(storage);
+  const looks = [looking.promise];
+  storage.read = async (id) => {
+    const found = await read(id);
+    await looks.shift();
+    return found;
+  };
+  want.text = "second";
+  void recordWriter.saveInBackground("a");
+  await settled();
+  expect(await recordWriter.delete("a")).toBe(true);
+  const version = (await storage.write("a", 0, "anew")) ?? 0;
+  recordWriter.track("a", version);
+  looking.resolve();
+  await settled();
+  expect([recordWriter.versionOf("a"), gone]).toEqual([version, []]);
+});

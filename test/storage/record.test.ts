@@ -1,0 +1,73 @@
+import { describe, expect, test } from "vitest";
+import { decodeRecord, encodeRecord, type SessionRecord } from "../../src/storage/record.js";
+
+const record: SessionRecord = {
+  session: "canary",
+  fingerprint: "0123456789abcdef",
+  tags: ["x"],
+  profile: { deviceModel: "Pixel" },
+  addedAt: 1,
+  lastUsedAt: null,
+  cooldown: { until: 5, reason: "FLOOD_WAIT" },
+  methods: { "messages.SendMessage": 7 },
+  peers: { "channel:5": 8 },
+  restriction: { until: null, reason: "FROZEN" },
+  deadReason: null,
+  disabledReason: "off",
+  owner: { pool: "p", beat: 2, ttlMs: 60_000, host: "h", pid: 7, thread: 7, startedAt: "99" },
+  isRemoved: false,
+};
+
+const changed = (change: object): string => JSON.stringify({ ...JSON.parse(encodeRecord(record)), ...change });
+
+describe("decodeRecord()", () => {
+  test("reads what encodeRecord() wrote", () => {
+    expect(decodeRecord(encodeRecord(record))).toMatchObject(record);
+  });
+
+  test.each([
+    "",
+    "not json",
+    "null",
+    "5",
+    "[]",
+    '"text"',
+    "{}",
+    '{"v":0}',
+    '{"v":"1"}',
+    encodeRecord(record).slice(0, -1),
+  ])("refuses %j", (data) => {
+    expect(() => decodeRecord(data)).toThrow();
+  });
+
+  test("names a newer format, which it leaves alone", () => {
+    expect(() => decodeRecord(changed({ v: 2 }))).toThrow("newer version");
+  });
+
+  test.each([
+    { session: "" },
+    { session: 5 },
+    { fingerprint: "xyz" },
+    { tags: "x" },
+    { tags: [5] },
+    { profile: null },
+    { profile: [] },
+    { addedAt: "1" },
+    { addedAt: null },
+    { lastUsedAt: "1" },
+    { cooldown: 5 },
+    { cooldown: { until: null, reason: "x" } },
+    { cooldown: { until: 5 } },
+    { methods: [] },
+    { methods: { x: "5" } },
+    { peers: null },
+    { restriction: { until: "5", reason: "x" } },
+    { restriction: { until: 5 } },
+    { deadReason: 5 },
+    { disabledReason: undefined },
+  ])("refuses %j, naming the field and repeating nothing", (change) => {
+    const [field] = Object.keys(change);
+    expect(() => decodeRecord(changed(change))).toThrow(`"${field}"`);
+    expect(() => decodeRecord(changed(change))).not.toThrow("canary");
+  });
+});
