@@ -6,7 +6,7 @@ const common = {
   hookTimeout: 20_000,
 };
 
-/** What is true of both client libraries is tested over both: see test/matrix. */
+/** What is true of both client libraries is tested over both: see test/fakes/client-library.ts. */
 const both = ["test/scenarios/**/*.test.ts", "test/adapters/client/both/**/*.test.ts"];
 const teleproto = "test/adapters/client/teleproto/**/*.test.ts";
 /** About processes, files, claims, limits and the order of items: no library makes a difference. */
@@ -14,7 +14,7 @@ const ofOne = ["ownership", "crashes", "storage", "map", "budgets"].map((name) =
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    // Most tests over the data centre wait, they do not compute: several at once even on two cores.
+    // Most tests over the data center wait, they do not compute: several at once even on two cores.
     maxWorkers: 3,
     projects: [
       {

@@ -1,6 +1,6 @@
 import { ANY } from "../src/state/criteria.js";
 import { contendedContestants, contestants, OURS, RING } from "./lease-contest.js";
-import { narrow, pickAndMark } from "./roster-contest.js";
+import { narrow, pickAndMark } from "./session-table-contest.js";
 import { type Batch, nanoseconds } from "./timing.js";
 
 /*

@@ -2,11 +2,11 @@ import type { TelegramClient } from "telegram";
 import { memory, SessionPool, type SessionPoolOptions } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";
 import { teleproto } from "telegram-session-pool/teleproto";
-import { type ForkedDataCentre, forkDataCentre, type LibraryName } from "telegram-session-pool/testing";
+import { type ForkedTestServer, forkTestServer, type LibraryName } from "telegram-session-pool/testing";
 
 /*
  * What 500 connects and closes leave behind: nothing. Each cycle opens a pool on one session, makes a call, and closes or
- * destroys it. Run with --expose-gc; the data centre is another process.
+ * destroys it. Run with --expose-gc; the data center is another process.
  */
 
 const CYCLES = 500;
@@ -14,16 +14,16 @@ const WARM_UP = 100;
 /** Much of what the libraries keep goes with a timer of theirs. */
 const SETTLE_MS = 2_000;
 
-function adapterOf(library: LibraryName, dataCentre: ForkedDataCentre): SessionPoolOptions<TelegramClient>["client"] {
-  const options = { apiId: 1, apiHash: "bench", clientOptions: dataCentre.clientOptions };
+function adapterOf(library: LibraryName, dataCenter: ForkedTestServer): SessionPoolOptions<TelegramClient>["client"] {
+  const options = { apiId: 1, apiHash: "bench", clientOptions: dataCenter.clientOptions };
   const adapter: unknown = library === "telegram" ? gramjs(options) : teleproto(options as never);
   return adapter as SessionPoolOptions<TelegramClient>["client"];
 }
 
-async function cycle(library: LibraryName, dataCentre: ForkedDataCentre, turn: number): Promise<void> {
-  const client = adapterOf(library, dataCentre);
+async function cycle(library: LibraryName, dataCenter: ForkedTestServer, turn: number): Promise<void> {
+  const client = adapterOf(library, dataCenter);
   const pool = await SessionPool.open({ client, storage: memory(), trustServers: true });
-  const [account] = dataCentre.accounts;
+  const [account] = dataCenter.accounts;
   if (account !== undefined) await pool.add(account.name, account.session);
   await pool.use((leased) => leased.getMe());
   await (turn % 2 === 0 ? pool.close() : pool.destroy());
@@ -44,10 +44,10 @@ function count(kind: string): number {
 
 const rows: Record<string, Record<string, string | number>> = {};
 for (const library of ["telegram", "teleproto"] as const) {
-  await using dataCentre = await forkDataCentre({ library, record: false });
-  for (let i = 0; i < WARM_UP; i++) await cycle(library, dataCentre, i);
+  await using dataCenter = await forkTestServer({ library, record: false });
+  for (let i = 0; i < WARM_UP; i++) await cycle(library, dataCenter, i);
   const before = { heap: await heapMb(), timers: count("Timeout"), sockets: count("TCPSocketWrap") };
-  for (let i = 0; i < CYCLES; i++) await cycle(library, dataCentre, i);
+  for (let i = 0; i < CYCLES; i++) await cycle(library, dataCenter, i);
   const heap = await heapMb();
   rows[library] = {
     "heap MB before": before.heap.toFixed(2),

@@ -3,10 +3,10 @@ import { Logger, LogLevel } from "telegram/extensions/Logger.js";
 import { StringSession } from "telegram/sessions/index.js";
 import { type Budgets, SessionPool, type SessionPoolOptions } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";
-import { type DataCentreAccount, type ForkedDataCentre, forkDataCentre } from "telegram-session-pool/testing";
+import { type ForkedTestServer, forkTestServer, type TestServerAccount } from "telegram-session-pool/testing";
 
 /*
- * What 20 sessions get done when the limits are not known, beside a pool that knows them. One data centre serves all
+ * What 20 sessions get done when the limits are not known, beside a pool that knows them. One data center serves all
  * contenders at the same time, each on accounts of its own, so that a busy machine hurts all of them alike.
  */
 
@@ -101,7 +101,7 @@ type Contender = (typeof CONTENDERS)[number];
 const WHO: Readonly<Record<Contender, string>> = {
   oracle: "the pool, limits given",
   learn: 'the pool, budgets: "learn"',
-  jobRunner: "the pool, no budgets",
+  rotation: "the pool, no budgets",
   gramjs: "one account, GramJS sleeps",
 };
 
@@ -114,11 +114,11 @@ interface Score {
   readonly insideWait: number;
 }
 
-async function accountsFor(dataCentre: ForkedDataCentre, contender: Contender): Promise<DataCentreAccount[]> {
+async function accountsFor(dataCenter: ForkedTestServer, contender: Contender): Promise<TestServerAccount[]> {
   const count = contender === "gramjs" ? 1 : SESSIONS;
-  const accounts: DataCentreAccount[] = [];
+  const accounts: TestServerAccount[] = [];
   for (let index = 0; index < count; index++) {
-    accounts.push(await dataCentre.addAccount({ name: `${contender}-${index}` }));
+    accounts.push(await dataCenter.addAccount({ name: `${contender}-${index}` }));
   }
   return accounts;
 }
@@ -131,19 +131,19 @@ interface Run {
 }
 
 async function openPool(
-  dataCentre: ForkedDataCentre,
-  accounts: readonly DataCentreAccount[],
+  dataCenter: ForkedTestServer,
+  accounts: readonly TestServerAccount[],
   budgets: Budgets | undefined,
 ): Promise<SessionPool<TelegramClient>> {
   const options: SessionPoolOptions<TelegramClient> = {
-    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: dataCentre.clientOptions }),
+    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: dataCenter.clientOptions }),
     cooldownScope: "method",
     trustServers: true,
     budgets,
   };
   const pool = await SessionPool.open(options);
   for (const { name, session } of accounts) await pool.add(name, session);
-  const connect = ({ name }: DataCentreAccount) => pool.acquire({ id: name }).then((lease) => lease.release());
+  const connect = ({ name }: TestServerAccount) => pool.acquire({ id: name }).then((lease) => lease.release());
   await Promise.all(accounts.map(connect));
   return pool;
 }
@@ -159,19 +159,19 @@ async function callAll(call: (method: Method) => Promise<unknown>, callers: numb
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
 
 async function prepare(
-  dataCentre: ForkedDataCentre,
+  dataCenter: ForkedTestServer,
   contender: Contender,
   methods: readonly Method[],
 ): Promise<(run: Run) => Promise<void>> {
-  const accounts = await accountsFor(dataCentre, contender);
-  if (contender === "gramjs") return prepareGramjs(dataCentre, accounts[0]?.session ?? "");
+  const accounts = await accountsFor(dataCenter, contender);
+  if (contender === "gramjs") return prepareGramjs(dataCenter, accounts[0]?.session ?? "");
   const known = methods.map(({ name, calls, perMs }) => [name, { calls, perMs: perMs * ORACLE_MARGIN }] as const);
   const given: Readonly<Record<Exclude<Contender, "gramjs">, Budgets | undefined>> = {
     oracle: Object.fromEntries(known),
     learn: "learn",
-    jobRunner: undefined,
+    rotation: undefined,
   };
-  const pool = await openPool(dataCentre, accounts, given[contender]);
+  const pool = await openPool(dataCenter, accounts, given[contender]);
   return async (run) => {
     const call = ({ request }: Method): Promise<unknown> =>
       pool.invoke(request, { method: undefined, wait: Math.max(run.endAt - Date.now(), 0) });
@@ -180,9 +180,9 @@ async function prepare(
   };
 }
 
-async function prepareGramjs(dataCentre: ForkedDataCentre, session: string): Promise<(run: Run) => Promise<void>> {
+async function prepareGramjs(dataCenter: ForkedTestServer, session: string): Promise<(run: Run) => Promise<void>> {
   const client = new TelegramClient(new StringSession(session), 1, "bench", {
-    ...dataCentre.clientOptions,
+    ...dataCenter.clientOptions,
     baseLogger: new Logger(LogLevel.NONE),
   });
   await client.connect();
@@ -194,20 +194,20 @@ async function prepareGramjs(dataCentre: ForkedDataCentre, session: string): Pro
 }
 
 async function measure(shape: Shape): Promise<Readonly<Record<Contender, Score>>> {
-  await using dataCentre = await forkDataCentre({ accounts: 0, latencyMs: LATENCY_MS });
-  await dataCentre.addAccount({ name: "user1" });
-  for (const { name, calls, perMs } of shape.methods) await dataCentre.limit(name, { calls, perMs, ...shape.options });
+  await using dataCenter = await forkTestServer({ accounts: 0, latencyMs: LATENCY_MS });
+  await dataCenter.addAccount({ name: "user1" });
+  for (const { name, calls, perMs } of shape.methods) await dataCenter.limit(name, { calls, perMs, ...shape.options });
   const runs: ((run: Run) => Promise<void>)[] = [];
-  for (const contender of CONTENDERS) runs.push(await prepare(dataCentre, contender, shape.methods));
+  for (const contender of CONTENDERS) runs.push(await prepare(dataCenter, contender, shape.methods));
   const startAt = Date.now() + 200;
   const run = { shape, startAt, endAt: startAt + shape.runMs };
   await Promise.all(runs.map((go) => go(run)));
-  const report = await dataCentre.report({ scope: "method" });
+  const report = await dataCenter.report({ scope: "method" });
   const scores = CONTENDERS.map((contender) => [contender, scoreOf(report, contender, run)] as const);
   return Object.fromEntries(scores) as Record<Contender, Score>;
 }
 
-type Report = Awaited<ReturnType<ForkedDataCentre["report"]>>;
+type Report = Awaited<ReturnType<ForkedTestServer["report"]>>;
 
 function scoreOf(report: Report, contender: Contender, { shape, startAt }: Run): Score {
   const isOwn = ({ account }: { readonly account: string }): boolean => account.startsWith(`${contender}-`);

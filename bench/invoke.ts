@@ -3,7 +3,7 @@ import { Logger, LogLevel } from "telegram/extensions/Logger.js";
 import { StringSession } from "telegram/sessions/index.js";
 import { SessionPool } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";
-import { type ForkedDataCentre, forkDataCentre } from "telegram-session-pool/testing";
+import { type ForkedTestServer, forkTestServer } from "telegram-session-pool/testing";
 
 const ACCOUNTS = 50;
 const ROUNDS = 7;
@@ -41,12 +41,12 @@ async function rate(calls: number, atOnce: number, call: (caller: number) => Pro
 }
 
 async function main(): Promise<void> {
-  await using dataCentre = await forkDataCentre({ accounts: ACCOUNTS, record: false });
-  const clients = await connectRaw(dataCentre);
-  await using pool = await openPool(dataCentre);
+  await using dataCenter = await forkTestServer({ accounts: ACCOUNTS, record: false });
+  const clients = await connectRaw(dataCenter);
+  await using pool = await openPool(dataCenter);
   const self = (): Api.users.GetUsers => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
   const one = clients[0] as TelegramClient;
-  const id = dataCentre.accounts[0]?.name ?? "";
+  const id = dataCenter.accounts[0]?.name ?? "";
   const lease = await pool.acquire({ id });
 
   const sequential = await compare(
@@ -91,13 +91,13 @@ function print(rows: Readonly<Record<string, Measured>>): void {
   );
 }
 
-async function connectRaw(dataCentre: ForkedDataCentre): Promise<TelegramClient[]> {
+async function connectRaw(dataCenter: ForkedTestServer): Promise<TelegramClient[]> {
   // Accounts of their own: one key must never be connected twice.
   const clients: TelegramClient[] = [];
   for (let index = 0; index < ACCOUNTS; index++) {
-    const account = await dataCentre.addAccount({ name: `raw${index}` });
+    const account = await dataCenter.addAccount({ name: `raw${index}` });
     const client = new TelegramClient(new StringSession(account.session), 1, "bench", {
-      ...dataCentre.clientOptions,
+      ...dataCenter.clientOptions,
       baseLogger: new Logger(LogLevel.NONE),
     });
     await client.connect();
@@ -106,13 +106,13 @@ async function connectRaw(dataCentre: ForkedDataCentre): Promise<TelegramClient[
   return clients;
 }
 
-async function openPool(dataCentre: ForkedDataCentre): Promise<SessionPool<TelegramClient>> {
+async function openPool(dataCenter: ForkedTestServer): Promise<SessionPool<TelegramClient>> {
   const pool = await SessionPool.open({
-    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: dataCentre.clientOptions }),
+    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: dataCenter.clientOptions }),
     trustServers: true,
   });
-  for (const { name, session } of dataCentre.accounts) await pool.add(name, session);
-  const calls: Call[] = dataCentre.accounts.map(
+  for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
+  const calls: Call[] = dataCenter.accounts.map(
     ({ name }) =>
       () =>
         pool.use((client) => client.getMe(), { id: name }),

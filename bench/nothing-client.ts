@@ -1,4 +1,4 @@
-import type { ClientAdapter, ClientHandle, FloodNotice } from "telegram-session-pool";
+import type { ClientAdapter, ClientHandle, FloodWait } from "telegram-session-pool";
 
 /**
  * A client that connects nothing: what is measured is the pool. A class, as real ones are: to V8 every object literal
@@ -16,7 +16,7 @@ class NothingHandle implements ClientHandle<object> {
     return this.#client;
   }
 
-  floodError({ seconds }: FloodNotice): Error {
+  floodError({ seconds }: FloodWait): Error {
     return new Error(`FLOOD_WAIT_${seconds}`);
   }
 

@@ -2,7 +2,7 @@
  * A long job that may be killed: 2,000 usernames are resolved with 20 accounts, and each line of the result is kept. End
  * it with Ctrl-C or kill -9, start it again, and it goes on: npx tsx examples/03-resolve-usernames.ts [folder]
  *
- * It brings a Telegram data centre of its own, on 127.0.0.1, unless DATA_CENTRE names one: {"host","port","accounts"}.
+ * It brings a Telegram data center of its own, on 127.0.0.1, unless DATA_CENTER names one: {"host","port","accounts"}.
  */
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,9 +10,9 @@ import cliProgress from "cli-progress";
 import { type MapProgress, SessionPool } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";
 import { sqlite } from "telegram-session-pool/sqlite";
-import { type DataCentreAccount, dataCentreClientOptions, forkDataCentre } from "telegram-session-pool/testing";
+import { forkTestServer, type TestServerAccount, testServerClientOptions } from "telegram-session-pool/testing";
 
-type Accounts = readonly Pick<DataCentreAccount, "name" | "session">[];
+type Accounts = readonly Pick<TestServerAccount, "name" | "session">[];
 type Address = { readonly host: string; readonly port: number; readonly accounts: Accounts };
 
 const folder = process.argv[2] ?? "resolved-usernames";
@@ -22,16 +22,16 @@ const stop = new AbortController();
 process.once("SIGINT", () => stop.abort(new Error("Stopped. Start it again, and it goes on.")));
 
 await mkdir(folder, { recursive: true, mode: 0o700 });
-await using own = process.env.DATA_CENTRE === undefined ? await startDataCentre() : undefined;
-const dataCentre: Address = own ?? JSON.parse(process.env.DATA_CENTRE ?? "");
+await using own = process.env.DATA_CENTER === undefined ? await startTestServer() : undefined;
+const dataCenter: Address = own ?? JSON.parse(process.env.DATA_CENTER ?? "");
 
 const storage = sqlite(join(folder, "sessions.db"));
 await using pool = await SessionPool.open({
-  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: await dataCentreClientOptions(dataCentre) }),
+  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: await testServerClientOptions(dataCenter) }),
   storage,
   trustServers: true, // these sessions name 127.0.0.1
 });
-for (const { name, session } of dataCentre.accounts) await pool.add(name, session);
+for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
 
 const before = await resultsSoFar();
 const progress = showProgress();
@@ -72,11 +72,11 @@ async function resultsSoFar(): Promise<ReadonlyMap<string, string>> {
 }
 
 /** Its accounts are kept in the folder: they have to be the same ones at the next start. */
-async function startDataCentre(): ReturnType<typeof forkDataCentre> {
+async function startTestServer(): ReturnType<typeof forkTestServer> {
   const file = join(folder, "accounts.json");
   const known = await readFile(file, "utf8").catch(() => undefined);
   const accounts: Accounts | undefined = known === undefined ? undefined : JSON.parse(known);
-  const started = await forkDataCentre({ accounts: accounts ?? 20, latencyMs: 100 });
+  const started = await forkTestServer({ accounts: accounts ?? 20, latencyMs: 100 });
   const kept = started.accounts.map(({ name, session }) => ({ name, session }));
   await writeFile(file, JSON.stringify(kept), { mode: 0o600 });
   await started.limit("contacts.ResolveUsername", { calls: 20, perMs: 3_000, waitSeconds: 2 });

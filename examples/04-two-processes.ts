@@ -10,7 +10,7 @@ import type { TelegramClient } from "telegram";
 import { aesGcm, SessionPool } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";
 import { sqlite } from "telegram-session-pool/sqlite";
-import { dataCentreClientOptions, startDataCentre } from "telegram-session-pool/testing";
+import { startTestServer, testServerClientOptions } from "telegram-session-pool/testing";
 
 // The first process tells the second one by its environment. A key of your own: openssl rand -base64 32
 const { DC_PORT, FOLDER = mkdtempSync(join(tmpdir(), "two-processes-")) } = process.env;
@@ -19,7 +19,7 @@ const { KEY = randomBytes(32).toString("base64") } = process.env;
 const host = "127.0.0.1";
 const openPool = async (port: number): Promise<SessionPool<TelegramClient>> =>
   SessionPool.open({
-    client: gramjs({ apiId: 1, apiHash: "x", clientOptions: await dataCentreClientOptions({ host, port }) }),
+    client: gramjs({ apiId: 1, apiHash: "x", clientOptions: await testServerClientOptions({ host, port }) }),
     storage: sqlite(join(FOLDER, "sessions.db")),
     encryption: aesGcm(KEY),
     ownership: { ttlMs: 3_000 }, // short, to see something; 60 s where it matters
@@ -31,11 +31,11 @@ else await second(Number(DC_PORT));
 
 async function first(): Promise<void> {
   process.once("exit", () => rmSync(FOLDER, { recursive: true }));
-  await using dataCentre = await startDataCentre({ accounts: [{ name: "alice" }, { name: "bob" }] });
-  await using pool = await openPool(dataCentre.port);
-  for (const { name, session } of dataCentre.accounts) await pool.add(name, session);
+  await using dataCenter = await startTestServer({ accounts: [{ name: "alice" }, { name: "bob" }] });
+  await using pool = await openPool(dataCenter.port);
+  for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
   const lease = await pool.acquire({ id: "alice" });
-  const env = { ...process.env, DC_PORT: `${dataCentre.port}`, FOLDER, KEY };
+  const env = { ...process.env, DC_PORT: `${dataCenter.port}`, FOLDER, KEY };
   const other = fork(fileURLToPath(import.meta.url), { env });
   await once(other, "message");
   lease.release();
@@ -44,7 +44,7 @@ async function first(): Promise<void> {
   await pool.use((client) => client.getMe(), { id: "alice" });
   console.log("One: the other process is gone, alice is mine again");
   const files = readdirSync(FOLDER).map((name) => readFileSync(join(FOLDER, name), "latin1"));
-  const isReadable = dataCentre.sessions.some((session) => files.some((text) => text.includes(session)));
+  const isReadable = dataCenter.sessions.some((session) => files.some((text) => text.includes(session)));
   console.log(`${files.length} files, session strings in them: ${isReadable ? "yes" : "none"}`);
 }
 

@@ -2,15 +2,15 @@
 import { Api } from "telegram";
 import { classifyTelegramError, NoSessionAvailableError, SessionPool } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";
-import { startDataCentre } from "telegram-session-pool/testing";
+import { startTestServer } from "telegram-session-pool/testing";
 
-await using dataCentre = await startDataCentre({ accounts: [{ name: "alice" }, { name: "bob" }] });
+await using dataCenter = await startTestServer({ accounts: [{ name: "alice" }, { name: "bob" }] });
 await using pool = await SessionPool.open({
-  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: dataCentre.clientOptions }),
+  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: dataCenter.clientOptions }),
   cooldownScope: "method", // a FLOOD_WAIT rests the session for that method alone
   trustServers: true, // these sessions name 127.0.0.1
 });
-for (const { name, session } of dataCentre.accounts) await pool.add(name, session, { tags: ["readers"] });
+for (const { name, session } of dataCenter.accounts) await pool.add(name, session, { tags: ["readers"] });
 
 pool.on("leased", ({ id }) => console.log(`  leased    ${id}`));
 pool.on("released", ({ id }) => console.log(`  released  ${id}`));
@@ -23,7 +23,7 @@ console.log("A lease lasts as long as its block:");
 }
 
 console.log("Alice is flooded for one method; bob does it:");
-dataCentre.fail({ account: "alice", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_2", times: 1 });
+dataCenter.fail({ account: "alice", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_2", times: 1 });
 const resolve = (): Api.contacts.ResolveUsername => new Api.contacts.ResolveUsername({ username: "durov" });
 await pool.invoke(resolve, { key: "durov" }); // the same key gets the same session while it can
 await pool.invoke(resolve, { method: "contacts.resolveUsername" }); // not a session that is known to refuse it

@@ -74,7 +74,7 @@ export { memory } from "./storage/memory.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage/storage.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";
 export {
-  type DataCentreAddress,
+  type DataCenterAddress,
   formatSession,
   parseSession,
   type SessionData,

@@ -14,7 +14,7 @@ export interface OutgoingRequest {
   readonly hasRandomId: boolean;
   /** Whether the library would chain it to others (invokeAfterMsg), so that it has to go out alone. */
   readonly isOrdered: boolean;
-  /** Whether it goes to the account's own data centre: a 401 from another one is not the account's death. */
+  /** Whether it goes to the account's own data center: a 401 from another one is not the account's death. */
   readonly isHomeDc: boolean;
 }
 
@@ -63,7 +63,7 @@ export class ConnectionLostError extends Error {
 
 /** Rejects a transmission that the gate held back at the last moment: it was not sent. */
 export class RequestBlockedError extends Error {
-  override readonly name = "HeldBackError";
+  override readonly name = "RequestBlockedError";
 }
 
 /** Rejects a transmission whose answer came and could not be read: a request that changes something may have done so. */
@@ -95,7 +95,7 @@ export interface CreateClientOptions {
   readonly gate: RequestGate;
   readonly clock: Clock;
   readonly peers: PeerStore;
-  /** Milliseconds for connections that the client opens by itself, to other data centres. */
+  /** Milliseconds for connections that the client opens by itself, to other data centers. */
   readonly connectTimeoutMs: number;
   /** To be called once for each connection that is lost, with a reason without secrets. */
   readonly onDisconnect: (reason: string) => void;
@@ -118,7 +118,7 @@ export interface ClientHandle<Client> {
   floodError(notice: FloodWait, request: OutgoingRequest): Error;
   /**
    * Asks Telegram, through the gate, for something that only an account in order is answered (`updates.getState`). Rejects
-   * with Telegram's error. Without it `probeMs` has no effect.
+   * with Telegram's error. Without it `probeIntervalMs` has no effect.
    */
   probe?(): Promise<void>;
   /** Ends every connection and settles every call; MUST be safe during `connect` and when called twice. */

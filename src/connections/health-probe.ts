@@ -23,7 +23,7 @@ export interface HealthProbeDeps {
 }
 
 /**
- * Asks Telegram, every `probeMs`, whether an account that it restricted, or whose session it called dead, is answered
+ * Asks Telegram, every `probeIntervalMs`, whether an account that it restricted, or whose session it called dead, is answered
  * again; then the session is free. One at a time: very many may have died at once. What a person has said (`disable`,
  * `retire`) nobody but a person takes back.
  */

@@ -284,11 +284,11 @@ export class SessionRequestGate implements RequestGate {
     );
   }
 
-  /** Another data centre has lost what home had exported to it, which is no word about the account: it is exported anew. */
+  /** Another data center has lost what home had exported to it, which is no word about the account: it is exported anew. */
   #afterForgotten(passage: PendingCall, error: unknown): void {
     if (isWithoutEffect(passage) && passage.resends++ < 1) return;
     const { request, scope } = passage;
-    const message = `${request.method} was refused: another data centre does not know the session.`;
+    const message = `${request.method} was refused: another data center does not know the session.`;
     throw this.#notSent(passage, new ConnectError(message, { cause: error, sessionId: scope?.sessionId }));
   }
 

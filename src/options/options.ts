@@ -80,7 +80,7 @@ export interface SessionPoolOptions<Client> {
   readonly storageTimeoutMs?: number | undefined;
   /**
    * Milliseconds for which PEER_FLOOD and USER_RESTRICTED keep a session back. A guess: Telegram names no end. A frozen
-   * account and one whose login lacks its password stay restricted until `enable`, `update` or `probeMs`.
+   * account and one whose login lacks its password stay restricted until `enable`, `update` or `probeIntervalMs`.
    * @default 86_400_000
    */
   readonly restrictedForMs?: number | undefined;
@@ -200,7 +200,7 @@ export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer" | 
   readonly signal?: AbortSignal | undefined;
   /**
    * Makes the job resumable: a later run of this name leaves out what is over, on disk before its result is handed over.
-   * Over is what was done, what failed by itself, and what may have taken effect (`unknown`); to be done again is what no
+   * Over is what was done, what failed by itself, and what may have taken effect (`uncertainKeys`); to be done again is what no
    * session could serve, and what had sent no write when the process was killed. With `retry: "any"` also what had.
    * @default none
    */

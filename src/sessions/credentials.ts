@@ -7,7 +7,7 @@ import { type ClientProfile, isProfile } from "../options/client-profile.js";
 import { describeType } from "../options/validators.js";
 import type { SessionRecord } from "../storage/record.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
-import { isTelegramAddress } from "../telegram/data-centres.js";
+import { isTelegramAddress } from "../telegram/data-centers.js";
 import { identifySession } from "../telegram/session-string.js";
 
 /** What stands in the record of a session's credentials. */

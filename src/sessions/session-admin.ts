@@ -23,7 +23,7 @@ import type { PeerCacheWriter } from "../storage/peers/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage } from "../storage/storage.js";
 import { endless, type StorageTimeout } from "../storage/storage-timeout.js";
-import { isTelegramAddress } from "../telegram/data-centres.js";
+import { isTelegramAddress } from "../telegram/data-centers.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { type CredentialEncryption, type Credentials, NO_PROFILE } from "./credentials.js";
 import { type LocalChange, markDirty, PooledSession } from "./pooled-session.js";

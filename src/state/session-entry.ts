@@ -15,7 +15,7 @@ const NEVER = Number.NaN;
 
 /**
  * What the roster knows of one session. Instants are on the pool's own time line; only the two dates that are shown
- * to people (`addedAt`, `lastUsedAt`) are wall clock. Fields change through {@link Roster} alone.
+ * to people (`addedAt`, `lastUsedAt`) are wall clock. Fields change through {@link SessionTable} alone.
  */
 export class SessionEntry {
   // In this order, what a lease reads or writes is side by side: with very many sessions its price is that of memory.

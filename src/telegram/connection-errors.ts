@@ -9,7 +9,7 @@ export interface ConnectionFailure {
 
 /**
  * Four bytes instead of an answer. 404: the server does not know the auth key (TDLib, mtcute and Pyrogram reconnect once
- * before they believe it). 429: too many connections from this address. 444: no such data centre.
+ * before they believe it). 429: too many connections from this address. 444: no such data center.
  * Source: core.telegram.org/mtproto/mtproto-transports#transport-errors.
  */
 const transportScopes: ReadonlyMap<number, VerdictScope> = new Map([

@@ -5,8 +5,8 @@ import { InvalidSessionError } from "../errors.js";
 /** The libraries whose session strings can be read and written; teleproto's are GramJS's. */
 export type SessionFormat = "gramjs" | "telethon" | "pyrogram" | "mtcute";
 
-/** A data centre as mtcute's strings name it. */
-export interface DataCentreAddress {
+/** A data center as mtcute's strings name it. */
+export interface DataCenterAddress {
   readonly dcId: number;
   readonly serverAddress: string;
   readonly port: number;
@@ -15,7 +15,7 @@ export interface DataCentreAddress {
 
 /** What a session string says. Any object of this form can be formatted; {@link createSessionData} makes one that hides its key. */
 export interface SessionData {
-  /** The number of the data centre the account lives in: 1 to 255. */
+  /** The number of the data center the account lives in: 1 to 255. */
   readonly dcId: number;
   /** IPv4, IPv6 or, in GramJS's strings only, a host name. */
   readonly serverAddress: string;
@@ -35,8 +35,8 @@ export interface SessionData {
   readonly apiId?: number | undefined;
   /** Whether it was in Pyrogram's oldest form, of 351 characters, which has room for 32 bits of user id. */
   readonly isShortUserId?: boolean | undefined;
-  /** The data centre for transfers, where it is another one (mtcute). */
-  readonly media?: DataCentreAddress | undefined;
+  /** The data center for transfers, where it is another one (mtcute). */
+  readonly media?: DataCenterAddress | undefined;
 }
 
 export const authKeyBytes = 256;
@@ -66,7 +66,7 @@ class ParsedSession implements SessionData {
   readonly isBot?: boolean;
   readonly apiId?: number;
   readonly isShortUserId?: boolean;
-  readonly media?: DataCentreAddress;
+  readonly media?: DataCenterAddress;
   readonly #authKey: Uint8Array;
 
   constructor(fields: SessionData) {
@@ -127,7 +127,7 @@ function checkServer(server: Partial<Record<"dcId" | "serverAddress" | "port", u
   const isNamed = typeof server.serverAddress === "string" && serverName.test(server.serverAddress);
   if (!isWhole(server.dcId, 255) || !isWhole(server.port, 65_535) || !isNamed) {
     throw new InvalidSessionError(
-      "The session names no data centre that could exist: the text is damaged, or no session string. Export it again.",
+      "The session names no data center that could exist: the text is damaged, or no session string. Export it again.",
     );
   }
 }

@@ -14,7 +14,7 @@ import { formatPyrogram, isPyrogram, isPyrogramLength, parsePyrogram } from "./s
 import { formatTelethon, parseTelethon } from "./session-formats/telethon.js";
 import { assertText, checkForMistakes } from "./session-string-hints.js";
 
-export { authKeyFingerprint, type DataCentreAddress, type SessionData, type SessionFormat } from "./session-data.js";
+export { authKeyFingerprint, type DataCenterAddress, type SessionData, type SessionFormat } from "./session-data.js";
 
 /**
  * Reads a session string of GramJS, teleproto, Telethon, Pyrogram or mtcute; which of them it is follows from the text.

@@ -8,7 +8,7 @@ import { ANY } from "../../src/state/criteria.js";
 import { deferred, watch } from "../fakes/pools.js";
 import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
 
-describe("TimeLine", () => {
+describe("PoolTime", () => {
   test("runs at the monotonic clock's pace, whatever the wall clock does", async () => {
     const clock = new VirtualClock();
     const time = new PoolTime(clock);
@@ -112,7 +112,7 @@ describe("Waiters", () => {
   });
 });
 
-describe("SharedSignals", () => {
+describe("AbortListeners", () => {
   test("one listener for all, gone when the last has left or the signal has aborted", () => {
     const signals = new AbortListeners();
     const { signal } = new AbortController();
@@ -154,7 +154,7 @@ describe("SharedSignals", () => {
   });
 });
 
-describe("KeyedLocks", () => {
+describe("KeyedMutex", () => {
   test("what shares a name runs one after the other, the rest at once; a failure frees the name", async () => {
     const locks = new KeyedMutex();
     const [first, other] = [deferred(), deferred()];

@@ -23,7 +23,7 @@ async function refusedBy(code: number, message: string, options: TestPoolOptions
 
 const probesOf = ({ telegram }: TestPool): number => telegram.calls.filter(({ method }) => method === PROBE).length;
 
-describe("probeMs", () => {
+describe("probeIntervalMs", () => {
   test.each([
     [401, "SESSION_REVOKED", "dead"],
     [401, "USER_DEACTIVATED_BAN", "dead"],

@@ -10,12 +10,12 @@ import { ensureBuilt, root } from "./build.js";
 const NAMES = 2_000;
 
 /** One run of the example, until it ends or is killed when so many names were acknowledged. */
-async function run(dataCentre: TelegramTestServer, folder: string, killAfter = Number.POSITIVE_INFINITY) {
-  const { host, port } = dataCentre;
-  const accounts = dataCentre.accounts.map(({ name, session }) => ({ name, session }));
+async function run(dataCenter: TelegramTestServer, folder: string, killAfter = Number.POSITIVE_INFINITY) {
+  const { host, port } = dataCenter;
+  const accounts = dataCenter.accounts.map(({ name, session }) => ({ name, session }));
   const child = spawn(process.execPath, ["--import", "tsx", "examples/03-resolve-usernames.ts", folder], {
     cwd: root,
-    env: { ...process.env, DATA_CENTRE: JSON.stringify({ host, port, accounts }), VERBOSE: "1" },
+    env: { ...process.env, DATA_CENTER: JSON.stringify({ host, port, accounts }), VERBOSE: "1" },
   });
   onTestFinished(() => void child.kill("SIGKILL"));
   watchChild("the example", child);
@@ -34,27 +34,27 @@ async function run(dataCentre: TelegramTestServer, folder: string, killAfter = N
 }
 
 /** How many names were resolved, counting each time. */
-function resolutions(dataCentre: TelegramTestServer): number {
-  return dataCentre.calls().filter(({ method, executed }) => method === "contacts.ResolveUsername" && executed).length;
+function resolutions(dataCenter: TelegramTestServer): number {
+  return dataCenter.calls().filter(({ method, executed }) => method === "contacts.ResolveUsername" && executed).length;
 }
 
 beforeAll(ensureBuilt, 120_000);
 
 test("03-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
   const folder = mkdtempSync(join(tmpdir(), "resolve-usernames-"));
-  const dataCentre = await startTestServer({ accounts: 20 });
+  const dataCenter = await startTestServer({ accounts: 20 });
   onTestFinished(async () => {
-    await dataCentre.close();
+    await dataCenter.close();
     rmSync(folder, { recursive: true });
   });
-  dataCentre.limit("contacts.ResolveUsername", { calls: 60, perMs: 1_000, waitSeconds: 1 });
+  dataCenter.limit("contacts.ResolveUsername", { calls: 60, perMs: 1_000, waitSeconds: 1 });
 
-  const first = await run(dataCentre, folder, NAMES / 2);
+  const first = await run(dataCenter, folder, NAMES / 2);
   expect(first.ended).toBe("SIGKILL");
   expect(first.acknowledged.length).toBeGreaterThanOrEqual(NAMES / 2);
   expect(first.acknowledged.length).toBeLessThan(NAMES);
 
-  const second = await run(dataCentre, folder);
+  const second = await run(dataCenter, folder);
   expect(second.output).toContain(`${NAMES} of ${NAMES} names are in`);
   expect(second.output).toContain(", 0 failed.");
   expect(second.ended).toBe(0);
@@ -67,7 +67,7 @@ test("03-resolve-usernames - killed half-way and started again: each name exactl
   expect(new Set(kept.map(({ name }) => name)).size).toBe(NAMES);
   expect(new Set(kept.map(({ id }) => id)).size).toBe(NAMES);
   // Only what was under way at the kill, at most one name an account, is asked for again.
-  expect(resolutions(dataCentre)).toBeLessThanOrEqual(NAMES + 20);
-  expect(dataCentre.violations()).toEqual([]);
-  expect(dataCentre.maxConnectionsPerKey()).toBe(1);
+  expect(resolutions(dataCenter)).toBeLessThanOrEqual(NAMES + 20);
+  expect(dataCenter.violations()).toEqual([]);
+  expect(dataCenter.maxConnectionsPerKey()).toBe(1);
 }, 90_000);

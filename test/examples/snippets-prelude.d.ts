@@ -2,7 +2,7 @@
 import type { TelegramClient } from "telegram";
 import type { ProxyProfile, SessionPool, SessionStorage } from "telegram-session-pool";
 import type { gramjs as gramjsAdapter } from "telegram-session-pool/gramjs";
-import type { DataCentre } from "telegram-session-pool/testing";
+import type { TelegramTestServer } from "telegram-session-pool/testing";
 import type { expect as vitestExpect } from "vitest";
 
 declare global {
@@ -18,7 +18,7 @@ declare global {
   const gramjs: typeof gramjsAdapter;
   const work: (client: TelegramClient) => Promise<void>;
   const sendNewsletter: (pool: SessionPool<TelegramClient>) => Promise<void>;
-  const dataCentre: DataCentre;
+  const dataCenter: TelegramTestServer;
   const expect: typeof vitestExpect;
   const myStorage: (path: string) => SessionStorage;
 }

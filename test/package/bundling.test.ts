@@ -46,10 +46,10 @@ test.each([
   expect(output).toContain(`${adapter}() needs the package "${name}": npm install ${name}@`);
 });
 
-test("startDataCentre() of a bundle - says which packages would do", async () => {
+test("startTestServer() of a bundle - says which packages would do", async () => {
   const source = `
-    import { startDataCentre } from "telegram-session-pool/testing";
-    startDataCentre().catch((error) => console.log(error.message));`;
+    import { startTestServer } from "telegram-session-pool/testing";
+    startTestServer().catch((error) => console.log(error.message));`;
   const { output } = await runNode([await bundle("testing.mjs", source, true)]);
-  expect(output).toContain("A data centre needs a client library: telegram or teleproto");
+  expect(output).toContain("A data center needs a client library: telegram or teleproto");
 });

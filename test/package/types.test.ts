@@ -20,7 +20,7 @@ import { postgres } from "telegram-session-pool/postgres";
 import { redis } from "telegram-session-pool/redis";
 import { sqlite } from "telegram-session-pool/sqlite";
 import { teleproto } from "telegram-session-pool/teleproto";
-import { startDataCentre } from "telegram-session-pool/testing";
+import { startTestServer } from "telegram-session-pool/testing";
 
 export async function main(): Promise<void> {
   const client = gramjs({ apiId: 1, apiHash: "hash" });
@@ -39,7 +39,7 @@ export async function main(): Promise<void> {
     using lease = await pool.acquire({ wait: 5_000 });
     lease.coolDown(1);
   }
-  void [all, iterator, keyv, memory, sameMemory, postgres, redis, teleproto, startDataCentre];
+  void [all, iterator, keyv, memory, sameMemory, postgres, redis, teleproto, startTestServer];
 }
 `;
 

@@ -6,9 +6,9 @@ import type { Stage } from "./support.js";
 
 export type { Child, Line };
 
-type Script = "endings" | "workers" | "far-data-centre" | "neighbour";
+type Script = "endings" | "workers" | "far-data-center" | "neighbour";
 
-/** Runs a script of `processes/` on the stage's data centre and file. */
+/** Runs a script of `processes/` on the stage's data center and file. */
 export function startChild(stage: Stage, script: Script, mode: string): Child {
   const child = startScript(pathOf(script), ordersOf(stage, mode));
   watchChild(script, child.process);
@@ -31,7 +31,7 @@ function pathOf(script: Script): string {
   return fileURLToPath(new URL(`./processes/${script}.ts`, import.meta.url));
 }
 
-function ordersOf({ dataCentre, file }: Stage, mode: string): object {
-  const accounts = dataCentre.accounts.map(({ name, session }) => ({ name, session }));
-  return { host: dataCentre.host, port: dataCentre.port, file, accounts, mode };
+function ordersOf({ dataCenter, file }: Stage, mode: string): object {
+  const accounts = dataCenter.accounts.map(({ name, session }) => ({ name, session }));
+  return { host: dataCenter.host, port: dataCenter.port, file, accounts, mode };
 }

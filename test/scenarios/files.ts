@@ -1,4 +1,4 @@
-/** Files of a data centre, and another data centre that has them. */
+/** Files of a data center, and another data center that has them. */
 import { createRequire } from "node:module";
 import type { TelegramTestServer } from "../../src/testing/index.js";
 import { Api } from "../fakes/client-library.js";
@@ -15,22 +15,22 @@ export const location = (): InstanceType<typeof Api.InputDocumentFileLocation> =
     thumbSize: "",
   });
 
-/** Teaches the data centre to hand a file out. */
-export function serveFile(dataCentre: TelegramTestServer): void {
-  dataCentre.handle("upload.GetFile", ({ request, tl }) => {
+/** Teaches the data center to hand a file out. */
+export function serveFile(dataCenter: TelegramTestServer): void {
+  dataCenter.handle("upload.GetFile", ({ request, tl }) => {
     const at = Number(request.offset);
     const bytes = Buffer.alloc(Math.max(0, Math.min(CHUNK, CHUNKS * CHUNK - at)), 9);
     return tl("upload.File", { type: tl("storage.FileUnknown"), mtime: 1, bytes });
   });
 }
 
-/** Makes the configuration name a fourth data centre, with which nobody shares a key; or the addresses given. */
-export function listFarDataCentre(
-  dataCentre: TelegramTestServer,
+/** Makes the configuration name a fourth data center, with which nobody shares a key; or the addresses given. */
+export function listFarDataCenter(
+  dataCenter: TelegramTestServer,
   options?: readonly Readonly<Record<string, unknown>>[],
 ): void {
-  const { host, port } = dataCentre;
-  dataCentre.handle("help.GetConfig", ({ tl }) => {
+  const { host, port } = dataCenter;
+  dataCenter.handle("help.GetConfig", ({ tl }) => {
     const numbers = Object.fromEntries(CONFIG_NUMBERS.map((name) => [name, 60_000]));
     const usual = [2, 4].map((id) => ({ id, ipAddress: host, port }));
     const dcOptions = (options ?? usual).map((option) => tl("DcOption", option));
@@ -49,8 +49,8 @@ export function listFarDataCentre(
 }
 
 /** Gives leave to log in elsewhere. */
-export function exportAuthorizations(dataCentre: TelegramTestServer): void {
-  dataCentre.handle("auth.ExportAuthorization", ({ tl }) =>
+export function exportAuthorizations(dataCenter: TelegramTestServer): void {
+  dataCenter.handle("auth.ExportAuthorization", ({ tl }) =>
     tl("auth.ExportedAuthorization", { id: 1n, bytes: Buffer.alloc(8) }),
   );
 }

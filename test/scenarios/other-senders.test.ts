@@ -2,7 +2,7 @@ import type { TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { LeaseReleasedError } from "../../src/index.js";
 import { startChild } from "./child-processes.js";
-import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCentre, location, serveFile } from "./files.js";
+import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCenter, location, serveFile } from "./files.js";
 import { callsOf, expectPeace, nameOf, rejection, stage, until, within } from "./support.js";
 
 const download = (client: TelegramClient) =>
@@ -10,22 +10,22 @@ const download = (client: TelegramClient) =>
 
 describe("downloads", () => {
   test("downloadFile() - over the one connection, every part seen by the gate", async () => {
-    const { dataCentre, open } = await stage();
-    serveFile(dataCentre);
+    const { dataCenter, open } = await stage();
+    serveFile(dataCenter);
     const pool = await open();
     const file = await within(
       3_000,
       pool.use((client) => download(client)),
     );
     expect(file).toHaveLength(CHUNKS * CHUNK);
-    expect(callsOf(dataCentre, "upload.GetFile").length).toBeGreaterThanOrEqual(CHUNKS);
-    expect(dataCentre.connections()).toHaveLength(1);
+    expect(callsOf(dataCenter, "upload.GetFile").length).toBeGreaterThanOrEqual(CHUNKS);
+    expect(dataCenter.connections()).toHaveLength(1);
   });
 
   test("downloadFile() - a flood in the middle surfaces at once and rotates", async () => {
-    const { dataCentre, open, toldOf } = await stage({ accounts: 2 });
-    serveFile(dataCentre);
-    dataCentre.fail({ method: "upload.GetFile", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
+    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    serveFile(dataCenter);
+    dataCenter.fail({ method: "upload.GetFile", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
     const pool = await open();
     const file = await within(
       3_000,
@@ -36,42 +36,42 @@ describe("downloads", () => {
     const told = toldOf("cooled");
     expect(told).toEqual(told.map(() => expect.objectContaining({ id: told[0]?.id, seconds: 30 })));
     expect(told.length).toBeGreaterThan(0);
-    expect(dataCentre.inFlight()).toEqual([]);
-    expectPeace(dataCentre);
+    expect(dataCenter.inFlight()).toEqual([]);
+    expectPeace(dataCenter);
   });
 
   test("downloadFile() - refused while the session cools", async () => {
-    const { dataCentre, open } = await stage();
-    serveFile(dataCentre);
+    const { dataCenter, open } = await stage();
+    serveFile(dataCenter);
     const pool = await open();
     using lease = await pool.acquire();
     lease.coolDown(30);
     const error = await rejection(download(lease.client), 1_000);
     expect(error).toMatchObject({ code: 420, seconds: 30 });
-    expect(callsOf(dataCentre, "upload.GetFile")).toEqual([]);
+    expect(callsOf(dataCenter, "upload.GetFile")).toEqual([]);
   });
 
   test("downloadFile() - in the middle of it the lease ends: LeaseReleasedError, no more parts", async () => {
-    const { dataCentre, open } = await stage();
-    serveFile(dataCentre);
-    dataCentre.delay({ method: "upload.GetFile", delayMs: 50 });
+    const { dataCenter, open } = await stage();
+    serveFile(dataCenter);
+    dataCenter.delay({ method: "upload.GetFile", delayMs: 50 });
     // teleproto has several parts under way; GramJS knows no such option.
     const twoAtOnce = { downloadPool: { download: { maxWindow: 2 * CHUNK } } } as object;
     const pool = await open({ client: { clientOptions: twoAtOnce } });
     const lease = await pool.acquire();
     const file = rejection(download(lease.client), 2_000);
-    await until("it is under way", () => callsOf(dataCentre, "upload.GetFile").length >= 2);
-    const sent = callsOf(dataCentre, "upload.GetFile").length;
+    await until("it is under way", () => callsOf(dataCenter, "upload.GetFile").length >= 2);
+    const sent = callsOf(dataCenter, "upload.GetFile").length;
     lease.release();
     expect(await file).toBeInstanceOf(LeaseReleasedError);
     await pool.use(nameOf);
-    expect(callsOf(dataCentre, "upload.GetFile").length).toBeLessThanOrEqual(sent + 1);
+    expect(callsOf(dataCenter, "upload.GetFile").length).toBeLessThanOrEqual(sent + 1);
     expect(sent).toBeLessThan(CHUNKS);
   });
 });
 
 /** In a process of its own: a client that loops without a pause can be ended only from outside. */
-describe("another data centre that nobody can reach", () => {
+describe("another data center that nobody can reach", () => {
   test.each([
     ["not in the configuration", ["download", "invoke"]],
     ["no leave to log in there", ["download", "invoke", "cooling", "FILE_MIGRATE_4"]],
@@ -81,16 +81,16 @@ describe("another data centre that nobody can reach", () => {
     "settles in time, the session stays usable (%s)",
     async (obstacle, jobs) => {
       const scene = await stage();
-      const { dataCentre } = scene;
-      serveFile(dataCentre);
-      if (obstacle !== "not in the configuration") listFarDataCentre(dataCentre);
-      if (obstacle === "it knows no key of ours") exportAuthorizations(dataCentre);
-      if (obstacle === "leave to log in there never comes") dataCentre.mute({ method: "auth.ExportAuthorization" });
-      const child = startChild(scene, "far-data-centre", jobs.join());
+      const { dataCenter } = scene;
+      serveFile(dataCenter);
+      if (obstacle !== "not in the configuration") listFarDataCenter(dataCenter);
+      if (obstacle === "it knows no key of ours") exportAuthorizations(dataCenter);
+      if (obstacle === "leave to log in there never comes") dataCenter.mute({ method: "auth.ExportAuthorization" });
+      const child = startChild(scene, "far-data-center", jobs.join());
       for (const job of jobs) {
         await child.said(`${job} begins`);
         const method = job === "FILE_MIGRATE_4" ? "upload.GetFile" : "users.GetUsers";
-        if (job.includes("MIGRATE")) dataCentre.fail({ method, code: 303, message: job, times: 1 });
+        if (job.includes("MIGRATE")) dataCenter.fail({ method, code: 303, message: job, times: 1 });
         child.tell("go");
         const { error } = await within(5_000, child.said(`${job} settled`));
         expect(error, job).toEqual(expect.any(String));
@@ -100,7 +100,7 @@ describe("another data centre that nobody can reach", () => {
       }
       child.tell("end");
       expect(await within(2_000, child.ended)).toBe(0);
-      expect(dataCentre.maxConnectionsPerKey()).toBe(1);
+      expect(dataCenter.maxConnectionsPerKey()).toBe(1);
     },
     60_000,
   );

@@ -35,9 +35,9 @@ export interface Told {
   readonly at: number;
 }
 
-/** One data centre and the pools on it, all gone when the test is over. */
+/** One data center and the pools on it, all gone when the test is over. */
 export interface Stage {
-  readonly dataCentre: TelegramTestServer;
+  readonly dataCenter: TelegramTestServer;
   /** A database file of this test. */
   readonly file: string;
   /** Opens a pool on the file with every account in it, each by its name. */
@@ -80,17 +80,17 @@ afterEach(async () => {
 
 /** Sets a scenario up. */
 export async function stage(options: TestServerOptions = {}): Promise<Stage> {
-  const dataCentre = await startTestServer({ library: libraryName, ...options });
-  for (const session of dataCentre.sessions) remember(session);
+  const dataCenter = await startTestServer({ library: libraryName, ...options });
+  for (const session of dataCenter.sessions) remember(session);
   const directory = mkdtempSync(join(memoryFolder(), "scenario-"));
   const file = join(directory, "sessions.db");
   const pools: Pool[] = [];
   const told: Told[] = [];
   onTestFinished(async () => {
     await Promise.all(pools.map((pool) => pool.destroy()));
-    await dataCentre.close();
+    await dataCenter.close();
     rmSync(directory, { recursive: true, force: true });
-    expect(dataCentre.maxConnectionsPerKey(), "connections per key").toBeLessThanOrEqual(1);
+    expect(dataCenter.maxConnectionsPerKey(), "connections per key").toBeLessThanOrEqual(1);
   });
   const open = async ({ add, client, ...rest }: OpenOptions = {}): Promise<Pool> => {
     const pool = await SessionPool.open({
@@ -98,7 +98,7 @@ export async function stage(options: TestServerOptions = {}): Promise<Stage> {
         apiId: API_ID,
         apiHash: API_HASH,
         ...client,
-        clientOptions: { ...dataCentre.clientOptions, ...client?.clientOptions },
+        clientOptions: { ...dataCenter.clientOptions, ...client?.clientOptions },
       }),
       storage: sqlite(file),
       trustServers: true,
@@ -113,14 +113,14 @@ export async function stage(options: TestServerOptions = {}): Promise<Stage> {
         told.push({ name, event, at: Date.now() });
       }) as never);
     }
-    for (const { name, session } of dataCentre.accounts) {
+    for (const { name, session } of dataCenter.accounts) {
       if (add === undefined || add.includes(name)) await pool.add(name, session);
     }
     return pool;
   };
   const toldOf: Stage["toldOf"] = (name) =>
     told.filter((entry) => entry.name === name).map((entry) => entry.event) as never;
-  return { dataCentre, file, open, told, toldOf };
+  return { dataCenter, file, open, told, toldOf };
 }
 
 /** Waits until the condition holds; fails with what it was about otherwise. */
@@ -179,25 +179,25 @@ export function message(text: string, peer = "user1"): ApiTypes.messages.SendMes
 
 /** One account's calls of one method, connects left out. */
 export function callsOf(
-  dataCentre: TelegramTestServer,
+  dataCenter: TelegramTestServer,
   method: string,
   account?: string,
 ): ReturnType<TelegramTestServer["calls"]> {
-  return dataCentre
+  return dataCenter
     .calls()
     .filter((call) => !call.isConnect && call.method === method && (account === undefined || call.account === account));
 }
 
 /** How often each text was received: each has to be there exactly once. */
-export function textsOf(dataCentre: TelegramTestServer): readonly string[] {
-  return dataCentre.messages().map(({ text }) => text);
+export function textsOf(dataCenter: TelegramTestServer): readonly string[] {
+  return dataCenter.messages().map(({ text }) => text);
 }
 
 /** No call came in spite of a wait, and nothing was sent twice: each message of these tests has a text of its own. */
-export function expectPeace(dataCentre: TelegramTestServer, scope: WaitScope = "session"): void {
-  expect(dataCentre.violations({ scope })).toEqual([]);
-  expect(dataCentre.duplicates({ key: ({ text }) => text })).toEqual([]);
-  expect(dataCentre.maxConnectionsPerKey()).toBeLessThanOrEqual(1);
+export function expectPeace(dataCenter: TelegramTestServer, scope: WaitScope = "session"): void {
+  expect(dataCenter.violations({ scope })).toEqual([]);
+  expect(dataCenter.duplicates({ key: ({ text }) => text })).toEqual([]);
+  expect(dataCenter.maxConnectionsPerKey()).toBeLessThanOrEqual(1);
 }
 
 /** An account's name as the client says it. */

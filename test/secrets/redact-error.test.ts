@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { redactError } from "../../src/connections/redact-error.js";
 
-test("plainError() - keeps name, message and code, and no secret anywhere", () => {
+test("redactError() - keeps name, message and code, and no secret anywhere", () => {
   const error = Object.assign(new TypeError("auth failed for socks5://joe:hunter2@10.0.0.1"), {
     code: "EAUTH",
     options: { proxy: { password: "hunter2" } },
@@ -13,7 +13,7 @@ test("plainError() - keeps name, message and code, and no secret anywhere", () =
   expect(redactError("a text", []).message).toBe("a text");
 });
 
-test("plainError() - a short secret is cut out where it stands alone, and eats no letters of other words", () => {
+test("redactError() - a short secret is cut out where it stands alone, and eats no letters of other words", () => {
   const error = new Error("getaddrinfo ENOTFOUND proxy.invalid for socks5://joe:x@proxy.invalid");
   expect(redactError(error, ["x"]).message).toBe(
     "getaddrinfo ENOTFOUND proxy.invalid for socks5://joe:[redacted]@proxy.invalid",

@@ -34,7 +34,7 @@ async function growth(cycles: number, work: (from: number, to: number) => unknow
   return ((await heap()) - before) / cycles;
 }
 
-describe("ForeignClaims - pools that come and go", () => {
+describe("RemoteClaims - pools that come and go", () => {
   const self = ownIdentity();
   test.each([
     ["of a process that runs", { ...self, pid: process.pid, thread: self.thread, startedAt: `${self.startedAt}` }],
@@ -69,7 +69,7 @@ test("LocalOwnership - sessions that are held and removed leave nothing behind",
   ownership.end();
 });
 
-test("Roster - the cooldown of one peer, ever longer: one instant is kept, until the session leaves", async () => {
+test("SessionTable - the cooldown of one peer, ever longer: one instant is kept, until the session leaves", async () => {
   const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: 1 });
   const entry = new SessionEntry("a", [], 0);
   sessionTable.add([entry], 0);

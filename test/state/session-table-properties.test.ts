@@ -7,15 +7,21 @@ test.each([
   [1, 2],
   [2, Number.POSITIVE_INFINITY],
   [3, 2],
-])("Roster - %d leases a session, at most %d leased: every step as the model says", (leasesPerSession, maxLeased) => {
-  fc.assert(
-    fc.property(fc.array(stepOf(["a", "b", "c", "d", "e"]), { minLength: 1, maxLength: 300, size: "max" }), (steps) => {
-      const pair = new Pair({ leasesPerSession, maxLeased });
-      for (const one of steps) {
-        pair.run(one);
-        pair.check();
-      }
-    }),
-    { numRuns: 300 },
-  );
-});
+])(
+  "SessionTable - %d leases a session, at most %d leased: every step as the model says",
+  (leasesPerSession, maxLeased) => {
+    fc.assert(
+      fc.property(
+        fc.array(stepOf(["a", "b", "c", "d", "e"]), { minLength: 1, maxLength: 300, size: "max" }),
+        (steps) => {
+          const pair = new Pair({ leasesPerSession, maxLeased });
+          for (const one of steps) {
+            pair.run(one);
+            pair.check();
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+  },
+);

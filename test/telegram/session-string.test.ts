@@ -154,7 +154,7 @@ describe("formatSession() - there and back", () => {
   });
   const formats: readonly SessionFormat[] = ["gramjs", "telethon", "pyrogram", "mtcute"];
 
-  test.each(formats)("%s keeps the key, the data centre and its own characters", (format) => {
+  test.each(formats)("%s keeps the key, the data center and its own characters", (format) => {
     fc.assert(
       fc.property(session, (fields) => {
         const text = formatSession({ ...fields, format }, format);
@@ -226,12 +226,12 @@ describe("parseSession() - what is not a session string", () => {
     ["another version", `2${vectors.gramjs.slice(1)}`, /version/],
     ["another version of mtcute", url([9], Buffer.from(vectors.mtcute, "base64url").subarray(1)), /version/],
     ["a key of zeros", `1${padded(url([2, 149, 154, 167, 51, 1, 187], zero))}`, /all zeros/],
-    ["no data centre", `1${padded(url([0, 149, 154, 167, 51, 1, 187], key))}`, /no data centre/],
-    ["no port", `1${padded(url([2, 149, 154, 167, 51, 0, 0], key))}`, /no data centre/],
+    ["no data center", `1${padded(url([0, 149, 154, 167, 51, 1, 187], key))}`, /no data center/],
+    ["no port", `1${padded(url([2, 149, 154, 167, 51, 0, 0], key))}`, /no data center/],
     [
       "no address",
       vectors.gramjs.replace(Buffer.from("149.154").toString("base64").slice(0, 8), "AAAAAAAA"),
-      /no data centre/,
+      /no data center/,
     ],
     ["Pyrogram's with damage", url([9, 0, 0, 0, 9, 0], key, [0, 0, 0, 1, 0, 0, 0, 5, 1]), /damaged/],
     ["Pyrogram's with damage", url([2, 0, 0, 0, 9, 7], key, [0, 0, 0, 1, 0, 0, 0, 5, 1]), /damaged/],

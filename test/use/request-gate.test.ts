@@ -202,7 +202,7 @@ test("on a lease that is held the whole session is refused to the last milliseco
   expect(await lease.client.call(READ)).toBe(`${READ} by a`);
 });
 
-test("a 401 of another data centre is not the account's death", async () => {
+test("a 401 of another data center is not the account's death", async () => {
   const { pool, telegram } = await openPool({ sessions: ["a"] });
   telegram.onCall = () => {
     throw new FakeRpcError(401, "AUTH_KEY_UNREGISTERED");

@@ -292,7 +292,7 @@ describe("a call that is not answered, or by a fault", () => {
 });
 
 describe("no endless loop", () => {
-  test("a 401 from another data centre - authorised anew once by every session, the pool stays as it is", async () => {
+  test("a 401 from another data center - authorised anew once by every session, the pool stays as it is", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const error = dead();
     refuseOn(telegram, error, () => true);

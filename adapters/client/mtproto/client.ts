@@ -12,7 +12,7 @@ import type { TlRequest } from "./tl.js";
 /** What a client of ours does differently from a library's own. */
 export interface ClientHooks {
   calls(): Calls;
-  /** The sender for a data centre: the account's own one, or one that was made for another. */
+  /** The sender for a data center: the account's own one, or one that was made for another. */
   sender(dcId: number | undefined): Promise<SenderBase>;
 }
 

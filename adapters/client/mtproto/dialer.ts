@@ -12,7 +12,7 @@ export interface Destination {
   readonly address: string;
   /** As the session or Telegram names it; whether it is dialled is the library's habit. */
   readonly port: number | undefined;
-  /** Whether it is the account's own data centre. */
+  /** Whether it is the account's own data center. */
   readonly isHomeDc: boolean;
   lost(sender: PooledSender, reason: string): void;
 }

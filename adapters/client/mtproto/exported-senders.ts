@@ -14,7 +14,7 @@ import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";
 import type { ExportedAuthorization, TlRequest } from "./tl.js";
 
-/** What senders to other data centres need of their client. */
+/** What senders to other data centers need of their client. */
 export interface ExportedSendersParts {
   readonly library: Library;
   readonly id: string;
@@ -22,9 +22,9 @@ export interface ExportedSendersParts {
   readonly gate: RequestGate;
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
-  /** The data centres that Telegram has named. */
-  centres(): readonly DcAddress[];
-  /** Whether the account's own data centre is reached by IPv6: the host may have nothing else. */
+  /** The data centers that Telegram has named. */
+  centers(): readonly DcAddress[];
+  /** Whether the account's own data center is reached by IPv6: the host may have nothing else. */
   usesIpv6(): boolean;
   home(): PooledSender;
   /** A failure without secrets; Telegram's own answer as it is. */
@@ -32,13 +32,13 @@ export interface ExportedSendersParts {
 }
 
 /**
- * Senders to data centres other than the account's own, where files may be: each connected once, authorised by an
+ * Senders to data centers other than the account's own, where files may be: each connected once, authorised by an
  * export from home, forgotten when lost. GramJS's own way calls itself again without a pause when any step fails, and
  * stops the process for good; teleproto's opens up to eight more connections with keys of their own.
  */
 export class ExportedSenders {
   readonly #parts: ExportedSendersParts;
-  /** Bound: the data centres. */
+  /** Bound: the data centers. */
   readonly #senders = new Map<number, Promise<PooledSender>>();
   readonly #open = new Map<number, PooledSender>();
   readonly #heartbeats = new Map<PooledSender, Heartbeat>();
@@ -48,7 +48,7 @@ export class ExportedSenders {
     this.#parts = parts;
   }
 
-  /** The sender for a data centre. Rejects with `ConnectError`, or with Telegram's refusal of the export. */
+  /** The sender for a data center. Rejects with `ConnectError`, or with Telegram's refusal of the export. */
   get(dcId: number): Promise<PooledSender> {
     const known = this.#senders.get(dcId);
     if (known !== undefined) return known;
@@ -58,12 +58,12 @@ export class ExportedSenders {
     return opening;
   }
 
-  /** The sender in use for the same data centre: the one given may have been lost and replaced. */
+  /** The sender in use for the same data center: the one given may have been lost and replaced. */
   current(sender: PooledSender): PooledSender {
     return this.#open.get(sender.dcId) ?? sender;
   }
 
-  /** Puts a request on the wire to a data centre: over the connection that there is, else over a new one. */
+  /** Puts a request on the wire to a data center: over the connection that there is, else over a new one. */
   transmit(dcId: number, request: TlRequest, outgoing: OutgoingRequest): InFlightRequest {
     const open = this.#open.get(dcId);
     if (open?.isLost === false) return open.transmit(request, outgoing);
@@ -97,15 +97,15 @@ export class ExportedSenders {
 
   async #openTo(dcId: number): Promise<PooledSender> {
     const { id, clock, connectTimeoutMs } = this.#parts;
-    const centre = centreOf(this.#parts.centres(), dcId, this.#parts.usesIpv6());
-    if (centre === undefined) {
-      throw new ConnectError(`Telegram names no data centre ${dcId}.`, { sessionId: id });
+    const center = centerOf(this.#parts.centers(), dcId, this.#parts.usesIpv6());
+    if (center === undefined) {
+      throw new ConnectError(`Telegram names no data center ${dcId}.`, { sessionId: id });
     }
     const abort = new AbortController();
     const timer = clock.setTimer(connectTimeoutMs, () => abort.abort(this.#late(dcId)));
     const signal = AbortSignal.any([abort.signal, this.#abort.signal]);
     try {
-      return await Promise.race([this.#connect(centre, signal), rejection(signal)]);
+      return await Promise.race([this.#connect(center, signal), rejection(signal)]);
     } catch (error) {
       throw this.#failure(dcId, error);
     } finally {
@@ -114,23 +114,23 @@ export class ExportedSenders {
   }
 
   /** Asks at home first: what may not be asked, because the session rests, opens no connection either. */
-  async #connect(centre: DcAddress, signal: AbortSignal): Promise<PooledSender> {
+  async #connect(center: DcAddress, signal: AbortSignal): Promise<PooledSender> {
     const { library, wire, clock } = this.#parts;
-    const { id, bytes } = await this.#export(centre.id);
+    const { id, bytes } = await this.#export(center.id);
     const lost = (sender: PooledSender): void => {
       this.#heartbeats.get(sender)?.stop();
       this.#heartbeats.delete(sender);
       // There may be another one by now.
-      if (this.#open.get(centre.id) !== sender) return;
-      this.#senders.delete(centre.id);
-      this.#open.delete(centre.id);
+      if (this.#open.get(center.id) !== sender) return;
+      this.#senders.delete(center.id);
+      this.#open.delete(center.id);
     };
-    const destination = { dcId: centre.id, address: centre.ipAddress, port: centre.port, isHomeDc: false, lost };
+    const destination = { dcId: center.id, address: center.ipAddress, port: center.port, isHomeDc: false, lost };
     const sender = await wire.open(destination, signal, async (opened) => {
       await opened.transmitService(wire.initConnection(new library.Api.auth.ImportAuthorization({ id, bytes })));
     });
     this.#heartbeats.set(sender, new Heartbeat(library, clock, sender));
-    this.#open.set(centre.id, sender);
+    this.#open.set(center.id, sender);
     return sender;
   }
 
@@ -145,7 +145,7 @@ export class ExportedSenders {
   #late(dcId: number): ConnectError {
     const { id, connectTimeoutMs } = this.#parts;
     return new ConnectError(
-      `Data centre ${dcId} could not be reached within ${connectTimeoutMs} ms (connectTimeoutMs).`,
+      `Data center ${dcId} could not be reached within ${connectTimeoutMs} ms (connectTimeoutMs).`,
       {
         sessionId: id,
       },
@@ -156,7 +156,7 @@ export class ExportedSenders {
   #failure(dcId: number, error: unknown): Error {
     const cause = this.#parts.presentable(error);
     if (cause instanceof ConnectError || cause instanceof this.#parts.library.errors.RPCError) return cause;
-    return new ConnectError(`Data centre ${dcId} could not be reached: ${cause.message}.`, {
+    return new ConnectError(`Data center ${dcId} could not be reached: ${cause.message}.`, {
       cause,
       sessionId: this.#parts.id,
     });
@@ -168,11 +168,11 @@ export class ExportedSenders {
 }
 
 /**
- * Where a data centre is: by the address family of home, else by the other one. Addresses for other purposes are none:
+ * Where a data center is: by the address family of home, else by the other one. Addresses for other purposes are none:
  * those of a CDN, for media alone, and those that ask for obfuscation or a secret.
  * Source: core.telegram.org/constructor/dcOption.
  */
-function centreOf(options: readonly DcAddress[], dcId: number, usesIpv6: boolean): DcAddress | undefined {
+function centerOf(options: readonly DcAddress[], dcId: number, usesIpv6: boolean): DcAddress | undefined {
   const usual = options.filter(
     ({ id, cdn, tcpoOnly, mediaOnly, secret }) =>
       id === dcId && cdn !== true && tcpoOnly !== true && mediaOnly !== true && !secret?.length,

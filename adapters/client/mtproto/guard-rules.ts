@@ -5,7 +5,7 @@ import { createLeaseSession } from "./lease-session.js";
 import type { ClientInternals, EventBuilder, LibraryClient } from "./library.js";
 import type { TlRequest } from "./tl.js";
 
-/** Which data centre or sender a call names; neither: the account's own. */
+/** Which data center or sender a call names; neither: the account's own. */
 export interface Route {
   readonly dcId?: number | undefined;
   readonly sender?: unknown;

@@ -63,7 +63,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
     );
     this.#internals = this.client as unknown as ClientInternals;
     this.#wire = new Dialer(kit, this.client, gate, settings.updates || profile.keepConnected === true);
-    const centres = () => this.#internals._config?.dcOptions ?? [];
+    const centers = () => this.#internals._config?.dcOptions ?? [];
     const usesIpv6 = () => this.#internals.session.serverAddress.includes(":");
     const home = () => this.#main();
     const presentable = (error: unknown) => this.#sanitize(error);
@@ -74,7 +74,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       gate,
       clock,
       connectTimeoutMs,
-      centres,
+      centers,
       usesIpv6,
       home,
       presentable,

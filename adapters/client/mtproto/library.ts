@@ -43,8 +43,8 @@ export interface LibraryDriver {
   stop(sender: SenderBase): void;
   /** The connection of a sender is set up: initConnection was answered. */
   onConnected(sender: SenderBase): void;
-  /** What a connection of this client is made with, beyond address and data centre. */
-  connectionOptions(client: ClientInternals, centre: CentrePort): Readonly<Record<string, unknown>>;
+  /** What a connection of this client is made with, beyond address and data center. */
+  connectionOptions(client: ClientInternals, center: CenterPort): Readonly<Record<string, unknown>>;
   /** A connect begins: updates that it brings are taken. */
   onConnecting(client: ClientInternals): void;
   /** The client is not connected any more: whatever the library does by itself between connections ends. */
@@ -57,8 +57,8 @@ export interface LibraryDriver {
   toTransferError(error: unknown, request: TlRequest): unknown;
 }
 
-/** The port that a session or Telegram's list of data centres names. */
-export interface CentrePort {
+/** The port that a session or Telegram's list of data centers names. */
+export interface CenterPort {
   readonly port: number | undefined;
 }
 
@@ -204,12 +204,12 @@ export interface ClientInternals {
   _initSession(): Promise<void>;
 }
 
-/** Telegram's own list of its data centres (`help.getConfig`). */
+/** Telegram's own list of its data centers (`help.getConfig`). */
 export interface Config {
   readonly dcOptions: readonly DcAddress[];
 }
 
-/** One data centre in that list. */
+/** One data center in that list. */
 export interface DcAddress {
   readonly id: number;
   readonly ipAddress: string;

@@ -17,7 +17,7 @@ import type { TlRequest } from "./tl.js";
 /** Whom a sender serves. */
 export interface SenderOwner {
   readonly gate: RequestGate;
-  /** Whether it talks to the account's own data centre. */
+  /** Whether it talks to the account's own data center. */
   readonly isHomeDc: boolean;
   /** Whether its requests make Telegram send it updates. */
   readonly receivesUpdates: boolean;
@@ -26,7 +26,7 @@ export interface SenderOwner {
 
 /** A sender that never reconnects, never re-sends and lets nothing pass the gate. */
 export interface PooledSender extends SenderBase {
-  /** Whether it talks to the account's own data centre. */
+  /** Whether it talks to the account's own data center. */
   readonly isHomeDc: boolean;
   readonly isLost: boolean;
   /** Once it is lost: resolves when its socket is closed. */
@@ -189,14 +189,14 @@ export function senderClass(library: Library): PooledSenderClass {
     }
 
     /**
-     * Some answers are about the connection: that it was not set up, or that another data centre has lost what home had
+     * Some answers are about the connection: that it was not set up, or that another data center has lost what home had
      * exported to it. The next request makes a new one.
      */
     #loseIfUnfit(error: unknown): void {
       if (!(error instanceof library.errors.RPCError)) return;
       const { code, kind, scope, provesNotExecuted } = classifyTelegramError(error);
       if (kind === "dead" && !this.isHomeDc)
-        this.disconnectWith("the data centre does not know the exported authorisation");
+        this.disconnectWith("the data center does not know the exported authorisation");
       if (kind === "retry" && scope === "session" && provesNotExecuted)
         this.disconnectWith(`Telegram answered ${code}`);
     }

@@ -35,7 +35,7 @@ interface Invoker {
 }
 
 /**
- * What stands in for teleproto's own scheduler of file parts. That one opens up to eight connections per data centre,
+ * What stands in for teleproto's own scheduler of file parts. That one opens up to eight connections per data center,
  * binds temporary keys on them, sleeps out floods and repeats requests by itself; this one sends each part once, where
  * every other request of the client goes, so that the pool counts it, refuses it while the session rests, and ends it
  * with the lease.

@@ -1,4 +1,4 @@
-import { isTestAddress } from "../data-centres.js";
+import { isTestAddress } from "../data-centers.js";
 import { authKeyBytes, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 import { checkLength } from "./lengths.js";

@@ -1,17 +1,17 @@
 import { isIPv6 } from "node:net";
 import { InvalidSessionError } from "../../errors.js";
-import { createSessionData, type DataCentreAddress, type SessionData } from "../session-data.js";
+import { createSessionData, type DataCenterAddress, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 import { TlReader, tlBytes, tlInt } from "./tl.js";
 
-// In URL-safe base64 without padding: version u8 (3), flags i32, data centre, [media data centre], [user id i53, bot
-// Bool], key; little-endian TL. A data centre is TL bytes of: version u8 (2), number u8, flags u8, address, port i32.
+// In URL-safe base64 without padding: version u8 (3), flags i32, data center, [media data center], [user id i53, bot
+// Bool], key; little-endian TL. A data center is TL bytes of: version u8 (2), number u8, flags u8, address, port i32.
 // Source: @mtcute/core 0.31 highlevel/utils/string-session.js and utils/dcs.js.
 const base64: Base64Variant = { alphabet: "url", isPadded: false };
 const version = 3;
 const currentServerVersion = 2;
 const hasSelf = 1;
-/** Written by older versions; since then the data centres say it themselves. */
+/** Written by older versions; since then the data centers say it themselves. */
 const isTestFlag = 2;
 const hasMedia = 4;
 const isV6 = 1;
@@ -22,7 +22,7 @@ const dcOption = 0x18b7a10d;
 const boolTrue = 0x997275b5;
 const boolFalse = 0xbc799737;
 
-interface Server extends DataCentreAddress {
+interface Server extends DataCenterAddress {
   readonly isTest: boolean;
   readonly version: number;
 }
@@ -33,7 +33,7 @@ export function isMtcute(bytes: Buffer): boolean {
 }
 
 /**
- * The version of an mtcute string from before December 2024, when its data centre was a dcOption of Telegram's own.
+ * The version of an mtcute string from before December 2024, when its data center was a dcOption of Telegram's own.
  * Source: mtcute/mtcute, packages/core/src/highlevel/utils/string-session.ts.
  */
 export function olderMtcuteVersion(bytes: Buffer): number | undefined {
@@ -91,7 +91,7 @@ function bytesOf(session: SessionData, layout: Layout): Buffer {
   return Buffer.concat(parts);
 }
 
-function serverBytes(server: DataCentreAddress, isTest: boolean, serverVersion: number): Buffer {
+function serverBytes(server: DataCenterAddress, isTest: boolean, serverVersion: number): Buffer {
   const flags =
     (isIPv6(server.serverAddress) ? isV6 : 0) |
     (server.isMediaOnly ? isMediaOnlyServer : 0) |
@@ -117,7 +117,7 @@ function readServer(bytes: Buffer): Server {
   };
 }
 
-function withoutTest({ dcId, serverAddress, port, isMediaOnly }: Server): DataCentreAddress {
+function withoutTest({ dcId, serverAddress, port, isMediaOnly }: Server): DataCenterAddress {
   return { dcId, serverAddress, port, isMediaOnly };
 }
 

@@ -1,5 +1,5 @@
 import { InvalidSessionError } from "../../errors.js";
-import { addressOfDataCentre } from "../data-centres.js";
+import { addressOfDataCenter } from "../data-centers.js";
 import { authKeyBytes, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 
@@ -23,7 +23,7 @@ export function isPyrogramLength(characters: number): boolean {
   return layouts.some((layout) => layout.characters === characters);
 }
 
-/** Whether these bytes begin as Pyrogram's do: with the number of a data centre. */
+/** Whether these bytes begin as Pyrogram's do: with the number of a data center. */
 export function isPyrogram([dcId = 0]: Buffer): boolean {
   return dcId >= 1 && dcId <= 5;
 }
@@ -85,7 +85,7 @@ function flagAt(bytes: Buffer, at: number): boolean {
 }
 
 function knownAddress(dcId: number, isTest: boolean): string {
-  const address = addressOfDataCentre(dcId, isTest);
+  const address = addressOfDataCenter(dcId, isTest);
   if (address === undefined) throw damaged();
   return address;
 }

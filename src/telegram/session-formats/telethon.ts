@@ -1,5 +1,5 @@
 import { InvalidSessionError } from "../../errors.js";
-import { isTestAddress } from "../data-centres.js";
+import { isTestAddress } from "../data-centers.js";
 import { authKeyBytes, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 import { addressOfBytes, bytesOfAddress } from "./ip-address.js";

@@ -1,6 +1,6 @@
 import { type LibraryName, loadLibrary, type TelegramLibrary, type TestServerClientOptions } from "./library.js";
 
-/** The client libraries that a data centre can speak with. */
+/** The client libraries that a data center can speak with. */
 export class Libraries {
   /** The one for clients that name no layer, and for what belongs to no client. */
   readonly main: TelegramLibrary;
@@ -25,7 +25,7 @@ const NAMES: readonly LibraryName[] = ["telegram", "teleproto"];
 
 /**
  * Loads the library of that name, or every one that is installed, `telegram` first. Rejects when there is none: a data
- * centre has no classes of its own.
+ * center has no classes of its own.
  */
 export async function loadLibraries(name: LibraryName | undefined): Promise<Libraries> {
   if (name !== undefined) return new Libraries(await loadLibrary(name), []);
@@ -33,16 +33,16 @@ export async function loadLibraries(name: LibraryName | undefined): Promise<Libr
   const [main, ...others] = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
   if (main === undefined) {
     const reasons = outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason : undefined));
-    throw new Error(`A data centre needs a client library: ${NAMES.join(" or ")}`, { cause: reasons[0] });
+    throw new Error(`A data center needs a client library: ${NAMES.join(" or ")}`, { cause: reasons[0] });
   }
   return new Libraries(main, others);
 }
 
 /**
- * The client options that reach a data centre at `host:port`, in this process or another.
+ * The client options that reach a data center at `host:port`, in this process or another.
  *
  * @example
- * new TelegramClient(session, 1, "x", { ...(await dataCentreClientOptions({ host, port })), connectionRetries: 1 });
+ * new TelegramClient(session, 1, "x", { ...(await testServerClientOptions({ host, port })), connectionRetries: 1 });
  */
 export async function testServerClientOptions(address: {
   readonly host: string;

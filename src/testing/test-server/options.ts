@@ -2,7 +2,7 @@ import { unknownOption } from "../../options/validators.js";
 import type { AccountOptions } from "./accounts.js";
 import type { LibraryName } from "./library.js";
 
-/** How a data centre is set up. */
+/** How a data center is set up. */
 export interface TestServerOptions {
   /** How many accounts it has at first, or which. @default 1 */
   readonly accounts?: number | readonly AccountOptions[];
@@ -51,7 +51,7 @@ const OPTIONS: readonly string[] = Object.keys(CHECKS);
 /** Throws a `TypeError` that names the first option that is unknown or of the wrong kind. */
 export function checkOptions(options: TestServerOptions): void {
   for (const [key, value] of Object.entries(options)) {
-    if (!Object.hasOwn(CHECKS, key)) throw new TypeError(unknownOption("startDataCentre", key, OPTIONS).message);
+    if (!Object.hasOwn(CHECKS, key)) throw new TypeError(unknownOption("startTestServer", key, OPTIONS).message);
     const [isRight, expected] = CHECKS[key as keyof TestServerOptions];
     if (value !== undefined && !isRight(value)) {
       throw new TypeError(`${key}: expected ${expected}, got ${JSON.stringify(value)}`);

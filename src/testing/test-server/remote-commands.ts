@@ -4,7 +4,7 @@ import type { ViolationOptions } from "./report.js";
 import type { Rule } from "./rules.js";
 import type { TelegramTestServer } from "./test-server.js";
 
-/** What another process may ask of a data centre. A method's arguments and value have to be structured-cloneable. */
+/** What another process may ask of a data center. A method's arguments and value have to be structured-cloneable. */
 export interface RemoteCommands {
   addAccount(options: AccountOptions): ReturnType<TelegramTestServer["addAccount"]>;
   rule(request: RuleRequest): number;
@@ -37,33 +37,33 @@ function processorTime(): ProcessorTime {
   return { userMs: user / 1000, systemMs: system / 1000 };
 }
 
-/** The commands of a data centre in this process. */
-export function commandsOf(dataCentre: TelegramTestServer): RemoteCommands {
+/** The commands of a data center in this process. */
+export function commandsOf(dataCenter: TelegramTestServer): RemoteCommands {
   const rules = new Map<number, Rule>();
   return {
-    addAccount: (options) => accountFields(dataCentre.addAccount(options)),
+    addAccount: (options) => accountFields(dataCenter.addAccount(options)),
     rule: ({ match, action }) => {
       const id = rules.size + 1;
-      rules.set(id, dataCentre.rule(match, action));
+      rules.set(id, dataCenter.rule(match, action));
       return id;
     },
     ruleHits: (rule) => rules.get(rule)?.hits ?? 0,
     removeRule: (rule) => rules.get(rule)?.remove(),
-    clearRules: () => dataCentre.clearRules(),
-    disconnect: (account) => dataCentre.disconnect(account),
-    changeSalt: (account) => dataCentre.changeSalt(account),
-    push: (account, update) => dataCentre.push(account, update),
-    pause: () => dataCentre.pause(),
-    resume: () => dataCentre.resume(),
-    calls: () => dataCentre.calls(),
-    messages: () => dataCentre.messages(),
-    connections: () => dataCentre.connections(),
-    maxConnectionsPerKey: (account) => dataCentre.maxConnectionsPerKey(account),
-    waits: () => dataCentre.waits(),
-    violations: (options) => dataCentre.violations(options),
-    inFlight: (options) => dataCentre.inFlight(options),
-    report: (options) => dataCentre.report(options),
-    clear: () => dataCentre.clear(),
+    clearRules: () => dataCenter.clearRules(),
+    disconnect: (account) => dataCenter.disconnect(account),
+    changeSalt: (account) => dataCenter.changeSalt(account),
+    push: (account, update) => dataCenter.push(account, update),
+    pause: () => dataCenter.pause(),
+    resume: () => dataCenter.resume(),
+    calls: () => dataCenter.calls(),
+    messages: () => dataCenter.messages(),
+    connections: () => dataCenter.connections(),
+    maxConnectionsPerKey: (account) => dataCenter.maxConnectionsPerKey(account),
+    waits: () => dataCenter.waits(),
+    violations: (options) => dataCenter.violations(options),
+    inFlight: (options) => dataCenter.inFlight(options),
+    report: (options) => dataCenter.report(options),
+    clear: () => dataCenter.clear(),
     processorTime,
   };
 }

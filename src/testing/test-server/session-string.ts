@@ -1,4 +1,4 @@
-/** The data centre's number in every session it mints. */
+/** The data center's number in every session it mints. */
 export const DC_ID = 2;
 
 /** The largest port a StringSession can carry: it is a signed 16 bit number. */

@@ -12,15 +12,15 @@ import { forkTestServer, startTestServer, type TelegramTestServer } from "../../
 
 const OPTIONS = { apiId: 1, apiHash: "hash" };
 
-/** A data centre that speaks with both libraries, and a database. */
+/** A data center that speaks with both libraries, and a database. */
 async function scene() {
-  const dataCentre = await startTestServer({ accounts: 2 });
+  const dataCenter = await startTestServer({ accounts: 2 });
   const directory = mkdtempSync(join(tmpdir(), "moving-"));
   onTestFinished(async () => {
-    await dataCentre.close();
+    await dataCenter.close();
     rmSync(directory, { recursive: true, force: true });
   });
-  return { dataCentre, file: join(directory, "sessions.db") };
+  return { dataCenter, file: join(directory, "sessions.db") };
 }
 
 const open = <Client extends object>(client: ClientAdapter<Client>, file: string) =>
@@ -33,12 +33,12 @@ const adapters = ({ clientOptions }: TelegramTestServer) => ({
 
 describe("a bot that moves from GramJS to teleproto", () => {
   test("its database goes on: sessions, cooldowns, peers; and back again", async () => {
-    const { dataCentre, file } = await scene();
-    const { old, next } = adapters(dataCentre);
+    const { dataCenter, file } = await scene();
+    const { old, next } = adapters(dataCenter);
     const before = await open(old, file);
-    for (const { name, session } of dataCentre.accounts) await before.add(name, session);
+    for (const { name, session } of dataCenter.accounts) await before.add(name, session);
     await before.invoke(new GramjsApi.messages.SendMessage({ peer: "user1", message: "one" }), { id: "account1" });
-    dataCentre.fail({ account: "account2", method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    dataCenter.fail({ account: "account2", method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const flooded = before.invoke(new GramjsApi.messages.SendMessage({ peer: "user1", message: "x" }), {
       id: "account2",
       wait: false,
@@ -51,26 +51,26 @@ describe("a bot that moves from GramJS to teleproto", () => {
       ["account1", "free"],
       ["account2", "cooling"],
     ]);
-    const resolved = dataCentre.calls().filter(({ method }) => method === "contacts.ResolveUsername").length;
+    const resolved = dataCenter.calls().filter(({ method }) => method === "contacts.ResolveUsername").length;
     await after.invoke(new TeleprotoApi.messages.SendMessage({ peer: "user1", message: "two" }));
-    expect(dataCentre.calls().filter(({ method }) => method === "contacts.ResolveUsername")).toHaveLength(resolved);
-    expect(await after.exportSession("account1")).toBe(dataCentre.accounts[0]?.session);
+    expect(dataCenter.calls().filter(({ method }) => method === "contacts.ResolveUsername")).toHaveLength(resolved);
+    expect(await after.exportSession("account1")).toBe(dataCenter.accounts[0]?.session);
     await after.close();
 
-    const back = await open(adapters(dataCentre).old, file);
+    const back = await open(adapters(dataCenter).old, file);
     await back.invoke(new GramjsApi.messages.SendMessage({ peer: "user1", message: "three" }));
     await back.close();
-    expect(dataCentre.messages().map(({ text }) => text)).toEqual(["one", "two", "three"]);
-    expect(dataCentre.violations()).toEqual([]);
+    expect(dataCenter.messages().map(({ text }) => text)).toEqual(["one", "two", "three"]);
+    expect(dataCenter.violations()).toEqual([]);
   });
 });
 
-describe("a data centre with both libraries", () => {
+describe("a data center with both libraries", () => {
   test("each client is answered in its own layer, at the same time", async () => {
-    const { dataCentre, file } = await scene();
-    const { old, next } = adapters(dataCentre);
+    const { dataCenter, file } = await scene();
+    const { old, next } = adapters(dataCenter);
     const [first, second] = await Promise.all([open(old, file), open(next, `${file}2`)]);
-    const [one, two] = dataCentre.accounts;
+    const [one, two] = dataCenter.accounts;
     await first.add("one", one?.session ?? "");
     await second.add("two", two?.session ?? "");
     const [me, you] = await Promise.all([
@@ -85,7 +85,7 @@ describe("a data centre with both libraries", () => {
     ]);
     expect([me, you]).toMatchObject([{ username: "account1" }, { username: "account2" }]);
     expect(
-      dataCentre
+      dataCenter
         .messages()
         .map(({ text }) => text)
         .sort(),
@@ -94,25 +94,25 @@ describe("a data centre with both libraries", () => {
   });
 
   test("in a process of its own - the same", async () => {
-    await using dataCentre = await forkTestServer({ library: "teleproto" });
-    const { clientOptions } = dataCentre;
+    await using dataCenter = await forkTestServer({ library: "teleproto" });
+    const { clientOptions } = dataCenter;
     const pool = await SessionPool.open({ client: teleproto({ ...OPTIONS, clientOptions }), trustServers: true });
-    await pool.add("a", dataCentre.sessions[0] ?? "");
+    await pool.add("a", dataCenter.sessions[0] ?? "");
     expect(await pool.use((client) => client.getMe())).toMatchObject({ username: "account1" });
     await pool.close();
-    expect((await dataCentre.calls()).filter(({ isConnect }) => isConnect)).toHaveLength(1);
+    expect((await dataCenter.calls()).filter(({ isConnect }) => isConnect)).toHaveLength(1);
   });
 
   test("library: only that one is loaded, a client of the other one is not understood", async () => {
-    const dataCentre = await startTestServer({ library: "teleproto" });
-    onTestFinished(() => dataCentre.close());
-    const { old, next } = adapters(dataCentre);
+    const dataCenter = await startTestServer({ library: "teleproto" });
+    onTestFinished(() => dataCenter.close());
+    const { old, next } = adapters(dataCenter);
     const pool = await SessionPool.open({ client: next, trustServers: true });
-    await pool.add("a", dataCentre.sessions[0] ?? "");
+    await pool.add("a", dataCenter.sessions[0] ?? "");
     expect(await pool.use((client) => client.getMe())).toMatchObject({ username: "account1" });
     await pool.close();
     const other = await SessionPool.open({ client: old, trustServers: true });
-    await other.add("a", dataCentre.sessions[0] ?? "");
+    await other.add("a", dataCenter.sessions[0] ?? "");
     await expect(other.use((client) => client.sendMessage("user1", { message: "x" }))).rejects.toThrow();
     await other.close();
     await expect(startTestServer({ library: "mtcute" as never })).rejects.toThrow('library: expected "telegram" or');

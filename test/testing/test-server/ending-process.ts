@@ -2,13 +2,13 @@ import { startTestServer } from "../../../src/testing/index.js";
 import { SERVICE } from "../../../src/testing/test-server/messages.js";
 import { RawClient, request } from "./raw-client.js";
 
-const dataCentre = await startTestServer();
-const raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+const dataCenter = await startTestServer();
+const raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
 const ping = request(SERVICE.pingDelayDisconnect, 12);
 ping.writeInt32LE(600, 12);
 raw.send(ping);
 await raw.receive();
 raw[Symbol.dispose]();
 await raw.closed;
-await dataCentre.close();
+await dataCenter.close();
 process.send?.(process.getActiveResourcesInfo(), () => process.disconnect());

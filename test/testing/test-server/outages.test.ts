@@ -12,33 +12,33 @@ const self = (): Buffer => new Api.users.GetUsers({ id: [new Api.InputUserSelf()
 
 describe("pause()", () => {
   test("connections end and none is accepted, until resume() on the same port", async () => {
-    await using dataCentre = await startTestServer();
-    const { port } = dataCentre;
-    using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
-    await dataCentre.pause();
+    await using dataCenter = await startTestServer();
+    const { port } = dataCenter;
+    using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+    await dataCenter.pause();
     await raw.closed;
-    const refused = await rejection(RawClient.connect(dataCentre, dataCentre.accounts[0]));
+    const refused = await rejection(RawClient.connect(dataCenter, dataCenter.accounts[0]));
     expect(refused).toMatchObject({ code: "ECONNREFUSED" });
-    await dataCentre.resume();
-    using again = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    await dataCenter.resume();
+    using again = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
     expect((await again.call(self())).error).toBeUndefined();
-    expect(dataCentre.port).toBe(port);
+    expect(dataCenter.port).toBe(port);
   });
 });
 
 describe("connections()", () => {
   test("maxConnectionsPerKey() - counts what was open at once", async () => {
-    await using dataCentre = await startTestServer({ accounts: 2 });
-    const [one, two] = dataCentre.accounts;
-    using first = await RawClient.connect(dataCentre, one);
+    await using dataCenter = await startTestServer({ accounts: 2 });
+    const [one, two] = dataCenter.accounts;
+    using first = await RawClient.connect(dataCenter, one);
     first[Symbol.dispose]();
-    await vi.waitUntil(() => dataCentre.connections()[0]?.closedAt !== null);
-    using _second = await RawClient.connect(dataCentre, one);
-    using _other = await RawClient.connect(dataCentre, two);
-    expect(dataCentre.maxConnectionsPerKey()).toBe(1);
-    using _third = await RawClient.connect(dataCentre, one);
-    expect([dataCentre.maxConnectionsPerKey(), dataCentre.maxConnectionsPerKey("account2")]).toEqual([2, 1]);
-    expect(dataCentre.connections().map(({ account }) => account)).toEqual([
+    await vi.waitUntil(() => dataCenter.connections()[0]?.closedAt !== null);
+    using _second = await RawClient.connect(dataCenter, one);
+    using _other = await RawClient.connect(dataCenter, two);
+    expect(dataCenter.maxConnectionsPerKey()).toBe(1);
+    using _third = await RawClient.connect(dataCenter, one);
+    expect([dataCenter.maxConnectionsPerKey(), dataCenter.maxConnectionsPerKey("account2")]).toEqual([2, 1]);
+    expect(dataCenter.connections().map(({ account }) => account)).toEqual([
       "account1",
       "account1",
       "account2",
@@ -47,28 +47,28 @@ describe("connections()", () => {
   });
 
   test("disconnect() - ends those of the account", async () => {
-    await using dataCentre = await startTestServer({ accounts: 2 });
-    using one = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
-    using two = await RawClient.connect(dataCentre, dataCentre.accounts[1]);
-    dataCentre.disconnect("account1");
+    await using dataCenter = await startTestServer({ accounts: 2 });
+    using one = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+    using two = await RawClient.connect(dataCenter, dataCenter.accounts[1]);
+    dataCenter.disconnect("account1");
     await one.closed;
     expect((await two.call(self())).error).toBeUndefined();
   });
 
   test("what is not MTProto - is hung up on and not recorded", async () => {
-    await using dataCentre = await startTestServer();
-    const socket = connect(dataCentre.port, dataCentre.host);
+    await using dataCenter = await startTestServer();
+    const socket = connect(dataCenter.port, dataCenter.host);
     const closed = new Promise((resolve) => socket.once("close", resolve));
     socket.write("GET / HTTP/1.1\r\n\r\n");
     await closed;
-    expect(dataCentre.connections()).toEqual([]);
+    expect(dataCenter.connections()).toEqual([]);
   });
 });
 
-describe("startDataCentre()", () => {
+describe("startTestServer()", () => {
   test("latencyMs - everything takes that long", async () => {
-    await using dataCentre = await startTestServer({ latencyMs: 40 });
-    using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    await using dataCenter = await startTestServer({ latencyMs: 40 });
+    using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
     const sentAt = Date.now();
     await raw.call(self());
     expect(Date.now() - sentAt).toBeGreaterThanOrEqual(39);
@@ -77,15 +77,15 @@ describe("startDataCentre()", () => {
   test("record - keeps nothing, or the newest", async () => {
     await using none = await startTestServer({ record: false });
     await using some = await startTestServer({ record: 2 });
-    for (const dataCentre of [none, some]) {
-      using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
+    for (const dataCenter of [none, some]) {
+      using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
       for (let i = 0; i < 5; i++) await raw.call(self());
     }
     expect([none.calls().length, some.calls().length]).toEqual([0, 2]);
     expect(none.maxConnectionsPerKey()).toBe(1);
   });
 
-  test("accounts - takes names, and sessions of an earlier data centre", async () => {
+  test("accounts - takes names, and sessions of an earlier data center", async () => {
     await using first = await startTestServer({ accounts: [{ name: "alice" }] });
     const session = first.sessions[0] ?? "";
     await using second = await startTestServer({ accounts: [{ name: "alice", session }] });
@@ -98,14 +98,14 @@ describe("startDataCentre()", () => {
   });
 
   test("a port that is taken - rejects", async () => {
-    await using dataCentre = await startTestServer();
-    const refused = await rejection(startTestServer({ port: dataCentre.port }));
+    await using dataCenter = await startTestServer();
+    const refused = await rejection(startTestServer({ port: dataCenter.port }));
     expect(refused).toMatchObject({ code: "EADDRINUSE" });
-    await dataCentre.pause();
-    await using squatter = await startTestServer({ port: dataCentre.port });
-    expect(await rejection(dataCentre.resume())).toMatchObject({ code: "EADDRINUSE" });
+    await dataCenter.pause();
+    await using squatter = await startTestServer({ port: dataCenter.port });
+    expect(await rejection(dataCenter.resume())).toMatchObject({ code: "EADDRINUSE" });
     await squatter.close();
-    await dataCentre.resume();
+    await dataCenter.resume();
   });
 
   test("an option it does not know, or of the wrong kind - rejects", async () => {
@@ -118,12 +118,12 @@ describe("startDataCentre()", () => {
 
 describe("close()", () => {
   test("twice - is the same promise, and connections are ended", async () => {
-    const dataCentre = await startTestServer();
-    using raw = await RawClient.connect(dataCentre, dataCentre.accounts[0]);
-    dataCentre.delay({ delayMs: 60_000 });
+    const dataCenter = await startTestServer();
+    using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+    dataCenter.delay({ delayMs: 60_000 });
     raw.send(self());
-    expect(dataCentre.close()).toBe(dataCentre.close());
-    await dataCentre.close();
+    expect(dataCenter.close()).toBe(dataCenter.close());
+    await dataCenter.close();
     await raw.closed;
   });
 

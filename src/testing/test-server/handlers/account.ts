@@ -53,7 +53,7 @@ function logOut(services: Services): ServerHandler {
   };
 }
 
-/** What an account asks about itself and the data centre. */
+/** What an account asks about itself and the data center. */
 export function accountHandlers(services: Services): ReadonlyArray<readonly [string, ServerHandler]> {
   return [
     ["help.GetConfig", getConfig(services)],

@@ -51,7 +51,7 @@ test("readLong() - the same number as GramJS's own reader, signed and not", () =
   );
 });
 
-describe("quicken()", () => {
+describe("patchCodec()", () => {
   test("writeDataAsMessage() - byte for byte as GramJS writes it", async () => {
     const run = fc.asyncProperty(
       bytes(256),

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { addressOfDataCentre, isTelegramAddress, isTestAddress } from "../../src/telegram/data-centres.js";
+import { addressOfDataCenter, isTelegramAddress, isTestAddress } from "../../src/telegram/data-centers.js";
 
 test.each([
   "149.154.167.51",
@@ -40,14 +40,14 @@ test.each([
   "",
 ])("isTelegramAddress() - %j is not", (address) => expect(isTelegramAddress(address)).toBe(false));
 
-test("addressOfDataCentre() - every address is Telegram's, and only the test ones are test ones", () => {
+test("addressOfDataCenter() - every address is Telegram's, and only the test ones are test ones", () => {
   for (const isTest of [false, true]) {
     for (const id of [1, 2, 3, ...(isTest ? [] : [4, 5])]) {
-      const address = addressOfDataCentre(id, isTest) ?? "";
+      const address = addressOfDataCenter(id, isTest) ?? "";
       expect(isTelegramAddress(address), `${id}`).toBe(true);
       expect(isTestAddress(address), `${id}`).toBe(isTest);
     }
   }
-  expect(addressOfDataCentre(6, false)).toBeUndefined();
-  expect(addressOfDataCentre(4, true)).toBeUndefined();
+  expect(addressOfDataCenter(6, false)).toBeUndefined();
+  expect(addressOfDataCenter(4, true)).toBeUndefined();
 });

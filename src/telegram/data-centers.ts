@@ -1,7 +1,7 @@
 import { BlockList, isIP } from "node:net";
 
 /**
- * The addresses of Telegram's data centres by their number, for session formats that carry only the number.
+ * The addresses of Telegram's data centers by their number, for session formats that carry only the number.
  * Source: pyrogram/session/internals/data_center.py; the same networks in TDLib's and Telegram Desktop's built-in lists.
  */
 const production: ReadonlyMap<number, string> = new Map([
@@ -21,8 +21,8 @@ const test: ReadonlyMap<number, string> = new Map([
 
 const testAddresses: ReadonlySet<string> = new Set(test.values());
 
-/** Where a data centre is, IPv4; `undefined` for a number that is not known. */
-export function addressOfDataCentre(id: number, isTest: boolean): string | undefined {
+/** Where a data center is, IPv4; `undefined` for a number that is not known. */
+export function addressOfDataCenter(id: number, isTest: boolean): string | undefined {
   return (isTest ? test : production).get(id);
 }
 
@@ -47,7 +47,7 @@ const networks: readonly string[] = [
   "2001:b28:f23d::/48",
   "2001:b28:f23f::/48",
   "2a0a:f280::/32",
-  // Not in that list, but a second address of data centre 2 in TDLib (DcOptions) and Telegram Desktop (BuiltInDc).
+  // Not in that list, but a second address of data center 2 in TDLib (DcOptions) and Telegram Desktop (BuiltInDc).
   "95.161.76.100/32",
 ];
 

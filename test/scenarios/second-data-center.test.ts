@@ -2,10 +2,10 @@ import type { TelegramClient } from "telegram";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { formatSession, LeaseReleasedError, parseSession, systemClock } from "../../src/index.js";
 import { AuthKey, PromisedNetSockets, StringSession } from "../fakes/client-library.js";
-import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCentre, location, serveFile } from "./files.js";
+import { bigInt, CHUNK, CHUNKS, exportAuthorizations, listFarDataCenter, location, serveFile } from "./files.js";
 import { callsOf, nameOf, type OpenOptions, rejection, type Stage, stage, until, within } from "./support.js";
 
-/** The data centre in which the files are, and the account as which its connections are recorded. */
+/** The data center in which the files are, and the account as which its connections are recorded. */
 const FAR = 4;
 const FAR_NAME = "far";
 const FILES = "upload.GetFile";
@@ -17,20 +17,20 @@ const download = (client: TelegramClient): Promise<unknown> =>
     dcId: FAR,
   }) as Promise<unknown>;
 
-/** A second data centre, where a key is agreed upon already: making one needs Telegram's own secrets. */
-async function twoDataCentres(
+/** A second data center, where a key is agreed upon already: making one needs Telegram's own secrets. */
+async function twoDataCenters(
   options: OpenOptions = {},
 ): Promise<Stage & { pool: Awaited<ReturnType<Stage["open"]>> }> {
   const scene = await stage({ accounts: [{ name: "account1" }, { name: FAR_NAME }] });
-  const { dataCentre } = scene;
-  serveFile(dataCentre);
-  listFarDataCentre(dataCentre);
-  exportAuthorizations(dataCentre);
-  dataCentre.handle("auth.ImportAuthorization", ({ tl }) =>
+  const { dataCenter } = scene;
+  serveFile(dataCenter);
+  listFarDataCenter(dataCenter);
+  exportAuthorizations(dataCenter);
+  dataCenter.handle("auth.ImportAuthorization", ({ tl }) =>
     tl("auth.Authorization", { user: tl("UserEmpty", { id: 1n }) }),
   );
   const farKey = new AuthKey();
-  await farKey.setKey(Buffer.from(parseSession(dataCentre.sessions[1] ?? "").authKey));
+  await farKey.setKey(Buffer.from(parseSession(dataCenter.sessions[1] ?? "").authKey));
   const { getAuthKey } = StringSession.prototype;
   const patched = vi.spyOn(StringSession.prototype, "getAuthKey").mockImplementation(function (this: never, dcId) {
     return dcId === FAR ? farKey : getAuthKey.call(this, dcId);
@@ -40,10 +40,10 @@ async function twoDataCentres(
   return { ...scene, pool };
 }
 
-const farConnections = ({ dataCentre }: Stage) =>
-  dataCentre.connections().filter(({ account }) => account === FAR_NAME);
+const farConnections = ({ dataCenter }: Stage) =>
+  dataCenter.connections().filter(({ account }) => account === FAR_NAME);
 
-describe("the address of another data centre", () => {
+describe("the address of another data center", () => {
   const V4 = "149.154.167.92";
   const V6 = "2001:67c:4e8:f004::a";
   const option = (ipAddress: string, fields: object = {}) => ({ id: FAR, ipAddress, port: 443, ...fields });
@@ -68,12 +68,12 @@ describe("the address of another data centre", () => {
     ],
   ])("%s", async (_, home, options, expected) => {
     const dialled: string[] = [];
-    const { dataCentre, pool } = await twoDataCentres({
-      client: { clientOptions: { networkSocket: recordingSocket(dialled, () => dataCentre.port) } as never },
+    const { dataCenter, pool } = await twoDataCenters({
+      client: { clientOptions: { networkSocket: recordingSocket(dialled, () => dataCenter.port) } as never },
     });
-    listFarDataCentre(dataCentre, options);
+    listFarDataCenter(dataCenter, options);
     if (home !== undefined) {
-      const session = parseSession(dataCentre.sessions[0] ?? "");
+      const session = parseSession(dataCenter.sessions[0] ?? "");
       await pool.update("account1", {
         session: formatSession({ ...session, authKey: session.authKey, serverAddress: home }, "gramjs"),
       });
@@ -83,7 +83,7 @@ describe("the address of another data centre", () => {
   });
 });
 
-/** A socket class that notes where it is to go, and goes to the data centre on this machine. */
+/** A socket class that notes where it is to go, and goes to the data center on this machine. */
 function recordingSocket(dialled: string[], port: () => number): unknown {
   return class extends PromisedNetSockets {
     override connect(_: number, host: string): ReturnType<InstanceType<typeof PromisedNetSockets>["connect"]> {
@@ -93,21 +93,21 @@ function recordingSocket(dialled: string[], port: () => number): unknown {
   };
 }
 
-describe("files in another data centre", () => {
+describe("files in another data center", () => {
   test("one connection, authorised once, closed with the client", async () => {
-    const scene = await twoDataCentres();
-    const { dataCentre, pool } = scene;
+    const scene = await twoDataCenters();
+    const { dataCenter, pool } = scene;
     for (let i = 0; i < 2; i++) expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
-    expect(callsOf(dataCentre, FILES, FAR_NAME).length).toBeGreaterThanOrEqual(2 * CHUNKS);
-    expect(callsOf(dataCentre, FILES, "account1")).toEqual([]);
-    expect(callsOf(dataCentre, "auth.ExportAuthorization")).toHaveLength(1);
+    expect(callsOf(dataCenter, FILES, FAR_NAME).length).toBeGreaterThanOrEqual(2 * CHUNKS);
+    expect(callsOf(dataCenter, FILES, "account1")).toEqual([]);
+    expect(callsOf(dataCenter, "auth.ExportAuthorization")).toHaveLength(1);
     expect(farConnections(scene)).toHaveLength(1);
     await pool.close();
-    await until("both are closed", () => dataCentre.connections().every(({ closedAt }) => closedAt !== null));
+    await until("both are closed", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
   });
 
   test("refused while the session cools, before anything is opened", async () => {
-    const scene = await twoDataCentres();
+    const scene = await twoDataCenters();
     using lease = await scene.pool.acquire();
     lease.coolDown(30);
     expect(await rejection(download(lease.client))).toMatchObject({ code: 420, seconds: 30 });
@@ -115,43 +115,43 @@ describe("files in another data centre", () => {
   });
 
   test("a flood there cools the session, and stops the rest", async () => {
-    const { dataCentre, pool } = await twoDataCentres();
-    dataCentre.fail({ method: FILES, message: "FLOOD_WAIT_40", skip: 2, times: 1 });
+    const { dataCenter, pool } = await twoDataCenters();
+    dataCenter.fail({ method: FILES, message: "FLOOD_WAIT_40", skip: 2, times: 1 });
     await rejection(pool.use(download, { wait: false }));
     expect(pool.get("account1")).toMatchObject({ state: "cooling", reason: "FLOOD_WAIT" });
-    const { length } = callsOf(dataCentre, FILES);
+    const { length } = callsOf(dataCenter, FILES);
     await rejection(pool.use(download, { wait: false }));
-    expect(callsOf(dataCentre, FILES)).toHaveLength(length);
-    expect(dataCentre.violations()).toEqual([]);
+    expect(callsOf(dataCenter, FILES)).toHaveLength(length);
+    expect(dataCenter.violations()).toEqual([]);
   });
 
   test("the lease ends in the middle: LeaseReleasedError, no more parts", async () => {
-    const { dataCentre, pool } = await twoDataCentres();
-    dataCentre.delay({ method: FILES, delayMs: 50 });
+    const { dataCenter, pool } = await twoDataCenters();
+    dataCenter.delay({ method: FILES, delayMs: 50 });
     const lease = await pool.acquire();
     const file = rejection(download(lease.client));
-    await until("it is under way", () => callsOf(dataCentre, FILES).length >= 1);
+    await until("it is under way", () => callsOf(dataCenter, FILES).length >= 1);
     lease.release();
     expect(await file).toBeInstanceOf(LeaseReleasedError);
-    const { length } = callsOf(dataCentre, FILES);
+    const { length } = callsOf(dataCenter, FILES);
     await pool.use(nameOf);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(callsOf(dataCentre, FILES).length).toBeLessThanOrEqual(length + 1);
+    expect(callsOf(dataCenter, FILES).length).toBeLessThanOrEqual(length + 1);
   });
 
   test("401 from there is not the account's death: it is authorised anew, and the file comes", async () => {
-    const scene = await twoDataCentres();
-    const { dataCentre, pool, toldOf } = scene;
-    dataCentre.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED", skip: 1, times: 1 });
+    const scene = await twoDataCenters();
+    const { dataCenter, pool, toldOf } = scene;
+    dataCenter.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED", skip: 1, times: 1 });
     expect(await within(10_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
     expect([pool.get("account1")?.state, toldOf("died")]).toEqual(["free", []]);
-    expect(callsOf(dataCentre, "auth.ExportAuthorization")).toHaveLength(2);
+    expect(callsOf(dataCenter, "auth.ExportAuthorization")).toHaveLength(2);
     expect(farConnections(scene)).toHaveLength(2);
   });
 
   test("401 from there, always: ConnectError, and the account lives", async () => {
-    const { dataCentre, pool, toldOf } = await twoDataCentres();
-    dataCentre.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED" });
+    const { dataCenter, pool, toldOf } = await twoDataCenters();
+    dataCenter.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED" });
     const error = await rejection(pool.use(download));
     expect(error).toMatchObject({ code: "CONNECT_FAILED", cause: { errorMessage: "AUTH_KEY_UNREGISTERED" } });
     expect(toldOf("died")).toEqual([]);
@@ -167,28 +167,28 @@ describe("files in another data centre", () => {
       storageTimeoutMs: 100_000,
       idleTimeoutMs: 10_000_000,
     };
-    const scene = await twoDataCentres({ clock, ...patience });
-    const { dataCentre, pool } = scene;
+    const scene = await twoDataCenters({ clock, ...patience });
+    const { dataCenter, pool } = scene;
     await within(8_000, pool.use(download));
-    const rule = dataCentre.ignore({ account: FAR_NAME });
+    const rule = dataCenter.ignore({ account: FAR_NAME });
     await until("it is given up", () => farConnections(scene).every(({ closedAt }) => closedAt !== null));
     rule.remove();
     expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
     expect(farConnections(scene)).toHaveLength(2);
-    expect(dataCentre.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    expect(dataCenter.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
   test("its connection is cut in the middle: the parts go on", async () => {
-    const scene = await twoDataCentres();
-    const { dataCentre, pool } = scene;
-    dataCentre.cut({ method: FILES, at: "before", skip: 2, times: 1 });
+    const scene = await twoDataCenters();
+    const { dataCenter, pool } = scene;
+    dataCenter.cut({ method: FILES, at: "before", skip: 2, times: 1 });
     expect(await within(10_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
-    expect(dataCentre.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    expect(dataCenter.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
   test("a file reference that expired is the caller's: Telegram's own error, a session in order", async () => {
-    const { dataCentre, pool, toldOf } = await twoDataCentres();
-    dataCentre.fail({ method: FILES, code: 400, message: "FILE_REFERENCE_EXPIRED" });
+    const { dataCenter, pool, toldOf } = await twoDataCenters();
+    dataCenter.fail({ method: FILES, code: 400, message: "FILE_REFERENCE_EXPIRED" });
     expect(await rejection(pool.use(download))).toMatchObject({ code: 400, errorMessage: "FILE_REFERENCE_EXPIRED" });
     expect([pool.get("account1")?.state, toldOf("cooled"), toldOf("died")]).toEqual(["free", [], []]);
   });

@@ -2,7 +2,7 @@ import { ANY } from "../src/state/criteria.js";
 import { ConnectedFirstOrder, WeightedOrder } from "../src/state/selection-order.js";
 import { SessionEntry } from "../src/state/session-entry.js";
 import { SessionTable } from "../src/state/session-table.js";
-import { HOUR_MS, narrow, pickAndMark, rosterOf, START } from "./roster-contest.js";
+import { HOUR_MS, narrow, pickAndMark, rosterOf, START } from "./session-table-contest.js";
 import { median, nanoseconds, shown } from "./timing.js";
 
 const NO_TAGS: readonly string[] = [];
