@@ -234,8 +234,8 @@ class Hopes {
       this.#isEver.set(group, isEver);
     }
     if (!isEver || deadline === Number.POSITIVE_INFINITY) return isEver;
-    const { earliestPossibleAt: hopeFrom } = this.availability(waiter);
-    return hopeFrom !== null && hopeFrom <= deadline;
+    const { earliestPossibleAt } = this.availability(waiter);
+    return earliestPossibleAt !== null && earliestPossibleAt <= deadline;
   }
 
   availability(waiter: Waiter): Availability {

@@ -76,7 +76,7 @@ describe("reference", () => {
   test.each(["SessionPoolOptions", "AcquireOptions", "UseOptions", "MapOptions"])(
     "lists %s with their defaults",
     (name) => {
-      const missing = fieldsOf("src/options.ts", name)
+      const missing = fieldsOf("src/options/options.ts", name)
         .map(({ name: field, defaultValue }) => ({
           field,
           end: defaultValue === undefined ? "| |" : `| \`${defaultValue}\` |`,

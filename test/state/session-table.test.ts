@@ -77,7 +77,7 @@ test("cool() - of a method or peer leaves the session free for everything else",
   expect(sessionTable.forecast({ ...ANY, methods: ["M"], peers: ["user:1"] }, NOW)).toEqual({
     cooling: 1,
     earliest: NOW + 20,
-    hopeFrom: NOW + 20,
+    earliestPossibleAt: NOW + 20,
   });
   sessionTable.expireDue(NOW + 10);
   expect(sessionTable.canServe({ ...ANY, methods: ["M"] }, NOW + 10)).toBe(true);

@@ -1,6 +1,6 @@
 /**
  * The requests that have an effect, or may have one: never repeated unless they were refused. By namespace, of the layers
- * of GramJS 2.26 (198) and teleproto 1.229 (229). A new layer's requests are judged one by one: into `src/telegram/reads.ts`
+ * of GramJS 2.26 (198) and teleproto 1.229 (229). A new layer's requests are judged one by one: into `src/telegram/idempotent-methods.ts`
  * what is harmless to repeat by its page under core.telegram.org/methods, everything else into this list.
  */
 const byNamespace: Readonly<Record<string, string>> = {

@@ -299,9 +299,9 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
     const now = time.now();
     let first: number | null = null;
     for (const criteria of this.#underWay.waitFor) {
-      const { earliestPossibleAt: hopeFrom } = sessionTable.forecast(criteria, now);
-      if (hopeFrom !== null && hopeFrom <= now) return null;
-      if (hopeFrom !== null && (first === null || hopeFrom < first)) first = hopeFrom;
+      const { earliestPossibleAt } = sessionTable.forecast(criteria, now);
+      if (earliestPossibleAt !== null && earliestPossibleAt <= now) return null;
+      if (earliestPossibleAt !== null && (first === null || earliestPossibleAt < first)) first = earliestPossibleAt;
     }
     return first;
   }
