@@ -98,7 +98,7 @@ describe("a proxy that fails", () => {
   test.each([
     ["user name", { username: "u1" }, { username: "u2" }],
     ["password", { username: "u", password: "old" }, { username: "u", password: "new" }],
-    ["secret", { secret: "ee00" }, { secret: "ee01" }],
+    ["secret", { secret: "00".repeat(16) }, { secret: "11".repeat(16) }],
     ["type", { socksType: 4 as const }, { socksType: 5 as const }],
   ])("with another %s it is another way to Telegram", async (_, bad, good) => {
     const made = await openPool({ connectTimeoutMs: 10_000 });

@@ -17,7 +17,7 @@ describe("a sealer that never answers", () => {
     const added = watch(pool.add("a", sessionString("a")));
     await clock.advance(5_000);
     expect([added.state, added.error]).toEqual(["rejected", expect.any(StorageError)]);
-    expect(String(added.error)).toContain("The encryption did not seal");
+    expect(String(added.error)).toContain("The encryption could not seal");
     await pool.close();
     expect(await storage.stored("a")).toBeUndefined();
   });
@@ -31,7 +31,7 @@ describe("a sealer that never answers", () => {
     const opened = watch(openPool({ storage, clock, encryption: { ...OPEN_BOOK, open } }));
     await clock.advance(5_000);
     expect(opened.value?.pool.sessions().map(({ id }) => id)).toEqual(["b"]);
-    expect(opened.value?.pool.rejected()).toEqual([{ id: "a", reason: expect.stringContaining("did not open") }]);
+    expect(opened.value?.pool.rejected()).toEqual([{ id: "a", reason: expect.stringContaining("could not open") }]);
   });
 });
 
