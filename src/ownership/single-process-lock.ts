@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import type { Clock, Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
 import { RESERVED_PREFIXES } from "../storage/reserved-ids.js";
-import type { SessionStorage } from "../storage/storage.js";
-import { endless, ROUNDS, type StorageTimeout } from "../storage/storage-timeout.js";
+import type { SessionStorage, StoredRecord } from "../storage/storage.js";
+import type { StorageTimeout } from "../storage/storage-timeout.js";
+import { updateRecord } from "../storage/update-record.js";
 import { type Claim, isClaim } from "./claim.js";
 import { openPools } from "./open-pools.js";
 import { isSameThread, type ProcessIdentity } from "./process-identity.js";
@@ -45,16 +46,19 @@ export class SingleProcessLock {
 
   /** Rejects with `StorageError` while another process uses the storage; another host's is watched for its ttl. */
   async claim(): Promise<void> {
-    for (let round = 0; round < ROUNDS; round++) {
-      const { version, claim } = await this.#read();
+    const read = (): Promise<StoredRecord | undefined> => this.#read();
+    // Such a storage may accept two writers at one version: only a second read shows which of them won.
+    const write = async (expected: number, data: string | null): Promise<number | undefined> => {
+      const version = await this.#write(expected, data);
+      return version !== undefined && claimIn(await this.#read())?.pool === this.#pool ? version : undefined;
+    };
+    await updateRecord({ id: ID, read, write }, async (stored) => {
+      const claim = claimIn(stored);
       if (claim !== undefined && !(await this.#isVoid(claim))) throw inUse(claim);
-      const isMine = (await this.#write(version)) && (await this.#read()).claim?.pool === this.#pool;
-      if (!isMine) continue;
-      openPools.add(this.#pool);
-      this.#arm();
-      return;
-    }
-    throw endless(ID);
+      return this.#nextClaim();
+    });
+    openPools.add(this.#pool);
+    this.#arm();
   }
 
   /** Gives the storage up. */
@@ -64,9 +68,9 @@ export class SingleProcessLock {
     openPools.delete(this.#pool);
     // One that is under way may be written yet.
     await this.#renewal;
-    const { version, claim } = await this.#read();
-    if (claim?.pool !== this.#pool) return;
-    await this.#parts.deadline.run("give up its use", () => this.#parts.storage.write(ID, version, null));
+    const stored = await this.#read();
+    if (stored === undefined || claimIn(stored)?.pool !== this.#pool) return;
+    await this.#parts.deadline.run("give up its use", () => this.#parts.storage.write(ID, stored.version, null));
   }
 
   /** Several pools of one thread may share a storage object: a table in memory keeps them apart. */
@@ -77,7 +81,7 @@ export class SingleProcessLock {
     while (this.#foreign.isHeld(ID, clock.monotonic())) {
       if (this.#foreign.isLocal(claim)) return false;
       await new Promise<void>((resolve) => clock.setTimer(ttlMs / (RENEWALS * LOOKS_PER_RENEWAL), resolve));
-      const { claim: current } = await this.#read();
+      const current = claimIn(await this.#read());
       if (current === undefined) return true;
       if (current.pool !== claim.pool || current.beat !== claim.beat) return false;
     }
@@ -93,32 +97,37 @@ export class SingleProcessLock {
   }
 
   async #renew(): Promise<void> {
-    const { version, claim } = await this.#read();
+    const stored = await this.#read();
+    const claim = claimIn(stored);
     if (this.#isEnded) return;
-    if (claim === undefined || claim.pool === this.#pool) await this.#write(version);
+    if (claim === undefined || claim.pool === this.#pool) await this.#write(stored?.version ?? 0, this.#nextClaim());
     else if (!this.#isOvertaken && !openPools.has(claim.pool)) {
       this.#isOvertaken = true;
       this.onOvertaken(inUse(claim));
     }
   }
 
-  async #write(expected: number): Promise<boolean> {
-    const { storage, deadline, ttlMs, self } = this.#parts;
+  #nextClaim(): string {
+    const { ttlMs, self } = this.#parts;
     const claim: Claim = { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self };
-    const version = await deadline.run("note its use", () => storage.write(ID, expected, JSON.stringify(claim)));
-    return version !== undefined;
+    return JSON.stringify(claim);
   }
 
-  async #read(): Promise<{ readonly version: number; readonly claim: Claim | undefined }> {
+  #write(expected: number, data: string | null): Promise<number | undefined> {
     const { storage, deadline } = this.#parts;
-    const stored = await deadline.run("tell who uses it", () => storage.read(ID));
-    return { version: stored?.version ?? 0, claim: stored && claimIn(stored.data) };
+    return deadline.run("note its use", () => storage.write(ID, expected, data));
+  }
+
+  #read(): Promise<StoredRecord | undefined> {
+    const { storage, deadline } = this.#parts;
+    return deadline.run("tell who uses it", () => storage.read(ID));
   }
 }
 
-function claimIn(data: string): Claim | undefined {
+function claimIn(stored: StoredRecord | undefined): Claim | undefined {
+  if (stored === undefined) return undefined;
   try {
-    const value: unknown = JSON.parse(data);
+    const value: unknown = JSON.parse(stored.data);
     return isClaim(value) ? value : undefined;
   } catch {
     return undefined;

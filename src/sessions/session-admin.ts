@@ -22,7 +22,8 @@ import type { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peers/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage } from "../storage/storage.js";
-import { endless, type StorageTimeout } from "../storage/storage-timeout.js";
+import type { StorageTimeout } from "../storage/storage-timeout.js";
+import { endlessConflict } from "../storage/update-record.js";
 import { isTelegramAddress } from "../telegram/data-centers.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { type CredentialEncryption, type Credentials, NO_PROFILE } from "./credentials.js";
@@ -207,7 +208,7 @@ export class SessionAdmin {
     round: number,
   ): Promise<SessionInfo> {
     const { storage, scheduler, deadline } = this.#parts;
-    if (round === ROUNDS) throw endless(id);
+    if (round === ROUNDS) throw endlessConflict(id);
     const again = (): Promise<SessionInfo> => this.#create(id, session, fingerprint, options, round + 1);
     const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (stored === undefined) return again();

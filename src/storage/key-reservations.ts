@@ -3,7 +3,8 @@ import { isObject } from "../options/validators.js";
 import { decodeRecord, type SessionRecord } from "./record.js";
 import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
-import { endless, ROUNDS, type StorageTimeout } from "./storage-timeout.js";
+import type { StorageTimeout } from "./storage-timeout.js";
+import { type RecordUpdate, type RecordWrite, updateRecord } from "./update-record.js";
 
 /** Grows when an older version of this package could not read what a newer one wrote. */
 const FORMAT = 1;
@@ -41,33 +42,25 @@ export class KeyReservations {
 
   /** Takes the key for a session, until `confirm`. Resolves the id that holds it, or `undefined` when it is taken now. */
   async reserve(fingerprint: string, id: string): Promise<string | undefined> {
-    const key = RESERVED_PREFIXES.key + fingerprint;
-    for (let round = 0; round < ROUNDS; round++) {
-      if ((await this.#write(key, 0, textOf({ id, isConfirmed: false }))) !== undefined) return undefined;
-      const reservation = await this.#read(key);
-      if (reservation === undefined) continue;
-      const claim = claimIn(reservation);
-      if (claim !== undefined && claim.id !== id && (await this.#isHeld(claim, fingerprint))) return claim.id;
-      // Also where it is this session's already: a release that is under way finds another version.
-      const isConfirmed = claim?.id === id && claim.isConfirmed;
-      if ((await this.#write(key, reservation.version, textOf({ id, isConfirmed }))) !== undefined) return undefined;
-    }
-    throw endless(key);
+    const first = { expected: 0, data: textOf({ id, isConfirmed: false }) };
+    const change = async (reservation: StoredRecord | undefined): Promise<string | undefined> => {
+      const claim = reservation && claimIn(reservation);
+      if (claim !== undefined && claim.id !== id && (await this.#isHeld(claim, fingerprint))) return undefined;
+      // Written even if this session has it already: a release that is under way must find another version.
+      return textOf({ id, isConfirmed: claim?.id === id && claim.isConfirmed });
+    };
+    return holderIn(await this.#update(fingerprint, change, first));
   }
 
   /**
    * Makes the key this session's for good; its record MUST be on disk. Resolves the id that was faster, or `undefined`.
    */
   async confirm(fingerprint: string, id: string): Promise<string | undefined> {
-    const key = RESERVED_PREFIXES.key + fingerprint;
-    for (let round = 0; round < ROUNDS; round++) {
-      const reservation = await this.#read(key);
-      const claim = reservation && claimIn(reservation);
-      if (claim?.isConfirmed) return claim.id === id ? undefined : claim.id;
-      const version = await this.#write(key, reservation?.version ?? 0, textOf({ id, isConfirmed: true }));
-      if (version !== undefined) return undefined;
-    }
-    throw endless(key);
+    const update = await this.#update(fingerprint, (reservation) =>
+      confirmedIn(reservation) === undefined ? textOf({ id, isConfirmed: true }) : undefined,
+    );
+    const holder = holderIn(update);
+    return holder === id ? undefined : holder;
   }
 
   /** The id that has the key for good, if one has. */
@@ -77,15 +70,11 @@ export class KeyReservations {
 
   /** Gives the key back, if it is this session's, and its record does not have it. */
   async release(fingerprint: string, id: string): Promise<void> {
-    const key = RESERVED_PREFIXES.key + fingerprint;
-    for (let round = 0; round < ROUNDS; round++) {
-      const reservation = await this.#read(key);
-      if (reservation === undefined || claimIn(reservation)?.id !== id) return;
+    await this.#update(fingerprint, async (reservation) => {
+      if (reservation === undefined || claimIn(reservation)?.id !== id) return undefined;
       const stored = await this.#read(id);
-      if (stored !== undefined && recordIn(stored)?.fingerprint === fingerprint) return;
-      if ((await this.#write(key, reservation.version, null)) !== undefined) return;
-    }
-    throw endless(key);
+      return stored !== undefined && recordIn(stored)?.fingerprint === fingerprint ? undefined : null;
+    });
   }
 
   /**
@@ -103,8 +92,11 @@ export class KeyReservations {
     return isConfirmed && (record === undefined || record.owner !== null || this.#isConnected(fingerprint, id));
   }
 
-  #write(key: string, expected: number, data: string | null): Promise<number | undefined> {
-    return this.#deadline.run("write the record of an auth key", () => this.#storage.write(key, expected, data));
+  #update(fingerprint: string, change: Parameters<typeof updateRecord>[1], first?: RecordWrite): Promise<RecordUpdate> {
+    const id = RESERVED_PREFIXES.key + fingerprint;
+    const write = (expected: number, data: string | null): Promise<number | undefined> =>
+      this.#deadline.run("write the record of an auth key", () => this.#storage.write(id, expected, data));
+    return updateRecord({ id, read: () => this.#read(id), write, ...(first && { first }) }, change);
   }
 
   #read(id: string): Promise<StoredRecord | undefined> {
@@ -123,6 +115,11 @@ function recordIn(stored: StoredRecord): SessionRecord | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The id that kept an update from taking the key. */
+function holderIn({ before, version }: RecordUpdate): string | undefined {
+  return version === undefined && before !== undefined ? claimIn(before)?.id : undefined;
 }
 
 function confirmedIn(reservation: StoredRecord | undefined): string | undefined {

@@ -1,6 +1,7 @@
 import { RESERVED_PREFIXES } from "./reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
-import { endless, ROUNDS, type StorageTimeout } from "./storage-timeout.js";
+import type { StorageTimeout } from "./storage-timeout.js";
+import { updateRecord } from "./update-record.js";
 
 export const BUDGETS_ID: string = `${RESERVED_PREFIXES.pool}budgets`;
 
@@ -35,25 +36,28 @@ export class LearnedLimitsRecord {
    */
   async write(current: () => string, merge: (data: string) => void): Promise<boolean> {
     if (this.#isRejected) await this.#lookAgain(merge);
-    for (let round = 0; round < ROUNDS && !this.#isRejected; round++) {
-      const data = current();
-      const write = (): Promise<number | undefined> => this.#storage.write(BUDGETS_ID, this.#version, data);
-      const version = await this.#deadline.run("write the record of budgets", write);
-      if (version !== undefined) {
-        this.#version = version;
-        return true;
-      }
-      await this.#lookAgain(merge);
-    }
     if (this.#isRejected) return false;
-    throw endless(BUDGETS_ID);
+    const { version } = await updateRecord(
+      {
+        id: BUDGETS_ID,
+        read: () => this.#lookAgain(merge),
+        write: (expected, data) =>
+          this.#deadline.run("write the record of budgets", () => this.#storage.write(BUDGETS_ID, expected, data)),
+        first: { expected: this.#version, data: current() },
+      },
+      () => (this.#isRejected ? undefined : current()),
+    );
+    if (version === undefined) return false;
+    this.#version = version;
+    return true;
   }
 
-  async #lookAgain(merge: (data: string) => void): Promise<void> {
+  async #lookAgain(merge: (data: string) => void): Promise<StoredRecord | undefined> {
     const stored = await this.#deadline.run("read a record", () => this.#storage.read(BUDGETS_ID));
     const isNews = stored?.version !== this.#version;
     this.#version = stored?.version ?? 0;
     if (isNews) this.#isRejected = false;
     if (stored !== undefined && isNews) merge(stored.data);
+    return stored;
   }
 }

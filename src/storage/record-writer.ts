@@ -1,7 +1,8 @@
 import type { Clock } from "../common/clock.js";
 import { StorageError } from "../errors.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
-import { endless, ROUNDS, StorageTimeout } from "./storage-timeout.js";
+import { StorageTimeout } from "./storage-timeout.js";
+import { endlessConflict, MAX_CONFLICTS, updateRecord } from "./update-record.js";
 import { releaseWaiting, type WriteState, writeStateAt } from "./write-state.js";
 
 /** A record as it is to be written now. */
@@ -164,18 +165,22 @@ export class RecordWriter {
   }
 
   async #erase(id: string, slot: WriteState): Promise<boolean> {
-    for (let round = 0; round < ROUNDS; round++) {
-      const gone = await this.#deadline.run(`delete the record of "${id}"`, () =>
-        this.#storage.write(id, slot.version, null),
-      );
-      if (gone !== undefined) return true;
-      const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
-      if (current === undefined) return true;
-      await this.#policy.merge(current);
-      slot.version = current.version;
-      if (!this.#policy.mayDelete(id)) return false;
-    }
-    throw endless(id);
+    const { before, version } = await updateRecord(
+      {
+        id,
+        read: () => this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id)),
+        write: (expected) =>
+          this.#deadline.run(`delete the record of "${id}"`, () => this.#storage.write(id, expected, null)),
+        first: { expected: slot.version, data: null },
+      },
+      async (current) => {
+        if (current === undefined) return undefined;
+        await this.#policy.merge(current);
+        slot.version = current.version;
+        return this.#policy.mayDelete(id) ? null : undefined;
+      },
+    );
+    return version !== undefined || before === undefined;
   }
 
   /** Stops retrying. */
@@ -262,11 +267,12 @@ export class RecordWriter {
 
   /** Writes what is wanted, over whatever others write meanwhile. Resolves which state that was. */
   async #writeState(id: string, slot: WriteState): Promise<number> {
-    for (let round = 0; round < ROUNDS; round++) {
+    // Not `updateRecord`: what is wanted may change, or the record be dropped, while a round is under way.
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
       const target = slot.requestedSequence;
       if (await this.#writeOnce(id, slot)) return target;
     }
-    throw endless(id);
+    throw endlessConflict(id);
   }
 
   /** Whether the record is as wanted now. Otherwise somebody else has written it, and it is to be tried again. */

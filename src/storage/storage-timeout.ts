@@ -100,13 +100,3 @@ function* valuesIn(value: object): Generator<unknown> {
     if (typeof key === "string") yield key;
   }
 }
-
-/** So often in a row no other writer is faster: the storage does not keep its word. */
-export const ROUNDS: number = 100;
-
-/** What is told then. */
-export function endless(key: string): StorageError {
-  return new StorageError(
-    `The storage has refused ${ROUNDS} writes of "${key}" at the version that it told just before.`,
-  );
-}

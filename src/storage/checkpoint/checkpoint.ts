@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { StorageError } from "../../errors.js";
 import { isRunning, isSameThread, type ProcessIdentity } from "../../ownership/process-identity.js";
-import { endless, ROUNDS } from "../storage-timeout.js";
+import { updateRecord } from "../update-record.js";
 import { type CheckpointHead, headId, parseHead, type RunClaim, serialize } from "./checkpoint-records.js";
 import { CoalescingWriter } from "./coalescing-writer.js";
 import { FencedRecord, type RecordParts } from "./fenced-record.js";
@@ -134,18 +134,22 @@ export class Checkpoint {
   async #take(): Promise<CheckpointHead | undefined> {
     const { storage, deadline } = this.#parts;
     const id = headId(this.#name);
-    for (let round = 0; round < ROUNDS; round++) {
-      const stored = await deadline.run("read a checkpoint", () => storage.read(id));
-      const before = stored && parseHead(id, stored.data);
-      if (before?.claim != null && this.#isAlive(before.claim)) throw inUse(this.#name, before.claim);
-      for (const key of before?.begun ?? []) this.#begun.add(key);
-      const text = this.#headText(this.#claim);
-      const version = await deadline.run("write a checkpoint", () => storage.write(id, stored?.version ?? 0, text));
-      if (version === undefined) continue;
-      this.#head = new FencedRecord(this.#parts, id, version);
-      return before;
-    }
-    throw endless(id);
+    let head: CheckpointHead | undefined;
+    const { version } = await updateRecord(
+      {
+        id,
+        read: () => deadline.run("read a checkpoint", () => storage.read(id)),
+        write: (expected, data) => deadline.run("write a checkpoint", () => storage.write(id, expected, data)),
+      },
+      (stored) => {
+        head = stored && parseHead(id, stored.data);
+        if (head?.claim != null && this.#isAlive(head.claim)) throw inUse(this.#name, head.claim);
+        for (const key of head?.begun ?? []) this.#begun.add(key);
+        return this.#headText(this.#claim);
+      },
+    );
+    this.#head = new FencedRecord(this.#parts, id, version);
+    return head;
   }
 
   #isAlive(claim: RunClaim): boolean {
