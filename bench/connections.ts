@@ -1,4 +1,5 @@
-import { type ClientAdapter, formatSession, memory, SessionPool } from "telegram-session-pool";
+import { formatSession, memory, SessionPool } from "telegram-session-pool";
+import type { ClientAdapter } from "telegram-session-pool/adapter";
 import { nothing } from "./nothing-client.js";
 
 const SESSIONS = 5_000;

@@ -1,4 +1,4 @@
-import type { ClientAdapter, ClientHandle, FloodWait } from "telegram-session-pool";
+import type { ClientAdapter, ClientHandle, FloodWait } from "telegram-session-pool/adapter";
 
 /**
  * A client that connects nothing: what is measured is the pool. A class, as real ones are: to V8 every object literal

@@ -1,17 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 export { type Clock, systemClock, type Timer } from "./common/clock.js";
-export type {
-  ClientAdapter,
-  ClientHandle,
-  CreateClientOptions,
-  FloodWait,
-  InFlightRequest,
-  OutgoingRequest,
-  PeerStore,
-  RequestGate,
-} from "./connections/client-adapter.js";
-export { ConnectionLostError, RequestBlockedError, UnreadableAnswerError } from "./connections/client-adapter.js";
 export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./encryption/sealer.js";
 export {
   AcquireTimeoutError,
@@ -37,9 +26,7 @@ export {
 } from "./errors.js";
 export type { SessionPoolEvents } from "./events.js";
 export type { IterateWork } from "./jobs/iterate.js";
-export { type ClientGuardRules, guardClient } from "./lease/guard-client.js";
 export type { CooldownTarget, Lease, LeaseInfo } from "./lease/lease.js";
-export type { LeaseScope } from "./lease/lease-scope.js";
 export type { BudgetedCall, BudgetStrategy } from "./options/budget-strategy.js";
 export type { Budget, Budgets, CallLimit } from "./options/budgets.js";
 export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
@@ -72,7 +59,6 @@ export { type ResponseOf, SessionPool } from "./session-pool.js";
 export type { PoolStatus, SessionInfo, SessionState } from "./sessions/session-info.js";
 export { memory } from "./storage/memory.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage/storage.js";
-export type { KnownPeer } from "./telegram/peer-cache.js";
 export {
   type DataCenterAddress,
   formatSession,

@@ -21,7 +21,7 @@ export interface OutgoingRequest {
 /** A request on its way. */
 export interface InFlightRequest {
   /**
-   * Settles with Telegram's answer, or rejects with {@link ConnectionLostError}, {@link RequestBlockedError} or
+   * Settles with Telegram's answer, or rejects with {@link ConnectionLostError}, {@link HeldBackError} or
    * {@link UnreadableAnswerError}.
    */
   readonly answer: Promise<unknown>;
@@ -62,8 +62,8 @@ export class ConnectionLostError extends Error {
 }
 
 /** Rejects a transmission that the gate held back at the last moment: it was not sent. */
-export class RequestBlockedError extends Error {
-  override readonly name = "RequestBlockedError";
+export class HeldBackError extends Error {
+  override readonly name = "HeldBackError";
 }
 
 /** Rejects a transmission whose answer came and could not be read: a request that changes something may have done so. */

@@ -8,9 +8,9 @@ import { affectsSession, classifyTelegramError, type Verdict } from "../telegram
 import {
   ConnectionLostError,
   type FloodWait,
+  HeldBackError,
   type InFlightRequest,
   type OutgoingRequest,
-  RequestBlockedError,
   type RequestGate,
   UnreadableAnswerError,
 } from "./client-adapter.js";
@@ -237,7 +237,7 @@ export class SessionRequestGate implements RequestGate {
 
   /** Returns when the request may be tried again on this session; throws what the caller gets otherwise. */
   async #afterFailure(passage: PendingCall, error: unknown): Promise<void> {
-    if (error instanceof RequestBlockedError) {
+    if (error instanceof HeldBackError) {
       if (isWithoutEffect(passage)) passage.trace.refused();
       return;
     }

@@ -8,7 +8,7 @@ import { type GramjsOptions, gramjs } from "../../adapters/client/gramjs.js";
 import type { Library } from "../../adapters/client/mtproto/library.js";
 import { loadTeleproto } from "../../adapters/client/teleproto/library.js";
 import { teleproto } from "../../adapters/client/teleproto.js";
-import type { ClientAdapter } from "../../src/index.js";
+import type { ClientAdapter } from "../../src/adapter.js";
 import type { LibraryName } from "../../src/testing/index.js";
 
 const modulesOf = {

@@ -5,9 +5,9 @@ import {
   ConnectionLostError,
   type CreateClientOptions,
   type FloodWait,
+  HeldBackError,
   type InFlightRequest,
   type OutgoingRequest,
-  RequestBlockedError,
 } from "../../src/connections/client-adapter.js";
 import type { LeaseScope } from "../../src/lease/lease-scope.js";
 import { authKeyFingerprint } from "../../src/telegram/session-string.js";
@@ -114,7 +114,7 @@ export class FakeHandle implements ClientHandle<FakeClient> {
     let isAbandoned = false;
     const answer = new Promise<unknown>((resolve, reject) => {
       if (!this.isConnected) return reject(new ConnectionLostError("not connected", false));
-      if (this.request.gate.isBlocked(outgoing)) return reject(new RequestBlockedError("held back"));
+      if (this.request.gate.isBlocked(outgoing)) return reject(new HeldBackError("held back"));
       const lost = (error: Error): void => reject(error);
       this.#unanswered.add(lost);
       const done = (finish: () => void) => () => {

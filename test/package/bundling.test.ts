@@ -3,7 +3,18 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { runNode } from "../examples/build.js";
 import { Installed } from "./installed.js";
 
-const ENTRY_POINTS = ["", "/gramjs", "/teleproto", "/memory", "/sqlite", "/keyv", "/redis", "/postgres", "/testing"];
+const ENTRY_POINTS = [
+  "",
+  "/adapter",
+  "/gramjs",
+  "/teleproto",
+  "/memory",
+  "/sqlite",
+  "/keyv",
+  "/redis",
+  "/postgres",
+  "/testing",
+];
 
 let installed: Installed;
 

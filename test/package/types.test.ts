@@ -13,6 +13,7 @@ function oldestTypeScript(): typeof currentTypeScript {
 
 const CONSUMER = `
 import { type MapRun, type MapResult, memory, SessionPool } from "telegram-session-pool";
+import { type ClientAdapter, type ClientHandle, ConnectionLostError, guard, HeldBackError } from "telegram-session-pool/adapter";
 import { gramjs } from "telegram-session-pool/gramjs";
 import { keyv } from "telegram-session-pool/keyv";
 import { memory as sameMemory } from "telegram-session-pool/memory";
@@ -39,6 +40,9 @@ export async function main(): Promise<void> {
     using lease = await pool.acquire({ wait: 5_000 });
     lease.coolDown(1);
   }
+  const ownAdapter: ClientAdapter<object> | undefined = undefined;
+  const ownHandle: ClientHandle<object> | undefined = undefined;
+  void [ownAdapter, ownHandle, ConnectionLostError, guard, HeldBackError];
   void [all, iterator, keyv, memory, sameMemory, postgres, redis, teleproto, startTestServer];
 }
 `;

@@ -1,8 +1,8 @@
 import {
   ConnectionLostError,
+  HeldBackError,
   type InFlightRequest,
   type OutgoingRequest,
-  RequestBlockedError,
   type RequestGate,
   UnreadableAnswerError,
 } from "../../../src/connections/client-adapter.js";
@@ -209,7 +209,7 @@ export function senderClass(library: Library): PooledSenderClass {
         const outgoing = state === undefined ? undefined : this.#waiting.get(state);
         if (outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) continue;
         queue.splice(place, 1);
-        state?.reject(new RequestBlockedError());
+        state?.reject(new HeldBackError());
       }
     }
 
@@ -219,7 +219,7 @@ export function senderClass(library: Library): PooledSenderClass {
         const state = this.#states.get(data);
         const outgoing = state && this.#waiting.get(state);
         if (state === undefined || outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) return false;
-        state.reject(new RequestBlockedError());
+        state.reject(new HeldBackError());
         // teleproto notes it as sent after this.
         setImmediate(() => this._pendingState.delete(state.msgId));
         this._pendingState.delete(state.msgId);

@@ -7,7 +7,8 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { gramjs } from "../../../adapters/client/gramjs.js";
 import { teleproto } from "../../../adapters/client/teleproto.js";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
-import { type ClientAdapter, SessionPool } from "../../../src/index.js";
+import type { ClientAdapter } from "../../../src/adapter.js";
+import { SessionPool } from "../../../src/index.js";
 import { forkTestServer, startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 
 const OPTIONS = { apiId: 1, apiHash: "hash" };

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ClientAdapter } from "../../../src/index.js";
+import type { ClientAdapter } from "../../../src/adapter.js";
 
 /** Watches that no session is connected twice at once, in whichever process, by one lock file per session. */
 export class Referee {

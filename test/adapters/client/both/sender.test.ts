@@ -5,8 +5,8 @@ import type { PooledSender } from "../../../../adapters/client/mtproto/sender.js
 import type { TlRequest } from "../../../../adapters/client/mtproto/tl.js";
 import {
   ConnectionLostError,
+  HeldBackError,
   type OutgoingRequest,
-  RequestBlockedError,
   UnreadableAnswerError,
 } from "../../../../src/connections/client-adapter.js";
 import { openPacket } from "../../../../src/testing/test-server/crypto.js";
@@ -81,7 +81,7 @@ const turns = async (): Promise<void> => {
 describe("transmit()", () => {
   test("held back at the last moment - is not sent, and says so", async () => {
     const { sender, sent } = await connectedSender(() => true);
-    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(RequestBlockedError);
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
     await turns();
     expect(sent).toEqual([]);
     sender.disconnectWith("over");
@@ -100,7 +100,7 @@ describe("transmit()", () => {
     queue(sender).push(state as RequestState);
     // Something of the connection's own wakes the writer up.
     sender.transmitService(new Api.Ping({ pingId: 1n } as never) as unknown as TlRequest).catch(() => {});
-    await expect(answer).rejects.toBeInstanceOf(RequestBlockedError);
+    await expect(answer).rejects.toBeInstanceOf(HeldBackError);
     sender.disconnectWith("over");
   });
 
@@ -134,7 +134,7 @@ describe("a refusal that is read between packing and writing", () => {
 
   test("alone in its packet - nothing is written, and it says so", async () => {
     const { sender, sent } = await refusedWhilePacking(() => true);
-    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(RequestBlockedError);
+    await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
     await turns();
     expect([sent, sender._pendingState.values()]).toEqual([[], []]);
     sender.disconnectWith("over");
@@ -144,7 +144,7 @@ describe("a refusal that is read between packing and writing", () => {
     const { sender, opened } = await refusedWhilePacking((method) => method === "held");
     const held = sender.transmit(request(), { ...OUTGOING, method: "held" }).answer;
     const others = [1n, 2n].map((pingId) => sender.transmitService(new Api.Ping({ pingId } as never) as never));
-    await expect(held).rejects.toBeInstanceOf(RequestBlockedError);
+    await expect(held).rejects.toBeInstanceOf(HeldBackError);
     await turns();
     const bodies = opened().map((plain) => plain.subarray(32, 32 + plain.readInt32LE(28)));
     expect(bodies.map((body) => [body.readUInt32LE(0), body.readInt32LE(4), body.length])).toEqual([

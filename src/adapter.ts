@@ -1,0 +1,20 @@
+/** Entry point `telegram-session-pool/adapter`: everything needed to write a client adapter for another Telegram library. */
+export type { Clock, Timer } from "./common/clock.js";
+export {
+  type ClientAdapter,
+  type ClientHandle,
+  ConnectionLostError,
+  type CreateClientOptions,
+  type FloodWait,
+  HeldBackError,
+  type InFlightRequest,
+  type OutgoingRequest,
+  type PeerStore,
+  type RequestGate,
+  UnreadableAnswerError,
+} from "./connections/client-adapter.js";
+export { type ClientGuardRules, guardClient as guard } from "./lease/guard-client.js";
+export type { LeaseScope } from "./lease/lease-scope.js";
+export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
+export type { KnownPeer } from "./telegram/peer-cache.js";
+export type { DataCenterAddress, SessionData } from "./telegram/session-string.js";
