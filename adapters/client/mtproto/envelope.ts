@@ -1,6 +1,6 @@
 import { unzipSync } from "node:zlib";
 import type { Library } from "./library.js";
-import type { ReaderClass } from "./native-codec.js";
+import type { ReaderClass } from "./tl.js";
 
 /** Constructors of the protocol itself. Source: core.telegram.org/mtproto/service_messages. */
 const CONTAINER = 0x73f1f8dc;

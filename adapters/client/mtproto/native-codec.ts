@@ -2,10 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { EnvelopeReader, UNREADABLE } from "./envelope.js";
 import type { Library, ProtocolState } from "./library.js";
 import { ReceivedMessages } from "./received-messages.js";
-import type { Long, TlReader } from "./tl.js";
-
-/** The reader class with a quick way to 64 bit numbers. */
-export type ReaderClass = new (data: Buffer) => TlReader;
+import type { Long, ReaderClass } from "./tl.js";
 
 /**
  * Both libraries read every 64 bit number by way of hexadecimal text and write it bit by bit: in GramJS a third of the

@@ -88,3 +88,6 @@ export interface LibraryErrors {
   readonly FloodWaitError: WaitErrorClass;
   readonly SlowModeWaitError: WaitErrorClass;
 }
+
+/** The reader class with a quick way to 64 bit numbers. */
+export type ReaderClass = new (data: Buffer) => TlReader;
