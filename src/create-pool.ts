@@ -39,9 +39,9 @@ import { createSelectionOrder } from "./state/create-selection-order.js";
 import { SessionStateManager } from "./state/session-state.js";
 import { SessionTable } from "./state/session-table.js";
 import { ownerAmong } from "./storage/key-reservations.js";
-import { makePeers } from "./storage/peers/create-peers.js";
+import { createPeerCacheWriter } from "./storage/peers/peer-cache-writer.js";
+import { isReserved } from "./storage/record.js";
 import { RecordWriter } from "./storage/record-writer.js";
-import { isReserved } from "./storage/reserved-ids.js";
 import type { StoredRecord } from "./storage/storage.js";
 import { StorageTimeout } from "./storage/storage-timeout.js";
 
@@ -144,7 +144,7 @@ export function createPool<Client>(
       emit("ownershipLost", { id });
     },
   });
-  const peers = makePeers(options, failedIn("peers"), () => log.storageWorks("peers"));
+  const peers = createPeerCacheWriter(options, failedIn("peers"), () => log.storageWorks("peers"));
   if (processLock !== undefined) processLock.onOvertaken = storageFailed;
   const persistentConnections = new PersistentConnections({
     clock,

@@ -28,9 +28,12 @@ import {
   checkUseArguments,
   resolveOptions,
 } from "./options/validate.js";
-import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import { ownIdentity } from "./ownership/process-identity.js";
+import { SingleProcessLock } from "./ownership/single-process-lock.js";
 import type { PoolStatus, SessionInfo } from "./sessions/session-info.js";
-import { openStorage } from "./storage/open-storage.js";
+import { isInMemory } from "./storage/memory.js";
+import type { StoredRecord } from "./storage/storage.js";
+import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";
 import { methodOf, type TelegramRequest } from "./telegram/requests.js";
 
 const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
@@ -300,5 +303,34 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     const closed = this.#parts.shutdown.closedError();
     if (closed !== undefined) throw closed;
     return this.#parts.shutdown.track(this.#parts.processRef.whileRunning(() => change(this.#parts)));
+  }
+}
+
+interface OpenedStorage {
+  readonly records: readonly StoredRecord[];
+  /** Held while a storage that is made for one process is open. */
+  readonly processLock: SingleProcessLock | undefined;
+}
+
+/** Loads the client library, opens the storage and reads it. Closes the storage again if a step fails. */
+async function openStorage<Client>(options: ResolvedOptions<Client>): Promise<OpenedStorage> {
+  const { storage, clock, storageTimeoutMs, ownership } = options;
+  await options.client.open();
+  const deadline = new StorageTimeout(clock, storageTimeoutMs);
+  const patient = deadline.times(LISTING_TAKES);
+  const isForOne = !storage.shared && !isInMemory(storage);
+  const self = ownIdentity(ownership.host);
+  const processLock = isForOne
+    ? new SingleProcessLock({ storage, clock, deadline, ttlMs: ownership.ttlMs, self })
+    : undefined;
+  try {
+    await patient.run("be opened", () => storage.open?.());
+    await processLock?.claim();
+    const records = await patient.run("be listed", () => storage.list());
+    return { records, processLock };
+  } catch (error) {
+    await processLock?.release().catch(() => {});
+    await deadline.run("be closed", () => storage.close?.()).catch(() => {});
+    throw error;
   }
 }

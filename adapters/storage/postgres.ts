@@ -2,12 +2,12 @@ import { OptionsError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/storage/storage.js";
 import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
-import { fields, toRecords } from "./peer-rows.js";
 import { ChangeNotifier } from "./postgres/change-notifier.js";
 import { createListener, type Listen } from "./postgres/notifications.js";
 import { type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
 import { postgresPeers } from "./postgres/postgres-peers.js";
 import { type Statements, statementsFor } from "./postgres/statements.js";
+import { fields, toRecords } from "./sql-rows.js";
 import { codeOf, toStorageError } from "./to-storage-error.js";
 
 export type { PgClient, PostgresClient, PostgresJsClient } from "./postgres/postgres-client.js";

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/storage/storage.js";
 import { assertKnownOptions } from "./adapter-options.js";
-import { fields, toRecords } from "./peer-rows.js";
+import { fields, toRecords } from "./sql-rows.js";
 import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
 import { handleDriver, nodeDriver, type SqliteHandle } from "./sqlite/handle-driver.js";
 import { keyvDriver } from "./sqlite/keyv-driver.js";

@@ -2,17 +2,12 @@ import type { Clock } from "../common/clock.js";
 import type { ListNode } from "../common/linked-list.js";
 import { inOwnContext } from "../common/own-context.js";
 import { ConnectError } from "../errors.js";
+import type { ClaimHandle } from "../ownership/ownership.js";
 import type { ClientHandle } from "./client-adapter.js";
 
 /** Refuses a connect because the session is no longer what it was when it was taken: its taker looks again. */
 export class SessionChangedError extends Error {
   override readonly name = "SessionChangedError";
-}
-
-/** The right to a session, as long as it lasts. */
-export interface ClaimHandle {
-  /** Whether the session may be used; `now` is the monotonic clock's. */
-  isUsable(now: number): boolean;
 }
 
 /** What one connection tells and asks. */

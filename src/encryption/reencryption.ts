@@ -1,13 +1,14 @@
 import type { KeyedMutex } from "../common/keyed-mutex.js";
 import { writeTimedOutError } from "../error-factories.js";
 import { OptionsError, type PoolClosedError } from "../errors.js";
+import type { ClientProfile } from "../options/client-profile.js";
 import type { CredentialEncryption } from "../sessions/credentials.js";
+import { markDirty, type PooledSession } from "../sessions/pooled-session.js";
 import type { SessionRegistry } from "../sessions/session-registry.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { PeerStorage } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { encryptedPeerStorage } from "./encrypted-peers.js";
-import { reencrypt } from "./reencrypt.js";
 import { isFresh, type Sealer } from "./sealer.js";
 
 /** What sealing everything anew needs. */
@@ -78,5 +79,24 @@ export class Reencryption {
     const known = await deadline.run(`load the peers of "${id}"`, () => sealed.load(id));
     await deadline.run(`clear the peers of "${id}"`, () => peers.clear(id));
     await deadline.run(`write the peers of "${id}"`, () => sealed.save(id, known));
+  }
+}
+
+/**
+ * Encrypts a session's credentials again, with another profile if one is given. If another process changes them while the
+ * sealer works, that change is kept and encrypted instead. The caller still has to write the record.
+ */
+export async function reencrypt(
+  sealing: CredentialEncryption,
+  known: PooledSession,
+  profile?: ClientProfile,
+): Promise<void> {
+  for (;;) {
+    const { credentials } = known;
+    const sealed = await sealing.seal(known.id, credentials.reveal(), profile ?? credentials.profile);
+    if (known.credentials !== credentials) continue;
+    known.credentials = sealed;
+    markDirty(known, "credentials");
+    return;
   }
 }

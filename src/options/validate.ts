@@ -3,7 +3,7 @@ import { ignoreRejection } from "../common/process-warning.js";
 import { OptionsError } from "../errors.js";
 import { checkedStorage } from "../storage/checked-storage.js";
 import { memory } from "../storage/memory.js";
-import { isReserved, RESERVED_PREFIXES } from "../storage/reserved-ids.js";
+import { isReserved, RESERVED_PREFIXES } from "../storage/record.js";
 import { isStorable, isStorableId, LONGEST_ID_BYTES } from "../storage/storable-text.js";
 import { isPeerKey } from "../telegram/peers.js";
 import { parseSession } from "../telegram/session-string.js";

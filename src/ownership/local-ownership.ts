@@ -3,8 +3,7 @@ import { sharedByCopies } from "../common/shared-by-copies.js";
 import { StorageError } from "../errors.js";
 import { givenStorage } from "../storage/checked-storage.js";
 import type { SessionStorage } from "../storage/storage.js";
-import type { ClaimHandle } from "./claim-handle.js";
-import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
+import type { ClaimDraft, ClaimHandle, Ownership, OwnershipEvents } from "./ownership.js";
 
 /** One pool, as others on its storage know it: another copy of this package may have made it. */
 interface Participant {

@@ -1,5 +1,5 @@
 import { usableMs } from "./claim.js";
-import type { ClaimHandle } from "./claim-handle.js";
+import type { ClaimHandle } from "./ownership.js";
 
 /** Claims are renewed so often in a ttl. */
 const RENEWALS = 3;

@@ -1,5 +1,10 @@
 import type { Claim } from "./claim.js";
-import type { ClaimHandle } from "./claim-handle.js";
+
+/** The right to a session while its claim lasts. Once it has ended it stays unusable; a new claim gets a new handle. */
+export interface ClaimHandle {
+  /** Whether the session may be used; `now` is the monotonic clock's. */
+  isUsable(now: number): boolean;
+}
 
 /** The claim that goes into a record. */
 export interface ClaimDraft {

@@ -1,6 +1,9 @@
+import { sharedByCopies } from "../common/shared-by-copies.js";
 import { type Claim, takeoverAfterMs } from "./claim.js";
-import { openPools } from "./open-pools.js";
 import { isRunning, isSameThread, type ProcessIdentity } from "./process-identity.js";
+
+/** Ids of this thread's open pools. A pool leaves when it is closed: whatever it had claimed may be claimed again. */
+export const openPools: Set<string> = sharedByCopies("live-pools", Set<string>);
 
 /** A claim of another pool's, and since when this one has seen it stand still, by its own monotonic clock. */
 interface SeenClaim {

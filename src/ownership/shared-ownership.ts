@@ -2,12 +2,10 @@ import { randomUUID } from "node:crypto";
 import type { Clock, Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
 import { type Claim, usableMs } from "./claim.js";
-import type { ClaimHandle } from "./claim-handle.js";
-import { openPools } from "./open-pools.js";
 import { OwnClaims } from "./own-claims.js";
-import type { ClaimDraft, Ownership, OwnershipEvents } from "./ownership.js";
+import type { ClaimDraft, ClaimHandle, Ownership, OwnershipEvents } from "./ownership.js";
 import type { ProcessIdentity } from "./process-identity.js";
-import { RemoteClaims } from "./remote-claims.js";
+import { openPools, RemoteClaims } from "./remote-claims.js";
 
 /** What ownership needs to know and to tell. */
 export interface SharedOwnershipPolicy extends OwnershipEvents {

@@ -1,14 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { Clock, Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
-import { RESERVED_PREFIXES } from "../storage/reserved-ids.js";
+import { RESERVED_PREFIXES } from "../storage/record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";
 import { type Claim, isClaim } from "./claim.js";
-import { openPools } from "./open-pools.js";
 import { isSameThread, type ProcessIdentity } from "./process-identity.js";
-import { RemoteClaims } from "./remote-claims.js";
+import { openPools, RemoteClaims } from "./remote-claims.js";
 
 /** What claiming a storage needs. */
 export interface SoleUseParts {

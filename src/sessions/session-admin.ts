@@ -4,7 +4,7 @@ import type { KeyedMutex } from "../common/keyed-mutex.js";
 import type { PoolTime } from "../common/pool-time.js";
 import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
-import { reencrypt } from "../encryption/reencrypt.js";
+import { reencrypt } from "../encryption/reencryption.js";
 import {
   duplicateKeyError,
   removalPendingError,

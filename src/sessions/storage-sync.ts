@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../common/clock.js";
 import { StorageCorruptError, StorageError } from "../errors.js";
+import { isReserved } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
-import { isReserved } from "../storage/reserved-ids.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 

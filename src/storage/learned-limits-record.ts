@@ -1,4 +1,4 @@
-import { RESERVED_PREFIXES } from "./reserved-ids.js";
+import { RESERVED_PREFIXES } from "./record.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import type { StorageTimeout } from "./storage-timeout.js";
 import { updateRecord } from "./update-record.js";

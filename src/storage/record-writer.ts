@@ -1,9 +1,8 @@
-import type { Clock } from "../common/clock.js";
+import type { Clock, Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { StorageTimeout } from "./storage-timeout.js";
 import { endlessConflict, MAX_CONFLICTS, updateRecord } from "./update-record.js";
-import { releaseWaiting, type WriteState, writeStateAt } from "./write-state.js";
 
 /** A record as it is to be written now. */
 export interface RecordDraft {
@@ -31,6 +30,22 @@ export interface RecordWriterHooks {
   failed(error: Error): void;
   /** Everything that had failed is on disk. */
   recovered(): void;
+}
+
+/** Which state of one record is wanted on disk, and which is there. */
+interface WriteState {
+  version: number;
+  requestedSequence: number;
+  writtenSequence: number;
+  /** The latest state that a caller waits for. */
+  awaitedSequence: number;
+  isWriting: boolean;
+  /** The latest state for which a wait timed out: it is not waited for again. */
+  timedOutSequence: number;
+  /** Number of writes that failed or were late. */
+  failures: number;
+  retry: { readonly timer: Timer; readonly again: () => void } | undefined;
+  waiting: { readonly target: number; readonly done: () => void }[];
 }
 
 const FIRST_RETRY_MS = 100;
@@ -320,4 +335,27 @@ export class RecordWriter {
       slot.retry = { timer, again };
     });
   }
+}
+
+/** State of a record that is on disk at this version. */
+function writeStateAt(version: number): WriteState {
+  return {
+    version,
+    requestedSequence: 0,
+    writtenSequence: 0,
+    awaitedSequence: 0,
+    isWriting: false,
+    timedOutSequence: 0,
+    failures: 0,
+    retry: undefined,
+    waiting: [],
+  };
+}
+
+/** Resolves the waits for states that are on disk now. */
+function releaseWaiting(slot: WriteState): void {
+  const done = slot.waiting.filter((waiter) => waiter.target <= slot.writtenSequence);
+  if (done.length === 0) return;
+  slot.waiting = slot.waiting.filter((waiter) => waiter.target > slot.writtenSequence);
+  for (const waiter of done) waiter.done();
 }

@@ -1,3 +1,5 @@
+import type { KnownPeer } from "../telegram/peer-cache.js";
+
 /** One durable record. The pool owns `data`; a storage treats it as opaque text. */
 export interface StoredRecord {
   readonly id: string;
@@ -45,15 +47,8 @@ export interface SessionStorage {
   close?(): Promise<void>;
 }
 
-/** What one session knows of one peer. The access hash is valid for that session alone. */
-export interface StoredPeer {
-  /** Telegram's marked id: users as they are, chats negative, channels with the `-100` prefix. */
-  readonly id: string;
-  readonly accessHash: string;
-  readonly username?: string;
-  readonly phone?: string;
-  readonly name?: string;
-}
+/** A peer as one session knows it. The access hash is valid for that session alone. */
+export type StoredPeer = KnownPeer;
 
 /** Where peers survive a restart. */
 export interface PeerStorage {

@@ -4,7 +4,7 @@ import { ownIdentity } from "../../src/ownership/process-identity.js";
 import { Checkpoint } from "../../src/storage/checkpoint/checkpoint.js";
 import { headId, KEYS_PER_RECORD, partId } from "../../src/storage/checkpoint/checkpoint-records.js";
 import { memory } from "../../src/storage/memory.js";
-import { isReserved } from "../../src/storage/reserved-ids.js";
+import { isReserved } from "../../src/storage/record.js";
 import type { SessionStorage } from "../../src/storage/storage.js";
 import { StorageTimeout } from "../../src/storage/storage-timeout.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";

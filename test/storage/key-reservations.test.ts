@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/common/clock.js";
 import { KeyReservations } from "../../src/storage/key-reservations.js";
 import { memory } from "../../src/storage/memory.js";
-import { isReserved, RESERVED_PREFIXES } from "../../src/storage/reserved-ids.js";
+import { isReserved, RESERVED_PREFIXES } from "../../src/storage/record.js";
 import type { SessionStorage } from "../../src/storage/storage.js";
 import { StorageTimeout } from "../../src/storage/storage-timeout.js";
 

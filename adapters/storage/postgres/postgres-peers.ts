@@ -1,6 +1,6 @@
 import { storablePeer } from "../../../src/storage/storable-text.js";
 import type { PeerStorage, StoredPeer } from "../../../src/storage/storage.js";
-import { toPeers } from "../peer-rows.js";
+import { toPeers } from "../sql-rows.js";
 import type { Row } from "./postgres-client.js";
 import type { Statements } from "./statements.js";
 

@@ -1,5 +1,5 @@
 import { StorageCorruptError, StorageError } from "../../../src/errors.js";
-import { fields } from "../peer-rows.js";
+import { fields } from "../sql-rows.js";
 import { BUSY_TIMEOUT_MS, isBusy, type SqliteDriver } from "./sqlite-driver.js";
 
 /** "TSP1": marks a database file as this package's. */

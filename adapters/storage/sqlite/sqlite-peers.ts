@@ -1,5 +1,5 @@
 import type { PeerStorage } from "../../../src/storage/storage.js";
-import { toPeers } from "../peer-rows.js";
+import { toPeers } from "../sql-rows.js";
 import type { Row } from "./sqlite-driver.js";
 
 /** Runs one statement on the open database. */

@@ -1,6 +1,6 @@
 import { StorageError } from "../../../src/errors.js";
 import type { StoredRecord } from "../../../src/storage/storage.js";
-import { columnsOf, fields } from "../peer-rows.js";
+import { columnsOf, fields } from "../sql-rows.js";
 import type { Run } from "./sqlite-peers.js";
 
 /** How often the database is asked whether another connection has committed. */

@@ -1,6 +1,6 @@
 import { StorageCorruptError } from "../../errors.js";
 import type { ProcessIdentity } from "../../ownership/process-identity.js";
-import { RESERVED_PREFIXES } from "../reserved-ids.js";
+import { RESERVED_PREFIXES } from "../record.js";
 
 /** So many keys are in one record at most: what is written for one more key stays small. */
 export const KEYS_PER_RECORD = 500;

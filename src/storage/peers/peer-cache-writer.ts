@@ -1,4 +1,7 @@
 import type { Clock, Timer } from "../../common/clock.js";
+import type { PeerStore } from "../../connections/client-adapter.js";
+import { encryptedPeerStorage } from "../../encryption/encrypted-peers.js";
+import type { ResolvedOptions } from "../../options/options.js";
 import type { PeerStorage, StoredPeer } from "../storage.js";
 import { StorageTimeout } from "../storage-timeout.js";
 import { SessionPeers } from "./session-peers.js";
@@ -14,16 +17,6 @@ export interface PeerJournalPolicy {
   failed(error: Error): void;
   /** Nothing of it fails any more. */
   recovered(): void;
-}
-
-/** What one client is told of its session's peers, and where it tells what it learns. */
-export interface PeerNotes {
-  /** Peers worth keeping, in memory as well as on disk. */
-  readonly limit: number;
-  /** What was known before, the latest last: at most `limit`. Never rejects; ends by its deadline. */
-  load(): Promise<readonly StoredPeer[]>;
-  /** Takes in a peer that is new or has changed. Costs no I/O; written later. */
-  save(peer: StoredPeer): void;
 }
 
 /** Peers kept of each session. */
@@ -67,7 +60,7 @@ export class PeerCacheWriter {
   }
 
   /** For one client of the session. Once `clear` was called, what that client learns is not taken in any more. */
-  for(sessionId: string): PeerNotes {
+  for(sessionId: string): PeerStore {
     const peers = this.#of(sessionId);
     if (peers === undefined) return { limit: PEERS_KEPT, load: async () => [], save: () => {} };
     const { era } = peers;
@@ -210,4 +203,17 @@ export class PeerCacheWriter {
     this.#failing.add(task);
     this.#policy.failed(error);
   }
+}
+
+/** Creates the peer cache of a pool; peers are encrypted if the session records are. */
+export function createPeerCacheWriter(
+  options: ResolvedOptions<unknown>,
+  failed: (error: Error) => void,
+  recovered: () => void,
+): PeerCacheWriter {
+  const { clock, storage, encryption, storageTimeoutMs, connectTimeoutMs } = options;
+  const peers = encryption && storage.peers ? encryptedPeerStorage(storage.peers, encryption) : storage.peers;
+  // Loading peers must not make a connect fail.
+  const loadTimeoutMs = Math.min(storageTimeoutMs, connectTimeoutMs / 2);
+  return new PeerCacheWriter(peers, { clock, storageTimeoutMs, loadTimeoutMs, failed, recovered });
 }
