@@ -1,6 +1,7 @@
 import type { Clock } from "../common/clock.js";
 import type { ListNode } from "../common/linked-list.js";
 import { inOwnContext } from "../common/own-context.js";
+import { withTimeout } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
 import type { ClaimHandle } from "../ownership/ownership.js";
 import type { ClientHandle } from "./client-adapter.js";
@@ -188,11 +189,8 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
 
   /** A client that does not close must not keep the pool from closing. */
   #inTime(closed: Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const late = (): Error => new Error(`it did not close within ${CLOSE_WITHIN_MS} ms`);
-      const timer = this.#policy.clock.setTimer(CLOSE_WITHIN_MS, () => reject(late()));
-      closed.then(resolve, reject).finally(() => timer.cancel());
-    });
+    const late = (): Error => new Error(`it did not close within ${CLOSE_WITHIN_MS} ms`);
+    return withTimeout(this.#policy.clock, CLOSE_WITHIN_MS, closed, late);
   }
 }
 

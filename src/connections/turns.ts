@@ -1,11 +1,14 @@
-/** A place in the line. */
+/** A place in the queue. */
 export interface Turn {
-  /** Resolves when all ahead have ended; `undefined` when nobody is ahead. */
+  /** Resolves when all turns ahead have ended; `undefined` if there are none. */
   readonly before: Promise<void> | undefined;
   end(): void;
 }
 
-/** One after the other, in order of arrival. */
+/**
+ * A first-in-first-out mutex. Unlike the one of async-mutex it is entered synchronously while it is free, so that an
+ * uncontended request is sent in the same turn of the event loop, and a waiter can give up its place by `end()`.
+ */
 export class Turns {
   #last: Promise<void> | undefined;
 

@@ -1,10 +1,11 @@
 import type { Clock } from "../common/clock.js";
+import { withTimeout } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 
-/** Reading everything may take so many times as long as one operation. */
+/** Factor by which reading all records may take longer than one operation. */
 export const LISTING_TAKES = 12;
 
-/** Runs storage operations: each ends by its deadline, and whatever goes wrong is a `StorageError`. */
+/** Runs storage operations with a timeout. Every failure becomes a `StorageError`. */
 export class StorageTimeout {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
@@ -16,39 +17,37 @@ export class StorageTimeout {
     this.#name = name;
   }
 
-  /** The same for an operation that may take so many times as long. */
+  /** The same with a timeout `factor` times as long. */
   times(factor: number): StorageTimeout {
     return new StorageTimeout(this.#clock, this.#timeoutMs * factor, `${factor} times ${this.#name}`);
   }
 
   /**
-   * The operation's answer. `what` completes "The storage could not …"; `secret` is a text that no error may repeat.
+   * Resolves with the result of the operation. `what` completes the message "The storage could not …"; `secret` is text
+   * that must not appear in an error.
    */
   run<T>(what: string, operation: () => T | Promise<T>, secret?: string): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimer(this.#timeoutMs, () => reject(this.late(what)));
-      const answer = (async () => operation())();
-      answer
-        .then(resolve, (error: unknown) => reject(asStorageError(error, what, secret)))
-        .finally(() => timer.cancel());
-    });
+    return withTimeout(
+      this.#clock,
+      this.#timeoutMs,
+      (async () => operation())(),
+      () => this.late(what),
+      (error) => asStorageError(error, what, secret),
+    );
   }
 
-  /** What is under way already, with its own failure; `late` when the deadline has passed. */
+  /** Awaits an operation that is already running and keeps its error; rejects with `late()` after the timeout. */
   within<T>(answer: Promise<T>, late: () => Error): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimer(this.#timeoutMs, () => reject(late()));
-      answer.then(resolve, reject).finally(() => timer.cancel());
-    });
+    return withTimeout(this.#clock, this.#timeoutMs, answer, late);
   }
 
-  /** What is told when the deadline has passed. */
+  /** The error for an operation that timed out. */
   late(what: string, who = "storage"): StorageError {
     return new StorageError(`The ${who} could not ${what} within ${this.#timeoutMs} ms (${this.#name}).`);
   }
 }
 
-/** A storage may throw anything; a caller gets a `StorageError`. */
+/** Wraps whatever a storage threw in a `StorageError`. */
 function asStorageError(error: unknown, what: string, secret: string | undefined): StorageError {
   if (secret !== undefined && mayRepeat(error, secret)) {
     const message = error instanceof Error ? error.message : "";
@@ -65,12 +64,12 @@ function asStorageError(error: unknown, what: string, secret: string | undefined
   return new StorageError(`The storage could not ${what}.`, { cause: error });
 }
 
-/** So much of a session string or a hash gives it away, and is in nothing else. */
+/** A part of a session string or hash that is long enough to identify it, and occurs in nothing else. */
 const TELLING = /[A-Za-z0-9+/_-]{24}/g;
-/** An error that holds more values than this holds its driver's client: it is not worth a look at all of it. */
+/** Maximum number of values to inspect. An error with more than this references its driver's client. */
 const MOST_VALUES = 2_000;
 
-/** Drivers like to quote the row or the statement that failed; an adapter should not let them, but may. */
+/** Drivers tend to quote the row or statement that failed. Adapters should prevent that, but may not. */
 function mayRepeat(error: unknown, secret: string): boolean {
   const parts = secret.match(TELLING) ?? [];
   if (parts.length === 0) return false;
@@ -89,7 +88,7 @@ function mayRepeat(error: unknown, secret: string): boolean {
   return false;
 }
 
-/** What an object shows of itself when it is printed. No getter runs: that is the driver's code. */
+/** The values an object shows when it is printed. Getters are not run: they are the driver's code. */
 function* valuesIn(value: object): Generator<unknown> {
   if (ArrayBuffer.isView(value)) return;
   if (value instanceof Map) for (const [key, inner] of value) yield* [key, inner];
