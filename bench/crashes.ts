@@ -4,7 +4,7 @@
  *
  *     npx tsx bench/crashes.ts [kills]
  *
- * GramJS works against the loopback data center in a process of its own, with limits that make FLOOD_WAITs. The next
+ * GramJS works against the test server in a process of its own, with limits that make FLOOD_WAITs. The next
  * process is loaded before the killing and goes on in its moment.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -17,7 +17,7 @@ import { killMany } from "../test/scenarios/killings.js";
 const kills = Number(process.argv[2] ?? 200);
 const folder = mkdtempSync(join(tmpdir(), "crashes-"));
 const children = new Set<Child>();
-const dataCenters: ForkedTestServer[] = [];
+const servers: ForkedTestServer[] = [];
 
 function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((one, other) => one - other);
@@ -32,7 +32,7 @@ try {
       children.add(child);
       void child.ended.then(() => children.delete(child));
     },
-    onDataCenter: (dataCenter) => dataCenters.push(dataCenter),
+    onServer: (server) => servers.push(server),
     onKill: (done) => done % 20 === 0 && console.log(`${done} killed`),
   });
   const { lost, broken, damages, failures, takeoversMs, ...counts } = found;
@@ -51,6 +51,6 @@ try {
   if (isWrong || counts.maxConnectionsPerKey > 1) process.exitCode = 1;
 } finally {
   for (const child of children) child.process.kill("SIGKILL");
-  for (const dataCenter of dataCenters) await dataCenter.close();
+  for (const server of servers) await server.close();
   rmSync(folder, { recursive: true, force: true });
 }

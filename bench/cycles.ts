@@ -6,7 +6,7 @@ import { type ForkedTestServer, forkTestServer, type LibraryName } from "telegra
 
 /*
  * What 500 connects and closes leave behind: nothing. Each cycle opens a pool on one session, makes a call, and closes or
- * destroys it. Run with --expose-gc; the data center is another process.
+ * destroys it. Run with --expose-gc; the test server is another process.
  */
 
 const CYCLES = 500;
@@ -14,16 +14,16 @@ const WARM_UP = 100;
 /** Much of what the libraries keep goes with a timer of theirs. */
 const SETTLE_MS = 2_000;
 
-function adapterOf(library: LibraryName, dataCenter: ForkedTestServer): SessionPoolOptions<TelegramClient>["client"] {
-  const options = { apiId: 1, apiHash: "bench", clientOptions: dataCenter.clientOptions };
+function adapterOf(library: LibraryName, server: ForkedTestServer): SessionPoolOptions<TelegramClient>["client"] {
+  const options = { apiId: 1, apiHash: "bench", clientOptions: server.clientOptions };
   const adapter: unknown = library === "telegram" ? gramjs(options) : teleproto(options as never);
   return adapter as SessionPoolOptions<TelegramClient>["client"];
 }
 
-async function cycle(library: LibraryName, dataCenter: ForkedTestServer, turn: number): Promise<void> {
-  const client = adapterOf(library, dataCenter);
+async function cycle(library: LibraryName, server: ForkedTestServer, turn: number): Promise<void> {
+  const client = adapterOf(library, server);
   const pool = await SessionPool.open({ client, storage: memory(), trustServers: true });
-  const [account] = dataCenter.accounts;
+  const [account] = server.accounts;
   if (account !== undefined) await pool.add(account.name, account.session);
   await pool.use((leased) => leased.getMe());
   await (turn % 2 === 0 ? pool.close() : pool.destroy());
@@ -44,10 +44,10 @@ function count(kind: string): number {
 
 const rows: Record<string, Record<string, string | number>> = {};
 for (const library of ["telegram", "teleproto"] as const) {
-  await using dataCenter = await forkTestServer({ library, record: false });
-  for (let i = 0; i < WARM_UP; i++) await cycle(library, dataCenter, i);
+  await using server = await forkTestServer({ library, record: false });
+  for (let i = 0; i < WARM_UP; i++) await cycle(library, server, i);
   const before = { heap: await heapMb(), timers: count("Timeout"), sockets: count("TCPSocketWrap") };
-  for (let i = 0; i < CYCLES; i++) await cycle(library, dataCenter, i);
+  for (let i = 0; i < CYCLES; i++) await cycle(library, server, i);
   const heap = await heapMb();
   rows[library] = {
     "heap MB before": before.heap.toFixed(2),

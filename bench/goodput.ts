@@ -6,7 +6,7 @@ import { gramjs } from "telegram-session-pool/gramjs";
 import { type ForkedTestServer, forkTestServer, type TestServerAccount } from "telegram-session-pool/testing";
 
 /*
- * What 20 sessions get done when the limits are not known, beside a pool that knows them. One data center serves all
+ * What 20 sessions get done when the limits are not known, beside a pool that knows them. One test server serves all
  * contenders at the same time, each on accounts of its own, so that a busy machine hurts all of them alike.
  */
 
@@ -114,11 +114,11 @@ interface Score {
   readonly insideWait: number;
 }
 
-async function accountsFor(dataCenter: ForkedTestServer, contender: Contender): Promise<TestServerAccount[]> {
+async function accountsFor(server: ForkedTestServer, contender: Contender): Promise<TestServerAccount[]> {
   const count = contender === "gramjs" ? 1 : SESSIONS;
   const accounts: TestServerAccount[] = [];
   for (let index = 0; index < count; index++) {
-    accounts.push(await dataCenter.addAccount({ name: `${contender}-${index}` }));
+    accounts.push(await server.addAccount({ name: `${contender}-${index}` }));
   }
   return accounts;
 }
@@ -131,12 +131,12 @@ interface Run {
 }
 
 async function openPool(
-  dataCenter: ForkedTestServer,
+  server: ForkedTestServer,
   accounts: readonly TestServerAccount[],
   budgets: Budgets | undefined,
 ): Promise<SessionPool<TelegramClient>> {
   const options: SessionPoolOptions<TelegramClient> = {
-    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: dataCenter.clientOptions }),
+    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: server.clientOptions }),
     cooldownScope: "method",
     trustServers: true,
     budgets,
@@ -159,19 +159,19 @@ async function callAll(call: (method: Method) => Promise<unknown>, callers: numb
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
 
 async function prepare(
-  dataCenter: ForkedTestServer,
+  server: ForkedTestServer,
   contender: Contender,
   methods: readonly Method[],
 ): Promise<(run: Run) => Promise<void>> {
-  const accounts = await accountsFor(dataCenter, contender);
-  if (contender === "gramjs") return prepareGramjs(dataCenter, accounts[0]?.session ?? "");
+  const accounts = await accountsFor(server, contender);
+  if (contender === "gramjs") return prepareGramjs(server, accounts[0]?.session ?? "");
   const known = methods.map(({ name, calls, perMs }) => [name, { calls, perMs: perMs * ORACLE_MARGIN }] as const);
   const given: Readonly<Record<Exclude<Contender, "gramjs">, Budgets | undefined>> = {
     oracle: Object.fromEntries(known),
     learn: "learn",
     rotation: undefined,
   };
-  const pool = await openPool(dataCenter, accounts, given[contender]);
+  const pool = await openPool(server, accounts, given[contender]);
   return async (run) => {
     const call = ({ request }: Method): Promise<unknown> =>
       pool.invoke(request, { method: undefined, wait: Math.max(run.endAt - Date.now(), 0) });
@@ -180,9 +180,9 @@ async function prepare(
   };
 }
 
-async function prepareGramjs(dataCenter: ForkedTestServer, session: string): Promise<(run: Run) => Promise<void>> {
+async function prepareGramjs(server: ForkedTestServer, session: string): Promise<(run: Run) => Promise<void>> {
   const client = new TelegramClient(new StringSession(session), 1, "bench", {
-    ...dataCenter.clientOptions,
+    ...server.clientOptions,
     baseLogger: new Logger(LogLevel.NONE),
   });
   await client.connect();
@@ -194,15 +194,15 @@ async function prepareGramjs(dataCenter: ForkedTestServer, session: string): Pro
 }
 
 async function measure(shape: Shape): Promise<Readonly<Record<Contender, Score>>> {
-  await using dataCenter = await forkTestServer({ accounts: 0, latencyMs: LATENCY_MS });
-  await dataCenter.addAccount({ name: "user1" });
-  for (const { name, calls, perMs } of shape.methods) await dataCenter.limit(name, { calls, perMs, ...shape.options });
+  await using server = await forkTestServer({ accounts: 0, latencyMs: LATENCY_MS });
+  await server.addAccount({ name: "user1" });
+  for (const { name, calls, perMs } of shape.methods) await server.limit(name, { calls, perMs, ...shape.options });
   const runs: ((run: Run) => Promise<void>)[] = [];
-  for (const contender of CONTENDERS) runs.push(await prepare(dataCenter, contender, shape.methods));
+  for (const contender of CONTENDERS) runs.push(await prepare(server, contender, shape.methods));
   const startAt = Date.now() + 200;
   const run = { shape, startAt, endAt: startAt + shape.runMs };
   await Promise.all(runs.map((go) => go(run)));
-  const report = await dataCenter.report({ scope: "method" });
+  const report = await server.report({ scope: "method" });
   const scores = CONTENDERS.map((contender) => [contender, scoreOf(report, contender, run)] as const);
   return Object.fromEntries(scores) as Record<Contender, Score>;
 }

@@ -41,12 +41,12 @@ async function rate(calls: number, atOnce: number, call: (caller: number) => Pro
 }
 
 async function main(): Promise<void> {
-  await using dataCenter = await forkTestServer({ accounts: ACCOUNTS, record: false });
-  const clients = await connectRaw(dataCenter);
-  await using pool = await openPool(dataCenter);
+  await using server = await forkTestServer({ accounts: ACCOUNTS, record: false });
+  const clients = await connectRaw(server);
+  await using pool = await openPool(server);
   const self = (): Api.users.GetUsers => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
   const one = clients[0] as TelegramClient;
-  const id = dataCenter.accounts[0]?.name ?? "";
+  const id = server.accounts[0]?.name ?? "";
   const lease = await pool.acquire({ id });
 
   const sequential = await compare(
@@ -91,13 +91,13 @@ function print(rows: Readonly<Record<string, Measured>>): void {
   );
 }
 
-async function connectRaw(dataCenter: ForkedTestServer): Promise<TelegramClient[]> {
+async function connectRaw(server: ForkedTestServer): Promise<TelegramClient[]> {
   // Accounts of their own: one key must never be connected twice.
   const clients: TelegramClient[] = [];
   for (let index = 0; index < ACCOUNTS; index++) {
-    const account = await dataCenter.addAccount({ name: `raw${index}` });
+    const account = await server.addAccount({ name: `raw${index}` });
     const client = new TelegramClient(new StringSession(account.session), 1, "bench", {
-      ...dataCenter.clientOptions,
+      ...server.clientOptions,
       baseLogger: new Logger(LogLevel.NONE),
     });
     await client.connect();
@@ -106,13 +106,13 @@ async function connectRaw(dataCenter: ForkedTestServer): Promise<TelegramClient[
   return clients;
 }
 
-async function openPool(dataCenter: ForkedTestServer): Promise<SessionPool<TelegramClient>> {
+async function openPool(server: ForkedTestServer): Promise<SessionPool<TelegramClient>> {
   const pool = await SessionPool.open({
-    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: dataCenter.clientOptions }),
+    client: gramjs({ apiId: 1, apiHash: "bench", clientOptions: server.clientOptions }),
     trustServers: true,
   });
-  for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
-  const calls: Call[] = dataCenter.accounts.map(
+  for (const { name, session } of server.accounts) await pool.add(name, session);
+  const calls: Call[] = server.accounts.map(
     ({ name }) =>
       () =>
         pool.use((client) => client.getMe(), { id: name }),

@@ -16,7 +16,7 @@ const CALL_TIMEOUT_MS = 500;
 const LIBRARIES: readonly LibraryName[] = ["telegram", "teleproto"];
 
 interface Scene {
-  readonly dataCenter: TelegramTestServer;
+  readonly server: TelegramTestServer;
   readonly pool: SessionPool<TelegramClient>;
   readonly Api: typeof Api;
 }
@@ -39,13 +39,13 @@ function begin(work: () => Promise<unknown>): { readonly began: number; readonly
 }
 
 /** A call that is on the wire and is not answered. */
-async function callUnderWay({ dataCenter, pool }: Scene): Promise<{ readonly settled: Promise<unknown> }> {
+async function callUnderWay({ server, pool }: Scene): Promise<{ readonly settled: Promise<unknown> }> {
   await whileAnswered(pool);
-  dataCenter.clear();
-  dataCenter.mute({ method: "users.GetUsers" });
+  server.clear();
+  server.mute({ method: "users.GetUsers" });
   const settled = pool.use(me);
   settled.catch(() => {});
-  while (!dataCenter.calls().some(({ method }) => method === "users.GetUsers")) {
+  while (!server.calls().some(({ method }) => method === "users.GetUsers")) {
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   return { settled };
@@ -64,8 +64,8 @@ const SITUATIONS: Readonly<Record<string, Situation>> = {
     void scene.pool.destroy();
     return { began, settled };
   },
-  "destroy() while it connects": async ({ dataCenter, pool }) => {
-    dataCenter.ignore();
+  "destroy() while it connects": async ({ server, pool }) => {
+    server.ignore();
     const settled = pool.acquire(byId);
     settled.catch(() => {});
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -73,55 +73,55 @@ const SITUATIONS: Readonly<Record<string, Situation>> = {
     void pool.destroy();
     return { began, settled };
   },
-  "connect: nobody listens": async ({ dataCenter, pool }) => {
-    await dataCenter.pause();
+  "connect: nobody listens": async ({ server, pool }) => {
+    await server.pause();
     return begin(() => pool.acquire(byId));
   },
-  "connect: accepted, then mute": async ({ dataCenter, pool }) => {
-    dataCenter.ignore();
+  "connect: accepted, then mute": async ({ server, pool }) => {
+    server.ignore();
     return begin(() => pool.acquire(byId));
   },
-  "connect: initConnection is not answered": async ({ dataCenter, pool }) => {
-    dataCenter.mute({ connect: "only" });
+  "connect: initConnection is not answered": async ({ server, pool }) => {
+    server.mute({ connect: "only" });
     return begin(() => pool.acquire(byId));
   },
-  "connect: initConnection refused, 406 AUTH_KEY_DUPLICATED": async ({ dataCenter, pool }) => {
-    dataCenter.revoke("account1", { code: 406, message: "AUTH_KEY_DUPLICATED", connect: true });
+  "connect: initConnection refused, 406 AUTH_KEY_DUPLICATED": async ({ server, pool }) => {
+    server.revoke("account1", { code: 406, message: "AUTH_KEY_DUPLICATED", connect: true });
     return begin(() => pool.use(me, byId));
   },
-  "connect: the key is unknown (-404)": async ({ dataCenter, pool }) => {
-    dataCenter.failTransport({ code: -404 });
+  "connect: the key is unknown (-404)": async ({ server, pool }) => {
+    server.failTransport({ code: -404 });
     return begin(() => pool.acquire(byId));
   },
-  "connect: too many connections (-429)": async ({ dataCenter, pool }) => {
-    dataCenter.failTransport({ code: -429 });
+  "connect: too many connections (-429)": async ({ server, pool }) => {
+    server.failTransport({ code: -429 });
     return begin(() => pool.acquire(byId));
   },
   "connect twice at once": async ({ pool }) => begin(() => Promise.all([pool.use(me), pool.use(me)])),
-  "mid-life: the key is unknown (-404)": async ({ dataCenter, pool }) => {
+  "mid-life: the key is unknown (-404)": async ({ server, pool }) => {
     await whileAnswered(pool);
-    dataCenter.failTransport({ code: -404 });
+    server.failTransport({ code: -404 });
     return begin(() => pool.use(me, byId));
   },
-  "mid-life: a call is not answered": async ({ dataCenter, pool }) => {
+  "mid-life: a call is not answered": async ({ server, pool }) => {
     await whileAnswered(pool);
-    dataCenter.mute({ method: "users.GetUsers" });
+    server.mute({ method: "users.GetUsers" });
     return begin(() => pool.use(me, byId));
   },
-  "mid-life: the connection is cut once": async ({ dataCenter, pool }) => {
+  "mid-life: the connection is cut once": async ({ server, pool }) => {
     await whileAnswered(pool);
-    dataCenter.cut({ method: "users.GetUsers", at: "after", times: 1 });
+    server.cut({ method: "users.GetUsers", at: "after", times: 1 });
     return begin(() => pool.use(me, byId));
   },
   "mid-life: the server goes away for good": async (scene) => {
     const { settled } = await callUnderWay(scene);
     const began = now();
-    await scene.dataCenter.pause();
+    await scene.server.pause();
     return { began, settled };
   },
-  "an rpc_error in a container, answers behind it": async ({ dataCenter, pool, Api: Tl }) => {
+  "an rpc_error in a container, answers behind it": async ({ server, pool, Api: Tl }) => {
     await whileAnswered(pool);
-    dataCenter.fail({ method: "users.GetFullUser", code: 400, message: "USER_ID_INVALID" });
+    server.fail({ method: "users.GetFullUser", code: 400, message: "USER_ID_INVALID" });
     return begin(() =>
       pool.use((client) =>
         Promise.allSettled([
@@ -132,21 +132,21 @@ const SITUATIONS: Readonly<Record<string, Situation>> = {
       ),
     );
   },
-  USER_MIGRATE_4: async ({ dataCenter, pool }) => {
+  USER_MIGRATE_4: async ({ server, pool }) => {
     await whileAnswered(pool);
-    dataCenter.fail({ method: "users.GetUsers", code: 303, message: "USER_MIGRATE_4" });
+    server.fail({ method: "users.GetUsers", code: 303, message: "USER_MIGRATE_4" });
     return begin(() => pool.use(me, byId));
   },
-  "a dead line, nothing in flight (noticed)": async ({ dataCenter, pool }) => {
+  "a dead line, nothing in flight (noticed)": async ({ server, pool }) => {
     await whileAnswered(pool);
-    dataCenter.ignore();
+    server.ignore();
     return begin(() => new Promise((resolve) => pool.once("disconnected", resolve)));
   },
 };
 
 async function measure(library: LibraryName, situation: Situation): Promise<string> {
-  await using dataCenter = await startTestServer({ library });
-  const options = { apiId: 1, apiHash: "bench", clientOptions: dataCenter.clientOptions };
+  await using server = await startTestServer({ library });
+  const options = { apiId: 1, apiHash: "bench", clientOptions: server.clientOptions };
   const client = library === "telegram" ? gramjs(options) : teleproto(options as never);
   const pool = await SessionPool.open({
     client: client as SessionPoolOptions<TelegramClient>["client"],
@@ -155,8 +155,8 @@ async function measure(library: LibraryName, situation: Situation): Promise<stri
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     callTimeoutMs: CALL_TIMEOUT_MS,
   });
-  for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
-  const scene: Scene = { dataCenter, pool, Api: library === "telegram" ? Api : (TeleprotoApi as never) };
+  for (const { name, session } of server.accounts) await pool.add(name, session);
+  const scene: Scene = { server, pool, Api: library === "telegram" ? Api : (TeleprotoApi as never) };
   const { began, settled } = await situation(scene);
   const outcome = await settled.then(
     () => "answered",

@@ -1,5 +1,5 @@
 /**
- * How many calls the loopback data center serves per second of its own processor time, so that a benchmark of the pool
+ * How many calls the test server serves per second of its own processor time, so that a benchmark of the pool
  * is known not to measure the server.
  *
  *     npx tsx bench/test-server.ts [calls]
@@ -42,10 +42,10 @@ class Sender {
   #frames: Buffer[] = [];
   #sequence = 0;
 
-  constructor(dataCenter: ForkedTestServer, session: string) {
+  constructor(server: ForkedTestServer, session: string) {
     this.#authKey = authKeyOfSession(session);
     this.#authKeyId = authKeyIdOf(this.#authKey);
-    this.#socket = connect(dataCenter.port, dataCenter.host).setNoDelay(true);
+    this.#socket = connect(server.port, server.host).setNoDelay(true);
     this.#transport.read(Buffer.of(0xee, 0xee, 0xee, 0xee));
   }
 
@@ -56,7 +56,7 @@ class Sender {
     const [chunk] = (await once(this.#socket, "data")) as [Buffer];
     const [packet] = this.#transport.read(chunk);
     const plain = packet === undefined ? undefined : openPacket(packet, this.#authKey, "server");
-    if (plain === undefined) throw new Error("The data center said nothing");
+    if (plain === undefined) throw new Error("The test server said nothing");
     this.#salt = plain.readBigInt64LE(52);
   }
 
@@ -77,7 +77,7 @@ class Sender {
       if (frame !== undefined) this.#socket.write(frame);
     };
     return new Promise((resolve, reject) => {
-      this.#socket.once("close", () => reject(new Error("The data center hung up")));
+      this.#socket.once("close", () => reject(new Error("The test server hung up")));
       this.#socket.on("data", (chunk: Buffer) => {
         for (const _ of this.#transport.read(chunk)) {
           answered += 1;
@@ -113,9 +113,9 @@ class Sender {
   }
 }
 
-async function requestBytes(dataCenter: ForkedTestServer, session: string, load: Load): Promise<Buffer> {
+async function requestBytes(server: ForkedTestServer, session: string, load: Load): Promise<Buffer> {
   const client = new TelegramClient(new StringSession(session), 1, "x", {
-    ...dataCenter.clientOptions,
+    ...server.clientOptions,
     baseLogger: new Logger("none" as LogLevel),
     connectionRetries: 1,
   });
@@ -162,15 +162,15 @@ const LOADS: readonly Load[] = [
   },
 ];
 
-async function measure(dataCenter: ForkedTestServer, load: Load): Promise<void> {
+async function measure(server: ForkedTestServer, load: Load): Promise<void> {
   const ping = Buffer.alloc(12);
   ping.writeUInt32LE(0x7abe77ec, 0);
   const perConnection = Math.ceil(CALLS / CONNECTIONS / load.callsPerPacket) * load.callsPerPacket;
   const senders: Sender[] = [];
   let randomId = BigInt(Math.floor(Math.random() * 2 ** 40)) << 20n;
-  for (const session of dataCenter.sessions) {
-    const request = await requestBytes(dataCenter, session, load);
-    const sender = new Sender(dataCenter, session);
+  for (const session of server.sessions) {
+    const request = await requestBytes(server, session, load);
+    const sender = new Sender(server, session);
     await sender.open(ping);
     const requests = Array.from({ length: perConnection }, () =>
       load.hasRandomId ? withRandomId(request, PLACEHOLDER, ++randomId) : request,
@@ -178,11 +178,11 @@ async function measure(dataCenter: ForkedTestServer, load: Load): Promise<void> 
     sender.prepare(requests, load.callsPerPacket);
     senders.push(sender);
   }
-  const before = await dataCenter.processorTime();
+  const before = await server.processorTime();
   const startedAt = performance.now();
   await Promise.all(senders.map((sender) => sender.run()));
   const wallSeconds = (performance.now() - startedAt) / 1000;
-  const after = await dataCenter.processorTime();
+  const after = await server.processorTime();
   const busySeconds = (after.userMs + after.systemMs - before.userMs - before.systemMs) / 1000;
   const calls = perConnection * CONNECTIONS;
   const perSecond = Math.round(calls / wallSeconds);
@@ -191,5 +191,5 @@ async function measure(dataCenter: ForkedTestServer, load: Load): Promise<void> 
   for (const sender of senders) sender.close();
 }
 
-await using dataCenter = await forkTestServer({ accounts: CONNECTIONS, record: 1_000 });
-for (const load of LOADS) await measure(dataCenter, load);
+await using server = await forkTestServer({ accounts: CONNECTIONS, record: 1_000 });
+for (const load of LOADS) await measure(server, load);

@@ -2,7 +2,7 @@
  * A long job that may be killed: 2,000 usernames are resolved with 20 accounts, and each line of the result is kept. End
  * it with Ctrl-C or kill -9, start it again, and it goes on: npx tsx examples/03-resolve-usernames.ts [folder]
  *
- * It brings a Telegram data center of its own, on 127.0.0.1, unless DATA_CENTER names one: {"host","port","accounts"}.
+ * It brings a Telegram test server of its own, on 127.0.0.1, unless TEST_SERVER names one: {"host","port","accounts"}.
  */
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -22,16 +22,16 @@ const stop = new AbortController();
 process.once("SIGINT", () => stop.abort(new Error("Stopped. Start it again, and it goes on.")));
 
 await mkdir(folder, { recursive: true, mode: 0o700 });
-await using own = process.env.DATA_CENTER === undefined ? await startTestServer() : undefined;
-const dataCenter: Address = own ?? JSON.parse(process.env.DATA_CENTER ?? "");
+await using own = process.env.TEST_SERVER === undefined ? await startTestServer() : undefined;
+const server: Address = own ?? JSON.parse(process.env.TEST_SERVER ?? "");
 
 const storage = sqlite(join(folder, "sessions.db"));
 await using pool = await SessionPool.open({
-  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: await testServerClientOptions(dataCenter) }),
+  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: await testServerClientOptions(server) }),
   storage,
   trustServers: true, // these sessions name 127.0.0.1
 });
-for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
+for (const { name, session } of server.accounts) await pool.add(name, session);
 
 const before = await resultsSoFar();
 const progress = showProgress();

@@ -31,11 +31,11 @@ else await second(Number(DC_PORT));
 
 async function first(): Promise<void> {
   process.once("exit", () => rmSync(FOLDER, { recursive: true }));
-  await using dataCenter = await startTestServer({ accounts: [{ name: "alice" }, { name: "bob" }] });
-  await using pool = await openPool(dataCenter.port);
-  for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
+  await using server = await startTestServer({ accounts: [{ name: "alice" }, { name: "bob" }] });
+  await using pool = await openPool(server.port);
+  for (const { name, session } of server.accounts) await pool.add(name, session);
   const lease = await pool.acquire({ id: "alice" });
-  const env = { ...process.env, DC_PORT: `${dataCenter.port}`, FOLDER, KEY };
+  const env = { ...process.env, DC_PORT: `${server.port}`, FOLDER, KEY };
   const other = fork(fileURLToPath(import.meta.url), { env });
   await once(other, "message");
   lease.release();
@@ -44,7 +44,7 @@ async function first(): Promise<void> {
   await pool.use((client) => client.getMe(), { id: "alice" });
   console.log("One: the other process is gone, alice is mine again");
   const files = readdirSync(FOLDER).map((name) => readFileSync(join(FOLDER, name), "latin1"));
-  const isReadable = dataCenter.sessions.some((session) => files.some((text) => text.includes(session)));
+  const isReadable = server.sessions.some((session) => files.some((text) => text.includes(session)));
   console.log(`${files.length} files, session strings in them: ${isReadable ? "yes" : "none"}`);
 }
 

@@ -4,13 +4,13 @@ import { classifyTelegramError, NoSessionAvailableError, SessionPool } from "tel
 import { gramjs } from "telegram-session-pool/gramjs";
 import { startTestServer } from "telegram-session-pool/testing";
 
-await using dataCenter = await startTestServer({ accounts: [{ name: "alice" }, { name: "bob" }] });
+await using server = await startTestServer({ accounts: [{ name: "alice" }, { name: "bob" }] });
 await using pool = await SessionPool.open({
-  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: dataCenter.clientOptions }),
+  client: gramjs({ apiId: 1, apiHash: "example", clientOptions: server.clientOptions }),
   cooldownScope: "method", // a FLOOD_WAIT rests the session for that method alone
   trustServers: true, // these sessions name 127.0.0.1
 });
-for (const { name, session } of dataCenter.accounts) await pool.add(name, session, { tags: ["readers"] });
+for (const { name, session } of server.accounts) await pool.add(name, session, { tags: ["readers"] });
 
 pool.on("leased", ({ id }) => console.log(`  leased    ${id}`));
 pool.on("released", ({ id }) => console.log(`  released  ${id}`));
@@ -23,7 +23,7 @@ console.log("A lease lasts as long as its block:");
 }
 
 console.log("Alice is flooded for one method; bob does it:");
-dataCenter.fail({ account: "alice", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_2", times: 1 });
+server.fail({ account: "alice", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_2", times: 1 });
 const resolve = (): Api.contacts.ResolveUsername => new Api.contacts.ResolveUsername({ username: "durov" });
 await pool.invoke(resolve, { key: "durov" }); // the same key gets the same session while it can
 await pool.invoke(resolve, { method: "contacts.resolveUsername" }); // not a session that is known to refuse it

@@ -1,4 +1,4 @@
-/** The accounts of the demo: made up by the data center when it starts, gone when it ends. */
+/** The accounts of the demo: made up by the test server when it starts, gone when it ends. */
 export const ACCOUNTS: readonly string[] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
 
 /** Whom the messages are for. */

@@ -1,5 +1,5 @@
 /**
- * `npm start`: 8 accounts, 400 messages and 100 usernames against a Telegram data center of our own, on 127.0.0.1, in
+ * `npm start`: 8 accounts, 400 messages and 100 usernames against a Telegram test server of our own, on 127.0.0.1, in
  * a process of its own. It floods the accounts and kills one of them; the pool has to get all of the work done.
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -22,18 +22,18 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 process.stdout.on("error", (error) => stop.abort(error)); // nobody reads the pipe any more: `npm start | head`
 
 async function demo(folder: string): Promise<boolean> {
-  console.log("Starting a Telegram data center on 127.0.0.1 with 8 accounts …");
-  await using dataCenter = await forkTestServer({ accounts: ACCOUNTS.map((name) => ({ name })), latencyMs: 60 });
-  await setLimits(dataCenter);
+  console.log("Starting a Telegram test server on 127.0.0.1 with 8 accounts …");
+  await using server = await forkTestServer({ accounts: ACCOUNTS.map((name) => ({ name })), latencyMs: 60 });
+  await setLimits(server);
 
   const open = (): Promise<SessionPool<TelegramClient>> =>
     SessionPool.open({
-      client: gramjs({ apiId: 1, apiHash: "demo", clientOptions: dataCenter.clientOptions }),
+      client: gramjs({ apiId: 1, apiHash: "demo", clientOptions: server.clientOptions }),
       storage: sqlite(join(folder, "sessions.db")),
       trustServers: true, // these sessions name 127.0.0.1, which is no server of Telegram's
     });
   await using pool = await open();
-  for (const { name, session } of dataCenter.accounts) await pool.add(name, session);
+  for (const { name, session } of server.accounts) await pool.add(name, session);
 
   const jobs = makeJobs(400, 100);
   const tally: Tally = { total: jobs.length, done: new Map() };
@@ -60,7 +60,7 @@ async function demo(folder: string): Promise<boolean> {
     const done = (tally.done.get(id) ?? 0) + 1;
     tally.done.set(id, done);
     await makeTrouble(
-      dataCenter,
+      server,
       [...tally.done.values()].reduce((sum, count) => sum + count),
     );
   };
@@ -74,7 +74,7 @@ async function demo(folder: string): Promise<boolean> {
   await using reopened = await open();
   const afterRestart = reopened.sessions();
   const tookMs = Date.now() - startedAt;
-  return printReport({ jobs, resolved, sessions, afterRestart, dataCenter: await dataCenter.report(), tookMs });
+  return printReport({ jobs, resolved, sessions, afterRestart, server: await server.report(), tookMs });
 }
 
 /** As many jobs at once as there are workers: each takes the next one when it is done. */

@@ -3,20 +3,20 @@ import type { TestServerReport } from "telegram-session-pool/testing";
 import type { Job } from "./data.js";
 import { paint } from "./progress.js";
 
-/** What there is to judge the run by: the pool's word, and the data center's, which nobody can talk into anything. */
+/** What there is to judge the run by: the pool's word, and the test server's, which nobody can talk into anything. */
 export interface Evidence {
   readonly jobs: readonly Job[];
   readonly resolved: ReadonlySet<string>;
   readonly sessions: readonly SessionInfo[];
   /** The same sessions in a pool that was opened anew on the same file. */
   readonly afterRestart: readonly SessionInfo[];
-  readonly dataCenter: TestServerReport;
+  readonly server: TestServerReport;
   readonly tookMs: number;
 }
 
 /** Prints what every account did, and whether each promise was kept. Whether all of them were. */
 export function printReport(evidence: Evidence): boolean {
-  console.log(`\nWhat the data center saw:\n\n${table(rows(evidence))}\n`);
+  console.log(`\nWhat the test server saw:\n\n${table(rows(evidence))}\n`);
   const checks = judge(evidence);
   for (const { isKept, text } of checks) {
     console.log(`  ${isKept ? paint("green", "ok") : paint("red", "NO")}  ${text}`);
@@ -27,8 +27,8 @@ export function printReport(evidence: Evidence): boolean {
   return isAllKept;
 }
 
-function rows({ sessions, dataCenter }: Evidence): readonly (readonly string[])[] {
-  const { calls, messages, waits } = dataCenter;
+function rows({ sessions, server }: Evidence): readonly (readonly string[])[] {
+  const { calls, messages, waits } = server;
   const of = <T extends { readonly account: string }>(list: readonly T[], id: string): number =>
     list.filter(({ account }) => account === id).length;
   const lines = sessions.map(({ id, state, reason }) => [
@@ -45,8 +45,8 @@ function rows({ sessions, dataCenter }: Evidence): readonly (readonly string[])[
 }
 
 function judge(evidence: Evidence): readonly { readonly isKept: boolean; readonly text: string }[] {
-  const { jobs, resolved, sessions, afterRestart, dataCenter } = evidence;
-  const { messages, violations, maxConnectionsPerKey } = dataCenter;
+  const { jobs, resolved, sessions, afterRestart, server } = evidence;
+  const { messages, violations, maxConnectionsPerKey } = server;
   const wanted = new Set(jobs.flatMap((job) => (job.kind === "message" ? [job.text] : [])));
   const usernames = jobs.filter(({ kind }) => kind === "username").length;
   const arrived = new Set(messages.map(({ text }) => text));

@@ -2,17 +2,17 @@ import type { ForkedTestServer } from "telegram-session-pool/testing";
 import { ACCOUNTS } from "./data.js";
 
 /** Every account has limits of its own, and nobody is told them: just as at Telegram. */
-export async function setLimits(dataCenter: ForkedTestServer): Promise<void> {
+export async function setLimits(server: ForkedTestServer): Promise<void> {
   for (const [at, account] of ACCOUNTS.entries()) {
     const waitSeconds = 2 + (at % 3);
-    await dataCenter.limit("messages.SendMessage", { account, calls: 12 + 2 * at, perMs: 4_000, waitSeconds });
-    await dataCenter.limit("contacts.ResolveUsername", { account, calls: 12, perMs: 5_000, waitSeconds: 2 });
+    await server.limit("messages.SendMessage", { account, calls: 12 + 2 * at, perMs: 4_000, waitSeconds });
+    await server.limit("contacts.ResolveUsername", { account, calls: 12, perMs: 5_000, waitSeconds: 2 });
   }
 }
 
 /** What happens on the way, by how many jobs are done: two floods out of the blue, and an account that is killed. */
-export async function makeTrouble(dataCenter: ForkedTestServer, done: number): Promise<void> {
-  if (done === 60) await dataCenter.fail({ account: "bob", message: "FLOOD_WAIT_6", times: 1 });
-  if (done === 120) await dataCenter.revoke("heidi");
-  if (done === 200) await dataCenter.fail({ account: "carol", message: "FLOOD_WAIT_5", times: 1 });
+export async function makeTrouble(server: ForkedTestServer, done: number): Promise<void> {
+  if (done === 60) await server.fail({ account: "bob", message: "FLOOD_WAIT_6", times: 1 });
+  if (done === 120) await server.revoke("heidi");
+  if (done === 200) await server.fail({ account: "carol", message: "FLOOD_WAIT_5", times: 1 });
 }

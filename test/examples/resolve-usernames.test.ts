@@ -10,12 +10,12 @@ import { ensureBuilt, root } from "./build.js";
 const NAMES = 2_000;
 
 /** One run of the example, until it ends or is killed when so many names were acknowledged. */
-async function run(dataCenter: TelegramTestServer, folder: string, killAfter = Number.POSITIVE_INFINITY) {
-  const { host, port } = dataCenter;
-  const accounts = dataCenter.accounts.map(({ name, session }) => ({ name, session }));
+async function run(server: TelegramTestServer, folder: string, killAfter = Number.POSITIVE_INFINITY) {
+  const { host, port } = server;
+  const accounts = server.accounts.map(({ name, session }) => ({ name, session }));
   const child = spawn(process.execPath, ["--import", "tsx", "examples/03-resolve-usernames.ts", folder], {
     cwd: root,
-    env: { ...process.env, DATA_CENTER: JSON.stringify({ host, port, accounts }), VERBOSE: "1" },
+    env: { ...process.env, TEST_SERVER: JSON.stringify({ host, port, accounts }), VERBOSE: "1" },
   });
   onTestFinished(() => void child.kill("SIGKILL"));
   watchChild("the example", child);
@@ -34,27 +34,27 @@ async function run(dataCenter: TelegramTestServer, folder: string, killAfter = N
 }
 
 /** How many names were resolved, counting each time. */
-function resolutions(dataCenter: TelegramTestServer): number {
-  return dataCenter.calls().filter(({ method, executed }) => method === "contacts.ResolveUsername" && executed).length;
+function resolutions(server: TelegramTestServer): number {
+  return server.calls().filter(({ method, executed }) => method === "contacts.ResolveUsername" && executed).length;
 }
 
 beforeAll(ensureBuilt, 120_000);
 
 test("03-resolve-usernames - killed half-way and started again: each name exactly once", async () => {
   const folder = mkdtempSync(join(tmpdir(), "resolve-usernames-"));
-  const dataCenter = await startTestServer({ accounts: 20 });
+  const server = await startTestServer({ accounts: 20 });
   onTestFinished(async () => {
-    await dataCenter.close();
+    await server.close();
     rmSync(folder, { recursive: true });
   });
-  dataCenter.limit("contacts.ResolveUsername", { calls: 60, perMs: 1_000, waitSeconds: 1 });
+  server.limit("contacts.ResolveUsername", { calls: 60, perMs: 1_000, waitSeconds: 1 });
 
-  const first = await run(dataCenter, folder, NAMES / 2);
+  const first = await run(server, folder, NAMES / 2);
   expect(first.ended).toBe("SIGKILL");
   expect(first.acknowledged.length).toBeGreaterThanOrEqual(NAMES / 2);
   expect(first.acknowledged.length).toBeLessThan(NAMES);
 
-  const second = await run(dataCenter, folder);
+  const second = await run(server, folder);
   expect(second.output).toContain(`${NAMES} of ${NAMES} names are in`);
   expect(second.output).toContain(", 0 failed.");
   expect(second.ended).toBe(0);
@@ -67,7 +67,7 @@ test("03-resolve-usernames - killed half-way and started again: each name exactl
   expect(new Set(kept.map(({ name }) => name)).size).toBe(NAMES);
   expect(new Set(kept.map(({ id }) => id)).size).toBe(NAMES);
   // Only what was under way at the kill, at most one name an account, is asked for again.
-  expect(resolutions(dataCenter)).toBeLessThanOrEqual(NAMES + 20);
-  expect(dataCenter.violations()).toEqual([]);
-  expect(dataCenter.maxConnectionsPerKey()).toBe(1);
+  expect(resolutions(server)).toBeLessThanOrEqual(NAMES + 20);
+  expect(server.violations()).toEqual([]);
+  expect(server.maxConnectionsPerKey()).toBe(1);
 }, 90_000);

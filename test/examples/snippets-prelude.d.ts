@@ -18,7 +18,7 @@ declare global {
   const gramjs: typeof gramjsAdapter;
   const work: (client: TelegramClient) => Promise<void>;
   const sendNewsletter: (pool: SessionPool<TelegramClient>) => Promise<void>;
-  const dataCenter: TelegramTestServer;
+  const server: TelegramTestServer;
   const expect: typeof vitestExpect;
   const myStorage: (path: string) => SessionStorage;
 }

@@ -2,12 +2,12 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A man in the middle of a client and a data center. He knows no key. */
+/** A man in the middle of a client and a test server. He knows no key. */
 export interface Relay {
   readonly port: number;
   /** The lines to clients that are open, the latest last. */
   readonly lines: readonly Socket[];
-  /** From now on, what the data center says is kept as well as passed on. */
+  /** From now on, what the test server says is kept as well as passed on. */
   record(): void;
   /** What was kept. */
   recorded(): Buffer;

@@ -10,7 +10,7 @@ import { Installed } from "./installed.js";
 /** What a reader fills in; and the way to 127.0.0.1 instead of Telegram. */
 const OF_THE_READER = `
   import { testServerClientOptions } from "telegram-session-pool/testing";
-  const { host, port, sessions: [aliceSession, bobSession] } = JSON.parse(process.env.DATA_CENTER);
+  const { host, port, sessions: [aliceSession, bobSession] } = JSON.parse(process.env.TEST_SERVER);
   const clientOptions = await testServerClientOptions({ host, port, library: "telegram" });
   const [apiId, apiHash] = [1, "0123456789abcdef0123456789abcdef"];
 `;
@@ -22,13 +22,13 @@ test("the first snippet of the README runs as JavaScript on this Node.js", async
   const program = snippet.replace("apiHash }),", "apiHash, clientOptions }), trustServers: true,");
 
   using installed = await Installed.with(["telegram", "keyv", "@keyv/sqlite"]);
-  await using dataCenter = await startTestServer({ accounts: 2, library: "telegram" });
-  const { host, port, sessions } = dataCenter;
+  await using server = await startTestServer({ accounts: 2, library: "telegram" });
+  const { host, port, sessions } = server;
   const { stdout } = await promisify(execFile)(
     process.execPath,
     ["--no-warnings", installed.write("snippet.mjs", OF_THE_READER + program)],
-    { cwd: installed.folder, env: { ...process.env, DATA_CENTER: JSON.stringify({ host, port, sessions }) } },
+    { cwd: installed.folder, env: { ...process.env, TEST_SERVER: JSON.stringify({ host, port, sessions }) } },
   );
   expect(stdout).toMatch(/^\d+\n$/);
-  expect(dataCenter.calls().map(({ method }) => method)).toContain("contacts.ResolveUsername");
+  expect(server.calls().map(({ method }) => method)).toContain("contacts.ResolveUsername");
 }, 120_000);

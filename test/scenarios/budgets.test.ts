@@ -7,8 +7,8 @@ const floodsOf = (calls: readonly { readonly outcome: string }[]): number =>
 
 describe("budgets", () => {
   test("a budget within Telegram's limit - no flood is ever met, and the wait is told in advance", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
-    dataCenter.limit("messages.SendMessage", { calls: 3, perMs: 2_000, shape: "window", penalty: 2 });
+    const { server, open } = await stage({ accounts: 2 });
+    server.limit("messages.SendMessage", { calls: 3, perMs: 2_000, shape: "window", penalty: 2 });
     const pool = await open({ budgets: { "messages.sendMessage": { calls: 3, perMs: 2_100 } } });
     // What goes with the first send, such as looking up the peer, is no part of it.
     await Promise.all(Array.from({ length: 6 }, (_, index) => pool.invoke(message(`m${index}`))));
@@ -17,37 +17,37 @@ describe("budgets", () => {
     expect(error.waitingCount).toBe(2);
     expect(Math.abs(Number(error.retryAt) - Date.now() - 2_000)).toBeLessThan(600);
     await Promise.all(Array.from({ length: 6 }, (_, index) => pool.invoke(message(`n${index}`))));
-    const sent = callsOf(dataCenter, "messages.SendMessage");
+    const sent = callsOf(server, "messages.SendMessage");
     expect([sent.length, floodsOf(sent)]).toEqual([12, 0]);
-    expectPeace(dataCenter, "method");
+    expectPeace(server, "method");
   });
 
   test("calls of the library's own count, too: a user name is looked up within its budget", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ budgets: { "contacts.ResolveUsername": { calls: 2, perMs: 60_000 } } });
     const lookUp = (name: string): Promise<unknown> =>
       pool.use((client) => client.invoke(new Api.users.GetFullUser({ id: name })), { wait: false });
     await lookUp("user1");
     await lookUp("user2");
     expect(await rejection(lookUp("user3"))).toBeInstanceOf(NoSessionAvailableError);
-    expect(callsOf(dataCenter, "contacts.ResolveUsername")).toHaveLength(2);
+    expect(callsOf(server, "contacts.ResolveUsername")).toHaveLength(2);
     await lookUp("user1");
   });
 
   test('"learn" - the floods of one window teach all sessions, and the next process', async () => {
-    const { dataCenter, open } = await stage({ accounts: 4 });
-    dataCenter.limit("users.GetUsers", { calls: 5, perMs: 3_000, shape: "window" });
+    const { server, open } = await stage({ accounts: 4 });
+    server.limit("users.GetUsers", { calls: 5, perMs: 3_000, shape: "window" });
     const self = () => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
     const options = { budgets: "learn", cooldownScope: "method" } as const;
     const first = await open(options);
     await Promise.all(Array.from({ length: 40 }, () => first.invoke(self)));
-    const learnt = dataCenter.calls().length;
-    expect(floodsOf(dataCenter.calls())).toBeLessThanOrEqual(5);
+    const learnt = server.calls().length;
+    expect(floodsOf(server.calls())).toBeLessThanOrEqual(5);
     await first.close();
     await new Promise((resolve) => setTimeout(resolve, 3_100));
     const second = await open(options);
     await Promise.all(Array.from({ length: 20 }, () => second.invoke(self)));
-    expect(floodsOf(dataCenter.calls().slice(learnt))).toBeLessThanOrEqual(1);
-    expectPeace(dataCenter, "method");
+    expect(floodsOf(server.calls().slice(learnt))).toBeLessThanOrEqual(1);
+    expectPeace(server, "method");
   });
 });

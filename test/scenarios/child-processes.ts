@@ -8,7 +8,7 @@ export type { Child, Line };
 
 type Script = "endings" | "workers" | "far-data-center" | "neighbour";
 
-/** Runs a script of `processes/` on the stage's data center and file. */
+/** Runs a script of `processes/` on the stage's test server and file. */
 export function startChild(stage: Stage, script: Script, mode: string): Child {
   const child = startScript(pathOf(script), ordersOf(stage, mode));
   watchChild(script, child.process);
@@ -31,7 +31,7 @@ function pathOf(script: Script): string {
   return fileURLToPath(new URL(`./processes/${script}.ts`, import.meta.url));
 }
 
-function ordersOf({ dataCenter, file }: Stage, mode: string): object {
-  const accounts = dataCenter.accounts.map(({ name, session }) => ({ name, session }));
-  return { host: dataCenter.host, port: dataCenter.port, file, accounts, mode };
+function ordersOf({ server, file }: Stage, mode: string): object {
+  const accounts = server.accounts.map(({ name, session }) => ({ name, session }));
+  return { host: server.host, port: server.port, file, accounts, mode };
 }

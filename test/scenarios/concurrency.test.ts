@@ -8,7 +8,7 @@ const self = () => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
 
 describe("answers in one container", () => {
   test("invoke() - an error with answers behind it: all three settle", async () => {
-    const { dataCenter, open } = await stage({ latencyMs: 20 });
+    const { server, open } = await stage({ latencyMs: 20 });
     const pool = await open();
     using lease = await pool.acquire();
     await lease.client.getMe();
@@ -19,16 +19,16 @@ describe("answers in one container", () => {
     ];
     const settled = await within(2_000, Promise.allSettled(calls));
     expect(settled.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
-    const packets = new Set(callsOf(dataCenter, "contacts.ResolveUsername").map(({ packet }) => packet));
+    const packets = new Set(callsOf(server, "contacts.ResolveUsername").map(({ packet }) => packet));
     expect(packets.size).toBe(1);
   });
 
   test("invoke() - a flood with answers behind it: the answers arrive, nothing more is sent", async () => {
-    const { dataCenter, open } = await stage({ latencyMs: 20 });
+    const { server, open } = await stage({ latencyMs: 20 });
     const pool = await open();
     using lease = await pool.acquire();
     await lease.client.getMe();
-    dataCenter.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30", times: 1 });
     const calls = [lease.client.invoke(new Api.contacts.ResolveUsername({ username: "user1" }))];
     for (let i = 0; i < 4; i++) calls.push(lease.client.invoke(self()) as never);
     const settled = await within(2_000, Promise.allSettled(calls));
@@ -36,7 +36,7 @@ describe("answers in one container", () => {
     expect(settled.slice(1).every(({ status }) => status === "fulfilled")).toBe(true);
     const refused = await rejection(lease.client.invoke(self()), 500);
     expect(refused).toMatchObject({ seconds: 30 });
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 });
 
@@ -57,9 +57,9 @@ describe("calls at once on one lease", () => {
   }
 
   test("invoke() - nothing waits for a delayed acknowledgement: faster than bare GramJS", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
-    const bare = new TelegramClient(new StringSession(dataCenter.sessions[1]), 1, "x", {
-      ...dataCenter.clientOptions,
+    const { server, open } = await stage({ accounts: 2 });
+    const bare = new TelegramClient(new StringSession(server.sessions[1]), 1, "x", {
+      ...server.clientOptions,
       baseLogger: new Logger("none" as LogLevel),
       connectionRetries: 1,
     });
@@ -75,7 +75,7 @@ describe("calls at once on one lease", () => {
   });
 
   test("leasesPerSession 2 - two leases share one connection and do not disturb each other", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ leasesPerSession: 2 });
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
     expect(first.id).toBe(second.id);
@@ -89,23 +89,23 @@ describe("calls at once on one lease", () => {
       code: "NO_SESSION_AVAILABLE",
     });
     second.release();
-    expect(dataCenter.connections()).toHaveLength(1);
+    expect(server.connections()).toHaveLength(1);
   });
 
   test("leasesPerSession 3 - a flood on one lease stops the sends of the others before they go out", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ leasesPerSession: 3 });
     const leases = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()]);
     const peer = await leases[0]?.client.getInputEntity("user1");
     if (peer === undefined) throw new Error("no peer");
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
     const sends = leases.flatMap((lease, l) =>
       Array.from({ length: 5 }, (_, i) => lease.client.sendMessage(peer, { message: `l${l}-${i}` })),
     );
     const settled = await within(3_000, Promise.allSettled(sends));
     expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
-    expect(dataCenter.inFlight()).toEqual([]);
-    expectPeace(dataCenter);
+    expect(server.inFlight()).toEqual([]);
+    expectPeace(server);
     for (const lease of leases) lease.release();
     await until("cooling", () => pool.get("account1")?.state === "cooling");
   });
@@ -113,12 +113,12 @@ describe("calls at once on one lease", () => {
   test.each([1, 4])(
     "leasesPerSession %i - 50 of every kind in flight, a flood among them",
     async (leasesPerSession) => {
-      const { dataCenter, open } = await stage();
+      const { server, open } = await stage();
       const pool = await open({ leasesPerSession });
       const leases = await Promise.all(Array.from({ length: leasesPerSession }, () => pool.acquire()));
       const peer = await leases[0]?.client.getInputEntity("user1");
       if (peer === undefined) throw new Error("no peer");
-      dataCenter.fail({ message: "FLOOD_WAIT_30", when: ({ isConnect }) => !isConnect, skip: 20, times: 1 });
+      server.fail({ message: "FLOOD_WAIT_30", when: ({ isConnect }) => !isConnect, skip: 20, times: 1 });
       const calls = Array.from({ length: 50 }, (_, i) => {
         const client = leases[i % leases.length]?.client;
         if (client === undefined) throw new Error("no client");
@@ -126,19 +126,19 @@ describe("calls at once on one lease", () => {
         return i % 3 === 1 ? client.getMe() : client.invoke(new Api.account.UpdateStatus({ offline: true }));
       });
       const settled = await within(8_000, Promise.allSettled(calls));
-      const { length } = dataCenter.calls();
+      const { length } = server.calls();
       const late = await Promise.allSettled(leases.map(({ client }) => client.getMe()));
       expect(late.every(({ status }) => status === "rejected")).toBe(true);
-      expect(dataCenter.calls()).toHaveLength(length);
+      expect(server.calls()).toHaveLength(length);
       expect(settled.filter(({ status }) => status === "rejected").length).toBeGreaterThan(0);
-      expect(dataCenter.violations()).toEqual([]);
-      expectPeace(dataCenter);
+      expect(server.violations()).toEqual([]);
+      expectPeace(server);
       for (const lease of leases) lease.release();
     },
   );
 
   test("use() - a hundred jobs on one session go one after the other", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     let running = 0;
     let most = 0;
@@ -151,7 +151,7 @@ describe("calls at once on one lease", () => {
     );
     await within(5_000, Promise.all(jobs));
     expect(most).toBe(1);
-    expect(dataCenter.connections()).toHaveLength(1);
+    expect(server.connections()).toHaveLength(1);
     await pool.invoke(message("done"));
   });
 });

@@ -17,19 +17,19 @@ describe("kill -9", () => {
     "right after cooled was told: still cooling when the file is opened again",
     async () => {
       const scene = await stage();
-      const { dataCenter, open } = scene;
-      dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_2", times: 1 });
+      const { server, open } = scene;
+      server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_2", times: 1 });
       const child = startChild(scene, "workers", "cooling");
       const cooled = await child.said("cooled");
       expect(await child.kill("SIGKILL")).toBe("SIGKILL");
-      const before = dataCenter.connections().length;
+      const before = server.connections().length;
       const pool = await open();
       expect(pool.get("account1")).toMatchObject({ state: "cooling", availableAt: cooled.until });
       expect(await rejection(pool.use(nameOf, { wait: false }))).toBeInstanceOf(NoSessionAvailableError);
       expect(await pool.use(nameOf)).toBe("account1");
-      const [wait] = dataCenter.waits();
-      expect(dataCenter.connections()[before]?.openedAt).toBeGreaterThanOrEqual(wait?.until ?? Number.NaN);
-      expect(dataCenter.violations()).toEqual([]);
+      const [wait] = server.waits();
+      expect(server.connections()[before]?.openedAt).toBeGreaterThanOrEqual(wait?.until ?? Number.NaN);
+      expect(server.violations()).toEqual([]);
     },
     TIMEOUT_MS,
   );
@@ -38,11 +38,11 @@ describe("kill -9", () => {
     "right after use() has settled: what Telegram said is remembered (to a connect: %s)",
     async (connect) => {
       const scene = await stage({ accounts: 3 });
-      const { dataCenter } = scene;
+      const { server } = scene;
       const match = connect === false ? { method: "users.GetUsers" } : { connect };
-      dataCenter.fail({ ...match, account: "account1", code: 420, message: "FLOOD_WAIT_30" });
-      dataCenter.fail({ ...match, account: "account2", code: 401, message: "AUTH_KEY_UNREGISTERED" });
-      dataCenter.fail({ ...match, account: "account3", code: 420, message: "FROZEN_METHOD_INVALID" });
+      server.fail({ ...match, account: "account1", code: 420, message: "FLOOD_WAIT_30" });
+      server.fail({ ...match, account: "account2", code: 401, message: "AUTH_KEY_UNREGISTERED" });
+      server.fail({ ...match, account: "account3", code: 420, message: "FROZEN_METHOD_INVALID" });
       const child = startChild(scene, "workers", "settling");
       await child.said("settled");
       await child.kill("SIGKILL");
@@ -66,7 +66,7 @@ describe("kill -9", () => {
             child.process.kill("SIGKILL");
           });
         },
-        onDataCenter: (dataCenter) => onTestFinished(() => dataCenter.close()),
+        onServer: (server) => onTestFinished(() => server.close()),
       });
       expect(found).toMatchObject({ lost: [], broken: [], damages: [], failures: [], duplicates: 0 });
       expect(found.maxConnectionsPerKey).toBe(1);

@@ -15,9 +15,9 @@ const DEATHS: readonly (readonly [number, string])[] = [
 
 describe.each(DEATHS)("%i %s", (code, reason) => {
   test("use() - on the first call: died, another account takes over, never again, also after a restart", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.revoke("account1", { code, message: reason });
+    server.revoke("account1", { code, message: reason });
     for (let i = 0; i < 3; i++) expect(await pool.use(nameOf)).toBe("account2");
     expect(toldOf("died")).toEqual([{ id: "account1", reason }]);
     expect(pool.get("account1")).toMatchObject({ state: "dead", reason });
@@ -26,29 +26,29 @@ describe.each(DEATHS)("%i %s", (code, reason) => {
     const again = await open();
     expect(again.get("account1")).toMatchObject({ state: "dead", reason });
     for (let i = 0; i < 3; i++) expect(await again.use(nameOf)).toBe("account2");
-    expect(dataCenter.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
-    expect(callsOf(dataCenter, "users.GetUsers", "account1")).toHaveLength(1);
+    expect(server.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    expect(callsOf(server, "users.GetUsers", "account1")).toHaveLength(1);
   });
 
   test("use() - on initConnection: died, another account takes over", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.revoke("account1", { code, message: reason, connect: true });
+    server.revoke("account1", { code, message: reason, connect: true });
     for (let i = 0; i < 3; i++) expect(await within(2_000, pool.use(nameOf))).toBe("account2");
     expect(toldOf("died")).toEqual([{ id: "account1", reason }]);
-    expect(dataCenter.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    expect(server.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
   test("use() - in the middle of work, after reads: rotates; after a write: RotationUnsafeError", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 3 });
+    const { server, open, toldOf } = await stage({ accounts: 3 });
     const pool = await open();
-    dataCenter.fail({ code, message: reason, method: "messages.GetHistory", times: 1 });
+    server.fail({ code, message: reason, method: "messages.GetHistory", times: 1 });
     await pool.use(async (client) => {
       await client.getMe();
       await client.getMessages("user1", { limit: 1 });
     });
     expect(toldOf("died")).toHaveLength(1);
-    dataCenter.fail({ code, message: reason, method: "users.GetFullUser", times: 1 });
+    server.fail({ code, message: reason, method: "users.GetFullUser", times: 1 });
     const error = await rejection(
       pool.use(async (client, lease) => {
         await client.sendMessage("user1", { message: "written" });
@@ -58,23 +58,23 @@ describe.each(DEATHS)("%i %s", (code, reason) => {
     );
     expect(error).toMatchObject({ code: "ROTATION_UNSAFE", cause: { errorMessage: reason } });
     expect(toldOf("died")).toHaveLength(2);
-    expect(textsOf(dataCenter)).toEqual(["written"]);
+    expect(textsOf(server)).toEqual(["written"]);
   });
 });
 
 describe("dead sessions", () => {
   test("enable() - revives; update() with a new session too", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open({ add: ["account1"] });
-    const rule = dataCenter.revoke("account1");
+    const rule = server.revoke("account1");
     await rejection(pool.use(nameOf));
     expect(pool.get("account1")?.state).toBe("dead");
     rule.remove();
     await pool.enable("account1");
     expect(await pool.use(nameOf)).toBe("account1");
-    dataCenter.revoke("account1");
+    server.revoke("account1");
     await rejection(pool.use(nameOf));
-    await pool.update("account1", { session: dataCenter.sessions[1] ?? "" });
+    await pool.update("account1", { session: server.sessions[1] ?? "" });
     expect(pool.get("account1")?.state).toBe("free");
     expect(await pool.use(nameOf)).toBe("account2");
     expect(toldOf("died")).toHaveLength(2);
@@ -82,33 +82,33 @@ describe("dead sessions", () => {
   });
 
   test("use() - the last one dies: fails at once and says so, waiters too", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
-    dataCenter.revoke("account1");
+    server.revoke("account1");
     const jobs = Array.from({ length: 5 }, () => rejection(pool.use(nameOf), 1_000));
     for (const error of await Promise.all(jobs)) expect(error).toBeInstanceOf(NoSessionAvailableError);
-    expect(callsOf(dataCenter, "users.GetUsers")).toHaveLength(1);
+    expect(callsOf(server, "users.GetUsers")).toHaveLength(1);
   });
 
   test.each(["dead", "restricted"])(
     "probeIntervalMs - %s: updates.getState is asked, and revives it",
     async (state) => {
-      const { dataCenter, open, toldOf } = await stage();
+      const { server, open, toldOf } = await stage();
       const pool = await open({ probeIntervalMs: 150 });
       const isDead = state === "dead";
       const rule = isDead
-        ? dataCenter.revoke("account1")
-        : dataCenter.fail({ account: "account1", code: 400, message: "PEER_FLOOD" });
+        ? server.revoke("account1")
+        : server.fail({ account: "account1", code: 400, message: "PEER_FLOOD" });
       await rejection(pool.use(nameOf, { wait: false }));
       expect(pool.get("account1")?.state).toBe(state);
-      await until("it was asked in vain", () => callsOf(dataCenter, "updates.GetState").length > 0);
+      await until("it was asked in vain", () => callsOf(server, "updates.GetState").length > 0);
       expect(pool.get("account1")?.state).toBe(state);
       rule.remove();
       await until("it is free", () => pool.get("account1")?.state === "free");
       expect(await pool.use(nameOf)).toBe("account1");
       expect(toldOf(isDead ? "died" : "restricted")).toHaveLength(1);
       await until("it was told", () => toldOf("recovered").length === 1);
-      expectPeace(dataCenter);
+      expectPeace(server);
     },
   );
 
@@ -132,23 +132,23 @@ describe.each([
   [401, "SESSION_PASSWORD_NEEDED"],
 ])("%i %s", (code, reason) => {
   test("use() - restricts the session for good measure, another account takes over", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ account: "account1", method: "messages.SendMessage", code, message: reason });
+    server.fail({ account: "account1", method: "messages.SendMessage", code, message: reason });
     for (let i = 0; i < 3; i++) await pool.invoke(message(`r${i}`));
     expect(toldOf("restricted")).toEqual([{ id: "account1", reason }]);
     expect(toldOf("died")).toEqual([]);
     expect(pool.get("account1")).toMatchObject({ state: "restricted", reason });
-    expect(textsOf(dataCenter)).toEqual(["r0", "r1", "r2"]);
+    expect(textsOf(server)).toEqual(["r0", "r1", "r2"]);
     await pool.close();
     const again = await open();
     expect(again.get("account1")).toMatchObject({ state: "restricted", reason });
     expect(again.status()).toMatchObject({ restricted: 1, free: 1 });
     expect(await rejection(again.acquire({ id: "account1" }), 500)).toBeInstanceOf(NoSessionAvailableError);
-    dataCenter.clearRules();
+    server.clearRules();
     await again.enable("account1");
     await again.invoke(message("again"), { id: "account1" });
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 });
 
@@ -164,20 +164,20 @@ describe("errors about an argument", () => {
   ])(
     "use() - %i %s in answer to auth.sendCode comes out as it is, once, and no session is touched",
     async (code, text) => {
-      const { dataCenter, open, told } = await stage({ accounts: 3 });
+      const { server, open, told } = await stage({ accounts: 3 });
       const pool = await open();
-      dataCenter.fail({ method: "auth.SendCode", code, message: text });
+      server.fail({ method: "auth.SendCode", code, message: text });
       await expect(pool.invoke(sendCode("+15550000"))).rejects.toMatchObject({ errorMessage: text });
-      expect(callsOf(dataCenter, "auth.SendCode")).toHaveLength(1);
+      expect(callsOf(server, "auth.SendCode")).toHaveLength(1);
       expect(pool.status()).toMatchObject({ free: 3, dead: 0, restricted: 0, cooling: 0 });
       expect(told.filter(({ name }) => ["died", "restricted", "cooled"].includes(name))).toEqual([]);
     },
   );
 
   test("use() - a flood of auth.sendCode rests nothing but auth.sendCode", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "auth.SendCode", message: "FLOOD_WAIT_80000", sticky: false });
+    server.fail({ method: "auth.SendCode", message: "FLOOD_WAIT_80000", sticky: false });
     await rejection(pool.invoke(sendCode("+15550000"), { wait: false }), 2_000);
     expect(toldOf("cooled").map((event) => (event as { method?: string }).method)).toEqual([
       "auth.SendCode",
@@ -192,11 +192,11 @@ describe("USER_RESTRICTED in answer to channels.createChannel", () => {
   const create = () => new Api.channels.CreateChannel({ title: "x", about: "" });
 
   test("use() - keeps the account from creating chats alone, for restrictedForMs", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open({ restrictedForMs: 1_500 });
-    dataCenter.fail({ method: "channels.CreateChannel", code: 406, message: "USER_RESTRICTED", times: 2 });
+    server.fail({ method: "channels.CreateChannel", code: 406, message: "USER_RESTRICTED", times: 2 });
     await rejection(pool.invoke(create, { wait: false }), 2_000);
-    expect(callsOf(dataCenter, "channels.CreateChannel")).toHaveLength(2);
+    expect(callsOf(server, "channels.CreateChannel")).toHaveLength(2);
     expect(toldOf("cooled")).toMatchObject([
       { method: "channels.CreateChannel", seconds: 2 },
       { method: "channels.CreateChannel", seconds: 2 },
@@ -204,17 +204,17 @@ describe("USER_RESTRICTED in answer to channels.createChannel", () => {
     expect(toldOf("restricted")).toEqual([]);
     expect(pool.status()).toMatchObject({ free: 2, restricted: 0 });
     await pool.invoke(message("goes on writing"));
-    expect(textsOf(dataCenter)).toEqual(["goes on writing"]);
+    expect(textsOf(server)).toEqual(["goes on writing"]);
   });
 });
 
 test("restrictedForMs - USER_RESTRICTED in answer to anything else ends by itself; FROZEN and a missing password do not", async () => {
-  const { dataCenter, open } = await stage({ accounts: 3 });
+  const { server, open } = await stage({ accounts: 3 });
   const pool = await open({ restrictedForMs: 200 });
   const reasons = ["USER_RESTRICTED", "FROZEN_METHOD_INVALID", "SESSION_PASSWORD_NEEDED"];
   for (const [index, reason] of reasons.entries()) {
     const id = `account${index + 1}`;
-    dataCenter.fail({ account: id, method: "messages.SendMessage", code: 403, message: reason, times: 1 });
+    server.fail({ account: id, method: "messages.SendMessage", code: 403, message: reason, times: 1 });
     await rejection(pool.invoke(message("no"), { id }), 2_000);
     expect(pool.get(id)).toMatchObject({ state: "restricted", reason });
   }

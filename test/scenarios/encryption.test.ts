@@ -7,9 +7,9 @@ import { API_HASH, message, nameOf, stage } from "./support.js";
 const PROFILE = { apiId: 4_712, apiHash: API_HASH };
 
 test("encryption - no byte of the database files tells a session, an api hash or a peer, at work and after it", async () => {
-  const { dataCenter, file, open } = await stage({ accounts: 3 });
+  const { server, file, open } = await stage({ accounts: 3 });
   const [old, key] = [randomBytes(32), randomBytes(32)];
-  dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", times: 2 });
+  server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", times: 2 });
   const pool = await open({ encryption: aesGcm(old) });
   await pool.update("account1", { profile: PROFILE });
   await pool.invoke(message("hello", "a_proper_name"), { retry: "any" });

@@ -28,7 +28,7 @@ describe("a process with a pool", () => {
     "stays until a call under way is answered",
     async () => {
       const scene = await stage();
-      scene.dataCenter.delay({ method: "users.GetUsers", delayMs: 1_000 });
+      scene.server.delay({ method: "users.GetUsers", delayMs: 1_000 });
       const child = startChild(scene, "endings", "in flight");
       const done = await child.said("done");
       expect(await within(5_000, child.ended)).toBe(0);
@@ -58,8 +58,8 @@ describe("a process with a pool", () => {
       await child.said("done");
       await new Promise((resolve) => setTimeout(resolve, 500));
       expect(child.process.exitCode).toBeNull();
-      const [account] = scene.dataCenter.accounts;
-      scene.dataCenter.push(
+      const [account] = scene.server.accounts;
+      scene.server.push(
         account?.name ?? "",
         new Api.UpdateShort({
           update: new Api.UpdateUserTyping({ userId: 1n as never, action: new Api.SendMessageTypingAction() }),
@@ -81,8 +81,8 @@ describe("a process with a pool", () => {
       expect(await within(2_000, child.ended)).toBe(0);
       expectNothingNew(done);
       expect(Date.now() - done.at).toBeLessThan(1_500);
-      const { dataCenter } = scene;
-      await until("no connection", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
+      const { server } = scene;
+      await until("no connection", () => server.connections().every(({ closedAt }) => closedAt !== null));
     },
     TIMEOUT_MS,
   );
@@ -95,8 +95,8 @@ describe("a process with a pool", () => {
       const done = await child.said("done");
       expectNothingNew(done);
       expect(await within(2_000, child.ended)).toBe(0);
-      expect(callsOf(scene.dataCenter, "users.GetUsers")).toHaveLength(100);
-      expect(scene.dataCenter.maxConnectionsPerKey()).toBe(1);
+      expect(callsOf(scene.server, "users.GetUsers")).toHaveLength(100);
+      expect(scene.server.maxConnectionsPerKey()).toBe(1);
     },
     TIMEOUT_MS,
   );

@@ -1,4 +1,4 @@
-/** Files of a data center, and another data center that has them. */
+/** Files of the test server, and another data center that has them. */
 import { createRequire } from "node:module";
 import type { TelegramTestServer } from "../../src/testing/index.js";
 import { Api } from "../fakes/client-library.js";
@@ -15,9 +15,9 @@ export const location = (): InstanceType<typeof Api.InputDocumentFileLocation> =
     thumbSize: "",
   });
 
-/** Teaches the data center to hand a file out. */
-export function serveFile(dataCenter: TelegramTestServer): void {
-  dataCenter.handle("upload.GetFile", ({ request, tl }) => {
+/** Teaches the test server to hand a file out. */
+export function serveFile(server: TelegramTestServer): void {
+  server.handle("upload.GetFile", ({ request, tl }) => {
     const at = Number(request.offset);
     const bytes = Buffer.alloc(Math.max(0, Math.min(CHUNK, CHUNKS * CHUNK - at)), 9);
     return tl("upload.File", { type: tl("storage.FileUnknown"), mtime: 1, bytes });
@@ -26,11 +26,11 @@ export function serveFile(dataCenter: TelegramTestServer): void {
 
 /** Makes the configuration name a fourth data center, with which nobody shares a key; or the addresses given. */
 export function listFarDataCenter(
-  dataCenter: TelegramTestServer,
+  server: TelegramTestServer,
   options?: readonly Readonly<Record<string, unknown>>[],
 ): void {
-  const { host, port } = dataCenter;
-  dataCenter.handle("help.GetConfig", ({ tl }) => {
+  const { host, port } = server;
+  server.handle("help.GetConfig", ({ tl }) => {
     const numbers = Object.fromEntries(CONFIG_NUMBERS.map((name) => [name, 60_000]));
     const usual = [2, 4].map((id) => ({ id, ipAddress: host, port }));
     const dcOptions = (options ?? usual).map((option) => tl("DcOption", option));
@@ -49,8 +49,8 @@ export function listFarDataCenter(
 }
 
 /** Gives leave to log in elsewhere. */
-export function exportAuthorizations(dataCenter: TelegramTestServer): void {
-  dataCenter.handle("auth.ExportAuthorization", ({ tl }) =>
+export function exportAuthorizations(server: TelegramTestServer): void {
+  server.handle("auth.ExportAuthorization", ({ tl }) =>
     tl("auth.ExportedAuthorization", { id: 1n, bytes: Buffer.alloc(8) }),
   );
 }

@@ -4,29 +4,29 @@ import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, 
 
 describe("FLOOD_WAIT", () => {
   test("use() - another account takes over, the flooded one rests its wait out and serves again", async () => {
-    const { dataCenter, open, told } = await stage({ accounts: 2 });
+    const { server, open, told } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", times: 1 });
     await pool.invoke(message("taken over"));
-    expect(textsOf(dataCenter)).toEqual(["taken over"]);
-    const [wait] = dataCenter.waits();
+    expect(textsOf(server)).toEqual(["taken over"]);
+    const [wait] = server.waits();
     const flooded = wait?.account ?? "";
     const cooled = told.find(({ name }) => name === "cooled");
     expect(cooled?.event).toMatchObject({ id: flooded, seconds: 1 });
     expect(pool.get(flooded)?.state).toBe("cooling");
     expect(Math.abs(Number(pool.get(flooded)?.availableAt) - Number(cooled?.event.until))).toBeLessThan(50);
     await pool.invoke(message("served by it", "user2"), { id: flooded });
-    const again = callsOf(dataCenter, "messages.SendMessage", flooded).at(-1);
+    const again = callsOf(server, "messages.SendMessage", flooded).at(-1);
     expect(again?.outcome).toBe("ok");
     expect(again?.at).toBeGreaterThanOrEqual(wait?.until ?? Number.NaN);
     expect(told.some(({ name, event }) => name === "recovered" && event.id === flooded)).toBe(true);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("use() - with nobody else: waits, or says when one is free", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
-    dataCenter.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_2", times: 1 });
+    server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_2", times: 1 });
     const error = await rejection<NoSessionAvailableError>(pool.use(nameOf, { wait: false }), 1_000);
     expect(error).toBeInstanceOf(NoSessionAvailableError);
     expect(error).toMatchObject({ waitingCount: 1, nextReleaseIn: 2, cause: { seconds: 2 } });
@@ -34,50 +34,50 @@ describe("FLOOD_WAIT", () => {
     const early = await rejection(pool.acquire({ wait: 500 }), 300);
     expect(early).toBeInstanceOf(NoSessionAvailableError);
     expect(await pool.use(nameOf)).toBe("account1");
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("use() - the same waits in the middle of a queue: nothing is sent into it", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", skip: 3, times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", skip: 3, times: 1 });
     await Promise.all(Array.from({ length: 10 }, (_, i) => pool.invoke(message(`q${i}`))));
-    expect(new Set(textsOf(dataCenter)).size).toBe(10);
-    expectPeace(dataCenter);
-    expect(callsOf(dataCenter, "messages.SendMessage")).toHaveLength(11);
+    expect(new Set(textsOf(server)).size).toBe(10);
+    expectPeace(server);
+    expect(callsOf(server, "messages.SendMessage")).toHaveLength(11);
   });
 
   test("open() - a cooldown survives a restart", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const first = await open();
-    dataCenter.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_2", times: 1 });
+    server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_2", times: 1 });
     await rejection(first.use(nameOf, { wait: false }));
     await first.close();
-    const before = dataCenter.connections().length;
+    const before = server.connections().length;
     const second = await open();
     expect(second.get("account1")).toMatchObject({ state: "cooling" });
     expect(await rejection(second.acquire({ wait: 100 }), 300)).toBeInstanceOf(NoSessionAvailableError);
-    expect(dataCenter.connections()).toHaveLength(before);
+    expect(server.connections()).toHaveLength(before);
     expect(await second.use(nameOf)).toBe("account1");
-    const [wait] = dataCenter.waits();
-    expect(callsOf(dataCenter, "users.GetUsers").at(-1)?.at).toBeGreaterThanOrEqual(wait?.until ?? Number.NaN);
-    expect(dataCenter.connections().at(-1)?.openedAt).toBeGreaterThanOrEqual(wait?.until ?? Number.NaN);
-    expectPeace(dataCenter);
+    const [wait] = server.waits();
+    expect(callsOf(server, "users.GetUsers").at(-1)?.at).toBeGreaterThanOrEqual(wait?.until ?? Number.NaN);
+    expect(server.connections().at(-1)?.openedAt).toBeGreaterThanOrEqual(wait?.until ?? Number.NaN);
+    expectPeace(server);
   });
 
   test.each(["FLOOD_PREMIUM_WAIT_1", "FLOOD_WAIT_0"])("use() - %s cools the session too", async (code) => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: code, times: 1 });
+    server.fail({ method: "messages.SendMessage", message: code, times: 1 });
     await pool.invoke(message("once"));
     expect(toldOf("cooled")).toMatchObject([{ seconds: 1 }]);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("use() - inlineWaitMs: slept out inside the call, the work runs once", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ inlineWaitMs: 3_000 });
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", skip: 1, times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", skip: 1, times: 1 });
     let runs = 0;
     await pool.use(async (client) => {
       runs += 1;
@@ -85,12 +85,12 @@ describe("FLOOD_WAIT", () => {
       await client.sendMessage("user1", { message: "b" });
     });
     expect(runs).toBe(1);
-    expect(textsOf(dataCenter)).toEqual(["a", "b"]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toEqual(["a", "b"]);
+    expectPeace(server);
   });
 
   test("coolDown() - a wait that only the caller could read", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const rested = await pool.use((_, lease) => {
       lease.coolDown(1);
@@ -99,20 +99,20 @@ describe("FLOOD_WAIT", () => {
     expect(pool.get(rested)?.state).toBe("cooling");
     const error = await rejection(pool.use((client) => client.getMe(), { id: rested, wait: false }));
     expect(error).toBeInstanceOf(NoSessionAvailableError);
-    expect(callsOf(dataCenter, "users.GetUsers")).toEqual([]);
+    expect(callsOf(server, "users.GetUsers")).toEqual([]);
   });
 });
 
 describe("narrow cooldowns", () => {
   test("cooldownScope method - other methods go on, acquire({ method }) skips", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open({ cooldownScope: "method" });
-    dataCenter.fail({ method: "contacts.ResolveUsername", account: "account1", message: "FLOOD_WAIT_30" });
+    server.fail({ method: "contacts.ResolveUsername", account: "account1", message: "FLOOD_WAIT_30" });
     const resolve = () => pool.invoke(new Api.contacts.ResolveUsername({ username: "user9" }));
     for (let i = 0; i < 4; i++) await resolve();
     expect(toldOf("cooled")).toMatchObject([{ id: "account1", method: "contacts.ResolveUsername", seconds: 30 }]);
     expect(pool.get("account1")?.state).toBe("free");
-    expect(callsOf(dataCenter, "contacts.ResolveUsername", "account1")).toHaveLength(1);
+    expect(callsOf(server, "contacts.ResolveUsername", "account1")).toHaveLength(1);
     expect(await pool.use(nameOf, { id: "account1" })).toBe("account1");
     for (const method of ["contacts.ResolveUsername", "contacts.resolveUsername"]) {
       const lease = await pool.acquire({ method });
@@ -121,49 +121,49 @@ describe("narrow cooldowns", () => {
       expect(error.nextReleaseIn).toBeGreaterThan(25);
       lease.release();
     }
-    expectPeace(dataCenter, "method");
+    expectPeace(server, "method");
   });
 
   test("cooldownScope method - a held lease is refused before sending, with the seconds left", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ cooldownScope: "method" });
-    dataCenter.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30" });
+    server.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30" });
     using lease = await pool.acquire();
     const resolve = () => lease.client.invoke(new Api.contacts.ResolveUsername({ username: "user9" }));
     await rejection(resolve());
     const local = await rejection<Error & { seconds: number }>(resolve());
     expect(local.constructor.name).toBe("FloodWaitError");
     expect(local.seconds).toBeGreaterThan(28);
-    expect(callsOf(dataCenter, "contacts.ResolveUsername")).toHaveLength(1);
+    expect(callsOf(server, "contacts.ResolveUsername")).toHaveLength(1);
     await lease.client.getMe();
   });
 
   test("SLOWMODE_WAIT - only that peer rests, use() rotates, reads of others go on", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({
+    server.fail({
       method: "messages.SendMessage",
       account: "account1",
       peer: "channel:1000000001",
       message: "SLOWMODE_WAIT_30",
     });
     for (let i = 0; i < 4; i++) await pool.invoke(message(`s${i}`, "channel1"));
-    expect(dataCenter.messages().every(({ account }) => account === "account2")).toBe(true);
+    expect(server.messages().every(({ account }) => account === "account2")).toBe(true);
     expect(toldOf("cooled")).toMatchObject([{ id: "account1", peer: "channel:1000000001", seconds: 30 }]);
     expect(pool.get("account1")?.state).toBe("free");
-    expect(callsOf(dataCenter, "messages.SendMessage", "account1")).toHaveLength(1);
+    expect(callsOf(server, "messages.SendMessage", "account1")).toHaveLength(1);
     await pool.invoke(message("elsewhere", "channel2"), { id: "account1" });
     await pool.use((client) => client.getMessages("channel2", { limit: 1 }), { id: "account1" });
     const skipping = await pool.acquire({ peer: "channel:1000000001" });
     expect(skipping.id).toBe("account2");
     skipping.release();
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("SLOWMODE_WAIT everywhere - use() does not spin: it fails or waits", async () => {
-    const { dataCenter, open } = await stage({ accounts: 3 });
+    const { server, open } = await stage({ accounts: 3 });
     const pool = await open();
-    dataCenter.fail({
+    server.fail({
       method: "messages.SendMessage",
       peer: "channel:1000000001",
       message: "SLOWMODE_WAIT_1",
@@ -173,8 +173,8 @@ describe("narrow cooldowns", () => {
     expect(error).toBeInstanceOf(NoSessionAvailableError);
     expect(error.cause).toMatchObject({ seconds: 1 });
     await within(4_000, pool.invoke(message("yes", "channel1")));
-    expect(textsOf(dataCenter)).toEqual(["yes"]);
+    expect(textsOf(server)).toEqual(["yes"]);
     await until("no lease", () => pool.leases().length === 0);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 });

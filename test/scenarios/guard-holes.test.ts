@@ -75,7 +75,7 @@ describe("what a lease shows", () => {
   });
 
   test("after the lease no method of anything sends", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
     const { client } = lease;
@@ -89,7 +89,7 @@ describe("what a lease shows", () => {
     const objects = [client, sent, received, await client.getEntity("channel1"), ...iterators];
     lease.release();
     await pool.use(nameOf);
-    const { length } = dataCenter.calls();
+    const { length } = server.calls();
     for (const object of objects as readonly object[]) {
       for (const name of namesOf(object)) {
         const method = read(object, name);
@@ -97,8 +97,8 @@ describe("what a lease shows", () => {
         await within(500, Promise.resolve(tryTo(() => method.call(object, "user1", { message: "x" })))).catch(() => {});
       }
     }
-    expect(dataCenter.calls().slice(length)).toEqual([]);
-    expect(dataCenter.messages()).toHaveLength(1);
+    expect(server.calls().slice(length)).toEqual([]);
+    expect(server.messages()).toHaveLength(1);
   });
 
   test("the session of its client - throws after the lease", async () => {

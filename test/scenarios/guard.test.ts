@@ -19,7 +19,7 @@ const SYNCHRONOUS = new Set(["addEventHandler", "removeEventHandler", "listEvent
 
 describe("a lease that was given back", () => {
   test("every method of the client throws or rejects", async () => {
-    const { open, dataCenter } = await stage();
+    const { open, server } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
     const { client } = lease;
@@ -28,7 +28,7 @@ describe("a lease that was given back", () => {
     const { getMe, invoke } = client;
     const escaped: string[] = [];
     lease.release();
-    const before = dataCenter.calls().length;
+    const before = server.calls().length;
     for (
       let holder = Object.getPrototypeOf(client);
       holder !== Object.prototype;
@@ -49,11 +49,11 @@ describe("a lease that was given back", () => {
     expect(await failure(() => bound("user1", { message: "x" }))).toBeInstanceOf(LeaseReleasedError);
     expect(await failure(() => getMe.call(client))).toBeInstanceOf(LeaseReleasedError);
     expect(await failure(() => invoke.call(client, message("x")))).toBeInstanceOf(LeaseReleasedError);
-    expect(dataCenter.calls()).toHaveLength(before);
+    expect(server.calls()).toHaveLength(before);
   });
 
   test("what was obtained through the client is dead too", async () => {
-    const { open, dataCenter } = await stage();
+    const { open, server } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
     const sent = await lease.client.sendMessage("channel1", { message: "hello" });
@@ -61,7 +61,7 @@ describe("a lease that was given back", () => {
     const [received] = await lease.client.getMessages("channel1", { limit: 1 });
     const fresh = lease.client.iterMessages("channel1", { limit: 3 });
     lease.release();
-    const before = dataCenter.calls().length;
+    const before = server.calls().length;
     expect(await failure(() => sent.reply({ message: "x" }))).toBeInstanceOf(LeaseReleasedError);
     expect(await failure(() => received?.edit({ text: "x" }))).toBeInstanceOf(LeaseReleasedError);
     expect(await failure(() => received?.delete())).toBeInstanceOf(LeaseReleasedError);
@@ -70,12 +70,12 @@ describe("a lease that was given back", () => {
     expect(await failure(() => received?.markAsRead())).toBeInstanceOf(LeaseReleasedError);
     expect(await failure(() => fresh[Symbol.asyncIterator]().next())).toBeInstanceOf(LeaseReleasedError);
     expect(await failure(() => fresh.collect())).toBeInstanceOf(LeaseReleasedError);
-    expect(dataCenter.calls()).toHaveLength(before);
-    expect(textsOf(dataCenter)).toHaveLength(6);
+    expect(server.calls()).toHaveLength(before);
+    expect(textsOf(server)).toHaveLength(6);
   });
 
   test("iterMessages() in the middle of its pages rejects", async () => {
-    const { open, dataCenter } = await stage();
+    const { open, server } = await stage();
     const pool = await open();
     await pool.use(async (client) => {
       const peer = await client.getInputEntity("channel1");
@@ -91,18 +91,18 @@ describe("a lease that was given back", () => {
     })();
     expect(await rejection(reading, 3_000)).toBeInstanceOf(LeaseReleasedError);
     expect(seen).toHaveLength(100);
-    expect(callsOf(dataCenter, "messages.GetHistory")).toHaveLength(1);
+    expect(callsOf(server, "messages.GetHistory")).toHaveLength(1);
   });
 
   test("release() - requests in flight reject at once, the next holder comes after the answer", async () => {
-    const { open, dataCenter } = await stage();
+    const { open, server } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
     await lease.client.getMe();
-    dataCenter.delay({ method: "users.GetFullUser", delayMs: 2_000, times: 1 });
+    server.delay({ method: "users.GetFullUser", delayMs: 2_000, times: 1 });
     const started = Date.now();
     const flying = rejection(lease.client.invoke(new Api.users.GetFullUser({ id: new Api.InputUserSelf() })), 1_900);
-    await until("it is under way", () => callsOf(dataCenter, "users.GetFullUser").length === 1);
+    await until("it is under way", () => callsOf(server, "users.GetFullUser").length === 1);
     lease.release();
     expect(await flying).toBeInstanceOf(LeaseReleasedError);
     expect(Date.now() - started).toBeLessThan(1_500);
@@ -113,49 +113,49 @@ describe("a lease that was given back", () => {
     next.release();
     lease.release();
     expect(pool.status()).toMatchObject({ leased: 0, free: 1 });
-    expect(dataCenter.connections()).toHaveLength(1);
+    expect(server.connections()).toHaveLength(1);
   });
 
   test("release() - a request that is never answered: callTimeoutMs, then a new connection", async () => {
-    const { open, dataCenter } = await stage();
+    const { open, server } = await stage();
     const pool = await open({ callTimeoutMs: 1_000 });
     const lease = await pool.acquire();
-    dataCenter.mute({ method: "messages.SendMessage", times: 1 });
+    server.mute({ method: "messages.SendMessage", times: 1 });
     const flying = rejection(lease.client.invoke(message("gone")));
-    await until("it is under way", () => callsOf(dataCenter, "messages.SendMessage").length === 1);
+    await until("it is under way", () => callsOf(server, "messages.SendMessage").length === 1);
     lease.release();
     expect(await flying).toBeInstanceOf(LeaseReleasedError);
     const next = await within(6_000, pool.acquire());
     await next.client.getMe();
     next.release();
-    expect(dataCenter.connections()).toHaveLength(2);
-    expect(textsOf(dataCenter)).toEqual(["gone"]);
+    expect(server.connections()).toHaveLength(2);
+    expect(textsOf(server)).toEqual(["gone"]);
   });
 
   test("sends queued behind a slow one are not sent after release()", async () => {
-    const { open, dataCenter } = await stage();
+    const { open, server } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
     const peer = await lease.client.getInputEntity("user1");
-    dataCenter.delay({ method: "messages.SendMessage", delayMs: 200, times: 1 });
+    server.delay({ method: "messages.SendMessage", delayMs: 200, times: 1 });
     const sends = Promise.allSettled(
       Array.from({ length: 5 }, (_, i) =>
         lease.client.invoke(new Api.messages.SendMessage({ peer, message: `q${i}` })),
       ),
     );
-    await until("the first is under way", () => callsOf(dataCenter, "messages.SendMessage").length === 1);
+    await until("the first is under way", () => callsOf(server, "messages.SendMessage").length === 1);
     lease.release();
     expect((await sends).every(({ status }) => status === "rejected")).toBe(true);
     const next = await within(2_000, pool.acquire());
     await next.client.getMe();
     next.release();
-    expect(textsOf(dataCenter)).toEqual(["q0"]);
+    expect(textsOf(server)).toEqual(["q0"]);
   });
 });
 
 describe("a leased client", () => {
   test("disconnect() and destroy() do nothing, connect() neither", async () => {
-    const { open, dataCenter, toldOf } = await stage();
+    const { open, server, toldOf } = await stage();
     const pool = await open();
     await pool.use(async (client) => {
       await client.disconnect();
@@ -163,7 +163,7 @@ describe("a leased client", () => {
       expect(await client.connect()).toBe(true);
       await client.getMe();
     });
-    expect(dataCenter.connections()).toHaveLength(1);
+    expect(server.connections()).toHaveLength(1);
     expect(toldOf("disconnected")).toEqual([]);
   });
 
@@ -188,7 +188,7 @@ describe("a leased client", () => {
   });
 
   test("event handlers get the guarded client and are gone after the lease", async () => {
-    const { open, dataCenter } = await stage({ accounts: 2 });
+    const { open, server } = await stage({ accounts: 2 });
     const pool = await open({ add: ["account1"], client: { updates: true } });
     const lease = await pool.acquire();
     const seen: string[] = [];
@@ -200,7 +200,7 @@ describe("a leased client", () => {
     await lease.client.getMe();
     const arrive = async (text: string): Promise<void> => {
       const tl = (fields: object) => fields as never;
-      dataCenter.push(
+      server.push(
         "account1",
         new Api.UpdateShortMessage(
           tl({ id: 1, userId: 100000001n as never, message: text, pts: 1, ptsCount: 1, date: 1 }),

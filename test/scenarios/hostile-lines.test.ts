@@ -20,7 +20,7 @@ import {
 /** A pool whose connections go over a relay. */
 async function overRelay(options: OpenOptions = {}): Promise<Stage & { readonly relay: Relay; readonly pool: Pool }> {
   const scene = await stage();
-  const relay = await startRelay(scene.dataCenter.port);
+  const relay = await startRelay(scene.server.port);
   const { networkSocket } = await testServerClientOptions({
     host: "127.0.0.1",
     port: relay.port,
@@ -59,7 +59,7 @@ describe("a frame of a length that cannot be", () => {
 
 test("a packet of an update once more, on its connection and on the next one - the handler hears of it once", async () => {
   const heard: string[] = [];
-  const { pool, relay, dataCenter } = await overRelay({
+  const { pool, relay, server } = await overRelay({
     client: {
       updates: true,
       onConnect: (client) =>
@@ -67,7 +67,7 @@ test("a packet of an update once more, on its connection and on the next one - t
     },
   });
   const push = (text: string, pts: number): void =>
-    dataCenter.push(
+    server.push(
       "account1",
       new Api.UpdateShortMessage({
         id: pts,
@@ -102,18 +102,18 @@ describe("an answer that cannot be read", () => {
   ];
 
   test.each(answers)("%s, of a write - OutcomeUnknownError, sent once", async (_, answer) => {
-    const { open, dataCenter } = await stage({ accounts: 2 });
-    dataCenter.handle("messages.SendMessage", () => answer as never);
+    const { open, server } = await stage({ accounts: 2 });
+    server.handle("messages.SendMessage", () => answer as never);
     const pool = await open();
     const error = await rejection<OutcomeUnknownError>(pool.invoke(message("once")), 3_000);
     expect(error).toBeInstanceOf(OutcomeUnknownError);
-    expect([error.executed, callsOf(dataCenter, "messages.SendMessage").length]).toEqual(["unknown", 1]);
+    expect([error.executed, callsOf(server, "messages.SendMessage").length]).toEqual(["unknown", 1]);
     expect(await pool.use(nameOf)).toMatch(/account/);
   });
 
   test.each(answers)("%s, of a read - the library's own error, the session is as good as before", async (_, answer) => {
-    const { open, dataCenter } = await stage();
-    dataCenter.handle("help.GetNearestDc", () => answer as never);
+    const { open, server } = await stage();
+    server.handle("help.GetNearestDc", () => answer as never);
     const pool = await open();
     const error = await rejection(pool.invoke(new Api.help.GetNearestDc()), 3_000);
     expect(error).not.toBeInstanceOf(OutcomeUnknownError);

@@ -20,13 +20,13 @@ describe("reconnects in the middle of work", () => {
     [401, "SESSION_REVOKED", "dead"],
     [406, "AUTH_KEY_DUPLICATED", "dead"],
   ] as const)("the second connect is refused with %i %s: rotates", async (code, text, state) => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const first = await pool.use(async (client, lease) => {
       await client.getMe();
       return lease.id;
     });
-    dataCenter.fail({ account: first, connect: "only", code, message: text });
+    server.fail({ account: first, connect: "only", code, message: text });
     const ran: string[] = [];
     await within(
       3_000,
@@ -35,7 +35,7 @@ describe("reconnects in the middle of work", () => {
           ran.push(lease.id);
           await client.getMe();
           if (lease.id !== first) return;
-          dataCenter.disconnect(first);
+          server.disconnect(first);
           await until("it noticed", () => Reflect.get(client, "connected") === false, 500).catch(() => {});
           await client.getMe();
         },
@@ -50,35 +50,35 @@ describe("reconnects in the middle of work", () => {
   });
 
   test("a write that was cut off, and the reconnect is refused: OutcomeUnknownError, nothing is repeated", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
-    dataCenter.cut({ method: "messages.SendMessage", at: "after", times: 1 });
-    dataCenter.fail({ connect: "only", code: 401, message: "SESSION_REVOKED" });
+    server.cut({ method: "messages.SendMessage", at: "after", times: 1 });
+    server.fail({ connect: "only", code: 401, message: "SESSION_REVOKED" });
     const error = await rejection(pool.invoke(message("once")), 3_000);
     expect(error).toBeInstanceOf(OutcomeUnknownError);
-    expect(textsOf(dataCenter)).toEqual(["once"]);
-    expect(callsOf(dataCenter, "messages.SendMessage")).toHaveLength(1);
+    expect(textsOf(server)).toEqual(["once"]);
+    expect(callsOf(server, "messages.SendMessage")).toHaveLength(1);
     expect(pool.status().dead).toBe(1);
   });
 
   test("a write that was cut off, then floods when it is sent again: unknown, not repeated elsewhere", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.cut({ method: "messages.SendMessage", at: "after", times: 1 });
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.cut({ method: "messages.SendMessage", at: "after", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const error = await rejection(pool.invoke(message("once")), 3_000);
     expect(["OUTCOME_UNKNOWN", "ROTATION_UNSAFE"]).toContain((error as Error & { code: string }).code);
-    expect(textsOf(dataCenter)).toEqual(["once"]);
+    expect(textsOf(server)).toEqual(["once"]);
     expect(pool.status().cooling).toBe(1);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("a write cut off after a write that took effect, then a flood elsewhere in the work: never run again", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "users.GetFullUser", message: "FLOOD_WAIT_30", times: 1 });
-    dataCenter.cut({ method: "account.UpdateStatus", at: "after", times: 1 });
+    server.fail({ method: "users.GetFullUser", message: "FLOOD_WAIT_30", times: 1 });
+    server.cut({ method: "account.UpdateStatus", at: "after", times: 1 });
     const error = await rejection(
       pool.use(async (client) => {
         await client.invoke(new Api.account.UpdateStatus({ offline: true })).catch(() => {});
@@ -87,44 +87,44 @@ describe("reconnects in the middle of work", () => {
       3_000,
     );
     expect(error).toBeInstanceOf(RotationUnsafeError);
-    expect(callsOf(dataCenter, "account.UpdateStatus")).toHaveLength(1);
+    expect(callsOf(server, "account.UpdateStatus")).toHaveLength(1);
   });
 });
 
 describe("many at once", () => {
   test("50 sends behind one that is never answered: all settle by its deadline", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ callTimeoutMs: 1_000 });
-    dataCenter.mute({ method: "messages.SendMessage", times: 1 });
+    server.mute({ method: "messages.SendMessage", times: 1 });
     using lease = await pool.acquire();
     const peer = await lease.client.getInputEntity("user1");
     const sends = Array.from({ length: 50 }, (_, i) => lease.client.sendMessage(peer, { message: `b${i}` }));
     const settled = await within(6_000, Promise.allSettled(sends));
     expect(settled[0]).toMatchObject({ status: "rejected", reason: { code: "OUTCOME_UNKNOWN" } });
     const delivered = settled.filter(({ status }) => status === "fulfilled").length;
-    expect(textsOf(dataCenter)).toHaveLength(delivered + 1);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toHaveLength(delivered + 1);
+    expectPeace(server);
   });
 
   test("a storm of cuts, floods, errors and delays: every job settles, nothing twice, no wait broken", async () => {
-    const { dataCenter, open } = await stage({ accounts: 6 });
+    const { server, open } = await stage({ accounts: 6 });
     const pool = await open({ callTimeoutMs: 600, maxConnected: 4, idleTimeoutMs: 50 });
     let turn = 0;
     const every = (n: number) => ({ when: () => ++turn % n === 0 });
     const method = ["messages.SendMessage", "users.GetUsers", "contacts.ResolveUsername"];
-    dataCenter.cut({ ...every(23), method, at: "before" });
-    dataCenter.cut({ ...every(29), method, at: "after" });
-    dataCenter.fail({ ...every(31), method, message: "FLOOD_WAIT_1" });
-    dataCenter.fail({ ...every(37), method, message: "RPC_CALL_FAIL", code: 500 });
-    dataCenter.mute({ ...every(41), method });
-    dataCenter.delay({ ...every(11), method, delayMs: 40 });
+    server.cut({ ...every(23), method, at: "before" });
+    server.cut({ ...every(29), method, at: "after" });
+    server.fail({ ...every(31), method, message: "FLOOD_WAIT_1" });
+    server.fail({ ...every(37), method, message: "RPC_CALL_FAIL", code: 500 });
+    server.mute({ ...every(41), method });
+    server.delay({ ...every(11), method, delayMs: 40 });
     const jobs = Array.from({ length: 160 }, (_, i) =>
       i % 2 === 0 ? pool.invoke(message(`s${i}`, `user${i % 7}`)) : pool.use(nameOf),
     );
     const settled = await within(25_000, Promise.allSettled(jobs));
-    const sent = textsOf(dataCenter);
-    expect(dataCenter.duplicates({ key: ({ text }) => text })).toEqual([]);
-    expect(dataCenter.violations()).toEqual([]);
+    const sent = textsOf(server);
+    expect(server.duplicates({ key: ({ text }) => text })).toEqual([]);
+    expect(server.violations()).toEqual([]);
     const lost = settled.flatMap((one, i) =>
       i % 2 === 0 && one.status === "fulfilled" && !sent.includes(`s${i}`) ? [`s${i}`] : [],
     );
@@ -178,24 +178,24 @@ describe("callers' own code", () => {
   );
 
   test("onConnect that rejects: ConnectError, its connection is closed", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ client: { onConnect: () => Promise.reject(new Error("no handlers today")) } });
     const error = await rejection(pool.use(nameOf), 2_000);
     expect(error).toBeInstanceOf(ConnectError);
     expect(error.message).toContain("no handlers today");
-    await until("it is closed", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
+    await until("it is closed", () => server.connections().every(({ closedAt }) => closedAt !== null));
     expect(pool.get("account1")?.state).toBe("cooling");
   });
 
   test("onConnect that never ends: connectTimeoutMs", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ connectTimeoutMs: 200, client: { onConnect: () => new Promise(() => {}) } });
     expect(await rejection(pool.use(nameOf), 1_500)).toBeInstanceOf(ConnectError);
-    await until("it is closed", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
+    await until("it is closed", () => server.connections().every(({ closedAt }) => closedAt !== null));
   });
 
   test("onConnect - handlers made there last over leases and reconnects", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const seen: string[] = [];
     const pool = await open({
       client: {
@@ -205,11 +205,11 @@ describe("callers' own code", () => {
       },
     });
     await pool.use(nameOf);
-    dataCenter.push("account1", update("one"));
+    server.push("account1", update("one"));
     await until("it was told", () => seen.length === 1);
-    dataCenter.disconnect();
+    server.disconnect();
     await pool.use(nameOf);
-    dataCenter.push("account1", update("two"));
+    server.push("account1", update("two"));
     await until("it was told", () => seen.length === 2);
     expect(seen).toEqual(["one", "two"]);
   });

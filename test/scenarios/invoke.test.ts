@@ -9,14 +9,14 @@ const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) 
 
 describe("invoke() - requests of the protocol itself", () => {
   test("Ping, PingDelayDisconnect, GetFutureSalts - are answered, and counted as no call of the API", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     const id = 5n as never;
     expect(await pool.invoke(new Api.Ping({ pingId: id }))).toMatchObject({ className: "Pong" });
     const delayed = new Api.PingDelayDisconnect({ pingId: id, disconnectDelay: 75 });
     expect(await pool.use((client) => client.invoke(delayed))).toMatchObject({ className: "Pong" });
     expect(await pool.invoke(new Api.GetFutureSalts({ num: 2 }))).toMatchObject({ className: "FutureSalts" });
-    expect(dataCenter.calls().filter(({ isConnect }) => !isConnect)).toEqual([]);
+    expect(server.calls().filter(({ isConnect }) => !isConnect)).toEqual([]);
   });
 });
 
@@ -45,11 +45,11 @@ describe("invoke() - what is no request", () => {
     ["one whose type throws", odd("classType")],
     ["a revoked proxy", revoked()],
   ])("a function that returns %s - OptionsError, nothing is sent", async (_, value) => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     expect(await rejection(pool.invoke(() => value))).toBeInstanceOf(OptionsError);
     expect(await rejection(pool.use((client) => client.invoke(value as never)))).toBeInstanceOf(OptionsError);
-    expect(dataCenter.calls().filter(({ isConnect }) => !isConnect)).toEqual([]);
+    expect(server.calls().filter(({ isConnect }) => !isConnect)).toEqual([]);
     expect(pool.get("account1")?.state).toBe("free");
   });
 
@@ -71,44 +71,44 @@ function revoked(): object {
 
 describe("invoke()", () => {
   test("a peer's name is resolved by each account for itself, the caller's object stays as it was", async () => {
-    const { dataCenter, open } = await stage({ accounts: 3 });
+    const { server, open } = await stage({ accounts: 3 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 2 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 2 });
     const request = message("hello", "channel7");
     const { randomId } = request;
     await pool.invoke(request);
     expect(request.peer).toBe("channel7");
     expect(String(request.randomId)).toBe(String(randomId));
-    expect(textsOf(dataCenter)).toEqual(["hello"]);
-    expect(new Set(callsOf(dataCenter, "contacts.ResolveUsername").map(({ account }) => account)).size).toBe(3);
-    const outcomes = callsOf(dataCenter, "messages.SendMessage").map(({ outcome }) => outcome);
+    expect(textsOf(server)).toEqual(["hello"]);
+    expect(new Set(callsOf(server, "contacts.ResolveUsername").map(({ account }) => account)).size).toBe(3);
+    const outcomes = callsOf(server, "messages.SendMessage").map(({ outcome }) => outcome);
     expect(outcomes.filter((outcome) => outcome.startsWith("CHANNEL_"))).toEqual([]);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("the same object twice: two messages, on whatever accounts", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const request = message("twice", "channel7");
     await pool.invoke(request, { id: "account1" });
     await pool.invoke(request, { id: "account2" });
-    expect(dataCenter.messages().map(({ account }) => account)).toEqual(["account1", "account2"]);
+    expect(server.messages().map(({ account }) => account)).toEqual(["account1", "account2"]);
   });
 
   test("a random id of the caller's own is kept on every account", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const own = randomInt(1, 2 ** 40);
     await pool.invoke(new Api.messages.SendMessage({ peer: "user1", message: "own", randomId: bigInt(own) }));
-    expect(dataCenter.messages().map(({ randomId }) => randomId)).toEqual([String(own)]);
+    expect(server.messages().map(({ randomId }) => randomId)).toEqual([String(own)]);
   });
 
   test("after a flood slept out, the same account gets the same random id", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     const ids: string[] = [];
-    dataCenter.fail({
+    server.fail({
       method: "messages.SendMessage",
       message: "FLOOD_WAIT_1",
       times: 1,
@@ -118,21 +118,21 @@ describe("invoke()", () => {
       },
     });
     await pool.invoke(message("again"));
-    expect(dataCenter.messages().map(({ randomId }) => randomId)).toEqual(ids);
-    expectPeace(dataCenter);
+    expect(server.messages().map(({ randomId }) => randomId)).toEqual(ids);
+    expectPeace(server);
   });
 
   test("a function makes a request of its own for each account", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     let made = 0;
     await pool.invoke(() => {
       made += 1;
       return message(`made ${made}`, "channel7");
     });
     expect(made).toBe(2);
-    expect(textsOf(dataCenter)).toEqual(["made 2"]);
+    expect(textsOf(server)).toEqual(["made 2"]);
   });
 
   test.each([
@@ -144,26 +144,26 @@ describe("invoke()", () => {
         new Api.InvokeWithTakeout({ takeoutId: bigInt(5), query: new Api.InvokeWithoutUpdates({ query }) }),
     ],
   ])("a wrapper is judged by what it wraps (%s)", async (_, wrap) => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 3 });
+    const { server, open, toldOf } = await stage({ accounts: 3 });
     const pool = await open({ cooldownScope: "method" });
-    dataCenter.fail({ method: "users.GetUsers", message: "RPC_CALL_FAIL", code: 500, times: 1 });
+    server.fail({ method: "users.GetUsers", message: "RPC_CALL_FAIL", code: 500, times: 1 });
     const self = () => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
     await pool.invoke(wrap(self()));
-    expect(callsOf(dataCenter, "users.GetUsers")).toHaveLength(2);
-    dataCenter.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_30", times: 1 });
+    expect(callsOf(server, "users.GetUsers")).toHaveLength(2);
+    server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_30", times: 1 });
     await pool.invoke(wrap(self()));
     expect(toldOf("cooled")).toMatchObject([{ method: "users.GetUsers" }]);
-    dataCenter.fail({ method: "account.UpdateStatus", message: "RPC_CALL_FAIL", code: 500, times: 1 });
+    server.fail({ method: "account.UpdateStatus", message: "RPC_CALL_FAIL", code: 500, times: 1 });
     const error = await rejection(pool.invoke(wrap(new Api.account.UpdateStatus({ offline: true }))));
     expect(error).toMatchObject({ code: "OUTCOME_UNKNOWN" });
-    expect(callsOf(dataCenter, "account.UpdateStatus")).toHaveLength(1);
-    expectPeace(dataCenter, "method");
+    expect(callsOf(server, "account.UpdateStatus")).toHaveLength(1);
+    expectPeace(server, "method");
   });
 
   test("a wrapped send with a peer's name is rebuilt for each account", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const peerOf = async (client: { getInputEntity(name: string): Promise<ApiTypes.TypeInputPeer> }) =>
       client.getInputEntity("channel7");
     await pool.use(async (client) =>
@@ -173,12 +173,12 @@ describe("invoke()", () => {
         }),
       ),
     );
-    expect(textsOf(dataCenter)).toEqual(["wrapped"]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toEqual(["wrapped"]);
+    expectPeace(server);
   });
 
   test("what is no request is refused before anything is leased for long", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     for (const wrong of [undefined, null, 5, {}, "messages.SendMessage"]) {
       const error = await rejection(pool.invoke(wrong as never), 1_000);
@@ -190,18 +190,18 @@ describe("invoke()", () => {
     );
     expect(error).toBeInstanceOf(Error);
     expect(pool.status()).toMatchObject({ free: 1, leased: 0 });
-    expect(dataCenter.messages()).toEqual([]);
+    expect(server.messages()).toEqual([]);
   });
 
   test("invoke() knows its method: it skips a session that cools for it", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ cooldownScope: "method" });
-    dataCenter.fail({ account: "account1", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30" });
+    server.fail({ account: "account1", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30" });
     const resolve = () => pool.invoke(new Api.contacts.ResolveUsername({ username: "user1" }));
     await resolve();
-    const leasedBefore = callsOf(dataCenter, "contacts.ResolveUsername", "account1").length;
+    const leasedBefore = callsOf(server, "contacts.ResolveUsername", "account1").length;
     for (let i = 0; i < 5; i++) await resolve();
-    expect(callsOf(dataCenter, "contacts.ResolveUsername", "account1")).toHaveLength(leasedBefore);
-    expectPeace(dataCenter, "method");
+    expect(callsOf(server, "contacts.ResolveUsername", "account1")).toHaveLength(leasedBefore);
+    expectPeace(server, "method");
   });
 });

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { callsOf, message, rejection, stage } from "./support.js";
 
 test("iterate() - client.iterMessages() goes on for as long as it is asked, under one lease", async () => {
-  const { dataCenter, open } = await stage({ accounts: 1 });
+  const { server, open } = await stage({ accounts: 1 });
   const pool = await open();
   for (let index = 0; index < 5; index++) await pool.invoke(message(`m${index}`));
   const texts: string[] = [];
@@ -11,16 +11,16 @@ test("iterate() - client.iterMessages() goes on for as long as it is asked, unde
     expect(pool.get("account1")?.state).toBe("leased");
   }
   expect(texts).toEqual(["m4", "m3", "m2", "m1", "m0"]);
-  expect([pool.get("account1")?.state, dataCenter.violations()]).toEqual(["free", []]);
+  expect([pool.get("account1")?.state, server.violations()]).toEqual(["free", []]);
 });
 
 test("use() that returns client.iterMessages() - the error says what to do, and nothing is sent", async () => {
-  const { dataCenter, open } = await stage({ accounts: 1 });
+  const { server, open } = await stage({ accounts: 1 });
   const pool = await open();
   await pool.invoke(message("hello"));
-  const before = callsOf(dataCenter, "messages.GetHistory").length;
+  const before = callsOf(server, "messages.GetHistory").length;
   const messages = await pool.use((client) => client.iterMessages("user1", { limit: 5 }));
   const error = await rejection(messages[Symbol.asyncIterator]().next());
   expect(error.message).toContain("pool.iterate(work, options)");
-  expect(callsOf(dataCenter, "messages.GetHistory")).toHaveLength(before);
+  expect(callsOf(server, "messages.GetHistory")).toHaveLength(before);
 });

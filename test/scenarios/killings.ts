@@ -9,7 +9,7 @@ import { type Child, type Line, startScript } from "../ownership/processes/child
 const ACCOUNTS = ["steady", "limited1", "limited2", "limited3", "revoked"];
 /** A process that was told of a wait may be killed before it has written it down; not much later than that. */
 const WRITES_WITHIN_MS = 1_000;
-/** The data center and a process do not round a wait's end alike. */
+/** The test server and a process do not round a wait's end alike. */
 const SAME_WAIT_MS = 300;
 
 const script = fileURLToPath(new URL("./processes/crashing.ts", import.meta.url));
@@ -54,27 +54,27 @@ export interface KillingOptions {
   readonly kills: number;
   /** Told of every process, to end it whatever happens, and to watch it. */
   onChild(child: Child): void;
-  /** Told of the data center, to end it whatever happens. */
-  onDataCenter(dataCenter: ForkedTestServer): void;
+  /** Told of the test server, to end it whatever happens. */
+  onServer(server: ForkedTestServer): void;
   onKill?(kills: number): void;
 }
 
 /** Kills one process after the other in the middle of its work; the next one goes on in the same moment. */
 export async function killMany(options: KillingOptions): Promise<Findings> {
-  const dataCenter = await forkTestServer({ accounts: ACCOUNTS.map((name) => ({ name })) });
-  options.onDataCenter(dataCenter);
+  const server = await forkTestServer({ accounts: ACCOUNTS.map((name) => ({ name })) });
+  options.onServer(server);
   for (const account of ACCOUNTS.slice(1)) {
-    await dataCenter.limit("messages.SendMessage", { account, calls: 6, perMs: 1_000, waitSeconds: 1 });
+    await server.limit("messages.SendMessage", { account, calls: 6, perMs: 1_000, waitSeconds: 1 });
   }
   const revoked = { account: "revoked", method: "messages.SendMessage", skip: 20 };
-  await dataCenter.fail({ ...revoked, message: "SESSION_REVOKED", code: 401 });
-  const killings = new Killings(dataCenter, options);
+  await server.fail({ ...revoked, message: "SESSION_REVOKED", code: 401 });
+  const killings = new Killings(server, options);
   await killings.run();
   return killings.findings();
 }
 
 class Killings {
-  readonly #dataCenter: ForkedTestServer;
+  readonly #server: ForkedTestServer;
   readonly #options: KillingOptions;
   readonly #standings = new Map<string, Standing>();
   readonly #cooled = new Map<string, number>();
@@ -88,8 +88,8 @@ class Killings {
   #open: Line | undefined;
   #changes = 0;
 
-  constructor(dataCenter: ForkedTestServer, options: KillingOptions) {
-    this.#dataCenter = dataCenter;
+  constructor(server: ForkedTestServer, options: KillingOptions) {
+    this.#server = server;
     this.#options = options;
   }
 
@@ -116,8 +116,8 @@ class Killings {
   }
 
   async findings(): Promise<Findings> {
-    const { violations, maxConnectionsPerKey, waits, calls, connections } = await this.#dataCenter.report();
-    const duplicates = await this.#dataCenter.duplicates({ key: ({ text }) => text });
+    const { violations, maxConnectionsPerKey, waits, calls, connections } = await this.#server.report();
+    const duplicates = await this.#server.duplicates({ key: ({ text }) => text });
     const openedAt = new Map(connections.map((entry) => [entry.connection, entry.openedAt]));
     const broken = violations.filter((call) => !this.#isUntold(call, openedAt.get(call.connection) ?? 0));
     return {
@@ -137,7 +137,7 @@ class Killings {
   }
 
   async #loaded(): Promise<Child> {
-    const { host, port, accounts } = this.#dataCenter;
+    const { host, port, accounts } = this.#server;
     const orders = { host, port, file: this.#options.file, mode: "crashing" };
     const child = startScript(script, {
       ...orders,

@@ -7,7 +7,7 @@ const full = () => new Api.users.GetFullUser({ id: new Api.InputUserSelf() });
 
 describe("a leased client", () => {
   test("is a TelegramClient in every way that matters", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     await pool.use(async (client) => {
       expect(client).toBeInstanceOf(TelegramClient);
@@ -24,26 +24,26 @@ describe("a leased client", () => {
       expect(texts).toEqual(["reply", "edited"]);
       expect(await client.getEntity("user5")).toBeInstanceOf(Api.User);
     });
-    expect(textsOf(dataCenter)).toEqual(["unbound", "first", "reply"]);
+    expect(textsOf(server)).toEqual(["unbound", "first", "reply"]);
   });
 
   test("a name is resolved once per account, not once per lease", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     for (let i = 0; i < 5; i++) await pool.use((client) => client.sendMessage("channel5", { message: `n${i}` }));
-    expect(callsOf(dataCenter, "contacts.ResolveUsername")).toHaveLength(1);
+    expect(callsOf(server, "contacts.ResolveUsername")).toHaveLength(1);
   });
 });
 
 describe("a lease that ends with calls under way", () => {
   test("leasesPerSession 2 - the other lease goes on, the place is handed on after the answer", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ leasesPerSession: 2 });
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
     await second.client.getMe();
-    dataCenter.delay({ method: "users.GetFullUser", delayMs: 300, times: 1 });
+    server.delay({ method: "users.GetFullUser", delayMs: 300, times: 1 });
     const flying = rejection(first.client.invoke(full()));
-    await until("it is under way", () => callsOf(dataCenter, "users.GetFullUser").length === 1);
+    await until("it is under way", () => callsOf(server, "users.GetFullUser").length === 1);
     const started = Date.now();
     first.release();
     expect(await flying).toBeInstanceOf(LeaseReleasedError);
@@ -53,50 +53,50 @@ describe("a lease that ends with calls under way", () => {
     await third.client.getMe();
     second.release();
     third.release();
-    expect(dataCenter.connections()).toHaveLength(1);
+    expect(server.connections()).toHaveLength(1);
   });
 
   test("the connection is cut before the answer: the next holder gets a new one", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
-    dataCenter.mute({ method: "users.GetFullUser" });
+    server.mute({ method: "users.GetFullUser" });
     const flying = rejection(lease.client.invoke(full()));
-    await until("it is under way", () => callsOf(dataCenter, "users.GetFullUser").length === 1);
+    await until("it is under way", () => callsOf(server, "users.GetFullUser").length === 1);
     lease.release();
     await flying;
-    dataCenter.disconnect();
+    server.disconnect();
     expect(await within(2_000, pool.use(nameOf))).toBe("account1");
-    expect(callsOf(dataCenter, "users.GetFullUser")).toHaveLength(1);
+    expect(callsOf(server, "users.GetFullUser")).toHaveLength(1);
   });
 
   test("a flood that is answered after the release still cools the session", async () => {
-    const { dataCenter, open, toldOf } = await stage();
+    const { server, open, toldOf } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
     const peer = await lease.client.getInputEntity("user1");
-    dataCenter.delay({ method: "messages.SendMessage", delayMs: 200 });
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.delay({ method: "messages.SendMessage", delayMs: 200 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const flying = rejection(lease.client.sendMessage(peer, { message: "late" }));
-    await until("it is under way", () => callsOf(dataCenter, "messages.SendMessage").length === 1);
+    await until("it is under way", () => callsOf(server, "messages.SendMessage").length === 1);
     lease.release();
     expect(await flying).toBeInstanceOf(LeaseReleasedError);
     const error = await rejection(pool.use(nameOf, { wait: 2_000 }), 1_500);
     expect(error).toBeInstanceOf(NoSessionAvailableError);
     expect(toldOf("cooled")).toMatchObject([{ id: "account1", seconds: 30 }]);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("timeoutMs - a write that was sent is not repeated, the next attempt is another's", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.mute({ method: "messages.SendMessage", times: 1 });
+    server.mute({ method: "messages.SendMessage", times: 1 });
     const error = await rejection(pool.invoke(message("once"), { timeoutMs: 250 }), 800);
     expect(error).toMatchObject({ code: "ATTEMPT_TIMEOUT" });
-    expect(textsOf(dataCenter)).toEqual(["once"]);
+    expect(textsOf(server)).toEqual(["once"]);
     await until("free again", () => pool.status().free === 2);
     await pool.invoke(message("next"));
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("disable() and retire() - a lease beside it goes on or is refused, never hangs", async () => {
@@ -118,18 +118,18 @@ describe("a lease that ends with calls under way", () => {
 
 describe("rotation in the middle of many requests", () => {
   test("sendFile() - the upload is done, the send floods: another account uploads and sends, once", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMedia", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "messages.SendMedia", message: "FLOOD_WAIT_30", times: 1 });
     const bytes = Buffer.alloc(200_000, 1);
     const file = () => new CustomFile("file.bin", bytes.length, "", bytes);
     await pool.use((client) => client.sendFile("channel1", { file: file(), caption: "sent", forceDocument: true }));
-    expect(textsOf(dataCenter)).toEqual(["sent"]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toEqual(["sent"]);
+    expectPeace(server);
   });
 
   test("iterMessages() - a flood on the second page: the whole read is done again elsewhere", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     for (const id of ["account1", "account2"]) {
       await pool.use(
@@ -141,7 +141,7 @@ describe("rotation in the middle of many requests", () => {
         { id },
       );
     }
-    dataCenter.fail({ method: "messages.GetHistory", message: "FLOOD_WAIT_30", skip: 1, times: 1 });
+    server.fail({ method: "messages.GetHistory", message: "FLOOD_WAIT_30", skip: 1, times: 1 });
     const read = await pool.use(async (client) => {
       const texts: string[] = [];
       for await (const one of client.iterMessages("channel1", { limit: 150, waitTime: 0 })) texts.push(one.message);
@@ -149,19 +149,19 @@ describe("rotation in the middle of many requests", () => {
     });
     expect(read).toHaveLength(150);
     expect(new Set(read.map((text) => text.split("-")[0])).size).toBe(1);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("getDialogs() and sendMessage() under a flood of ResolveUsername everywhere: says when", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ cooldownScope: "method" });
-    dataCenter.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_20" });
+    server.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_20" });
     const error = await rejection<NoSessionAvailableError>(pool.invoke(message("x"), { wait: 1_000 }), 1_500);
     expect(error).toBeInstanceOf(NoSessionAvailableError);
     expect(error.nextReleaseIn).toBeGreaterThan(17);
     expect(pool.status().free).toBe(2);
     expect(await pool.use(nameOf)).toMatch(/account/);
-    expect(callsOf(dataCenter, "contacts.ResolveUsername")).toHaveLength(2);
-    expectPeace(dataCenter, "method");
+    expect(callsOf(server, "contacts.ResolveUsername")).toHaveLength(2);
+    expectPeace(server, "method");
   });
 });

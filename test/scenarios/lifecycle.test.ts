@@ -7,32 +7,32 @@ const openNow = (connections: readonly { readonly closedAt: number | null }[]) =
 
 describe("connections", () => {
   test("idleTimeoutMs - closes the client, the next use connects again", async () => {
-    const { dataCenter, open, toldOf } = await stage();
+    const { server, open, toldOf } = await stage();
     const pool = await open({ idleTimeoutMs: 100 });
-    expect(dataCenter.connections()).toHaveLength(0);
+    expect(server.connections()).toHaveLength(0);
     await pool.use(nameOf);
-    await until("it is closed", () => openNow(dataCenter.connections()) === 0);
+    await until("it is closed", () => openNow(server.connections()) === 0);
     expect(toldOf("disconnected")).toEqual([{ id: "account1", reason: expect.any(String) }]);
     await pool.use(nameOf);
-    expect(dataCenter.connections()).toHaveLength(2);
+    expect(server.connections()).toHaveLength(2);
     expect(toldOf("connected")).toHaveLength(2);
   });
 
   test("idleTimeoutMs - a held lease is not idle", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ idleTimeoutMs: 60 });
     using lease = await pool.acquire();
     await new Promise((resolve) => setTimeout(resolve, 200));
     await lease.client.getMe();
-    expect(dataCenter.connections()).toHaveLength(1);
+    expect(server.connections()).toHaveLength(1);
   });
 
   test("maxConnected 2 with 6 accounts - never a third client, everybody gets a turn", async () => {
-    const { dataCenter, open } = await stage({ accounts: 6 });
+    const { server, open } = await stage({ accounts: 6 });
     const pool = await open({ maxConnected: 2 });
     let most = 0;
     const watch = setInterval(() => {
-      most = Math.max(most, openNow(dataCenter.connections()));
+      most = Math.max(most, openNow(server.connections()));
     }, 1);
     try {
       const names = await within(10_000, Promise.all(Array.from({ length: 60 }, () => pool.use(nameOf))));
@@ -45,16 +45,16 @@ describe("connections", () => {
   });
 
   test("maxConnected 1 - a flooded one makes room for the next", async () => {
-    const { dataCenter, open } = await stage({ accounts: 4 });
+    const { server, open } = await stage({ accounts: 4 });
     const pool = await open({ maxConnected: 1 });
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 3 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 3 });
     await within(5_000, pool.invoke(message("fourth")));
-    expect(textsOf(dataCenter)).toEqual(["fourth"]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toEqual(["fourth"]);
+    expectPeace(server);
   });
 
   test("profile - each session shows itself as it was told", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     await pool.update("account1", { profile: { deviceModel: "Nokia 3310", appVersion: "1.2.3", langCode: "fi" } });
     const shown = new Map<string, unknown>();
@@ -63,15 +63,15 @@ describe("connections", () => {
     }
     expect(shown.get("account1")).toMatchObject({ deviceModel: "Nokia 3310", appVersion: "1.2.3", langCode: "fi" });
     expect(shown.get("account2")).not.toMatchObject({ deviceModel: "Nokia 3310" });
-    expect(callsOf(dataCenter, "messages.SendMessage")).toEqual([]);
+    expect(callsOf(server, "messages.SendMessage")).toEqual([]);
   });
 
   test("onConnect - is called once for each client", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const seen: string[] = [];
     const pool = await open({ client: { onConnect: (_, id) => void seen.push(id) } });
     for (let i = 0; i < 4; i++) await pool.use(nameOf);
-    dataCenter.disconnect();
+    server.disconnect();
     for (let i = 0; i < 4; i++) await pool.use(nameOf);
     expect(seen.sort()).toEqual(["account1", "account2"]);
   });
@@ -79,15 +79,15 @@ describe("connections", () => {
 
 describe("registration with work going on", () => {
   test("add() - one key under two ids is refused", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
-    const error = await rejection(pool.add("second", dataCenter.sessions[0] ?? ""));
+    const error = await rejection(pool.add("second", server.sessions[0] ?? ""));
     expect(error).toBeInstanceOf(DuplicateSessionError);
     expect(error).toMatchObject({ sessionId: "account1" });
   });
 
   test("remove() - with a lease: it ends first, then nothing is left", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const lease = await pool.acquire({ id: "account1" });
     const removal = pool.remove("account1");
@@ -95,10 +95,10 @@ describe("registration with work going on", () => {
     await expect(rejection(pool.acquire({ id: "account1", wait: false }), 500)).resolves.toBeInstanceOf(Error);
     lease.release();
     expect(await within(1_000, removal)).toBe(true);
-    await until("its client is gone", () => openNow(dataCenter.connections()) === 0);
+    await until("its client is gone", () => openNow(server.connections()) === 0);
     expect(pool.get("account1")).toBeUndefined();
     expect(await pool.remove("account1")).toBe(false);
-    await pool.add("renamed", dataCenter.sessions[0] ?? "");
+    await pool.add("renamed", server.sessions[0] ?? "");
     expect(await pool.use(nameOf, { id: "renamed" })).toBe("account1");
   });
 
@@ -116,22 +116,22 @@ describe("registration with work going on", () => {
   });
 
   test("update({ session }) - in the middle of a lease never opens a second client for one key", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ add: ["account1"] });
     const lease = await pool.acquire();
     await lease.client.getMe();
-    const updated = pool.update("account1", { session: dataCenter.sessions[1] ?? "" });
+    const updated = pool.update("account1", { session: server.sessions[1] ?? "" });
     await new Promise((resolve) => setTimeout(resolve, 50));
     lease.release();
     await within(2_000, updated);
     expect(await within(2_000, pool.use(nameOf))).toBe("account2");
-    await until("one client is left", () => openNow(dataCenter.connections()) === 1);
+    await until("one client is left", () => openNow(server.connections()) === 1);
   });
 });
 
 describe("the end", () => {
   test("close() - waits for the lease, refuses the queue, ends every connection", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
     const queued = rejection(pool.use(nameOf));
@@ -140,7 +140,7 @@ describe("the end", () => {
     await lease.client.getMe();
     lease.release();
     await within(1_000, closing);
-    await until("no connection", () => openNow(dataCenter.connections()) === 0);
+    await until("no connection", () => openNow(server.connections()) === 0);
     expect(pool.close()).toBe(closing);
     expect(await rejection(pool.use(nameOf))).toBeInstanceOf(PoolClosedError);
     expect(pool.get("account1")?.id).toBe("account1");
@@ -148,29 +148,29 @@ describe("the end", () => {
   });
 
   test("close() - calls in flight: revoked after timeoutMs, leaked names them", async () => {
-    const { dataCenter, open, toldOf } = await stage();
+    const { server, open, toldOf } = await stage();
     const pool = await open();
-    dataCenter.mute({ method: "users.GetUsers" });
+    server.mute({ method: "users.GetUsers" });
     const work = rejection(pool.use(nameOf));
-    await until("it is under way", () => callsOf(dataCenter, "users.GetUsers").length === 1);
+    await until("it is under way", () => callsOf(server, "users.GetUsers").length === 1);
     const started = Date.now();
     await within(2_000, pool.close({ timeoutMs: 150 }));
     expect(Date.now() - started).toBeGreaterThanOrEqual(145);
     expect(["POOL_CLOSED", "LEASE_RELEASED"]).toContain(((await work) as Error & { code: string }).code);
     expect(toldOf("leaked")).toMatchObject([{ id: "account1" }]);
-    await until("no connection", () => openNow(dataCenter.connections()) === 0);
+    await until("no connection", () => openNow(server.connections()) === 0);
   });
 
   test("destroy() - at once, with the reason as the cause, for leases, queue and connects", async () => {
-    const { dataCenter, open } = await stage({ accounts: 3 });
+    const { server, open } = await stage({ accounts: 3 });
     const pool = await open({ maxConnected: 2 });
-    dataCenter.mute({ method: "users.GetUsers" });
-    dataCenter.ignore({ account: "account2" });
+    server.mute({ method: "users.GetUsers" });
+    server.ignore({ account: "account2" });
     const held = await pool.acquire({ id: "account1" });
     const flying = rejection(held.client.getMe());
     const connecting = rejection(pool.acquire({ id: "account2" }));
     const queued = rejection(pool.acquire({ id: "account1" }));
-    await until("it is under way", () => callsOf(dataCenter, "users.GetUsers").length === 1);
+    await until("it is under way", () => callsOf(server, "users.GetUsers").length === 1);
     const reason = new Error("the plug was pulled");
     await within(500, pool.destroy(reason));
     for (const error of [await queued, await connecting, await flying]) {
@@ -180,7 +180,7 @@ describe("the end", () => {
     expect((await queued).cause).toBe(reason);
     expect(await rejection(held.client.getMe(), 100)).toBeInstanceOf(Error);
     held.release();
-    await until("no connection", () => openNow(dataCenter.connections()) === 0);
+    await until("no connection", () => openNow(server.connections()) === 0);
   });
 
   test("maxLeaseMs - a lease held too long is taken back, the next holder is not disturbed", async () => {

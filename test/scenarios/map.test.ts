@@ -13,17 +13,17 @@ async function all<I, O>(results: AsyncIterable<MapResult<I, O>>): Promise<MapRe
 
 describe("map()", () => {
   test("floods, a dead account, a poison item - everything else is sent once, and nothing into a wait", async () => {
-    const { dataCenter, open } = await stage({ accounts: 5 });
+    const { server, open } = await stage({ accounts: 5 });
     const pool = await open();
-    dataCenter.limit("messages.SendMessage", { calls: 15, perMs: 1_000, waitSeconds: 1 });
-    dataCenter.fail({
+    server.limit("messages.SendMessage", { calls: 15, perMs: 1_000, waitSeconds: 1 });
+    server.fail({
       account: "account2",
       method: "messages.SendMessage",
       message: "FLOOD_WAIT_2",
       skip: 3,
       times: 1,
     });
-    dataCenter.fail({
+    server.fail({
       account: "account4",
       message: "AUTH_KEY_UNREGISTERED",
       code: 401,
@@ -46,21 +46,21 @@ describe("map()", () => {
     );
     expect(results).toHaveLength(121);
     expect(results.filter(({ ok }) => !ok)).toMatchObject([{ item: "poison", error: { name: "TypeError" } }]);
-    expect(textsOf(dataCenter).toSorted()).toEqual(texts(120).toSorted());
+    expect(textsOf(server).toSorted()).toEqual(texts(120).toSorted());
     for (const { item, sessionId } of results) {
       if (item === "poison") continue;
-      expect(dataCenter.messages().find(({ text }) => text === item)?.account).toBe(sessionId);
+      expect(server.messages().find(({ text }) => text === item)?.account).toBe(sessionId);
     }
     expect(pool.get("account4")?.state).toBe("dead");
     expect(progress.at(-1)).toMatchObject({ done: 121, total: 121, failed: 1 });
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("a lost answer - listed apart, and not sent again by the next run", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ callTimeoutMs: 500 });
     const checkpoint = { storage: memory(), name: "send", key: (text: string) => text };
-    dataCenter.mute({ method: "messages.SendMessage", times: 1, skip: 3 });
+    server.mute({ method: "messages.SendMessage", times: 1, skip: 3 });
     const send = () =>
       pool.map(texts(10), (client, text) => client.sendMessage("user1", { message: text }), { checkpoint });
     const first = send();
@@ -71,12 +71,12 @@ describe("map()", () => {
     const second = send();
     expect(await all(second)).toEqual([]);
     expect(second.uncertainKeys).toEqual([lost?.item]);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("kill -9, again and again - no message is sent twice, none is forgotten", async () => {
     const current = await stage({ accounts: 5, latencyMs: 3 });
-    const { dataCenter } = current;
+    const { server } = current;
     const acknowledged: unknown[] = [];
     for (const acknowledgedBefore of [7, 23, 41]) {
       const child = startChild(current, "workers", "mapping");
@@ -92,26 +92,26 @@ describe("map()", () => {
     expect(rest.every(({ ok }) => ok === true)).toBe(true);
     acknowledged.push(...rest.map(({ item }) => item));
     expect(new Set(acknowledged).size).toBe(acknowledged.length);
-    const sent = textsOf(dataCenter);
+    const sent = textsOf(server);
     expect(new Set(sent).size).toBe(sent.length);
     expect(acknowledged.filter((text) => !sent.includes(String(text)))).toEqual([]);
     // Whatever was not acknowledged was either done when it was to be handed over, or is listed.
     const open = Array.from({ length: 200 }, (_, at) => `message ${at}`).filter((text) => !sent.includes(text));
     expect(open.filter((text) => !(unknown as string[]).includes(text))).toEqual([]);
     expect((unknown as string[]).length).toBeLessThanOrEqual(15);
-    expectPeace(dataCenter);
+    expectPeace(server);
   }, 60_000);
 
   test("a second process with the same name - is refused, and disturbs nobody", async () => {
     const current = await stage({ accounts: 2, latencyMs: 25 });
-    const { dataCenter } = current;
+    const { server } = current;
     const first = startChild(current, "workers", "mapping");
     await first.said("acknowledged");
     const second = startChild(current, "workers", "mapping");
     expect((await second.said("refused")).message).toContain('"newsletter" belongs to a run that goes on');
     expect(await second.ended).toBe(0);
     expect((await first.said("over")).unknown).toEqual([]);
-    expect(textsOf(dataCenter)).toHaveLength(200);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toHaveLength(200);
+    expectPeace(server);
   }, 60_000);
 });

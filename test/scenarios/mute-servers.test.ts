@@ -4,18 +4,18 @@ import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, 
 
 describe("transport errors", () => {
   test("-404 at connect: settles, the next session serves, no storm", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.failTransport({ account: "account1", code: -404 });
+    server.failTransport({ account: "account1", code: -404 });
     for (let i = 0; i < 3; i++) expect(await within(2_000, pool.use(nameOf))).toBe("account2");
     expect(["cooling", "dead"]).toContain(pool.get("account1")?.state);
-    expect(dataCenter.connections().filter(({ account }) => account === "account1").length).toBeLessThanOrEqual(2);
+    expect(server.connections().filter(({ account }) => account === "account1").length).toBeLessThanOrEqual(2);
   });
 
   test("-404 at connect, again and again: nothing proves a death; it is held back for hours, and not tried a third time", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 1 });
+    const { server, open, toldOf } = await stage({ accounts: 1 });
     const pool = await open();
-    dataCenter.failTransport({ account: "account1", code: -404 });
+    server.failTransport({ account: "account1", code: -404 });
     expect(await rejection(pool.use(nameOf), 3_000)).toBeInstanceOf(ConnectError);
     expect(pool.get("account1")?.state).toBe("cooling");
     expect(await rejection(pool.use(nameOf), 5_000)).toMatchObject({ code: "CONNECT_FAILED" });
@@ -23,23 +23,22 @@ describe("transport errors", () => {
     expect((pool.get("account1")?.availableAt ?? 0) - Date.now()).toBeGreaterThan(3_000_000);
     expect(toldOf("died")).toEqual([]);
     expect(await rejection(pool.use(nameOf, { wait: 500 }), 1_500)).toMatchObject({ code: "NO_SESSION_AVAILABLE" });
-    expect(dataCenter.connections().length).toBe(2);
+    expect(server.connections().length).toBe(2);
   });
 
   test("-404 once: the next connect serves, and it is forgotten", async () => {
-    const { dataCenter, open } = await stage({ accounts: 1 });
+    const { server, open } = await stage({ accounts: 1 });
     const pool = await open();
-    const rule = dataCenter.failTransport({ account: "account1", code: -404 });
+    const rule = server.failTransport({ account: "account1", code: -404 });
     await rejection(pool.use(nameOf), 3_000);
     rule.remove();
     expect(await within(5_000, pool.use(nameOf))).toBe("account1");
   });
 
   test("AUTH_KEY_PERM_EMPTY once is no death, twice is", async () => {
-    const { dataCenter, open } = await stage({ accounts: 1 });
+    const { server, open } = await stage({ accounts: 1 });
     const pool = await open();
-    const fail = () =>
-      dataCenter.fail({ method: "users.GetUsers", code: 401, message: "AUTH_KEY_PERM_EMPTY", times: 1 });
+    const fail = () => server.fail({ method: "users.GetUsers", code: 401, message: "AUTH_KEY_PERM_EMPTY", times: 1 });
     fail();
     await pool.use(nameOf).catch(() => {});
     expect(pool.get("account1")?.state).toBe("free");
@@ -50,125 +49,125 @@ describe("transport errors", () => {
   });
 
   test("-404 in mid-life: the read goes on elsewhere, the write is unknown", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
-    dataCenter.failTransport({ account: "account1", code: -404 });
+    server.failTransport({ account: "account1", code: -404 });
     const names = await within(3_000, Promise.all([pool.use(nameOf), pool.use(nameOf)]));
     expect(names).toEqual(["account2", "account2"]);
-    dataCenter.failTransport({ account: "account2", code: -404 });
+    server.failTransport({ account: "account2", code: -404 });
     const error = await rejection(pool.invoke(new Api.account.UpdateStatus({ offline: true })), 3_000);
     expect(error).toBeInstanceOf(OutcomeUnknownError);
   });
 
   test("-429 at connect: backs off instead of hammering", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
-    const rule = dataCenter.failTransport({ code: -429, on: "connect" });
+    const rule = server.failTransport({ code: -429, on: "connect" });
     expect(await rejection(pool.use(nameOf), 2_000)).toBeInstanceOf(ConnectError);
-    expect(dataCenter.connections().length).toBeLessThanOrEqual(2);
+    expect(server.connections().length).toBeLessThanOrEqual(2);
     expect(pool.get("account1")?.state).toBe("cooling");
     rule.remove();
     expect(await within(4_000, pool.use(nameOf))).toBe("account1");
   });
 
   test("-429 once in mid-life: the read succeeds", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
     await pool.use(nameOf);
-    dataCenter.failTransport({ code: -429, times: 1 });
+    server.failTransport({ code: -429, times: 1 });
     expect(await within(3_000, pool.use(nameOf))).toBe("account1");
   });
 });
 
 describe("mute server", () => {
   test("at connect: connectTimeoutMs, then the next session", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ connectTimeoutMs: 1_000 });
-    dataCenter.ignore({ account: "account1" });
+    server.ignore({ account: "account1" });
     for (let i = 0; i < 3; i++) expect(await within(8_000, pool.use(nameOf))).toBe("account2");
     expect(pool.get("account1")?.state).toBe("cooling");
     await until("no dangling connection", () =>
-      dataCenter.connections().every(({ account, closedAt }) => account !== "account1" || closedAt !== null),
+      server.connections().every(({ account, closedAt }) => account !== "account1" || closedAt !== null),
     );
   });
 
   test("at connect, with id: ConnectError within connectTimeoutMs", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ connectTimeoutMs: 1_000 });
-    dataCenter.ignore();
+    server.ignore();
     const error = await rejection(pool.acquire({ id: "account1" }), 4_000);
     expect(error).toBeInstanceOf(ConnectError);
     expect(error.message).toContain("connectTimeoutMs");
   });
 
   test("initConnection is never answered: connectTimeoutMs too", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ connectTimeoutMs: 1_000 });
-    dataCenter.mute({ account: "account1", connect: "only" });
+    server.mute({ account: "account1", connect: "only" });
     for (let i = 0; i < 2; i++) expect(await within(8_000, pool.use(nameOf))).toBe("account2");
   });
 
   test("in mid-life: a read rotates after callTimeoutMs", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ callTimeoutMs: 1_000 });
     await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
-    dataCenter.ignore({ account: "account1" });
+    server.ignore({ account: "account1" });
     const names = await within(10_000, Promise.all([pool.use(nameOf), pool.use(nameOf)]));
     expect(names).toEqual(["account2", "account2"]);
   });
 
   test("in mid-life, alone: CallTimeoutError for a read, OutcomeUnknownError for a write", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ callTimeoutMs: 1_000 });
-    const rule = dataCenter.mute({ method: ["users.GetUsers", "messages.SendMessage", "account.UpdateStatus"] });
+    const rule = server.mute({ method: ["users.GetUsers", "messages.SendMessage", "account.UpdateStatus"] });
     expect(await rejection(pool.use(nameOf), 5_000)).toBeInstanceOf(CallTimeoutError);
     expect(await rejection(pool.invoke(message("muted")), 5_000)).toBeInstanceOf(OutcomeUnknownError);
     const error = await rejection(pool.invoke(new Api.account.UpdateStatus({ offline: true })), 5_000);
     expect(error).toBeInstanceOf(OutcomeUnknownError);
     expect(error.cause).toBeInstanceOf(CallTimeoutError);
-    expect(textsOf(dataCenter)).toEqual(["muted"]);
-    expect(callsOf(dataCenter, "account.UpdateStatus")).toHaveLength(1);
+    expect(textsOf(server)).toEqual(["muted"]);
+    expect(callsOf(server, "account.UpdateStatus")).toHaveLength(1);
     rule.remove();
     expect(await within(3_000, pool.use(nameOf))).toBe("account1");
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("timeoutMs: AttemptTimeoutError on time, final, the session is free again", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     // Connected before: the deadline is for the call alone, however busy the machine is.
     const names = await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
     expect(new Set(names).size).toBe(2);
-    const before = callsOf(dataCenter, "users.GetUsers").length;
-    const rule = dataCenter.mute({ method: "users.GetUsers" });
+    const before = callsOf(server, "users.GetUsers").length;
+    const rule = server.mute({ method: "users.GetUsers" });
     const started = Date.now();
     const error = await rejection(pool.use(nameOf, { timeoutMs: 200 }), 3_000);
     expect(error).toMatchObject({ code: "ATTEMPT_TIMEOUT" });
     expect(Date.now() - started).toBeLessThan(2_000);
-    await until("it arrived", () => callsOf(dataCenter, "users.GetUsers").length > before);
+    await until("it arrived", () => callsOf(server, "users.GetUsers").length > before);
     rule.remove();
     await until("free again", () => pool.status().free === 2, 3_000);
-    expect(callsOf(dataCenter, "users.GetUsers")).toHaveLength(before + 1);
+    expect(callsOf(server, "users.GetUsers")).toHaveLength(before + 1);
     for (let i = 0; i < 2; i++) await within(2_000, pool.use(nameOf));
   });
 
   test("timeoutMs over a mute connect: AttemptTimeoutError too", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ connectTimeoutMs: 2_000 });
-    dataCenter.ignore();
+    server.ignore();
     const error = await rejection(pool.use(nameOf, { timeoutMs: 200 }), 1_500);
     expect(error).toMatchObject({ code: "ATTEMPT_TIMEOUT" });
   });
 
   test("signal: an abort in the middle of a call rejects at once with its reason", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
-    dataCenter.mute({ method: "users.GetUsers", times: 1 });
+    server.mute({ method: "users.GetUsers", times: 1 });
     const abort = new AbortController();
     const work = pool.use(nameOf, { signal: abort.signal });
     work.catch(() => {});
-    await until("it is under way", () => callsOf(dataCenter, "users.GetUsers").length === 1);
+    await until("it is under way", () => callsOf(server, "users.GetUsers").length === 1);
     const reason = new Error("enough");
     abort.abort(reason);
     expect(await rejection(work, 1_000)).toBe(reason);
@@ -182,22 +181,22 @@ describe("a dead line", () => {
   const patience = { connectTimeoutMs: 60_000, callTimeoutMs: 1_200_000, storageTimeoutMs: 200_000 };
 
   test("with nothing in flight: it is noticed, and the next call goes over a new one", async () => {
-    const { dataCenter, open, toldOf } = await stage();
+    const { server, open, toldOf } = await stage();
     const pool = await open({ clock, ...patience });
     await pool.use(nameOf);
-    const rule = dataCenter.ignore();
+    const rule = server.ignore();
     await until("it is noticed", () => toldOf("disconnected").length === 1);
     expect(toldOf("disconnected")).toEqual([{ id: "account1", reason: "Telegram did not answer a ping" }]);
     rule.remove();
     expect(await within(8_000, pool.use(nameOf))).toBe("account1");
-    expect(dataCenter.maxConnectionsPerKey()).toBe(1);
+    expect(server.maxConnectionsPerKey()).toBe(1);
   });
 
   test("with calls in flight: they settle long before callTimeoutMs, and the write is unknown", async () => {
-    const { dataCenter, open, toldOf } = await stage();
+    const { server, open, toldOf } = await stage();
     const pool = await open({ clock, leasesPerSession: 2, ...patience });
     await pool.use(nameOf);
-    const rule = dataCenter.ignore();
+    const rule = server.ignore();
     const read = pool.use(nameOf).catch((error: unknown) => error);
     const write = rejection(pool.invoke(new Api.account.UpdateStatus({ offline: true })), 15_000);
     await until("it is noticed", () => toldOf("disconnected").length === 1);
@@ -206,30 +205,30 @@ describe("a dead line", () => {
     // Its new connection may have begun before the line was well again.
     const answer = await within(15_000, read);
     if (answer !== "account1") expect(answer).toBeInstanceOf(ConnectError);
-    expect(callsOf(dataCenter, "account.UpdateStatus")).toEqual([]);
+    expect(callsOf(server, "account.UpdateStatus")).toEqual([]);
   });
 });
 
 describe("initConnection refused", () => {
   test("420 FLOOD_WAIT: the session cools, the next serves", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ account: "account1", connect: "only", code: 420, message: "FLOOD_WAIT_30" });
+    server.fail({ account: "account1", connect: "only", code: 420, message: "FLOOD_WAIT_30" });
     for (let i = 0; i < 3; i++) expect(await within(1_000, pool.use(nameOf))).toBe("account2");
     expect(toldOf("cooled")).toMatchObject([{ id: "account1", seconds: 30 }]);
-    expect(dataCenter.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
-    await until("it is closed", () => dataCenter.connections()[0]?.closedAt !== null);
+    expect(server.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    await until("it is closed", () => server.connections()[0]?.closedAt !== null);
   });
 
   test("400 API_ID_INVALID: nobody is retired, ConnectError says why", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ connect: "only", code: 400, message: "API_ID_INVALID" });
+    server.fail({ connect: "only", code: 400, message: "API_ID_INVALID" });
     const error = await rejection(pool.use(nameOf), 1_000);
     expect(error).toBeInstanceOf(ConnectError);
     expect(error.message).toContain("API_ID_INVALID");
     expect(toldOf("died")).toEqual([]);
     expect(pool.status()).toMatchObject({ dead: 0, cooling: 2 });
-    await until("all are closed", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
+    await until("all are closed", () => server.connections().every(({ closedAt }) => closedAt !== null));
   });
 });

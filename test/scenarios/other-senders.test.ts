@@ -10,22 +10,22 @@ const download = (client: TelegramClient) =>
 
 describe("downloads", () => {
   test("downloadFile() - over the one connection, every part seen by the gate", async () => {
-    const { dataCenter, open } = await stage();
-    serveFile(dataCenter);
+    const { server, open } = await stage();
+    serveFile(server);
     const pool = await open();
     const file = await within(
       3_000,
       pool.use((client) => download(client)),
     );
     expect(file).toHaveLength(CHUNKS * CHUNK);
-    expect(callsOf(dataCenter, "upload.GetFile").length).toBeGreaterThanOrEqual(CHUNKS);
-    expect(dataCenter.connections()).toHaveLength(1);
+    expect(callsOf(server, "upload.GetFile").length).toBeGreaterThanOrEqual(CHUNKS);
+    expect(server.connections()).toHaveLength(1);
   });
 
   test("downloadFile() - a flood in the middle surfaces at once and rotates", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
-    serveFile(dataCenter);
-    dataCenter.fail({ method: "upload.GetFile", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
+    serveFile(server);
+    server.fail({ method: "upload.GetFile", message: "FLOOD_WAIT_30", skip: 2, times: 1 });
     const pool = await open();
     const file = await within(
       3_000,
@@ -36,36 +36,36 @@ describe("downloads", () => {
     const told = toldOf("cooled");
     expect(told).toEqual(told.map(() => expect.objectContaining({ id: told[0]?.id, seconds: 30 })));
     expect(told.length).toBeGreaterThan(0);
-    expect(dataCenter.inFlight()).toEqual([]);
-    expectPeace(dataCenter);
+    expect(server.inFlight()).toEqual([]);
+    expectPeace(server);
   });
 
   test("downloadFile() - refused while the session cools", async () => {
-    const { dataCenter, open } = await stage();
-    serveFile(dataCenter);
+    const { server, open } = await stage();
+    serveFile(server);
     const pool = await open();
     using lease = await pool.acquire();
     lease.coolDown(30);
     const error = await rejection(download(lease.client), 1_000);
     expect(error).toMatchObject({ code: 420, seconds: 30 });
-    expect(callsOf(dataCenter, "upload.GetFile")).toEqual([]);
+    expect(callsOf(server, "upload.GetFile")).toEqual([]);
   });
 
   test("downloadFile() - in the middle of it the lease ends: LeaseReleasedError, no more parts", async () => {
-    const { dataCenter, open } = await stage();
-    serveFile(dataCenter);
-    dataCenter.delay({ method: "upload.GetFile", delayMs: 50 });
+    const { server, open } = await stage();
+    serveFile(server);
+    server.delay({ method: "upload.GetFile", delayMs: 50 });
     // teleproto has several parts under way; GramJS knows no such option.
     const twoAtOnce = { downloadPool: { download: { maxWindow: 2 * CHUNK } } } as object;
     const pool = await open({ client: { clientOptions: twoAtOnce } });
     const lease = await pool.acquire();
     const file = rejection(download(lease.client), 2_000);
-    await until("it is under way", () => callsOf(dataCenter, "upload.GetFile").length >= 2);
-    const sent = callsOf(dataCenter, "upload.GetFile").length;
+    await until("it is under way", () => callsOf(server, "upload.GetFile").length >= 2);
+    const sent = callsOf(server, "upload.GetFile").length;
     lease.release();
     expect(await file).toBeInstanceOf(LeaseReleasedError);
     await pool.use(nameOf);
-    expect(callsOf(dataCenter, "upload.GetFile").length).toBeLessThanOrEqual(sent + 1);
+    expect(callsOf(server, "upload.GetFile").length).toBeLessThanOrEqual(sent + 1);
     expect(sent).toBeLessThan(CHUNKS);
   });
 });
@@ -81,16 +81,16 @@ describe("another data center that nobody can reach", () => {
     "settles in time, the session stays usable (%s)",
     async (obstacle, jobs) => {
       const scene = await stage();
-      const { dataCenter } = scene;
-      serveFile(dataCenter);
-      if (obstacle !== "not in the configuration") listFarDataCenter(dataCenter);
-      if (obstacle === "it knows no key of ours") exportAuthorizations(dataCenter);
-      if (obstacle === "leave to log in there never comes") dataCenter.mute({ method: "auth.ExportAuthorization" });
+      const { server } = scene;
+      serveFile(server);
+      if (obstacle !== "not in the configuration") listFarDataCenter(server);
+      if (obstacle === "it knows no key of ours") exportAuthorizations(server);
+      if (obstacle === "leave to log in there never comes") server.mute({ method: "auth.ExportAuthorization" });
       const child = startChild(scene, "far-data-center", jobs.join());
       for (const job of jobs) {
         await child.said(`${job} begins`);
         const method = job === "FILE_MIGRATE_4" ? "upload.GetFile" : "users.GetUsers";
-        if (job.includes("MIGRATE")) dataCenter.fail({ method, code: 303, message: job, times: 1 });
+        if (job.includes("MIGRATE")) server.fail({ method, code: 303, message: job, times: 1 });
         child.tell("go");
         const { error } = await within(5_000, child.said(`${job} settled`));
         expect(error, job).toEqual(expect.any(String));
@@ -100,7 +100,7 @@ describe("another data center that nobody can reach", () => {
       }
       child.tell("end");
       expect(await within(2_000, child.ended)).toBe(0);
-      expect(dataCenter.maxConnectionsPerKey()).toBe(1);
+      expect(server.maxConnectionsPerKey()).toBe(1);
     },
     60_000,
   );

@@ -94,13 +94,13 @@ describe("a process that is stopped past its ttl and goes on (SIGSTOP, SIGCONT)"
       second.tell("hold");
       while (Date.now() < stoppedAt + 1.5 * ttlMs)
         await sees(second, "that they are foreign", (s) => s.every(isForeign));
-      expect([idsOf(second, "got"), scene.dataCenter.connections()]).toMatchObject([[], { length: 2 }]);
+      expect([idsOf(second, "got"), scene.server.connections()]).toMatchObject([[], { length: 2 }]);
       first.process.kill("SIGCONT");
       await eventually("it loses its leases", () => linesOf(first, "refused").length === 2);
       expect(linesOf(first, "refused").map(({ code }) => code)).toEqual(["OWNERSHIP_LOST", "OWNERSHIP_LOST"]);
       await eventually("the other has them", () => linesOf(second, "got").length === 2);
       expect(linesOf(second, "refused")).toEqual([]);
-      expectPeace(scene.dataCenter);
+      expectPeace(scene.server);
     },
     TIMEOUT_MS,
   );
@@ -109,7 +109,7 @@ describe("a process that is stopped past its ttl and goes on (SIGSTOP, SIGCONT)"
     "another host takes its sessions, as they stand; it sends nothing on them any more",
     async () => {
       const scene = await stage({ accounts: 2 });
-      const { dataCenter } = scene;
+      const { server } = scene;
       const [first, second] = await startNeighbours(
         scene,
         { ownership: { ttlMs: TTL_MS, host: "one" } },
@@ -117,17 +117,17 @@ describe("a process that is stopped past its ttl and goes on (SIGSTOP, SIGCONT)"
       );
       if (first === undefined || second === undefined) throw new Error("two were started");
       await open(first);
-      dataCenter.fail({ account: "account2", method: "users.GetUsers", message: "FLOOD_WAIT_4", skip: 2, times: 1 });
+      server.fail({ account: "account2", method: "users.GetUsers", message: "FLOOD_WAIT_4", skip: 2, times: 1 });
       first.tell("calls");
       const cooled = await first.said("cooled");
       await stopBetweenRounds(scene, first);
-      const own = new Set(dataCenter.connections().map(({ connection }) => connection));
-      const callsBefore = dataCenter.calls().length;
+      const own = new Set(server.connections().map(({ connection }) => connection));
+      const callsBefore = server.calls().length;
       await open(second);
       second.tell("hold");
       await eventually("the other has them", () => linesOf(second, "got").length === 2);
       expect(idsOf(second, "got")).toEqual(["account1", "account2"]);
-      const taken = dataCenter.connections().filter(({ connection }) => !own.has(connection));
+      const taken = server.connections().filter(({ connection }) => !own.has(connection));
       expect(taken.map(({ account }) => account).sort()).toEqual(["account1", "account2"]);
       const rested = taken.find(({ account }) => account === "account2");
       expect(rested?.openedAt).toBeGreaterThanOrEqual(Number(cooled.until));
@@ -136,16 +136,16 @@ describe("a process that is stopped past its ttl and goes on (SIGSTOP, SIGCONT)"
       await eventually("its call was refused", () => linesOf(first, "refused").some(({ id }) => id === "account1"));
       expect(linesOf(first, "refused").find(({ id }) => id === "account1")?.code).toBe("OWNERSHIP_LOST");
       expect(linesOf(first, "aborted").map(({ code }) => code)).toEqual(["OWNERSHIP_LOST", "OWNERSHIP_LOST"]);
-      const ownOnes = () => dataCenter.connections().filter(({ connection }) => own.has(connection));
+      const ownOnes = () => server.connections().filter(({ connection }) => own.has(connection));
       await eventually("its sockets are closed", () => ownOnes().every(({ closedAt }) => closedAt !== null));
-      const late = dataCenter.calls().slice(callsBefore);
+      const late = server.calls().slice(callsBefore);
       expect(late.filter(({ connection }) => own.has(connection))).toEqual([]);
       expect(late.map(({ account }) => account)).toEqual(expect.arrayContaining(["account1", "account2"]));
-      expect(dataCenter.violations()).toEqual([]);
-      expect(dataCenter.connections().filter(({ closedAt }) => closedAt === null)).toHaveLength(2);
+      expect(server.violations()).toEqual([]);
+      expect(server.connections().filter(({ closedAt }) => closedAt === null)).toHaveLength(2);
       // The stopped process's sockets were still open when the other connected: the named limit. Later none were.
-      expect(dataCenter.maxConnectionsPerKey()).toBe(2);
-      dataCenter.clear();
+      expect(server.maxConnectionsPerKey()).toBe(2);
+      server.clear();
     },
     TIMEOUT_MS,
   );
@@ -156,7 +156,7 @@ describe("two processes that start at once with the same sessions", () => {
     "add() - every session once; they share by use, and what one gives up by close() is the other's",
     async () => {
       const scene = await stage({ accounts: 4 });
-      const names = scene.dataCenter.accounts.map(({ name }) => name);
+      const names = scene.server.accounts.map(({ name }) => name);
       const ttlMs = TTL_MS;
       const options = { ownership: { ttlMs }, idleTimeoutMs: 100 };
       const [one, two] = await startNeighbours(scene, options, options);
@@ -182,7 +182,7 @@ describe("two processes that start at once with the same sessions", () => {
       two.tell("hold");
       await eventually("the other has them all", () => linesOf(two, "got").length === names.length);
       expect([one, two].flatMap((twin) => [...linesOf(twin, "failed"), ...linesOf(twin, "storageFailed")])).toEqual([]);
-      expectPeace(scene.dataCenter);
+      expectPeace(scene.server);
     },
     TIMEOUT_MS,
   );
@@ -214,7 +214,7 @@ describe("a worker thread", () => {
       const taken = await waiting;
       await taken.client.getMe();
       expect(await main.use((_, lease) => lease.id, { id: "account3", wait: 3_000 })).toBe("account3");
-      expectPeace(scene.dataCenter);
+      expectPeace(scene.server);
     },
     TIMEOUT_MS,
   );

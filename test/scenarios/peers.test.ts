@@ -31,7 +31,7 @@ async function hashes(client: TelegramClient, keys: readonly (string | number | 
 
 describe("a restart", () => {
   test("known peers - are found by id and username, without asking Telegram", async () => {
-    const { dataCenter, file, open } = await stage();
+    const { server, file, open } = await stage();
     const first = await open();
     const before = await first.use((client) => hashes(client, LONG_AGO));
     const ids = await first.use(async (client) => {
@@ -39,41 +39,41 @@ describe("a restart", () => {
       return user instanceof Api.InputPeerUser ? [Number(user.userId), -1001000000001] : [];
     });
     await first.close();
-    expect(callsOf(dataCenter, RESOLVE)).toHaveLength(LONG_AGO.length);
+    expect(callsOf(server, RESOLVE)).toHaveLength(LONG_AGO.length);
     expect((await storedIn(file, "account1")).map(({ username }) => username)).toEqual(
       expect.arrayContaining(LONG_AGO),
     );
 
     const second = await open();
     await second.use(nameOf);
-    const calls = dataCenter.calls().length;
+    const calls = server.calls().length;
     expect(await second.use((client) => hashes(client, LONG_AGO))).toEqual(before);
     expect(await second.use((client) => hashes(client, ids))).toEqual(before.slice(0, 2));
-    expect(dataCenter.calls()).toHaveLength(calls);
+    expect(server.calls()).toHaveLength(calls);
     for (const peer of LONG_AGO) await second.invoke(message(`to ${peer}`, peer));
-    expect(textsOf(dataCenter)).toEqual(LONG_AGO.map((peer) => `to ${peer}`));
-    expect(callsOf(dataCenter, RESOLVE)).toHaveLength(LONG_AGO.length);
+    expect(textsOf(server)).toEqual(LONG_AGO.map((peer) => `to ${peer}`));
+    expect(callsOf(server, RESOLVE)).toHaveLength(LONG_AGO.length);
   });
 
   test("another account - has to ask for itself", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const first = await open();
     await first.use((client) => hashes(client, ["user1"]), { id: "account1" });
     await first.close();
     const second = await open();
     await second.invoke(message("hello"), { id: "account2" });
-    expect(callsOf(dataCenter, RESOLVE, "account2")).toHaveLength(1);
+    expect(callsOf(server, RESOLVE, "account2")).toHaveLength(1);
   });
 });
 
 test("an idle client that was closed - its next one knows the same peers, written or not", async () => {
-  const { dataCenter, open } = await stage();
+  const { server, open } = await stage();
   const pool = await open({ idleTimeoutMs: 30 });
   for (let round = 0; round < 3; round++) {
     await pool.use((client) => hashes(client, ["user1"]));
-    await until("it is closed", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
+    await until("it is closed", () => server.connections().every(({ closedAt }) => closedAt !== null));
   }
-  expect(callsOf(dataCenter, RESOLVE)).toHaveLength(1);
+  expect(callsOf(server, RESOLVE)).toHaveLength(1);
 });
 
 describe("what is stored", () => {
@@ -88,28 +88,28 @@ describe("what is stored", () => {
   });
 
   test("update({ session }) - with another key the former account's peers are of no use", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const first = await open({ add: ["account1"] });
     await first.invoke(message("as the first"));
-    await first.update("account1", { session: dataCenter.sessions[1] ?? "" });
+    await first.update("account1", { session: server.sessions[1] ?? "" });
     await first.invoke(message("as the second"));
     await first.close();
     const second = await open({ add: [] });
     await second.invoke(message("again"));
-    expect(textsOf(dataCenter)).toEqual(["as the first", "as the second", "again"]);
-    expect(callsOf(dataCenter, RESOLVE).map(({ account }) => account)).toEqual(["account1", "account2"]);
+    expect(textsOf(server)).toEqual(["as the first", "as the second", "again"]);
+    expect(callsOf(server, RESOLVE).map(({ account }) => account)).toEqual(["account1", "account2"]);
   });
 });
 
 test("add() - of a new session under an id that left its peers behind: they are not its own", async () => {
-  const { dataCenter, file, open } = await stage();
+  const { server, file, open } = await stage();
   const storage = sqlite(file);
   await storage.open?.();
   await storage.peers?.save("account1", [{ id: "100000001", accessHash: "666", username: "user1" }]);
   await storage.close?.();
   const pool = await open();
   await pool.invoke(message("hello"));
-  expect(textsOf(dataCenter)).toEqual(["hello"]);
+  expect(textsOf(server)).toEqual(["hello"]);
 });
 
 describe("a storage of peers that fails or hangs", () => {
@@ -119,7 +119,7 @@ describe("a storage of peers that fails or hangs", () => {
   };
 
   test.each(["fails", "hangs"] as const)("%s - sessions connect, work, are removed and close in time", async (fate) => {
-    const { open, toldOf, dataCenter } = await stage({ accounts: 2 });
+    const { open, toldOf, server } = await stage({ accounts: 2 });
     const peers = new FaultyPeers();
     peers.fateOfLoad = () => fate;
     peers.fateOfSave = () => fate;
@@ -128,7 +128,7 @@ describe("a storage of peers that fails or hangs", () => {
     for (const text of ["one", "two", "three"]) await within(2_000, pool.invoke(message(text)));
     expect(await within(2_000, pool.remove("account1"))).toBe(true);
     await within(3_000, pool.close());
-    expect(textsOf(dataCenter)).toEqual(["one", "two", "three"]);
+    expect(textsOf(server)).toEqual(["one", "two", "three"]);
     expect(toldOf("storageFailed").length).toBeLessThanOrEqual(2);
     expect(toldOf("cooled")).toEqual([]);
   });

@@ -6,9 +6,9 @@ import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf }
 
 describe('retry "safe"', () => {
   test("use() - a flood after a write that took effect: RotationUnsafeError, the first message once", async () => {
-    const { dataCenter, open, toldOf } = await stage({ accounts: 2 });
+    const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", skip: 1, times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", skip: 1, times: 1 });
     const error = await rejection(
       pool.use(async (client) => {
         await client.sendMessage("user1", { message: "a" });
@@ -17,41 +17,41 @@ describe('retry "safe"', () => {
     );
     expect(error).toBeInstanceOf(RotationUnsafeError);
     expect(error.cause).toBeInstanceOf(errors.FloodWaitError);
-    expect(textsOf(dataCenter)).toEqual(["a"]);
+    expect(textsOf(server)).toEqual(["a"]);
     expect(toldOf("cooled")).toHaveLength(1);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("use() - a flood after reads and a refused write: rotates", async () => {
-    const { dataCenter, open } = await stage({ accounts: 3 });
+    const { server, open } = await stage({ accounts: 3 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 2 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 2 });
     await pool.use(async (client) => {
       await client.getMe();
       await client.getEntity("channel3");
       await client.sendMessage("channel3", { message: "third time" });
     });
-    expect(textsOf(dataCenter)).toEqual(["third time"]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toEqual(["third time"]);
+    expectPeace(server);
   });
 
   test("use() - a write refused with the caller's own error, then a flood: not executed, so it rotates", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "CHAT_WRITE_FORBIDDEN", code: 403, times: 1 });
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1, skip: 0 });
+    server.fail({ method: "messages.SendMessage", message: "CHAT_WRITE_FORBIDDEN", code: 403, times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1, skip: 0 });
     await pool.use(async (client) => {
       await client.sendMessage("channel1", { message: "x" }).catch(() => {});
       await client.sendMessage("channel2", { message: "y" });
     });
-    expect(new Set(textsOf(dataCenter))).toEqual(new Set(["x", "y"]));
-    expectPeace(dataCenter);
+    expect(new Set(textsOf(server))).toEqual(new Set(["x", "y"]));
+    expectPeace(server);
   });
 
   test("use() - a swallowed flood is the caller's decision", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     let runs = 0;
     await pool.use(async (client) => {
       runs += 1;
@@ -64,9 +64,9 @@ describe('retry "safe"', () => {
   test.each(["RPC_CALL_FAIL", "INTERNAL_SERVER_ERROR"])(
     "use() - 500 %s on a write: OutcomeUnknownError",
     async (text) => {
-      const { dataCenter, open } = await stage({ accounts: 2 });
+      const { server, open } = await stage({ accounts: 2 });
       const pool = await open();
-      dataCenter.fail({ method: ["messages.SendMessage", "account.UpdateStatus"], message: text, code: 500 });
+      server.fail({ method: ["messages.SendMessage", "account.UpdateStatus"], message: text, code: 500 });
       const error = await rejection<OutcomeUnknownError>(pool.invoke(message("once")));
       expect(error).toBeInstanceOf(OutcomeUnknownError);
       expect(error.executed).toBe("unknown");
@@ -75,15 +75,15 @@ describe('retry "safe"', () => {
         pool.use((client) => client.invoke(new Api.account.UpdateStatus({ offline: true }))),
       );
       expect(held).toBeInstanceOf(OutcomeUnknownError);
-      expect(callsOf(dataCenter, "messages.SendMessage")).toHaveLength(1);
-      expect(callsOf(dataCenter, "account.UpdateStatus")).toHaveLength(1);
+      expect(callsOf(server, "messages.SendMessage")).toHaveLength(1);
+      expect(callsOf(server, "account.UpdateStatus")).toHaveLength(1);
     },
   );
 
   test("use() - 500 on a read: repeated, the caller sees the answer", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open();
-    dataCenter.fail({ method: "users.GetUsers", message: "RPC_CALL_FAIL", code: 500, times: 1 });
+    server.fail({ method: "users.GetUsers", message: "RPC_CALL_FAIL", code: 500, times: 1 });
     expect(await pool.use(nameOf)).toBe("account1");
   });
 
@@ -92,29 +92,29 @@ describe('retry "safe"', () => {
     [400, "CONNECTION_LAYER_INVALID"],
     [401, "AUTH_KEY_PERM_EMPTY"],
   ])("%i %s - the connection is made anew, and what was refused goes over it", async (code, text) => {
-    const { dataCenter, open, toldOf } = await stage();
+    const { server, open, toldOf } = await stage();
     const pool = await open();
     await pool.use(nameOf);
-    dataCenter.fail({ method: "messages.SendMessage", code, message: text, times: 1 });
+    server.fail({ method: "messages.SendMessage", code, message: text, times: 1 });
     await pool.invoke(message("once"));
-    expect(textsOf(dataCenter)).toEqual(["once"]);
-    expect(dataCenter.connections()).toHaveLength(2);
+    expect(textsOf(server)).toEqual(["once"]);
+    expect(server.connections()).toHaveLength(2);
     expect([pool.get("account1")?.state, toldOf("died")]).toEqual(["free", []]);
-    expectPeace(dataCenter);
+    expectPeace(server);
   });
 
   test("420 FLOOD_SKIP_FAILED_WAIT on a write: refused for sure, so it is sent again on the same session", async () => {
-    const { dataCenter, open, toldOf } = await stage();
+    const { server, open, toldOf } = await stage();
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", code: 420, message: "FLOOD_SKIP_FAILED_WAIT", times: 1 });
+    server.fail({ method: "messages.SendMessage", code: 420, message: "FLOOD_SKIP_FAILED_WAIT", times: 1 });
     await pool.invoke(message("once"));
-    expect([textsOf(dataCenter), toldOf("cooled")]).toEqual([["once"], []]);
+    expect([textsOf(server), toldOf("cooled")]).toEqual([["once"], []]);
   });
 
   test.each([0, 9])("use() - 50 sends at once, the one after %i floods: nothing goes into the wait", async (skip) => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    const rule = dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_2", skip, times: 1 });
+    const rule = server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_2", skip, times: 1 });
     const results: PromiseSettledResult<unknown>[] = [];
     let runs = 0;
     const work = pool.use(async (client) => {
@@ -130,16 +130,16 @@ describe('retry "safe"', () => {
     else expect(await rejection(work)).toBeInstanceOf(RotationUnsafeError);
     expect(rule.hits).toBe(1);
     expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(skip);
-    expect(textsOf(dataCenter)).toHaveLength(skip === 0 ? 50 : skip);
-    expect(dataCenter.inFlight()).toEqual([]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toHaveLength(skip === 0 ? 50 : skip);
+    expect(server.inFlight()).toEqual([]);
+    expectPeace(server);
   });
 
   test("use() - Promise.all of reads and writes with a flooded read: the write decides", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "users.GetFullUser", message: "FLOOD_WAIT_30", times: 1 });
-    dataCenter.delay({ method: "messages.SendMessage", delayMs: 150 });
+    server.fail({ method: "users.GetFullUser", message: "FLOOD_WAIT_30", times: 1 });
+    server.delay({ method: "messages.SendMessage", delayMs: 150 });
     const error = await rejection(
       pool.use(async (client) => {
         const peer = await client.getInputEntity("user1");
@@ -151,26 +151,26 @@ describe('retry "safe"', () => {
       }),
     );
     expect(error).toBeInstanceOf(RotationUnsafeError);
-    expect(textsOf(dataCenter)).toEqual(["out"]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toEqual(["out"]);
+    expectPeace(server);
   });
 
   test("use() - Promise.all of a flooded write and slow reads: rotates", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
-    dataCenter.delay({ method: "users.GetUsers", delayMs: 150 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.delay({ method: "users.GetUsers", delayMs: 150 });
     await pool.use((client) => Promise.all([client.getMe(), client.sendMessage("user1", { message: "out" })]));
-    expect(textsOf(dataCenter)).toEqual(["out"]);
-    expectPeace(dataCenter);
+    expect(textsOf(server)).toEqual(["out"]);
+    expectPeace(server);
   });
 });
 
 describe("other policies", () => {
   test('retry "any" - repeats the whole work', async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", skip: 1, times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", skip: 1, times: 1 });
     await pool.use(
       async (client) => {
         await client.sendMessage("user1", { message: "a" });
@@ -178,14 +178,14 @@ describe("other policies", () => {
       },
       { retry: "any" },
     );
-    expect(textsOf(dataCenter)).toEqual(["a", "a", "b"]);
-    expect(dataCenter.violations()).toEqual([]);
+    expect(textsOf(server)).toEqual(["a", "a", "b"]);
+    expect(server.violations()).toEqual([]);
   });
 
   test('retry "none" - Telegram\'s own error comes out, the session cools all the same', async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const error = await rejection<FloodWaitError>(pool.invoke(message("x"), { retry: "none" }));
     expect(error).toBeInstanceOf(errors.FloodWaitError);
     expect(error.seconds).toBe(30);
@@ -193,26 +193,26 @@ describe("other policies", () => {
   });
 
   test('retry "none" - a 500 on a write comes out as Telegram said it', async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "RPC_CALL_FAIL", code: 500 });
+    server.fail({ method: "messages.SendMessage", message: "RPC_CALL_FAIL", code: 500 });
     const error = await rejection(pool.invoke(message("x"), { retry: "none" }));
     expect(error).toBeInstanceOf(errors.RPCError);
-    expect(callsOf(dataCenter, "messages.SendMessage")).toHaveLength(1);
+    expect(callsOf(server, "messages.SendMessage")).toHaveLength(1);
   });
 
   test("maxAttempts - the last error of Telegram itself", async () => {
-    const { dataCenter, open } = await stage({ accounts: 3 });
+    const { server, open } = await stage({ accounts: 3 });
     const pool = await open();
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30" });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30" });
     const error = await rejection(pool.invoke(message("x"), { maxAttempts: 2 }));
     expect(error).toBeInstanceOf(errors.FloodWaitError);
-    expect(callsOf(dataCenter, "messages.SendMessage")).toHaveLength(2);
-    expectPeace(dataCenter);
+    expect(callsOf(server, "messages.SendMessage")).toHaveLength(2);
+    expectPeace(server);
   });
 
   test("use() - the caller's own errors come through unchanged and are not repeated", async () => {
-    const { dataCenter, open } = await stage({ accounts: 2 });
+    const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const own = new Error("FLOOD_WAIT_30");
     let runs = 0;
@@ -229,6 +229,6 @@ describe("other policies", () => {
     const invalid = await rejection(pool.invoke(new Api.contacts.ResolveUsername({ username: "nobody1" })));
     expect(invalid).toBeInstanceOf(errors.RPCError);
     expect(invalid).toMatchObject({ errorMessage: "USERNAME_NOT_OCCUPIED" });
-    expect(callsOf(dataCenter, "contacts.ResolveUsername")).toHaveLength(1);
+    expect(callsOf(server, "contacts.ResolveUsername")).toHaveLength(1);
   });
 });

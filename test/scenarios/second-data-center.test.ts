@@ -22,15 +22,15 @@ async function twoDataCenters(
   options: OpenOptions = {},
 ): Promise<Stage & { pool: Awaited<ReturnType<Stage["open"]>> }> {
   const scene = await stage({ accounts: [{ name: "account1" }, { name: FAR_NAME }] });
-  const { dataCenter } = scene;
-  serveFile(dataCenter);
-  listFarDataCenter(dataCenter);
-  exportAuthorizations(dataCenter);
-  dataCenter.handle("auth.ImportAuthorization", ({ tl }) =>
+  const { server } = scene;
+  serveFile(server);
+  listFarDataCenter(server);
+  exportAuthorizations(server);
+  server.handle("auth.ImportAuthorization", ({ tl }) =>
     tl("auth.Authorization", { user: tl("UserEmpty", { id: 1n }) }),
   );
   const farKey = new AuthKey();
-  await farKey.setKey(Buffer.from(parseSession(dataCenter.sessions[1] ?? "").authKey));
+  await farKey.setKey(Buffer.from(parseSession(server.sessions[1] ?? "").authKey));
   const { getAuthKey } = StringSession.prototype;
   const patched = vi.spyOn(StringSession.prototype, "getAuthKey").mockImplementation(function (this: never, dcId) {
     return dcId === FAR ? farKey : getAuthKey.call(this, dcId);
@@ -40,8 +40,7 @@ async function twoDataCenters(
   return { ...scene, pool };
 }
 
-const farConnections = ({ dataCenter }: Stage) =>
-  dataCenter.connections().filter(({ account }) => account === FAR_NAME);
+const farConnections = ({ server }: Stage) => server.connections().filter(({ account }) => account === FAR_NAME);
 
 describe("the address of another data center", () => {
   const V4 = "149.154.167.92";
@@ -68,12 +67,12 @@ describe("the address of another data center", () => {
     ],
   ])("%s", async (_, home, options, expected) => {
     const dialled: string[] = [];
-    const { dataCenter, pool } = await twoDataCenters({
-      client: { clientOptions: { networkSocket: recordingSocket(dialled, () => dataCenter.port) } as never },
+    const { server, pool } = await twoDataCenters({
+      client: { clientOptions: { networkSocket: recordingSocket(dialled, () => server.port) } as never },
     });
-    listFarDataCenter(dataCenter, options);
+    listFarDataCenter(server, options);
     if (home !== undefined) {
-      const session = parseSession(dataCenter.sessions[0] ?? "");
+      const session = parseSession(server.sessions[0] ?? "");
       await pool.update("account1", {
         session: formatSession({ ...session, authKey: session.authKey, serverAddress: home }, "gramjs"),
       });
@@ -83,7 +82,7 @@ describe("the address of another data center", () => {
   });
 });
 
-/** A socket class that notes where it is to go, and goes to the data center on this machine. */
+/** A socket class that notes where it is to go, and goes to the test server. */
 function recordingSocket(dialled: string[], port: () => number): unknown {
   return class extends PromisedNetSockets {
     override connect(_: number, host: string): ReturnType<InstanceType<typeof PromisedNetSockets>["connect"]> {
@@ -96,14 +95,14 @@ function recordingSocket(dialled: string[], port: () => number): unknown {
 describe("files in another data center", () => {
   test("one connection, authorised once, closed with the client", async () => {
     const scene = await twoDataCenters();
-    const { dataCenter, pool } = scene;
+    const { server, pool } = scene;
     for (let i = 0; i < 2; i++) expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
-    expect(callsOf(dataCenter, FILES, FAR_NAME).length).toBeGreaterThanOrEqual(2 * CHUNKS);
-    expect(callsOf(dataCenter, FILES, "account1")).toEqual([]);
-    expect(callsOf(dataCenter, "auth.ExportAuthorization")).toHaveLength(1);
+    expect(callsOf(server, FILES, FAR_NAME).length).toBeGreaterThanOrEqual(2 * CHUNKS);
+    expect(callsOf(server, FILES, "account1")).toEqual([]);
+    expect(callsOf(server, "auth.ExportAuthorization")).toHaveLength(1);
     expect(farConnections(scene)).toHaveLength(1);
     await pool.close();
-    await until("both are closed", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
+    await until("both are closed", () => server.connections().every(({ closedAt }) => closedAt !== null));
   });
 
   test("refused while the session cools, before anything is opened", async () => {
@@ -115,43 +114,43 @@ describe("files in another data center", () => {
   });
 
   test("a flood there cools the session, and stops the rest", async () => {
-    const { dataCenter, pool } = await twoDataCenters();
-    dataCenter.fail({ method: FILES, message: "FLOOD_WAIT_40", skip: 2, times: 1 });
+    const { server, pool } = await twoDataCenters();
+    server.fail({ method: FILES, message: "FLOOD_WAIT_40", skip: 2, times: 1 });
     await rejection(pool.use(download, { wait: false }));
     expect(pool.get("account1")).toMatchObject({ state: "cooling", reason: "FLOOD_WAIT" });
-    const { length } = callsOf(dataCenter, FILES);
+    const { length } = callsOf(server, FILES);
     await rejection(pool.use(download, { wait: false }));
-    expect(callsOf(dataCenter, FILES)).toHaveLength(length);
-    expect(dataCenter.violations()).toEqual([]);
+    expect(callsOf(server, FILES)).toHaveLength(length);
+    expect(server.violations()).toEqual([]);
   });
 
   test("the lease ends in the middle: LeaseReleasedError, no more parts", async () => {
-    const { dataCenter, pool } = await twoDataCenters();
-    dataCenter.delay({ method: FILES, delayMs: 50 });
+    const { server, pool } = await twoDataCenters();
+    server.delay({ method: FILES, delayMs: 50 });
     const lease = await pool.acquire();
     const file = rejection(download(lease.client));
-    await until("it is under way", () => callsOf(dataCenter, FILES).length >= 1);
+    await until("it is under way", () => callsOf(server, FILES).length >= 1);
     lease.release();
     expect(await file).toBeInstanceOf(LeaseReleasedError);
-    const { length } = callsOf(dataCenter, FILES);
+    const { length } = callsOf(server, FILES);
     await pool.use(nameOf);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(callsOf(dataCenter, FILES).length).toBeLessThanOrEqual(length + 1);
+    expect(callsOf(server, FILES).length).toBeLessThanOrEqual(length + 1);
   });
 
   test("401 from there is not the account's death: it is authorised anew, and the file comes", async () => {
     const scene = await twoDataCenters();
-    const { dataCenter, pool, toldOf } = scene;
-    dataCenter.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED", skip: 1, times: 1 });
+    const { server, pool, toldOf } = scene;
+    server.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED", skip: 1, times: 1 });
     expect(await within(10_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
     expect([pool.get("account1")?.state, toldOf("died")]).toEqual(["free", []]);
-    expect(callsOf(dataCenter, "auth.ExportAuthorization")).toHaveLength(2);
+    expect(callsOf(server, "auth.ExportAuthorization")).toHaveLength(2);
     expect(farConnections(scene)).toHaveLength(2);
   });
 
   test("401 from there, always: ConnectError, and the account lives", async () => {
-    const { dataCenter, pool, toldOf } = await twoDataCenters();
-    dataCenter.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED" });
+    const { server, pool, toldOf } = await twoDataCenters();
+    server.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED" });
     const error = await rejection(pool.use(download));
     expect(error).toMatchObject({ code: "CONNECT_FAILED", cause: { errorMessage: "AUTH_KEY_UNREGISTERED" } });
     expect(toldOf("died")).toEqual([]);
@@ -168,27 +167,27 @@ describe("files in another data center", () => {
       idleTimeoutMs: 10_000_000,
     };
     const scene = await twoDataCenters({ clock, ...patience });
-    const { dataCenter, pool } = scene;
+    const { server, pool } = scene;
     await within(8_000, pool.use(download));
-    const rule = dataCenter.ignore({ account: FAR_NAME });
+    const rule = server.ignore({ account: FAR_NAME });
     await until("it is given up", () => farConnections(scene).every(({ closedAt }) => closedAt !== null));
     rule.remove();
     expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
     expect(farConnections(scene)).toHaveLength(2);
-    expect(dataCenter.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    expect(server.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
   test("its connection is cut in the middle: the parts go on", async () => {
     const scene = await twoDataCenters();
-    const { dataCenter, pool } = scene;
-    dataCenter.cut({ method: FILES, at: "before", skip: 2, times: 1 });
+    const { server, pool } = scene;
+    server.cut({ method: FILES, at: "before", skip: 2, times: 1 });
     expect(await within(10_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
-    expect(dataCenter.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
+    expect(server.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
   test("a file reference that expired is the caller's: Telegram's own error, a session in order", async () => {
-    const { dataCenter, pool, toldOf } = await twoDataCenters();
-    dataCenter.fail({ method: FILES, code: 400, message: "FILE_REFERENCE_EXPIRED" });
+    const { server, pool, toldOf } = await twoDataCenters();
+    server.fail({ method: FILES, code: 400, message: "FILE_REFERENCE_EXPIRED" });
     expect(await rejection(pool.use(download))).toMatchObject({ code: 400, errorMessage: "FILE_REFERENCE_EXPIRED" });
     expect([pool.get("account1")?.state, toldOf("cooled"), toldOf("died")]).toEqual(["free", [], []]);
   });

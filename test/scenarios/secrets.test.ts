@@ -70,8 +70,8 @@ async function printed(work: () => Promise<unknown>): Promise<string> {
 
 describe("secrets", () => {
   test("inspect(), String() and JSON of pool, lease, client and session info show none", async () => {
-    const { dataCenter, open } = await stage();
-    const [session = ""] = dataCenter.sessions;
+    const { server, open } = await stage();
+    const [session = ""] = server.sessions;
     const pool = await open();
     const lease = await pool.acquire();
     const { client } = lease;
@@ -94,17 +94,17 @@ describe("secrets", () => {
   });
 
   test("events and errors of floods, deaths, timeouts and closing carry none", async () => {
-    const { dataCenter, open, told } = await stage({ accounts: 2 });
-    const [session = ""] = dataCenter.sessions;
+    const { server, open, told } = await stage({ accounts: 2 });
+    const [session = ""] = server.sessions;
     const pool = await open({ callTimeoutMs: 1_000 });
     const errors: unknown[] = [];
-    dataCenter.fail({ method: "users.GetUsers", account: "account1", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "users.GetUsers", account: "account1", message: "FLOOD_WAIT_30", times: 1 });
     errors.push(await rejection(pool.use(nameOf, { id: "account1", wait: false })));
     await pool.enable("account1");
-    dataCenter.mute({ method: "users.GetUsers" });
+    server.mute({ method: "users.GetUsers" });
     errors.push(await rejection(pool.use(nameOf, { id: "account2" })));
-    dataCenter.clearRules();
-    dataCenter.revoke("account2");
+    server.clearRules();
+    server.revoke("account2");
     errors.push(await rejection(pool.use(nameOf, { id: "account2" })));
     errors.push(await rejection(pool.add("other", session)));
     errors.push(await rejection(pool.add("account2", session)));
@@ -118,8 +118,8 @@ describe("secrets", () => {
   });
 
   test("the client of onConnect, its session, sender and key - are hidden from every way of printing that calls no getter", async () => {
-    const { dataCenter, open } = await stage();
-    const [session = ""] = dataCenter.sessions;
+    const { server, open } = await stage();
+    const [session = ""] = server.sessions;
     let raw: TelegramClient | undefined;
     const keep = (client: TelegramClient): void => {
       raw = client;
@@ -178,8 +178,8 @@ describe("secrets", () => {
       open({ proxy: { ip: "127.0.0.1", port: await closedPort(), socksType: 5, username: "u", password: PASSWORD } }),
   };
   test.each(Object.keys(proxies))("a connect that fails at the proxy prints and throws none (%s)", async (where) => {
-    const { dataCenter, open, told } = await stage();
-    const [session = ""] = dataCenter.sessions;
+    const { server, open, told } = await stage();
+    const [session = ""] = server.sessions;
     const proxy = {
       ip: "127.0.0.1",
       port: await closedPort(),
@@ -206,6 +206,6 @@ describe("secrets", () => {
     expectNoSecret(lines.join("\n"), session);
     expectNoSecret(seen(told), session);
     expectNoSecret(seen(pool), session);
-    expect(dataCenter.connections()).toEqual([]);
+    expect(server.connections()).toEqual([]);
   });
 });

@@ -25,7 +25,7 @@ describe("what one lease does to its client", () => {
   });
 
   test("the session object cannot be bent: the next connect goes where it went before", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ connectTimeoutMs: 500 });
     const before = await pool.exportSession("account1");
     await pool.use((client) => {
@@ -41,7 +41,7 @@ describe("what one lease does to its client", () => {
         }
       }
     });
-    dataCenter.disconnect();
+    server.disconnect();
     expect(await within(3_000, pool.use(nameOf))).toBe("account1");
     expect(await pool.exportSession("account1")).toBe(before);
   });
@@ -58,7 +58,7 @@ describe("what one lease does to its client", () => {
   });
 
   test("one callback with two builders: each is removed by itself", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ client: { updates: true } });
     using lease = await pool.acquire();
     await lease.client.getMe();
@@ -68,18 +68,18 @@ describe("what one lease does to its client", () => {
     const raw = new Raw({});
     lease.client.addEventHandler(callback, messages);
     lease.client.addEventHandler(callback, raw);
-    dataCenter.push("account1", update("one"));
+    server.push("account1", update("one"));
     await until("both were told", () => seen.includes("message"));
     lease.client.removeEventHandler(callback, messages);
     seen.length = 0;
-    dataCenter.push("account1", update("two"));
+    server.push("account1", update("two"));
     await new Promise((resolve) => setTimeout(resolve, 80));
     expect(seen).not.toContain("message");
     expect(seen).toContain("raw");
   });
 
   test("leasesPerSession 2 - handlers and settings of one lease are not the other's", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const pool = await open({ leasesPerSession: 2, client: { updates: true } });
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
     await first.client.getMe();
@@ -90,10 +90,10 @@ describe("what one lease does to its client", () => {
     second.client.addEventHandler(note("second"), new NewMessage({}));
     first.client.setParseMode("html");
     expect(second.client.parseMode).not.toBe(first.client.parseMode);
-    dataCenter.push("account1", update("one"));
+    server.push("account1", update("one"));
     await until("both were told", () => seen.length === 2);
     first.release();
-    dataCenter.push("account1", update("two"));
+    server.push("account1", update("two"));
     await until("the other was told", () => seen.length === 3);
     expect(seen).toEqual(["first one", "second one", "second two"]);
     second.release();

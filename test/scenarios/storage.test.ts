@@ -28,11 +28,11 @@ async function lock(file: string): Promise<() => Promise<void>> {
 
 describe("a database that is locked", () => {
   test("use() - settles after storageTimeoutMs, the cooldown holds, the write is made up for", async () => {
-    const { dataCenter, file, open, toldOf } = await stage({ accounts: 2 });
+    const { server, file, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open({ storageTimeoutMs: 250 });
     // A session that is connected is held; one that is not could not be claimed now.
     await Promise.all(pool.sessions().map(({ id }) => pool.use(nameOf, { id })));
-    dataCenter.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
     const unlock = await lock(file);
     const started = Date.now();
     await within(2_000, pool.invoke(message("goes on")));
@@ -45,7 +45,7 @@ describe("a database that is locked", () => {
     const id = cooled?.id ?? "";
     expect(pool.get(id)?.state).toBe("cooling");
     await pool.invoke(message("again"));
-    expect(callsOf(dataCenter, "messages.SendMessage", id)).toHaveLength(1);
+    expect(callsOf(server, "messages.SendMessage", id)).toHaveLength(1);
     await unlock();
     await within(6_000, pool.close());
     const again = await open();
@@ -53,25 +53,25 @@ describe("a database that is locked", () => {
   });
 
   test("use() of a session that is not connected - rejects in time, and connects nothing", async () => {
-    const { dataCenter, file, open } = await stage();
+    const { server, file, open } = await stage();
     const pool = await open({ storageTimeoutMs: 250 });
     const unlock = await lock(file);
     expect(await rejection(pool.use(nameOf), 2_000)).toMatchObject({ code: "STORAGE_FAILED", sessionId: "account1" });
-    expect(dataCenter.connections()).toEqual([]);
+    expect(server.connections()).toEqual([]);
     await unlock();
     expect(await within(10_000, pool.use(nameOf))).toBe("account1");
   });
 
   test("add() - rejects in time; close() ends in time", async () => {
-    const { dataCenter, file, open } = await stage();
+    const { server, file, open } = await stage();
     const pool = await open({ storageTimeoutMs: 250 });
     await pool.use(nameOf);
     await lock(file);
-    const { session } = dataCenter.addAccount();
+    const { session } = server.addAccount();
     const error = await rejection(pool.add("late", session), 2_000);
     expect(error).toMatchObject({ code: "STORAGE_FAILED" });
     expect(await within(1_000, pool.use(nameOf))).toBe("account1");
     await within(3_000, pool.close());
-    await until("no connection", () => dataCenter.connections().every(({ closedAt }) => closedAt !== null));
+    await until("no connection", () => server.connections().every(({ closedAt }) => closedAt !== null));
   });
 });

@@ -35,9 +35,9 @@ export interface Told {
   readonly at: number;
 }
 
-/** One data center and the pools on it, all gone when the test is over. */
+/** One test server and the pools on it, all gone when the test is over. */
 export interface Stage {
-  readonly dataCenter: TelegramTestServer;
+  readonly server: TelegramTestServer;
   /** A database file of this test. */
   readonly file: string;
   /** Opens a pool on the file with every account in it, each by its name. */
@@ -80,17 +80,17 @@ afterEach(async () => {
 
 /** Sets a scenario up. */
 export async function stage(options: TestServerOptions = {}): Promise<Stage> {
-  const dataCenter = await startTestServer({ library: libraryName, ...options });
-  for (const session of dataCenter.sessions) remember(session);
+  const server = await startTestServer({ library: libraryName, ...options });
+  for (const session of server.sessions) remember(session);
   const directory = mkdtempSync(join(memoryFolder(), "scenario-"));
   const file = join(directory, "sessions.db");
   const pools: Pool[] = [];
   const told: Told[] = [];
   onTestFinished(async () => {
     await Promise.all(pools.map((pool) => pool.destroy()));
-    await dataCenter.close();
+    await server.close();
     rmSync(directory, { recursive: true, force: true });
-    expect(dataCenter.maxConnectionsPerKey(), "connections per key").toBeLessThanOrEqual(1);
+    expect(server.maxConnectionsPerKey(), "connections per key").toBeLessThanOrEqual(1);
   });
   const open = async ({ add, client, ...rest }: OpenOptions = {}): Promise<Pool> => {
     const pool = await SessionPool.open({
@@ -98,7 +98,7 @@ export async function stage(options: TestServerOptions = {}): Promise<Stage> {
         apiId: API_ID,
         apiHash: API_HASH,
         ...client,
-        clientOptions: { ...dataCenter.clientOptions, ...client?.clientOptions },
+        clientOptions: { ...server.clientOptions, ...client?.clientOptions },
       }),
       storage: sqlite(file),
       trustServers: true,
@@ -113,14 +113,14 @@ export async function stage(options: TestServerOptions = {}): Promise<Stage> {
         told.push({ name, event, at: Date.now() });
       }) as never);
     }
-    for (const { name, session } of dataCenter.accounts) {
+    for (const { name, session } of server.accounts) {
       if (add === undefined || add.includes(name)) await pool.add(name, session);
     }
     return pool;
   };
   const toldOf: Stage["toldOf"] = (name) =>
     told.filter((entry) => entry.name === name).map((entry) => entry.event) as never;
-  return { dataCenter, file, open, told, toldOf };
+  return { server, file, open, told, toldOf };
 }
 
 /** Waits until the condition holds; fails with what it was about otherwise. */
@@ -179,25 +179,25 @@ export function message(text: string, peer = "user1"): ApiTypes.messages.SendMes
 
 /** One account's calls of one method, connects left out. */
 export function callsOf(
-  dataCenter: TelegramTestServer,
+  server: TelegramTestServer,
   method: string,
   account?: string,
 ): ReturnType<TelegramTestServer["calls"]> {
-  return dataCenter
+  return server
     .calls()
     .filter((call) => !call.isConnect && call.method === method && (account === undefined || call.account === account));
 }
 
 /** How often each text was received: each has to be there exactly once. */
-export function textsOf(dataCenter: TelegramTestServer): readonly string[] {
-  return dataCenter.messages().map(({ text }) => text);
+export function textsOf(server: TelegramTestServer): readonly string[] {
+  return server.messages().map(({ text }) => text);
 }
 
 /** No call came in spite of a wait, and nothing was sent twice: each message of these tests has a text of its own. */
-export function expectPeace(dataCenter: TelegramTestServer, scope: WaitScope = "session"): void {
-  expect(dataCenter.violations({ scope })).toEqual([]);
-  expect(dataCenter.duplicates({ key: ({ text }) => text })).toEqual([]);
-  expect(dataCenter.maxConnectionsPerKey()).toBeLessThanOrEqual(1);
+export function expectPeace(server: TelegramTestServer, scope: WaitScope = "session"): void {
+  expect(server.violations({ scope })).toEqual([]);
+  expect(server.duplicates({ key: ({ text }) => text })).toEqual([]);
+  expect(server.maxConnectionsPerKey()).toBeLessThanOrEqual(1);
 }
 
 /** An account's name as the client says it. */

@@ -47,7 +47,7 @@ const inGroup = (text: string, pts: number, users: readonly object[]) =>
   });
 
 /** A pool whose clients note what they are told by updates. */
-async function listening({ open, dataCenter }: Stage, options: OpenOptions = {}) {
+async function listening({ open, server }: Stage, options: OpenOptions = {}) {
   const seen: string[] = [];
   const onConnect: NonNullable<OpenOptions["client"]>["onConnect"] = (client, id) =>
     client.addEventHandler((event: Event) => void seen.push(`${id} ${event.message.message}`), new NewMessage({}));
@@ -55,8 +55,8 @@ async function listening({ open, dataCenter }: Stage, options: OpenOptions = {})
   let pts = 0;
   /** An update, and a call after it on the same connection: what came before its answer came in time. */
   const arrive = async (text: string): Promise<void> => {
-    for (const { name } of dataCenter.accounts) dataCenter.push(name, update(text, ++pts));
-    for (const { name } of dataCenter.accounts) {
+    for (const { name } of server.accounts) server.push(name, update(text, ++pts));
+    for (const { name } of server.accounts) {
       if (pool.get(name)?.state === "free") await pool.use(nameOf, { id: name });
     }
   };
@@ -75,15 +75,15 @@ describe("updates", () => {
     });
     await arrive("one");
     expect(seen).toEqual([]);
-    expect(callsOf(scene.dataCenter, "messages.SendMessage")).toHaveLength(4);
-    expect(scene.dataCenter.calls().every(({ outcome }) => outcome === "ok")).toBe(true);
+    expect(callsOf(scene.server, "messages.SendMessage")).toHaveLength(4);
+    expect(scene.server.calls().every(({ outcome }) => outcome === "ok")).toBe(true);
   });
 
   test("false - nor after a reconnect, nor over another data center's connection", async () => {
     const scene = await stage();
     const { pool, seen, arrive } = await listening(scene);
     await pool.use(nameOf);
-    scene.dataCenter.disconnect();
+    scene.server.disconnect();
     await pool.use(nameOf);
     await arrive("one");
     expect(seen).toEqual([]);
@@ -103,14 +103,14 @@ describe("updates", () => {
     const { pool, seen, arrive } = await listening(scene);
     await pool.update("account2", { profile: { keepConnected: true } });
     const connects = () =>
-      scene.dataCenter.calls().filter(({ isConnect, account, outcome }) => {
+      scene.server.calls().filter(({ isConnect, account, outcome }) => {
         return isConnect && account === "account2" && outcome === "ok";
       });
     await until("it is connected", () => connects().length === 1);
     await pool.use(nameOf, { id: "account1" });
     await arrive("one");
     await until("it was told", () => seen.length === 1);
-    scene.dataCenter.disconnect("account2");
+    scene.server.disconnect("account2");
     await until("it is connected again", () => connects().length === 2);
     await arrive("two");
     await until("it was told again", () => seen.includes("account2 two"));
@@ -127,14 +127,14 @@ describe("peers in part (min)", () => {
   const group = () => new Api.InputPeerChannel({ channelId: 77n as never, accessHash: 6n as never });
 
   test("without a username, in an answer - a read and a write succeed, and what came with them is learnt", async () => {
-    const { dataCenter, open } = await stage();
-    dataCenter.handle("messages.SendMessage", () => inGroup("hello", 9, [inPart()]));
+    const { server, open } = await stage();
+    server.handle("messages.SendMessage", () => inGroup("hello", 9, [inPart()]));
     const pool = await open();
     const sent = await pool.invoke(new Api.messages.SendMessage({ peer: group(), message: "hello" }));
     expect(sent.className).toBe("Updates");
     const found = await pool.use((client) => client.getInputEntity(new Api.PeerChannel({ channelId: 77n as never })));
     expect(found).toMatchObject({ className: "InputPeerChannel" });
-    expect(callsOf(dataCenter, "messages.SendMessage")).toHaveLength(1);
+    expect(callsOf(server, "messages.SendMessage")).toHaveLength(1);
   });
 
   test.each([
@@ -144,7 +144,7 @@ describe("peers in part (min)", () => {
     const scene = await stage();
     const { pool, seen } = await listening(scene, { client: { updates: true } });
     await pool.use(nameOf);
-    scene.dataCenter.push("account1", inGroup("one", 1, users()) as never);
+    scene.server.push("account1", inGroup("one", 1, users()) as never);
     await until("it was told", () => seen.length === 1);
   });
 });
@@ -158,8 +158,8 @@ describe("handlers that throw", () => {
     return warned;
   };
   /** Sends two updates, and waits until the last handler has got both. */
-  const twice = async ({ dataCenter }: Stage, seen: readonly unknown[]): Promise<void> => {
-    for (const pts of [1, 2]) dataCenter.push("account1", update(`update ${pts}`, pts));
+  const twice = async ({ server }: Stage, seen: readonly unknown[]): Promise<void> => {
+    for (const pts of [1, 2]) server.push("account1", update(`update ${pts}`, pts));
     await until("both came", () => seen.length === 2);
     await new Promise((resolve) => setImmediate(resolve));
   };

@@ -6,16 +6,16 @@ import { startTestServer, type TelegramTestServer } from "../../src/testing/inde
 import { Api, libraryName, telegramAdapter } from "../fakes/client-library.js";
 import { answers, brief } from "../telegram/answers.js";
 
-let dataCenter: TelegramTestServer;
+let server: TelegramTestServer;
 beforeAll(async () => {
-  dataCenter = await startTestServer({ accounts: 0 });
+  server = await startTestServer({ accounts: 0 });
 });
-afterAll(() => dataCenter.close());
+afterAll(() => server.close());
 
 /** What a client of the library throws for an answer: the adapter's own, without a pool that would act upon it. */
 async function thrownFor(code: number, message: string): Promise<unknown> {
-  const { name, session } = dataCenter.addAccount();
-  const adapter = telegramAdapter({ apiId: 1, apiHash: "x", clientOptions: dataCenter.clientOptions });
+  const { name, session } = server.addAccount();
+  const adapter = telegramAdapter({ apiId: 1, apiHash: "x", clientOptions: server.clientOptions });
   await adapter.open();
   const handle = adapter.create({
     id: name,
@@ -28,7 +28,7 @@ async function thrownFor(code: number, message: string): Promise<unknown> {
     onDisconnect: () => {},
   });
   await handle.connect(new AbortController().signal);
-  dataCenter.fail({ account: name, method: "users.GetUsers", code, message, times: 1 });
+  server.fail({ account: name, method: "users.GetUsers", code, message, times: 1 });
   const request = new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
   try {
     return await handle.guard(new LeaseScope(name)).invoke(request);
@@ -56,7 +56,7 @@ test("every row of the table is thrown", () => {
   expect(untold).toEqual([]);
 });
 
-test.each(thrown)("classifyTelegramError() - %i %s, answered by the data center", async (code, text, expected) => {
+test.each(thrown)("classifyTelegramError() - %i %s, answered by the test server", async (code, text, expected) => {
   const error = await thrownFor(code, text);
   expect(error).toBeInstanceOf(Error);
   expect(brief(classifyTelegramError(error))).toBe(expected);

@@ -12,13 +12,13 @@ const clients: TelegramClient[] = [];
 
 /** A GramJS client that says nothing and starts no loops. */
 export function clientOf(
-  dataCenter: Reachable,
+  server: Reachable,
   account: TestServerAccount | undefined,
   options: Partial<TelegramClientParams> = {},
 ): TelegramClient {
   if (account === undefined) throw new Error("There is no such account");
   const client = new TelegramClient(new StringSession(account.session), 1, "x", {
-    ...dataCenter.clientOptions,
+    ...server.clientOptions,
     baseLogger: new Logger("none" as LogLevel),
     connectionRetries: 1,
     floodSleepThreshold: 0,
@@ -31,11 +31,11 @@ export function clientOf(
 
 /** The same, connected. */
 export async function connectedClient(
-  dataCenter: Reachable,
+  server: Reachable,
   account: TestServerAccount | undefined,
   options: Partial<TelegramClientParams> = {},
 ): Promise<TelegramClient> {
-  const client = clientOf(dataCenter, account, options);
+  const client = clientOf(server, account, options);
   await client.connect();
   return client;
 }

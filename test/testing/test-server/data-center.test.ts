@@ -4,36 +4,36 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 
-let dataCenter: TelegramTestServer;
+let server: TelegramTestServer;
 
 beforeEach(async () => {
-  dataCenter = await startTestServer({ accounts: 2 });
+  server = await startTestServer({ accounts: 2 });
 });
 
 afterEach(async () => {
   await destroyClients();
-  await dataCenter.close();
+  await server.close();
 });
 
 const self = (): Api.users.GetUsers => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
 
 describe("startTestServer()", () => {
   test("connect() - resolves true and getMe() tells the account", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[1]);
+    const client = await connectedClient(server, server.accounts[1]);
     expect((await client.getMe()).username).toBe("account2");
-    expect(dataCenter.calls().map((call) => [call.method, call.isConnect])).toEqual([
+    expect(server.calls().map((call) => [call.method, call.isConnect])).toEqual([
       ["help.GetConfig", true],
       ["users.GetUsers", false],
     ]);
   });
 
   test("connect() - works over the abridged transport", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[0], { connection: ConnectionTCPAbridged });
+    const client = await connectedClient(server, server.accounts[0], { connection: ConnectionTCPAbridged });
     expect((await client.getMe()).username).toBe("account1");
   });
 
   test("invoke() - fifty calls at once are all answered", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[0]);
+    const client = await connectedClient(server, server.accounts[0]);
     const users = await Promise.all(Array.from({ length: 50 }, () => client.invoke(self())));
     expect(users.map(([user]) => user?.className)).toEqual(Array.from({ length: 50 }, () => "User"));
   });
@@ -49,10 +49,10 @@ describe("startTestServer()", () => {
   });
 
   test("sendMessage() - is recorded once, and read again from the history", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[0]);
+    const client = await connectedClient(server, server.accounts[0]);
     await client.sendMessage("channel7", { message: "hello" });
     await client.sendMessage("user7", { message: "hello you" });
-    expect(dataCenter.messages().map(({ peer, text }) => [peer, text])).toEqual([
+    expect(server.messages().map(({ peer, text }) => [peer, text])).toEqual([
       ["channel:1000000007", "hello"],
       ["user:100000007", "hello you"],
     ]);
@@ -61,13 +61,13 @@ describe("startTestServer()", () => {
   });
 
   test("limit() - calls over the bucket get FLOOD_WAIT, and the seconds left while it lasts", async () => {
-    dataCenter.limit("users.getUsers", { calls: 2, perMs: 60_000, waitSeconds: 7 });
-    const client = await connectedClient(dataCenter, dataCenter.accounts[0]);
+    server.limit("users.getUsers", { calls: 2, perMs: 60_000, waitSeconds: 7 });
+    const client = await connectedClient(server, server.accounts[0]);
     await client.invoke(self());
     await client.invoke(self());
     await rejection(client.invoke(self()));
     await rejection(client.invoke(self()));
-    expect(dataCenter.calls().map((call) => call.outcome)).toEqual(["ok", "ok", "ok", "FLOOD_WAIT_7", "FLOOD_WAIT_7"]);
-    expect(dataCenter.waits()).toMatchObject([{ account: "account1", method: "users.GetUsers", seconds: 7 }]);
+    expect(server.calls().map((call) => call.outcome)).toEqual(["ok", "ok", "ok", "FLOOD_WAIT_7", "FLOOD_WAIT_7"]);
+    expect(server.waits()).toMatchObject([{ account: "account1", method: "users.GetUsers", seconds: 7 }]);
   });
 });

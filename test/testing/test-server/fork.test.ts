@@ -7,18 +7,18 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { type ForkedTestServer, forkTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 
-let dataCenter: ForkedTestServer;
+let server: ForkedTestServer;
 
 beforeAll(async () => {
-  dataCenter = await forkTestServer({ accounts: 2 });
+  server = await forkTestServer({ accounts: 2 });
 });
 
 afterEach(async () => {
   await destroyClients();
-  await dataCenter.clearRules();
+  await server.clearRules();
 });
 
-afterAll(() => dataCenter.close());
+afterAll(() => server.close());
 
 /** Whether somebody listens. */
 async function isReachable(port: number): Promise<boolean> {
@@ -33,9 +33,9 @@ async function isReachable(port: number): Promise<boolean> {
 
 describe("forkTestServer()", () => {
   test("a client - connects, and what it does is reported", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[0]);
+    const client = await connectedClient(server, server.accounts[0]);
     await client.sendMessage("channel7", { message: "hello" });
-    const report = await dataCenter.report();
+    const report = await server.report();
     expect(report.messages).toMatchObject([{ account: "account1", text: "hello" }]);
     expect(report.calls.map(({ method }) => method)).toEqual([
       "help.GetConfig",
@@ -43,32 +43,32 @@ describe("forkTestServer()", () => {
       "messages.SendMessage",
     ]);
     expect(report).toMatchObject({ violations: [], inFlight: [], duplicates: [], maxConnectionsPerKey: 1 });
-    expect(await dataCenter.messages()).toEqual(report.messages);
+    expect(await server.messages()).toEqual(report.messages);
   });
 
   test("rules - are made, counted and removed there", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[1]);
-    const limit = await dataCenter.limit("updates.getState", { calls: 1, perMs: 60_000, waitSeconds: 9 });
+    const client = await connectedClient(server, server.accounts[1]);
+    const limit = await server.limit("updates.getState", { calls: 1, perMs: 60_000, waitSeconds: 9 });
     await client.invoke(new Api.updates.GetState());
     await rejection(client.invoke(new Api.updates.GetState()));
     expect(await limit.hits()).toBe(1);
-    const revoked = await dataCenter.revoke("account2");
+    const revoked = await server.revoke("account2");
     expect((await rejection(client.getMe())).message).toContain("AUTH_KEY_UNREGISTERED");
     await revoked.remove();
     expect((await client.getMe()).username).toBe("account2");
-    expect(await dataCenter.waits()).toMatchObject([{ account: "account2", seconds: 9 }]);
+    expect(await server.waits()).toMatchObject([{ account: "account2", seconds: 9 }]);
   });
 
   test("a rule that is wrong - rejects", async () => {
-    expect((await rejection(dataCenter.mute({ account: "nobody" }))).message).toBe("There is no account nobody");
-    expect((await rejection(dataCenter.mute({ when: () => true }))).message).toContain("`when`");
+    expect((await rejection(server.mute({ account: "nobody" }))).message).toBe("There is no account nobody");
+    expect((await rejection(server.mute({ when: () => true }))).message).toContain("`when`");
   });
 
   test("pause() and resume() - it is away meanwhile", async () => {
-    await dataCenter.pause();
-    expect(await isReachable(dataCenter.port)).toBe(false);
-    await dataCenter.resume();
-    expect(await isReachable(dataCenter.port)).toBe(true);
+    await server.pause();
+    expect(await isReachable(server.port)).toBe(false);
+    await server.resume();
+    expect(await isReachable(server.port)).toBe(true);
   });
 
   test("an option it does not know - rejects with its name", async () => {

@@ -4,26 +4,26 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startTestServer, type TelegramTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 
-let dataCenter: TelegramTestServer;
+let server: TelegramTestServer;
 let client: TelegramClient;
 let other: TelegramClient;
 
 beforeEach(async () => {
-  dataCenter = await startTestServer({ accounts: 2 });
-  client = await connectedClient(dataCenter, dataCenter.accounts[0]);
-  other = await connectedClient(dataCenter, dataCenter.accounts[1]);
+  server = await startTestServer({ accounts: 2 });
+  client = await connectedClient(server, server.accounts[0]);
+  other = await connectedClient(server, server.accounts[1]);
 });
 
 afterEach(async () => {
   await destroyClients();
-  await dataCenter.close();
+  await server.close();
 });
 
 const refusal = async (request: Api.AnyRequest, by = other): Promise<string> =>
   (await rejection(by.invoke(request))).message;
 
 describe("contacts.resolveUsername", () => {
-  test("any proper name - is somebody, the same in every data center", async () => {
+  test("any proper name - is somebody, the same in every test server", async () => {
     await using second = await startTestServer();
     const elsewhere = await connectedClient(second, second.accounts[0]);
     for (const name of ["user7", "durov", "account2"]) {
@@ -53,7 +53,7 @@ describe("an access hash", () => {
     expect(await refusal(new Api.users.GetFullUser({ id: input }))).toContain("USER_ID_INVALID");
     const [unseen] = await other.invoke(new Api.users.GetUsers({ id: [input] }));
     expect(unseen?.className).toBe("UserEmpty");
-    expect(dataCenter.messages()).toEqual([]);
+    expect(server.messages()).toEqual([]);
   });
 
   test("of the account itself - opens", async () => {
@@ -78,19 +78,19 @@ describe("messages.sendMessage", () => {
     await client.invoke(await sending(client));
     expect(await rejection(client.invoke(await sending(client)))).toMatchObject({ code: 500 });
     await other.invoke(await sending(other));
-    expect(dataCenter.messages().map(({ account, randomId }) => [account, randomId])).toEqual([
+    expect(server.messages().map(({ account, randomId }) => [account, randomId])).toEqual([
       ["account1", "42"],
       ["account2", "42"],
     ]);
-    expect(dataCenter.duplicates()).toMatchObject([{ key: "42", messages: [{ id: 1 }, { id: 2 }] }]);
-    expect(dataCenter.report().duplicates).toHaveLength(1);
-    expect(dataCenter.duplicates({ key: ({ account, text }) => account + text })).toEqual([]);
+    expect(server.duplicates()).toMatchObject([{ key: "42", messages: [{ id: 1 }, { id: 2 }] }]);
+    expect(server.report().duplicates).toHaveLength(1);
+    expect(server.duplicates({ key: ({ account, text }) => account + text })).toEqual([]);
   });
 
   test("one text to several peers - is no duplicate, unless texts are asked for", async () => {
     for (const peer of ["user1", "user2", "channel3"]) await client.sendMessage(peer, { message: "to all" });
-    expect(dataCenter.duplicates()).toEqual([]);
-    expect(dataCenter.duplicates({ key: ({ text }) => text })).toMatchObject([{ key: "to all" }]);
+    expect(server.duplicates()).toEqual([]);
+    expect(server.duplicates({ key: ({ text }) => text })).toMatchObject([{ key: "to all" }]);
   });
 
   test("a reply, and texts of every length - are read and answered right", async () => {
@@ -98,7 +98,7 @@ describe("messages.sendMessage", () => {
       expect((await client.sendMessage("channel7", { message, replyTo: 1 })).message).toBe(message);
       expect((await client.sendMessage("channel7", { message })).message).toBe(message);
     }
-    const sent = dataCenter.messages().map(({ text }) => text.length);
+    const sent = server.messages().map(({ text }) => text.length);
     expect(sent).toEqual([1, 1, 2, 2, 3, 3, 4, 4, 130, 130, 4_096, 4_096]);
   });
 
@@ -171,7 +171,7 @@ describe("push()", () => {
     other.addEventHandler((update) => {
       if (update instanceof Api.UpdateConfig) seen.push("account2");
     }, new Raw({}));
-    dataCenter.push("account1", new Api.UpdateShort({ update: new Api.UpdateConfig(), date: 0 }));
+    server.push("account1", new Api.UpdateShort({ update: new Api.UpdateConfig(), date: 0 }));
     await first;
     await other.getMe();
     expect(seen).toEqual(["account1"]);

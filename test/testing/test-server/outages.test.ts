@@ -12,33 +12,33 @@ const self = (): Buffer => new Api.users.GetUsers({ id: [new Api.InputUserSelf()
 
 describe("pause()", () => {
   test("connections end and none is accepted, until resume() on the same port", async () => {
-    await using dataCenter = await startTestServer();
-    const { port } = dataCenter;
-    using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
-    await dataCenter.pause();
+    await using server = await startTestServer();
+    const { port } = server;
+    using raw = await RawClient.connect(server, server.accounts[0]);
+    await server.pause();
     await raw.closed;
-    const refused = await rejection(RawClient.connect(dataCenter, dataCenter.accounts[0]));
+    const refused = await rejection(RawClient.connect(server, server.accounts[0]));
     expect(refused).toMatchObject({ code: "ECONNREFUSED" });
-    await dataCenter.resume();
-    using again = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+    await server.resume();
+    using again = await RawClient.connect(server, server.accounts[0]);
     expect((await again.call(self())).error).toBeUndefined();
-    expect(dataCenter.port).toBe(port);
+    expect(server.port).toBe(port);
   });
 });
 
 describe("connections()", () => {
   test("maxConnectionsPerKey() - counts what was open at once", async () => {
-    await using dataCenter = await startTestServer({ accounts: 2 });
-    const [one, two] = dataCenter.accounts;
-    using first = await RawClient.connect(dataCenter, one);
+    await using server = await startTestServer({ accounts: 2 });
+    const [one, two] = server.accounts;
+    using first = await RawClient.connect(server, one);
     first[Symbol.dispose]();
-    await vi.waitUntil(() => dataCenter.connections()[0]?.closedAt !== null);
-    using _second = await RawClient.connect(dataCenter, one);
-    using _other = await RawClient.connect(dataCenter, two);
-    expect(dataCenter.maxConnectionsPerKey()).toBe(1);
-    using _third = await RawClient.connect(dataCenter, one);
-    expect([dataCenter.maxConnectionsPerKey(), dataCenter.maxConnectionsPerKey("account2")]).toEqual([2, 1]);
-    expect(dataCenter.connections().map(({ account }) => account)).toEqual([
+    await vi.waitUntil(() => server.connections()[0]?.closedAt !== null);
+    using _second = await RawClient.connect(server, one);
+    using _other = await RawClient.connect(server, two);
+    expect(server.maxConnectionsPerKey()).toBe(1);
+    using _third = await RawClient.connect(server, one);
+    expect([server.maxConnectionsPerKey(), server.maxConnectionsPerKey("account2")]).toEqual([2, 1]);
+    expect(server.connections().map(({ account }) => account)).toEqual([
       "account1",
       "account1",
       "account2",
@@ -47,28 +47,28 @@ describe("connections()", () => {
   });
 
   test("disconnect() - ends those of the account", async () => {
-    await using dataCenter = await startTestServer({ accounts: 2 });
-    using one = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
-    using two = await RawClient.connect(dataCenter, dataCenter.accounts[1]);
-    dataCenter.disconnect("account1");
+    await using server = await startTestServer({ accounts: 2 });
+    using one = await RawClient.connect(server, server.accounts[0]);
+    using two = await RawClient.connect(server, server.accounts[1]);
+    server.disconnect("account1");
     await one.closed;
     expect((await two.call(self())).error).toBeUndefined();
   });
 
   test("what is not MTProto - is hung up on and not recorded", async () => {
-    await using dataCenter = await startTestServer();
-    const socket = connect(dataCenter.port, dataCenter.host);
+    await using server = await startTestServer();
+    const socket = connect(server.port, server.host);
     const closed = new Promise((resolve) => socket.once("close", resolve));
     socket.write("GET / HTTP/1.1\r\n\r\n");
     await closed;
-    expect(dataCenter.connections()).toEqual([]);
+    expect(server.connections()).toEqual([]);
   });
 });
 
 describe("startTestServer()", () => {
   test("latencyMs - everything takes that long", async () => {
-    await using dataCenter = await startTestServer({ latencyMs: 40 });
-    using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+    await using server = await startTestServer({ latencyMs: 40 });
+    using raw = await RawClient.connect(server, server.accounts[0]);
     const sentAt = Date.now();
     await raw.call(self());
     expect(Date.now() - sentAt).toBeGreaterThanOrEqual(39);
@@ -77,15 +77,15 @@ describe("startTestServer()", () => {
   test("record - keeps nothing, or the newest", async () => {
     await using none = await startTestServer({ record: false });
     await using some = await startTestServer({ record: 2 });
-    for (const dataCenter of [none, some]) {
-      using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+    for (const server of [none, some]) {
+      using raw = await RawClient.connect(server, server.accounts[0]);
       for (let i = 0; i < 5; i++) await raw.call(self());
     }
     expect([none.calls().length, some.calls().length]).toEqual([0, 2]);
     expect(none.maxConnectionsPerKey()).toBe(1);
   });
 
-  test("accounts - takes names, and sessions of an earlier data center", async () => {
+  test("accounts - takes names, and sessions of an earlier test server", async () => {
     await using first = await startTestServer({ accounts: [{ name: "alice" }] });
     const session = first.sessions[0] ?? "";
     await using second = await startTestServer({ accounts: [{ name: "alice", session }] });
@@ -98,14 +98,14 @@ describe("startTestServer()", () => {
   });
 
   test("a port that is taken - rejects", async () => {
-    await using dataCenter = await startTestServer();
-    const refused = await rejection(startTestServer({ port: dataCenter.port }));
+    await using server = await startTestServer();
+    const refused = await rejection(startTestServer({ port: server.port }));
     expect(refused).toMatchObject({ code: "EADDRINUSE" });
-    await dataCenter.pause();
-    await using squatter = await startTestServer({ port: dataCenter.port });
-    expect(await rejection(dataCenter.resume())).toMatchObject({ code: "EADDRINUSE" });
+    await server.pause();
+    await using squatter = await startTestServer({ port: server.port });
+    expect(await rejection(server.resume())).toMatchObject({ code: "EADDRINUSE" });
     await squatter.close();
-    await dataCenter.resume();
+    await server.resume();
   });
 
   test("an option it does not know, or of the wrong kind - rejects", async () => {
@@ -118,12 +118,12 @@ describe("startTestServer()", () => {
 
 describe("close()", () => {
   test("twice - is the same promise, and connections are ended", async () => {
-    const dataCenter = await startTestServer();
-    using raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
-    dataCenter.delay({ delayMs: 60_000 });
+    const server = await startTestServer();
+    using raw = await RawClient.connect(server, server.accounts[0]);
+    server.delay({ delayMs: 60_000 });
     raw.send(self());
-    expect(dataCenter.close()).toBe(dataCenter.close());
-    await dataCenter.close();
+    expect(server.close()).toBe(server.close());
+    await server.close();
     await raw.closed;
   });
 

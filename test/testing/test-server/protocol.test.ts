@@ -5,19 +5,19 @@ import { startTestServer, type TelegramTestServer, type TestServerOptions } from
 import { SERVICE, writeBytes } from "../../../src/testing/test-server/messages.js";
 import { RawClient, request } from "./raw-client.js";
 
-let dataCenter: TelegramTestServer;
+let server: TelegramTestServer;
 let raw: RawClient;
 
 async function start(options: TestServerOptions = {}): Promise<void> {
-  dataCenter = await startTestServer(options);
-  raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+  server = await startTestServer(options);
+  raw = await RawClient.connect(server, server.accounts[0]);
 }
 
 beforeEach(() => start());
 
 afterEach(async () => {
   raw[Symbol.dispose]();
-  await dataCenter.close();
+  await server.close();
 });
 
 const self = (): Buffer => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] }).getBytes();
@@ -26,12 +26,12 @@ const kinds = (messages: readonly { readonly body: Buffer }[]): readonly number[
 
 describe("a packet", () => {
   test("with salt 0 - is told the right one, and nothing of it is done", async () => {
-    using fresh = await RawClient.connect(dataCenter, dataCenter.accounts[0], false);
+    using fresh = await RawClient.connect(server, server.accounts[0], false);
     const [id] = fresh.send(self());
     const [answer] = (await fresh.receive()).messages;
     expect(answer?.body.readUInt32LE(0)).toBe(SERVICE.badServerSalt);
     expect(answer?.body.readBigInt64LE(4)).toBe(id);
-    expect(dataCenter.calls()).toEqual([]);
+    expect(server.calls()).toEqual([]);
   });
 
   test("first of its session - is answered with new_session_created before the result", async () => {
@@ -43,14 +43,14 @@ describe("a packet", () => {
 
   test("after changeSalt() - is told the new one", async () => {
     await raw.call(self());
-    dataCenter.changeSalt("account1");
+    server.changeSalt("account1");
     raw.send(self());
     expect(kinds((await raw.receive()).messages)).toEqual([SERVICE.badServerSalt]);
   });
 
   test("of an unknown key - gets -404", async () => {
     await using other = await startTestServer();
-    using stranger = await RawClient.connect(dataCenter, other.accounts[0], false);
+    using stranger = await RawClient.connect(server, other.accounts[0], false);
     stranger.send(self());
     expect((await stranger.receive()).transportError).toBe(-404);
   });
@@ -58,24 +58,24 @@ describe("a packet", () => {
   test("that is not encrypted right - is hung up on", async () => {
     raw.sendGarbled(self());
     await raw.closed;
-    expect(dataCenter.calls()).toEqual([]);
+    expect(server.calls()).toEqual([]);
   });
 });
 
 describe("a container", () => {
   test("of error, ok, ok - is answered with one container", async () => {
     await raw.call(self());
-    dataCenter.fail({ method: "users.getUsers", message: "PEER_FLOOD", times: 1 });
+    server.fail({ method: "users.getUsers", message: "PEER_FLOOD", times: 1 });
     raw.send(self(), self(), self());
     const { messages } = await raw.receive();
     expect(kinds(messages)).toEqual([SERVICE.rpcResult, SERVICE.rpcResult, SERVICE.rpcResult]);
-    expect(dataCenter.calls().map(({ outcome }) => outcome)).toEqual(["ok", "PEER_FLOOD", "ok", "ok"]);
-    expect(new Set(dataCenter.calls().map(({ packet }) => packet)).size).toBe(2);
+    expect(server.calls().map(({ outcome }) => outcome)).toEqual(["ok", "PEER_FLOOD", "ok", "ok"]);
+    expect(new Set(server.calls().map(({ packet }) => packet)).size).toBe(2);
   });
 
   test("with sendsSingly - is answered with a packet each", async () => {
     raw[Symbol.dispose]();
-    await dataCenter.close();
+    await server.close();
     await start({ sendsSingly: true });
     await raw.call(self());
     raw.send(self(), self());
@@ -88,7 +88,7 @@ describe("a message", () => {
   test("gzip_packed - is unpacked", async () => {
     const packed = Buffer.concat([request(SERVICE.gzipPacked), writeBytes(gzipSync(self()))]);
     expect((await raw.call(packed)).error).toBeUndefined();
-    expect(dataCenter.calls().map(({ method }) => method)).toEqual(["users.GetUsers"]);
+    expect(server.calls().map(({ method }) => method)).toEqual(["users.GetUsers"]);
   });
 
   test("get_future_salts - tells the current salt", async () => {
@@ -128,7 +128,7 @@ describe("a message", () => {
     expect(
       (await raw.call(Buffer.concat([request(0xbf9459b7), afterMessages, takeout, self()]))).error,
     ).toBeUndefined();
-    expect(dataCenter.calls().map(({ method, outcome }) => [method, outcome])).toEqual([["users.GetUsers", "ok"]]);
+    expect(server.calls().map(({ method, outcome }) => [method, outcome])).toEqual([["users.GetUsers", "ok"]]);
   });
 
   test("of a method nobody answers - gets METHOD_INVALID", async () => {
@@ -148,7 +148,7 @@ describe("invokeAfterMsg()", () => {
   };
 
   test("after a call that failed - gets MSG_WAIT_FAILED, and so does what comes after it", async () => {
-    dataCenter.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_5", times: 1 });
+    server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_5", times: 1 });
     const [first] = raw.send(self());
     expect((await raw.answerTo(first)).error).toBe("FLOOD_WAIT_5");
     const [second] = raw.send(chained(first));
@@ -159,14 +159,14 @@ describe("invokeAfterMsg()", () => {
   test("after a call that is still at work - waits for it", async () => {
     const done: string[] = [];
     let finish: () => void = () => undefined;
-    dataCenter.handle("help.getNearestDc", async () => {
+    server.handle("help.getNearestDc", async () => {
       await new Promise<void>((resolve) => {
         finish = resolve;
       });
       done.push("first");
       return true;
     });
-    dataCenter.handle("users.getUsers", () => {
+    server.handle("users.getUsers", () => {
       done.push("second");
       return true;
     });

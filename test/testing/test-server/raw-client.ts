@@ -28,7 +28,7 @@ const INTERMEDIATE = Buffer.of(0xee, 0xee, 0xee, 0xee);
 
 /** An MTProto client that does nothing by itself: no acknowledgement, no second try. */
 export class RawClient implements Disposable {
-  /** Resolves when the data center hung up. */
+  /** Resolves when the test server hung up. */
   readonly closed: Promise<void>;
   /** What the client believes the salt to be: 0 at first, as in GramJS. */
   salt = 0n;

@@ -4,25 +4,25 @@ import { startTestServer, type TelegramTestServer } from "../../../src/testing/i
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 import { RawClient } from "./raw-client.js";
 
-let dataCenter: TelegramTestServer;
+let server: TelegramTestServer;
 let raw: RawClient;
 
 beforeEach(async () => {
-  dataCenter = await startTestServer({ accounts: 2 });
-  raw = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+  server = await startTestServer({ accounts: 2 });
+  raw = await RawClient.connect(server, server.accounts[0]);
 });
 
 afterEach(async () => {
   raw[Symbol.dispose]();
   await destroyClients();
-  await dataCenter.close();
+  await server.close();
 });
 
 const self = (): Buffer => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] }).getBytes();
 const state = (): Buffer => new Api.updates.GetState().getBytes();
 
 function flood(options: { readonly message?: string; readonly sticky?: boolean } = {}): void {
-  dataCenter.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_30", times: 1, ...options });
+  server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_30", times: 1, ...options });
 }
 
 describe("violations()", () => {
@@ -31,10 +31,10 @@ describe("violations()", () => {
     const { id } = await raw.call(self());
     raw.acknowledge(id);
     await raw.call(self());
-    expect(dataCenter.violations()).toMatchObject([
+    expect(server.violations()).toMatchObject([
       { method: "users.GetUsers", outcome: "FLOOD_WAIT_30", wait: { error: "FLOOD_WAIT_30", account: "account1" } },
     ]);
-    expect(dataCenter.inFlight()).toEqual([]);
+    expect(server.inFlight()).toEqual([]);
   });
 
   test("a call before the flood was acknowledged - was in flight", async () => {
@@ -42,8 +42,8 @@ describe("violations()", () => {
     const { id } = await raw.call(self());
     await raw.call(self());
     raw.acknowledge(id);
-    expect(dataCenter.violations()).toEqual([]);
-    expect(dataCenter.inFlight()).toHaveLength(1);
+    expect(server.violations()).toEqual([]);
+    expect(server.inFlight()).toHaveLength(1);
   });
 
   test("a call in the packet that acknowledges - was in flight", async () => {
@@ -56,15 +56,15 @@ describe("violations()", () => {
     acknowledgement.writeBigInt64LE(id, 12);
     const [, call] = raw.send(acknowledgement, state());
     await raw.answerTo(call);
-    expect([dataCenter.violations().length, dataCenter.inFlight().length]).toEqual([0, 1]);
+    expect([server.violations().length, server.inFlight().length]).toEqual([0, 1]);
   });
 
   test("a call on a connection opened after the flood - is one", async () => {
     flood();
     await raw.call(self());
-    using later = await RawClient.connect(dataCenter, dataCenter.accounts[0]);
+    using later = await RawClient.connect(server, server.accounts[0]);
     await later.call(state());
-    expect(dataCenter.violations()).toMatchObject([{ method: "updates.GetState", connection: 2 }]);
+    expect(server.violations()).toMatchObject([{ method: "updates.GetState", connection: 2 }]);
   });
 
   test("a call a second after a flood nobody acknowledged - is one", async () => {
@@ -73,11 +73,11 @@ describe("violations()", () => {
     await vi.waitUntil(
       async () => {
         await raw.call(state());
-        return dataCenter.violations().length > 0;
+        return server.violations().length > 0;
       },
       { timeout: 5_000, interval: 100 },
     );
-    const [violation] = dataCenter.violations();
+    const [violation] = server.violations();
     expect(violation?.at).toBeGreaterThan((violation?.wait.toldAt ?? Number.POSITIVE_INFINITY) + 1_000);
   });
 
@@ -86,22 +86,22 @@ describe("violations()", () => {
     const { id } = await raw.call(self());
     raw.acknowledge(id);
     await raw.call(state());
-    expect(dataCenter.violations()).toHaveLength(1);
-    expect(dataCenter.violations({ scope: "method" })).toEqual([]);
+    expect(server.violations()).toHaveLength(1);
+    expect(server.violations({ scope: "method" })).toEqual([]);
     await raw.call(self());
-    expect(dataCenter.violations({ scope: "method" })).toHaveLength(1);
+    expect(server.violations({ scope: "method" })).toHaveLength(1);
   });
 
   test("another account, a ping, and a call after the end - are none", async () => {
-    using other = await RawClient.connect(dataCenter, dataCenter.accounts[1]);
+    using other = await RawClient.connect(server, server.accounts[1]);
     flood({ message: "FLOOD_WAIT_1" });
     const { id } = await raw.call(self());
     raw.acknowledge(id);
     await other.call(self());
-    const until = dataCenter.waits()[0]?.until ?? 0;
+    const until = server.waits()[0]?.until ?? 0;
     await vi.waitUntil(() => Date.now() >= until, { timeout: 5_000 });
     await raw.call(self());
-    expect([dataCenter.violations(), dataCenter.inFlight()]).toEqual([[], []]);
+    expect([server.violations(), server.inFlight()]).toEqual([[], []]);
   });
 
   test("a wait that is not sticky - counts as well", async () => {
@@ -109,22 +109,19 @@ describe("violations()", () => {
     const { id } = await raw.call(self());
     raw.acknowledge(id);
     await raw.call(self());
-    expect(dataCenter.violations()).toMatchObject([{ outcome: "ok" }]);
+    expect(server.violations()).toMatchObject([{ outcome: "ok" }]);
   });
 
   test("SLOWMODE_WAIT - counts calls about the same peer in both scopes", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[1]);
+    const client = await connectedClient(server, server.accounts[1]);
     await client.getInputEntity("channel1");
     await client.getInputEntity("channel2");
-    dataCenter.fail({ account: "account2", message: "SLOWMODE_WAIT_30", times: 1 });
+    server.fail({ account: "account2", message: "SLOWMODE_WAIT_30", times: 1 });
     await rejection(client.sendMessage("channel1", { message: "one" }));
     await client.sendMessage("channel2", { message: "two" });
     await client.getMessages("channel1", { limit: 1 });
     const found = (scope: "session" | "method") =>
-      [...dataCenter.violations({ scope }), ...dataCenter.inFlight({ scope })].map(({ method, peer }) => [
-        method,
-        peer,
-      ]);
+      [...server.violations({ scope }), ...server.inFlight({ scope })].map(({ method, peer }) => [method, peer]);
     expect(found("session")).toEqual([["messages.GetHistory", "channel:1000000001"]]);
     expect(found("method")).toEqual([["messages.GetHistory", "channel:1000000001"]]);
   });
@@ -132,20 +129,20 @@ describe("violations()", () => {
   test("the connect of the library - is none, its next call is", async () => {
     flood();
     await raw.call(self());
-    const client = await connectedClient(dataCenter, dataCenter.accounts[0]);
-    expect(dataCenter.violations()).toEqual([]);
+    const client = await connectedClient(server, server.accounts[0]);
+    expect(server.violations()).toEqual([]);
     await rejection(client.getMe());
-    expect(dataCenter.violations()).toHaveLength(1);
+    expect(server.violations()).toHaveLength(1);
   });
 
   test("the library, flooded - acknowledges, so that its next call is one", async () => {
-    const client = await connectedClient(dataCenter, dataCenter.accounts[1]);
+    const client = await connectedClient(server, server.accounts[1]);
     flood();
     await rejection(client.getMe());
     await vi.waitUntil(
       async () => {
         await rejection(client.getMe());
-        return dataCenter.violations().length > 0;
+        return server.violations().length > 0;
       },
       { timeout: 900 },
     );
@@ -156,7 +153,7 @@ describe("waits()", () => {
   test("tell when and for how long", async () => {
     flood();
     await raw.call(self());
-    const [wait] = dataCenter.waits();
+    const [wait] = server.waits();
     expect(wait).toMatchObject({ account: "account1", method: "users.GetUsers", peer: null, seconds: 30 });
     expect((wait?.until ?? 0) - (wait?.from ?? 0)).toBe(30_000);
     expect(wait?.toldAt).toBeGreaterThanOrEqual(wait?.from ?? Number.POSITIVE_INFINITY);
@@ -169,10 +166,10 @@ describe("clear()", () => {
     const { id } = await raw.call(self());
     raw.acknowledge(id);
     await raw.call(state());
-    dataCenter.clear();
-    expect(dataCenter.report()).toMatchObject({ calls: [], messages: [], violations: [], maxConnectionsPerKey: 1 });
-    expect(dataCenter.connections()).toHaveLength(1);
+    server.clear();
+    expect(server.report()).toMatchObject({ calls: [], messages: [], violations: [], maxConnectionsPerKey: 1 });
+    expect(server.connections()).toHaveLength(1);
     await raw.call(self());
-    expect(dataCenter.violations()).toHaveLength(1);
+    expect(server.violations()).toHaveLength(1);
   });
 });

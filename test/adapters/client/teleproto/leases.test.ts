@@ -24,7 +24,7 @@ async function leaseOn(open: Stage["open"]): Promise<Lease<TelegramClient>> {
 
 describe("client.api", () => {
   test("goes through the gate, and ends with the lease", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const lease = await leaseOn(open);
     const { api } = lease.client;
     const [me] = await api.users.getUsers({ id: [new Api.InputUserSelf() as never] });
@@ -33,7 +33,7 @@ describe("client.api", () => {
     expect(await rejection(api.help.getConfig(), 1_000)).toMatchObject({ seconds: 30, errorMessage: "FLOOD_WAIT_30" });
     lease.release();
     expect(await rejection(api.help.getConfig())).toBeInstanceOf(LeaseReleasedError);
-    expect(callsOf(dataCenter, "help.GetConfig")).toEqual([]);
+    expect(callsOf(server, "help.GetConfig")).toEqual([]);
   });
 
   test("one that was asked for outside of a lease - is not the lease's", async () => {
@@ -55,7 +55,7 @@ describe("client.api", () => {
 
 describe("client.updates", () => {
   test("handlers of a lease get the guarded client and are gone after it", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const lease = await leaseOn(open);
     await lease.client.getMe();
     const seen: string[] = [];
@@ -67,12 +67,12 @@ describe("client.updates", () => {
     lease.client.updates.on(new NewMessage({}), (event: NewMessageEvent) => {
       holders.push(event.client);
     });
-    dataCenter.push("account1", update("one"));
+    server.push("account1", update("one"));
     await until("it came", () => seen.length === 1 && holders.length === 1);
     expect(holders).toEqual([lease.client]);
     const { updates } = lease.client;
     lease.release();
-    dataCenter.push("account1", update("two", 2));
+    server.push("account1", update("two", 2));
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(seen).toEqual(["one"]);
     expect(() => updates.use(() => {})).toThrow(LeaseReleasedError);
@@ -80,7 +80,7 @@ describe("client.updates", () => {
   });
 
   test("lasting handlers of onConnect - go on, beside those of leases", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const seen: string[] = [];
     const onConnect = (client: unknown): void => {
       (client as TelegramClient).updates.use(async (_, next) => {
@@ -93,51 +93,51 @@ describe("client.updates", () => {
     await lease.client.getMe();
     lease.client.updates.use(() => void seen.push("lease"));
     seen.length = 0;
-    dataCenter.push("account1", update("one"));
+    server.push("account1", update("one"));
     await until("both came", () => seen.length === 2);
     lease.release();
-    dataCenter.push("account1", update("two", 2));
+    server.push("account1", update("two", 2));
     await until("one came", () => seen.length === 3);
     expect(seen).toEqual(["lasting", "lease", "lasting"]);
   });
 
   test("watch() - is over with the lease: nothing of it asks any more", async () => {
-    const { dataCenter, open } = await stage();
-    dataCenter.handle("channels.GetFullChannel", () => {
+    const { server, open } = await stage();
+    server.handle("channels.GetFullChannel", () => {
       throw new RpcError(400, "CHANNEL_PRIVATE");
     });
     const lease = await leaseOn(open);
     const errors: unknown[] = [];
     lease.client.updates.catch((error) => void errors.push(error));
     lease.client.updates.watch("channel1", () => {});
-    await until("it asked", () => callsOf(dataCenter, "channels.GetFullChannel").length > 0);
+    await until("it asked", () => callsOf(server, "channels.GetFullChannel").length > 0);
     lease.release();
     expect(
       (lease.client as unknown as { updateManager: { watchedChannelIds(): unknown } }).updateManager,
     ).toBeDefined();
-    const { length } = callsOf(dataCenter, "channels.GetFullChannel");
+    const { length } = callsOf(server, "channels.GetFullChannel");
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(callsOf(dataCenter, "channels.GetFullChannel")).toHaveLength(length);
+    expect(callsOf(server, "channels.GetFullChannel")).toHaveLength(length);
   });
 });
 
 describe("the state of updates", () => {
   test("nobody asks for it by itself; catchUp() does, and what the client sends is no gap", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const lease = await leaseOn(open);
     await lease.client.getMe();
-    expect(callsOf(dataCenter, "updates.GetState")).toEqual([]);
+    expect(callsOf(server, "updates.GetState")).toEqual([]);
     await lease.client.catchUp();
-    expect(callsOf(dataCenter, "updates.GetState")).toHaveLength(1);
+    expect(callsOf(server, "updates.GetState")).toHaveLength(1);
     const sent = [];
     for (const text of ["a", "b", "c"]) sent.push(await lease.client.sendMessage("user1", { message: text }));
     const seen: unknown[] = [];
     lease.client.updates.use((received) => void seen.push(received));
     // Each took one step; the next one is somebody else's.
-    dataCenter.push("account1", update("next", sent.length + 2));
+    server.push("account1", update("next", sent.length + 2));
     await until("it came", () => seen.length === 1);
     await new Promise((resolve) => setTimeout(resolve, 700));
-    expect(callsOf(dataCenter, "updates.GetDifference")).toEqual([]);
+    expect(callsOf(server, "updates.GetDifference")).toEqual([]);
     lease.release();
     expect(await rejection(lease.client.catchUp())).toBeInstanceOf(LeaseReleasedError);
   });
@@ -145,16 +145,16 @@ describe("the state of updates", () => {
 
 describe("client.entityCache", () => {
   test("shows the peers that the session knows, and lets go of them", async () => {
-    const { dataCenter, open } = await stage();
+    const { server, open } = await stage();
     const lease = await leaseOn(open);
     const { entityCache } = lease.client;
     await lease.client.getInputEntity("user1");
-    const asked = callsOf(dataCenter, "contacts.ResolveUsername").length;
+    const asked = callsOf(server, "contacts.ResolveUsername").length;
     const [user] = (await lease.client.getEntity(["user1"])) as unknown as { id: never }[];
     expect([entityCache.size > 0, entityCache.has(user?.id as never)]).toEqual([true, true]);
     expect([entityCache.delete(user?.id as never), entityCache.has(user?.id as never)]).toEqual([true, false]);
     await lease.client.getInputEntity("user1");
-    expect(callsOf(dataCenter, "contacts.ResolveUsername").length).toBeGreaterThan(asked);
+    expect(callsOf(server, "contacts.ResolveUsername").length).toBeGreaterThan(asked);
     entityCache.clear();
     expect(entityCache.size).toBe(0);
     lease.release();
@@ -163,7 +163,7 @@ describe("client.entityCache", () => {
 
 test("_leaseSender() - lends the account's one connection, and to leases a view of it", async () => {
   let raw: TelegramClient | undefined;
-  const { dataCenter, open } = await stage();
+  const { server, open } = await stage();
   const onConnect = (client: unknown): void => {
     raw = client as TelegramClient;
   };
@@ -175,6 +175,6 @@ test("_leaseSender() - lends the account's one connection, and to leases a view 
     const { sender } = await client._leaseSender(2);
     expect(await sender.send(new Api.help.GetConfig())).toMatchObject({ thisDc: 2 });
   }
-  expect(dataCenter.connections()).toHaveLength(1);
+  expect(server.connections()).toHaveLength(1);
   lease.release();
 });
