@@ -62,5 +62,5 @@ test("startTestServer() of a bundle - says which packages would do", async () =>
     import { startTestServer } from "telegram-session-pool/testing";
     startTestServer().catch((error) => console.log(error.message));`;
   const { output } = await runNode([await bundle("testing.mjs", source, true)]);
-  expect(output).toContain("A data center needs a client library: telegram or teleproto");
+  expect(output).toContain("A test server needs a client library: telegram or teleproto");
 });

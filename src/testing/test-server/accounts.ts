@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { authKeyIdOf } from "./crypto.js";
 import { authKeyOfSession, mintSession } from "./session-string.js";
 
-/** An account of the data center. */
+/** An account of the test server. */
 export interface TestServerAccount {
   /** Its name in rules and records; also its username. */
   readonly name: string;
@@ -16,7 +16,7 @@ export interface TestServerAccount {
 export interface AccountOptions {
   /** @default "account<n>" */
   readonly name?: string;
-  /** A StringSession minted by an earlier data center, to go on with. @default a new one with a random auth key */
+  /** A StringSession minted by an earlier test server, to go on with. @default a new one with a random auth key */
   readonly session?: string;
 }
 
@@ -110,7 +110,7 @@ export function rememberFailure(session: WireSession, messageId: bigint): void {
   }
 }
 
-/** The accounts of a data center, by name, by auth key and by user. */
+/** The accounts of a test server, by name, by auth key and by user. */
 export class Accounts {
   readonly #byName = new Map<string, Account>();
   readonly #byKeyId = new Map<bigint, Account>();

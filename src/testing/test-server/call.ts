@@ -1,6 +1,6 @@
 import type { TlFactory, TlObject, TlWritable } from "./library.js";
 
-/** One API request as the data center sees it, out of its wrappers. */
+/** One API request as the test server sees it, out of its wrappers. */
 export interface Call {
   /** The name of the account that made it. */
   readonly account: string;

@@ -7,7 +7,7 @@ import type { Timers } from "./timers.js";
 import { TransportDetector } from "./transport.js";
 import { warn } from "./warnings.js";
 
-/** What a connection needs of its data center. */
+/** What a connection needs of its test server. */
 export interface ConnectionHost {
   readonly timers: Timers;
   readonly messageIds: MessageIds;

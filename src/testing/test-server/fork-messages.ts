@@ -1,7 +1,7 @@
 import type { TestServerAccount } from "./accounts.js";
 import type { Action, Match } from "./rules.js";
 
-/** What a data center in a process of its own says once it can be reached. */
+/** What a test server in a process of its own says once it can be reached. */
 export interface ReadyMessage {
   readonly kind: "ready";
   readonly host: string;

@@ -29,7 +29,7 @@ export interface RemoteRule {
 }
 
 /**
- * A data center in a process of its own: what {@link TelegramTestServer} does, by promises. Handlers and `when` cannot be sent
+ * A test server in a process of its own: what {@link TelegramTestServer} does, by promises. Handlers and `when` cannot be sent
  * there.
  *
  * Made by {@link forkTestServer}.
@@ -67,7 +67,7 @@ export class ForkedTestServer extends RuleBook<Promise<RemoteRule>> implements A
   }
 
   override async rule(match: Match, action: Action): Promise<RemoteRule> {
-    if (match.when !== undefined) throw new TypeError("A data center in another process cannot take `when`");
+    if (match.when !== undefined) throw new TypeError("A test server in another process cannot take `when`");
     const rule = await this.#remote.call("rule", { match, action });
     return {
       hits: () => this.#remote.call("ruleHits", rule),
@@ -184,7 +184,7 @@ function script(): { readonly path: string; readonly execArgv: string[] } {
 
 function whenReady(child: ChildProcess): Promise<ReadyMessage> {
   return new Promise((resolve, reject) => {
-    const fail = (reason: string): void => reject(new Error(`The data center did not start: ${reason}`));
+    const fail = (reason: string): void => reject(new Error(`The test server did not start: ${reason}`));
     child.once("error", (error) => fail(error.message));
     child.once("exit", (code, signal) => fail(`its process ended with ${code ?? signal}`));
     child.once("message", (message) => {
@@ -196,7 +196,7 @@ function whenReady(child: ChildProcess): Promise<ReadyMessage> {
 }
 
 /**
- * Starts a data center in a process of its own, so that it takes no time of this one's event loop. It ends with
+ * Starts a test server in a process of its own, so that it takes no time of this one's event loop. It ends with
  * `close()`, and with this process.
  */
 export async function forkTestServer(options: TestServerOptions = {}): Promise<ForkedTestServer> {

@@ -1,6 +1,6 @@
 import { type LibraryName, loadLibrary, type TelegramLibrary, type TestServerClientOptions } from "./library.js";
 
-/** The client libraries that a data center can speak with. */
+/** The client libraries that a test server can speak with. */
 export class Libraries {
   /** The one for clients that name no layer, and for what belongs to no client. */
   readonly main: TelegramLibrary;
@@ -33,13 +33,13 @@ export async function loadLibraries(name: LibraryName | undefined): Promise<Libr
   const [main, ...others] = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
   if (main === undefined) {
     const reasons = outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason : undefined));
-    throw new Error(`A data center needs a client library: ${NAMES.join(" or ")}`, { cause: reasons[0] });
+    throw new Error(`A test server needs a client library: ${NAMES.join(" or ")}`, { cause: reasons[0] });
   }
   return new Libraries(main, others);
 }
 
 /**
- * The client options that reach a data center at `host:port`, in this process or another.
+ * The client options that reach a test server at `host:port`, in this process or another.
  *
  * @example
  * new TelegramClient(session, 1, "x", { ...(await testServerClientOptions({ host, port })), connectionRetries: 1 });

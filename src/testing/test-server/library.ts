@@ -13,10 +13,10 @@ export interface TlObject extends TlWritable {
 /** Makes an object of Telegram's type language by name: `tl("updates.State", { pts: 1, … })`. Longs may be bigints. */
 export type TlFactory = (name: string, fields?: Readonly<Record<string, unknown>>) => TlObject;
 
-/** What a client needs to reach a data center: spread it into `TelegramClientParams`. */
+/** What a client needs to reach a test server: spread it into `TelegramClientParams`. */
 export interface TestServerClientOptions {
   /**
-   * A socket class that dials the data center whatever address it is asked for. The class is the chosen library's own;
+   * A socket class that dials the test server whatever address it is asked for. The class is the chosen library's own;
    * the other library takes it, too. Typed so that it fits the options of both: either may be missing.
    */
   readonly networkSocket: never;
@@ -25,7 +25,7 @@ export interface TestServerClientOptions {
 /** A client library, by its name on npm. */
 export type LibraryName = "telegram" | "teleproto";
 
-/** The client library whose classes the data center speaks with. */
+/** The client library whose classes the test server speaks with. */
 export interface TelegramLibrary {
   /** Which objects and methods it knows. */
   readonly layer: number;
@@ -78,14 +78,14 @@ function methodNames(api: Readonly<Record<string, unknown>>): ReadonlyMap<number
 type SocketClass = new (...values: never[]) => { connect(port: number, host: string): Promise<unknown> };
 
 function redirect(Base: SocketClass, host: string, port: number): SocketClass {
-  return class DataCenterSocket extends Base {
+  return class TestServerSocket extends Base {
     override connect(): Promise<unknown> {
       return super.connect(port, host);
     }
   };
 }
 
-/** The parts of a library that a data center speaks with. */
+/** The parts of a library that a test server speaks with. */
 interface Parts {
   readonly Api: object;
   readonly layer: number;

@@ -1,5 +1,5 @@
 /**
- * A data center in a process of its own.
+ * A test server in a process of its own.
  *
  *     node main.js '{"accounts":3,"port":9000}'
  *
@@ -33,9 +33,9 @@ async function answer(commands: RemoteCommands, { id, command, values }: Request
   }
 }
 
-function endWithParent(dataCenter: TelegramTestServer): void {
+function endWithParent(server: TelegramTestServer): void {
   const end = (): void => {
-    void dataCenter.close().finally(() => process.exit(0));
+    void server.close().finally(() => process.exit(0));
   };
   const parent = process.ppid;
   process.once("SIGTERM", end);
@@ -46,11 +46,11 @@ function endWithParent(dataCenter: TelegramTestServer): void {
 
 async function main(): Promise<void> {
   const options = JSON.parse(process.argv[2] ?? "{}") as TestServerOptions;
-  const dataCenter = await startTestServer(options);
-  const { host, port, sessions } = dataCenter;
-  const accounts = dataCenter.accounts.map(({ name, userId, session }) => ({ name, userId, session }));
-  const commands = commandsOf(dataCenter);
-  endWithParent(dataCenter);
+  const server = await startTestServer(options);
+  const { host, port, sessions } = server;
+  const accounts = server.accounts.map(({ name, userId, session }) => ({ name, userId, session }));
+  const commands = commandsOf(server);
+  endWithParent(server);
   process.on("message", (message) => void answer(commands, message as RequestMessage));
   process.stdout.write(`${JSON.stringify({ host, port, sessions })}\n`);
   tell({ kind: "ready", host, port, accounts });

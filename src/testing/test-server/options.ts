@@ -2,7 +2,7 @@ import { unknownOption } from "../../options/validators.js";
 import type { AccountOptions } from "./accounts.js";
 import type { LibraryName } from "./library.js";
 
-/** How a data center is set up. */
+/** How a test server is set up. */
 export interface TestServerOptions {
   /** How many accounts it has at first, or which. @default 1 */
   readonly accounts?: number | readonly AccountOptions[];

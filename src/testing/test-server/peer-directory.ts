@@ -4,7 +4,7 @@ import type { TlFactory, TlObject } from "./library.js";
 
 /**
  * Who is there. Users `user<n>` and channels `channel<n>` exist for every n, any other proper name is a user's, and
- * names that begin with `nobody` are nobody's. The same name is the same peer in every data center.
+ * names that begin with `nobody` are nobody's. The same name is the same peer in every test server.
  */
 export type PeerReference = { readonly kind: "user" | "channel"; readonly id: number };
 
@@ -22,7 +22,7 @@ function hashOf(text: string): number {
   return hash >>> 0;
 }
 
-/** The users, channels and names of a data center, and who may speak of them. */
+/** The users, channels and names of a test server, and who may speak of them. */
 export class PeerDirectory {
   readonly #accounts: Accounts;
   readonly #names = new Map<number, string>();

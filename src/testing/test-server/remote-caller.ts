@@ -10,7 +10,7 @@ interface Waiting {
   reject(reason: Error): void;
 }
 
-/** Asks a forked data center and waits for its answers. */
+/** Asks a forked test server and waits for its answers. */
 export class RemoteCaller {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, Waiting>();
@@ -42,7 +42,7 @@ export class RemoteCaller {
   }
 
   #abandon(): void {
-    for (const { reject } of this.#waiting.values()) reject(new Error("The data center's process ended"));
+    for (const { reject } of this.#waiting.values()) reject(new Error("The test server's process ended"));
     this.#waiting.clear();
   }
 }

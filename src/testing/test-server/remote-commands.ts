@@ -4,7 +4,7 @@ import type { ViolationOptions } from "./report.js";
 import type { Rule } from "./rules.js";
 import type { TelegramTestServer } from "./test-server.js";
 
-/** What another process may ask of a data center. A method's arguments and value have to be structured-cloneable. */
+/** What another process may ask of a test server. A method's arguments and value have to be structured-cloneable. */
 export interface RemoteCommands {
   addAccount(options: AccountOptions): ReturnType<TelegramTestServer["addAccount"]>;
   rule(request: RuleRequest): number;
@@ -37,33 +37,33 @@ function processorTime(): ProcessorTime {
   return { userMs: user / 1000, systemMs: system / 1000 };
 }
 
-/** The commands of a data center in this process. */
-export function commandsOf(dataCenter: TelegramTestServer): RemoteCommands {
+/** The commands of a test server in this process. */
+export function commandsOf(server: TelegramTestServer): RemoteCommands {
   const rules = new Map<number, Rule>();
   return {
-    addAccount: (options) => accountFields(dataCenter.addAccount(options)),
+    addAccount: (options) => accountFields(server.addAccount(options)),
     rule: ({ match, action }) => {
       const id = rules.size + 1;
-      rules.set(id, dataCenter.rule(match, action));
+      rules.set(id, server.rule(match, action));
       return id;
     },
     ruleHits: (rule) => rules.get(rule)?.hits ?? 0,
     removeRule: (rule) => rules.get(rule)?.remove(),
-    clearRules: () => dataCenter.clearRules(),
-    disconnect: (account) => dataCenter.disconnect(account),
-    changeSalt: (account) => dataCenter.changeSalt(account),
-    push: (account, update) => dataCenter.push(account, update),
-    pause: () => dataCenter.pause(),
-    resume: () => dataCenter.resume(),
-    calls: () => dataCenter.calls(),
-    messages: () => dataCenter.messages(),
-    connections: () => dataCenter.connections(),
-    maxConnectionsPerKey: (account) => dataCenter.maxConnectionsPerKey(account),
-    waits: () => dataCenter.waits(),
-    violations: (options) => dataCenter.violations(options),
-    inFlight: (options) => dataCenter.inFlight(options),
-    report: (options) => dataCenter.report(options),
-    clear: () => dataCenter.clear(),
+    clearRules: () => server.clearRules(),
+    disconnect: (account) => server.disconnect(account),
+    changeSalt: (account) => server.changeSalt(account),
+    push: (account, update) => server.push(account, update),
+    pause: () => server.pause(),
+    resume: () => server.resume(),
+    calls: () => server.calls(),
+    messages: () => server.messages(),
+    connections: () => server.connections(),
+    maxConnectionsPerKey: (account) => server.maxConnectionsPerKey(account),
+    waits: () => server.waits(),
+    violations: (options) => server.violations(options),
+    inFlight: (options) => server.inFlight(options),
+    report: (options) => server.report(options),
+    clear: () => server.clear(),
     processorTime,
   };
 }

@@ -25,7 +25,7 @@ export interface ViolationOptions {
 /** What two messages have in common that should have been one. */
 export interface DuplicateOptions {
   /**
-   * By default the `random_id`, by which Telegram itself knows a message: of one account the data center refuses the
+   * By default the `random_id`, by which Telegram itself knows a message: of one account the test server refuses the
    * second, so these are requests that two accounts have sent. A job whose function ran twice makes a `random_id` for each
    * run: where every message has a text of its own, `({ text }) => text` finds those, too.
    * @default the `random_id`

@@ -12,7 +12,7 @@ export interface Match {
   readonly peer?: string;
   /** Whether the query of an `initConnection` is meant: not (`false`), too (`true`), or nothing else (`"only"`). @default false */
   readonly connect?: boolean | "only";
-  /** A last word on each call. Not available on a data center in another process. */
+  /** A last word on each call. Not available on a test server in another process. */
   readonly when?: (call: Call) => boolean;
   /** How many matching calls pass before the rule begins. @default 0 */
   readonly skip?: number;

@@ -2,7 +2,7 @@ import type { TlObject } from "./library.js";
 import { readBytes } from "./messages.js";
 import { type NamedPeer, namedPeer } from "./named-peer.js";
 
-/** What the data center has to know of a message to send it. */
+/** What the test server has to know of a message to send it. */
 export interface SendFields {
   readonly peer: NamedPeer | undefined;
   readonly text: string;

@@ -10,10 +10,10 @@ import type { Timers } from "./timers.js";
 import type { Uploads } from "./uploads.js";
 import type { Waits } from "./waits.js";
 
-/** Answers one method, with all of the data center at hand. */
+/** Answers one method, with all of the test server at hand. */
 export type ServerHandler = (call: ApiCall) => Answer | Promise<Answer>;
 
-/** The parts of a data center that its handlers and its call server share. */
+/** The parts of a test server that its handlers and its call server share. */
 export interface Services {
   readonly host: string;
   readonly libraries: Libraries;
@@ -27,6 +27,6 @@ export interface Services {
   readonly timers: Timers;
   /** By full method name. */
   readonly handlers: Map<string, ServerHandler>;
-  /** The port of the listener; it is known once the data center listens. */
+  /** The port of the listener; it is known once the test server listens. */
   port: number;
 }

@@ -1,4 +1,4 @@
-/** The data center's number in every session it mints. */
+/** The number of the data center that every session of the test server names. */
 export const DC_ID = 2;
 
 /** The largest port a StringSession can carry: it is a signed 16 bit number. */

@@ -28,7 +28,7 @@ import { type WaitRecord, Waits } from "./waits.js";
 const HOST = "127.0.0.1";
 
 /**
- * A Telegram data center of your own, on the loopback interface. It speaks MTProto, so that an unmodified client
+ * A Telegram test server of your own, on the loopback interface. It speaks MTProto, so that an unmodified client
  * library connects to it; knows accounts, users, channels and messages; misbehaves on demand by {@link rule}; and
  * records all that happens.
  *
@@ -63,9 +63,9 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
     const listener = new Listener(HOST, options.port ?? 0, (socket) => accept(socket));
     await listener.open();
     try {
-      const dataCenter = new TelegramTestServer(libraries, listener, options);
-      accept = (socket) => dataCenter.#connections.accept(socket);
-      return dataCenter;
+      const server = new TelegramTestServer(libraries, listener, options);
+      accept = (socket) => server.#connections.accept(socket);
+      return server;
     } catch (error) {
       await listener.close();
       throw error;
@@ -235,14 +235,14 @@ function servicesOf(libraries: Libraries, options: TestServerOptions): Services 
 }
 
 /**
- * Starts a data center in this process, on 127.0.0.1. It needs a client library (`telegram` or `teleproto`) to be
+ * Starts a test server in this process, on 127.0.0.1. It needs a client library (`telegram` or `teleproto`) to be
  * installed.
  *
  * @example
- * await using dataCenter = await startTestServer({ accounts: 2 });
- * dataCenter.limit("messages.SendMessage", { calls: 20, perMs: 1_000 });
- * const session = new StringSession(dataCenter.sessions[0]);
- * const client = new TelegramClient(session, 1, "x", { ...dataCenter.clientOptions, connectionRetries: 1 });
+ * await using server = await startTestServer({ accounts: 2 });
+ * server.limit("messages.SendMessage", { calls: 20, perMs: 1_000 });
+ * const session = new StringSession(server.sessions[0]);
+ * const client = new TelegramClient(session, 1, "x", { ...server.clientOptions, connectionRetries: 1 });
  */
 export function startTestServer(options: TestServerOptions = {}): Promise<TelegramTestServer> {
   return TelegramTestServer.start(options);

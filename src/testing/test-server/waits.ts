@@ -1,6 +1,6 @@
 import { CappedList } from "./capped-list.js";
 
-/** A time the data center told an account to wait for. */
+/** A time the test server told an account to wait for. */
 export interface WaitRecord {
   readonly account: string;
   readonly method: string;

@@ -53,7 +53,7 @@ function logOut(services: Services): ServerHandler {
   };
 }
 
-/** What an account asks about itself and the data center. */
+/** What an account asks about itself and the test server. */
 export function accountHandlers(services: Services): ReadonlyArray<readonly [string, ServerHandler]> {
   return [
     ["help.GetConfig", getConfig(services)],

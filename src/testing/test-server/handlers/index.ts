@@ -5,7 +5,7 @@ import { messageHandlers } from "./messages.js";
 import { peerHandlers } from "./peers.js";
 import { sendingHandlers } from "./sending.js";
 
-/** Every method the data center answers by itself. */
+/** Every method the test server answers by itself. */
 export function builtInHandlers(services: Services): ReadonlyArray<readonly [string, ServerHandler]> {
   return [accountHandlers, peerHandlers, sendingHandlers, messageHandlers, mediaHandlers].flatMap((of) => of(services));
 }
