@@ -322,7 +322,7 @@ test.each([true, false])("close() - tells after a second for whom it waits, trac
   expect(told).toEqual([]);
   await clock.advance(1);
   expect(told).toEqual([expect.stringMatching(/^close\(\) waits for a lease for 9 s more, .*"a" \(held for 1 s/)]);
-  expect(told[0]).toContain(traceLeases ? "closing.test" : "traceLeases: true");
+  expect(told[0]).toContain(traceLeases ? "close.test" : "traceLeases: true");
   lease.release();
   await clock.advance(20_000);
   expect([closed.state, told.length]).toEqual(["resolved", 1]);

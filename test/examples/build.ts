@@ -39,6 +39,8 @@ export async function ensureBuilt(): Promise<void> {
       continue;
     }
     try {
+      // What an earlier build left of files that were renamed since is no part of the package.
+      rmSync(join(root, "dist"), { recursive: true, force: true });
       const { code, output } = await runNode(["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
       if (code !== 0) throw new Error(`The build failed:\n${output}`);
     } finally {
