@@ -244,9 +244,9 @@ export function createPool<Client>(
     maxLeaseMs: options.maxLeaseMs,
     info: (id) => infoOf(registry, id),
     coolDown: (entry, seconds, scope) => coolDown(sessionState, entry, seconds, scope),
-    retire: (entry, reason) => {
+    retire: (entry, reason, isOfItsKey) => {
       checkReason("retire", reason);
-      sessionState.markDead(entry, reason);
+      if (isOfItsKey) sessionState.markDead(entry, reason);
     },
     onLastLeaseEnded: (id) => later(removal.onLastLeaseEnded(id)),
     isHeard,

@@ -121,6 +121,7 @@ function createConnection<Client>(
       // Whoever changes the profile has the connection replaced.
       isPersistent: parts.persistentConnections.isPersistent(id),
       connectTimeoutMs,
+      hasCurrentKey: () => hasItsKey(parts, made),
       route: throughProxy(profile),
       refusal: () => connectRefusal(parts, made, backOffs),
       claim: () => claim(parts, known, backOffs),

@@ -17,6 +17,8 @@ export interface ConnectionHooks {
   /** Whether it stays open without a lease. */
   readonly isPersistent: boolean;
   readonly connectTimeoutMs: number;
+  /** Whether the session still has the auth key that the client was made with. */
+  hasCurrentKey(): boolean;
   /** For messages: what is in between, if it is not a direct connection. */
   readonly route: string;
   /** Why it must not connect now, if so. */
@@ -86,6 +88,11 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
 
   get isConnected(): boolean {
     return this.#handle.isConnected && this.closing === undefined;
+  }
+
+  /** Whether the session still has the auth key that this client uses. */
+  get hasCurrentKey(): boolean {
+    return this.#policy.hasCurrentKey();
   }
 
   /** Why the next lease must not get it, if so. `now` is the monotonic clock's. */

@@ -21,7 +21,8 @@ export interface Revocation {
 export interface LeaseCallbacks<Client> {
   info(id: string): SessionInfo;
   coolDown(entry: SessionEntry, seconds: number, where: CooldownTarget): void;
-  retire(entry: SessionEntry, reason: string): void;
+  /** `isOfItsKey`: whether the session still has the auth key of the lease's client. */
+  retire(entry: SessionEntry, reason: string, isOfItsKey: boolean): void;
   /** Gives it back, or takes it back. The second time is a no-op. */
   end(lease: ActiveLease<Client>, revocation?: Revocation): void;
 }
@@ -78,7 +79,7 @@ export class ActiveLease<Client>
 
   retire(reason: string): void {
     if (this.ended !== undefined) throw this.ended;
-    this.#office.retire(this.entry, reason);
+    this.#office.retire(this.entry, reason, this.connection.hasCurrentKey);
   }
 
   release(): void {

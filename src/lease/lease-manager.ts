@@ -32,7 +32,7 @@ export interface LeaseManagerDeps<Client> {
   readonly maxLeaseMs: number;
   info(id: string): SessionInfo;
   coolDown(entry: SessionEntry, seconds: number, scope: CooldownTarget): void;
-  retire(entry: SessionEntry, reason: string): void;
+  retire(entry: SessionEntry, reason: string, isOfItsKey: boolean): void;
   /** The last lease of a session that was removed has ended. */
   onLastLeaseEnded(id: string): void;
   isHeard(name: keyof LeaseEvents): boolean;

@@ -25,7 +25,8 @@ export interface Lease<Client> extends Disposable, AsyncDisposable {
   coolDown(seconds: number, scope?: CooldownTarget): void;
   /**
    * Marks the session dead, for good: only `enable` or `update` brings it back. Throws `LeaseReleasedError` when the
-   * lease has ended: the session is somebody else's then.
+   * lease has ended: another caller may hold the session. Does nothing when `update` has given the session another auth
+   * key since the lease began.
    */
   retire(reason: string): void;
   /** Gives the session back. The second time is a no-op. */

@@ -83,6 +83,21 @@ describe("a verdict on a key that the session does not have any more", () => {
     expect(two.pool.get("a")?.state).toBe("free");
   });
 
+  test("retire() of a lease whose client has the former key - the session stays free", async () => {
+    const { pool, storage, events } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire({ id: "a" });
+    await pool.update("a", { session: sessionString("new") });
+    lease.retire("AUTH_KEY_UNREGISTERED");
+    lease.release();
+    await settled();
+    expect([pool.get("a")?.state, events("died"), (await storage.stored("a"))?.deadReason]).toEqual(["free", [], null]);
+    const next = await pool.acquire({ id: "a", wait: false });
+    next.retire("banned");
+    next.release();
+    await settled();
+    expect([pool.get("a")?.state, events("died").length]).toEqual(["dead", 1]);
+  });
+
   test("a wait - counts all the same: it may be the account's", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire({ id: "a" });
