@@ -312,6 +312,29 @@ test("close() - a storage whose watch cannot be ended is closed all the same, an
   expect([storage.isClosed, events("storageFailed").length]).toEqual([true, 1]);
 });
 
+test("watch() - a failure that the storage reports is emitted as storageFailed, until the pool is closed", async () => {
+  let report: (error: Error) => void = () => {};
+  const storage = new FaultyStorage();
+  Object.assign(storage, {
+    watch: (_: unknown, failed: (error: Error) => void) => {
+      report = failed;
+      return () => {};
+    },
+  });
+  const { pool, events } = await openPool({ storage, sessions: ["a"] });
+  await settled();
+  const lost = new Error("the line was cut");
+  report(lost);
+  await settled();
+  expect(events("storageFailed")).toHaveLength(1);
+  expect(events("storageFailed")).toEqual([{ error: lost }]);
+  expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
+  await pool.close();
+  report(lost);
+  await settled();
+  expect(events("storageFailed")).toHaveLength(1);
+});
+
 test.each([true, false])("close() - tells after a second for whom it waits, traceLeases: %s", async (traceLeases) => {
   const told: string[] = [];
   const logger = { debug() {}, info() {}, warn: (message: string) => void told.push(message), error() {} };

@@ -104,6 +104,20 @@ describe("encryption", () => {
   });
 });
 
+describe("a sealer that gives no text", () => {
+  test.each([[undefined], [null], [""], [7], [Buffer.from("x")]])(
+    "seal() gives %j: add() rejects with StorageError, nothing is stored",
+    async (given) => {
+      const encryption: Sealer = { seal: () => given as string, open: (_, text) => text };
+      const { pool, storage } = await openPool({ encryption });
+      const error = await pool.add("a", sessionString("a")).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(StorageError);
+      expect(error).toMatchObject({ message: expect.stringContaining("must return a non-empty text") });
+      expect([await storage.list(), pool.sessions()]).toEqual([[], []]);
+    },
+  );
+});
+
 describe("records that cannot be opened", () => {
   const sealed = async (): Promise<FaultyStorage> => {
     const storage = new FaultyStorage();
