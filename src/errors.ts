@@ -2,7 +2,7 @@ import type { PoolStatus } from "./sessions/session-info.js";
 
 const brand = Symbol.for("telegram-session-pool.error");
 
-/** The stable names by which a program tells this package's errors apart. */
+/** Stable codes that identify the errors of this package. */
 export type SessionPoolErrorCode =
   | "NO_SESSION_AVAILABLE"
   | "QUEUE_FULL"
@@ -23,16 +23,16 @@ export type SessionPoolErrorCode =
   | "STORAGE_CORRUPT"
   | "INVALID_OPTIONS";
 
-/** What an error may carry beside its message. */
+/** Details of an error besides its message. */
 export interface SessionPoolErrorDetails {
   readonly cause?: unknown;
-  /** The session the error is about, where there is one. */
+  /** Id of the session the error is about, if any. */
   readonly sessionId?: string | undefined;
 }
 
 /**
- * The base of every error this package throws. `instanceof` works across two installed copies of the package; `code`
- * works everywhere. No message holds a StringSession, an api hash or a phone number.
+ * Base class of the errors of this package. `instanceof` works across two installed copies of the package; `code` works
+ * everywhere. Messages never contain a StringSession, an api hash or a phone number.
  */
 export class SessionPoolError extends Error {
   readonly code: SessionPoolErrorCode;
@@ -53,13 +53,15 @@ export class SessionPoolError extends Error {
   }
 }
 
-/** An auth key is 342 characters of base64, in every format of session strings. */
+/**
+ * Minimum length of text that may be an auth key, which has 342 characters of base64 in every session string format.
+ */
 const SHORTEST_KEY = 300;
-/** Different characters in so long a text of random bytes. */
+/** Minimum number of distinct characters in random text of that length. */
 const FEWEST_CHARACTERS = 20;
 const KEY = new RegExp(`[A-Za-z0-9+/_-]{${SHORTEST_KEY},}={0,2}`, "g");
 
-/** Messages name what they were given, and a session string may have been given as an id, a tag or any other name. */
+/** Messages quote arguments, and a session string may have been passed as an id, a tag or any other name. */
 function withoutKeys(text: string): string {
   if (text.length < SHORTEST_KEY) return text;
   return text.replace(KEY, (run) => (new Set(run).size >= FEWEST_CHARACTERS ? "[redacted]" : run));
@@ -73,15 +75,15 @@ function brandsOf(target: { readonly name: string }): readonly string[] {
   return names;
 }
 
-/** No session can serve this caller, now or within the time it would wait. */
+/** Thrown when no session can serve the caller, now or within its wait. */
 export class NoSessionAvailableError extends SessionPoolError {
-  /** How many matching sessions are cooling. */
+  /** Number of matching sessions that are cooling down. */
   readonly waitingCount: number;
-  /** Whole seconds, rounded up, until the first of them is free; `null` when no instant is known. */
+  /** Whole seconds, rounded up, until the first of them becomes available; `null` if unknown. */
   readonly nextReleaseIn: number | null;
-  /** The same as an instant, epoch milliseconds; `null` when none is known. */
+  /** The same as an instant, epoch milliseconds; `null` if unknown. */
   readonly retryAt: number | null;
-  /** The pool's counts at that moment. */
+  /** Status of the pool when the error was created. */
   readonly status: PoolStatus;
 
   constructor(
@@ -102,84 +104,90 @@ export class NoSessionAvailableError extends SessionPoolError {
   }
 }
 
-/** `maxWaiters` callers are waiting already. */
+/** Thrown when `maxWaiters` callers are already waiting. */
 export class QueueFullError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("QUEUE_FULL", message, details);
   }
 }
 
-/** The time given by `wait` passed before a session was free. */
+/** Thrown when no session became available within `wait`. */
 export class AcquireTimeoutError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("ACQUIRE_TIMEOUT", message, details);
   }
 }
 
-/** One attempt of `use` or `invoke` took longer than `timeoutMs`. What it had sent may have taken effect. */
+/**
+ * Thrown when one attempt of `use` or `invoke` took longer than `timeoutMs`. Requests it had sent may have taken
+ * effect.
+ */
 export class AttemptTimeoutError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("ATTEMPT_TIMEOUT", message, details);
   }
 }
 
-/** Telegram did not answer one request that is harmless to repeat within `callTimeoutMs`. */
+/** Thrown when Telegram did not answer an idempotent request within `callTimeoutMs`. */
 export class CallTimeoutError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("CALL_TIMEOUT", message, details);
   }
 }
 
-/** The lease behind this client was released, revoked or lost. */
+/** Thrown when a client is used after its lease was released, revoked or lost. */
 export class LeaseReleasedError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails & { readonly code?: "OWNERSHIP_LOST" } = {}) {
     super(details.code ?? "LEASE_RELEASED", message, details);
   }
 }
 
-/** This process lost its right to connect the session, and with it the lease. */
+/** Thrown when this process lost ownership of the session, and with it the lease. */
 export class OwnershipLostError extends LeaseReleasedError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super(message, { ...details, code: "OWNERSHIP_LOST" });
   }
 }
 
-/** The pool is closed or closing. */
+/** Thrown by calls to a pool that is closed or closing. */
 export class PoolClosedError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("POOL_CLOSED", message, details);
   }
 }
 
-/** The text is not a session string this package can read. */
+/** Thrown when a text is not a session string this package can read. */
 export class InvalidSessionError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("INVALID_SESSION", message, details);
   }
 }
 
-/** The id holds another auth key, or the auth key is held under another id; `sessionId` is the id that holds it. */
+/** Thrown when the id already has another auth key, or the auth key another id; `sessionId` is the id that has it. */
 export class DuplicateSessionError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("DUPLICATE_SESSION", message, details);
   }
 }
 
-/** No session has this id. */
+/** Thrown when no session has the given id. */
 export class SessionNotFoundError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("SESSION_NOT_FOUND", message, details);
   }
 }
 
-/** A client could not be connected, or its connection was lost. */
+/** Thrown when a client could not connect, or lost its connection. */
 export class ConnectError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("CONNECT_FAILED", message, details);
   }
 }
 
-/** The session was told to wait, but the work had sent a write that may have taken effect; `cause` is Telegram's error. */
+/**
+ * Thrown when a retry on another session would be unsafe: this one has to wait, and the work had already sent a write
+ * that may have taken effect. `cause` is Telegram's error.
+ */
 export class RotationUnsafeError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("ROTATION_UNSAFE", message, details);
@@ -187,8 +195,8 @@ export class RotationUnsafeError extends SessionPoolError {
 }
 
 /**
- * The work was begun again and again on sessions it had tried before, and never got further: it makes more requests than
- * a session grants at once. `cause` is the last refusal.
+ * Thrown when work keeps being restarted on sessions it has already tried without getting further: it makes more
+ * requests than a session allows at once. `cause` is the last rejection.
  */
 export class NoProgressError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
@@ -196,9 +204,9 @@ export class NoProgressError extends SessionPoolError {
   }
 }
 
-/** A write was sent and its outcome is not known for sure. It is not repeated. */
+/** Thrown when a write was sent and its outcome is unknown. It is not retried. */
 export class OutcomeUnknownError extends SessionPoolError {
-  /** `"yes"`: Telegram says that it has it already. `"unknown"`: nobody can tell. */
+  /** `"yes"`: Telegram reports that the write took effect. `"unknown"`: it may have. */
   readonly executed: "yes" | "unknown";
 
   constructor(message: string, executed: "yes" | "unknown", details: SessionPoolErrorDetails = {}) {
@@ -207,21 +215,21 @@ export class OutcomeUnknownError extends SessionPoolError {
   }
 }
 
-/** The storage failed or did not answer in time. */
+/** Thrown when the storage failed or did not answer in time. */
 export class StorageError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails & { readonly code?: "STORAGE_CORRUPT" } = {}) {
     super(details.code ?? "STORAGE_FAILED", message, details);
   }
 }
 
-/** What the storage holds cannot be read. Nothing was overwritten. */
+/** Thrown when stored data cannot be read. Nothing was overwritten. */
 export class StorageCorruptError extends StorageError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super(message, { ...details, code: "STORAGE_CORRUPT" });
   }
 }
 
-/** An option or argument is missing, unknown or of the wrong kind; the message names it. */
+/** Thrown when an option or argument is missing, unknown or of the wrong type; the message names it. */
 export class OptionsError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("INVALID_OPTIONS", message, details);

@@ -3,13 +3,15 @@ import { callSafely, textOf, warn } from "./common/process-warning.js";
 import { OptionsError } from "./errors.js";
 import { describeType, nearestName } from "./options/validators.js";
 
-/** What a pool tells, by event name. Payloads are readonly and never hold a secret. */
+/** Events emitted by a pool, keyed by name. Payloads are readonly and never contain a secret. */
 export interface SessionPoolEvents {
-  /** A caller has to wait. */
+  /** Emitted when a caller has to wait. */
   waiting: (event: { readonly waiters: number; readonly nextAvailableAt: number | null }) => void;
+  /** Emitted when a session is leased. */
   leased: (event: { readonly id: string }) => void;
+  /** Emitted when a lease is released. */
   released: (event: { readonly id: string; readonly heldMs: number }) => void;
-  /** A session, or one method or peer of it, rests until an instant. */
+  /** Emitted when a session, or one method or peer of it, starts to cool down. */
   cooled: (event: {
     readonly id: string;
     readonly until: number;
@@ -18,30 +20,38 @@ export interface SessionPoolEvents {
     readonly peer?: string;
   }) => void;
   /**
-   * A session could not connect and rests until an instant; `reason` is `"connect failed"`, `"proxyFailed"` or the
+   * Emitted when a session could not connect and backs off; `reason` is `"connect failed"`, `"proxyFailed"` or the
    * transport error. No `recovered` follows.
    */
   backedOff: (event: { readonly id: string; readonly until: number; readonly reason: string }) => void;
-  /** A session of which `cooled`, `restricted` or `died` was told can serve again. */
+  /** Emitted when a session can serve again after `cooled`, `restricted` or `died`. */
   recovered: (event: { readonly id: string }) => void;
+  /** Emitted when Telegram restricted the account. */
   restricted: (event: { readonly id: string; readonly reason: string }) => void;
+  /** Emitted when a session is dead: `reason` is Telegram's error, or the one given to `retire`. */
   died: (event: { readonly id: string; readonly reason: string }) => void;
+  /** Emitted when a client has connected. */
   connected: (event: { readonly id: string }) => void;
-  /** Also of the session whose failed connect showed that its proxy has failed: `"proxyFailed"`. */
+  /**
+   * Emitted when a client was closed or lost its connection; with reason `"proxyFailed"` also for the session whose
+   * failed connect showed that its proxy is down.
+   */
   disconnected: (event: { readonly id: string; readonly reason: string }) => void;
-  /** The stored session string, tags or profile changed. */
+  /** Emitted when the stored session string, tags or profile changed. */
   sessionChanged: (event: { readonly id: string }) => void;
-  /** The session is not this process's any more: its claim was not renewed in time, or another process took it. */
+  /** Emitted when this process lost a session: its claim was not renewed in time, or another process took it. */
   ownershipLost: (event: { readonly id: string }) => void;
-  /** A lease was held too long and taken back. */
+  /** Emitted when a lease exceeded `maxLeaseMs` and was revoked. */
   leaked: (event: { readonly id: string; readonly heldMs: number; readonly stack?: string }) => void;
-  /** A record could not be read; it was left as it is. */
+  /** Emitted when a record could not be read. The record is left unchanged. */
   recordRejected: (event: { readonly id: string; readonly reason: string }) => void;
-  /** The storage failed: a write, which is retried, a look for other processes' changes, or something about peers. */
+  /**
+   * Emitted when the storage failed: a write, which is retried, a sync with other processes, or an operation on peers.
+   */
   storageFailed: (event: { readonly error: Error }) => void;
 }
 
-/** Every event: an emitter refuses to listen to anything else. */
+/** All event names; listening to any other name throws. */
 export const EVENT_NAMES: readonly string[] = Object.keys({
   waiting: true,
   leased: true,
@@ -63,16 +73,18 @@ export const EVENT_NAMES: readonly string[] = Object.keys({
 type Listener = (...values: never[]) => unknown;
 
 /**
- * An emitter whose listeners cannot hurt each other: one that throws or rejects becomes one process warning, and the
- * others are called all the same.
+ * An emitter that isolates its listeners: a listener that throws or rejects causes a process warning, and the others
+ * are still called.
  */
 export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
-  /** By listener and event. */
+  /** Wrappers by listener and event. */
   readonly #wrappers = new WeakMap<Listener, Map<unknown, Listener>>();
-  /** Whether anybody listens to anything: to look for the listeners of one event costs a part of what a lease does. */
+  /**
+   * True once any listener is registered; checking this flag is much cheaper than looking up listeners on every lease.
+   */
   #isHeard = false;
 
-  /** Events that can be listened to; `undefined`: any. */
+  /** Known event names; `undefined` allows any. */
   readonly #names: readonly string[] | undefined;
 
   constructor(names?: readonly string[]) {
@@ -147,7 +159,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     return this;
   }
 
-  /** `once` and `on` of `node:events` listen to "error" as well, which never comes. */
+  /** Allows "error", which is never emitted: `once` and `on` of `node:events` listen to it as well. */
   #assertKnown(event: unknown): void {
     if (this.#names === undefined || event === "error" || this.#names.includes(event as string)) return;
     const meant = typeof event === "string" ? nearestName(event, this.#names) : undefined;

@@ -6,20 +6,20 @@ import type { Budgets, ParsedBudgets } from "./budgets.js";
 import type { ClientProfile } from "./client-profile.js";
 import type { SessionSelection } from "./selection-strategy.js";
 
-/** How much a line of the log matters. */
+/** Severity of a log message. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
-/** What a line of the log says, for programs. Never a secret. */
+/** Structured fields of a log message. Never contain a secret. */
 export interface LogFields {
-  /** What has happened; most are names of events of the pool. Stable. */
+  /** What happened: in most cases the name of a pool event. Stable across versions. */
   readonly event: string;
   readonly sessionId?: string;
   readonly [field: string]: unknown;
 }
 
 /**
- * Where a pool writes what an operator should see: `console` is one. Called with a sentence, and with the same as fields;
- * what is written at which level is in docs/logging.md. One that throws or rejects stops nothing.
+ * Receives log messages; `console` is compatible. Each call gets a sentence and the same
+ * information as fields; docs/logging.md lists the messages by level. Errors thrown by a logger do not affect the pool.
  */
 export interface Logger {
   debug(message: string, fields?: LogFields): void;
@@ -28,227 +28,251 @@ export interface Logger {
   error(message: string, fields?: LogFields): void;
 }
 
-/** How a process holds its sessions. */
+/** How this process claims sessions against other processes on the same storage. */
 export interface OwnershipOptions {
   /**
-   * Milliseconds for which a claim holds that is not renewed. It is renewed every third; after three quarters without
-   * the storage's answer the session is given up; another host takes it after five quarters. @default 60_000
+   * Milliseconds after which a claim expires unless it is renewed. It is renewed every third of that time. If the
+   * storage does not answer for three quarters, the session is given up; another host takes it over after five
+   * quarters.
+   * @default 60_000
    */
   readonly ttlMs?: number | undefined;
   /**
-   * A name of this host, another one for each, where the boot id does not tell them apart: virtual machines resumed from
-   * one snapshot. Without effect where there is no `/proc`.
+   * Unique name of this host. Only needed where boot ids are not unique, as on virtual machines resumed from one
+   * snapshot. Has no effect on systems without `/proc`.
    * @default the boot id
    */
   readonly host?: string | undefined;
 }
 
-/** How a pool is set up. Checked once by `open`; an unknown key or a wrong type is an `OptionsError`. */
+/** Options of `SessionPool.open`. Validated once; an unknown key or a wrong type throws `OptionsError`. */
 export interface SessionPoolOptions<Client> {
-  /** The Telegram library behind the leases, for instance `gramjs({ apiId, apiHash })`. */
+  /** Adapter of the Telegram client library, for example `gramjs({ apiId, apiHash })`. */
   readonly client: ClientAdapter<Client>;
-  /** Where the sessions are kept. @default memory() */
+  /** Storage for the sessions. @default memory() */
   readonly storage?: SessionStorage | undefined;
-  /** Seals session strings, profiles and peers before they are stored, for instance `aesGcm(key)`. @default none */
+  /** Encrypts session strings, profiles and peers before they are stored, for example `aesGcm(key)`. @default none */
   readonly encryption?: Sealer | undefined;
-  /** What a FLOOD_WAIT rests: the whole session, or the session for that method. @default "session" */
+  /** Whether FLOOD_WAIT cools down the whole session or only the method that triggered it. @default "session" */
   readonly cooldownScope?: "session" | "method" | undefined;
-  /** Who is next of the sessions that can serve: `"spread"` (longest rested), `"warm"` (connected first), `"random"`, or a rule of your own. @default "spread" */
+  /**
+   * Which available session is picked next: `"spread"` (least recently used), `"warm"` (connected first), `"random"`,
+   * or a strategy of your own. @default "spread"
+   */
   readonly selection?: SessionSelection | undefined;
-  /** Callers that may share one session at once. @default 1 */
+  /** Maximum number of concurrent leases per session. @default 1 */
   readonly leasesPerSession?: number | undefined;
   /**
-   * Milliseconds. A flood this short is slept out inside the refused call when no other session is free or when
-   * another one must not be used any more. @default 0
+   * Milliseconds. Flood waits up to this long are waited out inside the failing call if no other session is available
+   * or retrying elsewhere would be unsafe. @default 0
    */
   readonly inlineWaitMs?: number | undefined;
-  /** Clients connected at once. @default Infinity */
+  /** Maximum number of connected clients. @default Infinity */
   readonly maxConnected?: number | undefined;
-  /** Callers waiting at once; the next is refused with `QueueFullError`. @default Infinity */
+  /** Maximum number of waiting callers; further ones are rejected with `QueueFullError`. @default Infinity */
   readonly maxWaiters?: number | undefined;
-  /** Milliseconds without a lease after which a client is closed. @default 300_000 */
+  /** Milliseconds without a lease after which a client is disconnected. @default 300_000 */
   readonly idleTimeoutMs?: number | undefined;
-  /** Milliseconds that one connect may take. @default 15_000 */
+  /** Timeout for one connection attempt, in milliseconds. @default 15_000 */
   readonly connectTimeoutMs?: number | undefined;
-  /** Milliseconds that Telegram may take to answer one request. @default 60_000 */
+  /** Timeout for the answer to one request, in milliseconds. @default 60_000 */
   readonly callTimeoutMs?: number | undefined;
-  /** Milliseconds after which a lease is taken back. @default Infinity */
+  /** Maximum duration of a lease in milliseconds; after that it is revoked. @default Infinity */
   readonly maxLeaseMs?: number | undefined;
-  /** Milliseconds for which `close` waits for leases. @default 10_000 */
+  /** Milliseconds `close` waits for active leases before it revokes them. @default 10_000 */
   readonly closeTimeoutMs?: number | undefined;
-  /** Milliseconds for which an operation waits for the storage, or for `encryption`. @default 5_000 */
+  /** Timeout for one operation of the storage or of `encryption`, in milliseconds. @default 5_000 */
   readonly storageTimeoutMs?: number | undefined;
   /**
-   * Milliseconds for which PEER_FLOOD and USER_RESTRICTED keep a session back. A guess: Telegram names no end. A frozen
-   * account and one whose login lacks its password stay restricted until `enable`, `update` or `probeIntervalMs`.
+   * Milliseconds a session stays restricted after PEER_FLOOD or USER_RESTRICTED. Telegram reports no duration, so this
+   * is a heuristic. A frozen account, and one whose login lacks its password, stay restricted until `enable`, `update`
+   * or a successful probe (`probeIntervalMs`).
    * @default 86_400_000
    */
   readonly restrictedForMs?: number | undefined;
   /**
-   * Milliseconds after which a session that Telegram restricted, or called dead, is asked whether it is answered again
-   * (`updates.getState`), and then is free. An answer does not prove that a restriction is over: hours, not seconds.
+   * Interval in milliseconds at which restricted and dead sessions are probed with `updates.getState`. A session that
+   * gets an answer becomes available again. An answer does not prove that a restriction is over: use hours, not
+   * seconds.
    * @default Infinity
    */
   readonly probeIntervalMs?: number | undefined;
-  /** How this process holds the sessions it has connected, against other processes on the same storage. */
+  /** How this process claims its connected sessions against other processes on the same storage. */
   readonly ownership?: OwnershipOptions | undefined;
   /**
-   * Calls that a session may make of a method in a while, so that it rests before Telegram has to say so: by name, for
-   * instance `{ "messages.SendMessage": { calls: 20, perMs: 60_000 } }` or `presets.conservative`; `"learn"`; or a rule of
-   * your own.
+   * Rate limits per session and method, to slow down before Telegram reports a flood: limits by method name, such as `{
+   * "messages.SendMessage": { calls: 20, perMs: 60_000 } }` or `presets.conservative`; `"learn"`; or a strategy of your
+   * own.
    * @default none
    */
   readonly budgets?: Budgets | undefined;
-  /** Remember where each lease was taken, for `leaked` and `leases()`. Costs microseconds a lease. @default false */
+  /**
+   * Whether to record a stack trace per lease, for `leaked` and `leases()`. Costs microseconds per lease. @default
+   * false
+   */
   readonly traceLeases?: boolean | undefined;
-  /** Accept sessions that name servers outside Telegram's published ranges. @default false */
+  /** Whether to accept sessions with server addresses outside Telegram's published ranges. @default false */
   readonly trustServers?: boolean | undefined;
-  /** Where to write what a person should see. @default none */
+  /** Receives log messages; `console` is compatible. @default none */
   readonly logger?: Logger | undefined;
-  /** Where time comes from. @default systemClock */
+  /** Source of time and timers. @default systemClock */
   readonly clock?: Clock | undefined;
 }
 
-/** Which session a caller wants, and how long it would wait for it. */
+/** Which session to lease, and how long to wait for it. */
 export interface AcquireOptions {
-  /** This very session. */
+  /** Leases this session and no other. */
   readonly id?: string | undefined;
-  /** The same key gets the same session while it can. */
+  /** Sticky key: the same key gets the same session as long as that one can serve. */
   readonly key?: string | undefined;
-  /** Only sessions that carry all of these. */
+  /** Only sessions that have all of these tags. */
   readonly tags?: readonly string[] | undefined;
-  /** `"contacts.ResolveUsername"` or `"contacts.resolveUsername"`: not a session that is cooling for it. */
+  /**
+   * Skips sessions that are cooling down for this method, for example `"contacts.ResolveUsername"`; case of the first
+   * letter does not matter.
+   */
   readonly method?: string | undefined;
-  /** `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`: not a session that is cooling for it. */
+  /** Skips sessions that are cooling down for this peer: `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`. */
   readonly peer?: string | undefined;
   /**
-   * `true`: as long as it can help. Milliseconds: waiting and connecting together end by then, over all attempts.
-   * `false` or `0`: no queueing; connecting then has `connectTimeoutMs` in all, whatever number of sessions is tried.
+   * `true`: wait as long as a session could still become available. A number: wait and connect for at most that many
+   * milliseconds in total, over all attempts. `false` or `0`: do not wait; connecting is then limited to
+   * `connectTimeoutMs` in total, however many sessions are tried.
    * @default true
    */
   readonly wait?: boolean | number | undefined;
-  /** Higher first, strictly; equal ones first come, first served. @default 0 */
+  /** Waiting callers with a higher priority are always served first; equal ones in order of arrival. @default 0 */
   readonly priority?: number | undefined;
-  /** Gives up when aborted, with the signal's reason. */
+  /** Cancels the call when aborted; it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What may be repeated on another session: `"safe"` what cannot have taken effect, `"any"` everything, `"none"` nothing. */
+/**
+ * What may be retried on another session: `"safe"` only what cannot have taken effect, `"any"` everything, `"none"`
+ * nothing.
+ */
 export type RetryPolicy = "safe" | "any" | "none";
 
-/** How `use` and `invoke` run one job. */
+/** Options of `use` and `invoke`. */
 export interface UseOptions extends AcquireOptions {
-  /** @default "safe" */
+  /** What may be retried on another session. @default "safe" */
   readonly retry?: RetryPolicy | undefined;
-  /** Attempts, the first one included; a connect that fails is one. @default Infinity */
+  /** Maximum number of attempts, including the first; a failed connect counts as one. @default Infinity */
   readonly maxAttempts?: number | undefined;
-  /** Milliseconds for one attempt, its connects and its work together. @default none */
+  /** Timeout for one attempt, connecting and work together, in milliseconds. @default none */
   readonly timeoutMs?: number | undefined;
 }
 
-/** What is durable of a bulk job, and under which name. See {@link MapOptions.checkpoint}. */
+/** Where and under which name the progress of a bulk job is stored. See {@link MapOptions.checkpoint}. */
 export interface MapCheckpoint<I> {
   /**
-   * The pool's own storage, or another one: it is opened when it is needed and closed with the pool. Every pool on a
-   * storage lists all of it: beyond 100,000 items use one of its own.
+   * The pool's own storage or another one, which is opened on demand and closed with the pool. Every pool on a storage
+   * lists all its records, so use a separate one for more than 100,000 items.
    */
   readonly storage: SessionStorage;
-  /** The job's name. One run at a time has it. */
+  /** Name of the job. Only one run at a time can use it. */
   readonly name: string;
-  /** What an item is known by; the same in every run. Items with one key are one item. It is stored as it is. */
+  /** Unique key of an item, the same in every run. Items with equal keys count as one item. Stored in plain text. */
   readonly key: (item: I) => string;
 }
 
-/** How far `map` is. */
+/** Progress of a `map` run. */
 export interface MapProgress {
-  /** Items that are over: worked, failed or skipped. */
+  /** Number of finished items: succeeded, failed or skipped. */
   readonly done: number;
-  /** Of all items, where that is known: `items` is an array, a Set or a Map, or `total` was given. */
+  /** Number of all items, if known: `items` is an array, a Set or a Map, or `total` was given. */
   readonly total?: number;
-  /** Items that came with an error. */
+  /** Number of items that failed. */
   readonly failed: number;
-  /** Items that the checkpoint had as over already. */
+  /** Number of items that the checkpoint had recorded as finished. */
   readonly skipped: number;
-  /** Items of this run that were over in a second, since it began. */
+  /** Average number of items finished per second since this run started. */
   readonly perSecond: number;
-  /** When it will be done at this pace, epoch milliseconds; `null` when that is not known. */
+  /** Estimated completion time, epoch milliseconds; `null` if unknown. */
   readonly etaAt: number | null;
-  /** Nothing can go on before this instant, epoch milliseconds: all sessions rest. `null` when something goes on. */
+  /**
+   * Until when all sessions are cooling down and no item can proceed, epoch milliseconds; `null` while items proceed.
+   */
   readonly waitingUntil: number | null;
 }
 
-/** One value for every item, or how it follows from the item. */
+/** One value for all items, or a function of the item. */
 export type PerItem<I> = string | ((item: I) => string | undefined);
 
-/** How `map` runs its items. What `use` takes holds for each item. */
+/** Options of `map`. Those of `use` apply to each item. */
 export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer" | "signal"> {
-  /** This very session. May be a function of the item. */
+  /** Leases this session and no other. May be a function of the item. */
   readonly id?: PerItem<I> | undefined;
-  /** The same key gets the same session while it can. May be a function of the item. */
+  /** Sticky key: the same key gets the same session as long as that one can serve. May be a function of the item. */
   readonly key?: PerItem<I> | undefined;
-  /** `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`: not a session cooling for it. May be a function of the item. */
+  /**
+   * Skips sessions that are cooling down for this peer: `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`. May be a
+   * function of the item.
+   */
   readonly peer?: PerItem<I> | undefined;
-  /** Items under way at once, and pulled ahead of whoever reads the results. @default usable sessions, at most 1000 */
+  /** Maximum number of items in flight, including results not read yet. @default usable sessions, at most 1000 */
   readonly concurrency?: number | undefined;
-  /** Results in the order of the items instead of as they finish. @default false */
+  /** Whether results come in the order of the items instead of in order of completion. @default false */
   readonly ordered?: boolean | undefined;
-  /** How many items there are, where `items` does not tell. @default none */
+  /** Number of items, if `items` has no known size. For progress only. @default none */
   readonly total?: number | undefined;
-  /** Told once a second while the iteration runs, and at its end. */
+  /** Called once a second while the iteration runs, and once at its end. */
   readonly onProgress?: ((progress: MapProgress) => void) | undefined;
-  /** Ends the iteration with its reason when aborted: works that run lose their lease, results that there are come first. */
+  /**
+   * Ends the iteration with the signal's reason when aborted. Running work loses its lease; results that are ready are
+   * delivered first.
+   */
   readonly signal?: AbortSignal | undefined;
   /**
-   * Makes the job resumable: a later run of this name leaves out what is over, on disk before its result is handed over.
-   * Over is what was done, what failed by itself, and what may have taken effect (`uncertainKeys`); to be done again is what no
-   * session could serve, and what had sent no write when the process was killed. With `retry: "any"` also what had.
+   * Makes the job resumable: a later run of the same name skips finished items. An item is recorded before its result
+   * is delivered. Finished items are those that succeeded, failed by themselves, or may have taken effect
+   * (`uncertainKeys`). Items that no session could serve, or that had sent no write when the process was killed, run
+   * again; with `retry: "any"` also those that had sent one.
    * @default none
    */
   readonly checkpoint?: MapCheckpoint<I> | undefined;
 }
 
-/** What has become of one item. */
+/** Result of one item. */
 export type MapResult<I, O> = {
   readonly item: I;
-  /** Its place among `items`, from 0. */
+  /** Index among `items`, from 0. */
   readonly index: number;
-  /** The session that gave the final answer; `null` when none did. */
+  /** The session that produced the final result; `null` if none did. */
   readonly sessionId: string | null;
-  /** How often the work was begun. */
+  /** Number of times the work was started. */
   readonly attempts: number;
 } & ({ readonly ok: true; readonly value: O } | { readonly ok: false; readonly error: unknown });
 
-/** The results of `map`, once. Nothing happens before the first one is asked for. */
+/** The results of `map`; can be iterated once. Nothing starts before the first result is requested. */
 export interface MapRun<I, O> extends AsyncIterable<MapResult<I, O>>, AsyncDisposable {
   /**
-   * With a checkpoint: the keys of items of which nobody can tell whether they took effect, of earlier runs too. They are
-   * not repeated: look, and `map` those that have to be sent again under another name.
+   * With a checkpoint: keys of items whose outcome is unknown, including from earlier runs. They are not retried;
+   * verify them and re-run the failed ones under a new name.
    */
   readonly uncertainKeys: readonly string[];
-  /** The next result, for a loop of your own. */
+  /** Resolves with the next result. For loops other than `for await`. */
   next(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
   /**
-   * Ends the iteration and loses no result: what runs finishes, nothing else begins, and whoever reads the results gets
-   * all of them and then the end. Resolves when nothing runs any more; read on meanwhile. For a shutdown by signal.
+   * Ends the iteration without losing results: running items finish, no further ones start, and the reader gets all
+   * results and then the end. Resolves when no item is running; keep reading meanwhile. For graceful shutdown.
    */
   drain(): Promise<void>;
-  /** Ends the iteration as `break` does: what runs may finish, nothing else begins. */
+  /** Ends the iteration as `break` does: running items may finish, no further ones start. */
   return(): Promise<IteratorResult<MapResult<I, O>, undefined>>;
-  /** The run itself. */
+  /** Returns the run itself. */
   [Symbol.asyncIterator](): MapRun<I, O>;
-  /**
-   * Ends the iteration and deletes its checkpoint. Throws `StorageError`; does nothing without a checkpoint.
-   */
+  /** Ends the iteration and deletes its checkpoint, if it has one. Throws `StorageError`. */
   deleteCheckpoint(): Promise<void>;
 }
 
-/** What comes with a session when it is added. */
+/** Options of `add`. */
 export interface AddOptions {
   readonly tags?: readonly string[] | undefined;
   readonly profile?: ClientProfile | undefined;
 }
 
-/** What `update` may change. */
+/** Changes for `update`; omitted fields stay as they are. */
 export interface SessionChange {
   readonly session?: string | undefined;
   readonly tags?: readonly string[] | undefined;
@@ -264,7 +288,7 @@ export type ResolvedOptions<Client> = {
 } & {
   readonly logger: Logger | undefined;
   readonly encryption: Sealer | undefined;
-  /** Checked, with methods by canonical name. */
+  /** Validated, with methods by canonical name. */
   readonly budgets: ParsedBudgets | undefined;
   readonly ownership: { readonly ttlMs: number; readonly host: string | undefined };
 };
