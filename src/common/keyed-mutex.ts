@@ -1,11 +1,11 @@
 import { Mutex } from "async-mutex";
 
-/** One lock per name: what holds the same name runs one after the other, everything else at once. */
+/** One mutex per name: work under the same name runs sequentially, other work concurrently. */
 export class KeyedMutex {
-  /** One for each name that is held or waited for. */
+  /** Mutexes of the names that are held or waited for. */
   readonly #locks = new Map<string, { readonly mutex: Mutex; users: number }>();
 
-  /** Runs the work while no other holds any of the names. Names are locked in the order given. */
+  /** Runs the work while holding all of the names, which are locked in the given order. */
   async runExclusive<T>(names: readonly string[], work: () => Promise<T>): Promise<T> {
     const [name, ...rest] = names;
     if (name === undefined) return work();

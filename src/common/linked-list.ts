@@ -1,6 +1,6 @@
-/** Something that can be in one list at a time. */
+/** A node that can be in one list at a time. */
 export interface ListNode<Item> {
-  /** The list's alone. */
+  /** Managed by the list. */
   isLinked: boolean;
   previous: Item | null;
   next: Item | null;
@@ -43,7 +43,7 @@ export class LinkedList<Item extends ListNode<Item>> {
     this.#size--;
   }
 
-  /** In order of arrival. Whatever is removed meanwhile: what stays is seen, if need be a second time. */
+  /** Safe against removal while iterating; remaining items are visited at least once, in insertion order. */
   *[Symbol.iterator](): Generator<Item> {
     for (let item = this.#first; item !== null; ) {
       const following: Item | null = item.next;

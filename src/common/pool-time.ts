@@ -1,8 +1,8 @@
 import type { Clock } from "./clock.js";
 
-/** The clocks tick in different steps: so much they always disagree. */
+/** Clocks differ in resolution, so readings always disagree by up to this. */
 const NOISE_MS = 2;
-/** So long a date goes by the last look at the wall clock: nobody reads it more exactly. */
+/** How long a cached wall-clock offset is reused; dates need no better precision. */
 const DATE_HOLDS_MS = 50;
 /** A smaller disagreement is jitter, and left out where that makes a rest longer. */
 const JITTER_MS = 500;

@@ -4,7 +4,7 @@ import type { Clock, Timer } from "./clock.js";
 const A_YEAR_MS = 365 * 86_400_000;
 
 /**
- * Keeps the process alive while somebody needs the pool. Sockets and timers are all unref'd; this one timer is ref'd
+ * Keeps the process alive while the pool is in use. Sockets and timers are all unref'd; this one timer is ref'd
  * as long as a session is leased, a caller waits or the pool is opening or closing.
  */
 export class ProcessRef {

@@ -1,27 +1,27 @@
 import type { ProcessIdentity } from "./process-identity.js";
 
-/** A pool's right to connect a session, as it stands in the record. */
+/** A pool's claim on a session, as stored in its record. */
 export interface Claim extends ProcessIdentity {
-  /** Random, one per pool. */
+  /** Random id of the pool. */
   readonly pool: string;
-  /** Grows with every write of the pool's: a claim that stands still is not renewed any more. */
+  /** Increases with every write of the pool; a claim whose beat stops is no longer being renewed. */
   readonly beat: number;
-  /** For how long the pool holds it without renewing it, in milliseconds. */
+  /** Lifetime of the claim without renewal, in milliseconds. */
   readonly ttlMs: number;
 }
 
 /**
- * A holder stops a quarter of the ttl before its claim ends, and a claimer on another host waits a quarter longer, each
- * by its own clock: their paces may differ by so much.
+ * Tolerated clock drift between hosts: a holder stops a quarter of the ttl before its claim ends, and another host
+ * waits a quarter longer, each by its own clock.
  */
 const CLOCK_MARGIN = 1 / 4;
 
-/** How long the holder may use the session after it began to write the claim. */
+/** How long the holder may use the session, counted from the start of the write of its claim. */
 export function usableMs(ttlMs: number): number {
   return ttlMs * (1 - CLOCK_MARGIN);
 }
 
-/** How long another host has to watch the claim stand still before it takes the session. */
+/** How long another host must see the claim unrenewed before it takes over the session. */
 export function takeoverAfterMs({ ttlMs }: Pick<Claim, "ttlMs">): number {
   return ttlMs * (1 + CLOCK_MARGIN);
 }

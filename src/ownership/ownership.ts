@@ -6,42 +6,42 @@ export interface ClaimHandle {
   isUsable(now: number): boolean;
 }
 
-/** The claim that goes into a record. */
+/** The claim to store in a record. */
 export interface ClaimDraft {
   readonly claim: Claim | null;
-  /** To be called when the record is on disk with it. */
+  /** Called when the record with the claim is on disk. */
   landed(): void;
 }
 
-/** What is told of ownership. */
+/** Callbacks about ownership changes. */
 export interface OwnershipEvents {
-  /** Another pool holds the session, or holds it no longer. */
+  /** Called when another pool has claimed or released the session. */
   foreign(id: string, isForeign: boolean): void;
-  /** The session was ours and is not any more: whoever uses it has to stop now. */
+  /** Called when this pool has lost the session; its use has to stop immediately. */
   lost(id: string): void;
 }
 
-/** Which sessions this pool may connect: one pool holds a session while its client is connected. */
+/** Decides which sessions this pool may connect. One pool owns a session while its client is connected. */
 export interface Ownership {
-  /** Whether the session is held, and may be used now. */
+  /** Whether the session is claimed by this pool and may be used now. */
   isHeld(id: string): boolean;
   /** Whether time may have passed that no clock has counted: `hold` tells whether the session is still held. */
   needsRevalidation(id: string): boolean;
   /** Whether another pool holds the session. */
   isForeign(id: string): boolean;
   /**
-   * Makes the session this pool's. Resolves `undefined` when another pool has it. Rejects with `StorageError` when the
-   * storage did not take the claim, or has no record of the session.
+   * Claims the session. Resolves with `undefined` if another pool has it. Rejects with `StorageError` if the claim
+   * could not be stored, or there is no record of the session.
    */
   claim(id: string): Promise<ClaimHandle | undefined>;
-  /** Gives the session up; its client MUST be gone. Resolves when that is on disk, or is late. */
+  /** Releases the session; its client MUST be closed. Resolves when that is on disk or has timed out. */
   release(id: string): Promise<void>;
-  /** The record is gone: who still uses the session loses it. */
+  /** Drops ownership of a session whose record was deleted. */
   forget(id: string): void;
-  /** The claim for the record that is about to be written. */
+  /** The claim to store in the record that is about to be written. */
   draft(id: string): ClaimDraft;
-  /** Takes note of the claim in a record that was just read. */
+  /** Updates ownership from the claim in a record that was just read. */
   onRecordRead(id: string, claim: Claim | null): void;
-  /** Holds nothing any more, and is none of those that others have to respect. */
+  /** Releases every claim; other pools may ignore this one from now on. */
   end(): void;
 }

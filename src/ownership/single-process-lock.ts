@@ -9,7 +9,7 @@ import { type Claim, isClaim } from "./claim.js";
 import { isSameThread, type ProcessIdentity } from "./process-identity.js";
 import { openPools, RemoteClaims } from "./remote-claims.js";
 
-/** What claiming a storage needs. */
+/** Dependencies of a `SingleProcessLock`. */
 export interface SoleUseParts {
   readonly storage: SessionStorage;
   readonly clock: Clock;
@@ -23,14 +23,14 @@ const RENEWALS = 3;
 const LOOKS_PER_RENEWAL = 4;
 
 /**
- * Keeps a second process off a storage that is made for one. Such a storage has no compare-and-set over processes, so
- * this notices a mistake, as far as the storage shows one process what another wrote; it is no lock.
+ * Detects a second process on a storage that supports only one. Such a storage has no compare-and-set across processes,
+ * so this is an advisory check: it works as far as one process can see the writes of another.
  */
 export class SingleProcessLock {
   readonly #parts: SoleUseParts;
   readonly #pool = randomUUID();
   readonly #foreign: RemoteClaims;
-  /** Another process uses the storage all the same. */
+  /** Called when another process has started to use the storage nevertheless. */
   onOvertaken: (error: StorageError) => void = () => {};
   #isOvertaken = false;
   #beat = 0;
@@ -43,7 +43,9 @@ export class SingleProcessLock {
     this.#foreign = new RemoteClaims(parts.self);
   }
 
-  /** Rejects with `StorageError` while another process uses the storage; another host's is watched for its ttl. */
+  /**
+   * Rejects with `StorageError` if another process uses the storage. A claim of another host is observed for its ttl.
+   */
   async claim(): Promise<void> {
     const read = (): Promise<StoredRecord | undefined> => this.#read();
     // Such a storage may accept two writers at one version: only a second read shows which of them won.
@@ -60,12 +62,12 @@ export class SingleProcessLock {
     this.#arm();
   }
 
-  /** Gives the storage up. */
+  /** Releases the storage. */
   async release(): Promise<void> {
     this.#isEnded = true;
     this.#timer?.cancel();
     openPools.delete(this.#pool);
-    // One that is under way may be written yet.
+    // A renewal in flight may still be written.
     await this.#renewal;
     const stored = await this.#read();
     if (stored === undefined || claimIn(stored)?.pool !== this.#pool) return;

@@ -5,30 +5,30 @@ import type { SessionStorage, StoredRecord } from "./storage.js";
 import type { StorageTimeout } from "./storage-timeout.js";
 import { type RecordUpdate, type RecordWrite, updateRecord } from "./update-record.js";
 
-/** Grows when an older version of this package could not read what a newer one wrote. */
+/** Format version; increased when older versions of this package can no longer read the record. */
 const FORMAT = 1;
 
-/** Who has taken a key, and whether for good. */
+/** The session that has reserved a key, and whether the reservation is confirmed. */
 interface Claim {
   readonly id: string;
   readonly isConfirmed: boolean;
 }
 
 /**
- * One auth key, one session: each key is taken by a reserved record named by its fingerprint, so that of two processes
- * that add one key under two ids the first wins.
+ * Ensures that one auth key belongs to one session. Each key is reserved by a record named after its fingerprint, so if
+ * two processes add one key under two ids, the first wins.
  *
- * A process may die between taking the key and writing its session, so a key is taken in two steps: `take` before the
- * session's record is written, `confirm` after, and before anything connects with it. A key whose holder's record is not
- * there or has another key may be taken over; which of two writers has it is decided by one compare-and-set of the
- * reservation alone: the confirmation.
+ * A process may die between reserving the key and writing its session, so there are two steps: `reserve` before the
+ * session's record is written, and `confirm` after that and before any client connects. A key can be taken over if its
+ * holder's record is missing or has another key. The compare-and-set of the confirmation alone decides between two
+ * writers.
  */
 export class KeyReservations {
   readonly #storage: SessionStorage;
   readonly #deadline: StorageTimeout;
   readonly #isConnected: (fingerprint: string, holder: string) => boolean;
 
-  /** `isConnected` tells whether a client of this process may still use the key, which its session has given up. */
+  /** `isConnected`: whether a client of this process may still use a key that its session has given up. */
   constructor(
     storage: SessionStorage,
     deadline: StorageTimeout,
@@ -39,7 +39,7 @@ export class KeyReservations {
     this.#isConnected = isConnected;
   }
 
-  /** Takes the key for a session, until `confirm`. Resolves the id that holds it, or `undefined` when it is taken now. */
+  /** Reserves the key for a session until `confirm`. Resolves with the id that holds it, or `undefined` on success. */
   async reserve(fingerprint: string, id: string): Promise<string | undefined> {
     const first = { expected: 0, data: textOf({ id, isConfirmed: false }) };
     const change = async (reservation: StoredRecord | undefined): Promise<string | undefined> => {
@@ -52,7 +52,8 @@ export class KeyReservations {
   }
 
   /**
-   * Makes the key this session's for good; its record MUST be on disk. Resolves the id that was faster, or `undefined`.
+   * Confirms the reservation; the session's record MUST be on disk. Resolves with the id that was faster, or
+   * `undefined` on success.
    */
   async confirm(fingerprint: string, id: string): Promise<string | undefined> {
     const update = await this.#update(fingerprint, (reservation) =>
@@ -62,12 +63,12 @@ export class KeyReservations {
     return holder === id ? undefined : holder;
   }
 
-  /** The id that has the key for good, if one has. */
+  /** The id with a confirmed reservation of the key, if any. */
   async ownerOf(fingerprint: string): Promise<string | undefined> {
     return confirmedIn(await this.#read(RESERVED_PREFIXES.key + fingerprint));
   }
 
-  /** Gives the key back, if it is this session's, and its record does not have it. */
+  /** Deletes the reservation if it is this session's and its record does not have the key. */
   async release(fingerprint: string, id: string): Promise<void> {
     await this.#update(fingerprint, async (reservation) => {
       if (reservation === undefined || claimIn(reservation)?.id !== id) return undefined;
@@ -77,8 +78,8 @@ export class KeyReservations {
   }
 
   /**
-   * Whether the key is the holder's. One whose record has another key by now may still be connected with this one; one
-   * that has not confirmed it never is, whether or not its record can be read.
+   * Whether the reservation is valid. A confirmed holder whose record has another key by now may still be connected
+   * with this one; an unconfirmed holder never is, whether or not its record can be read.
    */
   async #isHeld({ id, isConfirmed }: Claim, fingerprint: string): Promise<boolean> {
     const stored = await this.#read(id).catch((error: unknown) => {
@@ -103,7 +104,7 @@ export class KeyReservations {
   }
 }
 
-/** The same by records that were listed. */
+/** Like `ownerOf`, from a list of records. */
 export function ownerAmong(fingerprint: string, records: readonly StoredRecord[]): string | undefined {
   return confirmedIn(records.find(({ id }) => id === RESERVED_PREFIXES.key + fingerprint));
 }
@@ -131,8 +132,8 @@ function textOf(claim: Claim): string {
 }
 
 /**
- * Whose the key is; `undefined` of a damaged reservation, which the next one replaces: it is derived from the records of
- * sessions. Throws `StorageCorruptError` for one of a newer version.
+ * Parses a reservation. Returns `undefined` if it is damaged; it is then replaced, since it can be derived from the
+ * records of sessions. Throws `StorageCorruptError` for a newer format.
  */
 function claimIn({ id: key, data }: StoredRecord): Claim | undefined {
   let value: unknown;

@@ -5,7 +5,7 @@ import { updateRecord } from "./update-record.js";
 
 export const BUDGETS_ID: string = `${RESERVED_PREFIXES.pool}budgets`;
 
-/** The record of learnt budgets: one for all pools on a storage, written by compare-and-set. */
+/** The record of learned rate limits, shared by all pools on a storage and written by compare-and-set. */
 export class LearnedLimitsRecord {
   readonly #storage: SessionStorage;
   readonly #deadline: StorageTimeout;
@@ -17,7 +17,7 @@ export class LearnedLimitsRecord {
     this.#deadline = deadline;
   }
 
-  /** The data of the record, if it is this one and is news. */
+  /** Returns the data if this is the record of learned limits at a new version. */
   read({ id, version, data }: StoredRecord): string | undefined {
     if (id !== BUDGETS_ID || version <= this.#version) return undefined;
     this.#version = version;
@@ -25,14 +25,14 @@ export class LearnedLimitsRecord {
     return data;
   }
 
-  /** What was read last is not to be understood: it is left as it is until somebody removes or repairs it. */
+  /** Marks the last read data as unreadable: it is not overwritten until it is removed or repaired. */
   reject(): void {
     this.#isRejected = true;
   }
 
   /**
-   * Writes what `current` tells; `merge` is told first what others have written meanwhile. Resolves whether it is on
-   * disk: nothing is written over a record that was rejected.
+   * Writes the result of `current`, after passing to `merge` what other pools have written meanwhile. Resolves to false
+   * if the record was rejected: such a record is not overwritten.
    */
   async write(current: () => string, merge: (data: string) => void): Promise<boolean> {
     if (this.#isRejected) await this.#lookAgain(merge);

@@ -4,31 +4,31 @@ import type { SessionStorage, StoredRecord } from "./storage.js";
 import { StorageTimeout } from "./storage-timeout.js";
 import { endlessConflict, MAX_CONFLICTS, updateRecord } from "./update-record.js";
 
-/** A record as it is to be written now. */
+/** The current data of a record, ready to be written. */
 export interface RecordDraft {
   readonly data: string;
-  /** To be called when it is on disk. */
+  /** Called when the data is on disk. */
   onWritten(): void;
 }
 
-/** What a ledger needs to know and to tell. */
+/** Dependencies and callbacks of a `RecordWriter`. */
 export interface RecordWriterHooks {
   readonly clock: Clock;
-  /** Milliseconds for which a caller waits for a write. */
+  /** Maximum time a caller waits for a write, in milliseconds. */
   readonly storageTimeoutMs: number;
-  /** Milliseconds after which a failed write is tried again at the latest. */
+  /** Maximum delay before a failed write is retried, in milliseconds. */
   readonly longestRetryMs: number;
-  /** The record as it is to be written now; `undefined` when the session is gone. */
+  /** The current data of the record; `undefined` if the session is gone. */
   draft(id: string): RecordDraft | undefined;
-  /** Another writer has changed the record; what it says is to be taken in before the next write. */
+  /** Merges a record that another writer has changed, before the next write. */
   merge(record: StoredRecord): void | Promise<void>;
-  /** Whether the record may be deleted, after what was merged. */
+  /** Whether the record may still be deleted after a merge. */
   mayDelete(id: string): boolean;
-  /** Another writer has deleted the record: it is not written again. */
+  /** Called when another writer has deleted the record. It is not written again. */
   onDeleted(id: string): void;
-  /** A write failed, or was not acknowledged in time. It goes on. */
+  /** Called when a write failed or was not acknowledged in time. It is retried. */
   failed(error: Error): void;
-  /** Everything that had failed is on disk. */
+  /** Called when all failed writes have succeeded. */
   recovered(): void;
 }
 
@@ -51,18 +51,18 @@ interface WriteState {
 const FIRST_RETRY_MS = 100;
 
 /**
- * Writes what has changed: one write in flight per record, what changes meanwhile goes with the next one. Memory is
- * the truth while the storage fails; the write is retried until it succeeds or the ledger is closed.
+ * Writes changed records: one write in flight per record; changes made meanwhile go into the next one. While the
+ * storage fails, memory is authoritative, and the write is retried until it succeeds or the writer is closed.
  */
 export class RecordWriter {
   readonly #storage: SessionStorage;
   readonly #policy: RecordWriterHooks;
   readonly #deadline: StorageTimeout;
-  /** Of a record that was never written here only its version: there may be very many. */
+  /** Records never written by this process are kept as a bare version to save memory. */
   readonly #slots = new Map<string, WriteState | number>();
-  /** Those with changes that callers wait for: most often none, and then nobody has to look anything up. */
+  /** Records a caller is waiting for. Usually empty, which lets the hot path skip the lookup. */
   readonly #awaited = new Set<WriteState>();
-  /** Those whose last write failed. Bound: the sessions of the pool. */
+  /** Records whose last write failed. Bound: the sessions of the pool. */
   readonly #failing = new Set<WriteState>();
   #isClosed = false;
 
@@ -72,12 +72,12 @@ export class RecordWriter {
     this.#deadline = new StorageTimeout(policy.clock, policy.storageTimeoutMs);
   }
 
-  /** Takes in a record that is on disk at this version. */
+  /** Starts tracking a record that is on disk at this version. */
   track(id: string, version: number): void {
     this.#slots.set(id, version);
   }
 
-  /** The version that this ledger knows of. */
+  /** The last known version of the record. */
   versionOf(id: string): number | undefined {
     const slot = this.#slots.get(id);
     return typeof slot === "object" ? slot.version : slot;
@@ -87,7 +87,10 @@ export class RecordWriter {
     return this.#slots.keys();
   }
 
-  /** Takes in a record as it was just read, if another writer has changed it. A write of ours finds that out by itself. */
+  /**
+   * Merges a record that was just read, if another writer has changed it. Skipped while a write is in flight: that one
+   * will detect the conflict.
+   */
   async applyRemote(record: StoredRecord): Promise<void> {
     const slot = this.#slotOf(record.id);
     if (slot === undefined || slot.isWriting || record.version <= slot.version) return;
@@ -101,7 +104,7 @@ export class RecordWriter {
     }
   }
 
-  /** Stops writing the record: it is gone. Whether it was known, and nothing of it is being written. */
+  /** Stops tracking a deleted record. Returns false if it is unknown or being written. */
   untrack(id: string): boolean {
     const slot = this.#slots.get(id);
     if (slot === undefined || (typeof slot === "object" && slot.isWriting)) return false;
@@ -109,20 +112,20 @@ export class RecordWriter {
     return true;
   }
 
-  /** Whether all changes of the record are on disk, or were waited for already. */
+  /** True if there is nothing left to wait for: every change is durable or its wait timed out. */
   isSettled(id: string): boolean {
     const slot = this.#slots.get(id);
     return typeof slot !== "object" || !this.#awaited.has(slot);
   }
 
-  /** Whether that is so of every record. */
+  /** True if every record is settled. */
   get isIdle(): boolean {
     return this.#awaited.size === 0;
   }
 
   /**
-   * Writes the record as it is now. Resolves when it is on disk, or after `storageTimeoutMs`, with `failed` told: whether
-   * it is on disk.
+   * Writes the current state of the record. Resolves to true once it is on disk, or to false after `storageTimeoutMs`;
+   * then `failed` has been called.
    */
   async save(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
@@ -133,7 +136,7 @@ export class RecordWriter {
     return this.saveInBackground(id);
   }
 
-  /** The same for a change that nobody who settles has to wait for. */
+  /** Like `save`, but `flush` does not wait for it. */
   async saveInBackground(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot === undefined || this.#isClosed) return false;
@@ -159,7 +162,7 @@ export class RecordWriter {
     await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.requestedSequence)));
   }
 
-  /** Deletes the record. Resolves whether it is gone: another writer may have made it one that is to stay. */
+  /** Deletes the record. Resolves to false if it was kept because of what another writer had changed. */
   async delete(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot === undefined) return true;
@@ -216,7 +219,7 @@ export class RecordWriter {
     for (const [id, slot] of this.#slots) if (typeof slot === "object") yield [id, slot];
   }
 
-  /** One failure is told once, however many wait for the write. */
+  /** Reports a failure once, however many callers wait for the write. */
   #fail(slot: WriteState, error: unknown): void {
     slot.failures++;
     this.#failing.add(slot);
@@ -280,9 +283,9 @@ export class RecordWriter {
     return this.#slots.get(id) === slot && !this.#isClosed;
   }
 
-  /** Writes what is wanted, over whatever others write meanwhile. Resolves which state that was. */
+  /** Writes the latest state, retrying on conflicts. Resolves with the sequence number of the written state. */
   async #writeState(id: string, slot: WriteState): Promise<number> {
-    // Not `updateRecord`: what is wanted may change, or the record be dropped, while a round is under way.
+    // Not `updateRecord`: the state to write may change, or the record be untracked, during a round.
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
       const target = slot.requestedSequence;
       if (await this.#writeOnce(id, slot)) return target;
@@ -290,16 +293,16 @@ export class RecordWriter {
     throw endlessConflict(id);
   }
 
-  /** Whether the record is as wanted now. Otherwise somebody else has written it, and it is to be tried again. */
+  /** Returns false if another writer was faster and the write has to be retried. */
   async #writeOnce(id: string, slot: WriteState): Promise<boolean> {
     const draft = this.#policy.draft(id);
     if (draft === undefined) {
-      // What becomes of its record is not this ledger's business any more.
+      // The session is gone, so its record is no longer written here.
       if (this.#isTracked(id, slot)) this.#slots.delete(id);
       return true;
     }
     const { data } = draft;
-    // A write that hangs is given up and tried again: should it land after all, only one of the two finds its version.
+    // A hanging write is abandoned and retried. If it lands after all, only one of the two matches the version.
     const version = await this.#deadline.run(
       `write the record of "${id}"`,
       () => this.#storage.write(id, slot.version, data),
@@ -311,7 +314,7 @@ export class RecordWriter {
       return true;
     }
     const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
-    // Whatever is there now is not this slot's: its record was deleted here, and one of that id may have been made since.
+    // Untracked meanwhile: the record was deleted here, and one with the same id may have been created since.
     if (!this.#isTracked(id, slot)) return true;
     if (current === undefined) {
       this.#slots.delete(id);
