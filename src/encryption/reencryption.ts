@@ -11,7 +11,7 @@ import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { encryptedPeerStorage } from "./encrypted-peers.js";
 import { isFresh, type Sealer } from "./sealer.js";
 
-/** What sealing everything anew needs. */
+/** Dependencies of `Reencryption`. */
 export interface ReencryptionDeps {
   readonly sealer: Sealer | undefined;
   readonly sealing: CredentialEncryption;
@@ -21,13 +21,13 @@ export interface ReencryptionDeps {
   readonly deadline: StorageTimeout;
   /** As they are stored. */
   readonly peers: PeerStorage | undefined;
-  /** Takes in what other processes have written. Rejects as the storage does. */
+  /** Syncs with the changes of other processes. Rejects if the storage fails. */
   syncAll(): Promise<void>;
-  /** What a call gets that comes after the pool was closed. */
+  /** The error for calls after the pool was closed, if it was. */
   closed(): PoolClosedError | undefined;
 }
 
-/** Seals what was sealed with an older key, or not at all, with the newest one. */
+/** Re-encrypts with the newest key whatever is encrypted with an older key or not at all. */
 export class Reencryption {
   readonly #parts: ReencryptionDeps;
 

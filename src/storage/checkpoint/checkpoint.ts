@@ -7,12 +7,12 @@ import { CoalescingWriter } from "./coalescing-writer.js";
 import { FencedRecord, type RecordParts } from "./fenced-record.js";
 import { FinishedKeys } from "./finished-keys.js";
 
-/** What a checkpoint needs. */
+/** Dependencies of a `Checkpoint`. */
 export interface CheckpointParts extends RecordParts {
   readonly self: ProcessIdentity;
 }
 
-/** The runs of this process that have not ended. */
+/** Ids of the active runs of this process. */
 const liveRuns = new Set<string>();
 
 /**
@@ -64,7 +64,7 @@ export class Checkpoint {
     }
   }
 
-  /** Keys of the items of which nobody can tell whether they took effect. */
+  /** Keys of the items whose outcome is unknown. */
   get unknown(): readonly string[] {
     return this.#finished.unknown;
   }
@@ -101,7 +101,7 @@ export class Checkpoint {
     this.#taken.delete(key);
   }
 
-  /** Gives the name free. What could not be written stays with it, and the next run goes by that. */
+  /** Releases the name. State that could not be written is left to the next run. */
   async close(): Promise<void> {
     if (this.#isClaimed) {
       await this.#headWrites

@@ -6,26 +6,26 @@ import type { PeerStorage, StoredPeer } from "../storage.js";
 import { StorageTimeout } from "../storage-timeout.js";
 import { SessionPeers } from "./session-peers.js";
 
-/** What a journal of peers needs to know and to tell. */
+/** Dependencies and callbacks of a `PeerCacheWriter`. */
 export interface PeerJournalPolicy {
   readonly clock: Clock;
   /** Milliseconds for one write, and for all that are left at the end. */
   readonly storageTimeoutMs: number;
   /** Milliseconds for which a client waits for what was known of its peers. */
   readonly loadTimeoutMs: number;
-  /** The storage of peers fails: told once, until it works again. */
+  /** Called once when storing peers starts to fail. */
   failed(error: Error): void;
-  /** Nothing of it fails any more. */
+  /** Called when storing peers works again. */
   recovered(): void;
 }
 
-/** Peers kept of each session. */
+/** Maximum number of peers kept per session. */
 const PEERS_KEPT = 10_000;
-/** What is learnt is gathered for so long. */
+/** Delay during which new peers are batched. */
 const WRITE_AFTER_MS = 2_000;
-/** Sessions whose peers are written at once: records are written beside them, and matter more. */
+/** Maximum number of sessions whose peers are written concurrently; session records have priority. */
 const AT_ONCE = 4;
-/** After so many failures in a row the rest of a round is put off. */
+/** Consecutive failures after which the rest of a round is postponed. */
 const FAILURES_PER_ROUND = 3;
 const FIRST_RETRY_MS = 4_000;
 const LONGEST_RETRY_MS = 60_000;
