@@ -56,6 +56,7 @@ class SqliteStorage implements SessionStorage {
   readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #name: string;
   readonly #openEngine: () => Promise<SqliteDriver>;
+  /** Bound: the watches that have not been stopped. */
   readonly #watches = new Set<SqliteWatch>();
   /** The last list, as long as its caller keeps it: where a watch goes on from. */
   #listed: WeakRef<readonly StoredRecord[]> | undefined;

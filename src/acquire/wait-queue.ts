@@ -21,6 +21,7 @@ export interface Waiter extends ListNode<Waiter> {
 
 /** The queue: higher priority first, strictly; equal ones in order of arrival. Knows no time and no sessions. */
 export class WaitQueue {
+  /** Bound: the priorities of the callers that wait. */
   readonly #queuesByPriority = new Map<number, LinkedList<Waiter>>();
   /** Highest first. */
   readonly #priorities: number[] = [];

@@ -14,6 +14,7 @@ export class LeaseScope {
   #revoked: Error | undefined;
   #unanswered = 0;
   /** Made when somebody wants to know: most leases are made, used and over without. */
+  /** Bound: the requests and listeners of one lease. */
   #endCallbacks: Set<() => void> | undefined;
   #idleCallbacks: (() => void)[] | undefined;
 

@@ -67,6 +67,7 @@ export class PoolLog {
   readonly #clock: Clock;
   /** Lines of each kind within the window. Bound: the kinds. */
   readonly #counts = new Map<string, number>();
+  /** Bound: the parts of the storage. */
   readonly #failing = new Map<StoragePart, { readonly since: number; count: number }>();
   #windowEndsAt = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;

@@ -35,9 +35,12 @@ const FAILURES_PER_ROUND = 3;
  */
 export class StorageSync {
   readonly #parts: StorageSyncDeps;
-  /** Versions of records that cannot be used, so that they are not looked at again and again: until they are gone. */
+  /**
+   * Versions of records that cannot be used, so that they are not looked at again and again. Bound: the records of the
+   * storage at the last look at everything, and those reported since.
+   */
   readonly #unusable = new Map<string, number>();
-  /** Ids that are still to be read. */
+  /** Ids that are still to be read. Bound: the ids reported by the storage since the read under way began. */
   readonly #notifiedIds = new Set<string>();
   #isReadingTold = false;
   #isStopped = false;

@@ -40,6 +40,7 @@ export class ExportedSenders {
   readonly #parts: ExportedSendersParts;
   /** Bound: the data centers. */
   readonly #senders = new Map<number, Promise<PooledSender>>();
+  /** Bound: Telegram's data centers. */
   readonly #open = new Map<number, PooledSender>();
   readonly #heartbeats = new Map<PooledSender, Heartbeat>();
   readonly #abort = new AbortController();

@@ -48,7 +48,7 @@ export class BulkItem<Client, I, O> {
   #lastError: unknown;
   /** Settles when its first write may be sent. */
   #begun: Promise<void> | undefined;
-  /** What its requests failed with that was no answer of Telegram's. */
+  /** What its requests failed with that was no answer of Telegram's. Bound: the requests of one item. */
   readonly #broken = new Set<unknown>();
 
   constructor(parts: ItemParts<Client, I, O>, item: I, index: number, key: string | undefined) {

@@ -48,6 +48,7 @@ export class PeerCacheWriter {
   #timer: Timer | undefined;
   #round: Promise<boolean> | undefined;
   #failedRounds = 0;
+  /** Bound: the kinds of task. */
   readonly #failing = new Set<Task>();
   #isClosed = false;
 

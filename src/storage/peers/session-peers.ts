@@ -12,7 +12,7 @@ export class SessionPeers {
   isUsed = false;
   readonly #storage: PeerStorage;
   readonly #limit: number;
-  /** Not written yet, the latest last. */
+  /** Not written yet, the latest last. Bound: `#limit`. */
   readonly #pending = new Map<string, StoredPeer>();
   #mustClear = false;
   /** Calls that the storage has not answered, also those whose deadline has passed. */
