@@ -297,6 +297,7 @@ export function createPool<Client>(
     leases,
     signals,
     processRef,
+    recordWriter,
     nesting,
     waitQueueEntrance,
     maxWaiters: options.maxWaiters,
@@ -310,10 +311,8 @@ export function createPool<Client>(
     clock: callersClock,
     time,
     scheduler,
-    recordWriter,
     acquirer,
     signals,
-    processRef,
     nesting,
     leases,
   });

@@ -1,3 +1,4 @@
+import type { AcquireRequest } from "./acquire/acquire-request.js";
 import { asRequestFactory, toAcquireRequest, toJob } from "./acquire/parse-options.js";
 import { inBackground, inOwnContext } from "./common/own-context.js";
 import { ProcessRef } from "./common/process-ref.js";
@@ -189,19 +190,16 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),
    * `PoolClosedError`, `OptionsError`, or the signal's reason.
    */
-  async acquire(options: AcquireOptions = DEFAULT_ACQUIRE_OPTIONS): Promise<Lease<Client>> {
-    if (options !== DEFAULT_ACQUIRE_OPTIONS) checkAcquireOptions(options);
-    const acquireRequest = toAcquireRequest(options);
-    const { acquirer, jobRunner } = this.#parts;
-    const entry = acquirer.tryReserve(acquireRequest);
-    const granted = entry && acquirer.tryLease(entry, acquireRequest);
-    if (granted !== undefined && jobRunner.isSettled(acquireRequest)) return granted.lease;
+  acquire(options: AcquireOptions = DEFAULT_ACQUIRE_OPTIONS): Promise<Lease<Client>> {
+    let acquireRequest: AcquireRequest;
+    // Not an async function: another promise between the caller and the acquirer would slow down every lease.
     try {
-      return (granted ?? (await acquirer.leaseWhenReady(entry, acquireRequest))).lease;
-    } finally {
-      if (!acquireRequest.signal?.aborted && !jobRunner.isSettled(acquireRequest))
-        await jobRunner.settled(acquireRequest);
+      if (options !== DEFAULT_ACQUIRE_OPTIONS) checkAcquireOptions(options);
+      acquireRequest = toAcquireRequest(options);
+    } catch (error) {
+      return Promise.reject(error);
     }
+    return this.#parts.acquirer.acquireDurably(acquireRequest);
   }
 
   /**

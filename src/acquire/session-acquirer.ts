@@ -14,7 +14,8 @@ import {
   waitsForItself,
 } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, type NoSessionAvailableError, type PoolClosedError } from "../errors.js";
-import type { GrantedLease } from "../lease/active-lease.js";
+import type { ActiveLease } from "../lease/active-lease.js";
+import type { Lease } from "../lease/lease.js";
 import type { LeaseManager } from "../lease/lease-manager.js";
 import {
   type ConnectFailure,
@@ -26,6 +27,7 @@ import type { PoolStatus } from "../sessions/session-info.js";
 import type { Availability } from "../state/availability.js";
 import { type Criteria, matches } from "../state/criteria.js";
 import type { SessionTable } from "../state/session-table.js";
+import type { RecordWriter } from "../storage/record-writer.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 import type { AbortListeners } from "./abort-listeners.js";
 import type { AcquireRequest } from "./acquire-request.js";
@@ -43,6 +45,7 @@ export interface SessionAcquirerDeps<Client> {
   readonly leases: LeaseManager<Client>;
   readonly signals: AbortListeners;
   readonly processRef: ProcessRef;
+  readonly recordWriter: RecordWriter;
   readonly nesting: Nesting;
   readonly waitQueueEntrance: WaitQueueEntrance;
   readonly maxWaiters: number;
@@ -68,19 +71,51 @@ export class SessionAcquirer<Client> {
   readonly #parts: SessionAcquirerDeps<Client>;
   /** Sessions that were not connected the last time, though nothing kept them back then. */
   readonly #refused = new WeakSet<PooledSession>();
-  readonly #begin: OnServed<GrantedLease<Client>> = (entry, acquireRequest) =>
-    this.tryLease(entry, acquireRequest) ?? this.#leaseSlowly(entry, acquireRequest);
+  readonly #lease: OnServed<ActiveLease<Client>> = (entry, acquireRequest) =>
+    this.#tryLease(entry, acquireRequest) ?? this.#connectAndLease(entry, acquireRequest);
 
   constructor(parts: SessionAcquirerDeps<Client>) {
     this.#parts = parts;
   }
 
-  /** Leases a session to the caller if one can serve now. Throws when nobody is to have one any more. */
-  tryReserve(acquireRequest: AcquireRequest): PooledSession | undefined {
+  /**
+   * Leases a session: synchronously when one is available and connected, otherwise as soon as one is. Throws, or rejects,
+   * when no session can serve the request.
+   */
+  acquire(acquireRequest: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
+    const entry = this.#tryReserve(acquireRequest);
+    return entry === undefined ? this.#wait(acquireRequest, this.#lease) : this.#lease(entry, acquireRequest);
+  }
+
+  /** Like `acquire`, and resolves only when what it changed is durable. An aborted signal ends that wait, too. */
+  async acquireDurably(acquireRequest: AcquireRequest): Promise<Lease<Client>> {
+    const leased = this.acquire(acquireRequest);
+    if (!(leased instanceof Promise) && this.isDurable(acquireRequest)) return leased.lease;
+    try {
+      return (leased instanceof Promise ? await leased : leased).lease;
+    } finally {
+      if (!acquireRequest.signal?.aborted && !this.isDurable(acquireRequest)) await this.untilDurable(acquireRequest);
+    }
+  }
+
+  /** Whether the records of all sessions tried for the request are on disk, or their writes timed out. */
+  isDurable(acquireRequest: AcquireRequest): boolean {
+    const { recordWriter } = this.#parts;
+    return recordWriter.isIdle || acquireRequest.triedIds.every((id) => recordWriter.isSettled(id));
+  }
+
+  /** Resolves when `isDurable`. */
+  async untilDurable({ triedIds }: AcquireRequest): Promise<void> {
+    const { recordWriter, processRef } = this.#parts;
+    await processRef.whileRunning(() => Promise.all(triedIds.map((id) => recordWriter.flush(id))));
+  }
+
+  /** Reserves a session that can serve the request now, if there is one. Throws when the pool is closed or the signal aborted. */
+  #tryReserve(acquireRequest: AcquireRequest): PooledSession | undefined {
     const closed = this.#parts.closed(acquireRequest.isUnderWay);
     if (closed !== undefined) throw acquireRequest.withCause(closed);
     acquireRequest.signal?.throwIfAborted();
-    // Here, in the caller's stack: whoever does not await would be in no later one.
+    // Captured synchronously: without `await`, later stacks no longer contain the caller.
     if (this.#parts.traceLeases) acquireRequest.stack ??= new Error("leased here").stack;
     acquireRequest.reservedAt = this.#parts.time.now();
     return this.#parts.scheduler.take(
@@ -89,15 +124,15 @@ export class SessionAcquirer<Client> {
     );
   }
 
-  /** The lease of the session that was taken, if its client is ready. */
-  tryLease(entry: PooledSession, acquireRequest: AcquireRequest): GrantedLease<Client> | undefined {
+  /** Leases the reserved session if its client is connected. */
+  #tryLease(entry: PooledSession, acquireRequest: AcquireRequest): ActiveLease<Client> | undefined {
     const { reservedAt, tracker, stack } = acquireRequest;
     const { connections, time, leases } = this.#parts;
     let connection: Connection<Client> | undefined;
     try {
       connection = connections.tryCheckOut(entry, time.toMonotonic(reservedAt));
     } catch (error) {
-      // A client adapter that fails fails its caller. Later, for whoever is next may meet the same.
+      // Deferred: the next waiter is served by this, and its client adapter may throw as well.
       queueMicrotask(() => leases.cancelReservation(entry));
       throw error;
     }
@@ -106,23 +141,19 @@ export class SessionAcquirer<Client> {
     return leases.grant({ entry, connection, tracker, since: reservedAt, stack });
   }
 
-  /** The lease of the session that was taken, or of another one, as soon as there is one with a client. */
-  leaseWhenReady(taken: PooledSession | undefined, acquireRequest: AcquireRequest): Promise<GrantedLease<Client>> {
-    return taken === undefined ? this.#wait(acquireRequest, this.#begin) : this.#leaseSlowly(taken, acquireRequest);
-  }
-
-  async #leaseSlowly(taken: PooledSession, acquireRequest: AcquireRequest): Promise<GrantedLease<Client>> {
+  /** Connects the reserved session and leases it, or another one when that fails. */
+  async #connectAndLease(reserved: PooledSession, acquireRequest: AcquireRequest): Promise<ActiveLease<Client>> {
     const { leases, time, processRef } = this.#parts;
     leases.expect();
     try {
-      // Not in the stack of whoever has given the session back.
+      // Leaves the stack of the `release()` that freed the session.
       await undefined;
       for (
-        let entry = taken;
+        let entry = reserved;
         ;
-        entry = this.tryReserve(acquireRequest) ?? (await this.#wait(acquireRequest, identity))
+        entry = this.#tryReserve(acquireRequest) ?? (await this.#wait(acquireRequest, identity))
       ) {
-        const granted = this.tryLease(entry, acquireRequest);
+        const granted = this.#tryLease(entry, acquireRequest);
         if (granted !== undefined) return granted;
         acquireRequest.markTried(entry.id);
         const connection = await processRef.whileRunning(() => this.#connect(entry, acquireRequest));

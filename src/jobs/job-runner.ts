@@ -5,7 +5,6 @@ import type { Nesting } from "../acquire/nesting.js";
 import type { SessionAcquirer } from "../acquire/session-acquirer.js";
 import type { Clock } from "../common/clock.js";
 import type { PoolTime } from "../common/pool-time.js";
-import type { ProcessRef } from "../common/process-ref.js";
 import { attemptTimeoutError } from "../error-factories.js";
 import {
   CallTimeoutError,
@@ -14,14 +13,13 @@ import {
   OutcomeUnknownError,
   RotationUnsafeError,
 } from "../errors.js";
-import type { GrantedLease } from "../lease/active-lease.js";
+import type { ActiveLease } from "../lease/active-lease.js";
 import type { Lease } from "../lease/lease.js";
 import type { LeaseManager } from "../lease/lease-manager.js";
 import type { LeaseScope } from "../lease/lease-scope.js";
 import type { RetryPolicy } from "../options/options.js";
 import type { CooldownScope } from "../state/cooldown-scope.js";
 import type { Criteria } from "../state/criteria.js";
-import type { RecordWriter } from "../storage/record-writer.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 import { Attempt, type WriteObserver } from "./attempt.js";
 
@@ -30,10 +28,8 @@ export interface JobRunnerDeps<Client> {
   readonly clock: Clock;
   readonly time: PoolTime;
   readonly scheduler: LeaseScheduler;
-  readonly recordWriter: RecordWriter;
   readonly acquirer: SessionAcquirer<Client>;
   readonly signals: AbortListeners;
-  readonly processRef: ProcessRef;
   readonly nesting: Nesting;
   /** A pool that closes waits for a caller that is between two leases. */
   readonly leases: Pick<LeaseManager<Client>, "expect" | "expectNoMore">;
@@ -70,6 +66,7 @@ export class JobRunner<Client> {
   }
 
   async run<T>(job: Job<Client, T>): Promise<T> {
+    const { acquirer } = this.#parts;
     const { acquireRequest } = job;
     let isCut = false;
     let restarts: Restarts | undefined;
@@ -78,7 +75,7 @@ export class JobRunner<Client> {
         const attempt = this.#begin(job);
         acquireRequest.tracker = attempt;
         acquireRequest.connectingMs = 0;
-        const granted = await this.#lease(acquireRequest);
+        const granted = await acquirer.acquire(acquireRequest);
         this.#endBetween(acquireRequest);
         const { id } = granted.lease;
         acquireRequest.attempts++;
@@ -91,15 +88,15 @@ export class JobRunner<Client> {
         restarts ??= new Restarts();
         if (restarts.isFutile(id, attempt.granted))
           throw noProgress(id, failure.error, acquireRequest.attempts, restarts.furthest);
-        if (failure.isExcluded) this.#parts.acquirer.exclude(acquireRequest, id, failure.error);
+        if (failure.isExcluded) acquirer.exclude(acquireRequest, id, failure.error);
         acquireRequest.cause = failure.error;
         acquireRequest.criteria = excludeRefused(acquireRequest.criteria, attempt);
       }
     } finally {
       this.#endBetween(acquireRequest);
       // A deadline and a signal end the job at once; the storage has its own deadline.
-      if (!isCut && !acquireRequest.signal?.aborted && !this.isSettled(acquireRequest))
-        await this.settled(acquireRequest);
+      if (!isCut && !acquireRequest.signal?.aborted && !acquirer.isDurable(acquireRequest))
+        await acquirer.untilDurable(acquireRequest);
     }
   }
 
@@ -116,12 +113,6 @@ export class JobRunner<Client> {
     });
   }
 
-  #lease(acquireRequest: AcquireRequest): GrantedLease<Client> | Promise<GrantedLease<Client>> {
-    const { acquirer } = this.#parts;
-    const entry = acquirer.tryReserve(acquireRequest);
-    return (entry && acquirer.tryLease(entry, acquireRequest)) ?? acquirer.leaseWhenReady(entry, acquireRequest);
-  }
-
   #endBetween(acquireRequest: AcquireRequest): void {
     if (!acquireRequest.isBetween) return;
     acquireRequest.isBetween = false;
@@ -129,7 +120,7 @@ export class JobRunner<Client> {
   }
 
   /** Runs the work once, until it is over or its deadline or its caller's signal ends it, and gives the session back. */
-  async #attempt<T>(job: Job<Client, T>, granted: GrantedLease<Client>, attempt: Attempt): Promise<Outcome<T>> {
+  async #attempt<T>(job: Job<Client, T>, granted: ActiveLease<Client>, attempt: Attempt): Promise<Outcome<T>> {
     const { lease } = granted;
     const limits = this.#limit(job, granted);
     try {
@@ -152,7 +143,7 @@ export class JobRunner<Client> {
   }
 
   /** Takes the lease back at the attempt's deadline, or when the caller gives up. */
-  #limit<T>(job: Job<Client, T>, granted: GrantedLease<Client>): AttemptDeadline {
+  #limit<T>(job: Job<Client, T>, granted: ActiveLease<Client>): AttemptDeadline {
     const { id } = granted.lease;
     const signal = job.attemptSignal;
     const leftMs = job.timeoutMs - job.acquireRequest.connectingMs;
@@ -195,18 +186,6 @@ export class JobRunner<Client> {
     if (job.acquireRequest.attempts >= job.acquireRequest.maxAttempts) return final;
     // Only a wait is known to end: what was refused for another reason is not tried again by this job.
     return { isFinal: false, error: asError(error), isExcluded: verdict.kind !== "cooldown" };
-  }
-
-  /** Whether the records of the sessions that were tried are on disk, or the storage had its time. */
-  isSettled(acquireRequest: AcquireRequest): boolean {
-    const { recordWriter } = this.#parts;
-    return recordWriter.isIdle || acquireRequest.triedIds.every((id) => recordWriter.isSettled(id));
-  }
-
-  /** Resolves when that is so. */
-  async settled({ triedIds: touched }: AcquireRequest): Promise<void> {
-    const { recordWriter, processRef } = this.#parts;
-    await processRef.whileRunning(() => Promise.all(touched.map((id) => recordWriter.flush(id))));
   }
 }
 

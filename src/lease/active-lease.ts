@@ -39,10 +39,7 @@ export interface ActiveLeaseInit<Client> {
 }
 
 /** One lease from the inside: its requests' scope, and all that the pool has to know of it. */
-export class ActiveLease<Client>
-  extends LeaseScope
-  implements GrantedLease<Client>, LeaseInternals<Client>, ListNode<ActiveLease<Client>>
-{
+export class ActiveLease<Client> extends LeaseScope implements LeaseInternals<Client>, ListNode<ActiveLease<Client>> {
   isLinked = false;
   previous: ActiveLease<Client> | null = null;
   next: ActiveLease<Client> | null = null;
@@ -86,14 +83,8 @@ export class ActiveLease<Client>
     this.#office.end(this);
   }
 
+  /** Ends the lease because of `cause`. `reason` is for `disconnected`, if the client has to be closed. */
   revoke(cause: Error, reason: string): void {
     this.#office.end(this, { cause, reason, discardsClient: false });
   }
-}
-
-/** A lease with the handles that only the pool has. */
-export interface GrantedLease<Client> extends LeaseScope {
-  readonly lease: Lease<Client>;
-  /** Takes it back because of `cause`; if the client has to be closed, `reason` is what listeners are told. */
-  revoke(cause: Error, reason: string): void;
 }

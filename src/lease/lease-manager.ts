@@ -9,13 +9,7 @@ import type { SessionPoolEvents } from "../events.js";
 import type { SessionInfo } from "../sessions/session-info.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
-import {
-  ActiveLease,
-  type ActiveLeaseInit,
-  type GrantedLease,
-  type LeaseCallbacks,
-  type Revocation,
-} from "./active-lease.js";
+import { ActiveLease, type ActiveLeaseInit, type LeaseCallbacks, type Revocation } from "./active-lease.js";
 import type { CooldownTarget, LeaseInfo } from "./lease.js";
 import type { LeaseScope } from "./lease-scope.js";
 
@@ -54,7 +48,7 @@ export class LeaseManager<Client> {
     this.#office = { info, coolDown, retire, end: (active, revocation) => this.#end(active, revocation) };
   }
 
-  grant(grant: ActiveLeaseInit<Client>): GrantedLease<Client> {
+  grant(grant: ActiveLeaseInit<Client>): ActiveLease<Client> {
     const active = new ActiveLease(grant, this.#office);
     this.#active.add(active);
     this.#parts.processRef.ref();
