@@ -13,8 +13,8 @@ export {
   type RequestGate,
   UnreadableAnswerError,
 } from "./connections/client-adapter.js";
+export type { LeaseScope } from "./connections/lease-scope.js";
 export { type ClientGuardRules, guardClient as guard } from "./lease/guard-client.js";
-export type { LeaseScope } from "./lease/lease-scope.js";
 export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";
 export type { DataCenterAddress, SessionData } from "./telegram/session-string.js";

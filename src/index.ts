@@ -55,8 +55,8 @@ export type {
   SessionSelection,
   WeightedSelection,
 } from "./options/selection-strategy.js";
+export type { PoolStatus, SessionInfo, SessionState } from "./options/session-info.js";
 export { type ResponseOf, SessionPool } from "./session-pool.js";
-export type { PoolStatus, SessionInfo, SessionState } from "./sessions/session-info.js";
 export { memory } from "./storage/memory.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage/storage.js";
 export {

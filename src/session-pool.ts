@@ -20,6 +20,7 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "./options/options.js";
+import type { PoolStatus, SessionInfo } from "./options/session-info.js";
 import {
   checkAcquireOptions,
   checkCloseOptions,
@@ -31,7 +32,6 @@ import {
 } from "./options/validate.js";
 import { ownIdentity } from "./ownership/process-identity.js";
 import { SingleProcessLock } from "./ownership/single-process-lock.js";
-import type { PoolStatus, SessionInfo } from "./sessions/session-info.js";
 import { isInMemory } from "./storage/memory.js";
 import type { StoredRecord } from "./storage/storage.js";
 import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";

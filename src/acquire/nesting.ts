@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { LeaseScope } from "../lease/lease-scope.js";
+import type { LeaseScope } from "../connections/lease-scope.js";
 import type { SessionEntry } from "../state/session-entry.js";
 
 /** A lease whose work runs, and the one around it. */

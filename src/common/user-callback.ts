@@ -1,4 +1,4 @@
-import type { SessionInfo } from "../sessions/session-info.js";
+import type { SessionInfo } from "../options/session-info.js";
 import { isThenable, textOf } from "./process-warning.js";
 
 /** What a user's own rule is given and how its errors are told. */

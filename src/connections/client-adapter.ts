@@ -1,8 +1,8 @@
 import type { Clock } from "../common/clock.js";
-import type { LeaseScope } from "../lease/lease-scope.js";
 import type { ClientProfile } from "../options/client-profile.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
 import type { SessionData } from "../telegram/session-string.js";
+import type { LeaseScope } from "./lease-scope.js";
 
 /** One API request, as far as the pool has to know it. */
 export interface OutgoingRequest {

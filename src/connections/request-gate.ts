@@ -1,10 +1,9 @@
 import type { Clock } from "../common/clock.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
-import { type CallObserver, NOOP_TRACKER } from "../jobs/attempt.js";
-import type { LeaseScope } from "../lease/lease-scope.js";
 import type { ActiveCooldown, CooldownScope } from "../state/cooldown-scope.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
 import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
+import { type CallObserver, NOOP_TRACKER } from "./attempt.js";
 import {
   ConnectionLostError,
   type FloodWait,
@@ -14,6 +13,7 @@ import {
   type RequestGate,
   UnreadableAnswerError,
 } from "./client-adapter.js";
+import type { LeaseScope } from "./lease-scope.js";
 import { Turns } from "./turns.js";
 
 /** What the gate of one session asks of the pool. */

@@ -5,6 +5,8 @@ import type { Nesting } from "../acquire/nesting.js";
 import type { SessionAcquirer } from "../acquire/session-acquirer.js";
 import type { Clock } from "../common/clock.js";
 import type { PoolTime } from "../common/pool-time.js";
+import { Attempt, type WriteObserver } from "../connections/attempt.js";
+import type { LeaseScope } from "../connections/lease-scope.js";
 import { attemptTimeoutError } from "../error-factories.js";
 import {
   CallTimeoutError,
@@ -16,12 +18,10 @@ import {
 import type { ActiveLease } from "../lease/active-lease.js";
 import type { Lease } from "../lease/lease.js";
 import type { LeaseManager } from "../lease/lease-manager.js";
-import type { LeaseScope } from "../lease/lease-scope.js";
 import type { RetryPolicy } from "../options/options.js";
 import type { CooldownScope } from "../state/cooldown-scope.js";
 import type { Criteria } from "../state/criteria.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
-import { Attempt, type WriteObserver } from "./attempt.js";
 
 /** What rotation needs. */
 export interface JobRunnerDeps<Client> {

@@ -1,11 +1,11 @@
 import type { Timer } from "../common/clock.js";
 import type { ListNode } from "../common/linked-list.js";
+import type { AttemptTracker } from "../connections/attempt.js";
 import type { Connection } from "../connections/connection.js";
-import type { AttemptTracker } from "../jobs/attempt.js";
-import type { SessionInfo } from "../sessions/session-info.js";
+import { LeaseScope } from "../connections/lease-scope.js";
+import type { SessionInfo } from "../options/session-info.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import { type CooldownTarget, type Lease, LeaseHandle, type LeaseInternals } from "./lease.js";
-import { LeaseScope } from "./lease-scope.js";
 
 /** How a lease ends that is not given back. */
 export interface Revocation {

@@ -1,4 +1,4 @@
-import type { LeaseScope } from "./lease-scope.js";
+import type { LeaseScope } from "../connections/lease-scope.js";
 
 /** What a client adapter knows of its client, so that a lease's view of it can be guarded. */
 export interface ClientGuardRules<Client extends object> {

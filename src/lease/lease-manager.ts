@@ -4,14 +4,14 @@ import { LinkedList } from "../common/linked-list.js";
 import type { PoolTime } from "../common/pool-time.js";
 import type { ProcessRef } from "../common/process-ref.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
+import type { LeaseScope } from "../connections/lease-scope.js";
 import { LeaseReleasedError, PoolClosedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
-import type { SessionInfo } from "../sessions/session-info.js";
+import type { SessionInfo } from "../options/session-info.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import { ActiveLease, type ActiveLeaseInit, type LeaseCallbacks, type Revocation } from "./active-lease.js";
 import type { CooldownTarget, LeaseInfo } from "./lease.js";
-import type { LeaseScope } from "./lease-scope.js";
 
 type LeaseEvents = Pick<SessionPoolEvents, "leased" | "released" | "leaked">;
 

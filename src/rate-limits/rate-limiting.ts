@@ -3,7 +3,7 @@ import type { PoolTime } from "../common/pool-time.js";
 import type { UserCallbackContext } from "../common/user-callback.js";
 import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { ParsedBudgets } from "../options/budgets.js";
-import type { SessionInfo } from "../sessions/session-info.js";
+import type { SessionInfo } from "../options/session-info.js";
 import type { SessionTable } from "../state/session-table.js";
 import { LearnedLimitsRecord } from "../storage/learned-limits-record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";

@@ -2,7 +2,7 @@ import type { PoolTime } from "../common/pool-time.js";
 import { catchUserErrors, type SafeCall } from "../common/user-callback.js";
 import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { BudgetedCall, BudgetStrategy } from "../options/budget-strategy.js";
-import type { SessionInfo } from "../sessions/session-info.js";
+import type { SessionInfo } from "../options/session-info.js";
 import type { Verdict } from "../telegram/verdicts.js";
 import { NO_BLOCK, type RateBlock, type RateLimits } from "./rate-limits.js";
 

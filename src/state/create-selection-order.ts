@@ -1,6 +1,6 @@
 import { catchUserErrors, type SafeCall, type UserCallbackContext } from "../common/user-callback.js";
 import type { SelectionStrategy, SessionSelection } from "../options/selection-strategy.js";
-import type { SessionInfo } from "../sessions/session-info.js";
+import type { SessionInfo } from "../options/session-info.js";
 import {
   ConnectedFirstOrder,
   CustomOrder,

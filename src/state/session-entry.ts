@@ -1,5 +1,5 @@
 import type { Positions } from "../common/indexed-heap.js";
-import type { SessionState } from "../sessions/session-info.js";
+import type { SessionState } from "../options/session-info.js";
 import { type Blockers, endOf, NO_BLOCKERS, type Restriction, withChanges } from "./blockers.js";
 import type { CooldownScope } from "./cooldown-scope.js";
 import { Cooldowns } from "./cooldowns.js";

@@ -1,4 +1,4 @@
-import type { PoolStatus, SessionState } from "../sessions/session-info.js";
+import type { PoolStatus, SessionState } from "../options/session-info.js";
 import { AvailableSessions } from "./available-sessions.js";
 import type { CooldownScope } from "./cooldown-scope.js";
 import { ExpiryHeap } from "./expiry-heap.js";

@@ -1,4 +1,4 @@
-import type { PoolStatus } from "../sessions/session-info.js";
+import type { PoolStatus } from "../options/session-info.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./blockers.js";
 import type { ActiveCooldown, CooldownScope } from "./cooldown-scope.js";

@@ -1,4 +1,4 @@
-import type { SessionState } from "../sessions/session-info.js";
+import type { SessionState } from "../options/session-info.js";
 
 /**
  * How many sessions are in which state. Fields, not a table: it changes twice with every lease. The free ones are those

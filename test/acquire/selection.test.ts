@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { OptionsError } from "../../src/errors.js";
 import type { SessionSelection } from "../../src/options/selection-strategy.js";
+import type { SessionInfo } from "../../src/options/session-info.js";
 import { resolveOptions } from "../../src/options/validate.js";
 import type { SessionPool } from "../../src/session-pool.js";
-import type { SessionInfo } from "../../src/sessions/session-info.js";
 import { type FakeClient, FakeTelegram } from "../fakes/fake-telegram.js";
 import { openPool } from "../fakes/pools.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";

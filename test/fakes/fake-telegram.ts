@@ -9,7 +9,7 @@ import {
   type InFlightRequest,
   type OutgoingRequest,
 } from "../../src/connections/client-adapter.js";
-import type { LeaseScope } from "../../src/lease/lease-scope.js";
+import type { LeaseScope } from "../../src/connections/lease-scope.js";
 import { authKeyFingerprint } from "../../src/telegram/session-string.js";
 import { FakeRpcError } from "./telegram-errors.js";
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { LeaseScope } from "../../src/connections/lease-scope.js";
 import { classifyTelegramError, parseSession, systemClock } from "../../src/index.js";
-import { LeaseScope } from "../../src/lease/lease-scope.js";
 import { verdictTable } from "../../src/telegram/verdict-table.js";
 import { startTestServer, type TelegramTestServer } from "../../src/testing/index.js";
 import { Api, libraryName, telegramAdapter } from "../fakes/client-library.js";

@@ -1,5 +1,5 @@
+import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import type { ClientGuardRules } from "../../../src/lease/guard-client.js";
-import type { LeaseScope } from "../../../src/lease/lease-scope.js";
 import type { LeaseSender } from "./lease-sender.js";
 import { createLeaseSession } from "./lease-session.js";
 import type { ClientInternals, EventBuilder, LibraryClient } from "./library.js";

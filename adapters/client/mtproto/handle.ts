@@ -5,10 +5,10 @@ import {
   type FloodWait,
   type OutgoingRequest,
 } from "../../../src/connections/client-adapter.js";
+import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import { redactError } from "../../../src/connections/redact-error.js";
 import { OptionsError, SessionPoolError } from "../../../src/errors.js";
 import { guardClient } from "../../../src/lease/guard-client.js";
-import type { LeaseScope } from "../../../src/lease/lease-scope.js";
 import { type ProxyProfile, secretsOf } from "../../../src/options/client-profile.js";
 import { describeType } from "../../../src/options/validators.js";
 import { formatSession } from "../../../src/telegram/session-string.js";

@@ -1,5 +1,5 @@
 import type { RequestGate } from "../../../src/connections/client-adapter.js";
-import type { LeaseScope } from "../../../src/lease/lease-scope.js";
+import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import type { Library } from "./library.js";
 import { describeRequest } from "./request.js";
 import type { PooledSender } from "./sender.js";

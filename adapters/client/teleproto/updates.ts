@@ -1,4 +1,4 @@
-import type { LeaseScope } from "../../../src/lease/lease-scope.js";
+import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 
 type Middleware = (update: unknown, next: () => Promise<void>) => unknown;
 

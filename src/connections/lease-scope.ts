@@ -1,4 +1,4 @@
-import { type AttemptTracker, NOOP_TRACKER } from "../jobs/attempt.js";
+import { type AttemptTracker, NOOP_TRACKER } from "./attempt.js";
 
 /**
  * The life of one lease as its requests see it: whether it has ended and why, and how much of what it sent is still
