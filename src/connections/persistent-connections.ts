@@ -64,9 +64,12 @@ export class PersistentConnections {
     const opening = new Opening(true);
     void connections
       .checkOut(id, opening)
-      .then(() => {
+      .then(async () => {
         if (this.#kept.has(id)) this.#connectedAt.set(id, clock.monotonic());
-        return connections.end(opening);
+        await connections.end(opening);
+        // A connection lost while this ran could not schedule the next connect itself.
+        this.#connecting.delete(id);
+        this.ensure(id);
       })
       .catch(() => this.#scheduleRetry(id, RETRY_MS))
       .finally(() => this.#connecting.delete(id));

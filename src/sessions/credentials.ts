@@ -80,7 +80,7 @@ export class CredentialEncryption {
     const text = JSON.stringify({ session, profile });
     try {
       const sealed: unknown = await this.#inTime(`seal "${id}"`, this.#sealer.seal(id, text));
-      if (typeof sealed !== "string" || sealed === "") throw noText("seal", sealed);
+      if (typeof sealed !== "string" || sealed === "") throw noText("seal", id, sealed);
       return new SealedCredentials(session, profile, sealed);
     } catch (error) {
       const failure = sealError(id, error, [
@@ -103,7 +103,7 @@ export class CredentialEncryption {
   open(id: string, { session, profile, fingerprint }: RecordedCredentials): Credentials | Promise<Credentials> {
     if (this.#sealer === undefined) return this.#plain(session, profile, fingerprint);
     return mapMaybeAsync(this.#ask(id, session, this.#sealer), (text) => {
-      if (typeof text !== "string") throw noText("open", text);
+      if (typeof text !== "string") throw noText("open", id, text);
       return text === session ? this.#plain(session, profile, fingerprint) : this.#opened(text, session, fingerprint);
     });
   }
@@ -169,10 +169,14 @@ export class CredentialEncryption {
   }
 }
 
-/** A sealer of the user's own may give anything; what it gave may be a secret. */
-function noText(method: "seal" | "open", value: unknown): StorageError {
+/** A custom sealer may return anything, a secret included: the message names the type alone. */
+function noText(method: "seal" | "open", id: string, value: unknown): StorageError {
+  const got = value === null || value === "" ? describeType(value) : `a value of type ${typeof value}`;
   return new StorageError(
-    `The encryption's ${method}() must return a non-empty text; it returned ${describeType(value)}.`,
+    `The encryption's ${method}() must return a non-empty text for "${id}"; it returned ${got}.`,
+    {
+      sessionId: id,
+    },
   );
 }
 

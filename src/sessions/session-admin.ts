@@ -11,7 +11,13 @@ import {
   unknownSessionError,
   unreadableRecordError,
 } from "../error-factories.js";
-import { DuplicateSessionError, InvalidSessionError, SessionPoolError, StorageCorruptError } from "../errors.js";
+import {
+  DuplicateSessionError,
+  InvalidSessionError,
+  SessionPoolError,
+  StorageCorruptError,
+  StorageError,
+} from "../errors.js";
 import type { ClientProfile } from "../options/client-profile.js";
 import type { AddOptions, SessionChange } from "../options/options.js";
 import type { SessionInfo } from "../options/session-info.js";
@@ -25,7 +31,6 @@ import type { PeerCacheWriter } from "../storage/peers/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
-import { endlessConflict } from "../storage/update-record.js";
 import { isTelegramAddress } from "../telegram/data-centers.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { type CredentialEncryption, type Credentials, NO_PROFILE } from "./credentials.js";
@@ -208,7 +213,11 @@ export class SessionAdmin {
     round: number,
   ): Promise<SessionInfo> {
     const { storage, scheduler, deadline } = this.#parts;
-    if (round === ROUNDS) throw endlessConflict(id);
+    if (round === ROUNDS) {
+      throw new StorageError(`Another process keeps adding and removing "${id}". Nothing was added; try again.`, {
+        sessionId: id,
+      });
+    }
     const again = (): Promise<SessionInfo> => this.#create(id, session, fingerprint, options, round + 1);
     const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
     if (stored === undefined) return again();

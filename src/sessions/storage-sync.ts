@@ -3,7 +3,7 @@ import { StorageCorruptError, StorageError } from "../errors.js";
 import { isReserved } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
-import type { StorageTimeout } from "../storage/storage-timeout.js";
+import { asStorageError, type StorageTimeout } from "../storage/storage-timeout.js";
 
 /** What looking at the storage needs. */
 export interface StorageSyncDeps {
@@ -55,7 +55,7 @@ export class StorageSync {
     if (this.#isStopped) return;
     try {
       const failed = (error: Error): void => {
-        if (!this.#isStopped) this.#parts.failed(error);
+        if (!this.#isStopped) this.#parts.failed(asStorageError(error, "watch for changes", undefined));
       };
       this.#stopWatching = this.#parts.storage.watch?.((id) => this.#tell(id), failed) ?? (() => {});
     } catch (error) {

@@ -47,8 +47,8 @@ export class StorageTimeout {
   }
 }
 
-/** Wraps whatever a storage threw in a `StorageError`. */
-function asStorageError(error: unknown, what: string, secret: string | undefined): StorageError {
+/** The error as a `StorageError` that repeats no secret; `what` the storage could not do. */
+export function asStorageError(error: unknown, what: string, secret: string | undefined): StorageError {
   if (secret !== undefined && mayRepeat(error, secret)) {
     const message = error instanceof Error ? error.message : "";
     if (message === "" || mayRepeat(message, secret)) {

@@ -327,7 +327,7 @@ test("watch() - a failure that the storage reports is emitted as storageFailed, 
   report(lost);
   await settled();
   expect(events("storageFailed")).toHaveLength(1);
-  expect(events("storageFailed")).toEqual([{ error: lost }]);
+  expect(events("storageFailed")).toMatchObject([{ error: { code: "STORAGE_FAILED", cause: lost } }]);
   expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   await pool.close();
   report(lost);

@@ -126,6 +126,23 @@ describe("profile.keepConnected", () => {
     expect(telegram.connects.length).toBeLessThan(15);
   });
 
+  test.each(Array.from({ length: 12 }, (_, turns) => turns))(
+    "a connection that is lost %i microtasks after it was made is made again",
+    async (turns) => {
+      const { pool, telegram, clock } = await openPool();
+      let isFirst = true;
+      pool.on("connected", async ({ id }) => {
+        if (!isFirst) return;
+        isFirst = false;
+        for (let turn = 0; turn < turns; turn++) await undefined;
+        telegram.handle(id).drop();
+      });
+      await pool.add("a", sessionString("a"), KEPT);
+      await clock.advance(5_000);
+      expect({ online: telegram.online, connects: telegram.connects.length }).toEqual({ online: ["a"], connects: 2 });
+    },
+  );
+
   test("nothing connects while it cools; when that ends, it does", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
