@@ -75,7 +75,7 @@ export class KeptWatch {
     try {
       await end();
     } catch {
-      // It is over, whatever its client says.
+      // The watch has ended even if the client fails to stop it.
     }
   }
 

@@ -49,7 +49,7 @@ const FIXED: ReadonlySet<string> = new Set([
   "updateManager",
 ]);
 
-/** What nobody is to read any more once the lease is over. */
+/** Properties that hold secrets: unreadable after the lease. */
 const SECRET: ReadonlySet<string> = new Set(["apiHash", "_proxy", "_initRequest"]);
 
 type Handler = (event: unknown) => unknown;

@@ -26,7 +26,7 @@ interface LibrarySocket {
 
 /**
  * The user's own socket class with four habits more. It sends at once (GramJS leaves Nagle's algorithm on, which costs
- * 40 ms per concurrent call). It does not keep the process alive (the pool does, while somebody needs it). It reads no
+ * 40 ms per concurrent call). It does not keep the process alive (the pool does, while it is in use). It reads no
  * length that cannot be: on a negative one GramJS never returns to the event loop, and anybody on the way can send
  * that. And a connect that is given up ends at once, also in the middle of a handshake with a SOCKS proxy.
  */
@@ -66,7 +66,7 @@ export function configuredSocketClass(base: SocketClass): SocketClass {
 
 /**
  * Sees the raw socket of a connect as soon as it is made, which the libraries keep in the field `client`. Where a SOCKS
- * proxy is to be used, the handshake is made on that same socket: the libraries make it on one that nobody can close.
+ * proxy is to be used, the handshake is made on that same socket: the libraries use a socket of their own, which cannot be closed from outside.
  */
 class ConnectWatch {
   /** Rejects when the socket ends before the connect has. */

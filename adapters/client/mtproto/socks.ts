@@ -18,8 +18,8 @@ interface Destination {
 const LONGEST_REPLY_BYTES = 1_024;
 
 /**
- * Asks the SOCKS proxy behind a connected socket to connect it to `to`. Resolves when whatever is sent reaches the
- * destination; rejects when the proxy refuses, talks nonsense, or the socket ends. Starts no timer: the caller closes
+ * Asks the SOCKS proxy behind a connected socket to connect it to `to`. Resolves once the tunnel to the destination
+ * is open; rejects when the proxy refuses, talks nonsense, or the socket ends. Starts no timer: the caller closes
  * the socket. Source: RFC 1928, RFC 1929; SOCKS4a for names under SOCKS4.
  */
 export async function socksHandshake(socket: Socket, proxy: SocksProxy, to: Destination): Promise<void> {

@@ -19,12 +19,12 @@ interface PgPoolClient {
   unref?(): void;
 }
 
-/** Listens with whatever the client offers. */
+/** Listens with the means the client offers. */
 export type Listen = (onPayload: (payload: string) => void) => Subscribe;
 
 /**
  * How this client can listen, `undefined` when it cannot: a pool of `pg` with more than one connection gives one of
- * them, postgres.js opens its own. What is told while the connection is cut is missed.
+ * them, postgres.js opens its own. Notifications sent while disconnected are lost.
  */
 export function createListener(client: PostgresClient): Listen | undefined {
   if ("listen" in client) {

@@ -76,7 +76,7 @@ function create(path: string, target: string): Stats {
 function createEmpty(path: string): void {
   const descriptor = openSync(path, "wx", 0o600);
   try {
-    fchmodSync(descriptor, 0o600); // whatever the umask is
+    fchmodSync(descriptor, 0o600); // regardless of the umask
   } finally {
     closeSync(descriptor);
   }

@@ -20,10 +20,10 @@ export interface SqliteHandle {
   readonly inTransaction?: boolean;
 }
 
-/** So long statements may follow each other without a turn of the event loop between them. */
+/** Maximum time statements may run back to back without a turn of the event loop. */
 const LONGEST_TURN_MS = 10;
 
-/** So long a write waits for the end of the application's own transaction. Less than the pool waits for a write. */
+/** How long a write waits for the end of the application's own transaction. Shorter than the pool's timeout for a write. */
 const TRANSACTION_PATIENCE_MS = 2_000;
 
 /**
