@@ -49,7 +49,9 @@ export async function ensureBuilt(): Promise<void> {
   }
 }
 
+/** Whether `dist` is whole and newer than its sources. While another process builds, a part of its files is there. */
 function isBuilt(): boolean {
+  if (isLocked()) return false;
   const built = changedAt(join(root, "dist/src/index.js"));
   const settings = ["tsconfig.json", "tsconfig.build.json"].map((name) => changedAt(join(root, name)));
   return built > Math.max(...["src", "adapters"].map((folder) => newestIn(join(root, folder))), ...settings);
@@ -57,13 +59,18 @@ function isBuilt(): boolean {
 
 /** Whether this process may build: making a folder is atomic. */
 function lock(): boolean {
-  if (Date.now() - changedAt(LOCK) > LONGEST_BUILD_MS) rmSync(LOCK, { recursive: true, force: true });
+  if (!isLocked()) rmSync(LOCK, { recursive: true, force: true });
   try {
     mkdirSync(LOCK);
     return true;
   } catch {
     return false;
   }
+}
+
+/** A lock that is older than any build was left by a process that was killed. */
+function isLocked(): boolean {
+  return Date.now() - changedAt(LOCK) <= LONGEST_BUILD_MS;
 }
 
 function newestIn(folder: string): number {
