@@ -59,7 +59,7 @@ function isBuilt(): boolean {
 
 /** Whether this process may build: making a folder is atomic. */
 function lock(): boolean {
-  if (!isLocked()) rmSync(LOCK, { recursive: true, force: true });
+  if (changedAt(LOCK) > 0 && !isLocked()) rmSync(LOCK, { recursive: true, force: true });
   try {
     mkdirSync(LOCK);
     return true;
