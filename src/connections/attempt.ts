@@ -1,4 +1,4 @@
-import type { CooldownScope } from "../state/cooldown-scope.js";
+import type { CooldownScope } from "../state/cooldowns.js";
 
 /** How far one request of an attempt has come. */
 export interface CallObserver {

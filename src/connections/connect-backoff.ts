@@ -3,8 +3,8 @@ import type { PoolTime } from "../common/pool-time.js";
 import { ConnectError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
-import { NO_BACK_OFF } from "../state/blockers.js";
-import { noteConnectFailure, type PooledSession } from "../state/pooled-session.js";
+import { noteConnectFailure, type PooledSession } from "../sessions/pooled-session.js";
+import { NO_BACK_OFF } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { Verdict } from "../telegram/verdicts.js";
 

@@ -8,9 +8,9 @@ import { type ClientProfile, isHost, secretsOf } from "../options/client-profile
 import type { ResolvedOptions } from "../options/options.js";
 import type { ClaimHandle, Ownership } from "../ownership/ownership.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
+import type { PooledSession } from "../sessions/pooled-session.js";
 import type { SessionRegistry } from "../sessions/session-registry.js";
-import { NO_BLOCKERS } from "../state/blockers.js";
-import type { PooledSession } from "../state/pooled-session.js";
+import { NO_BLOCKERS } from "../state/session-entry.js";
 import type { SessionStateManager } from "../state/session-state.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { PeerCacheWriter } from "../storage/peers/peer-cache-writer.js";

@@ -1,6 +1,6 @@
 import type { Clock } from "../common/clock.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
-import type { ActiveCooldown, CooldownScope } from "../state/cooldown-scope.js";
+import type { ActiveCooldown, CooldownScope } from "../state/cooldowns.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
 import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
 import { type CallObserver, NOOP_TRACKER } from "./attempt.js";

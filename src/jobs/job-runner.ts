@@ -19,7 +19,7 @@ import type { ActiveLease } from "../lease/active-lease.js";
 import type { Lease } from "../lease/lease.js";
 import type { LeaseManager } from "../lease/lease-manager.js";
 import type { RetryPolicy } from "../options/options.js";
-import type { CooldownScope } from "../state/cooldown-scope.js";
+import type { CooldownScope } from "../state/cooldowns.js";
 import type { Criteria } from "../state/criteria.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 

@@ -1,6 +1,6 @@
 import { OptionsError } from "../errors.js";
 import { checkCoolDown } from "../options/validate.js";
-import type { CooldownScope } from "../state/cooldown-scope.js";
+import type { CooldownScope } from "../state/cooldowns.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionStateManager } from "../state/session-state.js";
 import { canonicalMethod } from "../telegram/requests.js";

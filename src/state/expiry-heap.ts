@@ -1,6 +1,5 @@
 import { IndexedHeap, type Positions } from "../common/indexed-heap.js";
-import type { CooldownScope } from "./cooldown-scope.js";
-import { Cooldowns } from "./cooldowns.js";
+import { type CooldownScope, Cooldowns } from "./cooldowns.js";
 import { IN_ENTRIES, type SessionEntry } from "./session-entry.js";
 
 /** The end of a method or peer cooldown: a session that stays free becomes usable for more callers then. */

@@ -1,6 +1,6 @@
 import type { PoolStatus, SessionState } from "../options/session-info.js";
 import { AvailableSessions } from "./available-sessions.js";
-import type { CooldownScope } from "./cooldown-scope.js";
+import type { CooldownScope } from "./cooldowns.js";
 import { ExpiryHeap } from "./expiry-heap.js";
 import type { SelectionOrder } from "./selection-order.js";
 import type { SessionEntry } from "./session-entry.js";

@@ -1,10 +1,10 @@
 import type { PoolStatus } from "../options/session-info.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
-import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./blockers.js";
-import type { ActiveCooldown, CooldownScope } from "./cooldown-scope.js";
+import type { ActiveCooldown, CooldownScope } from "./cooldowns.js";
 import { type Criteria, matches } from "./criteria.js";
 import { LruOrder, type SelectionOrder } from "./selection-order.js";
 import type { SessionEntry } from "./session-entry.js";
+import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./session-entry.js";
 import { SessionPicker } from "./session-picker.js";
 import { SessionStates } from "./session-states.js";
 

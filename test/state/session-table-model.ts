@@ -1,5 +1,5 @@
 import type { SessionState } from "../../src/options/session-info.js";
-import type { CooldownScope } from "../../src/state/cooldown-scope.js";
+import type { CooldownScope } from "../../src/state/cooldowns.js";
 import type { Criteria } from "../../src/state/criteria.js";
 import { stickyRank } from "../../src/state/criteria.js";
 
