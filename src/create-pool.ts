@@ -3,8 +3,6 @@ import { LeaseScheduler } from "./acquire/lease-scheduler.js";
 import { Nesting } from "./acquire/nesting.js";
 import { SessionAcquirer } from "./acquire/session-acquirer.js";
 import { WaitQueueEntrance } from "./acquire/wait-queue-entrance.js";
-import { inBackground } from "./common/own-context.js";
-import { PoolTime } from "./common/pool-time.js";
 import type { ProcessRef } from "./common/process-ref.js";
 import { warn } from "./common/process-warning.js";
 import type { UserCallbackContext } from "./common/user-callback.js";
@@ -14,18 +12,19 @@ import { HealthProbe } from "./connections/health-probe.js";
 import { PersistentConnections } from "./connections/persistent-connections.js";
 import type { Reencryption } from "./encryption/reencryption.js";
 import { allLocked, unknownSessionError } from "./error-factories.js";
-import type { SessionPoolEvents } from "./events.js";
 import { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
 import { JobRunner } from "./jobs/job-runner.js";
 import { coolDown } from "./lease/cool-down.js";
 import { LeaseManager } from "./lease/lease-manager.js";
-import { PoolLog, type StoragePart } from "./observability/pool-log.js";
+import type { StoragePart } from "./observability/pool-log.js";
 import type { ResolvedOptions } from "./options/options.js";
 import type { SessionInfo } from "./options/session-info.js";
 import { checkReason } from "./options/validate.js";
 import { createOwnership } from "./ownership/create-ownership.js";
 import type { Ownership } from "./ownership/ownership.js";
 import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import { createContext, type IsHeard, type Publish } from "./pool-context.js";
+import { PoolLifecycle } from "./pool-lifecycle.js";
 import { createRateLimiting } from "./rate-limits/rate-limiting.js";
 import { CredentialEncryption } from "./sessions/credentials.js";
 import type { PooledSession } from "./sessions/pooled-session.js";
@@ -45,12 +44,6 @@ import { RecordWriter } from "./storage/record-writer.js";
 import type { StoredRecord } from "./storage/storage.js";
 import { StorageTimeout } from "./storage/storage-timeout.js";
 
-/** How the parts of a pool tell its listeners something. */
-export type Emit = <Name extends keyof SessionPoolEvents>(
-  name: Name,
-  event: Parameters<SessionPoolEvents[Name]>[0],
-) => void;
-
 /** The rooms of a pool that its doors lead to. */
 export interface PoolComponents<Client> {
   readonly registry: SessionRegistry;
@@ -61,6 +54,7 @@ export interface PoolComponents<Client> {
   readonly jobRunner: JobRunner<Client>;
   readonly leases: LeaseManager<Client>;
   readonly maps: BulkRunManager<Client>;
+  readonly lifecycle: PoolLifecycle;
   readonly shutdown: Shutdown;
   readonly processRef: ProcessRef;
   /** Takes in what the storage holds. Rejects with `StorageCorruptError` when none of it can be opened for want of a key. */
@@ -80,20 +74,18 @@ export function createPool<Client>(
   given: ResolvedOptions<Client>,
   processRef: ProcessRef,
   processLock: SingleProcessLock | undefined,
-  tellListeners: Emit,
-  isHeard: (name: keyof SessionPoolEvents) => boolean,
+  publish: Publish,
+  isHeard: IsHeard,
 ): PoolComponents<Client> {
   // What a caller waits for is timed in the caller's async context, everything else in the pool's own.
-  const options: ResolvedOptions<Client> = { ...given, clock: inBackground(given.clock) };
+  const context = createContext(given, publish, isHeard);
+  const { clock, time, log, events } = context;
+  const options: ResolvedOptions<Client> = { ...given, clock };
   const { clock: callersClock } = given;
-  const { clock, storage, leasesPerSession, maxConnected: maxLeased } = options;
+  const { storage, leasesPerSession, maxConnected: maxLeased } = options;
+  const lifecycle = new PoolLifecycle(events);
   const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
-  const time = new PoolTime(clock);
-  const log = new PoolLog(options.logger, clock);
-  const emit: Emit = (name, event) => {
-    log.event(name, event);
-    tellListeners(name, event);
-  };
+  const emit = events.publish;
   const ruleFailed = (text: string): void => {
     warn(text);
     log.write("error", text, { event: "ruleFailed" });
@@ -105,16 +97,8 @@ export function createPool<Client>(
   const records = new SessionSerializer(time, sealing);
   const registry = new SessionRegistry(sessionTable, time, records);
   const signals = new AbortListeners();
-  const storageFailed = (error: Error): void => {
-    log.write("error", error.message, { event: "storageFailed", reason: error.message });
-    emit("storageFailed", { error });
-  };
-  const failedIn =
-    (part: StoragePart) =>
-    (error: Error): void => {
-      log.storageFailed(part, error);
-      emit("storageFailed", { error });
-    };
+  const storageFailed = (error: Error): void => events.emit("storageFailed", error);
+  const failedIn = (part: StoragePart) => (error: Error) => events.emit("storageFailed", error, part);
   const recordWriter: RecordWriter = new RecordWriter(storage, {
     clock,
     storageTimeoutMs: options.storageTimeoutMs,
@@ -127,9 +111,9 @@ export function createPool<Client>(
     mayDelete: (id) => !ownership.isForeign(id),
     onDeleted: (id) => register.gone(id),
     failed: failedIn("records"),
-    recovered: () => log.storageWorks("records"),
+    recovered: () => events.emit("storageWorks", "records"),
   });
-  const later = (work: Promise<unknown>): void => void shutdown.track(work).catch(storageFailed);
+  const later = (work: Promise<unknown>): void => lifecycle.runInBackground(work);
   const ownership: Ownership = createOwnership({
     options,
     sessionTable,
@@ -144,7 +128,7 @@ export function createPool<Client>(
       emit("ownershipLost", { id });
     },
   });
-  const peers = createPeerCacheWriter(options, failedIn("peers"), () => log.storageWorks("peers"));
+  const peers = createPeerCacheWriter(options, failedIn("peers"), () => events.emit("storageWorks", "peers"));
   if (processLock !== undefined) processLock.onOvertaken = storageFailed;
   const persistentConnections = new PersistentConnections({
     clock,
@@ -162,6 +146,9 @@ export function createPool<Client>(
     },
     unavailableError: (criteria, availability) => acquirer.unavailable(criteria, availability),
   });
+  events.on("available", () => scheduler.serveWaiters());
+  events.on("unavailable", () => scheduler.rejectHopeless());
+  events.on("connectFailed", () => scheduler.connectFailed());
   const sessionState: SessionStateManager = new SessionStateManager({
     sessionTable,
     registry,
@@ -209,6 +196,7 @@ export function createPool<Client>(
   };
   const made = createConnections<Client>({
     ...common,
+    context,
     budgets,
     settleKey: (known) => register.admin.settleKey(known),
   });
@@ -228,10 +216,10 @@ export function createPool<Client>(
       const reason = registry.rejection(record.id);
       if (reason !== undefined && reason !== before) emit("recordRejected", { id: record.id, reason });
     },
-    closed: () => shutdown.closedError(),
+    closed: () => lifecycle.closedError(),
     failed: storageFailed,
     lookFailed: failedIn("changes"),
-    lookWorked: () => log.storageWorks("changes"),
+    lookWorked: () => events.emit("storageWorks", "changes"),
   });
   const { admin, removal, discovery, refresh, reencryption } = register;
   const leases: LeaseManager<Client> = new LeaseManager({
@@ -253,6 +241,7 @@ export function createPool<Client>(
     emit,
   });
   const shutdown = new Shutdown({
+    lifecycle,
     clock,
     closeTimeoutMs: options.closeTimeoutMs,
     scheduler,
@@ -304,7 +293,7 @@ export function createPool<Client>(
     connectTimeoutMs: options.connectTimeoutMs,
     traceLeases: options.traceLeases,
     status: () => scheduler.status(),
-    closed: (isUnderWay) => shutdown.closedError(isUnderWay),
+    closed: (isUnderWay) => lifecycle.closedError(isUnderWay),
     backOff: made.backOff,
   });
   const jobRunner = new JobRunner({
@@ -325,7 +314,7 @@ export function createPool<Client>(
     processRef,
     deadline,
     status: () => scheduler.status(),
-    closed: () => shutdown.closedError(),
+    closed: () => lifecycle.closedError(),
   });
   let rejections: ReturnType<SessionRegistry["rejected"]> = [];
   const load = async (listed: readonly StoredRecord[]): Promise<void> => {
@@ -361,6 +350,7 @@ export function createPool<Client>(
     jobRunner,
     leases,
     maps,
+    lifecycle,
     shutdown,
     processRef,
     load,

@@ -298,9 +298,10 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /** Runs a change of the register, and lets `close` wait for it. */
   async #change<T>(change: (parts: PoolComponents<Client>) => Promise<T>): Promise<T> {
-    const closed = this.#parts.shutdown.closedError();
+    const { lifecycle } = this.#parts;
+    const closed = lifecycle.closedError();
     if (closed !== undefined) throw closed;
-    return this.#parts.shutdown.track(this.#parts.processRef.whileRunning(() => change(this.#parts)));
+    return lifecycle.track(this.#parts.processRef.whileRunning(() => change(this.#parts)));
   }
 }
 

@@ -4,12 +4,12 @@ import type { ProcessRef } from "./common/process-ref.js";
 import type { ConnectionPool } from "./connections/connection-pool.js";
 import type { HealthProbe } from "./connections/health-probe.js";
 import type { PersistentConnections } from "./connections/persistent-connections.js";
-import { PoolClosedError } from "./errors.js";
 import type { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
 import type { LeaseManager } from "./lease/lease-manager.js";
 import type { PoolLog } from "./observability/pool-log.js";
 import type { Ownership } from "./ownership/ownership.js";
 import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import type { PoolLifecycle } from "./pool-lifecycle.js";
 import type { RateLimiting } from "./rate-limits/rate-limiting.js";
 import type { SessionRemoval } from "./sessions/session-removal.js";
 import type { StorageSync } from "./sessions/storage-sync.js";
@@ -20,6 +20,7 @@ import type { StorageTimeout } from "./storage/storage-timeout.js";
 
 /** What ending a pool needs. */
 export interface ShutdownDeps {
+  readonly lifecycle: PoolLifecycle;
   readonly clock: Clock;
   readonly closeTimeoutMs: number;
   readonly scheduler: LeaseScheduler;
@@ -45,31 +46,12 @@ export interface ShutdownDeps {
 /** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
 export class Shutdown {
   readonly #parts: ShutdownDeps;
-  /** Those that are under way. */
-  readonly #changes = new Set<Promise<unknown>>();
   #ended: Promise<void> | undefined;
-  #reason: Error | undefined;
   #isForced = false;
-  /** Leases may still end by themselves. */
-  #isWaiting = true;
   #forceClose: () => void = () => {};
 
   constructor(parts: ShutdownDeps) {
     this.#parts = parts;
-  }
-
-  /** What everybody gets who comes too late. A caller that is under way may go on until leases are waited for no longer. */
-  closedError(isUnderWay = false): PoolClosedError | undefined {
-    const mayGoOn = this.#ended === undefined || (isUnderWay && this.#isWaiting);
-    return mayGoOn ? undefined : poolClosedError(this.#reason);
-  }
-
-  /** A change that is under way is waited for. */
-  track<T>(change: Promise<T>): Promise<T> {
-    this.#changes.add(change);
-    const forget = (): boolean => this.#changes.delete(change);
-    change.then(forget, forget);
-    return change;
   }
 
   close(timeoutMs: number = this.#parts.closeTimeoutMs): Promise<void> {
@@ -78,7 +60,7 @@ export class Shutdown {
   }
 
   destroy(reason?: Error): Promise<void> {
-    this.#reason ??= reason;
+    this.#parts.lifecycle.setReason(reason);
     this.#isForced = true;
     this.#ended ??= this.#end(undefined);
     this.#forceClose();
@@ -88,6 +70,7 @@ export class Shutdown {
   /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
   async #end(timeoutMs: number | undefined): Promise<void> {
     const {
+      lifecycle,
       scheduler,
       leases,
       connections,
@@ -104,21 +87,22 @@ export class Shutdown {
       storageFailed,
     } = this.#parts;
     processRef.ref();
-    // One turn later `closed()` is set, and what is rejected here can look at it.
+    lifecycle.beginClosing();
+    // One turn later: nothing is rejected in the stack of the caller of `close`.
     await Promise.resolve();
-    scheduler.fail(() => poolClosedError(this.#reason));
-    const mapsEnd = this.#parts.maps.end(poolClosedError(this.#reason));
+    scheduler.fail(() => lifecycle.toClosedError());
+    const mapsEnd = this.#parts.maps.end(lifecycle.toClosedError());
     if (timeoutMs !== undefined && !this.#isForced) await this.#drainLeases(timeoutMs);
-    this.#isWaiting = false;
+    lifecycle.endWaiting();
     persistentConnections.end();
     healthProbe.end();
-    leases.revokeAll((id) => poolClosedError(this.#reason, id), "the pool was closed", timeoutMs !== undefined);
+    leases.revokeAll((id) => lifecycle.toClosedError(id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     refresh.stop();
     await Promise.allSettled([mapsEnd]);
-    await this.#drainChanges();
+    await lifecycle.drain();
     await Promise.all([removal.end(), recordWriter.flushAll(), peers.flush(), budgets?.flush().catch(storageFailed)]);
-    await this.#drainChanges();
+    await lifecycle.drain();
     recordWriter.close();
     ownership.end();
     peers.close();
@@ -128,11 +112,6 @@ export class Shutdown {
     scheduler.close();
     this.#parts.log.close();
     processRef.end();
-  }
-
-  /** A change that ends may leave something to be done after it. */
-  async #drainChanges(): Promise<void> {
-    while (this.#changes.size > 0) await Promise.allSettled(this.#changes);
   }
 
   /** Resolves when no lease is left, or after `timeoutMs`. */
@@ -180,11 +159,4 @@ function waitsFor(all: Pick<LeaseManager<unknown>, "list" | "expected">, leftMs:
     ? ""
     : " Was release() forgotten? traceLeases: true tells where they were taken.";
   return `close() waits for ${leases.length === 1 ? "a lease" : `${leases.length} leases`}${end}: ${named.join(", ")}${more}.${hint}`;
-}
-
-function poolClosedError(reason: Error | undefined, sessionId?: string): PoolClosedError {
-  return new PoolClosedError("The pool is closed.", {
-    ...(reason === undefined ? {} : { cause: reason }),
-    sessionId,
-  });
 }

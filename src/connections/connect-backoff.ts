@@ -1,25 +1,10 @@
-import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
-import type { PoolTime } from "../common/pool-time.js";
 import { ConnectError } from "../errors.js";
-import type { SessionPoolEvents } from "../events.js";
 import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
+import type { PoolContext } from "../pool-context.js";
 import { noteConnectFailure, type PooledSession } from "../sessions/pooled-session.js";
 import { NO_BACK_OFF } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { Verdict } from "../telegram/verdicts.js";
-
-/** What backing off needs. */
-export interface ConnectBackoffDeps {
-  readonly sessionTable: SessionTable<PooledSession>;
-  readonly time: PoolTime;
-  readonly scheduler: LeaseScheduler;
-  readonly connectTimeoutMs: number;
-  /** From 0 to 1. */
-  random(): number;
-  /** The proxy of a session that could not connect has failed. */
-  proxyFailed(id: string, reason: string): void;
-  emit(name: "backedOff", event: Parameters<SessionPoolEvents["backedOff"]>[0]): void;
-}
 
 /** A way to Telegram by which connecting fails. */
 interface FailingRoute {
@@ -67,7 +52,8 @@ const NOT_REFUSED: Readonly<FailingRoute> = Object.freeze({ failures: 0, until: 
  * once, also without a proxy. Source: TDLib, ConnectionCreator.cpp; mtcute.
  */
 export class ConnectBackoff {
-  readonly #parts: ConnectBackoffDeps;
+  readonly #context: PoolContext;
+  readonly #sessionTable: SessionTable<PooledSession>;
   /** Failed connects in a row; both live as long as the session. */
   readonly #failures = new WeakMap<PooledSession, number>();
   readonly #unknownKeys = new WeakMap<PooledSession, number>();
@@ -77,8 +63,9 @@ export class ConnectBackoff {
   /** The `apiId` of the client adapter. */
   #application = NOT_REFUSED;
 
-  constructor(parts: ConnectBackoffDeps) {
-    this.#parts = parts;
+  constructor(context: PoolContext, sessionTable: SessionTable<PooledSession>) {
+    this.#context = context;
+    this.#sessionTable = sessionTable;
   }
 
   /** It has connected, and with it its proxy. */
@@ -89,11 +76,11 @@ export class ConnectBackoff {
     if (profile.apiId === undefined) this.#applicationWorks();
     const route = routeOf(profile);
     if (!this.#routes.delete(route)) return;
-    const { sessionTable, time, scheduler } = this.#parts;
+    const { time, events } = this.#context;
     for (const entry of this.#sessionsVia(route)) {
-      if (entry.backOffReason === PROXY_FAILED) sessionTable.backOff(entry, NO_BACK_OFF, time.now());
+      if (entry.backOffReason === PROXY_FAILED) this.#sessionTable.backOff(entry, NO_BACK_OFF, time.now());
     }
-    scheduler.serveWaiters();
+    events.emit("available");
   }
 
   /** It could not connect with this profile; `told` is what its callers get. */
@@ -106,35 +93,35 @@ export class ConnectBackoff {
     else if (isApplicationRefused(verdict) && profile.apiId === undefined) this.#stopApplication(told, verdict.code);
     else if (isRoute) this.#routeFailed(route, known, isCrowded, told);
     else this.backOff(known);
-    this.#parts.scheduler.connectFailed();
+    this.#context.events.emit("connectFailed");
   }
 
   /** The session alone rests. */
   backOff(known: PooledSession): void {
     const count = this.#failures.get(known) ?? 0;
     this.#failures.set(known, count + 1);
-    this.#rest([known], this.#parts.time.now() + delayOf(count), CONNECT_FAILED);
+    this.#rest([known], this.#context.time.now() + delayOf(count), CONNECT_FAILED);
   }
 
   /** Whether nobody connects by its route just now; the session rests with the others then. */
   isStopped(known: PooledSession): boolean {
-    const { time, connectTimeoutMs } = this.#parts;
+    const { time, options } = this.#context;
     const { until = 0 } = this.#routes.get(routeOf(known.credentials.profile)) ?? {};
     if (until <= time.now()) return false;
-    this.#rest([known], until + connectTimeoutMs, PROXY_FAILED);
+    this.#rest([known], until + options.connectTimeoutMs, PROXY_FAILED);
     return true;
   }
 
   /** What it failed for may be over: it has another key or proxy, or a person enables it. It may connect at once. */
   causeEnded(known: PooledSession, former: ClientProfile = known.credentials.profile): void {
-    const { sessionTable, time, scheduler } = this.#parts;
+    const { time, events } = this.#context;
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
     const failing = this.#routes.get(routeOf(known.credentials.profile));
     if (failing !== undefined) Object.assign(failing, { failures: 0, until: 0 });
     this.left(former);
-    sessionTable.backOff(known, NO_BACK_OFF, time.now());
-    scheduler.serveWaiters();
+    this.#sessionTable.backOff(known, NO_BACK_OFF, time.now());
+    events.emit("available");
   }
 
   /** A session that had this profile has gone, or has another one. */
@@ -157,31 +144,31 @@ export class ConnectBackoff {
     const count = this.#unknownKeys.get(known) ?? 0;
     this.#unknownKeys.set(known, count + 1);
     const delay = count === 0 ? FIRST_MS : Math.min(UNKNOWN_KEY_MS * 2 ** (count - 1), LONGEST_UNKNOWN_KEY_MS);
-    this.#rest([known], this.#parts.time.now() + delay, UNKNOWN_KEY);
+    this.#rest([known], this.#context.time.now() + delay, UNKNOWN_KEY);
   }
 
   /** Nobody connects by this route for a while; the one that failed tries again first. */
   #backOffRoute(route: string, failing: FailingRoute, first: PooledSession, told: Error): void {
-    const { time, connectTimeoutMs, random, proxyFailed } = this.#parts;
+    const { time, options, events } = this.#context;
     const count = failing.failures - FAILURES_OF_A_PROXY;
     // Once, until one of them has connected: it is no news that it still fails.
-    if (count === 0) proxyFailed(first.id, PROXY_FAILED);
-    failing.until = time.now() + delayOf(count) * (1 + JITTER * random());
+    if (count === 0) events.publish("disconnected", { id: first.id, reason: PROXY_FAILED });
+    failing.until = time.now() + delayOf(count) * (1 + JITTER * Math.random());
     this.#rest([first], failing.until, PROXY_FAILED);
     const others = [...this.#sessionsVia(route)].filter(
       (entry) => entry !== first && entry.connection?.isConnected !== true,
     );
     for (const entry of others) noteConnectFailure(entry, told);
-    this.#rest(others, failing.until + connectTimeoutMs, PROXY_FAILED);
+    this.#rest(others, failing.until + options.connectTimeoutMs, PROXY_FAILED);
   }
 
   /** No session can connect that uses the application of the client adapter: none is tried for a while. */
   #stopApplication(told: Error, code: string): void {
-    const now = this.#parts.time.now();
+    const now = this.#context.time.now();
     const { failures, until } = this.#application;
     // Connects that were under way together fail together: that is one failure.
     if (now >= until) this.#application = { failures: failures + 1, until: now + delayOf(failures) };
-    const others = [...this.#parts.sessionTable.entries()].filter(
+    const others = [...this.#sessionTable.entries()].filter(
       ({ credentials, connection }) => credentials.profile.apiId === undefined && connection?.isConnected !== true,
     );
     for (const entry of others) noteConnectFailure(entry, told);
@@ -192,28 +179,28 @@ export class ConnectBackoff {
   #applicationWorks(): void {
     if (this.#application === NOT_REFUSED) return;
     this.#application = NOT_REFUSED;
-    const { sessionTable, time, scheduler } = this.#parts;
-    for (const entry of sessionTable.entries()) {
-      if (APPLICATION_REFUSED.has(entry.backOffReason ?? "")) sessionTable.backOff(entry, NO_BACK_OFF, time.now());
+    const { time, events } = this.#context;
+    for (const entry of this.#sessionTable.entries()) {
+      if (APPLICATION_REFUSED.has(entry.backOffReason ?? ""))
+        this.#sessionTable.backOff(entry, NO_BACK_OFF, time.now());
     }
-    scheduler.serveWaiters();
+    events.emit("available");
   }
 
   /** Listeners hear of it in no caller's stack. */
   #rest(sessions: readonly PooledSession[], until: number, reason: string): void {
-    const { sessionTable, time, scheduler, emit } = this.#parts;
+    const { time, events } = this.#context;
     const longer = sessions.filter((known) => known.isEntered && known.backOffUntil < until);
-    for (const known of longer) sessionTable.backOff(known, { until, reason }, time.now());
-    scheduler.rejectHopeless();
+    for (const known of longer) this.#sessionTable.backOff(known, { until, reason }, time.now());
+    events.emit("unavailable");
     if (longer.length === 0) return;
     queueMicrotask(() => {
-      for (const { id } of longer) emit("backedOff", { id, until: time.toWall(until), reason });
+      for (const { id } of longer) events.publish("backedOff", { id, until: time.toWall(until), reason });
     });
   }
 
   *#sessionsVia(route: string): Generator<PooledSession> {
-    for (const entry of this.#parts.sessionTable.entries())
-      if (routeOf(entry.credentials.profile) === route) yield entry;
+    for (const entry of this.#sessionTable.entries()) if (routeOf(entry.credentials.profile) === route) yield entry;
   }
 }
 

@@ -1,4 +1,3 @@
-import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
 import { inOwnContext } from "../common/own-context.js";
 import type { PoolTime } from "../common/pool-time.js";
 import { ConnectError, OwnershipLostError } from "../errors.js";
@@ -7,6 +6,7 @@ import type { PoolLog } from "../observability/pool-log.js";
 import { type ClientProfile, isHost, secretsOf } from "../options/client-profile.js";
 import type { ResolvedOptions } from "../options/options.js";
 import type { ClaimHandle, Ownership } from "../ownership/ownership.js";
+import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
 import type { PooledSession } from "../sessions/pooled-session.js";
 import type { SessionRegistry } from "../sessions/session-registry.js";
@@ -29,13 +29,13 @@ type ConnectionEvents = Pick<SessionPoolEvents, "connected" | "disconnected" | "
 
 /** What making connections needs. */
 export interface ConnectionFactoryDeps<Client> {
+  readonly context: PoolContext<Client>;
   readonly options: ResolvedOptions<Client>;
   readonly log: Pick<PoolLog, "write">;
   readonly registry: SessionRegistry;
   readonly ownership: Ownership;
   readonly sessionTable: SessionTable<PooledSession>;
   readonly sessionState: SessionStateManager;
-  readonly scheduler: LeaseScheduler;
   readonly time: PoolTime;
   readonly peers: PeerCacheWriter;
   readonly persistentConnections: PersistentConnections;
@@ -65,16 +65,8 @@ interface MadeWith {
 export function createConnections<Client>(parts: ConnectionFactoryDeps<Client>): CreatedConnections<Client> {
   const { clock, maxConnected, idleTimeoutMs, connectTimeoutMs } = parts.options;
   const limits = { clock, maxConnected, idleTimeoutMs, connectTimeoutMs };
-  const { sessionTable, time, scheduler, registry } = parts;
-  const backOffs = new ConnectBackoff({
-    sessionTable,
-    time,
-    scheduler,
-    connectTimeoutMs,
-    random: Math.random,
-    proxyFailed: (id, reason) => parts.emit("disconnected", { id, reason }),
-    emit: parts.emit,
-  });
+  const { sessionTable, registry } = parts;
+  const backOffs = new ConnectBackoff(parts.context, sessionTable);
   const connections: ConnectionPool<Client> = new ConnectionPool<Client>(limits, (id) => {
     const known = registry.get(id);
     if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
