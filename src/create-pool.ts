@@ -134,6 +134,7 @@ export function createPool<Client>(
     clock,
     registry,
     processRef,
+    keepConnected: options.keepConnected,
     connections: () => connections,
   });
   const scheduler: LeaseScheduler = new LeaseScheduler(sessionTable, time, clock, {

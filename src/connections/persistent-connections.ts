@@ -9,6 +9,8 @@ export interface PersistentConnectionsDeps {
   readonly clock: Clock;
   readonly registry: SessionRegistry;
   readonly processRef: ProcessRef;
+  /** Whether this pool keeps any session connected: the pool's option of that name. */
+  readonly keepConnected: boolean;
   readonly connections: () => ConnectionPool<unknown>;
 }
 
@@ -39,7 +41,8 @@ export class PersistentConnections {
 
   /** Whether the session's client stays connected without a lease. */
   isPersistent(id: string): boolean {
-    return this.#parts.registry.get(id)?.credentials.profile.keepConnected === true;
+    const { keepConnected, registry } = this.#parts;
+    return keepConnected && registry.get(id)?.credentials.profile.keepConnected === true;
   }
 
   /** The session may have come to need a connection. */

@@ -97,6 +97,12 @@ export interface SessionPoolOptions<Client> {
    * @default Infinity
    */
   readonly probeIntervalMs?: number | undefined;
+  /**
+   * Whether this pool keeps sessions connected whose profile says `keepConnected`. With `false` it connects a session
+   * for a caller only: for a script that runs beside the process that listens.
+   * @default true
+   */
+  readonly keepConnected?: boolean | undefined;
   /** How this process claims its connected sessions against other processes on the same storage. */
   readonly ownership?: OwnershipOptions | undefined;
   /**

@@ -36,6 +36,17 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual([]);
   });
 
+  test("keepConnected: false of the pool - connects for a caller only, and holds no process alive", async () => {
+    const { pool, telegram, clock } = await openPool({ keepConnected: false, idleTimeoutMs: 1_000 });
+    await pool.add("a", sessionString("a"), KEPT);
+    await settled();
+    expect([telegram.online, clock.referenced]).toEqual([[], 0]);
+    await pool.use((client) => client.call(READ));
+    expect(telegram.online).toEqual(["a"]);
+    await clock.advance(2_000);
+    expect(telegram.online).toEqual([]);
+  });
+
   test("a lost connection is made again, later and later while that fails", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
