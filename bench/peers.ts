@@ -6,7 +6,7 @@ import { StringSession } from "telegram/sessions/index.js";
 import { loadGramjs } from "../adapters/client/gramjs/library.js";
 import { sessionClass } from "../adapters/client/mtproto/session.js";
 import { memory, systemClock } from "../src/index.js";
-import { PeerCacheWriter } from "../src/storage/peers/peer-cache-writer.js";
+import { PeerCacheWriter } from "../src/storage/peer-cache-writer.js";
 
 const ROUNDS = 1_000_000;
 const USERS = 1_000;

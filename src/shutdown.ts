@@ -13,7 +13,7 @@ import type { PoolLifecycle } from "./pool-lifecycle.js";
 import type { RateLimiting } from "./rate-limits/rate-limiting.js";
 import type { SessionRemoval } from "./sessions/session-removal.js";
 import type { StorageSync } from "./sessions/storage-sync.js";
-import type { PeerCacheWriter } from "./storage/peers/peer-cache-writer.js";
+import type { PeerCacheWriter } from "./storage/peer-cache-writer.js";
 import type { RecordWriter } from "./storage/record-writer.js";
 import type { SessionStorage } from "./storage/storage.js";
 import type { StorageTimeout } from "./storage/storage-timeout.js";

@@ -1,6 +1,6 @@
 import { type AttemptTracker, NOOP_TRACKER } from "../connections/attempt.js";
-import { connectFailuresSoFar } from "../sessions/pooled-session.js";
 import type { Criteria } from "../state/criteria.js";
+import { connectFailuresSoFar } from "../state/pooled-session.js";
 
 /** What a caller asks for. */
 export interface AcquireRequestInit {

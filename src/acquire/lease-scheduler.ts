@@ -1,9 +1,9 @@
 import type { Clock, Timer } from "../common/clock.js";
 import type { PoolTime } from "../common/pool-time.js";
 import type { PoolStatus } from "../options/session-info.js";
-import type { PooledSession } from "../sessions/pooled-session.js";
 import type { Availability } from "../state/availability.js";
 import { ANY, type Criteria, matches } from "../state/criteria.js";
+import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import { type Waiter, WaitQueue } from "./wait-queue.js";

@@ -18,14 +18,14 @@ import type { ActiveLease } from "../lease/active-lease.js";
 import type { Lease } from "../lease/lease.js";
 import type { LeaseManager } from "../lease/lease-manager.js";
 import type { PoolStatus } from "../options/session-info.js";
+import type { Availability } from "../state/availability.js";
+import { type Criteria, matches } from "../state/criteria.js";
 import {
   type ConnectFailure,
   connectFailureSince,
   connectFailuresSoFar,
   type PooledSession,
-} from "../sessions/pooled-session.js";
-import type { Availability } from "../state/availability.js";
-import { type Criteria, matches } from "../state/criteria.js";
+} from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";

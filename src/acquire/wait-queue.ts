@@ -1,6 +1,6 @@
 import { LinkedList, type ListNode } from "../common/linked-list.js";
-import type { PooledSession } from "../sessions/pooled-session.js";
 import type { Criteria } from "../state/criteria.js";
+import type { PooledSession } from "../state/pooled-session.js";
 
 /** A caller in the queue. */
 export interface Waiter extends ListNode<Waiter> {

@@ -1,7 +1,7 @@
 import { ConnectError } from "../errors.js";
 import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
 import type { PoolContext } from "../pool-context.js";
-import { noteConnectFailure, type PooledSession } from "../sessions/pooled-session.js";
+import { noteConnectFailure, type PooledSession } from "../state/pooled-session.js";
 import { NO_BACK_OFF } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { Verdict } from "../telegram/verdicts.js";

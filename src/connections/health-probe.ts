@@ -1,9 +1,9 @@
 import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
 import type { Clock, Timer } from "../common/clock.js";
 import type { PoolTime } from "../common/pool-time.js";
-import { markDirty, type PooledSession } from "../sessions/pooled-session.js";
-import type { SessionRegistry } from "../sessions/session-registry.js";
+import { markDirty, type PooledSession } from "../state/pooled-session.js";
 import { NO_BACK_OFF } from "../state/session-entry.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import { isTelegramErrorCode, type SessionStateManager } from "../state/session-state.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../common/clock.js";
 import type { ProcessRef } from "../common/process-ref.js";
-import type { PooledSession } from "../sessions/pooled-session.js";
-import type { SessionRegistry } from "../sessions/session-registry.js";
+import type { PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import { type ConnectionPool, Opening } from "./connection-pool.js";
 
 /** What keeping clients connected needs. */

@@ -4,7 +4,6 @@ import { OptionsError } from "../errors.js";
 import { checkedStorage } from "../storage/checked-storage.js";
 import { memory } from "../storage/memory.js";
 import { isReserved, RESERVED_PREFIXES } from "../storage/record.js";
-import { isStorable, isStorableId, LONGEST_ID_BYTES } from "../storage/storable-text.js";
 import { isPeerKey } from "../telegram/peers.js";
 import { parseSession } from "../telegram/session-string.js";
 import { budgets, parseBudgets } from "./budgets.js";
@@ -26,6 +25,9 @@ import {
   functionValue,
   hasMethods,
   isObject,
+  isStorable,
+  isStorableId,
+  LONGEST_ID_BYTES,
   methodName,
   methods,
   milliseconds,

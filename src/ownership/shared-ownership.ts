@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
 import type { Clock, Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
-import { type Claim, usableMs } from "./claim.js";
-import { OwnClaims } from "./own-claims.js";
+import { OwnClaims, openPools, RemoteClaims } from "./claims.js";
 import type { ClaimDraft, ClaimHandle, Ownership, OwnershipEvents } from "./ownership.js";
+import { type Claim, usableMs } from "./ownership.js";
 import type { ProcessIdentity } from "./process-identity.js";
-import { openPools, RemoteClaims } from "./remote-claims.js";
 
 /** What ownership needs to know and to tell. */
 export interface SharedOwnershipPolicy extends OwnershipEvents {

@@ -5,9 +5,9 @@ import { RESERVED_PREFIXES } from "../storage/record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";
-import { type Claim, isClaim } from "./claim.js";
+import { openPools, RemoteClaims } from "./claims.js";
+import { type Claim, isClaim } from "./ownership.js";
 import { isSameThread, type ProcessIdentity } from "./process-identity.js";
-import { openPools, RemoteClaims } from "./remote-claims.js";
 
 /** Dependencies of a `SingleProcessLock`. */
 export interface SoleUseParts {

@@ -2,13 +2,13 @@ import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
 import type { KeyedMutex } from "../common/keyed-mutex.js";
 import { StorageCorruptError, StorageError } from "../errors.js";
 import type { Ownership } from "../ownership/ownership.js";
+import type { PooledSession } from "../state/pooled-session.js";
+import { KeyTakenError, type SessionRegistry } from "../state/session-registry.js";
 import type { KeyReservations } from "../storage/key-reservations.js";
 import { decodeRecord } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
-import type { PooledSession } from "./pooled-session.js";
-import { KeyTakenError, type SessionRegistry } from "./session-registry.js";
 import type { SessionRemoval } from "./session-removal.js";
 
 /** What discovering needs. */

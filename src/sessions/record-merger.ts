@@ -3,16 +3,16 @@ import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
 import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
 import type { PersistentConnections } from "../connections/persistent-connections.js";
+import type { CredentialEncryption, Credentials, StoredCredentials } from "../encryption/credentials.js";
 import { unreadableRecordError as unreadable } from "../error-factories.js";
 import type { Ownership } from "../ownership/ownership.js";
+import type { PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state.js";
-import type { PeerCacheWriter } from "../storage/peers/peer-cache-writer.js";
+import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord, type SessionRecord } from "../storage/record.js";
+import type { SessionSerializer } from "../storage/session-serializer.js";
 import type { StoredRecord } from "../storage/storage.js";
-import type { CredentialEncryption, Credentials, StoredCredentials } from "./credentials.js";
-import type { PooledSession } from "./pooled-session.js";
-import type { SessionRegistry } from "./session-registry.js";
-import type { SessionSerializer } from "./session-serializer.js";
 
 /** What merging needs. */
 export interface RecordMergerDeps {

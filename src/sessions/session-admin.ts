@@ -4,7 +4,7 @@ import type { KeyedMutex } from "../common/keyed-mutex.js";
 import type { PoolTime } from "../common/pool-time.js";
 import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
-import { reencrypt } from "../encryption/reencryption.js";
+import { type CredentialEncryption, type Credentials, NO_PROFILE } from "../encryption/credentials.js";
 import {
   duplicateKeyError,
   removalPendingError,
@@ -23,21 +23,21 @@ import type { AddOptions, SessionChange } from "../options/options.js";
 import type { SessionInfo } from "../options/session-info.js";
 import { checkAddArguments, checkChange } from "../options/validate.js";
 import type { Ownership } from "../ownership/ownership.js";
+import { type LocalChange, markDirty, PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import { isOfKey, type SessionStateManager } from "../state/session-state.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { KeyReservations } from "../storage/key-reservations.js";
-import type { PeerCacheWriter } from "../storage/peers/peer-cache-writer.js";
+import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
+import type { SessionSerializer } from "../storage/session-serializer.js";
 import type { SessionStorage } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { isTelegramAddress } from "../telegram/data-centers.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
-import { type CredentialEncryption, type Credentials, NO_PROFILE } from "./credentials.js";
-import { type LocalChange, markDirty, PooledSession } from "./pooled-session.js";
 import type { RecordDiscovery } from "./record-discovery.js";
-import type { SessionRegistry } from "./session-registry.js";
+import { reencrypt } from "./reencryption.js";
 import type { SessionRemoval } from "./session-removal.js";
-import type { SessionSerializer } from "./session-serializer.js";
 
 /** What the register of sessions needs. */
 export interface SessionAdminDeps {

@@ -5,15 +5,15 @@ import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
 import { writeTimedOutError } from "../error-factories.js";
 import type { Ownership } from "../ownership/ownership.js";
+import type { PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state.js";
 import type { KeyReservations } from "../storage/key-reservations.js";
-import type { PeerCacheWriter } from "../storage/peers/peer-cache-writer.js";
+import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
-import type { PooledSession } from "./pooled-session.js";
-import type { SessionRegistry } from "./session-registry.js";
 
 /** What removing needs. */
 export interface SessionRemovalDeps {

@@ -4,14 +4,14 @@ import type { OutgoingRequest } from "../connections/client-adapter.js";
 import { LeaseReleasedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { PoolLog } from "../observability/pool-log.js";
-import { markDirty, type PooledSession } from "../sessions/pooled-session.js";
-import type { SessionRegistry } from "../sessions/session-registry.js";
-import type { RecordedCooldown } from "../sessions/session-serializer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
+import type { RecordedCooldown } from "../storage/session-serializer.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
 import { expiresOnItsOwn, type Verdict } from "../telegram/verdicts.js";
 import type { CooldownScope } from "./cooldowns.js";
+import { markDirty, type PooledSession } from "./pooled-session.js";
 import type { Restriction, SessionEntry } from "./session-entry.js";
+import type { SessionRegistry } from "./session-registry.js";
 import type { SessionTable } from "./session-table.js";
 
 /** The events that follow from a verdict. */

@@ -1,5 +1,5 @@
 import { type ClientProfile, isProfile } from "../options/client-profile.js";
-import { type Claim, isClaim } from "../ownership/claim.js";
+import { type Claim, isClaim } from "../ownership/ownership.js";
 import { isPeerKey } from "../telegram/peers.js";
 
 /** Prefixes of the ids of the pool's own records; none of them is a session's. */

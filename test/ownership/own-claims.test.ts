@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { OwnClaims } from "../../src/ownership/own-claims.js";
+import { OwnClaims } from "../../src/ownership/claims.js";
 
 const TTL = 60_000;
 const sent = (at: number) => ({ at, wallOffset: 0 });

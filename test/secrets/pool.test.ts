@@ -1,9 +1,8 @@
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
+import { CredentialEncryption, Secret } from "../../src/encryption/credentials.js";
 import type { Sealer } from "../../src/encryption/sealer.js";
-import { Secret } from "../../src/encryption/secret.js";
-import { CredentialEncryption } from "../../src/sessions/credentials.js";
-import { PooledSession } from "../../src/sessions/pooled-session.js";
+import { PooledSession } from "../../src/state/pooled-session.js";
 import { StorageTimeout } from "../../src/storage/storage-timeout.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";

@@ -1,10 +1,10 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import type { Claim } from "../../src/ownership/claim.js";
+import { RemoteClaims } from "../../src/ownership/claims.js";
 import { LocalOwnership, type LocalOwnershipPolicy } from "../../src/ownership/local-ownership.js";
+import type { Claim } from "../../src/ownership/ownership.js";
 import { ownIdentity } from "../../src/ownership/process-identity.js";
-import { RemoteClaims } from "../../src/ownership/remote-claims.js";
 import { SessionEntry } from "../../src/state/session-entry.js";
 import { SessionTable } from "../../src/state/session-table.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { PeerCacheWriter } from "../../src/storage/peers/peer-cache-writer.js";
+import { PeerCacheWriter } from "../../src/storage/peer-cache-writer.js";
 import type { StoredPeer } from "../../src/storage/storage.js";
 import { FaultyPeers } from "../fakes/faulty-peers.js";
 import { deferred, watch } from "../fakes/pools.js";

@@ -1,4 +1,4 @@
-import { storablePeer } from "../../../src/storage/storable-text.js";
+import { storablePeer } from "../../../src/storage/peer-cache-writer.js";
 import type { PeerStorage, StoredPeer } from "../../../src/storage/storage.js";
 import { toPeers } from "../sql-rows.js";
 import type { Row } from "./postgres-client.js";

@@ -2,9 +2,16 @@ import { randomUUID } from "node:crypto";
 import { StorageError } from "../../errors.js";
 import { isRunning, isSameThread, type ProcessIdentity } from "../../ownership/process-identity.js";
 import { updateRecord } from "../update-record.js";
-import { type CheckpointHead, headId, parseHead, type RunClaim, serialize } from "./checkpoint-records.js";
-import { CoalescingWriter } from "./coalescing-writer.js";
-import { FencedRecord, type RecordParts } from "./fenced-record.js";
+import {
+  type CheckpointHead,
+  CoalescingWriter,
+  FencedRecord,
+  headId,
+  parseHead,
+  type RecordParts,
+  type RunClaim,
+  serialize,
+} from "./checkpoint-records.js";
 import { FinishedKeys } from "./finished-keys.js";
 
 /** Dependencies of a `Checkpoint`. */

@@ -1,6 +1,12 @@
-import { KEYS_PER_RECORD, parsePart, partId, serialize } from "./checkpoint-records.js";
-import { CoalescingWriter } from "./coalescing-writer.js";
-import { FencedRecord, type RecordParts } from "./fenced-record.js";
+import {
+  CoalescingWriter,
+  FencedRecord,
+  KEYS_PER_RECORD,
+  parsePart,
+  partId,
+  type RecordParts,
+  serialize,
+} from "./checkpoint-records.js";
 
 /** A key that is over, and how. */
 interface Finished {

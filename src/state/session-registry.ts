@@ -1,12 +1,12 @@
 import type { PoolTime } from "../common/pool-time.js";
 import { textOf } from "../common/process-warning.js";
+import type { Credentials } from "../encryption/credentials.js";
 import { KeyMissingError } from "../encryption/sealer.js";
 import type { SessionInfo } from "../options/session-info.js";
-import type { SessionTable } from "../state/session-table.js";
+import type { LoadedSession, SessionSerializer } from "../storage/session-serializer.js";
 import type { StoredRecord } from "../storage/storage.js";
-import type { Credentials } from "./credentials.js";
 import type { PooledSession } from "./pooled-session.js";
-import type { LoadedSession, SessionSerializer } from "./session-serializer.js";
+import type { SessionTable } from "./session-table.js";
 
 /** Records that are opened at once by a sealer that takes its time. */
 const AT_ONCE = 32;

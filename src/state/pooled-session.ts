@@ -1,6 +1,6 @@
 import type { Connection } from "../connections/connection.js";
-import { SessionEntry } from "../state/session-entry.js";
-import type { Credentials } from "./credentials.js";
+import type { Credentials } from "../encryption/credentials.js";
+import { SessionEntry } from "./session-entry.js";
 
 /** One session of the pool: what the roster knows of it, and what is not the roster's business. */
 export class PooledSession extends SessionEntry {

@@ -1,15 +1,15 @@
 import type { KeyedMutex } from "../common/keyed-mutex.js";
+import type { CredentialEncryption } from "../encryption/credentials.js";
+import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
+import { isFresh, type Sealer } from "../encryption/sealer.js";
 import { writeTimedOutError } from "../error-factories.js";
 import { OptionsError, type PoolClosedError } from "../errors.js";
 import type { ClientProfile } from "../options/client-profile.js";
-import type { CredentialEncryption } from "../sessions/credentials.js";
-import { markDirty, type PooledSession } from "../sessions/pooled-session.js";
-import type { SessionRegistry } from "../sessions/session-registry.js";
+import { markDirty, type PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { PeerStorage } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
-import { encryptedPeerStorage } from "./encrypted-peers.js";
-import { isFresh, type Sealer } from "./sealer.js";
 
 /** Dependencies of `Reencryption`. */
 export interface ReencryptionDeps {

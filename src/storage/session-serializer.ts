@@ -1,13 +1,12 @@
 import type { PoolTime } from "../common/pool-time.js";
-import type { Claim } from "../ownership/claim.js";
-import type { ClaimDraft } from "../ownership/ownership.js";
+import type { CredentialEncryption, Credentials } from "../encryption/credentials.js";
+import type { Claim, ClaimDraft } from "../ownership/ownership.js";
 import type { CooldownScope } from "../state/cooldowns.js";
+import { markClean, PooledSession } from "../state/pooled-session.js";
 import type { Restriction } from "../state/session-entry.js";
-import { decodeRecord, encodeRecord, type SessionRecord } from "../storage/record.js";
-import type { RecordDraft } from "../storage/record-writer.js";
-import type { StoredRecord } from "../storage/storage.js";
-import type { CredentialEncryption, Credentials } from "./credentials.js";
-import { markClean, PooledSession } from "./pooled-session.js";
+import { decodeRecord, encodeRecord, type SessionRecord } from "./record.js";
+import type { RecordDraft } from "./record-writer.js";
+import type { StoredRecord } from "./storage.js";
 
 /** A cooldown on the pool's time line. */
 export interface RecordedCooldown {

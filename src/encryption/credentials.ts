@@ -1,7 +1,6 @@
+import { inspect } from "node:util";
 import { isThenable, warn } from "../common/process-warning.js";
 import { redactError } from "../connections/redact-error.js";
-import { isFresh, isSealedText, KeyMissingError, type Sealer } from "../encryption/sealer.js";
-import { Secret } from "../encryption/secret.js";
 import { SessionPoolError, StorageError } from "../errors.js";
 import { type ClientProfile, isProfile } from "../options/client-profile.js";
 import { describeType } from "../options/validators.js";
@@ -9,6 +8,35 @@ import type { SessionRecord } from "../storage/record.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { isTelegramAddress } from "../telegram/data-centers.js";
 import { identifySession } from "../telegram/session-string.js";
+import { isFresh, isSealedText, KeyMissingError, type Sealer } from "./sealer.js";
+
+const REDACTED = "[redacted]";
+
+/** A text that is not to be seen: printing, inspecting and serialising it all say `[redacted]`. */
+export class Secret {
+  readonly #text: string;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The text itself. */
+  reveal(): string {
+    return this.#text;
+  }
+
+  toString(): string {
+    return REDACTED;
+  }
+
+  toJSON(): string {
+    return REDACTED;
+  }
+
+  static {
+    Object.defineProperty(Secret.prototype, inspect.custom, { value: () => REDACTED });
+  }
+}
 
 /** What stands in the record of a session's credentials. */
 export type StoredCredentials = Pick<SessionRecord, "session" | "profile">;
