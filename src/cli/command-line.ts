@@ -1,0 +1,137 @@
+import { parseArgs } from "node:util";
+import { nearestName } from "../options/validators.js";
+import { type Arguments, type Command, type OptionHelp, type OptionTable, UsageError } from "./command.js";
+import { COMMANDS } from "./command-list.js";
+
+/** How the command is called. */
+export const PROGRAM = "telegram-session-pool";
+
+/** The options of every command. */
+const COMMON: OptionTable = {
+  json: { type: "boolean", description: "print one JSON document on stdout, and nothing else there" },
+  help: { type: "boolean", description: "show this help" },
+};
+
+/** The options of a command, the common ones last. */
+export function optionsOf(command: Command): OptionTable {
+  return { ...command.options, ...COMMON };
+}
+
+/** Reads what follows the name of a command. Throws `UsageError`, which names the option that was probably meant. */
+export function parseArguments(name: string, command: Command, words: readonly string[]): Arguments {
+  const options = optionsOf(command);
+  const values = new Map<string, string[]>();
+  const positionals: string[] = [];
+  for (const token of tokensOf(words, options)) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    const option = knownOption(name, token.name, token.rawName, options);
+    checkValue(token.name, option, token.value);
+    values.set(token.name, [...(values.get(token.name) ?? []), token.value ?? ""]);
+  }
+  const parsed: Arguments = {
+    positionals,
+    flag: (option) => values.has(option),
+    text: (option) => values.get(option)?.at(-1),
+    texts: (option) => values.get(option) ?? [],
+  };
+  if (!parsed.flag("help")) checkPositionals(name, command, positionals);
+  return parsed;
+}
+
+type Token = NonNullable<ReturnType<typeof parseArgs>["tokens"]>[number];
+
+function tokensOf(words: readonly string[], options: OptionTable): readonly Token[] {
+  const types = Object.fromEntries(Object.entries(options).map(([name, { type }]) => [name, { type }]));
+  const short = { help: { type: "boolean", short: "h" } } as const;
+  return parseArgs({
+    args: [...words],
+    options: { ...types, ...short },
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+  }).tokens;
+}
+
+function knownOption(command: string, name: string, raw: string, options: OptionTable): OptionHelp {
+  const option = Object.hasOwn(options, name) ? options[name] : undefined;
+  if (option !== undefined) return option;
+  const meant = nearestName(name, Object.keys(options));
+  const hint = meant === undefined ? "" : ` Did you mean --${meant}?`;
+  throw new UsageError(`"${command}" has no option ${raw}.${hint}`);
+}
+
+function checkValue(name: string, { type, value: placeholder }: OptionHelp, value: string | undefined): void {
+  if (type === "boolean" && value !== undefined) throw new UsageError(`--${name} takes no value.`);
+  if (type === "string" && (value === undefined || value === "")) {
+    throw new UsageError(`--${name} needs a value: --${name} ${placeholder ?? "VALUE"}.`);
+  }
+}
+
+function checkPositionals(name: string, { usage, positionals: { min, max } }: Command, given: readonly string[]): void {
+  if (given.length >= min && given.length <= max) return;
+  const problem = given.length < min ? "More is needed" : `"${given[max]}" is too much`;
+  throw new UsageError(`${problem}: ${PROGRAM} ${name} ${usage}`.trimEnd());
+}
+
+/** What is wrong with a command that does not exist, and which one was probably meant. */
+export function unknownCommand(name: string): UsageError {
+  const meant = nearestName(name, Object.keys(COMMANDS));
+  const hint = meant === undefined ? ` See "${PROGRAM} --help".` : ` Did you mean "${meant}"?`;
+  return new UsageError(`There is no command "${name}".${hint}`);
+}
+
+/** The help of one command. */
+export function commandHelp(name: string, command: Command): string {
+  const options = Object.entries(optionsOf(command)).map(([option, { value, description }]) => [
+    `--${option}${value === undefined ? "" : ` ${value}`}`,
+    description,
+  ]);
+  return [
+    `Usage: ${PROGRAM} ${name} ${command.usage}`.trimEnd(),
+    "",
+    ...wrap(command.description, 80),
+    "",
+    "Options:",
+    ...twoColumns(options),
+    "",
+    `Example: ${command.example}`,
+  ].join("\n");
+}
+
+/** The list of commands. */
+export function programHelp(): string {
+  return [
+    `Usage: ${PROGRAM} COMMAND [OPTIONS]`,
+    "",
+    "Manages the Telegram accounts of a pool from a terminal.",
+    "",
+    ...twoColumns(Object.entries(COMMANDS).map(([name, { summary }]) => [name, summary])),
+    "",
+    `"${PROGRAM} COMMAND --help" explains one command. Settings come from the environment`,
+    "or from .env: API_ID, API_HASH, SESSION_POOL_STORAGE, SESSION_POOL_KEY.",
+    "Exit codes: 0 as asked, 1 something is not as asked, 2 a mistake in the command line.",
+  ].join("\n");
+}
+
+const HELP_WIDTH = 80;
+
+function twoColumns(rows: readonly (readonly string[])[]): readonly string[] {
+  const width = Math.max(...rows.map(([left = ""]) => left.length)) + 2;
+  return rows.flatMap(([left = "", right = ""]) =>
+    wrap(right, HELP_WIDTH - width - 2).map((line, index) => `  ${(index === 0 ? left : "").padEnd(width)}${line}`),
+  );
+}
+
+/** Breaks a text at its spaces into lines of at most so many characters, as far as its words allow. */
+function wrap(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+/** The command `telegram-session-pool`: see docs/cli.md. */
+import { runCommandLine } from "./run-command-line.js";
+
+process.exitCode = await runCommandLine(process);

@@ -1,0 +1,130 @@
+import { readFileSync } from "node:fs";
+import { OptionsError, SessionPoolError } from "../errors.js";
+import { type Command, CommandError, type CommandResult, UsageError } from "./command.js";
+import { commandHelp, PROGRAM, parseArguments, programHelp, unknownCommand } from "./command-line.js";
+import { COMMANDS } from "./command-list.js";
+import { Settings } from "./settings.js";
+import { Terminal } from "./terminal.js";
+
+/** Of a process that a signal has ended, as shells count: 128 and the number of the signal. */
+const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/** Rejects what runs when the user presses Ctrl-C or the process is told to end. */
+class Interruption extends Error {
+  override readonly name = "Interruption";
+  readonly exitCode: number;
+
+  constructor(signal: keyof typeof SIGNAL_CODES) {
+    super("Interrupted.");
+    this.exitCode = SIGNAL_CODES[signal];
+  }
+}
+
+/** Runs one command line to its end. Resolves the exit code; never rejects. */
+export async function runCommandLine(process: NodeJS.Process): Promise<number> {
+  const interruption = new AbortController();
+  const interrupt = (name: keyof typeof SIGNAL_CODES): void => {
+    // Whoever asks twice wants out at once: every write of a storage is whole or not there.
+    if (interruption.signal.aborted) process.exit(SIGNAL_CODES[name]);
+    interruption.abort(new Interruption(name));
+  };
+  const listeners = (Object.keys(SIGNAL_CODES) as (keyof typeof SIGNAL_CODES)[]).map(
+    (name) => [name, () => interrupt(name)] as const,
+  );
+  for (const [name, listener] of listeners) process.on(name, listener);
+  const terminal = new Terminal(process, () => interrupt("SIGINT"));
+  // `… | head`: whoever read the pipe has gone.
+  process.stdout.on("error", () => interrupt("SIGHUP"));
+  const words = process.argv.slice(2);
+  try {
+    return await run(words, process.env, terminal, interruption.signal);
+  } catch (error) {
+    return fail(interruption.signal.aborted ? interruption.signal.reason : error, isJsonAsked(words), words, terminal);
+  } finally {
+    for (const [name, listener] of listeners) process.off(name, listener);
+    terminal.close();
+  }
+}
+
+async function run(
+  words: readonly string[],
+  environment: NodeJS.ProcessEnv,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<number> {
+  const [name, ...rest] = words;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    const about = name === "help" ? rest[0] : undefined;
+    terminal.print(about === undefined ? programHelp() : commandHelp(about, await load(about)));
+    return name === undefined ? 2 : 0;
+  }
+  if (name === "--version" || name === "-v") {
+    terminal.print(versionOfPackage());
+    return 0;
+  }
+  const command = await load(name);
+  const given = parseArguments(name, command, rest);
+  if (given.flag("help")) {
+    terminal.print(commandHelp(name, command));
+    return 0;
+  }
+  const settings = new Settings(environment, given);
+  const result = await command.run({ arguments: given, settings, terminal, signal });
+  print(result, given.flag("json"), terminal);
+  return result.exitCode ?? 0;
+}
+
+async function load(name: string): Promise<Command> {
+  if (name.startsWith("-")) throw new UsageError(`A command comes first: ${PROGRAM} COMMAND ${name}.`);
+  const listed = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (listed === undefined) throw unknownCommand(name);
+  return listed.load();
+}
+
+function print({ text, json }: CommandResult, isJson: boolean, terminal: Terminal): void {
+  if (isJson) terminal.print(JSON.stringify(json, undefined, 2));
+  else if (text !== "") terminal.print(text);
+}
+
+function fail(error: unknown, isJson: boolean, words: readonly string[], terminal: Terminal): number {
+  const { code, exitCode, message } = describe(error);
+  if (isJson) terminal.print(JSON.stringify({ error: { code, message } }, undefined, 2));
+  terminal.note(`${terminal.paintNote("red", "error:")} ${message}`);
+  const [name = ""] = words;
+  if (error instanceof UsageError && Object.hasOwn(COMMANDS, name)) {
+    terminal.note(`See "${PROGRAM} ${name} --help".`);
+  }
+  return exitCode;
+}
+
+function describe(error: unknown): { readonly code: string; readonly exitCode: number; readonly message: string } {
+  if (error instanceof Interruption) return { code: "INTERRUPTED", exitCode: error.exitCode, message: error.message };
+  if (error instanceof UsageError) return { code: "USAGE", exitCode: 2, message: error.message };
+  if (error instanceof OptionsError) return { code: error.code, exitCode: 2, message: error.message };
+  if (error instanceof SessionPoolError) return { code: error.code, exitCode: 1, message: error.message };
+  if (error instanceof CommandError) return { code: "FAILED", exitCode: 1, message: error.message };
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: "UNEXPECTED", exitCode: 1, message };
+}
+
+/** Also when the command line could not be read: a program that asked for JSON gets JSON. */
+function isJsonAsked(words: readonly string[]): boolean {
+  const end = words.indexOf("--");
+  return (end === -1 ? words : words.slice(0, end)).includes("--json");
+}
+
+/** The package's own file lies in one of the folders above this one: how many, the build decides. */
+function versionOfPackage(): string {
+  for (let folder = new URL("./", import.meta.url); ; folder = new URL("../", folder)) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(new URL("package.json", folder), "utf8")) as {
+        readonly name?: string;
+        readonly version?: string;
+      };
+      if (name === "telegram-session-pool" && version !== undefined) return version;
+    } catch {
+      // None here.
+    }
+    if (folder.pathname === "/" || folder.href === new URL("../", folder).href) return "unknown";
+  }
+}

@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { SessionStorage } from "../storage/storage.js";
+import type { CommandContext } from "./command.js";
+import { LiveView } from "./live-view.js";
+import { statusSummary, statusTable } from "./session-table.js";
+import { processName, type SessionReader, type StoredSession, type StoredSessions } from "./stored-sessions.js";
+import type { Terminal } from "./terminal.js";
+import { instantText } from "./time-text.js";
+
+const REDRAW_MS = 1_000;
+
+/** Shows the status of a storage until the signal aborts: a table that is drawn over, or lines of what changes. */
+export async function watchStatus(
+  storage: SessionStorage,
+  reader: SessionReader,
+  { terminal, signal }: Pick<CommandContext, "terminal" | "signal">,
+): Promise<void> {
+  const changes = new ChangeSignal(storage);
+  const view = terminal.isLive ? tableView(terminal) : lineView(terminal);
+  try {
+    while (!signal.aborted) {
+      view.show(await reader.read(), Date.now());
+      await Promise.race([sleep(REDRAW_MS, undefined, { signal }), changes.next()]).catch(() => {});
+    }
+  } finally {
+    view.end();
+    changes.stop();
+  }
+}
+
+/** Resolves when another process has written, where the storage tells. */
+class ChangeSignal {
+  #resolve: () => void = () => {};
+  readonly #stop: () => void;
+
+  constructor(storage: SessionStorage) {
+    this.#stop =
+      storage.watch?.(
+        () => this.#resolve(),
+        () => {},
+      ) ?? (() => {});
+  }
+
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  stop(): void {
+    this.#stop();
+  }
+}
+
+interface StatusView {
+  show(found: StoredSessions, now: number): void;
+  end(): void;
+}
+
+/** Totals come first: they are what stays in sight when the accounts are more than the terminal has lines. */
+function tableView(terminal: Terminal): StatusView {
+  const view = new LiveView(terminal, terminal.stdout);
+  return {
+    show: (found, now) => {
+      const summary = statusSummary(found, now).filter((line) => line !== "");
+      const head = `${instantText(now, now)}  ${summary.join("  ")}`;
+      view.draw([...fitLines(head, terminal.columns), "", ...statusTable(found.sessions, terminal, now)]);
+    },
+    end: () => view.end(),
+  };
+}
+
+/** Breaks a line at its double spaces where it is too long. */
+function fitLines(text: string, columns: number): readonly string[] {
+  return text.length <= columns ? [text] : text.split("  ").map((part) => part.slice(0, columns));
+}
+
+function lineView(terminal: Terminal): StatusView {
+  const before = new Map<string, string>();
+  let isFirst = true;
+  return {
+    show: (found, now) => {
+      if (isFirst) terminal.print(statusSummary(found, now).join(" ").trim());
+      isFirst = false;
+      const gone = new Set(before.keys());
+      for (const session of found.sessions) {
+        const text = stateLine(session, now);
+        gone.delete(session.id);
+        if (before.get(session.id) !== text) terminal.print(`${instantText(now, now)}  ${session.id}  ${text}`);
+        before.set(session.id, text);
+      }
+      for (const id of gone) {
+        terminal.print(`${instantText(now, now)}  ${id}  removed`);
+        before.delete(id);
+      }
+    },
+    end: () => {},
+  };
+}
+
+/** What a line says of an account: nothing in it changes by the passing of time alone. */
+function stateLine(session: StoredSession, now: number): string {
+  const { state, availableAt, reason } = session;
+  const process = processName(session);
+  return [
+    state,
+    availableAt === null ? "" : `until ${instantText(availableAt, now)}`,
+    reason === null ? "" : `(${reason})`,
+    process === "" ? "" : `in process ${process}`,
+  ]
+    .filter((part) => part !== "")
+    .join(" ");
+}

@@ -1,0 +1,93 @@
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import type { SessionStorage } from "../storage/storage.js";
+import { CommandError, UsageError } from "./command.js";
+import { PROGRAM } from "./command-line.js";
+
+/** A storage that a URL names, not opened yet. */
+export interface NamedStorage {
+  readonly kind: "sqlite" | "redis" | "postgres";
+  /** As it can be printed: without a password. */
+  readonly name: string;
+  /** The file of a SQLite storage. */
+  readonly path?: string;
+  readonly storage: SessionStorage;
+  /** Runs one command or statement of the server's own, for `doctor`. */
+  ask(text: string): Promise<unknown>;
+  /** Ends the connection to the server; to be called when the storage is closed. */
+  end(): Promise<void>;
+}
+
+/** How a storage is to be found. */
+export interface FindOptions {
+  /** Whether a SQLite file may be made. */
+  readonly mayCreate: boolean;
+}
+
+const EXPECTED = "sqlite:FILE, redis://…, rediss://… or postgres://…";
+
+/**
+ * The storage that a URL names. Loads its adapter, and connects to its server. Throws `UsageError` for a URL that is none, `CommandError` when there is
+ * no such file or the server cannot be reached.
+ */
+export async function findStorage(url: string, { mayCreate }: FindOptions): Promise<NamedStorage> {
+  if (url.startsWith("sqlite:")) return findSqlite(url.slice("sqlite:".length).replace(/^\/\/(?=\/)/, ""), mayCreate);
+  if (/^rediss?:\/\//.test(url)) return (await import("./storage/redis-server.js")).findRedis(parseUrl(url));
+  if (/^postgres(ql)?:\/\//.test(url))
+    return (await import("./storage/postgres-server.js")).findPostgres(parseUrl(url));
+  const isFile = !url.includes("://") && (/\.(db|sqlite3?)$/.test(url) || existsSync(url));
+  const hint = isFile ? ` Did you mean sqlite:${url}?` : "";
+  throw new UsageError(`The storage must be ${EXPECTED}.${hint}`);
+}
+
+async function findSqlite(file: string, mayCreate: boolean): Promise<NamedStorage> {
+  if (file === "") throw new UsageError("The storage names no file: sqlite:sessions.db, for instance.");
+  const path = resolve(file);
+  if (!mayCreate && !existsSync(path)) {
+    throw new CommandError(
+      `There is no storage ${path} yet. "${PROGRAM} login" and "${PROGRAM} import" make one; --storage names another.`,
+    );
+  }
+  const { sqlite } = await import("../../adapters/storage/sqlite.js");
+  return {
+    kind: "sqlite",
+    name: `sqlite:${file}`,
+    path,
+    storage: sqlite(path),
+    ask: async () => undefined,
+    end: async () => {},
+  };
+}
+
+function parseUrl(text: string): URL {
+  try {
+    return new URL(text);
+  } catch {
+    // The text may hold a password.
+    throw new UsageError(`The storage is not a URL: ${EXPECTED}.`);
+  }
+}
+
+/** A URL as it can be printed. */
+export function printableUrl(url: URL): string {
+  const shown = new URL(url);
+  if (shown.password !== "") shown.password = "***";
+  return shown.href;
+}
+
+/** Imports the first of these packages that is installed. */
+export async function importFirst<Module>(
+  wanted: string,
+  candidates: readonly (readonly [name: string, load: () => Promise<Module>])[],
+): Promise<readonly [name: string, module: Module]> {
+  for (const [name, load] of candidates) {
+    try {
+      return [name, await load()];
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== "ERR_MODULE_NOT_FOUND" || !message.includes(`'${name}'`)) throw error;
+    }
+  }
+  const names = candidates.map(([name]) => name);
+  throw new CommandError(`${wanted} needs the package ${names.join(" or ")}: npm install ${names[0]}.`);
+}

@@ -1,0 +1,135 @@
+import type { PoolStatus, SessionInfo, SessionState } from "../options/session-info.js";
+import { RemoteClaims } from "../ownership/claims.js";
+import type { Claim } from "../ownership/ownership.js";
+import { ownIdentity } from "../ownership/process-identity.js";
+import { decodeRecord, isReserved, type SessionRecord } from "../storage/record.js";
+import type { SessionStorage, StoredRecord } from "../storage/storage.js";
+
+/** The process that holds a session. */
+export interface HoldingProcess {
+  readonly pid: number;
+  /** Whether it runs on this host. */
+  readonly isLocal: boolean;
+}
+
+/** A session as its record says it stands. A lease is not in the record: a session that a process holds is `"foreign"`. */
+export interface StoredSession extends SessionInfo {
+  /** When a restriction is expected to end: a guess. `null` when there is none, or it does not end by itself. */
+  readonly restrictedUntil: number | null;
+  /** The methods and peers that rest, with the instants at which they may be used again. */
+  readonly partialCooldowns: Readonly<Record<string, number>>;
+  /** Who has it connected, or may. */
+  readonly process: HoldingProcess | null;
+}
+
+/** What a storage holds, read without opening a pool. */
+export interface StoredSessions {
+  /** By id, in the order of their names. */
+  readonly sessions: readonly StoredSession[];
+  /** Records that cannot be read, and why. */
+  readonly rejected: readonly { readonly id: string; readonly reason: string }[];
+  readonly status: Omit<PoolStatus, "waiters" | "leased">;
+}
+
+/**
+ * Reads records as a pool does, and nothing else: it writes nothing, claims nothing and connects nothing. One reader tells
+ * claims that are no longer renewed from live ones, the longer it is used.
+ */
+export class SessionReader {
+  readonly #storage: SessionStorage;
+  readonly #claims = new RemoteClaims(ownIdentity());
+
+  constructor(storage: SessionStorage) {
+    this.#storage = storage;
+  }
+
+  /** Everything that is stored now. Throws `StorageError`. */
+  async read(now: number = Date.now()): Promise<StoredSessions> {
+    const records = await this.#storage.list();
+    const sessions: StoredSession[] = [];
+    const rejected: { id: string; reason: string }[] = [];
+    for (const stored of records) {
+      if (isReserved(stored.id)) continue;
+      try {
+        const record = decodeRecord(stored.data);
+        if (!record.isRemoved) sessions.push(this.#toSession(stored, record, now));
+      } catch (error) {
+        rejected.push({ id: stored.id, reason: error instanceof Error ? error.message : String(error) });
+      }
+    }
+    sessions.sort((one, other) => compare(one.id, other.id));
+    rejected.sort((one, other) => compare(one.id, other.id));
+    return { sessions, rejected, status: statusOf(sessions, now) };
+  }
+
+  #toSession({ id }: StoredRecord, record: SessionRecord, now: number): StoredSession {
+    const holder = this.#holderOf(id, record.owner);
+    const state = stateOf(record, holder !== null, now);
+    const { cooldown, restriction, methods, peers, tags, addedAt, lastUsedAt } = record;
+    const isCooling = cooldown !== null && cooldown.until > now;
+    const partial = Object.entries({ ...methods, ...peers }).filter(([, until]) => until > now);
+    return {
+      id,
+      state,
+      tags,
+      availableAt: isCooling && (state === "cooling" || state === "foreign") ? cooldown.until : null,
+      reason: reasonOf(record, state, isCooling),
+      addedAt,
+      lastUsedAt,
+      restrictedUntil: state === "restricted" ? (restriction?.until ?? null) : null,
+      partialCooldowns: Object.fromEntries(partial),
+      process: holder,
+    };
+  }
+
+  /** A claim is void once its process is gone, or, of another host, once it was seen not to be renewed for long enough. */
+  #holderOf(id: string, claim: Claim | null): HoldingProcess | null {
+    if (claim === null) {
+      this.#claims.forget(id);
+      return null;
+    }
+    const now = performance.now();
+    this.#claims.observe(id, claim, now);
+    if (!this.#claims.isHeld(id, now)) return null;
+    return { pid: claim.pid, isLocal: this.#claims.isLocal(claim) };
+  }
+}
+
+/** The process of a session: `"4711"`, or `"4711 (another host)"`. */
+export function processName({ process }: Pick<StoredSession, "process">): string {
+  if (process === null) return "";
+  return process.isLocal ? `${process.pid}` : `${process.pid} (another host)`;
+}
+
+/** What is several at once counts as the first of disabled, dead, restricted, foreign, cooling, free: as in a pool. */
+function stateOf(record: SessionRecord, isHeld: boolean, now: number): SessionState {
+  const { disabledReason, deadReason, restriction, cooldown } = record;
+  if (disabledReason !== null) return "disabled";
+  if (deadReason !== null) return "dead";
+  if (restriction !== null && (restriction.until === null || restriction.until > now)) return "restricted";
+  if (isHeld) return "foreign";
+  return cooldown !== null && cooldown.until > now ? "cooling" : "free";
+}
+
+function reasonOf(record: SessionRecord, state: SessionState, isCooling: boolean): string | null {
+  if (state === "disabled") return record.disabledReason;
+  if (state === "dead") return record.deadReason;
+  if (state === "restricted") return record.restriction?.reason ?? null;
+  return isCooling ? (record.cooldown?.reason ?? null) : null;
+}
+
+function statusOf(sessions: readonly StoredSession[], now: number): StoredSessions["status"] {
+  const counts = { free: 0, leased: 0, cooling: 0, restricted: 0, dead: 0, disabled: 0, foreign: 0 };
+  let nextAvailableAt = Number.POSITIVE_INFINITY;
+  for (const { state, availableAt } of sessions) {
+    counts[state]++;
+    if (state === "cooling") nextAvailableAt = Math.min(nextAvailableAt, availableAt ?? Number.POSITIVE_INFINITY);
+  }
+  const { leased: _, ...known } = counts;
+  const next = Number.isFinite(nextAvailableAt) ? nextAvailableAt : null;
+  return { total: sessions.length, ...known, nextAvailableAt: counts.free > 0 ? now : next };
+}
+
+function compare(one: string, other: string): number {
+  return one.localeCompare(other, "en", { numeric: true });
+}

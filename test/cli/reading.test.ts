@@ -1,0 +1,151 @@
+import { existsSync, statSync } from "node:fs";
+import { beforeAll, describe, expect, test } from "vitest";
+import { sqlite } from "../../adapters/storage/sqlite.js";
+import { SessionPool } from "../../src/session-pool.js";
+import { ensureBuilt } from "../examples/build.js";
+import { FakeTelegram } from "../fakes/fake-telegram.js";
+import { sessionString } from "../fakes/sessions.js";
+import { VirtualClock } from "../fakes/virtual-clock.js";
+import { Folder } from "./command.js";
+
+beforeAll(ensureBuilt, 120_000);
+
+/** Opens a pool of this process on the folder's storage. */
+function openPool(folder: Folder): Promise<SessionPool<unknown>> {
+  return SessionPool.open({
+    client: new FakeTelegram(new VirtualClock()),
+    storage: sqlite(folder.file("sessions.db")),
+  });
+}
+
+/** A storage with accounts in several states. */
+async function filled(): Promise<Folder> {
+  const folder = new Folder();
+  await using pool = await openPool(folder);
+  for (const id of ["alice", "bob", "carol"]) await pool.add(id, sessionString(id), { tags: ["eu"] });
+  await pool.disable("bob", "on holiday");
+  const lease = await pool.acquire({ id: "carol" });
+  lease.coolDown(3_600);
+  lease.release();
+  return folder;
+}
+
+describe("list", () => {
+  test("shows every account of the storage", async () => {
+    const folder = await filled();
+    const { code, stdout, stderr } = await folder.run(["list"]);
+    expect(stdout).toMatch(/^ID +STATE +TAGS +ADDED +LAST USED\nalice +free +eu +\d{4}-/);
+    expect(stdout).toMatch(/^bob +disabled +eu /m);
+    expect([code, stderr]).toEqual([0, ""]);
+  });
+
+  test("--json - one document", async () => {
+    const folder = await filled();
+    const { sessions, rejected } = JSON.parse((await folder.run(["list", "--json"])).stdout);
+    expect(sessions.map(({ id, state }: { id: string; state: string }) => [id, state])).toEqual([
+      ["alice", "free"],
+      ["bob", "disabled"],
+      ["carol", "cooling"],
+    ]);
+    expect(rejected).toEqual([]);
+  });
+
+  test("a storage that is not there - is said, and not made", async () => {
+    const folder = new Folder();
+    const { code, stdout, stderr } = await folder.run(["list", "--storage", "sqlite:session.db"]);
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/^error: There is no storage \S+session\.db yet\./);
+    expect(existsSync(folder.file("session.db"))).toBe(false);
+  });
+});
+
+describe("status", () => {
+  test("one line for each account, totals, and when the next one is free", async () => {
+    const folder = await filled();
+    const { code, stdout } = await folder.run(["status"]);
+    expect(stdout).toMatch(/^alice +free$/m);
+    expect(stdout).toMatch(/^bob +disabled +on holiday$/m);
+    expect(stdout).toMatch(/^carol +cooling +\S.* \((1 h|59 min \d+ s)\) +\S/m);
+    expect(stdout).toMatch(/^3 accounts: 1 free, 1 cooling, 1 disabled$/m);
+    expect(stdout).toMatch(/^Next free: now\.$/m);
+    expect(code).toBe(0);
+  });
+
+  test("says what a pool says of the same records", async () => {
+    const folder = await filled();
+    const { sessions, status } = JSON.parse((await folder.run(["status", "--json"])).stdout);
+    await using pool = await openPool(folder);
+    for (const session of pool.sessions()) {
+      const shown = sessions.find(({ id }: { id: string }) => id === session.id);
+      const { availableAt, ...rest } = session;
+      expect(shown).toMatchObject(rest);
+      expect(Math.abs((shown.availableAt ?? 0) - (availableAt ?? 0))).toBeLessThan(1_000);
+    }
+    const { waiters: _, leased: __, nextAvailableAt: ___, ...counts } = pool.status();
+    expect(status).toMatchObject(counts);
+  });
+
+  test("beside a process that has an account connected - names the process and writes nothing", async () => {
+    const folder = await filled();
+    await using pool = await openPool(folder);
+    const lease = await pool.acquire({ id: "alice" });
+    const before = statSync(folder.file("sessions.db")).mtimeMs;
+    const { sessions, status } = JSON.parse((await folder.run(["status", "--json"])).stdout);
+    expect(sessions[0]).toMatchObject({ id: "alice", state: "foreign", process: { pid: process.pid, isLocal: true } });
+    expect(status).toMatchObject({ free: 0, foreign: 1 });
+    expect(statSync(folder.file("sessions.db")).mtimeMs).toBe(before);
+    lease.release();
+  });
+
+  test("a record that cannot be read - is named, and the others are shown", async () => {
+    const folder = await filled();
+    const storage = sqlite(folder.file("sessions.db"));
+    await storage.open?.();
+    await storage.write("dora", 0, "{");
+    await storage.close?.();
+    const { code, stdout } = await folder.run(["status"]);
+    expect(stdout).toMatch(/^dora: its record cannot be read \(it is not JSON\)\.$/m);
+    expect(stdout).toMatch(/^3 accounts: .*, 1 unreadable$/m);
+    expect(code).toBe(0);
+  });
+
+  test("--watch --json - is refused", async () => {
+    const { code, stdout, stderr } = await (await filled()).run(["status", "--watch", "--json"]);
+    expect(code).toBe(2);
+    expect(JSON.parse(stdout).error.code).toBe("USAGE");
+    expect(stderr).toMatch(/choose one of them/);
+  });
+});
+
+describe("the command line", () => {
+  const mistakes: readonly (readonly [readonly string[], RegExp])[] = [
+    [["staus"], /^error: There is no command "staus"\. Did you mean "status"\?$/m],
+    [["status", "--jsno"], /^error: "status" has no option --jsno\. Did you mean --json\?$/m],
+    [["status", "alice"], /^error: "alice" is too much: telegram-session-pool status/m],
+    [["list", "--storage"], /^error: --storage needs a value: --storage URL\.$/m],
+    [["list", "--json=yes"], /^error: --json takes no value\.$/m],
+    [["list", "--storage", "sessions.db"], /Did you mean sqlite:sessions\.db\?$/m],
+    [["list", "--storage", "mysql://localhost"], /^error: The storage must be sqlite:FILE/m],
+    [["--json", "list"], /^error: A command comes first/m],
+  ];
+
+  test.each(mistakes)("%j - exit code 2, and what to do", async (words, message) => {
+    const { code, stderr } = await new Folder().run(words);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
+  });
+
+  test("a password in an option - is refused and not repeated", async () => {
+    const { code, stderr } = await new Folder().run(["list", "--storage", "redis://me:hunter2@127.0.0.1"]);
+    expect(stderr).toMatch(/every user of this machine can see/);
+    expect(stderr).not.toContain("hunter2");
+    expect(code).toBe(2);
+  });
+
+  test("--version and --help", async () => {
+    const folder = new Folder();
+    expect((await folder.run(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(await folder.run(["--help"])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Usage: /) });
+    expect(await folder.run([])).toMatchObject({ code: 2 });
+  });
+});
