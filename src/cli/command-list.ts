@@ -16,4 +16,24 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
     summary: "show which accounts can work now, and until when the others cannot",
     load: async () => (await import("./commands/status.js")).statusCommand,
   },
+  disable: {
+    summary: "keep accounts back",
+    load: async () => (await import("./commands/disable.js")).disableCommand,
+  },
+  enable: {
+    summary: "let accounts work again",
+    load: async () => (await import("./commands/enable.js")).enableCommand,
+  },
+  remove: {
+    summary: "forget accounts",
+    load: async () => (await import("./commands/remove.js")).removeCommand,
+  },
+  export: {
+    summary: "print the session string of an account",
+    load: async () => (await import("./commands/export.js")).exportCommand,
+  },
+  "rotate-keys": {
+    summary: "encrypt every account with a new key",
+    load: async () => (await import("./commands/rotate-keys.js")).rotateKeysCommand,
+  },
 };

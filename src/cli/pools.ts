@@ -1,0 +1,85 @@
+import type { ClientAdapter } from "../connections/client-adapter.js";
+import { OptionsError, StorageCorruptError } from "../errors.js";
+import { nearestName } from "../options/validators.js";
+import { SessionPool } from "../session-pool.js";
+import { type CommandContext, CommandError } from "./command.js";
+import { PROGRAM } from "./command-line.js";
+import type { Settings } from "./settings.js";
+import { type FindOptions, findStorage, type NamedStorage } from "./storage-url.js";
+
+/** What opening a pool needs to know besides the command line. */
+export interface PoolOptions extends Partial<FindOptions> {
+  /** Whether records that are not encrypted are taken although there is a key. */
+  readonly allowPlaintext?: boolean;
+}
+
+/** Works with a pool that never connects anything, whatever its sessions' profiles say. Closes it whatever happens. */
+export function withOfflinePool<T>(
+  context: Pick<CommandContext, "settings" | "signal">,
+  work: (pool: SessionPool<unknown>, named: NamedStorage) => Promise<T>,
+  options: PoolOptions = {},
+): Promise<T> {
+  return withPool(context, OFFLINE, work, options);
+}
+
+/** Works with a pool that connects a session when one is used, and only then. Closes it whatever happens. */
+export async function withPool<Client, T>(
+  { settings, signal }: Pick<CommandContext, "settings" | "signal">,
+  client: ClientAdapter<Client>,
+  work: (pool: SessionPool<Client>, named: NamedStorage) => Promise<T>,
+  { mayCreate = false, allowPlaintext = false }: PoolOptions = {},
+): Promise<T> {
+  const encryption = settings.sealer({ allowPlaintext });
+  const named = await findStorage(settings.storageUrl, { mayCreate });
+  try {
+    signal.throwIfAborted();
+    const pool = await SessionPool.open({
+      client,
+      storage: named.storage,
+      encryption,
+      keepConnected: false,
+      trustServers: settings.privateServer !== undefined,
+    }).catch((error: unknown) => {
+      throw keyHint(error, settings, named) ?? error;
+    });
+    try {
+      return await work(pool, named);
+    } finally {
+      await pool.close();
+    }
+  } finally {
+    await named.end();
+  }
+}
+
+/** Throws `CommandError` for the first id that the pool does not know; `others` are ids that are right all the same. */
+export function assertKnown(pool: SessionPool<unknown>, ids: readonly string[], others: readonly string[] = []): void {
+  const known = [...pool.sessions().map(({ id }) => id), ...others];
+  for (const id of ids) {
+    if (known.includes(id)) continue;
+    const meant = nearestName(id, known);
+    const hint = meant === undefined ? `: see "${PROGRAM} list"` : `; did you mean "${meant}"?`;
+    throw new CommandError(`There is no account "${id}"${hint}${meant === undefined ? "." : ""}`);
+  }
+}
+
+const OFFLINE: ClientAdapter<never> = {
+  open: async () => {},
+  create: () => {
+    throw new OptionsError("This command connects no account.");
+  },
+  invoke: async () => {
+    throw new OptionsError("This command connects no account.");
+  },
+};
+
+/** None of the records can be opened: what that means at a terminal. */
+function keyHint(error: unknown, { keys }: Settings, { name }: NamedStorage): CommandError | undefined {
+  if (!(error instanceof StorageCorruptError) || !/encrypt|key/i.test(error.message)) return undefined;
+  return new CommandError(
+    keys.length === 0
+      ? `The accounts in ${name} are encrypted: put their key into SESSION_POOL_KEY, in the environment or in .env.`
+      : `SESSION_POOL_KEY opens no account in ${name}. ${error.message}`,
+    { cause: error },
+  );
+}
