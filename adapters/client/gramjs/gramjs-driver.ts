@@ -4,11 +4,12 @@ import type {
   LibraryClient,
   LibraryClientClass,
   LibraryDriver,
+  LibraryErrors,
   RequestState,
   RpcResultMessage,
   SenderBase,
+  TlRequest,
 } from "../mtproto/library.js";
-import type { LibraryErrors, TlRequest } from "../mtproto/tl.js";
 
 /** What GramJS's sender has inside, and teleproto's has not (network/MTProtoSender.js, 2.26.22). */
 interface Sender extends SenderBase {
@@ -54,7 +55,6 @@ export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
     },
     onConnecting: () => {},
     disconnected: () => {},
-    answered: () => {},
     toLibraryError: (error) => error,
     toTransferError: (error, request) => toNonSleepableError(errors, error, request),
   };

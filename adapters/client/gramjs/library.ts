@@ -1,6 +1,11 @@
-import { findMissingInternal } from "../mtproto/check-internals.js";
 import type { Library } from "../mtproto/library.js";
-import { type Package, packageFailure, partFailure, unknownVersion } from "../mtproto/loading.js";
+import {
+  findMissingInternal,
+  type Package,
+  packageFailure,
+  partFailure,
+  unknownVersion,
+} from "../mtproto/load-library.js";
 import { gramjsDriver, tolerantClient } from "./gramjs-driver.js";
 
 const PACKAGE: Package = { adapter: "gramjs", name: "telegram", range: "^2.26.22" };

@@ -40,18 +40,18 @@ export function mtprotoAdapter<Client extends object>(
   load: () => Promise<Library>,
 ): ClientAdapter<Client> {
   check(name, title, options);
-  let kit: ClientClasses | undefined;
+  let classes: ClientClasses | undefined;
   return {
     open: async () => {
-      kit ??= createClientClasses(await load());
+      classes ??= createClientClasses(await load());
     },
     create: (request: CreateClientOptions): ClientHandle<Client> => {
-      if (kit === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
+      if (classes === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
       const { apiId, apiHash, updates = false } = options;
       const clientOptions = (options.clientOptions ?? {}) as ClientParams;
       // The handle knows of the client what both libraries have; the user knows the library's own class.
       const onConnect = options.onConnect as ((client: unknown, id: string) => void | Promise<void>) | undefined;
-      const handle = new MtprotoHandle(kit, { apiId, apiHash, clientOptions, onConnect, updates }, request);
+      const handle = new MtprotoHandle(classes, { apiId, apiHash, clientOptions, onConnect, updates }, request);
       return handle as unknown as ClientHandle<Client>;
     },
     invoke: (client, request) => (client as unknown as { invoke(of: unknown): Promise<unknown> }).invoke(request),

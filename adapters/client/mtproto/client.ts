@@ -1,23 +1,15 @@
 import type { PeerStore } from "../../../src/connections/client-adapter.js";
 import type { ClientProfile, ProxyProfile } from "../../../src/options/client-profile.js";
 import { EventHandlers } from "./event-handlers.js";
-import type { Calls } from "./guard-rules.js";
-import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, SenderBase } from "./library.js";
+import type { ClientCalls } from "./leased-client.js";
+import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, TlRequest } from "./library.js";
 import { hideSecrets } from "./secrets.js";
-import { type PooledSenderClass, senderClass } from "./sender.js";
+import { createSenderClasses, type SenderClasses } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
 import { configuredSocketClass } from "./socket.js";
-import type { TlRequest } from "./tl.js";
 
-/** What a client of ours does differently from a library's own. */
-export interface ClientHooks {
-  calls(): Calls;
-  /** The sender for a data center: the account's own one, or one that was made for another. */
-  sender(dcId: number | undefined): Promise<SenderBase>;
-}
-
-/** The options that every client of a pool has, whatever the user wishes: waits and reconnects are the pool's matter. */
-const OURS = {
+/** The options of every client of a pool, whatever the user gives: waits and reconnects are up to the pool. */
+const FORCED_PARAMS = {
   floodSleepThreshold: 0,
   requestRetries: 1,
   connectionRetries: 1,
@@ -38,46 +30,44 @@ export interface ClientSettings {
 }
 
 /** The classes that all clients of one adapter share. */
-export interface ClientClasses {
-  readonly library: Library;
-  readonly clients: PooledClientClass;
-  readonly senders: PooledSenderClass;
-  readonly sessions: SessionClass;
+export interface ClientClasses extends SenderClasses {
+  readonly Client: PooledClientClass;
+  readonly Session: SessionClass;
 }
 
 type PooledClientClass = new (
-  hooks: ClientHooks,
+  calls: ClientCalls,
   session: object,
   apiId: number,
   apiHash: string,
   params: ClientParams,
 ) => LibraryClient;
 
-const FORCED_PARAMS: unique symbol = Symbol("hooks");
+const CALLS: unique symbol = Symbol("calls");
 const HANDLERS: unique symbol = Symbol("handlers");
 
 /** Makes the classes, once per adapter. */
 export function createClientClasses(library: Library): ClientClasses {
   class PooledClient extends library.TelegramClient {
-    declare readonly [FORCED_PARAMS]: ClientHooks;
+    declare readonly [CALLS]: ClientCalls;
     declare readonly [HANDLERS]: EventHandlers;
 
-    constructor(hooks: ClientHooks, session: object, apiId: number, apiHash: string, params: ClientParams) {
+    constructor(calls: ClientCalls, session: object, apiId: number, apiHash: string, params: ClientParams) {
       super(session, apiId, apiHash, params);
-      Object.defineProperty(this, FORCED_PARAMS, { value: hooks, enumerable: false });
+      Object.defineProperty(this, CALLS, { value: calls, enumerable: false });
       Object.defineProperty(this, HANDLERS, { value: new EventHandlers(this), enumerable: false });
     }
 
     override invoke(request: TlRequest, dcId?: number): Promise<unknown> {
-      return this[FORCED_PARAMS].calls().invoke(request, undefined, this, { dcId });
+      return this[CALLS].invoke(request, undefined, this, { dcId });
     }
 
     override invokeWithSender(request: TlRequest, sender?: unknown): Promise<unknown> {
-      return this[FORCED_PARAMS].calls().invoke(request, undefined, this, { sender });
+      return this[CALLS].invoke(request, undefined, this, { sender });
     }
 
     override getSender(dcId: number): Promise<unknown> {
-      return this[FORCED_PARAMS].sender(dcId);
+      return this[CALLS].senderFor(dcId);
     }
 
     override addEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void {
@@ -97,23 +87,23 @@ export function createClientClasses(library: Library): ClientClasses {
       return true;
     }
   }
-  return { library, clients: PooledClient, senders: senderClass(library), sessions: sessionClass(library) };
+  return { ...createSenderClasses(library), Client: PooledClient, Session: sessionClass(library) };
 }
 
-/** Makes a client whose every request goes through `hooks`. Touches no network. */
-export function createClient(kit: ClientClasses, settings: ClientSettings, hooks: ClientHooks): LibraryClient {
-  const { library } = kit;
+/** Makes a client whose every request goes through `calls`. Touches no network. */
+export function createClient(classes: ClientClasses, settings: ClientSettings, calls: ClientCalls): LibraryClient {
+  const { library } = classes;
   const { profile } = settings;
-  const session = hideSecrets(new kit.sessions(settings.session, settings.peers), "session");
+  const session = hideSecrets(new classes.Session(settings.session, settings.peers), "session");
   const params: ClientParams = {
     ...settings.clientOptions,
     ...profileParams(profile),
-    ...OURS,
+    ...FORCED_PARAMS,
     baseLogger: settings.clientOptions.baseLogger ?? new library.Logger("none"),
     networkSocket: configuredSocketClass(settings.clientOptions.networkSocket ?? library.PromisedNetSockets),
   };
   const apiId = profile.apiId ?? settings.apiId;
-  const client = new kit.clients(hooks, session, apiId, profile.apiHash ?? settings.apiHash, params);
+  const client = new classes.Client(calls, session, apiId, profile.apiHash ?? settings.apiHash, params);
   const internals = client as unknown as ClientInternals;
   internals._loopStarted = true;
   internals._entityCache = session.entityCache;

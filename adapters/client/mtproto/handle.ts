@@ -14,71 +14,62 @@ import { describeType } from "../../../src/options/validators.js";
 import { formatSession } from "../../../src/telegram/session-string.js";
 import { type ClientClasses, type ClientSettings, createClient } from "./client.js";
 import { Dialer } from "./dialer.js";
-import { ExportedSenders } from "./exported-senders.js";
-import { type Calls, clientGuardRules, type Route } from "./guard-rules.js";
-import { Heartbeat } from "./heartbeat.js";
-import { setScope } from "./lease-scopes.js";
-import { createLeaseSender, type LeaseSender, unwrapSender } from "./lease-sender.js";
-import type { ClientInternals, Config, Library, LibraryClient } from "./library.js";
-import { describeRequest } from "./request.js";
-import type { PooledSender } from "./sender.js";
-import type { TlRequest } from "./tl.js";
+import { ExportedSenders, type HomeClient } from "./exported-senders.js";
+import {
+  type ClientCalls,
+  clientGuardRules,
+  createLeaseSender,
+  type LeaseSender,
+  type Route,
+  setScope,
+  unwrapSender,
+} from "./leased-client.js";
+import type {
+  ClientInternals,
+  Config,
+  Library,
+  LibraryClient,
+  LibrarySession,
+  SenderBase,
+  TlRequest,
+} from "./library.js";
+import { describeRequest, type PooledSender } from "./sender.js";
 
 /** What all clients of one adapter share. */
 export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {
   readonly onConnect: ((client: LibraryClient, id: string) => void | Promise<void>) | undefined;
-  /** Whether Telegram is to send updates, also to accounts that do not have to listen. */
+  /** Whether Telegram is to send updates to accounts that are not kept connected, too. */
   readonly updates: boolean;
 }
 
 /** One client of one session. */
-export class MtprotoHandle implements ClientHandle<LibraryClient> {
+export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, HomeClient {
   readonly client: LibraryClient;
+  readonly internals: ClientInternals;
   readonly #library: Library;
   readonly #request: CreateClientOptions;
   readonly #settings: HandleSettings;
-  readonly #internals: ClientInternals;
-  readonly #calls: Calls;
-  readonly #wire: Dialer;
+  readonly #session: LibrarySession;
+  readonly #dialer: Dialer;
   readonly #exportedSenders: ExportedSenders;
   #sender: PooledSender | undefined;
-  #heartbeat: Heartbeat | undefined;
   #isClosed = false;
   #hasConnected = false;
   #restoring: Promise<void> | undefined;
 
-  constructor(kit: ClientClasses, settings: HandleSettings, request: CreateClientOptions) {
-    const { library } = kit;
-    const { id, gate, clock, connectTimeoutMs, profile, peers } = request;
-    this.#library = library;
+  constructor(classes: ClientClasses, settings: HandleSettings, request: CreateClientOptions) {
+    const { gate, clock, profile, peers } = request;
+    const { apiId, apiHash, clientOptions } = settings;
+    this.#library = classes.library;
     this.#settings = settings;
     this.#request = request;
-    this.#calls = this.#makeCalls();
-    const { apiId, apiHash, clientOptions } = settings;
     const session = formatSession(request.session, "gramjs");
-    this.client = createClient(
-      kit,
-      { apiId, apiHash, clientOptions, profile, session, peers },
-      { calls: () => this.#calls, sender: (dcId) => this.#senderFor(dcId) },
-    );
-    this.#internals = this.client as unknown as ClientInternals;
-    this.#wire = new Dialer(kit, this.client, gate, settings.updates || profile.keepConnected === true);
-    const centers = () => this.#internals._config?.dcOptions ?? [];
-    const usesIpv6 = () => this.#internals.session.serverAddress.includes(":");
-    const home = () => this.#main();
-    const presentable = (error: unknown) => this.#sanitize(error);
-    this.#exportedSenders = new ExportedSenders({
-      library,
-      id,
-      wire: this.#wire,
-      gate,
-      clock,
-      connectTimeoutMs,
-      centers,
-      usesIpv6,
-      home,
-      presentable,
-    });
+    this.client = createClient(classes, { apiId, apiHash, clientOptions, profile, session, peers }, this);
+    this.internals = this.client as unknown as ClientInternals;
+    this.#session = this.internals.session;
+    const receivesUpdates = settings.updates || profile.keepConnected === true;
+    this.#dialer = new Dialer(classes, this.client, gate, clock, receivesUpdates);
+    this.#exportedSenders = new ExportedSenders(classes.library, this.#dialer, this, request);
   }
 
   get isConnected(): boolean {
@@ -86,29 +77,14 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
   }
 
   async connect(signal: AbortSignal): Promise<void> {
-    const internals = this.#internals;
+    const { internals } = this;
     await this.#sender?.closed;
     await internals._initSession();
-    // Beside the connect: both take their time, and the client is used after both.
-    this.#restoring ??= internals.session.restorePeers();
-    const restoring = this.#restoring;
-    const { dcId, serverAddress, port } = internals.session;
-    const { differences } = this.#library;
-    const lost = (sender: PooledSender, reason: string): void => {
-      if (this.#sender !== sender) return;
-      this.#heartbeat?.stop();
-      differences.disconnected(internals);
-      this.#request.onDisconnect(reason);
-    };
-    const home = { dcId, address: serverAddress, port, isHomeDc: true, lost };
-    const setUp = async (opened: PooledSender): Promise<void> => {
-      const config = this.#wire.initConnection(new this.#library.Api.help.GetConfig());
-      internals._config = (await opened.transmitService(config)) as Config;
-      await restoring;
-    };
-    differences.onConnecting(internals);
-    const sender = await this.#wire.open(home, signal, setUp).catch((error: unknown) => {
-      throw this.#sanitize(error);
+    // Concurrently with the connect: both take time, and the client is used after both.
+    this.#restoring ??= this.#session.restorePeers();
+    this.#library.differences.onConnecting(internals);
+    const sender = await this.#open(signal, this.#restoring).catch((error: unknown) => {
+      throw this.sanitize(error);
     });
     if (this.#isClosed) {
       sender.disconnectWith("the client was closed");
@@ -116,17 +92,32 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
       throw new ConnectionLostError("the client was closed", false);
     }
     this.#sender = sender;
-    internals._sender = sender;
+    internals._sender = sender.base;
     internals._connectedDeferred.resolve();
-    this.#heartbeat = new Heartbeat(this.#library, this.#request.clock, sender);
     if (this.#hasConnected) return;
     this.#hasConnected = true;
     await this.#settings.onConnect?.(this.client, this.#request.id);
   }
 
+  /** Opens the connection to the account's own data center, and waits until the peers are restored. */
+  #open(signal: AbortSignal, restoring: Promise<void>): Promise<PooledSender> {
+    const { dcId, serverAddress, port } = this.#session;
+    const lost = (sender: PooledSender, reason: string): void => {
+      if (this.#sender !== sender) return;
+      this.#library.differences.disconnected(this.internals);
+      this.#request.onDisconnect(reason);
+    };
+    const home = { dcId, address: serverAddress, port, isHomeDc: true, lost };
+    return this.#dialer.open(home, signal, async (opened) => {
+      const config = this.#dialer.initConnection(new this.#library.Api.help.GetConfig());
+      this.internals._config = (await opened.transmitService(config)) as Config;
+      await restoring;
+    });
+  }
+
   guard(scope: LeaseScope): LibraryClient {
     const { synchronous } = this.#library.differences;
-    const guarded = guardClient(this.client, scope, clientGuardRules(this.client, this.#calls, synchronous));
+    const guarded = guardClient(this.client, scope, clientGuardRules(this.client, this, synchronous));
     setScope(guarded, scope);
     return guarded;
   }
@@ -140,68 +131,21 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
   }
 
   async probe(): Promise<void> {
-    await this.#invoke(new this.#library.Api.updates.GetState(), undefined, this.client, {});
+    await this.invoke(new this.#library.Api.updates.GetState(), undefined, this.client, {});
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#heartbeat?.stop();
     this.#sender?.disconnectWith("the client was closed");
-    this.#library.differences.disconnected(this.#internals);
-    this.#internals._destroyed = true;
-    this.#internals._eventBuilders = [];
+    this.#library.differences.disconnected(this.internals);
+    this.internals._destroyed = true;
+    this.internals._eventBuilders = [];
     await Promise.all([this.#sender?.closed, this.#exportedSenders.close()]);
   }
 
-  /** Uploads go over the one connection of the account: a second one with the same key can cost the account. */
-  async #senderFor(dcId: number | undefined): Promise<PooledSender> {
-    return dcId === undefined || dcId === this.#internals.session.dcId ? this.#main() : this.#exportedSenders.get(dcId);
-  }
-
-  /** The sender that a call names, unless that is the account's own one. */
-  async #otherSender(route: Route): Promise<PooledSender | undefined> {
-    const named = unwrapSender(route.sender);
-    if (named !== undefined) return named.isHomeDc ? undefined : named;
-    if (route.dcId === undefined || route.dcId === this.#internals.session.dcId) return undefined;
-    return this.#exportedSenders.get(route.dcId);
-  }
-
-  /** Telegram's own answer as it is; anything else without the secrets that a proxy's library may put into it. */
-  #sanitize(error: unknown): Error {
-    if (error instanceof this.#library.errors.RPCError || error instanceof SessionPoolError) return error;
-    const { apiHash, clientOptions } = this.#settings;
-    const proxy = clientOptions.proxy as ProxyProfile | undefined;
-    return redactError(error, [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#request.profile)]);
-  }
-
-  #makeCalls(): Calls {
-    return {
-      invoke: (request, scope, client, route = {}) => this.#invoke(request, scope, client, route),
-      mainSenderView: (scope) => this.#mainView(scope),
-      senderView: async (scope, dcId) => {
-        const sender = await scope.race(this.#senderFor(dcId));
-        if (sender.isHomeDc) return this.#mainView(scope);
-        const current = () => this.#exportedSenders.current(sender);
-        return createLeaseSender(this.#library, current, this.#request.gate, scope, (request, outgoing) =>
-          this.#exportedSenders.transmit(sender.dcId, request, outgoing),
-        );
-      },
-    };
-  }
-
-  #mainView(scope: LeaseScope): LeaseSender {
-    const main = () => this.#main();
-    return createLeaseSender(this.#library, main, this.#request.gate, scope, (...sent) => main().transmit(...sent));
-  }
-
-  #main(): PooledSender {
-    if (this.#sender === undefined) throw new ConnectionLostError("the client is not connected", false);
-    return this.#sender;
-  }
-
   /** A library's own invoke repeats writes and sleeps; this one sends once and leaves the rest to the gate. */
-  async #invoke(
+  async invoke(
     request: TlRequest,
     scope: LeaseScope | undefined,
     client: LibraryClient,
@@ -212,33 +156,85 @@ export class MtprotoHandle implements ClientHandle<LibraryClient> {
         `invoke: expected a request of ${this.#library.differences.name}, for instance new Api.help.GetConfig(); got ${describeType(request)}.`,
       );
     }
-    const finding = this.#otherSender(route);
-    const other = await (scope === undefined ? finding : scope.race(finding));
+    const isHomeRoute = route.dcId === undefined && route.sender === undefined;
+    const other = isHomeRoute ? undefined : await this.#otherSender(route, scope);
     await request.resolve(client, this.#library.utils);
-    this.#internals._lastRequest = this.#request.clock.now();
+    this.internals._lastRequest = this.#request.clock.now();
     const outgoing = describeRequest(request, other === undefined);
     const transmit = () =>
       other === undefined
-        ? this.#main().transmit(request, outgoing)
+        ? this.main().transmit(request, outgoing)
         : this.#exportedSenders.transmit(other.dcId, request, outgoing);
     const result = await this.#request.gate.call(outgoing, scope, transmit);
-    this.#takeNote(request, result, other === undefined);
+    // Telegram has executed the request: nothing from here on may fail it.
+    this.#session.processEntities(result);
+    if (other === undefined && this.#library.differences.answered !== undefined) this.#notifyAnswered(request, result);
     return result;
   }
 
-  /** What an answer tells beside the answer: the call was granted, so nothing here may fail it. */
-  #takeNote(request: TlRequest, result: unknown, isHomeDc: boolean): void {
-    this.#internals.session.processEntities(result);
-    if (!isHomeDc) return;
+  async senderFor(dcId: number | undefined): Promise<SenderBase> {
+    return (await this.#senderFor(dcId)).base;
+  }
+
+  async leaseSender(scope: LeaseScope, dcId: number | undefined): Promise<LeaseSender> {
+    const sender = await scope.race(this.#senderFor(dcId));
+    if (sender.isHomeDc) return this.mainLeaseSender(scope);
+    const senders = this.#exportedSenders;
+    return createLeaseSender(
+      this.#library,
+      () => senders.current(sender),
+      this.#request.gate,
+      scope,
+      (request, outgoing) => senders.transmit(sender.dcId, request, outgoing),
+    );
+  }
+
+  mainLeaseSender(scope: LeaseScope): LeaseSender {
+    return createLeaseSender(
+      this.#library,
+      () => this.main(),
+      this.#request.gate,
+      scope,
+      (request, outgoing) => this.main().transmit(request, outgoing),
+    );
+  }
+
+  main(): PooledSender {
+    if (this.#sender === undefined) throw new ConnectionLostError("the client is not connected", false);
+    return this.#sender;
+  }
+
+  sanitize(error: unknown): Error {
+    if (error instanceof this.#library.errors.RPCError || error instanceof SessionPoolError) return error;
+    const { apiHash, clientOptions } = this.#settings;
+    const proxy = clientOptions.proxy as ProxyProfile | undefined;
+    return redactError(error, [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#request.profile)]);
+  }
+
+  /** Uploads use the one connection of the account: a second one with the same key can cost the account. */
+  async #senderFor(dcId: number | undefined): Promise<PooledSender> {
+    return dcId === undefined || dcId === this.#session.dcId ? this.main() : this.#exportedSenders.get(dcId);
+  }
+
+  /** The sender that a call names, unless that is the account's own one. */
+  async #otherSender(route: Route, scope: LeaseScope | undefined): Promise<PooledSender | undefined> {
+    const named = unwrapSender(route.sender);
+    if (named !== undefined) return named.isHomeDc ? undefined : named;
+    if (route.dcId === undefined || route.dcId === this.#session.dcId) return undefined;
+    const opening = this.#exportedSenders.get(route.dcId);
+    return scope === undefined ? opening : scope.race(opening);
+  }
+
+  #notifyAnswered(request: TlRequest, result: unknown): void {
     try {
-      this.#library.differences.answered(this.#internals, request, result);
+      this.#library.differences.answered?.(this.internals, request, result);
     } catch {
-      // A gap in the state of updates, which is found and filled with the next update.
+      // A gap in the state of updates, which is detected and filled with the next update.
     }
   }
 }
 
-/** Also of another copy of the library: told by what it can do, not by its class. */
+/** Whether it is a request, possibly of another copy of the library: by its members, not by its class. */
 function isRequest(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   try {

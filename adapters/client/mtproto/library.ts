@@ -1,8 +1,8 @@
-import type { LibraryErrors, Long, TlApi, TlHelpers, TlReader, TlRequest, TlUtils } from "./tl.js";
+import type { TelegramRequest } from "../../../src/telegram/requests.js";
 
 /**
  * A Telegram library of GramJS's kind, as far as the clients of a pool are built on it: GramJS itself, and its fork
- * teleproto. All of it is inner life that no version promises; `inner-parts.ts` looks at it when a pool opens.
+ * teleproto. All of it is internal, and no version promises it: `load-library.ts` checks it when a pool opens.
  */
 export interface Library {
   readonly TelegramClient: LibraryClientClass;
@@ -17,7 +17,10 @@ export interface Library {
   readonly TLMessage: new (messageId: unknown, sequence: number, object: unknown) => object;
   readonly RPCResult: { readonly CONSTRUCTOR_ID: number };
   readonly IGE: new (key: Buffer, iv: Buffer) => { encryptIge(data: Buffer): Buffer; decryptIge(data: Buffer): Buffer };
-  readonly MTProtoSender: new (authKey: unknown, options: SenderOptions) => SenderBase;
+  readonly MTProtoSender: {
+    new (authKey: unknown, options: SenderOptions): SenderBase;
+    readonly prototype: SenderBase;
+  };
   readonly errors: LibraryErrors;
   readonly utils: TlUtils;
   readonly helpers: TlHelpers;
@@ -49,8 +52,8 @@ export interface LibraryDriver {
   onConnecting(client: ClientInternals): void;
   /** The client is not connected any more: whatever the library does by itself between connections ends. */
   disconnected(client: ClientInternals): void;
-  /** Telegram has answered a request at home: what it says of the state of updates is taken in. */
-  answered(client: ClientInternals, request: TlRequest, result: unknown): void;
+  /** Telegram has answered a request at home: applies what the answer says about the state of updates. */
+  answered?(client: ClientInternals, request: TlRequest, result: unknown): void;
   /** An error for a request that is not sent, as the library makes its own. */
   toLibraryError(error: Error & { seconds?: number }, code: string): Error;
   /** What an upload or download of the library gets in the place of `error`. */
@@ -127,7 +130,8 @@ export interface ProtocolState {
   decryptMessageData(body: Buffer): Promise<unknown>;
 }
 
-interface Writer {
+/** What serialized bytes are written to (extensions/BinaryWriter.js). */
+export interface Writer {
   write(bytes: Buffer): void;
 }
 
@@ -258,3 +262,95 @@ export interface LibraryConnection {
 
 /** The class that `clientOptions.networkSocket` holds. */
 export type SocketClass = new (...values: never[]) => { connect(...values: never[]): Promise<unknown> };
+
+/** A 64 bit number of a library's: with native numbers behind it where Node has them, which is everywhere. */
+export interface Long {
+  readonly value?: unknown;
+  toString(): string;
+  negate(): Long;
+}
+
+/** A request object of a library's `Api`. */
+export interface TlRequest extends TelegramRequest {
+  readonly classType: string;
+  getBytes(): Buffer;
+  /** Replaces names and ids by what Telegram knows them by. */
+  resolve(client: unknown, utils: unknown): Promise<void>;
+  readResult(reader: unknown): unknown;
+}
+
+type TlClass<Fields, Made = object> = new (fields: Fields) => Made;
+
+/** The classes of a library's `Api` that are made here. */
+export interface TlApi {
+  readonly InvokeWithLayer: TlClass<{ layer: number; query: unknown }, TlRequest>;
+  readonly InvokeWithoutUpdates: TlClass<{ query: unknown }, TlRequest> & { readonly CONSTRUCTOR_ID: number };
+  readonly PingDelayDisconnect: TlClass<{ pingId: Long; disconnectDelay: number }, TlRequest>;
+  readonly help: { readonly GetConfig: new () => TlRequest };
+  readonly updates: { readonly GetState: new () => TlRequest };
+  readonly auth: {
+    readonly ExportAuthorization: TlClass<{ dcId: number }, TlRequest>;
+    readonly ImportAuthorization: TlClass<{ id: Long; bytes: Buffer }, TlRequest>;
+  };
+  readonly FutureSalts: TlClass<{ reqMsgId: Long; now: number; salts: readonly object[] }>;
+  readonly FutureSalt: TlClass<{ validSince: number; validUntil: number; salt: Long }>;
+  readonly PeerUser: TlClass<{ userId: Long }, TlPeer> & { readonly SUBCLASS_OF_ID: number };
+  readonly PeerChat: TlClass<{ chatId: Long }, TlPeer>;
+  readonly PeerChannel: TlClass<{ channelId: Long }, TlPeer>;
+  readonly InputPeerUser: TlClass<{ userId: Long; accessHash: Long }>;
+  readonly InputPeerChat: TlClass<{ chatId: Long }>;
+  readonly InputPeerChannel: TlClass<{ channelId: Long; accessHash: Long }>;
+}
+
+/** A `PeerUser`, `PeerChat` or `PeerChannel`. */
+export interface TlPeer {
+  readonly SUBCLASS_OF_ID: number;
+}
+
+/** The answer to `auth.exportAuthorization`. */
+export interface ExportedAuthorization {
+  readonly id: Long;
+  readonly bytes: Buffer;
+}
+
+/** A library's reader (extensions/BinaryReader.js). */
+export interface TlReader {
+  offset: number;
+  read(length: number): Buffer;
+  readInt(): number;
+  tgReadBytes(): Buffer;
+  readLong(isSigned?: boolean): Long;
+  tgReadObject(): unknown;
+}
+
+/** Of a library's `utils`. */
+export interface TlUtils {
+  getPeerId(peer: TlPeer): unknown;
+  resolveId(id: Long): readonly [Long, unknown];
+}
+
+/** Of a library's `helpers`. */
+export interface TlHelpers {
+  returnBigInt(number: string | bigint): Long;
+  generateRandomLong(): Long;
+}
+
+/** An error that Telegram answers a request with. */
+export type RpcErrorClass = new (message: string, request: never, code?: number) => Error & { errorMessage: string };
+
+/** An error that names a number of seconds. */
+export type WaitErrorClass = new (fields: { request: never; capture: number }) => Error & { seconds: number };
+
+/** Of a library's `errors`. */
+export interface LibraryErrors {
+  readonly RPCError: RpcErrorClass;
+  /** Something that was received is to be ignored. */
+  readonly SecurityError: new (
+    message: string,
+  ) => Error;
+  readonly FloodWaitError: WaitErrorClass;
+  readonly SlowModeWaitError: WaitErrorClass;
+}
+
+/** The reader class with a quick way to 64 bit numbers. */
+export type ReaderClass = new (data: Buffer) => TlReader;

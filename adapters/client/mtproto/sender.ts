@@ -7,283 +7,344 @@ import {
   UnreadableAnswerError,
 } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
+import { peerOf } from "../../../src/telegram/peers.js";
+import { hasRandomId, methodOf, type TelegramRequest } from "../../../src/telegram/requests.js";
 import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
-import type { Library, LibraryConnection, RequestState, SenderBase, SenderOptions } from "./library.js";
-import { nativeReaderClass, type Packets, patchCodec } from "./native-codec.js";
-import { describeRequest } from "./request.js";
+import type {
+  Library,
+  LibraryConnection,
+  ReaderClass,
+  RequestState,
+  RpcResultMessage,
+  SenderBase,
+  SenderOptions,
+  TlRequest,
+} from "./library.js";
+import { nativeReaderClass, PacketCodec } from "./packet-codec.js";
 import { hideFields, hideSecrets } from "./secrets.js";
-import type { TlRequest } from "./tl.js";
 
-/** Whom a sender serves. */
+/** The client that a sender works for. */
 export interface SenderOwner {
   readonly gate: RequestGate;
   /** Whether it talks to the account's own data center. */
   readonly isHomeDc: boolean;
   /** Whether its requests make Telegram send it updates. */
   readonly receivesUpdates: boolean;
+  /** The connection is gone. Called once. */
   lost(reason: string): void;
 }
 
-/** A sender that never reconnects, never re-sends and lets nothing pass the gate. */
-export interface PooledSender extends SenderBase {
-  /** Whether it talks to the account's own data center. */
-  readonly isHomeDc: boolean;
-  readonly isLost: boolean;
-  /** Once it is lost: resolves when its socket is closed. */
-  readonly closed: Promise<unknown>;
-  /** Puts a request on the wire, unless the gate holds it back in the last moment. */
-  transmit(request: TlRequest, outgoing: OutgoingRequest): InFlightRequest;
-  /** Puts a request of the connection itself on the wire: no gate, no deadline. */
-  transmitService(request: TlRequest): Promise<unknown>;
-  /** Notes what Telegram says when it closes the connection. To be called before `connect`. */
-  watch(connection: LibraryConnection): void;
-  /** Ends the connection: every request on it rejects with `ConnectionLostError`. */
-  disconnectWith(reason: string): void;
+/** What the senders of one adapter are made of. */
+export interface SenderClasses {
+  readonly library: Library;
+  readonly Sender: LibrarySenderClass;
+  readonly Reader: ReaderClass;
 }
 
-export type PooledSenderClass = new (authKey: unknown, options: SenderOptions, owner: SenderOwner) => PooledSender;
+/** Makes the classes, once per adapter. */
+export function createSenderClasses(library: Library): SenderClasses {
+  return { library, Sender: librarySenderClass(library), Reader: nativeReaderClass(library) };
+}
+
+type LibrarySenderClass = new (authKey: unknown, options: SenderOptions, pooled: PooledSender) => SenderBase;
+
+/** The library's sender, with everything that it sends or decides by itself handed to its {@link PooledSender}. */
+function librarySenderClass({ MTProtoSender }: Library): LibrarySenderClass {
+  return class Sender extends MTProtoSender {
+    readonly #pooled: PooledSender;
+
+    constructor(authKey: unknown, options: SenderOptions, pooled: PooledSender) {
+      super(authKey, options);
+      this.#pooled = pooled;
+    }
+
+    override send(request: TlRequest): Promise<unknown> {
+      return this.#pooled.send(request);
+    }
+
+    override addStateToQueue(state: RequestState): void {
+      this.#pooled.send(state.request).then(state.resolve, state.reject);
+    }
+
+    override async disconnect(): Promise<void> {
+      this.#pooled.disconnectWith("closed");
+    }
+
+    /** A library reconnects with everything pending, even into a cooldown; reconnecting is up to the pool. */
+    override reconnect(): void {
+      this.#pooled.disconnectWith(this.#pooled.lossReason);
+    }
+
+    override _handleBadAuthKey(shouldSkipForMain = false): void {
+      if (!shouldSkipForMain) this.#pooled.disconnectWith("Telegram does not know the auth key (transport error -404)");
+    }
+  };
+}
 
 /** Requests of the protocol itself: they are no API requests. Source: core.telegram.org/mtproto/service_messages. */
 const SERVICE: ReadonlySet<string> = new Set(["Ping", "PingDelayDisconnect", "GetFutureSalts", "MsgsAck", "HttpWait"]);
-/** More of them, which a library never sends by itself. Inside a wrapper none would be one any more. */
+/** Further ones, which a library never sends by itself. Inside a wrapper they would be API requests. */
 const UNWRAPPED: ReadonlySet<string> = new Set([...SERVICE, "RpcDropAnswer", "DestroySession", "DestroyAuthKey"]);
 /** The most bytes that a packet takes (tl/core/MessageContainer.js of both libraries), without the heads. */
 const LONGEST_REQUEST_BYTES = 1_044_456 - 64;
 /** `future_salts`, which is an answer by itself. */
 const FUTURE_SALTS = 0xae500895;
 
+const bySender = new WeakMap<object, PooledSender>();
+
 /**
- * Makes the sender class. Every request of a library ends in a sender's `send` or `addStateToQueue`, also those that pass
- * by `invoke` (uploads, downloads, housekeeping), so this is where all of them meet the gate.
+ * One connection: a library's sender that never reconnects, never re-sends and passes no request by the gate. Every
+ * request of a library ends in its sender's `send` or `addStateToQueue`, also uploads, downloads and housekeeping, which
+ * pass by `invoke`; so this is where all of them meet the gate.
  */
-export function senderClass(library: Library): PooledSenderClass {
-  const Reader = nativeReaderClass(library);
-  const { differences } = library;
-  const withoutUpdates = prefixOf(library.Api.InvokeWithoutUpdates);
-  return class Sender extends library.MTProtoSender implements PooledSender {
-    isLost = false;
-    closed: Promise<unknown> = Promise.resolve();
-    readonly isHomeDc: boolean;
-    readonly #owner: SenderOwner;
-    /** What is under way, and as what the gate knows it: requests of the connection itself are none of its matter. Bound: the requests that are not answered yet. */
-    readonly #waiting = new Map<RequestState, OutgoingRequest | undefined>();
-    /** What was queued, by the bytes that packets are made of. */
-    readonly #states = new WeakMap<Buffer, RequestState>();
-    readonly #packets: Packets;
-    #transportError: number | undefined;
-    /** Resolves once everything that came together with a refusal has been taken in; `undefined` when nothing has. */
-    #refusals: Promise<void> | undefined;
+export class PooledSender {
+  /** The sender as the library knows it. */
+  readonly base: SenderBase;
+  /** Whether it talks to the account's own data center. */
+  readonly isHomeDc: boolean;
+  isLost = false;
+  /** Once it is lost: resolves when its socket is closed. */
+  closed: Promise<unknown> = Promise.resolve();
+  readonly #library: Library;
+  readonly #Reader: ReaderClass;
+  readonly #owner: SenderOwner;
+  readonly #codec: PacketCodec;
+  /** Bound: the requests without an answer. `undefined` for those of the connection itself, which the gate does not see. */
+  readonly #unanswered = new Map<RequestState, OutgoingRequest | undefined>();
+  /** What was queued, by its serialized request. */
+  readonly #states = new WeakMap<Buffer, RequestState>();
+  /** The library's own handler of answers, which makes the errors. */
+  #readError: ((message: RpcResultMessage) => unknown) | undefined;
+  readonly #isHeldBack = this.#holdBack.bind(this);
+  /** Before a serialized request: Telegram sends no updates because of it. */
+  readonly #withoutUpdates: Buffer;
+  #transportError: number | undefined;
+  /** Resolves once everything that was received together with a refusal is processed; `undefined` when there was none. */
+  #refusals: Promise<void> | undefined;
 
-    constructor(authKey: unknown, options: SenderOptions, owner: SenderOwner) {
-      super(authKey, options);
-      this.#owner = owner;
-      this.isHomeDc = owner.isHomeDc;
-      this.#packets = patchCodec(library, Reader, this._state);
-      differences.onBeforePack(this, () => this.#dropWhatIsHeldBack());
-      this.#readAnswers();
-      hideSecrets(this, "sender");
-      hideFields(this);
-    }
+  constructor(
+    { library, Sender, Reader }: SenderClasses,
+    authKey: unknown,
+    options: SenderOptions,
+    owner: SenderOwner,
+  ) {
+    this.#library = library;
+    this.#Reader = Reader;
+    this.#owner = owner;
+    this.isHomeDc = owner.isHomeDc;
+    this.#withoutUpdates = constructorBytes(library.Api.InvokeWithoutUpdates);
+    this.base = new Sender(authKey, options, this);
+    bySender.set(this.base, this);
+    this.#codec = new PacketCodec(library, Reader, this.base._state);
+    library.differences.onBeforePack(this.base, this.#dropHeldBack.bind(this));
+    this.#replaceHandlers();
+    hideSecrets(this.base, "sender");
+    hideFields(this.base);
+  }
 
-    transmit(request: TlRequest, outgoing: OutgoingRequest): InFlightRequest {
-      const state = this.#stateOf(request);
-      if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
-      const isWrapped = !this.#owner.receivesUpdates && !UNWRAPPED.has(request.className);
-      if (isWrapped) state.data = Buffer.concat([withoutUpdates, state.data]);
-      const answer = this.#enqueue(state, outgoing);
-      answer.catch((error: unknown) => this.#loseIfUnfit(error));
-      return { answer, abandon: () => this.#forget(state) };
-    }
+  /** The pooled sender of a library's sender. */
+  static of(base: object): PooledSender | undefined {
+    return bySender.get(base);
+  }
 
-    transmitService(request: TlRequest): Promise<unknown> {
-      const state = this.#stateOf(request);
-      return state instanceof Error ? Promise.reject(state) : this.#enqueue(state, undefined);
-    }
+  get dcId(): number {
+    return this.base.dcId;
+  }
 
-    watch(connection: LibraryConnection): void {
-      const receive = connection.recv.bind(connection);
-      connection.recv = async () => {
-        try {
-          const body = await receive();
-          if (body !== undefined) this.#noteTransportError(body);
-          return body;
-        } catch (error) {
-          this.#noteTransportError(Reflect.get(Object(error), "payload"));
-          throw error;
-        }
-      };
-      const write = connection._send.bind(connection);
-      connection._send = async (packet) => {
-        await this.#refusals;
-        const left = this.#withoutWhatIsHeldBack(packet);
-        if (left !== undefined) await write(left);
-      };
-    }
+  /** Why a connection is lost that the library wants to replace. */
+  get lossReason(): string {
+    const code = this.#transportError;
+    return code === undefined ? "the connection was lost" : `Telegram closed the connection (transport error ${code})`;
+  }
 
-    override send(request: TlRequest): Promise<unknown> {
-      if (SERVICE.has(request.className) || isConnectRequest(request)) return this.transmitService(request);
-      const outgoing = describeRequest(request, this.#owner.isHomeDc);
-      return this.#owner.gate.call(outgoing, undefined, () => this.transmit(request, outgoing));
-    }
+  /** Sends a request of the library's own: of the connection at once, any other one through the gate. */
+  send(request: TlRequest): Promise<unknown> {
+    if (SERVICE.has(request.className) || isConnectRequest(request)) return this.transmitService(request);
+    const outgoing = describeRequest(request, this.isHomeDc);
+    return this.#owner.gate.call(outgoing, undefined, () => this.transmit(request, outgoing));
+  }
 
-    override addStateToQueue(state: RequestState): void {
-      this.send(state.request).then(state.resolve, state.reject);
-    }
+  /** Puts a request on the wire, unless the gate holds it back at the last moment. */
+  transmit(request: TlRequest, outgoing: OutgoingRequest): InFlightRequest {
+    const state = this.#stateOf(request);
+    if (state instanceof Error) return { answer: Promise.reject(state), abandon: () => {} };
+    const isWrapped = !this.#owner.receivesUpdates && !UNWRAPPED.has(request.className);
+    if (isWrapped) state.data = Buffer.concat([this.#withoutUpdates, state.data]);
+    const answer = this.#enqueue(state, outgoing);
+    answer.catch((error: unknown) => this.#disconnectIfUnfit(error));
+    return { answer, abandon: () => this.#abandon(state) };
+  }
 
-    disconnectWith(reason: string): void {
-      if (this.isLost) return;
-      this.isLost = true;
-      const queued = [...differences.queue(this)];
-      differences.stop(this);
-      for (const state of new Set([...this.#waiting.keys(), ...this._pendingState.values(), ...queued])) {
-        // Acknowledgements are queued too, and nobody listens to theirs.
-        state?.promise?.catch(() => {});
-        state?.reject(new ConnectionLostError(reason, state.msgId !== undefined));
+  /** Puts a request of the connection itself on the wire: no gate, no deadline. */
+  transmitService(request: TlRequest): Promise<unknown> {
+    const state = this.#stateOf(request);
+    return state instanceof Error ? Promise.reject(state) : this.#enqueue(state, undefined);
+  }
+
+  /** Takes part in what is read from and written to the connection. To be called before `connect`. */
+  watch(connection: LibraryConnection): void {
+    const receive = connection.recv.bind(connection);
+    connection.recv = async () => {
+      try {
+        const body = await receive();
+        if (body !== undefined && body.length < 8) this.#noteTransportError(body);
+        return body;
+      } catch (error) {
+        this.#noteTransportError(Reflect.get(Object(error), "payload"));
+        throw error;
       }
-      this._pendingState.clear();
-      this.closed = (async () => this._connection?.disconnect())().catch(() => {});
-      this.#owner.lost(reason);
-    }
+    };
+    const write = connection._send.bind(connection);
+    connection._send = async (packet) => {
+      await this.#refusals;
+      // Between packing and writing a refusal may have been read.
+      const left = this.#codec.without(packet, this.#isHeldBack);
+      if (left !== undefined) await write(left);
+    };
+  }
 
-    override async disconnect(): Promise<void> {
-      this.disconnectWith("closed");
+  /** Ends the connection: every request on it rejects with `ConnectionLostError`. */
+  disconnectWith(reason: string): void {
+    if (this.isLost) return;
+    this.isLost = true;
+    const { base } = this;
+    const { differences } = this.#library;
+    const queued = [...differences.queue(base)];
+    differences.stop(base);
+    for (const state of new Set([...this.#unanswered.keys(), ...base._pendingState.values(), ...queued])) {
+      // Acknowledgements are queued too, and have no listener for their rejection.
+      state?.promise?.catch(() => {});
+      state?.reject(new ConnectionLostError(reason, state.msgId !== undefined));
     }
+    base._pendingState.clear();
+    this.closed = (async () => base._connection?.disconnect())().catch(() => {});
+    this.#owner.lost(reason);
+  }
 
-    /** A library reconnects with everything pending, also into a cooldown; the pool decides that itself. */
-    override reconnect(): void {
-      const code = this.#transportError;
-      this.disconnectWith(
-        code === undefined ? "the connection was lost" : `Telegram closed the connection (transport error ${code})`,
-      );
+  #stateOf(request: TlRequest): RequestState | ConnectionLostError {
+    if (!this.base._userConnected) return new ConnectionLostError("the connection was lost", false);
+    const state = new this.#library.RequestState(request);
+    // GramJS stops sending for good at a request that is too long.
+    if (state.data.length <= LONGEST_REQUEST_BYTES) return state;
+    throw new OptionsError(
+      `${request.className} is ${state.data.length} bytes long, and Telegram takes at most ${LONGEST_REQUEST_BYTES}: send less at once.`,
+    );
+  }
+
+  #enqueue(state: RequestState, outgoing: OutgoingRequest | undefined): Promise<unknown> {
+    this.#unanswered.set(state, outgoing);
+    this.#states.set(state.data, state);
+    const answer = Promise.resolve(state.promise).finally(() => this.#unanswered.delete(state));
+    // The sender's own method would lead back to the gate.
+    this.#library.MTProtoSender.prototype.addStateToQueue.call(this.base, state);
+    return answer;
+  }
+
+  #abandon(state: RequestState): void {
+    this.#unanswered.delete(state);
+    if (state.msgId !== undefined) this.base._pendingState.delete(state.msgId);
+    const queue = this.#library.differences.queue(this.base);
+    const index = queue.indexOf(state);
+    if (index >= 0) queue.splice(index, 1);
+    state.reject(new ConnectionLostError("the request was abandoned", state.msgId !== undefined));
+  }
+
+  /**
+   * Some answers concern the connection: it was not set up, or another data center has lost the authorization that home
+   * exported to it. The next request opens a new one.
+   */
+  #disconnectIfUnfit(error: unknown): void {
+    if (!(error instanceof this.#library.errors.RPCError)) return;
+    const { code, kind, scope, provesNotExecuted } = classifyTelegramError(error);
+    if (kind === "dead" && !this.isHomeDc) {
+      this.disconnectWith("the data center does not know the exported authorization");
     }
+    if (kind === "retry" && scope === "session" && provesNotExecuted) this.disconnectWith(`Telegram answered ${code}`);
+  }
 
-    override _handleBadAuthKey(shouldSkipForMain = false): void {
-      if (!shouldSkipForMain) this.disconnectWith("Telegram does not know the auth key (transport error -404)");
+  /** The last check before packing: a wait may have become known since the request was queued. */
+  #dropHeldBack(): void {
+    const queue = this.#library.differences.queue(this.base);
+    for (let index = queue.length - 1; index >= 0; index -= 1) {
+      const state = queue[index];
+      const outgoing = state === undefined ? undefined : this.#unanswered.get(state);
+      if (outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) continue;
+      queue.splice(index, 1);
+      state?.reject(new HeldBackError());
     }
+  }
 
-    #stateOf(request: TlRequest): RequestState | ConnectionLostError {
-      if (!this._userConnected) return new ConnectionLostError("the connection was lost", false);
-      const state = new library.RequestState(request);
-      // GramJS stops sending for good when it comes to one that is too long.
-      if (state.data.length <= LONGEST_REQUEST_BYTES) return state;
-      throw new OptionsError(
-        `${request.className} is ${state.data.length} bytes long, and Telegram takes at most ${LONGEST_REQUEST_BYTES}: send less at once.`,
-      );
-    }
+  /** The last check before writing: rejects the request when it may not be sent any more. */
+  #holdBack(data: Buffer): boolean {
+    const state = this.#states.get(data);
+    const outgoing = state && this.#unanswered.get(state);
+    if (state === undefined || outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) return false;
+    state.reject(new HeldBackError());
+    // teleproto records it as sent after this.
+    setImmediate(() => this.base._pendingState.delete(state.msgId));
+    this.base._pendingState.delete(state.msgId);
+    return true;
+  }
 
-    #enqueue(state: RequestState, outgoing: OutgoingRequest | undefined): Promise<unknown> {
-      this.#waiting.set(state, outgoing);
-      this.#states.set(state.data, state);
-      const answer = Promise.resolve(state.promise).finally(() => this.#waiting.delete(state));
-      super.addStateToQueue(state);
-      return answer;
-    }
-
-    #forget(state: RequestState): void {
-      this.#waiting.delete(state);
-      if (state.msgId !== undefined) this._pendingState.delete(state.msgId);
-      const queue = differences.queue(this);
-      const place = queue.indexOf(state);
-      if (place >= 0) queue.splice(place, 1);
-      state.reject(new ConnectionLostError("nobody waits for the answer", state.msgId !== undefined));
-    }
-
-    /**
-     * Some answers are about the connection: that it was not set up, or that another data center has lost what home had
-     * exported to it. The next request makes a new one.
-     */
-    #loseIfUnfit(error: unknown): void {
-      if (!(error instanceof library.errors.RPCError)) return;
-      const { code, kind, scope, provesNotExecuted } = classifyTelegramError(error);
-      if (kind === "dead" && !this.isHomeDc)
-        this.disconnectWith("the data center does not know the exported authorisation");
-      if (kind === "retry" && scope === "session" && provesNotExecuted)
-        this.disconnectWith(`Telegram answered ${code}`);
-    }
-
-    /** The last look before the bytes are made: a wait may have become known since the request was queued. */
-    #dropWhatIsHeldBack(): void {
-      const queue = differences.queue(this);
-      for (let place = queue.length - 1; place >= 0; place -= 1) {
-        const state = queue[place];
-        const outgoing = state === undefined ? undefined : this.#waiting.get(state);
-        if (outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) continue;
-        queue.splice(place, 1);
-        state?.reject(new HeldBackError());
-      }
-    }
-
-    /** The same between packing and writing: what was read meanwhile may have been a refusal. */
-    #withoutWhatIsHeldBack(packet: Buffer): Buffer | undefined {
-      return this.#packets.without(packet, (data) => {
-        const state = this.#states.get(data);
-        const outgoing = state && this.#waiting.get(state);
-        if (state === undefined || outgoing === undefined || !this.#owner.gate.isBlocked(outgoing)) return false;
-        state.reject(new HeldBackError());
-        // teleproto notes it as sent after this.
-        setImmediate(() => this._pendingState.delete(state.msgId));
-        this._pendingState.delete(state.msgId);
-        return true;
+  /** A write in this turn of the event loop could acknowledge the refusal, whose effects take the rest of the turn. */
+  #noteRefusal(): void {
+    this.#refusals ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#refusals = undefined;
+        resolve();
       });
-    }
+    });
+  }
 
-    /** What is written in this turn could acknowledge the refusal, whose consequences take the turn's rest to be drawn. */
-    #noteRefusal(): void {
-      this.#refusals ??= new Promise((resolve) => {
-        setImmediate(() => {
-          this.#refusals = undefined;
-          resolve();
-        });
-      });
-    }
+  /**
+   * Delivers an answer to its request alone. GramJS throws an answered error once more, out of the container with the
+   * answers behind it; teleproto does so for an error that no longer has a listener.
+   */
+  #replaceHandlers(): void {
+    const handlers = this.#library.differences.handlers(this.base);
+    const kind = String(this.#library.RPCResult.CONSTRUCTOR_ID);
+    this.#readError = handlers[kind];
+    // GramJS looks for its request by the id of the answer.
+    handlers[String(FUTURE_SALTS)] = ({ obj }) => {
+      const state = this.base._pendingState.get(obj.reqMsgId);
+      this.base._pendingState.delete(obj.reqMsgId);
+      state?.resolve(obj);
+    };
+    handlers[kind] = this.#readAnswer.bind(this);
+  }
 
-    /**
-     * An answer goes to its request and nowhere else. GramJS throws an answered error once more, out of the container
-     * that holds the answers behind it; teleproto does so when nobody waits for the error any more.
-     */
-    #readAnswers(): void {
-      const handlers = differences.handlers(this);
-      const kind = String(library.RPCResult.CONSTRUCTOR_ID);
-      const read = handlers[kind];
-      // GramJS looks for its request by the id of the answer.
-      handlers[String(FUTURE_SALTS)] = ({ obj }) => {
-        const state = this._pendingState.get(obj.reqMsgId);
-        this._pendingState.delete(obj.reqMsgId);
-        state?.resolve(obj);
-      };
-      handlers[kind] = (message) => {
-        const { reqMsgId, body, error, unreadable } = message.obj;
-        const state = this._pendingState.get(reqMsgId);
-        if (state === undefined) return;
-        if (error !== undefined) this.#noteRefusal();
-        try {
-          if (error !== undefined) return void read?.(message);
-          this._pendingState.delete(reqMsgId);
-          if (body === undefined) throw unreadable;
-          state.resolve(state.request.readResult(new Reader(body)));
-        } catch (failure) {
-          // GramJS throws an error once more that the request was rejected with; a second rejection changes nothing.
-          const what = `The answer to ${state.request.className} could not be read`;
-          state.reject(new UnreadableAnswerError(`${what}: ${messageOf(failure)}`, { cause: failure }));
-        }
-      };
+  #readAnswer(message: RpcResultMessage): void {
+    const { reqMsgId, body, error, unreadable } = message.obj;
+    const pending = this.base._pendingState;
+    const state = pending.get(reqMsgId);
+    if (state === undefined) return;
+    if (error !== undefined) this.#noteRefusal();
+    try {
+      if (error !== undefined) return void this.#readError?.(message);
+      pending.delete(reqMsgId);
+      if (body === undefined) throw unreadable;
+      state.resolve(state.request.readResult(new this.#Reader(body)));
+    } catch (failure) {
+      // GramJS throws the error that the request was rejected with; a second rejection changes nothing.
+      const text = `The answer to ${state.request.className} could not be read`;
+      state.reject(new UnreadableAnswerError(`${text}: ${messageOf(failure)}`, { cause: failure }));
     }
+  }
 
-    /** Four bytes instead of a message are a transport error. Source: core.telegram.org/mtproto/mtproto-transports. */
-    #noteTransportError(body: unknown): void {
-      if (Buffer.isBuffer(body) && body.length >= 4 && body.length < 8) this.#transportError = body.readInt32LE(0);
-    }
-  };
+  /** Four bytes instead of a message are a transport error. Source: core.telegram.org/mtproto/mtproto-transports. */
+  #noteTransportError(body: unknown): void {
+    if (Buffer.isBuffer(body) && body.length >= 4 && body.length < 8) this.#transportError = body.readInt32LE(0);
+  }
 }
 
-/** The bytes that go before a request to wrap it: its answer is read as if they were not there. */
-function prefixOf({ CONSTRUCTOR_ID }: { readonly CONSTRUCTOR_ID: number }): Buffer {
-  const prefix = Buffer.alloc(4);
-  prefix.writeUInt32LE(CONSTRUCTOR_ID, 0);
-  return prefix;
+/** The bytes before a request that wrap it: its answer is read as if they were not there. */
+function constructorBytes({ CONSTRUCTOR_ID }: { readonly CONSTRUCTOR_ID: number }): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(CONSTRUCTOR_ID, 0);
+  return bytes;
 }
 
-/** What is sent to set a connection up: initConnection, with the query that has to go along. */
+/** Whether the request sets a connection up: initConnection, with the query that goes along. */
 function isConnectRequest(request: TlRequest): boolean {
   if (request.className !== "InvokeWithLayer") return false;
   return (request.query as { readonly className?: string } | undefined)?.className === "InitConnection";
@@ -291,4 +352,28 @@ function isConnectRequest(request: TlRequest): boolean {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * Requests that a library chains by invokeAfterMsg when they are queued together. After a flooded one it sends the others
+ * again at once, so they have to be sent one by one. Source: GramJS's extensions/MessagePacker.js, 2.26.22; teleproto's
+ * network/MTProtoSender.js, 1.229.0.
+ */
+const ORDERED: ReadonlySet<string> = new Set([
+  "messages.SendMessage",
+  "messages.SendMedia",
+  "messages.SendMultiMedia",
+  "messages.ForwardMessages",
+  "messages.SendInlineBotResult",
+]);
+
+/** What the pool has to know of a request whose entities are resolved. */
+export function describeRequest(request: TelegramRequest, isHomeDc: boolean): OutgoingRequest {
+  return {
+    method: methodOf(request),
+    peer: peerOf(request),
+    hasRandomId: hasRandomId(request),
+    isOrdered: ORDERED.has(request.className),
+    isHomeDc,
+  };
 }

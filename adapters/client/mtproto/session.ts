@@ -1,14 +1,13 @@
 import type { PeerStore } from "../../../src/connections/client-adapter.js";
 import { type KnownPeer, PeerCache } from "../../../src/telegram/peer-cache.js";
-import type { EntityCacheView, Library, PeerSession } from "./library.js";
-import type { TlPeer } from "./tl.js";
+import type { EntityCacheView, Library, PeerSession, TlPeer } from "./library.js";
 
 /** A library's row about an entity: marked id, access hash, username, phone, display name. */
 type Row = [id: unknown, hash: unknown, username: unknown, phone: unknown, name: unknown];
 
 type PeerRef = [id: string, hash: string] | undefined;
 
-/** What may stand in an answer where a user, group or channel is expected. A field that Telegram left out is `null`. */
+/** A user, group or channel in an answer. A field that Telegram omitted is `null`. */
 interface Entity {
   readonly className: string;
   readonly id?: unknown;
@@ -18,7 +17,7 @@ interface Entity {
   readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[] | null;
 }
 
-/** What a session string says (sessions/StringSession.js). */
+/** What a session string contains (sessions/StringSession.js). */
 interface Origin {
   readonly _dcId: number;
   readonly _serverAddress: string | undefined;
@@ -35,159 +34,79 @@ interface SessionBase extends Origin {
 }
 
 /** A StringSession of the library that keeps its peers. */
-export type SessionClass = new (text: string, peers: PeerStore) => PeerSession;
+export type SessionClass = new (text: string, store: PeerStore) => PeerSession;
 
 /**
- * Makes the session class. GramJS's own keeps every mention of every peer in a list and looks through all of it: 5,000
- * answers about 100 users are 500,000 rows (sessions/Memory.js, 2.26.22); teleproto's keeps each peer once, and looks
- * through all of them; beside it, the client's `_entityCache` keeps each peer once more. This one keeps each peer once, at most `peers.limit` of them, in the place of both.
+ * Makes the session class. GramJS's own keeps every mention of every peer in a list and searches all of it: 5,000 answers
+ * about 100 users are 500,000 rows (sessions/Memory.js, 2.26.22); teleproto's keeps each peer once, and searches all of
+ * them; beside it, the client's `_entityCache` keeps each peer again. {@link SessionPeers} stands in for both.
  */
 export function sessionClass(library: Library): SessionClass {
-  const { utils, helpers, Api } = library;
   // The look-ups are typed as private parts of other shapes: they are replaced, not called.
   const Base = library.StringSession as unknown as new (text: string) => SessionBase;
-  /** The class of PeerUser, PeerChat and PeerChannel. */
-  const PEER = Api.PeerUser.SUBCLASS_OF_ID;
-  /** The three things that an id without a mark can be, in the order of both libraries (entityCache.js, 2.26.22). */
-  const markedIds = (id: string): string[] => {
-    const bare = helpers.returnBigInt(id);
-    return [
-      new Api.PeerUser({ userId: bare }),
-      new Api.PeerChat({ chatId: bare }),
-      new Api.PeerChannel({ channelId: bare }),
-    ].map((peer) => String(utils.getPeerId(peer)));
-  };
   return class PooledSession extends Base implements PeerSession {
-    /** Where the session string says, and with which key. */
+    /** The data center and the key of the session string. */
     readonly #origin: Origin;
-    readonly #memory: PeerStore;
-    readonly #peers: PeerCache;
+    readonly #peers: SessionPeers;
     readonly entityCache: EntityCacheView;
 
-    constructor(text: string, memory: PeerStore) {
+    constructor(text: string, store: PeerStore) {
       super(text);
       this.#origin = originOf(this);
-      this.#memory = memory;
-      this.#peers = new PeerCache(memory.limit, (peer) => memory.save(peer));
-      this.entityCache = this.#viewAsCache();
+      this.#peers = new SessionPeers(library, store);
+      this.entityCache = this.#peers.asEntityCache();
     }
 
-    /** Each connect begins here, and goes where the first one went, whatever was done to the session in between. */
+    /** Each connect begins here, and goes to the same place, whatever the session was set to meanwhile. */
     override async load(): Promise<void> {
       Object.assign(this, this.#origin, { _loaded: false });
       await super.load();
     }
 
-    async restorePeers(): Promise<void> {
-      const former = await this.#memory.load().catch(() => []);
-      this.#peers.restore(former);
+    restorePeers(): Promise<void> {
+      return this.#peers.restore();
     }
 
-    /** Never throws: peers are a cache, and the answer they came with is the caller's. */
+    /** Never throws: peers are a cache, and the answer that names them belongs to the caller. */
     processEntities(result: unknown): void {
-      const rows = orNothing(() => this._entitiesToRows(result)) ?? [];
-      for (const row of rows) orNothing(() => this.#learn(row));
+      try {
+        for (const row of this._entitiesToRows(result)) this.#peers.learn(row);
+      } catch {
+        // Peers that cannot be read are not cached.
+      }
     }
 
     /** One entity that cannot be read loses no other. */
     override _entityToRow(entity: Entity): Row | undefined {
-      return orNothing(() => this.#rowOf(entity));
-    }
-
-    #rowOf(entity: Entity): Row | undefined {
       if (entity === undefined || entity === null) return undefined;
-      if (entity.min === true) return this.#glimpse(entity);
-      const row = super._entityToRow(entity);
-      if (row === undefined) return undefined;
-      const known = this.#peers.byId(String(row[0]));
-      // What is forbidden or deleted comes without its name: what is known already says more.
-      if (!isFullEntity(entity)) return known === undefined ? row : undefined;
-      if (needsHash(entity) && !hasHash(entity)) {
-        // The libraries read 0, which is of no use, where the hash was left out.
-        if (known === undefined) return undefined;
-        row[1] = known.accessHash;
+      try {
+        return entity.min === true
+          ? this.#peers.learnUsername(entity)
+          : this.#peers.completed(entity, super._entityToRow(entity));
+      } catch {
+        return undefined;
       }
-      return withUsername(row, entity);
     }
 
-    /** The look-up of everything that a caller may name a peer by. Throws when it is not known. */
+    /** Finds whatever a caller may name a peer by. Throws when it is not known. */
     override getInputEntity(key: unknown): object {
-      const kind = typeof key === "object" && key !== null ? Reflect.get(key, "SUBCLASS_OF_ID") : undefined;
-      // A library's own cannot look these up: it asks Telegram, with an access hash of 0.
-      if (kind === PEER) return this.#inputPeer(this.#peers.byId(String(utils.getPeerId(key as TlPeer))));
-      return super.getInputEntity(key);
+      return this.#peers.byPeer(key) ?? super.getInputEntity(key);
     }
 
     getEntityRowsByPhone(phone: string): PeerRef {
-      return found(this.#peers.byPhone(phone));
+      return refTo(this.#peers.cache.byPhone(phone));
     }
 
     getEntityRowsByUsername(username: string): PeerRef {
-      return found(this.#peers.byUsername(username));
+      return refTo(this.#peers.cache.byUsername(username));
     }
 
     getEntityRowsByName(name: string): PeerRef {
-      return found(this.#peers.byName(name));
+      return refTo(this.#peers.cache.byName(name));
     }
 
     getEntityRowsById(id: unknown, isExact = true): PeerRef {
-      const known = String(id);
-      return found(isExact ? this.#peers.byId(known) : this.#byAnyId(known));
-    }
-
-    #viewAsCache(): EntityCacheView {
-      const peers = this.#peers;
-      return {
-        // Whatever a library adds there it gives to `processEntities` too.
-        add: () => {},
-        get: (id) => this.#inputPeer(this.#byAnyId(String(id))),
-        has: (id) => this.#byAnyId(String(id)) !== undefined,
-        get size() {
-          return peers.size;
-        },
-        delete: (id) => peers.forget(this.#byAnyId(String(id))?.id ?? ""),
-        clear: () => peers.clear(),
-      };
-    }
-
-    #byAnyId(id: string): KnownPeer | undefined {
-      const exact = this.#peers.byId(id);
-      if (exact !== undefined || id.startsWith("-")) return exact;
-      for (const marked of markedIds(id)) {
-        const peer = this.#peers.byId(marked);
-        if (peer !== undefined) return peer;
-      }
-      return undefined;
-    }
-
-    /** A peer that is as it was costs a look-up, and no more. */
-    #learn(row: Row): void {
-      const known = this.#peers.byId(String(row[0]));
-      if (known !== undefined && isSame(known, row)) return;
-      const peer = peerOf(row);
-      this.#peers.put(peer);
-      this.#memory.save(peer);
-    }
-
-    /**
-     * A user or channel in part ("min") has no access hash of use, and must not replace what is known; but who has the
-     * username now is certain. Source: core.telegram.org/api/min.
-     */
-    #glimpse(entity: Entity): undefined {
-      const username = textOf(entity.username) ?? activeUsernameOf(entity);
-      if (username === undefined) return;
-      const marked = entity.className === "User" ? String(entity.id) : `-100${entity.id}`;
-      this.#peers.take("username", username.toLowerCase(), marked);
-    }
-
-    #inputPeer(peer: KnownPeer | undefined): object {
-      if (peer === undefined) throw new Error("No cached entity for the given key");
-      const accessHash = helpers.returnBigInt(peer.accessHash);
-      const id = helpers.returnBigInt(peer.id);
-      if (!peer.id.startsWith("-")) return new Api.InputPeerUser({ userId: id, accessHash });
-      // Not by the mark alone: a basic group's id may begin with 100.
-      if (peer.accessHash === "0") return new Api.InputPeerChat({ chatId: id.negate() });
-      return new Api.InputPeerChannel({ channelId: utils.resolveId(id)[0], accessHash });
+      return refTo(isExact ? this.#peers.cache.byId(String(id)) : this.#peers.byAnyId(String(id)));
     }
   } as unknown as SessionClass;
 }
@@ -196,35 +115,121 @@ function originOf({ _dcId, _serverAddress, _port, _key }: Origin): Origin {
   return { _dcId, _serverAddress, _port, _key };
 }
 
-/** The classes that come with names, those of users and channels with an access hash as well. */
-function isFullEntity(entity: Entity): boolean {
-  return entity.className === "Chat" || needsHash(entity);
-}
+/** The peers of one session, each of them once, at most `store.limit`. */
+class SessionPeers {
+  readonly cache: PeerCache;
+  readonly #library: Library;
+  readonly #store: PeerStore;
 
-function needsHash({ className }: Entity): boolean {
-  return className === "User" || className === "Channel" || className === "Community";
-}
+  constructor(library: Library, store: PeerStore) {
+    this.#library = library;
+    this.#store = store;
+    this.cache = new PeerCache(store.limit, (peer) => store.save(peer));
+  }
 
-function hasHash({ accessHash }: Entity): boolean {
-  return accessHash !== undefined && accessHash !== null;
-}
+  async restore(): Promise<void> {
+    this.cache.restore(await this.#store.load().catch(() => []));
+  }
 
-function withUsername(row: Row, entity: Entity): Row {
-  if (textOf(row[2]) === undefined) row[2] = activeUsernameOf(entity)?.toLowerCase();
-  return row;
+  /** Caches and saves a peer. One that has not changed costs a look-up only; one that cannot be read is skipped. */
+  learn(row: Row): void {
+    try {
+      const known = this.cache.byId(String(row[0]));
+      if (known !== undefined && isSame(known, row)) return;
+      const peer = peerOf(row);
+      this.cache.put(peer);
+      this.#store.save(peer);
+    } catch {
+      // It is not cached.
+    }
+  }
+
+  /**
+   * A user or channel in part ("min") has no usable access hash, and must not replace what is known; but its username is
+   * certain. Source: core.telegram.org/api/min.
+   */
+  learnUsername(entity: Entity): undefined {
+    const username = textOf(entity.username) ?? activeUsernameOf(entity);
+    if (username === undefined) return;
+    const marked = entity.className === "User" ? String(entity.id) : `-100${entity.id}`;
+    this.cache.take("username", username.toLowerCase(), marked);
+  }
+
+  /** The library's row about an entity, with what Telegram has omitted; `undefined` when it is of no use. */
+  completed(entity: Entity, row: Row | undefined): Row | undefined {
+    if (row === undefined) return undefined;
+    const { className, accessHash } = entity;
+    const needsHash = className === "User" || className === "Channel" || className === "Community";
+    const lacksHash = needsHash && (accessHash === undefined || accessHash === null);
+    // Forbidden and deleted ones come without their names: what is known already says more.
+    if (lacksHash || !(needsHash || className === "Chat")) {
+      const known = this.cache.byId(String(row[0]));
+      if (!lacksHash) return known === undefined ? row : undefined;
+      // The libraries read 0, which cannot be used, where the hash was omitted.
+      if (known === undefined) return undefined;
+      row[1] = known.accessHash;
+    }
+    row[2] ||= activeUsernameOf(entity)?.toLowerCase();
+    return row;
+  }
+
+  /** For a `PeerUser`, `PeerChat` or `PeerChannel`: a library's own look-up would ask Telegram, with an access hash of 0. */
+  byPeer(key: unknown): object | undefined {
+    if (typeof key !== "object" || key === null) return undefined;
+    const { Api, utils } = this.#library;
+    if (Reflect.get(key, "SUBCLASS_OF_ID") !== Api.PeerUser.SUBCLASS_OF_ID) return undefined;
+    return this.#inputPeer(this.cache.byId(String(utils.getPeerId(key as TlPeer))));
+  }
+
+  /** By a marked id, or by one without a mark, which a user, a group and a channel can have. */
+  byAnyId(id: string): KnownPeer | undefined {
+    const exact = this.cache.byId(id);
+    if (exact !== undefined || id.startsWith("-")) return exact;
+    const { Api, utils, helpers } = this.#library;
+    const bare = helpers.returnBigInt(id);
+    // In the order of both libraries (entityCache.js, 2.26.22).
+    const candidates = [
+      new Api.PeerUser({ userId: bare }),
+      new Api.PeerChat({ chatId: bare }),
+      new Api.PeerChannel({ channelId: bare }),
+    ];
+    for (const candidate of candidates) {
+      const peer = this.cache.byId(String(utils.getPeerId(candidate)));
+      if (peer !== undefined) return peer;
+    }
+    return undefined;
+  }
+
+  asEntityCache(): EntityCacheView {
+    const { cache } = this;
+    return {
+      // Whatever a library adds here it passes to `processEntities` too.
+      add: () => {},
+      get: (id) => this.#inputPeer(this.byAnyId(String(id))),
+      has: (id) => this.byAnyId(String(id)) !== undefined,
+      get size() {
+        return cache.size;
+      },
+      delete: (id) => cache.forget(this.byAnyId(String(id))?.id ?? ""),
+      clear: () => cache.clear(),
+    };
+  }
+
+  #inputPeer(peer: KnownPeer | undefined): object {
+    if (peer === undefined) throw new Error("No cached entity for the given key");
+    const { Api, utils, helpers } = this.#library;
+    const accessHash = helpers.returnBigInt(peer.accessHash);
+    const id = helpers.returnBigInt(peer.id);
+    if (!peer.id.startsWith("-")) return new Api.InputPeerUser({ userId: id, accessHash });
+    // Not by the mark alone: the id of a basic group may begin with 100.
+    if (peer.accessHash === "0") return new Api.InputPeerChat({ chatId: id.negate() });
+    return new Api.InputPeerChannel({ channelId: utils.resolveId(id)[0], accessHash });
+  }
 }
 
 /** A peer with several usernames has them in a list alone. Source: core.telegram.org/constructor/user. */
 function activeUsernameOf({ usernames }: Entity): string | undefined {
   return textOf(usernames?.find(({ active }) => active)?.username);
-}
-
-function orNothing<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
 }
 
 function isSame(peer: KnownPeer, [, hash, username, phone, name]: Row): boolean {
@@ -249,6 +254,6 @@ function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-function found(peer: KnownPeer | undefined): PeerRef {
+function refTo(peer: KnownPeer | undefined): PeerRef {
   return peer && [peer.id, peer.accessHash];
 }

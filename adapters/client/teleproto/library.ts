@@ -1,8 +1,13 @@
 import { gramjsDriver, tolerantClient } from "../gramjs/gramjs-driver.js";
-import { findMissingInternal } from "../mtproto/check-internals.js";
-import type { Library, LibraryClientClass, LibraryDriver } from "../mtproto/library.js";
-import { type Package, packageFailure, partFailure, undefinedIfMissing, unknownVersion } from "../mtproto/loading.js";
-import type { LibraryErrors } from "../mtproto/tl.js";
+import type { Library, LibraryClientClass, LibraryDriver, LibraryErrors } from "../mtproto/library.js";
+import {
+  findMissingInternal,
+  type Package,
+  packageFailure,
+  partFailure,
+  undefinedIfMissing,
+  unknownVersion,
+} from "../mtproto/load-library.js";
 import { leaseAwareClient } from "./client.js";
 import { teleprotoDriver } from "./teleproto-driver.js";
 

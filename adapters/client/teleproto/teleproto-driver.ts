@@ -1,5 +1,11 @@
-import type { ClientInternals, LibraryDriver, RequestState, RpcResultMessage, SenderBase } from "../mtproto/library.js";
-import type { TlRequest } from "../mtproto/tl.js";
+import type {
+  ClientInternals,
+  LibraryDriver,
+  RequestState,
+  RpcResultMessage,
+  SenderBase,
+  TlRequest,
+} from "../mtproto/library.js";
 
 /** What teleproto's sender has inside, and GramJS's has not (network/MTProtoSender.js, 1.229.0). */
 interface Sender extends SenderBase {

@@ -1,4 +1,4 @@
-import type { LibraryErrors } from "../mtproto/tl.js";
+import type { LibraryErrors } from "../mtproto/library.js";
 
 /** What uploads and downloads of teleproto are made with. */
 export interface TransferParts {

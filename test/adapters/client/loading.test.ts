@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { gramjs } from "../../../adapters/client/gramjs.js";
-import { packageFailure, partFailure, undefinedIfMissing } from "../../../adapters/client/mtproto/loading.js";
+import { packageFailure, partFailure, undefinedIfMissing } from "../../../adapters/client/mtproto/load-library.js";
 import { teleproto } from "../../../adapters/client/teleproto.js";
 import { OptionsError, SessionPool } from "../../../src/index.js";
 

@@ -1,8 +1,12 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { type ClientClasses, createClient, createClientClasses } from "../../../../adapters/client/mtproto/client.js";
-import type { LibraryClient, RequestState, SenderOptions } from "../../../../adapters/client/mtproto/library.js";
-import type { PooledSender } from "../../../../adapters/client/mtproto/sender.js";
-import type { TlRequest } from "../../../../adapters/client/mtproto/tl.js";
+import type {
+  LibraryClient,
+  RequestState,
+  SenderOptions,
+  TlRequest,
+} from "../../../../adapters/client/mtproto/library.js";
+import { PooledSender } from "../../../../adapters/client/mtproto/sender.js";
 import {
   ConnectionLostError,
   HeldBackError,
@@ -27,7 +31,11 @@ let client: LibraryClient;
 beforeAll(async () => {
   kit = createClientClasses(await loadUnderTest());
   const settings = { apiId: 1, apiHash: "hash", clientOptions: {}, profile: {}, session: sessionString("a") };
-  client = createClient(kit, { ...settings, peers: peerMemory() }, { calls: never, sender: never });
+  client = createClient(
+    kit,
+    { ...settings, peers: peerMemory() },
+    { invoke: never, senderFor: never, leaseSender: never, mainLeaseSender: never },
+  );
 });
 
 function never(): never {
@@ -55,7 +63,7 @@ async function connectedSender(isBlocked: (outgoing: OutgoingRequest) => boolean
   const session = client.session as { load(): Promise<void>; getAuthKey(): unknown };
   await session.load();
   const owner = { gate, isHomeDc: true, receivesUpdates: true, lost: (reason: string) => void lost.push(reason) };
-  const sender: PooledSender = new kit.senders(session.getAuthKey(), options, owner);
+  const sender = new PooledSender(kit, session.getAuthKey(), options, owner);
   const sent: Buffer[] = [];
   const connection = {
     isConnected: () => true,
@@ -68,8 +76,8 @@ async function connectedSender(isBlocked: (outgoing: OutgoingRequest) => boolean
     toString: () => "silence",
   };
   sender.watch(connection);
-  await sender.connect(connection, false);
-  kit.library.differences.onConnected(sender);
+  await sender.base.connect(connection, false);
+  kit.library.differences.onConnected(sender.base);
   return { sender, sent, lost, connection };
 }
 
@@ -94,10 +102,10 @@ describe("transmit()", () => {
     await turns();
     expect(sent).toHaveLength(1);
     isCooling = true;
-    const [state] = sender._pendingState.values();
+    const [state] = sender.base._pendingState.values();
     const { queue } = kit.library.differences;
-    sender._pendingState.clear();
-    queue(sender).push(state as RequestState);
+    sender.base._pendingState.clear();
+    queue(sender.base).push(state as RequestState);
     // Something of the connection's own wakes the writer up.
     sender.transmitService(new Api.Ping({ pingId: 1n } as never) as unknown as TlRequest).catch(() => {});
     await expect(answer).rejects.toBeInstanceOf(HeldBackError);
@@ -109,7 +117,10 @@ describe("transmit()", () => {
     const { answer, abandon } = sender.transmit(request(), OUTGOING);
     abandon();
     await expect(answer).rejects.toBeInstanceOf(ConnectionLostError);
-    expect([kit.library.differences.queue(sender).filter(Boolean), sender._pendingState.values()]).toEqual([[], []]);
+    expect([kit.library.differences.queue(sender.base).filter(Boolean), sender.base._pendingState.values()]).toEqual([
+      [],
+      [],
+    ]);
     sender.disconnectWith("over");
   });
 });
@@ -119,14 +130,14 @@ describe("a refusal that is read between packing and writing", () => {
   async function refusedWhilePacking(isBlocked: (method: string) => boolean) {
     let isKnown = false;
     const made = await connectedSender((outgoing) => isKnown && isBlocked(outgoing.method));
-    const { _state: state } = made.sender;
+    const { _state: state } = made.sender.base;
     const encrypt = state.encryptMessageData.bind(state);
     state.encryptMessageData = (data) => {
       isKnown = true;
       return encrypt(data);
     };
     const opened = (): Buffer[] => {
-      const key = made.sender.authKey.getKey() ?? Buffer.alloc(0);
+      const key = made.sender.base.authKey.getKey() ?? Buffer.alloc(0);
       return made.sent.map((packet) => openPacket(packet, key) ?? expect.fail("cannot be opened"));
     };
     return { ...made, opened };
@@ -136,7 +147,7 @@ describe("a refusal that is read between packing and writing", () => {
     const { sender, sent } = await refusedWhilePacking(() => true);
     await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
     await turns();
-    expect([sent, sender._pendingState.values()]).toEqual([[], []]);
+    expect([sent, sender.base._pendingState.values()]).toEqual([[], []]);
     sender.disconnectWith("over");
   });
 
@@ -150,14 +161,14 @@ describe("a refusal that is read between packing and writing", () => {
     expect(bodies.map((body) => [body.readUInt32LE(0), body.readInt32LE(4), body.length])).toEqual([
       [0x73f1f8dc, 2, 8 + 2 * (16 + 12)],
     ]);
-    expect(sender._pendingState.values()).toHaveLength(2);
+    expect(sender.base._pendingState.values()).toHaveLength(2);
     sender.disconnectWith("over");
     for (const other of others) await expect(other).rejects.toMatchObject({ wasSent: true });
   });
 });
 
-describe("lose()", () => {
-  test("settles what is queued, on its way and of the connection itself; nothing is sent afterwards", async () => {
+describe("disconnectWith()", () => {
+  test("queued, sent and service requests - all settle; nothing is sent afterwards", async () => {
     const { sender, sent, lost } = await connectedSender();
     const onItsWay = sender.transmit(request(), OUTGOING).answer;
     await turns();
@@ -173,7 +184,7 @@ describe("lose()", () => {
     expect([sent.length, lost, sender.isLost]).toEqual([before, ["pulled"], true]);
   });
 
-  test("what was sent says so, what was not says so", async () => {
+  test("requests sent and not sent - the errors tell them apart", async () => {
     const { sender } = await connectedSender();
     const { answer } = sender.transmit(request(), OUTGOING);
     await turns();
@@ -186,21 +197,21 @@ describe("lose()", () => {
 describe("answers", () => {
   const answerTo = (sender: PooledSender, obj: object): unknown => {
     const { handlers } = kit.library.differences;
-    return handlers(sender)[String(kit.library.RPCResult.CONSTRUCTOR_ID)]?.({ obj } as never);
+    return handlers(sender.base)[String(kit.library.RPCResult.CONSTRUCTOR_ID)]?.({ obj } as never);
   };
   const rpcError = () => new Api.RpcError({ errorCode: 420, errorMessage: "FLOOD_WAIT_7" } as never);
 
-  test("an error that nobody waits for - does not end the container it came in", async () => {
+  test("an error without a pending request - does not end the container it came in", async () => {
     const { sender } = await connectedSender();
     expect(() => answerTo(sender, { reqMsgId: kit.library.helpers.returnBigInt(5n), error: rpcError() })).not.toThrow();
     sender.disconnectWith("over");
   });
 
-  test("an error - goes to its request, and to nobody else", async () => {
+  test("an error - rejects its request alone", async () => {
     const { sender } = await connectedSender();
     const { answer } = sender.transmit(request(), OUTGOING);
     await turns();
-    const [state] = sender._pendingState.values();
+    const [state] = sender.base._pendingState.values();
     expect(() => answerTo(sender, { reqMsgId: state?.msgId, error: rpcError() })).not.toThrow();
     await expect(answer).rejects.toMatchObject({ seconds: 7, code: 420 });
     sender.disconnectWith("over");
@@ -214,10 +225,10 @@ describe("answers", () => {
     const { sender } = await connectedSender();
     const transmission = sender.transmit(request(), OUTGOING);
     await turns();
-    const [state] = sender._pendingState.values();
+    const [state] = sender.base._pendingState.values();
     answerTo(sender, { reqMsgId: state?.msgId, ...answer });
     await expect(transmission.answer).rejects.toBeInstanceOf(UnreadableAnswerError);
-    expect(sender._pendingState.values()).toEqual([]);
+    expect(sender.base._pendingState.values()).toEqual([]);
     sender.disconnectWith("over");
   });
 
@@ -226,7 +237,7 @@ describe("answers", () => {
     const ask = new Api.account.UpdateStatus({ offline: true }) as unknown as TlRequest;
     const { answer } = sender.transmit(ask, OUTGOING);
     await turns();
-    const [state] = sender._pendingState.values();
+    const [state] = sender.base._pendingState.values();
     answerTo(sender, { reqMsgId: state?.msgId, body: Buffer.from("b5757299", "hex") });
     expect(await answer).toBe(true);
     sender.disconnectWith("over");
@@ -241,7 +252,7 @@ describe("watch()", () => {
     connection.recv = (async () => packet) as never;
     sender.watch(connection);
     await connection.recv();
-    sender.reconnect();
+    sender.base.reconnect();
     expect(lost).toEqual([`Telegram closed the connection (transport error ${code})`]);
   });
 });
@@ -250,7 +261,7 @@ test("the first request after the set-up - is not wrapped into a second initConn
   const { sender } = await connectedSender();
   sender.transmit(request(), OUTGOING).answer.catch(() => {});
   await turns();
-  const [state] = sender._pendingState.values();
+  const [state] = sender.base._pendingState.values();
   expect(state?.request).toMatchObject({ className: "help.GetConfig" });
   sender.disconnectWith("over");
 });

@@ -32,17 +32,15 @@ async function clientOn(memory: PeerStore = peerMemory(FORMER)) {
     kit,
     { ...settings, peers: memory },
     {
-      calls: () => ({
-        invoke: async (request) => {
-          asked.push(request.className);
-          throw new Error("asked Telegram");
-        },
-        mainSenderView: () => {
-          throw new Error("no sender");
-        },
-        senderView: () => Promise.reject(new Error("no sender")),
-      }),
-      sender: () => Promise.reject(new Error("no sender")),
+      invoke: async (request) => {
+        asked.push(request.className);
+        throw new Error("asked Telegram");
+      },
+      mainLeaseSender: () => {
+        throw new Error("no sender");
+      },
+      leaseSender: () => Promise.reject(new Error("no sender")),
+      senderFor: () => Promise.reject(new Error("no sender")),
     },
   );
   const session = client.session as unknown as { restorePeers(): Promise<void>; processEntities(of: unknown): void };

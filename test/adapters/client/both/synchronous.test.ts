@@ -1,7 +1,7 @@
 import type { TelegramClient as GramjsClient } from "telegram";
 import type { TelegramClient as TeleprotoClient } from "teleproto";
 import { expect, test } from "vitest";
-import { clientGuardRules } from "../../../../adapters/client/mtproto/guard-rules.js";
+import { clientGuardRules } from "../../../../adapters/client/mtproto/leased-client.js";
 import { loadUnderTest } from "../../../fakes/client-library.js";
 
 /** The methods of a client that its types give no promise for. */

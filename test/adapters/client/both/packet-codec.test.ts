@@ -4,7 +4,7 @@ import type { Api as ApiTypes } from "telegram";
 import type { LogLevel } from "telegram/extensions/Logger.js";
 import { describe, expect, test } from "vitest";
 import type { ProtocolState } from "../../../../adapters/client/mtproto/library.js";
-import { nativeReaderClass, patchCodec } from "../../../../adapters/client/mtproto/native-codec.js";
+import { nativeReaderClass, PacketCodec } from "../../../../adapters/client/mtproto/packet-codec.js";
 import { authKeyIdOf, openPacket, sealPacket } from "../../../../src/testing/test-server/crypto.js";
 import {
   Api,
@@ -33,7 +33,7 @@ async function both(key: Uint8Array, salt: Uint8Array): Promise<readonly [Protoc
     return state as unknown as ProtocolState;
   };
   const quick = make();
-  patchCodec(library, Reader, quick);
+  new PacketCodec(library, Reader, quick);
   return [make(), quick];
 }
 
@@ -51,7 +51,7 @@ test("readLong() - the same number as GramJS's own reader, signed and not", () =
   );
 });
 
-describe("patchCodec()", () => {
+describe("PacketCodec", () => {
   test("writeDataAsMessage() - byte for byte as GramJS writes it", async () => {
     const run = fc.asyncProperty(
       bytes(256),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { findMissingInternal } from "../../../../adapters/client/mtproto/check-internals.js";
 import type { Library, SenderOptions } from "../../../../adapters/client/mtproto/library.js";
+import { findMissingInternal } from "../../../../adapters/client/mtproto/load-library.js";
 import { loadUnderTest } from "../../../fakes/client-library.js";
 
 const library = await loadUnderTest();
