@@ -36,4 +36,12 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
     summary: "encrypt every account with a new key",
     load: async () => (await import("./commands/rotate-keys.js")).rotateKeysCommand,
   },
+  "test-server": {
+    summary: "run a Telegram server on this machine, for tests",
+    load: async () => (await import("./commands/test-server.js")).testServerCommand,
+  },
+  demo: {
+    summary: "show the pool at work, without an account",
+    load: async () => (await import("./commands/demo.js")).demoCommand,
+  },
 };

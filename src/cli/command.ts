@@ -42,7 +42,7 @@ export interface CommandResult {
   readonly exitCode?: ExitCode;
   /** For people. Nothing is printed when it is empty. */
   readonly text: string;
-  /** For programs: `--json` prints it. */
+  /** For programs: `--json` prints it. `undefined` when everything was printed already. */
   readonly json: unknown;
 }
 

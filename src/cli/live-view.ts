@@ -12,6 +12,7 @@ export class LiveView {
   readonly #terminal: Terminal;
   readonly #stream: Terminal["stdout"];
   #drawn = 0;
+  #lines: readonly string[] = [];
   #isResized = false;
   readonly #onResize = (): void => {
     this.#isResized = true;
@@ -27,6 +28,7 @@ export class LiveView {
 
   /** Shows these lines instead of the former ones; those for which there is no room are counted in the last line. */
   draw(lines: readonly string[]): void {
+    this.#lines = lines;
     const room = Math.max(1, this.#terminal.rows - 1);
     const hidden = lines.length - room;
     const shown = hidden > 0 ? [...lines.slice(0, room - 1), `… ${hidden + 1} more lines`] : lines;
@@ -35,6 +37,14 @@ export class LiveView {
     this.#isResized = false;
     this.#stream.write(`${home}${shown.map((line) => `${line}${ESCAPE}0K\n`).join("")}${CLEAR_BELOW}`);
     this.#drawn = shown.length;
+  }
+
+  /** Prints a line that stays, above those that are drawn over. */
+  log(line: string): void {
+    const lines = this.#lines;
+    this.#stream.write(`${this.#upToFirst()}${CLEAR_BELOW}${line}\n`);
+    this.#drawn = 0;
+    if (lines.length > 0) this.draw(lines);
   }
 
   /** Ends drawing; the last lines stay unless they are to go. */

@@ -8,33 +8,32 @@ import { Terminal } from "./terminal.js";
 
 /** Of a process that a signal has ended, as shells count: 128 and the number of the signal. */
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+/** Of SIGPIPE: whoever read the output has gone, as in `… | head`. */
+const BROKEN_PIPE = 141;
 
 /** Rejects what runs when the user presses Ctrl-C or the process is told to end. */
 class Interruption extends Error {
   override readonly name = "Interruption";
   readonly exitCode: number;
 
-  constructor(signal: keyof typeof SIGNAL_CODES) {
+  constructor(exitCode: number) {
     super("Interrupted.");
-    this.exitCode = SIGNAL_CODES[signal];
+    this.exitCode = exitCode;
   }
 }
 
 /** Runs one command line to its end. Resolves the exit code; never rejects. */
 export async function runCommandLine(process: NodeJS.Process): Promise<number> {
   const interruption = new AbortController();
-  const interrupt = (name: keyof typeof SIGNAL_CODES): void => {
+  const interrupt = (exitCode: number): void => {
     // Whoever asks twice wants out at once: every write of a storage is whole or not there.
-    if (interruption.signal.aborted) process.exit(SIGNAL_CODES[name]);
-    interruption.abort(new Interruption(name));
+    if (interruption.signal.aborted && exitCode !== BROKEN_PIPE) process.exit(exitCode);
+    interruption.abort(new Interruption(exitCode));
   };
-  const listeners = (Object.keys(SIGNAL_CODES) as (keyof typeof SIGNAL_CODES)[]).map(
-    (name) => [name, () => interrupt(name)] as const,
-  );
+  const listeners = Object.entries(SIGNAL_CODES).map(([name, exitCode]) => [name, () => interrupt(exitCode)] as const);
   for (const [name, listener] of listeners) process.on(name, listener);
-  const terminal = new Terminal(process, () => interrupt("SIGINT"));
-  // `… | head`: whoever read the pipe has gone.
-  process.stdout.on("error", () => interrupt("SIGHUP"));
+  const terminal = new Terminal(process, () => interrupt(SIGNAL_CODES.SIGINT));
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => interrupt(BROKEN_PIPE));
   const words = process.argv.slice(2);
   try {
     return await run(words, process.env, terminal, interruption.signal);
@@ -82,8 +81,8 @@ async function load(name: string): Promise<Command> {
 }
 
 function print({ text, json }: CommandResult, isJson: boolean, terminal: Terminal): void {
-  if (isJson) terminal.print(JSON.stringify(json, undefined, 2));
-  else if (text !== "") terminal.print(text);
+  const output = isJson ? (json === undefined ? "" : JSON.stringify(json, undefined, 2)) : text;
+  if (output !== "") terminal.print(output);
 }
 
 function fail(error: unknown, isJson: boolean, words: readonly string[], terminal: Terminal): number {

@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { COMMAND } from "../cli/command.js";
 import { ensureBuilt, root, runNode } from "./build.js";
 
 const runExample = (name: string, environment?: NodeJS.ProcessEnv) =>
@@ -16,11 +17,11 @@ describe("npm start", () => {
     const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
       readonly scripts: Readonly<Record<string, string>>;
     };
-    expect(scripts.start).toMatch(/ tsx examples\/00-demo\/demo\.ts$/);
+    expect(scripts.start).toMatch(/ node dist\/\S+ demo$/);
   });
 
   test("in a pipe - plain lines, all the work done, exit code 0", async () => {
-    const { code, output } = await runExample("00-demo/demo.ts");
+    const { code, output } = await runNode([COMMAND, "demo"]);
     for (const line of [
       /bob was told FLOOD_WAIT_6/,
       /heidi is dead \(AUTH_KEY_UNREGISTERED\)/,
@@ -44,13 +45,13 @@ describe("npm start", () => {
 
   test("in a pipe that nobody reads any more - ends and leaves nothing behind", async () => {
     const folder = mkdtempSync(join(tmpdir(), "demo-"));
-    const demo = spawn(process.execPath, ["--import", "tsx", "examples/00-demo/demo.ts"], {
+    const demo = spawn(process.execPath, [COMMAND, "demo"], {
       cwd: root,
       env: { ...process.env, TMPDIR: folder },
       stdio: ["ignore", "pipe", "ignore"],
     });
     demo.stdout.once("data", () => demo.stdout.destroy());
-    expect(await once(demo, "exit")).toEqual([130, null]);
+    expect(await once(demo, "exit")).toEqual([141, null]);
     expect(readdirSync(folder).filter((name) => name.startsWith("telegram-session-pool-"))).toEqual([]);
     rmSync(folder, { recursive: true });
   }, 60_000);

@@ -24,7 +24,7 @@ export const statusCommand: Command = {
       const reader = new SessionReader(storage);
       if (isWatched) {
         await watchStatus(storage, reader, context);
-        return { text: "", json: null };
+        return { text: "", json: undefined };
       }
       const now = Date.now();
       const found = await reader.read(now);

@@ -1,7 +1,7 @@
-import type { SessionInfo } from "telegram-session-pool";
-import type { TestServerReport } from "telegram-session-pool/testing";
+import type { SessionInfo } from "../../options/session-info.js";
+import type { TestServerReport } from "../../testing/test-server/report.js";
+import type { Terminal } from "../terminal.js";
 import type { Job } from "./data.js";
-import { paint } from "./progress.js";
 
 /** What there is to judge the run by: the pool's word, and the test server's, which nobody can talk into anything. */
 export interface Evidence {
@@ -15,15 +15,15 @@ export interface Evidence {
 }
 
 /** Prints what every account did, and whether each promise was kept. Whether all of them were. */
-export function printReport(evidence: Evidence): boolean {
-  console.log(`\nWhat the test server saw:\n\n${table(rows(evidence))}\n`);
+export function printReport(evidence: Evidence, terminal: Terminal): boolean {
+  terminal.print(`\nWhat the test server saw:\n\n${table(rows(evidence))}\n`);
   const checks = judge(evidence);
   for (const { isKept, text } of checks) {
-    console.log(`  ${isKept ? paint("green", "ok") : paint("red", "NO")}  ${text}`);
+    terminal.print(`  ${isKept ? terminal.paint("green", "ok") : terminal.paint("red", "NO")}  ${text}`);
   }
   const isAllKept = checks.every(({ isKept }) => isKept);
   const seconds = (evidence.tookMs / 1_000).toFixed(1);
-  console.log(`\n${isAllKept ? "All of it held" : "NOT all of it held"}, in ${seconds} s.`);
+  terminal.print(`\n${isAllKept ? "All of it held" : "NOT all of it held"}, in ${seconds} s.`);
   return isAllKept;
 }
 

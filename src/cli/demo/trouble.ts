@@ -1,4 +1,4 @@
-import type { ForkedTestServer } from "telegram-session-pool/testing";
+import type { ForkedTestServer } from "../../testing/test-server/fork.js";
 import { ACCOUNTS } from "./data.js";
 
 /** Every account has limits of its own, and nobody is told them: just as at Telegram. */

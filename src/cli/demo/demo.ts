@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TelegramClient } from "telegram";
+import { sqlite } from "../../../adapters/storage/sqlite.js";
+import { SessionPool } from "../../session-pool.js";
+import { type ForkedTestServer, forkTestServer } from "../../testing/test-server/fork.js";
+import { loadClientAdapter } from "../client-library.js";
+import type { ClientName } from "../settings.js";
+import type { Terminal } from "../terminal.js";
+import { ACCOUNTS, type Job, makeJobs, RECIPIENT } from "./data.js";
+import { type Progress, showProgress, type Tally } from "./progress.js";
+import { printReport } from "./report.js";
+import { makeTrouble, setLimits } from "./trouble.js";
+
+const WORKERS = 12;
+
+type Pool = SessionPool<TelegramClient>;
+
+/**
+ * 8 accounts, 400 messages and 100 usernames against a Telegram test server of our own, on 127.0.0.1, in a process of
+ * its own. It floods the accounts and kills one of them; the pool has to get all of the work done. Whether it has.
+ */
+export async function runDemo(client: ClientName, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
+  const folder = await mkdtemp(join(tmpdir(), "telegram-session-pool-"));
+  try {
+    return await demo(folder, client, terminal, signal);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function demo(folder: string, client: ClientName, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
+  const startedAt = Date.now();
+  terminal.print("Starting a Telegram test server on 127.0.0.1 with 8 accounts …");
+  const library = client === "gramjs" ? "telegram" : "teleproto";
+  await using server = await forkTestServer({
+    accounts: ACCOUNTS.map((name) => ({ name })),
+    latencyMs: 60,
+    library,
+  });
+  await setLimits(server);
+  const adapter = await loadClientAdapter(client);
+  const open = (): Promise<Pool> =>
+    SessionPool.open({
+      client: adapter({ apiId: 1, apiHash: "demo", clientOptions: server.clientOptions }),
+      storage: sqlite(join(folder, "sessions.db")),
+      trustServers: true, // these sessions name 127.0.0.1, which is no server of Telegram's
+    });
+  await using pool = await open();
+  for (const { name, session } of server.accounts) await pool.add(name, session);
+
+  const jobs = makeJobs(400, 100);
+  const tally: Tally = { total: jobs.length, done: new Map() };
+  terminal.print(
+    `${WORKERS} workers send 400 messages and resolve 100 usernames with ${pool.status().total} accounts.\n`,
+  );
+  const progress = showProgress(pool, tally, terminal);
+  reportEvents(pool, progress, startedAt);
+  let resolved: ReadonlySet<string>;
+  try {
+    resolved = await work(pool, jobs, tally, server, signal);
+  } finally {
+    progress.stop();
+  }
+  const sessions = pool.sessions();
+  await pool.close();
+  await using reopened = await open();
+  const afterRestart = reopened.sessions();
+  const tookMs = Date.now() - startedAt;
+  const report = await server.report();
+  return printReport({ jobs, resolved, sessions, afterRestart, server: report, tookMs }, terminal);
+}
+
+function reportEvents(pool: Pool, progress: Progress, startedAt: number): void {
+  const report = (line: string): void =>
+    progress.report(`${((Date.now() - startedAt) / 1_000).toFixed(1).padStart(5)}s  ${line}`);
+  pool.on("cooled", ({ id, seconds }) =>
+    report(`${id} was told FLOOD_WAIT_${seconds}: it rests, another account goes on`),
+  );
+  pool.on("recovered", ({ id }) => report(`${id} is back`));
+  pool.on("died", ({ id, reason }) => report(`${id} is dead (${reason}): retired, another account goes on`));
+}
+
+/** Does the jobs, as many at once as there are workers: each takes the next one when it is done. The usernames that were resolved. */
+async function work(
+  pool: Pool,
+  jobs: readonly Job[],
+  tally: Tally,
+  server: ForkedTestServer,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const resolved = new Set<string>();
+  const doOne = async (job: Job): Promise<void> => {
+    const id = await pool.use(
+      async (client, lease) => {
+        if (job.kind === "message") await client.sendMessage(RECIPIENT, { message: job.text });
+        else await client.getEntity(job.username).then(() => resolved.add(job.username));
+        return lease.id;
+      },
+      { signal },
+    );
+    tally.done.set(id, (tally.done.get(id) ?? 0) + 1);
+    await makeTrouble(
+      server,
+      [...tally.done.values()].reduce((sum, count) => sum + count),
+    );
+  };
+  const queue = jobs.values();
+  const worker = async (): Promise<void> => {
+    for (const job of queue) await doOne(job);
+  };
+  await Promise.all(Array.from({ length: WORKERS }, worker));
+  return resolved;
+}
