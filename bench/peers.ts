@@ -5,8 +5,9 @@ import { Api } from "telegram";
 import { StringSession } from "telegram/sessions/index.js";
 import { loadGramjs } from "../adapters/client/gramjs/library.js";
 import { sessionClass } from "../adapters/client/mtproto/session.js";
-import { memory, systemClock } from "../src/index.js";
+import { memory } from "../src/index.js";
 import { PeerCacheWriter } from "../src/storage/peer-cache-writer.js";
+import { fakeContext } from "../test/fakes/pool-context.js";
 
 const ROUNDS = 1_000_000;
 const USERS = 1_000;
@@ -82,15 +83,11 @@ function measure(session: Session, lookups: number): Measured {
   };
 }
 
-const journal = new PeerCacheWriter(memory().peers, {
-  clock: systemClock,
-  storageTimeoutMs: 5_000,
-  loadTimeoutMs: 5_000,
-  recovered: () => undefined,
-  failed: (error) => {
-    throw error;
-  },
+const context = fakeContext({ connectTimeoutMs: 10_000 });
+context.events.on("storageFailed", (error) => {
+  throw error;
 });
+const journal = new PeerCacheWriter(context, memory().peers);
 const PooledSession = sessionClass(await loadGramjs());
 const ours = measure(new PooledSession("", journal.for("bench")) as unknown as Session, LOOKUPS.ours);
 await journal.flush();

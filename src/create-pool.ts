@@ -4,227 +4,208 @@ import { Nesting } from "./acquire/nesting.js";
 import { SessionAcquirer } from "./acquire/session-acquirer.js";
 import { WaitQueueEntrance } from "./acquire/wait-queue-entrance.js";
 import type { ProcessRef } from "./common/process-ref.js";
-import { warn } from "./common/process-warning.js";
 import type { UserCallbackContext } from "./common/user-callback.js";
-import { createConnections, ownershipLost } from "./connections/connection-factory.js";
-import type { ConnectionPool } from "./connections/connection-pool.js";
+import { ConnectBackoff } from "./connections/connect-backoff.js";
+import { ConnectionFactory, ownershipLost } from "./connections/connection-factory.js";
+import { ConnectionPool } from "./connections/connection-pool.js";
 import { HealthProbe } from "./connections/health-probe.js";
 import { PersistentConnections } from "./connections/persistent-connections.js";
 import { CredentialEncryption } from "./encryption/credentials.js";
-import { allLocked, unknownSessionError } from "./error-factories.js";
+import { unknownSessionError } from "./error-factories.js";
 import { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
 import { JobRunner } from "./jobs/job-runner.js";
 import { coolDown } from "./lease/cool-down.js";
 import { LeaseManager } from "./lease/lease-manager.js";
-import type { StoragePart } from "./observability/pool-log.js";
 import type { ResolvedOptions } from "./options/options.js";
 import type { SessionInfo } from "./options/session-info.js";
 import { checkReason } from "./options/validate.js";
-import { createOwnership } from "./ownership/create-ownership.js";
+import { LocalOwnership } from "./ownership/local-ownership.js";
 import type { Ownership } from "./ownership/ownership.js";
+import { SharedOwnership } from "./ownership/shared-ownership.js";
 import type { SingleProcessLock } from "./ownership/single-process-lock.js";
-import { createContext, type IsHeard, type Publish } from "./pool-context.js";
+import { createContext, type IsHeard, type PoolContext, type Publish } from "./pool-context.js";
 import { PoolLifecycle } from "./pool-lifecycle.js";
 import { createRateLimiting } from "./rate-limits/rate-limiting.js";
-import type { Reencryption } from "./sessions/reencryption.js";
-import type { SessionAdmin } from "./sessions/session-admin.js";
-import type { SessionRemoval } from "./sessions/session-removal.js";
-import { createSessionServices, type SessionServices } from "./sessions/session-services.js";
-import { Shutdown } from "./shutdown.js";
+import { Reencryption } from "./sessions/reencryption.js";
+import { RecordDiscovery, RecordMerger } from "./sessions/remote-records.js";
+import { SessionAdmin } from "./sessions/session-admin.js";
+import { SessionKeys } from "./sessions/session-keys.js";
+import { SessionRemoval } from "./sessions/session-removal.js";
+import { StorageSync } from "./sessions/storage-sync.js";
+import { type PoolParts, Shutdown } from "./shutdown.js";
 import type { PooledSession } from "./state/pooled-session.js";
 import { createSelectionOrder } from "./state/selection-order.js";
 import { SessionRegistry } from "./state/session-registry.js";
 import { SessionStateManager } from "./state/session-state.js";
 import { SessionTable } from "./state/session-table.js";
-import { ownerAmong } from "./storage/key-reservations.js";
 import { createPeerCacheWriter } from "./storage/peer-cache-writer.js";
-import { isReserved } from "./storage/record.js";
 import { RecordWriter } from "./storage/record-writer.js";
 import { SessionSerializer } from "./storage/session-serializer.js";
-import type { StoredRecord } from "./storage/storage.js";
 import { StorageTimeout } from "./storage/storage-timeout.js";
 
-/** The rooms of a pool that its doors lead to. */
-export interface PoolComponents<Client> {
-  readonly registry: SessionRegistry;
-  readonly admin: SessionAdmin;
-  readonly removal: SessionRemoval;
-  readonly reencryption: Reencryption;
-  readonly acquirer: SessionAcquirer<Client>;
-  readonly jobRunner: JobRunner<Client>;
-  readonly leases: LeaseManager<Client>;
-  readonly maps: BulkRunManager<Client>;
-  readonly lifecycle: PoolLifecycle;
+/** A pool that is built, and how it ends. */
+export interface CreatedPool<Client> extends PoolParts<Client> {
   readonly shutdown: Shutdown;
-  readonly processRef: ProcessRef;
-  /** Takes in what the storage holds. Rejects with `StorageCorruptError` when none of it can be opened for want of a key. */
-  load(records: readonly StoredRecord[]): Promise<void>;
-  /** Tells of the records that could not be read, and starts the timers of those that could. */
-  begin(): void;
-  readonly scheduler: LeaseScheduler;
-  readonly persistentConnections: PersistentConnections;
 }
 
-/** A claim has to be renewed in time, so that a failed write of a record is soon tried again. */
-const RETRIES_PER_TTL = 12;
-const LONGEST_RETRY_MS = 30_000;
-
-/** Builds a pool from its options: which part knows which. Nothing here decides anything. */
+/** Builds a pool from its options, each part after those that it is built on. Nothing here decides anything. */
 export function createPool<Client>(
-  given: ResolvedOptions<Client>,
+  options: ResolvedOptions<Client>,
   processRef: ProcessRef,
   processLock: SingleProcessLock | undefined,
   publish: Publish,
   isHeard: IsHeard,
-): PoolComponents<Client> {
-  // What a caller waits for is timed in the caller's async context, everything else in the pool's own.
-  const context = createContext(given, publish, isHeard);
-  const { clock, time, log, events } = context;
-  const options: ResolvedOptions<Client> = { ...given, clock };
-  const { clock: callersClock } = given;
-  const { storage, leasesPerSession, maxConnected: maxLeased } = options;
-  const lifecycle = new PoolLifecycle(events);
-  const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
-  const emit = events.publish;
-  const ruleFailed = (text: string): void => {
-    warn(text);
-    log.write("error", text, { event: "ruleFailed" });
+): CreatedPool<Client> {
+  const context = createContext(options, publish, isHeard);
+  const lifecycle = new PoolLifecycle(context.events);
+  const base = { context, lifecycle, processRef, processLock };
+  if (processLock !== undefined) processLock.onOvertaken = (error) => context.events.emit("storageFailed", error);
+  const state = createState(context, lifecycle);
+  const connecting = createConnections(context, processRef, state);
+  const sessions = createSessions(context, lifecycle, state, connecting);
+  const leasing = createLeasing(context, lifecycle, processRef, state, connecting, sessions);
+  const parts: PoolParts<Client> = { ...base, ...state, ...connecting, ...sessions, ...leasing };
+  return { ...parts, shutdown: new Shutdown(parts) };
+}
+
+/** The sessions in memory, their records, and who may connect them. */
+function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecycle) {
+  const { clock, time, options, log } = context;
+  const { leasesPerSession, maxConnected: maxLeased } = options;
+  const callbacks: UserCallbackContext = {
+    info: (id) => infoOf(registry, id),
+    failed: (message) => log.callbackFailed(message),
   };
-  const rules: UserCallbackContext = { info: (id) => infoOf(registry, id), failed: ruleFailed };
-  const order = createSelectionOrder(options.selection, rules);
+  const order = createSelectionOrder(options.selection, callbacks);
   const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxLeased, order });
-  const sealing = new CredentialEncryption(options.encryption, deadline, options.trustServers);
-  const records = new SessionSerializer(time, sealing);
-  const registry = new SessionRegistry(sessionTable, time, records);
-  const signals = new AbortListeners();
-  const storageFailed = (error: Error): void => events.emit("storageFailed", error);
-  const failedIn = (part: StoragePart) => (error: Error) => events.emit("storageFailed", error, part);
-  const recordWriter: RecordWriter = new RecordWriter(storage, {
-    clock,
-    storageTimeoutMs: options.storageTimeoutMs,
-    longestRetryMs: Math.min(LONGEST_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL),
-    draft: (id) => {
-      const known = registry.get(id);
-      return known && records.toDraft(known, ownership.draft(id));
-    },
-    merge: (record) => register.merger.apply(record),
-    mayDelete: (id) => !ownership.isForeign(id),
-    onDeleted: (id) => register.gone(id),
-    failed: failedIn("records"),
-    recovered: () => events.emit("storageWorks", "records"),
-  });
-  const later = (work: Promise<unknown>): void => lifecycle.runInBackground(work);
-  const ownership: Ownership = createOwnership({
-    options,
-    sessionTable,
-    time,
-    recordWriter: () => recordWriter,
-    scheduler: () => scheduler,
-    look: (id) => register.refresh.syncOne(id),
-    freed: (id) => persistentConnections.ensure(id),
-    lost: (id) => {
-      leases.revoke(id, ownershipLost(id), "its ownership was lost");
-      void connections.close(id, "its ownership was lost");
-      emit("ownershipLost", { id });
-    },
-  });
-  const peers = createPeerCacheWriter(options, failedIn("peers"), () => events.emit("storageWorks", "peers"));
-  if (processLock !== undefined) processLock.onOvertaken = storageFailed;
-  const persistentConnections = new PersistentConnections({
-    clock,
-    registry,
-    processRef,
-    keepConnected: options.keepConnected,
-    connections: () => connections,
-  });
-  const scheduler: LeaseScheduler = new LeaseScheduler(sessionTable, time, clock, {
-    // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
-    recovered: (entry) => {
-      const { id } = entry;
-      if (entry.owesNews) void recordWriter.flush(id).then(() => emit("recovered", { id }));
-      entry.owesNews = false;
-      persistentConnections.ensure(id);
-    },
-    unavailableError: (criteria, availability) => acquirer.unavailable(criteria, availability),
-  });
-  events.on("available", () => scheduler.serveWaiters());
-  events.on("unavailable", () => scheduler.rejectHopeless());
-  events.on("connectFailed", () => scheduler.connectFailed());
-  const sessionState: SessionStateManager = new SessionStateManager({
-    sessionTable,
-    registry,
-    recordWriter,
-    time,
-    scheduler,
-    log,
-    cooldownScope: options.cooldownScope,
-    restrictedForMs: options.restrictedForMs,
-    emit,
-    onDead: (id) => {
-      if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
-    },
-    onUnhealthy: (id) => {
-      healthProbe.schedule(id);
-      persistentConnections.ensure(id);
-    },
-  });
-  const healthProbe = new HealthProbe({
-    clock,
-    time,
-    probeIntervalMs: options.probeIntervalMs,
+  const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
+  const encryption = new CredentialEncryption(options.encryption, deadline, options.trustServers);
+  const serializer = new SessionSerializer(time, encryption);
+  const registry: SessionRegistry = new SessionRegistry(sessionTable, time, serializer);
+  const recordWriter = new RecordWriter(context);
+  const peers = createPeerCacheWriter(context);
+  const ownership: Ownership = options.storage.shared
+    ? new SharedOwnership(context, sessionTable, recordWriter)
+    : new LocalOwnership(context, sessionTable, recordWriter);
+  const sessionState = new SessionStateManager(context, sessionTable, registry, recordWriter);
+  const rateLimits = createRateLimiting(context, lifecycle, sessionTable, registry);
+  return { sessionTable, serializer, registry, recordWriter, peers, ownership, sessionState, rateLimits };
+}
+
+type State = ReturnType<typeof createState>;
+
+/** The clients of the sessions. */
+function createConnections<Client>(context: PoolContext<Client>, processRef: ProcessRef, state: State) {
+  const { sessionTable, registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
+  const { events } = context;
+  const backOffs = new ConnectBackoff(context, sessionTable);
+  const factory = new ConnectionFactory(
+    context,
     registry,
     sessionTable,
-    recordWriter,
-    scheduler,
+    ownership,
     sessionState,
-    connections: () => connections,
+    peers,
+    rateLimits,
+    backOffs,
+  );
+  const connections = new ConnectionPool<Client>(context, (id) => factory.create(id));
+  const healthProbe = new HealthProbe(context, registry, sessionTable, recordWriter, sessionState, connections);
+  const persistentConnections = new PersistentConnections(context, registry, connections, processRef);
+  events.on("dead", (id) => {
+    if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
   });
-  const rejected = (id: string, reason: string): void => registry.reject(id, new Error(reason));
-  const budgets = createRateLimiting({ options, sessionTable, time, scheduler, deadline, later, rejected, ...rules });
-  const common = {
-    options,
-    log,
+  return { backOffs, factory, connections, healthProbe, persistentConnections };
+}
+
+type Connecting<Client> = ReturnType<typeof createConnections<Client>>;
+
+/** How sessions come, change and go, in this process and in others. */
+function createSessions<Client>(
+  context: PoolContext<Client>,
+  lifecycle: PoolLifecycle,
+  state: State,
+  { backOffs, factory, connections }: Connecting<Client>,
+) {
+  const { serializer, registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
+  const keys = new SessionKeys(
+    context,
+    lifecycle,
+    registry,
+    serializer,
+    ownership,
+    sessionState,
+    recordWriter,
+    peers,
+    connections,
+    backOffs,
+  );
+  factory.settleKey = (known) => keys.settle(known);
+  const { reservations } = keys;
+  const removal = new SessionRemoval(
+    context,
     registry,
     ownership,
-    sessionTable,
     sessionState,
-    scheduler,
-    time,
-    peers,
-    persistentConnections,
-    healthProbe,
-    emit,
-  };
-  const made = createConnections<Client>({
-    ...common,
-    context,
-    budgets,
-    settleKey: (known) => register.admin.settleKey(known),
-  });
-  const connections: ConnectionPool<Client> = made.connections;
-  const register: SessionServices = createSessionServices({
-    ...common,
-    records,
-    sealing,
     recordWriter,
-    deadline,
+    peers,
     connections,
-    backOffs: made.backOffs,
-    later,
-    own: (record) => {
-      const before = registry.rejection(record.id);
-      budgets?.load([record]);
-      const reason = registry.rejection(record.id);
-      if (reason !== undefined && reason !== before) emit("recordRejected", { id: record.id, reason });
-    },
-    closed: () => lifecycle.closedError(),
-    failed: storageFailed,
-    lookFailed: failedIn("changes"),
-    lookWorked: () => events.emit("storageWorks", "changes"),
-  });
-  const { admin, removal, discovery, refresh, reencryption } = register;
+    backOffs,
+    reservations,
+  );
+  const discovery = new RecordDiscovery(context, registry, ownership, recordWriter, reservations, removal);
+  const merger = new RecordMerger(
+    context,
+    lifecycle,
+    registry,
+    serializer,
+    ownership,
+    sessionState,
+    peers,
+    connections,
+    backOffs,
+    keys,
+    removal,
+  );
+  recordWriter.attach(merger);
+  const admin = new SessionAdmin(
+    context,
+    registry,
+    serializer,
+    sessionState,
+    recordWriter,
+    peers,
+    connections,
+    backOffs,
+    keys,
+    removal,
+    discovery,
+  );
+  const storageSync = new StorageSync(context, lifecycle, registry, ownership, recordWriter, discovery, rateLimits);
+  const { encryption } = serializer;
+  const reencryption = new Reencryption(context, lifecycle, registry, encryption, recordWriter, storageSync);
+  return { removal, admin, storageSync, reencryption };
+}
+
+type Sessions = ReturnType<typeof createSessions>;
+
+/** Leases, the callers that wait for them, and the work that is done with them. */
+function createLeasing<Client>(
+  context: PoolContext<Client>,
+  lifecycle: PoolLifecycle,
+  processRef: ProcessRef,
+  state: State,
+  { connections, backOffs }: Connecting<Client>,
+  { removal }: Sessions,
+) {
+  const { options, clock: poolClock, time, events } = context;
+  // What a caller waits for is timed in the caller's async context.
+  const { clock } = options;
+  const { sessionTable, registry, recordWriter, sessionState } = state;
+  const signals = new AbortListeners();
+  const scheduler = new LeaseScheduler(context, sessionTable);
   const leases: LeaseManager<Client> = new LeaseManager({
-    clock: callersClock,
+    clock,
     time,
     sessionTable,
     scheduler,
@@ -237,49 +218,19 @@ export function createPool<Client>(
       checkReason("retire", reason);
       if (isOfItsKey) sessionState.markDead(entry, reason);
     },
-    onLastLeaseEnded: (id) => later(removal.onLastLeaseEnded(id)),
-    isHeard,
-    emit,
+    onLastLeaseEnded: (id) => lifecycle.runInBackground(removal.onLastLeaseEnded(id)),
+    isHeard: events.isHeard,
+    emit: events.publish,
   });
-  const shutdown = new Shutdown({
-    lifecycle,
-    clock,
-    closeTimeoutMs: options.closeTimeoutMs,
-    scheduler,
-    leases,
-    connections,
-    recordWriter,
-    ownership,
-    refresh,
-    removal,
-    peers,
-    budgets,
-    persistentConnections,
-    healthProbe,
-    processLock,
-    storage,
-    deadline,
-    processRef,
-    maps: { end: (error) => maps.end(error), close: () => maps.close() },
-    storageFailed,
-    log,
+  events.on("ownershipLost", (id) => {
+    leases.revoke(id, ownershipLost(id), "its ownership was lost");
+    void connections.close(id, "its ownership was lost");
+    events.publish("ownershipLost", { id });
   });
-  const waitQueueEntrance = new WaitQueueEntrance({
-    clock: callersClock,
-    time,
-    scheduler,
-    signals,
-    processRef,
-    waiting: () => {
-      if (!isHeard("waiting")) return;
-      const { waiters, nextAvailableAt } = scheduler.status();
-      queueMicrotask(() => emit("waiting", { waiters, nextAvailableAt }));
-    },
-    unreachable: (acquireRequest) => acquirer.unreachable(acquireRequest),
-  });
+  const waitQueueEntrance = new WaitQueueEntrance(context, sessionTable, scheduler, signals, processRef);
   const nesting = new Nesting(options.traceLeases);
-  const acquirer: SessionAcquirer<Client> = new SessionAcquirer({
-    clock: callersClock,
+  const acquirer = new SessionAcquirer<Client>({
+    clock,
     time,
     sessionTable,
     scheduler,
@@ -295,70 +246,24 @@ export function createPool<Client>(
     traceLeases: options.traceLeases,
     status: () => scheduler.status(),
     closed: (isUnderWay) => lifecycle.closedError(isUnderWay),
-    backOff: made.backOff,
+    backOff: (id) => {
+      const known = registry.get(id);
+      if (known !== undefined) backOffs.backOff(known);
+    },
   });
-  const jobRunner = new JobRunner({
-    clock: callersClock,
-    time,
-    scheduler,
-    acquirer,
-    signals,
-    nesting,
-    leases,
-  });
-  const maps: BulkRunManager<Client> = new BulkRunManager({
-    options: given,
+  const jobRunner = new JobRunner<Client>({ clock, time, scheduler, acquirer, signals, nesting, leases });
+  const bulkRuns = new BulkRunManager<Client>({
+    options,
     time,
     sessionTable,
     jobRunner,
     signals,
     processRef,
-    deadline,
+    deadline: new StorageTimeout(poolClock, options.storageTimeoutMs),
     status: () => scheduler.status(),
     closed: () => lifecycle.closedError(),
   });
-  let rejections: ReturnType<SessionRegistry["rejected"]> = [];
-  const load = async (listed: readonly StoredRecord[]): Promise<void> => {
-    budgets?.load(listed);
-    const loaded = await registry.load(
-      listed.filter(({ id }) => !isReserved(id)),
-      (fingerprint) => ownerAmong(fingerprint, listed),
-    );
-    for (const { known, version, owner } of loaded) {
-      if (known.isRemoved) later(discovery.onUnknownRecord(known.id));
-      else recordWriter.track(known.id, version);
-      if (!known.isRemoved) ownership.onRecordRead(known.id, owner);
-    }
-    rejections = registry.rejected();
-    if (registry.lockedCount === 0) return;
-    if (loaded.length === 0) throw allLocked(registry.lockedCount, rejections[0]?.reason ?? "");
-    const text = `${registry.lockedCount} records cannot be opened with the keys of the option "encryption". See rejected().`;
-    log.write("error", text, { event: "keyMissing", count: registry.lockedCount });
-  };
-  const begin = (): void => {
-    for (const rejection of rejections) emit("recordRejected", rejection);
-    scheduler.serveWaiters();
-    persistentConnections.ensureAll();
-    healthProbe.scheduleAll();
-    if (storage.shared) refresh.start();
-  };
-  return {
-    registry,
-    admin,
-    removal,
-    reencryption,
-    acquirer,
-    jobRunner,
-    leases,
-    maps,
-    lifecycle,
-    shutdown,
-    processRef,
-    load,
-    begin,
-    scheduler,
-    persistentConnections,
-  };
+  return { scheduler, leases, acquirer, jobRunner, bulkRuns };
 }
 
 function infoOf(registry: SessionRegistry, id: string): SessionInfo {

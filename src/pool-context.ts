@@ -34,6 +34,8 @@ export interface PartEvents {
   dead(id: string): void;
   /** Telegram has restricted the session, or called it dead. */
   unhealthy(id: string): void;
+  /** A session that another process has added, or its record, was read. */
+  discovered(id: string): void;
   /** The session may need a persistent connection now, or need it no longer. */
   changed(id: string): void;
   /** Another process may use the session: its leases and its client have to go at once. */

@@ -2,7 +2,7 @@ import type { AcquireRequest } from "./acquire/acquire-request.js";
 import { asRequestFactory, toAcquireRequest, toJob } from "./acquire/parse-options.js";
 import { inBackground, inOwnContext } from "./common/own-context.js";
 import { ProcessRef } from "./common/process-ref.js";
-import { createPool, type PoolComponents } from "./create-pool.js";
+import { type CreatedPool, createPool } from "./create-pool.js";
 import { unknownSessionError } from "./error-factories.js";
 import { OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
@@ -30,7 +30,6 @@ import {
   checkUseArguments,
   resolveOptions,
 } from "./options/validate.js";
-import { ownIdentity } from "./ownership/process-identity.js";
 import { SingleProcessLock } from "./ownership/single-process-lock.js";
 import { isInMemory } from "./storage/memory.js";
 import type { StoredRecord } from "./storage/storage.js";
@@ -54,7 +53,7 @@ export type ResponseOf<R> = R extends { __response: infer Response } ? Response 
  * ```
  */
 export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implements AsyncDisposable {
-  readonly #parts: PoolComponents<Client>;
+  readonly #parts: CreatedPool<Client>;
   readonly #client: ResolvedOptions<Client>["client"];
 
   private constructor(
@@ -92,12 +91,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
       });
     const pool = new SessionPool(resolved, processRef, processLock);
     try {
-      await processRef.whileRunning(() => pool.#parts.load(records));
+      await processRef.whileRunning(() => pool.#parts.storageSync.load(records));
     } catch (error) {
       await pool.destroy();
       throw error;
     }
-    inOwnContext(() => setImmediate(() => pool.#parts.begin()));
+    inOwnContext(() => setImmediate(() => pool.#begin()));
     return pool;
   }
 
@@ -109,38 +108,32 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
    */
   async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
-    return this.#change((parts) =>
-      parts.admin.add(id, session, options).finally(() => parts.persistentConnections.ensure(id)),
-    );
+    return this.#changeSession(id, ({ admin }) => admin.add(id, session, options));
   }
 
   /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
     checkTextId("update", id);
-    return this.#change((parts) =>
-      parts.admin.update(id, change).finally(() => parts.persistentConnections.ensure(id)),
-    );
+    return this.#changeSession(id, ({ admin }) => admin.update(id, change));
   }
 
   /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
   async remove(id: string): Promise<boolean> {
     checkTextId("remove", id);
-    return this.#change((parts) => parts.removal.remove(id).finally(() => parts.persistentConnections.ensure(id)));
+    return this.#changeSession(id, ({ removal }) => removal.remove(id));
   }
 
   /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
   async disable(id: string, reason = "disabled"): Promise<void> {
     checkTextId("disable", id);
     checkReason("disable", reason);
-    return this.#change((parts) =>
-      parts.admin.disable(id, reason).finally(() => parts.persistentConnections.ensure(id)),
-    );
+    return this.#changeSession(id, ({ admin }) => admin.disable(id, reason));
   }
 
   /** Revives a dead, restricted or disabled session. A cooldown stays. Throws `SessionNotFoundError`. */
   async enable(id: string): Promise<void> {
     checkTextId("enable", id);
-    return this.#change((parts) => parts.admin.enable(id).finally(() => parts.persistentConnections.ensure(id)));
+    return this.#changeSession(id, ({ admin }) => admin.enable(id));
   }
 
   /** One session as it is now. */
@@ -180,7 +173,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * when the pool is closed before the last one: call it again.
    */
   async rotateKeys(): Promise<number> {
-    return this.#change((parts) => parts.reencryption.rotate());
+    return this.#change(({ reencryption }) => reencryption.rotate());
   }
 
   /**
@@ -255,7 +248,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     options: MapOptions<I> = {},
   ): MapRun<I, O> {
     checkMapArguments(items, work, options);
-    return new BulkRun(this.#parts.maps, items, work, options);
+    return new BulkRun(this.#parts.bulkRuns, items, work, options);
   }
 
   /** Who holds which session since when. */
@@ -296,8 +289,22 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return this.close();
   }
 
-  /** Runs a change of the register, and lets `close` wait for it. */
-  async #change<T>(change: (parts: PoolComponents<Client>) => Promise<T>): Promise<T> {
+  /** Reports what could not be loaded, and starts what runs by itself. */
+  #begin(): void {
+    const { storageSync, scheduler, persistentConnections, healthProbe } = this.#parts;
+    storageSync.publishRejected();
+    scheduler.serveWaiters();
+    persistentConnections.ensureAll();
+    healthProbe.scheduleAll();
+    storageSync.start();
+  }
+
+  #changeSession<T>(id: string, change: (parts: CreatedPool<Client>) => Promise<T>): Promise<T> {
+    return this.#change((parts) => change(parts).finally(() => parts.context.events.emit("changed", id)));
+  }
+
+  /** Runs a change of the sessions, and lets `close` wait for it. */
+  async #change<T>(change: (parts: CreatedPool<Client>) => Promise<T>): Promise<T> {
     const { lifecycle } = this.#parts;
     const closed = lifecycle.closedError();
     if (closed !== undefined) throw closed;
@@ -313,15 +320,12 @@ interface OpenedStorage {
 
 /** Loads the client library, opens the storage and reads it. Closes the storage again if a step fails. */
 async function openStorage<Client>(options: ResolvedOptions<Client>): Promise<OpenedStorage> {
-  const { storage, clock, storageTimeoutMs, ownership } = options;
+  const { storage, clock, storageTimeoutMs } = options;
   await options.client.open();
   const deadline = new StorageTimeout(clock, storageTimeoutMs);
   const patient = deadline.times(LISTING_TAKES);
   const isForOne = !storage.shared && !isInMemory(storage);
-  const self = ownIdentity(ownership.host);
-  const processLock = isForOne
-    ? new SingleProcessLock({ storage, clock, deadline, ttlMs: ownership.ttlMs, self })
-    : undefined;
+  const processLock = isForOne ? new SingleProcessLock(options, deadline) : undefined;
   try {
     await patient.run("be opened", () => storage.open?.());
     await processLock?.claim();

@@ -1,64 +1,69 @@
 import type { LeaseScheduler } from "./acquire/lease-scheduler.js";
-import type { Clock } from "./common/clock.js";
+import type { SessionAcquirer } from "./acquire/session-acquirer.js";
 import type { ProcessRef } from "./common/process-ref.js";
 import type { ConnectionPool } from "./connections/connection-pool.js";
 import type { HealthProbe } from "./connections/health-probe.js";
 import type { PersistentConnections } from "./connections/persistent-connections.js";
 import type { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
+import type { JobRunner } from "./jobs/job-runner.js";
 import type { LeaseManager } from "./lease/lease-manager.js";
-import type { PoolLog } from "./observability/pool-log.js";
 import type { Ownership } from "./ownership/ownership.js";
 import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import type { PoolContext } from "./pool-context.js";
 import type { PoolLifecycle } from "./pool-lifecycle.js";
 import type { RateLimiting } from "./rate-limits/rate-limiting.js";
+import type { Reencryption } from "./sessions/reencryption.js";
+import type { SessionAdmin } from "./sessions/session-admin.js";
 import type { SessionRemoval } from "./sessions/session-removal.js";
 import type { StorageSync } from "./sessions/storage-sync.js";
+import type { SessionRegistry } from "./state/session-registry.js";
 import type { PeerCacheWriter } from "./storage/peer-cache-writer.js";
 import type { RecordWriter } from "./storage/record-writer.js";
-import type { SessionStorage } from "./storage/storage.js";
-import type { StorageTimeout } from "./storage/storage-timeout.js";
+import { StorageTimeout } from "./storage/storage-timeout.js";
 
-/** What ending a pool needs. */
-export interface ShutdownDeps {
+/** The parts of a pool: what its methods call, and what its end has to end. */
+export interface PoolParts<Client> {
+  readonly context: PoolContext<Client>;
   readonly lifecycle: PoolLifecycle;
-  readonly clock: Clock;
-  readonly closeTimeoutMs: number;
-  readonly scheduler: LeaseScheduler;
-  readonly leases: LeaseManager<unknown>;
-  readonly connections: ConnectionPool<unknown>;
+  readonly processRef: ProcessRef;
+  readonly processLock: SingleProcessLock | undefined;
+  readonly registry: SessionRegistry;
   readonly recordWriter: RecordWriter;
-  readonly ownership: Ownership;
-  readonly refresh: StorageSync;
-  readonly removal: SessionRemoval;
   readonly peers: PeerCacheWriter;
-  readonly budgets: Pick<RateLimiting, "flush"> | undefined;
+  readonly ownership: Ownership;
+  readonly rateLimits: RateLimiting | undefined;
+  readonly connections: ConnectionPool<Client>;
   readonly persistentConnections: PersistentConnections;
   readonly healthProbe: HealthProbe;
-  readonly processLock: SingleProcessLock | undefined;
-  readonly storage: SessionStorage;
-  readonly deadline: StorageTimeout;
-  readonly processRef: ProcessRef;
-  readonly maps: Pick<BulkRunManager<unknown>, "end" | "close">;
-  storageFailed(error: Error): void;
-  readonly log: Pick<PoolLog, "close" | "write">;
+  readonly admin: SessionAdmin;
+  readonly removal: SessionRemoval;
+  readonly storageSync: StorageSync;
+  readonly reencryption: Reencryption;
+  readonly scheduler: LeaseScheduler;
+  readonly leases: LeaseManager<Client>;
+  readonly acquirer: SessionAcquirer<Client>;
+  readonly jobRunner: JobRunner<Client>;
+  readonly bulkRuns: BulkRunManager<Client>;
 }
 
 /** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
 export class Shutdown {
-  readonly #parts: ShutdownDeps;
+  readonly #parts: PoolParts<unknown>;
   #ended: Promise<void> | undefined;
   #isForced = false;
   #forceClose: () => void = () => {};
 
-  constructor(parts: ShutdownDeps) {
+  constructor(parts: PoolParts<unknown>) {
     this.#parts = parts;
   }
 
-  close(timeoutMs: number = this.#parts.closeTimeoutMs): Promise<void> {
+  /** Ends the pool after its leases, which get `timeoutMs` to end. A second call returns the same promise. */
+  close(timeoutMs: number = this.#parts.context.options.closeTimeoutMs): Promise<void> {
     this.#ended ??= this.#end(timeoutMs);
     return this.#ended;
   }
 
+  /** Ends the pool now; a `close` under way waits for no lease any longer. */
   destroy(reason?: Error): Promise<void> {
     this.#parts.lifecycle.setReason(reason);
     this.#isForced = true;
@@ -67,60 +72,64 @@ export class Shutdown {
     return this.#ended;
   }
 
-  /** Leases get `timeoutMs` to end; with `undefined` they end now, and it is nobody's fault. */
+  /** Leases get `timeoutMs` to end; with `undefined` they end now, and none of them counts as leaked. */
   async #end(timeoutMs: number | undefined): Promise<void> {
-    const {
-      lifecycle,
-      scheduler,
-      leases,
-      connections,
-      recordWriter,
-      ownership,
-      refresh,
-      removal,
-      peers,
-      budgets,
-      persistentConnections,
-      healthProbe,
-      processLock,
-      processRef,
-      storageFailed,
-    } = this.#parts;
+    const { lifecycle, processRef, scheduler, leases, bulkRuns, connections } = this.#parts;
     processRef.ref();
     lifecycle.beginClosing();
     // One turn later: nothing is rejected in the stack of the caller of `close`.
     await Promise.resolve();
     scheduler.fail(() => lifecycle.toClosedError());
-    const mapsEnd = this.#parts.maps.end(lifecycle.toClosedError());
+    const bulkRunsEnd = bulkRuns.end(lifecycle.toClosedError());
     if (timeoutMs !== undefined && !this.#isForced) await this.#drainLeases(timeoutMs);
     lifecycle.endWaiting();
-    persistentConnections.end();
-    healthProbe.end();
+    this.#parts.persistentConnections.end();
+    this.#parts.healthProbe.end();
     leases.revokeAll((id) => lifecycle.toClosedError(id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
-    refresh.stop();
-    await Promise.allSettled([mapsEnd]);
+    this.#parts.storageSync.stop();
+    await Promise.allSettled([bulkRunsEnd]);
+    await this.#flush();
+    await this.#release();
+    scheduler.close();
+    this.#parts.context.log.close();
+    processRef.end();
+  }
+
+  /** Writes what is not written yet, each part within `storageTimeoutMs`. */
+  async #flush(): Promise<void> {
+    const { lifecycle, removal, recordWriter, peers, rateLimits } = this.#parts;
     await lifecycle.drain();
-    await Promise.all([removal.end(), recordWriter.flushAll(), peers.flush(), budgets?.flush().catch(storageFailed)]);
+    await Promise.all([
+      removal.end(),
+      recordWriter.flushAll(),
+      peers.flush(),
+      rateLimits?.flush().catch((error: Error) => this.#reportFailure(error)),
+    ]);
     await lifecycle.drain();
+  }
+
+  /** Gives up every claim and closes the storages. */
+  async #release(): Promise<void> {
+    const { context, recordWriter, ownership, peers, processLock, bulkRuns } = this.#parts;
+    const { storage, storageTimeoutMs } = context.options;
+    const report = (error: Error): void => this.#reportFailure(error);
     recordWriter.close();
     ownership.end();
     peers.close();
-    await processLock?.release().catch(storageFailed);
-    await this.#parts.maps.close().catch(storageFailed);
-    await this.#closeStorage();
-    scheduler.close();
-    this.#parts.log.close();
-    processRef.end();
+    await processLock?.release().catch(report);
+    await bulkRuns.close().catch(report);
+    await new StorageTimeout(context.clock, storageTimeoutMs).run("close", () => storage.close?.()).catch(report);
   }
 
   /** Resolves when no lease is left, or after `timeoutMs`. */
   #drainLeases(timeoutMs: number): Promise<void> {
+    const { context, leases } = this.#parts;
+    const { clock, log } = context;
     return new Promise((resolve) => {
-      const { clock, leases, log } = this.#parts;
       const timer = Number.isFinite(timeoutMs) ? clock.setTimer(timeoutMs, () => end()) : undefined;
       const notice = clock.setTimer(NOTICE_AFTER_MS, () => {
-        log.write("warn", waitsFor(leases, timeoutMs - NOTICE_AFTER_MS), { event: "closeWaits" });
+        log.write("warn", waitNotice(leases, timeoutMs - NOTICE_AFTER_MS), { event: "closeWaits" });
       });
       const end = (): void => {
         timer?.cancel();
@@ -132,19 +141,18 @@ export class Shutdown {
     });
   }
 
-  async #closeStorage(): Promise<void> {
-    const { storage, deadline, storageFailed } = this.#parts;
-    await deadline.run("close", () => storage.close?.()).catch(storageFailed);
+  #reportFailure(error: Error): void {
+    this.#parts.context.events.emit("storageFailed", error);
   }
 }
 
-/** So long `close` waits in silence. */
+/** Time after which `close` logs what it waits for. */
 const NOTICE_AFTER_MS = 1_000;
-/** Leases that are named one by one. */
+/** Maximum number of leases that the message names. */
 const MOST_NAMED = 10;
 
-/** For whom a pool waits that is being closed: without it, that looks as if the process hung. */
-function waitsFor(all: Pick<LeaseManager<unknown>, "list" | "expected">, leftMs: number): string {
+/** What a closing pool waits for: without this message the process seems to hang. */
+function waitNotice(all: Pick<LeaseManager<unknown>, "list" | "expected">, leftMs: number): string {
   const leases = all.list();
   const named = leases.slice(0, MOST_NAMED).map(({ id, heldMs, stack }) => {
     const place = stack === undefined ? "" : `, taken at${stack.replace(/^[^\n]*/, "")}`;

@@ -1,19 +1,15 @@
 import type { Clock, Timer } from "../common/clock.js";
 import type { PoolTime } from "../common/pool-time.js";
+import { type NamedSession, unavailableError } from "../error-factories.js";
+import type { NoSessionAvailableError } from "../errors.js";
 import type { PoolStatus } from "../options/session-info.js";
+import type { PoolContext, PoolEvents } from "../pool-context.js";
 import type { Availability } from "../state/availability.js";
 import { ANY, type Criteria, matches } from "../state/criteria.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import { type Waiter, WaitQueue } from "./wait-queue.js";
-
-/** What a dispatcher tells. */
-export interface LeaseSchedulerHooks {
-  recovered(entry: SessionEntry): void;
-  /** Why waiting cannot help this caller. */
-  unavailableError(criteria: Criteria, availability: Availability): Error;
-}
 
 /** Sessions that are let out in one turn of the event loop: this takes about a millisecond. */
 const MAX_PER_TURN = 500;
@@ -26,18 +22,25 @@ export class LeaseScheduler {
   readonly #sessionTable: SessionTable<PooledSession>;
   readonly #time: PoolTime;
   readonly #clock: Clock;
-  readonly #policy: LeaseSchedulerHooks;
+  readonly #events: PoolEvents;
   readonly #waiters = new WaitQueue();
   #isClosed = false;
   /** More was due than is let out at once: the timer goes on with it. */
   #hasBacklog = false;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
 
-  constructor(sessionTable: SessionTable<PooledSession>, time: PoolTime, clock: Clock, policy: LeaseSchedulerHooks) {
+  constructor({ time, clock, events }: PoolContext, sessionTable: SessionTable<PooledSession>) {
     this.#sessionTable = sessionTable;
     this.#time = time;
     this.#clock = clock;
-    this.#policy = policy;
+    this.#events = events;
+    events.on("available", () => this.serveWaiters());
+    events.on("unavailable", () => this.rejectHopeless());
+    events.on("connectFailed", () => this.connectFailed());
+    // Without a waiter no timer has to be set either.
+    events.on("rateLimited", () => {
+      if (this.waiting > 0) this.rejectHopeless();
+    });
   }
 
   get waiting(): number {
@@ -84,7 +87,7 @@ export class LeaseScheduler {
     if (!this.#hasBacklog && this.#sessionTable.nextDueAt <= now)
       this.#hasBacklog = !this.#sessionTable.expireDue(now, MAX_PER_TURN);
     if (this.#sessionTable.hasRecovered)
-      for (const entry of this.#sessionTable.takeRecovered()) this.#policy.recovered(entry);
+      for (const entry of this.#sessionTable.takeRecovered()) this.#emitRecovered(entry);
     if (this.#waiters.size > 0) this.#serve(now);
     this.#arm();
   }
@@ -108,8 +111,7 @@ export class LeaseScheduler {
     const hopes = new Hopes(this.#sessionTable, now);
     for (const waiter of this.#waiters.inOrder()) {
       if (hasAnyone && hopes.has(waiter)) continue;
-      if (this.#waiters.remove(waiter))
-        waiter.fail(this.#policy.unavailableError(waiter.criteria, hopes.availability(waiter)));
+      if (this.#waiters.remove(waiter)) waiter.fail(this.unavailableError(waiter.criteria, hopes.availability(waiter)));
     }
   }
 
@@ -137,6 +139,38 @@ export class LeaseScheduler {
       if (oldest === 0) break;
     }
     return oldest;
+  }
+
+  /** The error for a caller that no session can serve. */
+  unavailableError(criteria: Criteria, availability: Availability, cause?: unknown): NoSessionAvailableError {
+    const [time, sessionTable] = [this.#time, this.#sessionTable];
+    const { earliest, cooling } = availability;
+    return unavailableError(criteria, this.status(), {
+      waitingCount: cooling,
+      waitMs: earliest === null ? null : Math.max(earliest - time.now(), 0),
+      retryAt: earliest === null ? null : time.toWall(earliest),
+      isFull: sessionTable.isFull,
+      cause,
+      named: this.#named(criteria),
+    });
+  }
+
+  #named({ id, methods, peers }: Criteria): NamedSession | undefined {
+    const entry = id === undefined ? undefined : this.#sessionTable.get(id);
+    if (entry === undefined) return undefined;
+    const now = this.#time.now();
+    const { reason } = entry;
+    return {
+      state: entry.stateAt(now),
+      reason,
+      isHeld: entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined,
+    };
+  }
+
+  #emitRecovered(entry: SessionEntry): void {
+    const isAnnounced = entry.owesNews;
+    entry.owesNews = false;
+    this.#events.emit("recovered", entry.id, isAnnounced);
   }
 
   /** Ends every wait. */

@@ -6,26 +6,18 @@ import { type ConnectionPool, Opening } from "../connections/connection-pool.js"
 import {
   attemptTimeoutError,
   connectTookTooLong,
-  type NamedSession,
   notConnectedInTime,
   queueFullError,
-  unavailableError,
   unknownSessionError,
   waitsForItself,
 } from "../error-factories.js";
-import { CallTimeoutError, ConnectError, type NoSessionAvailableError, type PoolClosedError } from "../errors.js";
+import { ConnectError, type PoolClosedError } from "../errors.js";
 import type { ActiveLease } from "../lease/active-lease.js";
 import type { Lease } from "../lease/lease.js";
 import type { LeaseManager } from "../lease/lease-manager.js";
 import type { PoolStatus } from "../options/session-info.js";
-import type { Availability } from "../state/availability.js";
-import { type Criteria, matches } from "../state/criteria.js";
-import {
-  type ConnectFailure,
-  connectFailureSince,
-  connectFailuresSoFar,
-  type PooledSession,
-} from "../state/pooled-session.js";
+import type { Criteria } from "../state/criteria.js";
+import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
@@ -173,14 +165,18 @@ export class SessionAcquirer<Client> {
     const closed = this.#parts.closed(false);
     if (closed !== undefined) throw acquireRequest.withCause(closed);
     acquireRequest.cause ??= [...acquireRequest.failures.values()].at(-1);
-    const failure = this.unreachable(acquireRequest);
+    const failure = this.#parts.waitQueueEntrance.unreachable(acquireRequest);
     if (failure !== undefined) throw failure;
     const criteria = excluding(acquireRequest.criteria, acquireRequest.lastingFailures);
     const { id } = acquireRequest.criteria;
     if (id !== undefined && sessionTable.get(id) === undefined) throw unknownSessionError(id);
     const deadline = now + acquireRequest.waitMs;
     if (acquireRequest.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline)) {
-      throw this.unavailable(acquireRequest.criteria, sessionTable.forecast(criteria, now), acquireRequest.cause);
+      throw this.#parts.scheduler.unavailableError(
+        acquireRequest.criteria,
+        sessionTable.forecast(criteria, now),
+        acquireRequest.cause,
+      );
     }
     this.#assertNotOwn(criteria);
     if (scheduler.waiting >= this.#parts.maxWaiters) throw queueFullError(this.#parts.maxWaiters);
@@ -318,64 +314,6 @@ export class SessionAcquirer<Client> {
     // Without a rest it would be tried again at once, and for ever.
     const isResting = (sessionTable.get(id)?.unavailableUntil ?? 0) > time.now();
     acquireRequest.recordFailure(id, error, error instanceof ConnectError && isResting);
-  }
-
-  /** What every session has failed with that could serve the caller, whoever has tried it; if all have, since it began. */
-  unreachable(acquireRequest: AcquireRequest): Error | undefined {
-    const { failures, began } = acquireRequest;
-    if (failures.size === 0 && connectFailuresSoFar() === began) return undefined;
-    const { sessionTable, time } = this.#parts;
-    const failureOf = (id: string) => connectFailureSince(sessionTable.get(id), began);
-    const excluded = { has: (id: string) => failures.has(id) || failureOf(id) !== undefined };
-    if (sessionTable.canServeBy({ ...acquireRequest.criteria, excluded }, time.now(), Number.POSITIVE_INFINITY))
-      return undefined;
-    const own = [...failures.values()].at(-1);
-    return own === undefined ? this.#lastFailure(acquireRequest) : this.#allFailed(acquireRequest, own);
-  }
-
-  /** Of other callers' connects. */
-  #lastFailure({ criteria, began }: AcquireRequest): Error | undefined {
-    const { sessionTable } = this.#parts;
-    let last: ConnectFailure | undefined;
-    for (const entry of sessionTable.entries()) {
-      const failure = entry.canEverServe && matches(entry, criteria) ? connectFailureSince(entry, began) : undefined;
-      if (failure !== undefined && failure.order > (last?.order ?? 0)) last = failure;
-    }
-    return last?.error;
-  }
-
-  /** Every session that could have served has failed this caller: what the last one said. */
-  #allFailed(acquireRequest: AcquireRequest, last: Error): Error {
-    if (last instanceof ConnectError || last instanceof CallTimeoutError) return last;
-    const availability = this.#parts.sessionTable.forecast(acquireRequest.criteria, this.#parts.time.now());
-    return this.unavailable(acquireRequest.criteria, availability, last);
-  }
-
-  /** Why nobody can serve this caller. */
-  unavailable(criteria: Criteria, availability: Availability, cause?: unknown): NoSessionAvailableError {
-    const { time, sessionTable } = this.#parts;
-    const { earliest, cooling } = availability;
-    return unavailableError(criteria, this.#parts.status(), {
-      waitingCount: cooling,
-      waitMs: earliest === null ? null : Math.max(earliest - time.now(), 0),
-      retryAt: earliest === null ? null : time.toWall(earliest),
-      isFull: sessionTable.isFull,
-      cause,
-      named: this.#named(criteria),
-    });
-  }
-
-  #named({ id, methods, peers }: Criteria): NamedSession | undefined {
-    const { sessionTable, time } = this.#parts;
-    const entry = id === undefined ? undefined : sessionTable.get(id);
-    if (entry === undefined) return undefined;
-    const now = time.now();
-    const { reason } = entry;
-    return {
-      state: entry.stateAt(now),
-      reason,
-      isHeld: entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined,
-    };
   }
 }
 

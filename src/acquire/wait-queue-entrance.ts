@@ -1,36 +1,44 @@
-import type { Clock, Timer } from "../common/clock.js";
-import type { PoolTime } from "../common/pool-time.js";
+import type { Timer } from "../common/clock.js";
 import type { ProcessRef } from "../common/process-ref.js";
 import { acquireTimeoutError } from "../error-factories.js";
-import { type Criteria, groupOf } from "../state/criteria.js";
-import type { PooledSession } from "../state/pooled-session.js";
+import { CallTimeoutError, ConnectError } from "../errors.js";
+import type { PoolContext } from "../pool-context.js";
+import { type Criteria, groupOf, matches } from "../state/criteria.js";
+import {
+  type ConnectFailure,
+  connectFailureSince,
+  connectFailuresSoFar,
+  type PooledSession,
+} from "../state/pooled-session.js";
+import type { SessionTable } from "../state/session-table.js";
 import type { AbortListeners } from "./abort-listeners.js";
 import type { AcquireRequest } from "./acquire-request.js";
 import type { LeaseScheduler } from "./lease-scheduler.js";
 import type { Waiter } from "./wait-queue.js";
-
-/** What waiting needs. */
-export interface WaitQueueEntranceDeps {
-  readonly clock: Clock;
-  readonly time: PoolTime;
-  readonly scheduler: LeaseScheduler;
-  readonly signals: AbortListeners;
-  readonly processRef: ProcessRef;
-  /** Somebody begins to wait. */
-  waiting(): void;
-  /** What every session has failed with that could serve the caller, if all have. */
-  unreachable(acquireRequest: AcquireRequest): Error | undefined;
-}
 
 /** What is made of a session for a wish, as soon as there is one. */
 export type OnServed<Result> = (entry: PooledSession, acquireRequest: AcquireRequest) => Result | Promise<Result>;
 
 /** Where wishes wait for a session: until they are served, out of time, given up by their caller, or in vain. */
 export class WaitQueueEntrance {
-  readonly #parts: WaitQueueEntranceDeps;
+  readonly #context: PoolContext;
+  readonly #sessionTable: SessionTable<PooledSession>;
+  readonly #scheduler: LeaseScheduler;
+  readonly #signals: AbortListeners;
+  readonly #processRef: ProcessRef;
 
-  constructor(parts: WaitQueueEntranceDeps) {
-    this.#parts = parts;
+  constructor(
+    context: PoolContext,
+    sessionTable: SessionTable<PooledSession>,
+    scheduler: LeaseScheduler,
+    signals: AbortListeners,
+    processRef: ProcessRef,
+  ) {
+    this.#context = context;
+    this.#sessionTable = sessionTable;
+    this.#scheduler = scheduler;
+    this.#signals = signals;
+    this.#processRef = processRef;
   }
 
   /** Resolves what `serve` makes of the session, at once in the stack of whoever has given it back. */
@@ -41,21 +49,60 @@ export class WaitQueueEntrance {
     serve: OnServed<Result>,
   ): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const { scheduler, processRef, unreachable } = this.#parts;
+      const scheduler = this.#scheduler;
+      const processRef = this.#processRef;
       const waiter = new WaitQueueMember(acquireRequest, criteria, deadline, {
         serve,
         resolve,
         reject,
         processRef,
-        unreachable,
+        unreachable: (request) => this.unreachable(request),
       });
       waiter.limits = this.#limit(waiter, acquireRequest);
       processRef.ref();
       scheduler.enqueue(waiter);
       // It may take one now that it was not offered before: one that has failed it, and may be tried again.
       if (acquireRequest.failures.size > 0) scheduler.serveWaiters();
-      if (waiter.isLinked) this.#parts.waiting();
+      if (waiter.isLinked) this.#emitWaiting();
     });
+  }
+
+  /** What every session has failed with that could serve the caller, whoever has tried it; if all have, since it began. */
+  unreachable(acquireRequest: AcquireRequest): Error | undefined {
+    const { failures, began } = acquireRequest;
+    if (failures.size === 0 && connectFailuresSoFar() === began) return undefined;
+    const sessionTable = this.#sessionTable;
+    const { time } = this.#context;
+    const failureOf = (id: string) => connectFailureSince(sessionTable.get(id), began);
+    const excluded = { has: (id: string) => failures.has(id) || failureOf(id) !== undefined };
+    if (sessionTable.canServeBy({ ...acquireRequest.criteria, excluded }, time.now(), Number.POSITIVE_INFINITY))
+      return undefined;
+    const own = [...failures.values()].at(-1);
+    return own === undefined ? this.#lastFailure(acquireRequest) : this.#allFailed(acquireRequest, own);
+  }
+
+  /** Of other callers' connects. */
+  #lastFailure({ criteria, began }: AcquireRequest): Error | undefined {
+    let last: ConnectFailure | undefined;
+    for (const entry of this.#sessionTable.entries()) {
+      const failure = entry.canEverServe && matches(entry, criteria) ? connectFailureSince(entry, began) : undefined;
+      if (failure !== undefined && failure.order > (last?.order ?? 0)) last = failure;
+    }
+    return last?.error;
+  }
+
+  /** Every session that could have served has failed this caller: what the last one said. */
+  #allFailed(acquireRequest: AcquireRequest, last: Error): Error {
+    if (last instanceof ConnectError || last instanceof CallTimeoutError) return last;
+    const availability = this.#sessionTable.forecast(acquireRequest.criteria, this.#context.time.now());
+    return this.#scheduler.unavailableError(acquireRequest.criteria, availability, last);
+  }
+
+  #emitWaiting(): void {
+    const { events } = this.#context;
+    if (!events.isHeard("waiting")) return;
+    const { waiters, nextAvailableAt } = this.#scheduler.status();
+    queueMicrotask(() => events.publish("waiting", { waiters, nextAvailableAt }));
   }
 
   /** What ends the wait from outside. */
@@ -63,15 +110,16 @@ export class WaitQueueEntrance {
     const { signal } = acquireRequest;
     const { deadline } = waiter;
     if (signal === undefined && deadline === Number.POSITIVE_INFINITY) return undefined;
-    const { scheduler, clock, time, signals } = this.#parts;
+    const { options, time } = this.#context;
+    const scheduler = this.#scheduler;
     const leave = (error: () => unknown): (() => void) | undefined =>
       scheduler.dequeue(waiter) ? () => waiter.giveUp(error()) : undefined;
     const timedOut = (): unknown =>
       acquireTimeoutError(acquireRequest.givenWaitMs, scheduler.status(), acquireRequest.cause);
     return {
-      stopListening: signal && signals.onAbort(signal, () => leave(() => signal.reason)),
+      stopListening: signal && this.#signals.onAbort(signal, () => leave(() => signal.reason)),
       timer: Number.isFinite(deadline)
-        ? clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(timedOut)?.())
+        ? options.clock.setTimer(Math.max(deadline - time.now(), 0), () => leave(timedOut)?.())
         : undefined,
     };
   }

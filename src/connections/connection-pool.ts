@@ -1,18 +1,8 @@
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
 import { LinkedList } from "../common/linked-list.js";
 import { ConnectError } from "../errors.js";
+import type { PoolContext } from "../pool-context.js";
 import { Connection, SessionChangedError } from "./connection.js";
-
-/** How many clients at once, and how long without a lease. */
-export interface ConnectionPoolOptions {
-  readonly clock: Clock;
-  /** Clients at once, connecting and closing ones included. */
-  readonly maxConnected: number;
-  /** Milliseconds without a lease after which a client is closed. */
-  readonly idleTimeoutMs: number;
-  /** Milliseconds that a caller waits for a place; an end to what should be over sooner. */
-  readonly connectTimeoutMs: number;
-}
 
 /** One request for a connection, and what has become of it. */
 export class Opening {
@@ -39,7 +29,7 @@ export interface Connectable {
  * without one, and never more than `maxConnected` of them.
  */
 export class ConnectionPool<Client> {
-  readonly #options: ConnectionPoolOptions;
+  readonly #context: PoolContext;
   readonly #create: (id: string) => Connection<Client>;
   /** Bound: the sessions of the pool. */
   readonly #open = new Map<string, Connection<Client>>();
@@ -49,13 +39,15 @@ export class ConnectionPool<Client> {
   readonly #roomWaiters = new Set<() => void>();
   /** Callers whose connection is not found or made yet. */
   #leasesLooking = 0;
-  readonly #hasIdleTimeout: boolean;
+  /** Milliseconds without a lease after which a client is closed. */
+  readonly #idleTimeoutMs: number;
   #sweep: Timer | undefined;
   #isClosed = false;
 
-  constructor(options: ConnectionPoolOptions, create: (id: string) => Connection<Client>) {
-    this.#options = options;
-    this.#hasIdleTimeout = Number.isFinite(options.idleTimeoutMs);
+  /** `create` makes a connection of a session. */
+  constructor(context: PoolContext, create: (id: string) => Connection<Client>) {
+    this.#context = context;
+    this.#idleTimeoutMs = context.options.idleTimeoutMs;
     this.#create = create;
   }
 
@@ -86,7 +78,7 @@ export class ConnectionPool<Client> {
       if (opening.connection !== undefined) return connection;
     } catch (error) {
       const wasClosed = connection.closing !== undefined && !this.#isClosed;
-      await this.end(opening, connection.staleReasonAt(this.#options.clock.monotonic()) ?? "connect failed");
+      await this.end(opening, connection.staleReasonAt(this.#context.clock.monotonic()) ?? "connect failed");
       if (!wasClosed) throw error;
     }
     throw new SessionChangedError(`The connection of "${id}" was closed while it was being opened.`);
@@ -127,7 +119,7 @@ export class ConnectionPool<Client> {
   checkIn(
     connection: Connection<Client>,
     reason?: string,
-    now: number = this.#options.clock.monotonic(),
+    now: number = this.#context.clock.monotonic(),
   ): Promise<void> | undefined {
     connection.users--;
     if (connection.users > 0 || connection.closing !== undefined) {
@@ -140,9 +132,9 @@ export class ConnectionPool<Client> {
     }
     if (this.#roomWaiters.size > 0) this.#tellRoom();
     if (connection.isPersistent) return undefined;
-    if (this.#options.idleTimeoutMs === 0) return this.close(connection.id, "idle");
+    if (this.#idleTimeoutMs === 0) return this.close(connection.id, "idle");
     this.#idle.add(connection);
-    if (!this.#hasIdleTimeout) return undefined;
+    if (this.#idleTimeoutMs === Number.POSITIVE_INFINITY) return undefined;
     connection.idleSince = now;
     if (this.#sweep === undefined) this.#armSweep();
     return undefined;
@@ -192,10 +184,10 @@ export class ConnectionPool<Client> {
     if (opening.isGivenUp) throw new SessionChangedError(`Nobody waits for "${id}" any more.`);
     const connection = this.#open.get(id);
     if (connection?.closing !== undefined) return this.#gone(connection);
-    const flaw = connection?.staleReasonAt(this.#options.clock.monotonic());
+    const flaw = connection?.staleReasonAt(this.#context.clock.monotonic());
     if (connection !== undefined && flaw !== undefined && connection.users === 0) return this.close(id, flaw);
     if (connection !== undefined) return connection;
-    if (this.#open.size < this.#options.maxConnected && this.#mayTakePlace(opening)) return this.#make(id);
+    if (this.#open.size < this.#context.options.maxConnected && this.#mayTakePlace(opening)) return this.#make(id);
     return this.#roomFor(id, opening);
   }
 
@@ -245,13 +237,13 @@ export class ConnectionPool<Client> {
   /** Resolves when there may be room. Leases that have it are counted before, so it never takes long. */
   #room(id: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { clock, connectTimeoutMs } = this.#options;
+      const { clock, options } = this.#context;
       const tell = (): void => {
         timer.cancel();
         this.#roomWaiters.delete(tell);
         resolve();
       };
-      const timer = clock.setTimer(connectTimeoutMs, () => {
+      const timer = clock.setTimer(options.connectTimeoutMs, () => {
         this.#roomWaiters.delete(tell);
         reject(noRoom(id));
       });
@@ -278,8 +270,8 @@ export class ConnectionPool<Client> {
   #armSweep(): void {
     const oldest = this.#idle.first;
     if (oldest === undefined) return;
-    const left = oldest.idleSince + this.#options.idleTimeoutMs - this.#options.clock.monotonic();
-    this.#sweep = this.#options.clock.setTimer(Math.max(left, 1), () => {
+    const left = oldest.idleSince + this.#idleTimeoutMs - this.#context.clock.monotonic();
+    this.#sweep = this.#context.clock.setTimer(Math.max(left, 1), () => {
       this.#sweep = undefined;
       this.#closeIdle();
       this.#armSweep();
@@ -287,7 +279,7 @@ export class ConnectionPool<Client> {
   }
 
   #closeIdle(): void {
-    const latest = this.#options.clock.monotonic() - this.#options.idleTimeoutMs;
+    const latest = this.#context.clock.monotonic() - this.#idleTimeoutMs;
     for (let idle = this.#idle.first; idle !== undefined && idle.idleSince <= latest; idle = this.#idle.first) {
       this.#idle.remove(idle);
       void this.close(idle.id, "idle");

@@ -1,6 +1,5 @@
-import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
-import type { Clock, Timer } from "../common/clock.js";
-import type { PoolTime } from "../common/pool-time.js";
+import type { Timer } from "../common/clock.js";
+import type { PoolContext } from "../pool-context.js";
 import { markDirty, type PooledSession } from "../state/pooled-session.js";
 import { NO_BACK_OFF } from "../state/session-entry.js";
 import type { SessionRegistry } from "../state/session-registry.js";
@@ -9,56 +8,59 @@ import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { type ConnectionPool, Opening } from "./connection-pool.js";
 
-/** What asking for sessions needs. */
-export interface HealthProbeDeps {
-  readonly clock: Clock;
-  readonly time: PoolTime;
-  readonly probeIntervalMs: number;
-  readonly registry: SessionRegistry;
-  readonly sessionTable: SessionTable;
-  readonly recordWriter: RecordWriter;
-  readonly scheduler: LeaseScheduler;
-  readonly sessionState: SessionStateManager;
-  readonly connections: () => ConnectionPool<unknown>;
-}
-
 /**
- * Asks Telegram, every `probeIntervalMs`, whether an account that it restricted, or whose session it called dead, is answered
- * again; then the session is free. One at a time: very many may have died at once. What a person has said (`disable`,
- * `retire`) nobody but a person takes back.
+ * Probes, every `probeIntervalMs`, the sessions that Telegram has restricted or called dead; one that is answered again
+ * becomes free. One at a time, because very many may have died at once. What the user has decided (`disable`, `retire`)
+ * only the user takes back.
  */
 export class HealthProbe {
-  readonly #parts: HealthProbeDeps;
+  readonly #context: PoolContext;
+  readonly #registry: SessionRegistry;
+  readonly #sessionTable: SessionTable;
+  readonly #recordWriter: RecordWriter;
+  readonly #sessionState: SessionStateManager;
+  readonly #connections: ConnectionPool<unknown>;
   /** One for each session that may come back; that of one that was removed goes when it fires. */
   readonly #timers = new Map<string, Timer>();
   #queue: Promise<void> = Promise.resolve();
-  #probingId: string | undefined;
   #isEnded = false;
 
-  constructor(parts: HealthProbeDeps) {
-    this.#parts = parts;
+  constructor(
+    context: PoolContext,
+    registry: SessionRegistry,
+    sessionTable: SessionTable,
+    recordWriter: RecordWriter,
+    sessionState: SessionStateManager,
+    connections: ConnectionPool<unknown>,
+  ) {
+    this.#context = context;
+    this.#registry = registry;
+    this.#sessionTable = sessionTable;
+    this.#recordWriter = recordWriter;
+    this.#sessionState = sessionState;
+    this.#connections = connections;
+    const schedule = (id: string): void => this.schedule(id);
+    context.events.on("unhealthy", schedule);
+    context.events.on("discovered", schedule);
   }
 
-  /** Whether it is asked right now: the one reason to connect it and to send with it. */
-  isProbing(id: string): boolean {
-    return this.#probingId === id;
-  }
-
-  /** The session may have come to need to be asked. */
+  /** Schedules a probe of the session, if it needs one. */
   schedule(id: string): void {
-    const { registry, clock, probeIntervalMs } = this.#parts;
-    const known = registry.get(id);
+    const { clock, options } = this.#context;
+    const { probeIntervalMs } = options;
+    const known = this.#registry.get(id);
     if (this.#isEnded || !Number.isFinite(probeIntervalMs) || this.#timers.has(id) || known === undefined) return;
     if (!isProbeable(known)) return;
     const timer = clock.setTimer(probeIntervalMs, () => {
       this.#timers.delete(id);
-      this.#queue = this.#queue.then(() => this.#ask(id));
+      this.#queue = this.#queue.then(() => this.#probe(id));
     });
     this.#timers.set(id, timer);
   }
 
   scheduleAll(): void {
-    if (Number.isFinite(this.#parts.probeIntervalMs)) for (const id of this.#parts.registry.ids()) this.schedule(id);
+    if (Number.isFinite(this.#context.options.probeIntervalMs))
+      for (const id of this.#registry.ids()) this.schedule(id);
   }
 
   end(): void {
@@ -67,29 +69,28 @@ export class HealthProbe {
     this.#timers.clear();
   }
 
-  async #ask(id: string): Promise<void> {
-    const known = this.#parts.registry.get(id);
+  async #probe(id: string): Promise<void> {
+    const known = this.#registry.get(id);
     if (this.#isEnded || known === undefined) return;
-    if (isProbeable(known) && this.#mayBeAsked(known)) {
-      this.#probingId = id;
+    if (isProbeable(known) && this.#mayBeProbed(known)) {
       try {
-        if (await this.#isAnswered(id)) this.#revive(known);
+        await this.#sessionState.whileProbed(id, async () => {
+          if (await this.#isAnswered(id)) this.#revive(known);
+        });
       } catch {
-        // What it tells was taken in where it came in: it still stands, rests now, or could not connect.
-      } finally {
-        this.#probingId = undefined;
+        // The error was applied where it was received: nothing has changed, or the session cools down or backs off.
       }
     }
     this.schedule(id);
   }
 
-  #mayBeAsked(known: PooledSession): boolean {
+  #mayBeProbed(known: PooledSession): boolean {
     if (known.isLeased || known.isForeign || known.disabledReason !== null) return false;
-    return known.unavailableUntil <= this.#parts.time.now();
+    return known.unavailableUntil <= this.#context.time.now();
   }
 
   async #isAnswered(id: string): Promise<boolean> {
-    const connections = this.#parts.connections();
+    const connections = this.#connections;
     const opening = new Opening(true);
     const connection = await connections.checkOut(id, opening);
     let isAnswered = false;
@@ -106,20 +107,20 @@ export class HealthProbe {
   }
 
   #revive(known: PooledSession): void {
-    const { sessionTable, time, scheduler, recordWriter, sessionState } = this.#parts;
+    const sessionTable = this.#sessionTable;
     if (!isProbeable(known)) return;
-    const now = time.now();
-    sessionState.clearFatal(known.id);
+    const now = this.#context.time.now();
+    this.#sessionState.clearFatal(known.id);
     sessionTable.restrict(known, null, now);
     sessionTable.backOff(known, NO_BACK_OFF, now);
     sessionTable.kill(known, null, now);
     markDirty(known, "answered");
-    void recordWriter.save(known.id);
-    scheduler.serveWaiters();
+    void this.#recordWriter.save(known.id);
+    this.#context.events.emit("available");
   }
 }
 
-/** Whether Telegram has said what keeps it from work. */
+/** Whether it is Telegram that has blocked the session. */
 function isProbeable({ isRemoving, restriction, deadReason }: PooledSession): boolean {
   if (isRemoving) return false;
   return deadReason === null ? restriction !== null : isTelegramErrorCode(deadReason);

@@ -1,18 +1,10 @@
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
 import type { ProcessRef } from "../common/process-ref.js";
+import type { ResolvedOptions } from "../options/options.js";
+import type { PoolContext } from "../pool-context.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { type ConnectionPool, Opening } from "./connection-pool.js";
-
-/** What keeping clients connected needs. */
-export interface PersistentConnectionsDeps {
-  readonly clock: Clock;
-  readonly registry: SessionRegistry;
-  readonly processRef: ProcessRef;
-  /** Whether this pool keeps any session connected: the pool's option of that name. */
-  readonly keepConnected: boolean;
-  readonly connections: () => ConnectionPool<unknown>;
-}
 
 /** A connect that failed for no reason that ends by an event is tried again after so long. */
 const RETRY_MS = 30_000;
@@ -20,12 +12,14 @@ const RETRY_MS = 30_000;
 const SHORTEST_LIFE_MS = 1_000;
 
 /**
- * Keeps the clients connected of sessions that are to listen, leased or not. One that is lost is connected again, after
- * the same back-off and the same waits as for a lease. A session that listens is work: as long as there is one, connected
- * or not, the process does not end by itself.
+ * Keeps the clients of listening sessions connected, leased or not. A lost one is connected again, after the same back-off
+ * and cooldowns as for a lease. As long as there is a listening session, connected or not, the process stays alive.
  */
 export class PersistentConnections {
-  readonly #parts: PersistentConnectionsDeps;
+  readonly #context: PoolContext;
+  readonly #registry: SessionRegistry;
+  readonly #connections: ConnectionPool<unknown>;
+  readonly #processRef: ProcessRef;
   // One entry for each session that is to stay connected; a timer of one that was removed goes when it fires.
   readonly #connecting = new Set<string>();
   readonly #retries = new Map<string, Timer>();
@@ -35,32 +29,40 @@ export class PersistentConnections {
   readonly #connectedAt = new Map<string, number>();
   #isEnded = false;
 
-  constructor(parts: PersistentConnectionsDeps) {
-    this.#parts = parts;
-  }
-
-  /** Whether the session's client stays connected without a lease. */
-  isPersistent(id: string): boolean {
-    const { keepConnected, registry } = this.#parts;
-    return keepConnected && registry.get(id)?.credentials.profile.keepConnected === true;
+  constructor(
+    context: PoolContext,
+    registry: SessionRegistry,
+    connections: ConnectionPool<unknown>,
+    processRef: ProcessRef,
+  ) {
+    this.#context = context;
+    this.#registry = registry;
+    this.#connections = connections;
+    this.#processRef = processRef;
+    const ensure = (id: string): void => this.ensure(id);
+    context.events.on("recovered", ensure);
+    context.events.on("unhealthy", ensure);
+    context.events.on("discovered", ensure);
+    context.events.on("changed", ensure);
   }
 
   /** The session may have come to need a connection. */
   ensure(id: string): void {
     if (this.#isEnded) return;
-    const known = this.#parts.registry.get(id);
-    this.#setKept(id, known !== undefined && this.isPersistent(id) && mayListen(known));
+    const known = this.#registry.get(id);
+    const isWanted = known !== undefined && isPersistent(this.#context.options, known) && mayListen(known);
+    this.#setKept(id, isWanted);
     if (!this.#kept.has(id) || this.#connecting.has(id) || known?.state !== "free") return;
-    if (this.#parts.connections().get(id)?.isConnected) return;
-    const { clock } = this.#parts;
+    if (this.#connections.get(id)?.isConnected) return;
+    const { clock } = this.#context;
     const tooSoonMs = (this.#connectedAt.get(id) ?? Number.NEGATIVE_INFINITY) + SHORTEST_LIFE_MS - clock.monotonic();
     if (tooSoonMs > 0) this.#scheduleRetry(id, tooSoonMs);
     else this.#connect(id);
   }
 
   #connect(id: string): void {
-    const { clock } = this.#parts;
-    const connections = this.#parts.connections();
+    const { clock } = this.#context;
+    const connections = this.#connections;
     this.#connecting.add(id);
     this.#retries.get(id)?.cancel();
     this.#retries.delete(id);
@@ -82,18 +84,18 @@ export class PersistentConnections {
     if (this.#kept.has(id) === isKept) return;
     if (isKept) {
       this.#kept.add(id);
-      this.#parts.processRef.ref();
+      this.#processRef.ref();
       return;
     }
     this.#kept.delete(id);
     this.#connectedAt.delete(id);
     this.#retries.get(id)?.cancel();
     this.#retries.delete(id);
-    this.#parts.processRef.unref();
+    this.#processRef.unref();
   }
 
   ensureAll(): void {
-    for (const id of this.#parts.registry.ids()) this.ensure(id);
+    for (const id of this.#registry.ids()) this.ensure(id);
   }
 
   end(): void {
@@ -107,7 +109,7 @@ export class PersistentConnections {
   #scheduleRetry(id: string, delayMs: number): void {
     if (!this.#kept.has(id)) return;
     this.#retries.get(id)?.cancel();
-    const timer = this.#parts.clock.setTimer(delayMs, () => {
+    const timer = this.#context.clock.setTimer(delayMs, () => {
       this.#retries.delete(id);
       this.ensure(id);
     });
@@ -118,4 +120,12 @@ export class PersistentConnections {
 /** Whether it listens now, or will by itself: when it has rested, or another process lets go of it. */
 function mayListen({ isRemoving, disabledReason, deadReason, restriction }: PooledSession): boolean {
   return !isRemoving && disabledReason === null && deadReason === null && restriction?.until !== null;
+}
+
+/** Whether the session's client stays connected without a lease. */
+export function isPersistent(
+  { keepConnected }: Pick<ResolvedOptions<unknown>, "keepConnected">,
+  known: PooledSession,
+): boolean {
+  return keepConnected && known.credentials.profile.keepConnected === true;
 }

@@ -100,6 +100,12 @@ export class PoolLog {
       );
   }
 
+  /** A callback of the user's has failed: one process warning, and one line. */
+  callbackFailed(text: string): void {
+    warn(text);
+    this.write("error", text, { event: "ruleFailed" });
+  }
+
   /** A part of the storage fails, as far as is known until `storageWorks`. */
   storageFailed(part: StoragePart, error: Error): void {
     const failing = this.#failing.get(part);

@@ -1,9 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { sharedByCopies } from "../common/shared-by-copies.js";
 import { StorageError } from "../errors.js";
+import type { PoolContext } from "../pool-context.js";
+import type { SessionTable } from "../state/session-table.js";
 import { givenStorage } from "../storage/checked-storage.js";
+import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage } from "../storage/storage.js";
-import type { ClaimDraft, ClaimHandle, Ownership, OwnershipEvents } from "./ownership.js";
+import { type ClaimDraft, type ClaimHandle, type Ownership, setForeign } from "./ownership.js";
 
 /** One pool, as others on its storage know it: another copy of this package may have made it. */
 interface Participant {
@@ -40,20 +43,12 @@ class LocalHold implements ClaimHandle {
   }
 }
 
-/** What local ownership needs to know and to tell. */
-export interface LocalOwnershipPolicy extends OwnershipEvents {
-  /** Takes in what another pool has written of the session. */
-  look(id: string): Promise<void>;
-  /** Resolves when what this pool has to write of the session is written, or is late. */
-  settled(id: string): Promise<void>;
-}
-
 /**
  * Ownership over a storage that only this process uses: pools that were given the same storage object share a table in
  * memory. Costs no write, and needs none; where several pools use a session, the next one reads what the last one wrote.
  */
 export class LocalOwnership implements Ownership {
-  readonly #events: LocalOwnershipPolicy;
+  readonly #recordWriter: RecordWriter;
   readonly #storage: SessionStorage;
   readonly #table: Table;
   readonly #self: Participant;
@@ -62,10 +57,10 @@ export class LocalOwnership implements Ownership {
   /** One for each session that this pool holds. */
   readonly #holds = new Map<string, LocalHold>();
 
-  constructor(storage: SessionStorage, policy: LocalOwnershipPolicy) {
-    this.#events = policy;
-    this.#storage = givenStorage(storage);
-    this.#self = { foreign: (id, isForeign) => policy.foreign(id, isForeign) };
+  constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter) {
+    this.#recordWriter = recordWriter;
+    this.#storage = givenStorage(context.options.storage);
+    this.#self = { foreign: (id, isForeign) => setForeign(context, sessionTable, id, isForeign) };
     this.#table = tables.get(this.#storage) ?? { holders: new Map(), last: new Map(), pools: new Set() };
     tables.set(this.#storage, this.#table);
     this.#table.pools.add(this.#self);
@@ -99,7 +94,7 @@ export class LocalOwnership implements Ownership {
   async release(id: string): Promise<void> {
     const hold = this.#holds.get(id);
     hold?.end();
-    if (this.#table.pools.size > 1) await this.#events.settled(id);
+    if (this.#table.pools.size > 1) await this.#recordWriter.flush(id);
     if (this.#holds.get(id) === hold) this.#letGo(id);
   }
 
@@ -121,7 +116,7 @@ export class LocalOwnership implements Ownership {
   }
 
   onRecordRead(id: string): void {
-    this.#events.foreign(id, this.isForeign(id));
+    this.#self.foreign(id, this.isForeign(id));
   }
 
   end(): void {
@@ -141,9 +136,9 @@ export class LocalOwnership implements Ownership {
 
   async #catchUp(id: string): Promise<void> {
     try {
-      await this.#events.look(id);
+      await this.#recordWriter.refresh(id);
       // A write that is under way finds the other pool's by itself.
-      await this.#events.settled(id);
+      await this.#recordWriter.flush(id);
       this.#table.last.set(id, this.#name);
     } catch (error) {
       this.#letGo(id);

@@ -1,3 +1,5 @@
+import type { PoolContext } from "../pool-context.js";
+import type { SessionTable } from "../state/session-table.js";
 import type { ProcessIdentity } from "./process-identity.js";
 
 /** The right to a session while its claim lasts. Once it has ended it stays unusable; a new claim gets a new handle. */
@@ -11,14 +13,6 @@ export interface ClaimDraft {
   readonly claim: Claim | null;
   /** Called when the record with the claim is on disk. */
   landed(): void;
-}
-
-/** Callbacks about ownership changes. */
-export interface OwnershipEvents {
-  /** Called when another pool has claimed or released the session. */
-  foreign(id: string, isForeign: boolean): void;
-  /** Called when this pool has lost the session; its use has to stop immediately. */
-  lost(id: string): void;
 }
 
 /** Decides which sessions this pool may connect. One pool owns a session while its client is connected. */
@@ -89,4 +83,18 @@ export function isClaim(value: unknown): value is Claim {
 
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** Notes whether another pool holds the session, and tells the parts that wait for it. */
+export function setForeign(
+  { time, events }: PoolContext,
+  sessionTable: SessionTable,
+  id: string,
+  isForeign: boolean,
+): void {
+  const entry = sessionTable.get(id);
+  if (entry === undefined || entry.isForeign === isForeign) return;
+  sessionTable.setForeign(entry, isForeign, time.now());
+  events.emit("unavailable");
+  if (!isForeign) events.emit("changed", id);
 }

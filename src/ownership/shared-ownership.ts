@@ -1,21 +1,12 @@
 import { randomUUID } from "node:crypto";
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
+import type { PoolContext } from "../pool-context.js";
+import type { SessionTable } from "../state/session-table.js";
+import type { RecordWriter } from "../storage/record-writer.js";
 import { OwnClaims, openPools, RemoteClaims } from "./claims.js";
-import type { ClaimDraft, ClaimHandle, Ownership, OwnershipEvents } from "./ownership.js";
-import { type Claim, usableMs } from "./ownership.js";
-import type { ProcessIdentity } from "./process-identity.js";
-
-/** What ownership needs to know and to tell. */
-export interface SharedOwnershipPolicy extends OwnershipEvents {
-  readonly clock: Clock;
-  readonly ttlMs: number;
-  readonly self: ProcessIdentity;
-  /** Writes the record, with the claim that `draft` gives. Resolves when it is there, or is late. */
-  save(id: string): Promise<unknown>;
-  /** Whether there is a record of that id. */
-  isKnown(id: string): boolean;
-}
+import { type Claim, type ClaimDraft, type ClaimHandle, type Ownership, setForeign, usableMs } from "./ownership.js";
+import { ownIdentity, type ProcessIdentity } from "./process-identity.js";
 
 /**
  * Ownership over a storage that several processes share. A claim is a part of the session's record, written by the
@@ -25,7 +16,11 @@ export interface SharedOwnershipPolicy extends OwnershipEvents {
  * take a session only when {@link RemoteClaims} says that its claim is void.
  */
 export class SharedOwnership implements Ownership {
-  readonly #policy: SharedOwnershipPolicy;
+  readonly #context: PoolContext;
+  readonly #sessionTable: SessionTable;
+  readonly #recordWriter: RecordWriter;
+  readonly #ttlMs: number;
+  readonly #self: ProcessIdentity;
   readonly #pool = randomUUID();
   readonly #held: OwnClaims;
   readonly #foreign: RemoteClaims;
@@ -39,10 +34,15 @@ export class SharedOwnership implements Ownership {
   #lookAt = Number.POSITIVE_INFINITY;
   #isEnded = false;
 
-  constructor(policy: SharedOwnershipPolicy) {
-    this.#policy = policy;
-    this.#held = new OwnClaims(policy.ttlMs);
-    this.#foreign = new RemoteClaims(policy.self);
+  constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter) {
+    const { ttlMs, host } = context.options.ownership;
+    this.#context = context;
+    this.#sessionTable = sessionTable;
+    this.#recordWriter = recordWriter;
+    this.#ttlMs = ttlMs;
+    this.#self = ownIdentity(host);
+    this.#held = new OwnClaims(ttlMs);
+    this.#foreign = new RemoteClaims(this.#self);
     openPools.add(this.#pool);
   }
 
@@ -55,9 +55,8 @@ export class SharedOwnership implements Ownership {
    * clock that runs ahead of it may tell of that, or was only set: a claim is written again before it is relied on.
    */
   needsRevalidation(id: string): boolean {
-    const { ttlMs } = this.#policy;
     const sending = this.#held.get(id);
-    return sending !== undefined && this.#wallOffset() - sending.wallOffset > ttlMs - usableMs(ttlMs);
+    return sending !== undefined && this.#wallOffset() - sending.wallOffset > this.#ttlMs - usableMs(this.#ttlMs);
   }
 
   isForeign(id: string): boolean {
@@ -66,11 +65,11 @@ export class SharedOwnership implements Ownership {
 
   async claim(id: string): Promise<ClaimHandle | undefined> {
     if (this.#isSafe(id)) return this.#held.holdOf(id);
-    if (!this.#policy.isKnown(id))
+    if (this.#recordWriter.versionOf(id) === undefined)
       throw new StorageError(`Session "${id}" cannot be used: its record is gone.`, { sessionId: id });
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
-    await this.#policy.save(id);
+    await this.#recordWriter.saveInBackground(id);
     if (this.#isSafe(id)) return this.#held.holdOf(id);
     if (!this.#wanted.has(id)) return undefined;
     // With a client connected the claim has to stay until that is gone.
@@ -83,7 +82,7 @@ export class SharedOwnership implements Ownership {
   async release(id: string): Promise<void> {
     this.#drop(id);
     this.#disarm();
-    if (this.#marked.has(id)) await this.#policy.save(id);
+    if (this.#marked.has(id)) await this.#recordWriter.saveInBackground(id);
   }
 
   forget(id: string): void {
@@ -92,18 +91,17 @@ export class SharedOwnership implements Ownership {
     this.#marked.delete(id);
     this.#foreign.forget(id);
     this.#disarm();
-    if (isLost) this.#policy.lost(id);
+    if (isLost) this.#context.events.emit("ownershipLost", id);
   }
 
   draft(id: string): ClaimDraft {
     if (!this.#wanted.has(id)) {
       return { claim: this.#foreign.get(id) ?? null, landed: () => void this.#marked.delete(id) };
     }
-    const { ttlMs, self } = this.#policy;
     const sending = { at: this.#now(), wallOffset: this.#wallOffset() };
     this.#marked.add(id);
     return {
-      claim: { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self },
+      claim: { pool: this.#pool, beat: ++this.#beat, ttlMs: this.#ttlMs, ...this.#self },
       landed: () => {
         if (!this.#wanted.has(id)) return;
         this.#foreign.forget(id);
@@ -128,8 +126,8 @@ export class SharedOwnership implements Ownership {
     if (isLost || isForeign) this.#wanted.delete(id);
     this.#marked.delete(id);
     if (isForeign) this.#lookBy(lookAt);
-    if (isNews) this.#policy.foreign(id, isForeign);
-    if (isLost) this.#policy.lost(id);
+    if (isNews) this.#setForeign(id, isForeign);
+    if (isLost) this.#context.events.emit("ownershipLost", id);
   }
 
   end(): void {
@@ -137,6 +135,10 @@ export class SharedOwnership implements Ownership {
     this.#timer?.timer.cancel();
     this.#timer = undefined;
     openPools.delete(this.#pool);
+  }
+
+  #setForeign(id: string, isForeign: boolean): void {
+    setForeign(this.#context, this.#sessionTable, id, isForeign);
   }
 
   #drop(id: string): void {
@@ -149,7 +151,7 @@ export class SharedOwnership implements Ownership {
   }
 
   #refused(id: string): undefined {
-    this.#policy.foreign(id, true);
+    this.#setForeign(id, true);
     return undefined;
   }
 
@@ -157,15 +159,15 @@ export class SharedOwnership implements Ownership {
   #ownSeen(id: string): void {
     this.#foreign.forget(id);
     this.#marked.add(id);
-    this.#policy.foreign(id, false);
-    if (!this.#wanted.has(id) && !this.#isEnded) void this.#policy.save(id);
+    this.#setForeign(id, false);
+    if (!this.#wanted.has(id) && !this.#isEnded) void this.#recordWriter.saveInBackground(id);
   }
 
   #tick(): void {
     const now = this.#now();
     // What is written of them bears the claim until they are released, which is when their clients are gone.
-    for (const id of this.#held.takeExpired(now)) this.#policy.lost(id);
-    for (const id of this.#held.takeDueForRenewal(now)) void this.#policy.save(id);
+    for (const id of this.#held.takeExpired(now)) this.#context.events.emit("ownershipLost", id);
+    for (const id of this.#held.takeDueForRenewal(now)) void this.#recordWriter.saveInBackground(id);
     if (now >= this.#lookAt) this.#look(now);
     this.#arm();
   }
@@ -173,7 +175,7 @@ export class SharedOwnership implements Ownership {
   #look(now: number): void {
     const { void: ids, nextAt } = this.#foreign.checkExpired(now);
     this.#lookAt = nextAt;
-    for (const id of ids) this.#policy.foreign(id, false);
+    for (const id of ids) this.#setForeign(id, false);
   }
 
   #lookBy(at: number): void {
@@ -186,7 +188,7 @@ export class SharedOwnership implements Ownership {
     const at = Math.min(this.#held.nextAt, this.#lookAt);
     if (this.#isEnded || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
     this.#timer?.timer.cancel();
-    const timer = this.#policy.clock.setTimer(Math.max(at - this.#now(), 0), () => {
+    const timer = this.#context.clock.setTimer(Math.max(at - this.#now(), 0), () => {
       this.#timer = undefined;
       this.#tick();
     });
@@ -201,10 +203,10 @@ export class SharedOwnership implements Ownership {
   }
 
   #now(): number {
-    return this.#policy.clock.monotonic();
+    return this.#context.clock.monotonic();
   }
 
   #wallOffset(): number {
-    return this.#policy.clock.now() - this.#now();
+    return this.#context.clock.now() - this.#now();
   }
 }

@@ -1,22 +1,14 @@
 import { randomUUID } from "node:crypto";
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
+import type { ResolvedOptions } from "../options/options.js";
 import { RESERVED_PREFIXES } from "../storage/record.js";
-import type { SessionStorage, StoredRecord } from "../storage/storage.js";
+import type { StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";
 import { openPools, RemoteClaims } from "./claims.js";
 import { type Claim, isClaim } from "./ownership.js";
-import { isSameThread, type ProcessIdentity } from "./process-identity.js";
-
-/** Dependencies of a `SingleProcessLock`. */
-export interface SoleUseParts {
-  readonly storage: SessionStorage;
-  readonly clock: Clock;
-  readonly deadline: StorageTimeout;
-  readonly ttlMs: number;
-  readonly self: ProcessIdentity;
-}
+import { isSameThread, ownIdentity, type ProcessIdentity } from "./process-identity.js";
 
 const ID = `${RESERVED_PREFIXES.pool}process`;
 const RENEWALS = 3;
@@ -27,7 +19,9 @@ const LOOKS_PER_RENEWAL = 4;
  * so this is an advisory check: it works as far as one process can see the writes of another.
  */
 export class SingleProcessLock {
-  readonly #parts: SoleUseParts;
+  readonly #options: Pick<ResolvedOptions<unknown>, "clock" | "storage" | "ownership">;
+  readonly #deadline: StorageTimeout;
+  readonly #self: ProcessIdentity;
   readonly #pool = randomUUID();
   readonly #foreign: RemoteClaims;
   /** Called when another process has started to use the storage nevertheless. */
@@ -38,9 +32,11 @@ export class SingleProcessLock {
   #renewal: Promise<void> = Promise.resolve();
   #isEnded = false;
 
-  constructor(parts: SoleUseParts) {
-    this.#parts = parts;
-    this.#foreign = new RemoteClaims(parts.self);
+  constructor(options: Pick<ResolvedOptions<unknown>, "clock" | "storage" | "ownership">, deadline: StorageTimeout) {
+    this.#options = options;
+    this.#deadline = deadline;
+    this.#self = ownIdentity(options.ownership.host);
+    this.#foreign = new RemoteClaims(this.#self);
   }
 
   /**
@@ -71,17 +67,17 @@ export class SingleProcessLock {
     await this.#renewal;
     const stored = await this.#read();
     if (stored === undefined || claimIn(stored)?.pool !== this.#pool) return;
-    await this.#parts.deadline.run("give up its use", () => this.#parts.storage.write(ID, stored.version, null));
+    await this.#deadline.run("give up its use", () => this.#options.storage.write(ID, stored.version, null));
   }
 
   /** Several pools of one thread may share a storage object: a table in memory keeps them apart. */
   async #isVoid(claim: Claim): Promise<boolean> {
-    const { clock, ttlMs, self } = this.#parts;
-    if (openPools.has(claim.pool) || isSameThread(claim, self)) return true;
+    const { clock, ownership } = this.#options;
+    if (openPools.has(claim.pool) || isSameThread(claim, this.#self)) return true;
     this.#foreign.observe(ID, claim, clock.monotonic());
     while (this.#foreign.isHeld(ID, clock.monotonic())) {
       if (this.#foreign.isLocal(claim)) return false;
-      await new Promise<void>((resolve) => clock.setTimer(ttlMs / (RENEWALS * LOOKS_PER_RENEWAL), resolve));
+      await new Promise<void>((resolve) => clock.setTimer(ownership.ttlMs / (RENEWALS * LOOKS_PER_RENEWAL), resolve));
       const current = claimIn(await this.#read());
       if (current === undefined) return true;
       if (current.pool !== claim.pool || current.beat !== claim.beat) return false;
@@ -91,7 +87,7 @@ export class SingleProcessLock {
 
   #arm(): void {
     if (this.#isEnded) return;
-    this.#timer = this.#parts.clock.setTimer(this.#parts.ttlMs / RENEWALS, () => {
+    this.#timer = this.#options.clock.setTimer(this.#options.ownership.ttlMs / RENEWALS, () => {
       this.#renewal = this.#renew().catch(() => {});
       void this.#renewal.then(() => this.#arm());
     });
@@ -109,19 +105,17 @@ export class SingleProcessLock {
   }
 
   #nextClaim(): string {
-    const { ttlMs, self } = this.#parts;
-    const claim: Claim = { pool: this.#pool, beat: ++this.#beat, ttlMs, ...self };
+    const { ttlMs } = this.#options.ownership;
+    const claim: Claim = { pool: this.#pool, beat: ++this.#beat, ttlMs, ...this.#self };
     return JSON.stringify(claim);
   }
 
   #write(expected: number, data: string | null): Promise<number | undefined> {
-    const { storage, deadline } = this.#parts;
-    return deadline.run("note its use", () => storage.write(ID, expected, data));
+    return this.#deadline.run("note its use", () => this.#options.storage.write(ID, expected, data));
   }
 
   #read(): Promise<StoredRecord | undefined> {
-    const { storage, deadline } = this.#parts;
-    return deadline.run("tell who uses it", () => storage.read(ID));
+    return this.#deadline.run("tell who uses it", () => this.#options.storage.read(ID));
   }
 }
 

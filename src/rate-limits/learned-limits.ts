@@ -1,23 +1,17 @@
-import type { PoolTime } from "../common/pool-time.js";
 import type { OutgoingRequest } from "../connections/client-adapter.js";
-import { BUDGETS_ID, type LearnedLimitsRecord } from "../storage/learned-limits-record.js";
-import type { StoredRecord } from "../storage/storage.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
+import type { SessionRegistry } from "../state/session-registry.js";
+import { RESERVED_PREFIXES } from "../storage/record.js";
+import type { SessionStorage, StoredRecord } from "../storage/storage.js";
+import { StorageTimeout } from "../storage/storage-timeout.js";
+import { updateRecord } from "../storage/update-record.js";
 import type { Verdict } from "../telegram/verdicts.js";
 import type { AppliedLimit } from "./call-counters.js";
 import { memoryMs } from "./limit-estimate.js";
 import { LimitLearner } from "./limit-learner.js";
 import { decodeEstimates, encodeEstimates } from "./recorded-estimates.js";
 import { WindowedLimits } from "./windowed-limits.js";
-
-/** What learning limits needs. */
-export interface LearntLimitsParts {
-  readonly time: PoolTime;
-  readonly record: LearnedLimitsRecord;
-  /** Lets `close` wait for it; tells when it fails. */
-  later(work: Promise<void>): void;
-  /** The record of that id cannot be read. */
-  rejected(id: string, reason: string): void;
-}
 
 /** Calls of a method without an estimate are remembered for so long, because a flood may ask for them. */
 const MEMORY_MS = 3_600_000;
@@ -27,15 +21,22 @@ const RATE_FLOODS: ReadonlySet<string> = new Set(["FLOOD_WAIT", "FLOOD_PREMIUM_W
 
 /** The limits that floods have told, in step with their record. */
 export class LearnedLimits extends WindowedLimits {
-  readonly #parts: LearntLimitsParts;
+  readonly #context: PoolContext;
+  readonly #lifecycle: PoolLifecycle;
+  readonly #registry: SessionRegistry;
+  readonly #record: LearnedLimitsRecord;
   readonly #learning: LimitLearner;
   #isSaving = false;
   #isChanged = false;
 
-  constructor(parts: LearntLimitsParts) {
+  constructor(context: PoolContext, lifecycle: PoolLifecycle, registry: SessionRegistry) {
     super();
-    this.#parts = parts;
-    this.#learning = new LimitLearner(parts.time.now());
+    const { clock, time, options } = context;
+    this.#context = context;
+    this.#lifecycle = lifecycle;
+    this.#registry = registry;
+    this.#record = new LearnedLimitsRecord(options.storage, new StorageTimeout(clock, options.storageTimeoutMs));
+    this.#learning = new LimitLearner(time.now());
   }
 
   protected override allowances(id: string, { method }: OutgoingRequest, now: number): readonly AppliedLimit[] {
@@ -48,7 +49,7 @@ export class LearnedLimits extends WindowedLimits {
   }
 
   protected override sending(id: string, { method }: OutgoingRequest, now: number): void {
-    const { time } = this.#parts;
+    const { time } = this.#context;
     if (this.#learning.onSent(id, method, this.spending.window(id, method), now, time.wallNow())) this.#save();
   }
 
@@ -61,7 +62,7 @@ export class LearnedLimits extends WindowedLimits {
     const window = this.spending.window(id, method);
     if (window === undefined) return;
     if (window.pending > 0) window.pending--;
-    const { time } = this.#parts;
+    const { time } = this.#context;
     if (isGranted && this.#learning.onSuccess(id, method, window, time.now(), time.wallNow())) this.#save();
   }
 
@@ -78,14 +79,14 @@ export class LearnedLimits extends WindowedLimits {
       window === undefined
     )
       return;
-    const { time } = this.#parts;
+    const { time } = this.#context;
     const flood = { waitMs: seconds * 1000, now: time.now(), date: time.wallNow() };
     if (this.#learning.onFlood(id, method, window, flood)) this.#save();
   }
 
   load(records: readonly StoredRecord[]): void {
     for (const stored of records) {
-      const data = this.#parts.record.read(stored);
+      const data = this.#record.read(stored);
       if (data !== undefined) this.#merge(data);
     }
   }
@@ -96,12 +97,12 @@ export class LearnedLimits extends WindowedLimits {
   }
 
   #merge(data: string): void {
-    const date = this.#parts.time.wallNow();
+    const date = this.#context.time.wallNow();
     try {
       for (const [method, estimate] of decodeEstimates(data)) this.#learning.merge(method, estimate, date);
     } catch (error) {
-      this.#parts.record.reject();
-      this.#parts.rejected(BUDGETS_ID, error instanceof Error ? error.message : String(error));
+      this.#record.reject();
+      this.#registry.reject(BUDGETS_ID, error);
     }
   }
 
@@ -113,21 +114,79 @@ export class LearnedLimits extends WindowedLimits {
     const saved = this.#write().finally(() => {
       this.#isSaving = false;
     });
-    this.#parts.later(saved);
+    this.#lifecycle.runInBackground(saved);
   }
 
   async #write(): Promise<void> {
-    const { record } = this.#parts;
     while (this.#isChanged) {
       this.#isChanged = false;
       const current = (): string => encodeEstimates(this.#learning.estimates());
       let isWritten = false;
       try {
-        isWritten = await record.write(current, (data) => this.#merge(data));
+        isWritten = await this.#record.write(current, (data) => this.#merge(data));
       } finally {
         if (!isWritten) this.#isChanged = true;
       }
       if (!isWritten) return;
     }
+  }
+}
+
+export const BUDGETS_ID: string = `${RESERVED_PREFIXES.pool}budgets`;
+
+/** The record of learned rate limits, shared by all pools on a storage and written by compare-and-set. */
+export class LearnedLimitsRecord {
+  readonly #storage: SessionStorage;
+  readonly #deadline: StorageTimeout;
+  #version = 0;
+  #isRejected = false;
+
+  constructor(storage: SessionStorage, deadline: StorageTimeout) {
+    this.#storage = storage;
+    this.#deadline = deadline;
+  }
+
+  /** Returns the data if this is the record of learned limits at a new version. */
+  read({ id, version, data }: StoredRecord): string | undefined {
+    if (id !== BUDGETS_ID || version <= this.#version) return undefined;
+    this.#version = version;
+    this.#isRejected = false;
+    return data;
+  }
+
+  /** Marks the last read data as unreadable: it is not overwritten until it is removed or repaired. */
+  reject(): void {
+    this.#isRejected = true;
+  }
+
+  /**
+   * Writes the result of `current`, after passing to `merge` what other pools have written meanwhile. Resolves to false
+   * if the record was rejected: such a record is not overwritten.
+   */
+  async write(current: () => string, merge: (data: string) => void): Promise<boolean> {
+    if (this.#isRejected) await this.#lookAgain(merge);
+    if (this.#isRejected) return false;
+    const { version } = await updateRecord(
+      {
+        id: BUDGETS_ID,
+        read: () => this.#lookAgain(merge),
+        write: (expected, data) =>
+          this.#deadline.run("write the record of budgets", () => this.#storage.write(BUDGETS_ID, expected, data)),
+        first: { expected: this.#version, data: current() },
+      },
+      () => (this.#isRejected ? undefined : current()),
+    );
+    if (version === undefined) return false;
+    this.#version = version;
+    return true;
+  }
+
+  async #lookAgain(merge: (data: string) => void): Promise<StoredRecord | undefined> {
+    const stored = await this.#deadline.run("read a record", () => this.#storage.read(BUDGETS_ID));
+    const isNews = stored?.version !== this.#version;
+    this.#version = stored?.version ?? 0;
+    if (isNews) this.#isRejected = false;
+    if (stored !== undefined && isNews) merge(stored.data);
+    return stored;
   }
 }

@@ -1,48 +1,32 @@
-import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
-import type { PoolTime } from "../common/pool-time.js";
-import type { UserCallbackContext } from "../common/user-callback.js";
 import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { ParsedBudgets } from "../options/budgets.js";
-import type { SessionInfo } from "../options/session-info.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
+import type { PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionTable } from "../state/session-table.js";
-import { LearnedLimitsRecord } from "../storage/learned-limits-record.js";
-import type { SessionStorage, StoredRecord } from "../storage/storage.js";
-import type { StorageTimeout } from "../storage/storage-timeout.js";
+import type { StoredRecord } from "../storage/storage.js";
 import type { Verdict } from "../telegram/verdicts.js";
 import { ConfiguredLimits } from "./configured-limits.js";
 import { LearnedLimits } from "./learned-limits.js";
 import type { RateBlock, RateLimits } from "./rate-limits.js";
 import { StrategyLimits } from "./strategy-limits.js";
 
-/** What keeping budgets needs. */
-export interface RateLimitingDeps {
-  readonly sessionTable: SessionTable;
-  readonly time: PoolTime;
-  readonly scheduler: Pick<LeaseScheduler, "waiting" | "rejectHopeless">;
-}
-
-/** What making them needs besides. */
-export interface RateLimitingInit extends RateLimitingDeps, UserCallbackContext {
-  readonly options: { readonly budgets: ParsedBudgets | undefined; readonly storage: SessionStorage };
-  readonly deadline: StorageTimeout;
-  later(work: Promise<void>): void;
-  /** The record of that id cannot be read. */
-  rejected(id: string, reason: string): void;
-}
-
-/** The budgets that the options ask for. */
-export function createRateLimiting(sources: RateLimitingInit): RateLimiting | undefined {
-  const { options, deadline, later, rejected, info, failed, ...parts } = sources;
-  const { budgets, storage } = options;
-  const { time, sessionTable } = parts;
+/** The rate limits that the option `budgets` asks for. */
+export function createRateLimiting(
+  context: PoolContext,
+  lifecycle: PoolLifecycle,
+  sessionTable: SessionTable<PooledSession>,
+  registry: SessionRegistry,
+): RateLimiting | undefined {
+  const { budgets } = context.options;
   if (budgets === undefined) return undefined;
-  if (budgets === "learn") {
-    const record = new LearnedLimitsRecord(storage, deadline);
-    return new RateLimiting(parts, new LearnedLimits({ time, record, later, rejected }));
+  return new RateLimiting(context, sessionTable, limitsOf(budgets));
+
+  function limitsOf(source: ParsedBudgets): RateLimits {
+    if (source === "learn") return new LearnedLimits(context, lifecycle, registry);
+    return "waitMs" in source ? new StrategyLimits(source, context, registry) : new ConfiguredLimits(source);
   }
-  if (!("waitMs" in budgets)) return new RateLimiting(parts, new ConfiguredLimits(budgets));
-  const known = (id: string): SessionInfo | undefined => (sessionTable.get(id) === undefined ? undefined : info(id));
-  return new RateLimiting(parts, new StrategyLimits(budgets, { time, info: known, failed }));
 }
 
 /**
@@ -51,17 +35,19 @@ export function createRateLimiting(sources: RateLimitingInit): RateLimiting | un
  * before it is sent.
  */
 export class RateLimiting {
-  readonly #parts: RateLimitingDeps;
+  readonly #context: PoolContext;
+  readonly #sessionTable: SessionTable;
   readonly #limits: RateLimits;
 
-  constructor(parts: RateLimitingDeps, limits: RateLimits) {
-    this.#parts = parts;
+  constructor(context: PoolContext, sessionTable: SessionTable, limits: RateLimits) {
+    this.#context = context;
+    this.#sessionTable = sessionTable;
     this.#limits = limits;
   }
 
   /** Counts a request in that is sent at once. When it may not go, what is spent rests from now on. */
   tryAdmit(id: string, request: OutgoingRequest): boolean {
-    const now = this.#parts.time.now();
+    const now = this.#context.time.now();
     const refusals = this.#limits.refusals(id, request, now);
     // Of a session that is gone nobody would learn that it rests; its last lease may end in peace.
     if (refusals.length > 0 && this.#rest(id, refusals, now)) return false;
@@ -92,14 +78,13 @@ export class RateLimiting {
 
   /** Whether the session is one of the pool's. */
   #rest(id: string, rests: readonly RateBlock[], now: number): boolean {
-    const { sessionTable, scheduler } = this.#parts;
+    const sessionTable = this.#sessionTable;
     const entry = sessionTable.get(id);
     if (entry === undefined) return false;
     for (const { method, peer, until } of rests) {
       sessionTable.cool(entry, { kind: "budget", method, peer }, until, "budget", now);
     }
-    // Without a waiter nobody has to be told, and no timer has to be set.
-    if (scheduler.waiting > 0) scheduler.rejectHopeless();
+    this.#context.events.emit("rateLimited");
     return true;
   }
 }

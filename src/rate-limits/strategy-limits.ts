@@ -2,18 +2,10 @@ import type { PoolTime } from "../common/pool-time.js";
 import { catchUserErrors, type SafeCall } from "../common/user-callback.js";
 import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { BudgetedCall, BudgetStrategy } from "../options/budget-strategy.js";
-import type { SessionInfo } from "../options/session-info.js";
+import type { PoolContext } from "../pool-context.js";
+import type { SessionRegistry } from "../state/session-registry.js";
 import type { Verdict } from "../telegram/verdicts.js";
 import { NO_BLOCK, type RateBlock, type RateLimits } from "./rate-limits.js";
-
-/** What asking a strategy needs. */
-export interface StrategyParts {
-  readonly time: PoolTime;
-  /** `undefined`: the session is gone. */
-  info(id: string): SessionInfo | undefined;
-  /** The rule has thrown. */
-  failed(message: string): void;
-}
 
 /** A shorter wait is below what the clock can tell: it would be over before it begins, again and again. */
 const SHORTEST_MS = 1;
@@ -23,13 +15,15 @@ const LONGEST_MS = 365 * 86_400_000;
 /** The limits of a user's own rule. */
 export class StrategyLimits implements RateLimits {
   readonly #strategy: BudgetStrategy;
-  readonly #parts: StrategyParts;
+  readonly #time: PoolTime;
+  readonly #registry: SessionRegistry;
   readonly #safely: SafeCall;
 
-  constructor(strategy: BudgetStrategy, parts: StrategyParts) {
+  constructor(strategy: BudgetStrategy, { time, log }: PoolContext, registry: SessionRegistry) {
     this.#strategy = strategy;
-    this.#parts = parts;
-    this.#safely = catchUserErrors("budgets", parts.failed);
+    this.#time = time;
+    this.#registry = registry;
+    this.#safely = catchUserErrors("budgets", (message) => log.callbackFailed(message));
   }
 
   refusals(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
@@ -63,12 +57,12 @@ export class StrategyLimits implements RateLimits {
 
   refused(id: string, request: OutgoingRequest, { kind, seconds }: Verdict): void {
     if (kind !== "cooldown" || seconds === null) return;
-    const call = this.#callOf(id, request, this.#parts.time.now());
+    const call = this.#callOf(id, request, this.#time.now());
     if (call !== undefined) this.#safely(() => this.#strategy.refused?.(call, seconds), undefined);
   }
 
   #callOf(id: string, { method, peer }: OutgoingRequest, now: number): BudgetedCall | undefined {
-    const session = this.#parts.info(id);
-    return session && { session, method, peer, at: this.#parts.time.toWall(now) };
+    const known = this.#registry.shown(id);
+    return known && { session: this.#registry.info(known), method, peer, at: this.#time.toWall(now) };
   }
 }

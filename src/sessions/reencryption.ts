@@ -1,54 +1,55 @@
-import type { KeyedMutex } from "../common/keyed-mutex.js";
 import type { CredentialEncryption } from "../encryption/credentials.js";
 import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
-import { isFresh, type Sealer } from "../encryption/sealer.js";
+import { isFresh } from "../encryption/sealer.js";
 import { writeTimedOutError } from "../error-factories.js";
-import { OptionsError, type PoolClosedError } from "../errors.js";
+import { OptionsError } from "../errors.js";
 import type { ClientProfile } from "../options/client-profile.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
 import { markDirty, type PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { RecordWriter } from "../storage/record-writer.js";
-import type { PeerStorage } from "../storage/storage.js";
-import type { StorageTimeout } from "../storage/storage-timeout.js";
-
-/** Dependencies of `Reencryption`. */
-export interface ReencryptionDeps {
-  readonly sealer: Sealer | undefined;
-  readonly sealing: CredentialEncryption;
-  readonly registry: SessionRegistry;
-  readonly recordWriter: RecordWriter;
-  readonly locks: KeyedMutex;
-  readonly deadline: StorageTimeout;
-  /** As they are stored. */
-  readonly peers: PeerStorage | undefined;
-  /** Syncs with the changes of other processes. Rejects if the storage fails. */
-  syncAll(): Promise<void>;
-  /** The error for calls after the pool was closed, if it was. */
-  closed(): PoolClosedError | undefined;
-}
+import { StorageTimeout } from "../storage/storage-timeout.js";
+import type { StorageSync } from "./storage-sync.js";
 
 /** Re-encrypts with the newest key whatever is encrypted with an older key or not at all. */
 export class Reencryption {
-  readonly #parts: ReencryptionDeps;
+  readonly #context: PoolContext;
+  readonly #lifecycle: PoolLifecycle;
+  readonly #registry: SessionRegistry;
+  readonly #encryption: CredentialEncryption;
+  readonly #recordWriter: RecordWriter;
+  readonly #storageSync: StorageSync;
 
-  constructor(parts: ReencryptionDeps) {
-    this.#parts = parts;
+  constructor(
+    context: PoolContext,
+    lifecycle: PoolLifecycle,
+    registry: SessionRegistry,
+    encryption: CredentialEncryption,
+    recordWriter: RecordWriter,
+    storageSync: StorageSync,
+  ) {
+    this.#context = context;
+    this.#lifecycle = lifecycle;
+    this.#registry = registry;
+    this.#encryption = encryption;
+    this.#recordWriter = recordWriter;
+    this.#storageSync = storageSync;
   }
 
   /**
-   * Resolves how many records were rewritten. One that could not be written ends it, and so does `close`, which waits for
-   * one record alone: what was done stays done.
+   * Resolves with the number of rewritten records. A record that cannot be written ends it, and so does `close`, which waits
+   * for the current record only: what was done stays done.
    */
   async rotate(): Promise<number> {
-    const { sealer, registry, locks, syncAll: lookAround } = this.#parts;
-    if (sealer === undefined) {
+    if (this.#context.options.encryption === undefined) {
       throw new OptionsError("rotateKeys: the pool has no encryption; open it with encryption: aesGcm(key).");
     }
-    await lookAround();
+    await this.#storageSync.syncAll();
     let count = 0;
-    for (const id of registry.ids()) {
-      const isRewritten = await locks.runExclusive([`id ${id}`], () => {
-        const closed = this.#parts.closed();
+    for (const id of this.#registry.ids()) {
+      const isRewritten = await this.#registry.change(id, undefined, () => {
+        const closed = this.#lifecycle.closedError();
         if (closed !== undefined) throw closed;
         return this.#rotate(id);
       });
@@ -58,20 +59,22 @@ export class Reencryption {
   }
 
   async #rotate(id: string): Promise<boolean> {
-    const { sealing, registry, recordWriter } = this.#parts;
-    const known = registry.get(id);
+    const known = this.#registry.get(id);
     if (known === undefined) return false;
     await this.#rotatePeers(id);
     // What was sealed anew and is not on disk yet is not done.
-    if (sealing.isCurrent(known.credentials) && !known.pendingChanges.has("credentials")) return false;
-    await reencrypt(sealing, known);
-    if (!(await recordWriter.save(id))) throw writeTimedOutError(id);
+    if (this.#encryption.isCurrent(known.credentials) && !known.pendingChanges.has("credentials")) return false;
+    await reencrypt(this.#encryption, known);
+    if (!(await this.#recordWriter.save(id))) throw writeTimedOutError(id);
     return true;
   }
 
   /** Seals all rows anew if one is not fresh. Those that cannot be opened go: nobody could use them. */
   async #rotatePeers(id: string): Promise<void> {
-    const { sealer, peers, deadline } = this.#parts;
+    const { clock, options } = this.#context;
+    const { encryption: sealer, storage } = options;
+    const { peers } = storage;
+    const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
     if (sealer === undefined || peers === undefined) return;
     const rows = await deadline.run(`load the peers of "${id}"`, () => peers.load(id));
     if (rows.every(({ accessHash }) => isFresh(sealer, accessHash))) return;

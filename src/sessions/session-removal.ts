@@ -1,10 +1,9 @@
-import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
-import type { Clock, Timer } from "../common/clock.js";
-import type { KeyedMutex } from "../common/keyed-mutex.js";
+import type { Timer } from "../common/clock.js";
 import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
 import { writeTimedOutError } from "../error-factories.js";
 import type { Ownership } from "../ownership/ownership.js";
+import type { PoolContext } from "../pool-context.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state.js";
@@ -12,26 +11,7 @@ import type { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
-import type { SessionStorage, StoredRecord } from "../storage/storage.js";
-import type { StorageTimeout } from "../storage/storage-timeout.js";
-
-/** What removing needs. */
-export interface SessionRemovalDeps {
-  readonly registry: SessionRegistry;
-  readonly ownership: Ownership;
-  readonly recordWriter: RecordWriter;
-  readonly storage: SessionStorage;
-  readonly deadline: StorageTimeout;
-  readonly locks: KeyedMutex;
-  readonly keys: KeyReservations;
-  readonly scheduler: LeaseScheduler;
-  readonly connections: ConnectionPool<unknown>;
-  readonly backOffs: ConnectBackoff;
-  readonly sessionState: SessionStateManager;
-  readonly peers: PeerCacheWriter;
-  readonly clock: Clock;
-  failed(error: Error): void;
-}
+import type { StoredRecord } from "../storage/storage.js";
 
 /** A record that could not be deleted is tried again after so long, twice as long each time. */
 const FIRST_RETRY_MS = 1_000;
@@ -43,32 +23,59 @@ const LONGEST_RETRY_MS = 30_000;
  * auth key for another id.
  */
 export class SessionRemoval {
-  readonly #parts: SessionRemovalDeps;
+  readonly #context: PoolContext;
+  readonly #registry: SessionRegistry;
+  readonly #ownership: Ownership;
+  readonly #sessionState: SessionStateManager;
+  readonly #recordWriter: RecordWriter;
+  readonly #peers: PeerCacheWriter;
+  readonly #connections: ConnectionPool<unknown>;
+  readonly #backOffs: ConnectBackoff;
+  readonly #reservations: KeyReservations;
   /** One timer for each removed session whose record is still to be deleted; it goes with the record. */
   readonly #unfinished = new Map<string, Timer>();
   #isEnded = false;
+  readonly #reportFailure = (error: Error): void => this.#context.events.emit("storageFailed", error);
 
-  constructor(parts: SessionRemovalDeps) {
-    this.#parts = parts;
+  constructor(
+    context: PoolContext,
+    registry: SessionRegistry,
+    ownership: Ownership,
+    sessionState: SessionStateManager,
+    recordWriter: RecordWriter,
+    peers: PeerCacheWriter,
+    connections: ConnectionPool<unknown>,
+    backOffs: ConnectBackoff,
+    reservations: KeyReservations,
+  ) {
+    this.#context = context;
+    this.#registry = registry;
+    this.#ownership = ownership;
+    this.#sessionState = sessionState;
+    this.#recordWriter = recordWriter;
+    this.#peers = peers;
+    this.#connections = connections;
+    this.#backOffs = backOffs;
+    this.#reservations = reservations;
   }
 
   /** Whether there was one. Rejects when the storage does; nothing has changed then. What is left to do later is no failure. */
   async remove(id: string): Promise<boolean> {
-    return this.#parts.locks.runExclusive([`id ${id}`], async () => {
-      const known = this.#parts.registry.get(id);
+    return this.#registry.change(id, undefined, async () => {
+      const known = this.#registry.get(id);
       if (known === undefined) return this.#removeRejected(id);
       if (known.isRemoving) return false;
       await this.#takeOut(known);
-      await this.#leave(known).catch(this.#parts.failed);
+      await this.#leave(known).catch(this.#reportFailure);
       return true;
     });
   }
 
   /** The last lease of a removed session has ended. */
   async onLastLeaseEnded(id: string): Promise<void> {
-    const known = this.#parts.registry.get(id);
+    const known = this.#registry.get(id);
     if (known === undefined) return;
-    await this.#parts.locks.runExclusive([`id ${id}`], async () => {
+    await this.#registry.change(id, undefined, async () => {
       // Its removal may have failed meanwhile: then it stays.
       if (known.isRemoving) await this.#forget(known);
     });
@@ -76,11 +83,10 @@ export class SessionRemoval {
 
   /** Another process has removed the session: its record is gone, or says so. */
   async onRemovedElsewhere(id: string): Promise<void> {
-    const { registry } = this.#parts;
-    const known = registry.get(id);
+    const known = this.#registry.get(id);
     if (known === undefined || known.isRemoving) return;
-    registry.beginRemoval(known);
-    await this.#parts.locks.runExclusive([`id ${id}`], () => this.#leave(known));
+    this.#registry.beginRemoval(known);
+    await this.#registry.change(id, undefined, () => this.#leave(known));
   }
 
   /**
@@ -88,15 +94,13 @@ export class SessionRemoval {
    * may still be connected.
    */
   async finishPendingRemoval(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
-    const { ownership, storage, deadline } = this.#parts;
-    const { id, version } = stored;
+    const { id } = stored;
     const record = decodeRecord(stored.data);
     if (!record.isRemoved) return "stays";
-    ownership.onRecordRead(id, record.owner);
-    if (ownership.isForeign(id)) return "leaving";
-    const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, version, null));
-    if (gone === undefined) return "leaving";
-    ownership.forget(id);
+    this.#ownership.onRecordRead(id, record.owner);
+    if (this.#ownership.isForeign(id)) return "leaving";
+    if (!(await this.#recordWriter.deleteUntracked(stored))) return "leaving";
+    this.#ownership.forget(id);
     await this.#forgetTraces(id, record.fingerprint);
     return "gone";
   }
@@ -113,7 +117,7 @@ export class SessionRemoval {
   #finishLater(id: string, delayMs: number): void {
     if (this.#isEnded) return;
     this.#unfinished.get(id)?.cancel();
-    const timer = this.#parts.clock.setTimer(delayMs, () => {
+    const timer = this.#context.clock.setTimer(delayMs, () => {
       this.#unfinished.delete(id);
       void this.#finish(id, Math.min(delayMs * 2, LONGEST_RETRY_MS));
     });
@@ -122,83 +126,76 @@ export class SessionRemoval {
 
   /** Deletes the record of a session that has left here, if it is still there and nobody has added the id again. */
   async #finish(id: string, delayMs: number): Promise<void> {
-    const { registry, storage, deadline, locks, failed } = this.#parts;
     try {
-      const state = await locks.runExclusive([`id ${id}`], async () => {
-        if (registry.get(id) !== undefined) return "stays";
-        const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+      const state = await this.#registry.change(id, undefined, async () => {
+        if (this.#registry.get(id) !== undefined) return "stays";
+        const stored = await this.#recordWriter.read(id);
         return stored === undefined ? "gone" : this.finishPendingRemoval(stored);
       });
       if (state === "leaving") this.#finishLater(id, delayMs);
     } catch (error) {
-      failed(error instanceof Error ? error : new Error(String(error)));
+      this.#reportFailure(error instanceof Error ? error : new Error(String(error)));
       this.#finishLater(id, delayMs);
     }
   }
 
   /** The record is gone, or says that the session is removed. */
   async #takeOut(known: PooledSession): Promise<void> {
-    const { registry, recordWriter, ownership, connections, scheduler } = this.#parts;
     const { id } = known;
-    registry.beginRemoval(known);
+    this.#registry.beginRemoval(known);
     try {
-      const isInUse = connections.get(id) !== undefined || ownership.isForeign(id);
-      if (!isInUse && (await recordWriter.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
+      const isInUse = this.#connections.get(id) !== undefined || this.#ownership.isForeign(id);
+      if (!isInUse && (await this.#recordWriter.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
       known.isRemoved = true;
       // A record that is gone is one that another process has removed at the same time.
-      if (!(await recordWriter.save(id)) && recordWriter.versionOf(id) !== undefined) throw writeTimedOutError(id);
+      if (!(await this.#recordWriter.save(id)) && this.#recordWriter.versionOf(id) !== undefined)
+        throw writeTimedOutError(id);
     } catch (error) {
       known.isRemoved = false;
-      registry.cancelRemoval(known, ownership.isForeign(id));
-      scheduler.serveWaiters();
+      this.#registry.cancelRemoval(known, this.#ownership.isForeign(id));
+      this.#context.events.emit("available");
       throw error;
     }
   }
 
   async #leave(known: PooledSession): Promise<void> {
-    const { registry, scheduler } = this.#parts;
-    registry.finishRemoval(known);
-    scheduler.rejectHopeless();
+    this.#registry.finishRemoval(known);
+    this.#context.events.emit("unavailable");
     if (!known.isLeased) await this.#forget(known);
   }
 
   /** The client ends first, then the record, then the reservation of the key. */
   async #forget(known: PooledSession): Promise<void> {
-    const { registry, connections, backOffs, sessionState, recordWriter, ownership } = this.#parts;
     const { id } = known;
-    await connections.close(id, "the session was removed");
-    if (registry.get(id) !== known) return;
-    registry.forget(known);
-    sessionState.clearFatal(id);
-    backOffs.left(known.credentials.profile);
-    const isOurs = known.isRemoved && !ownership.isForeign(id);
+    await this.#connections.close(id, "the session was removed");
+    if (this.#registry.get(id) !== known) return;
+    this.#registry.forget(known);
+    this.#sessionState.clearFatal(id);
+    this.#backOffs.left(known.credentials.profile);
+    const isOurs = known.isRemoved && !this.#ownership.isForeign(id);
     try {
-      if (isOurs && (await recordWriter.delete(id))) await this.#forgetTraces(id, known.fingerprint);
+      if (isOurs && (await this.#recordWriter.delete(id))) await this.#forgetTraces(id, known.fingerprint);
     } catch (error) {
       this.#finishLater(id, FIRST_RETRY_MS);
       throw error;
     } finally {
-      recordWriter.untrack(id);
-      ownership.forget(id);
+      this.#recordWriter.untrack(id);
+      this.#ownership.forget(id);
     }
   }
 
   /** What there is of the session beside its record, which MUST be gone: so the key can be taken, even if that fails. */
   async #forgetTraces(id: string, fingerprint: string): Promise<void> {
-    await this.#parts.peers.clear(id);
-    await this.#parts.keys.release(fingerprint, id).catch(this.#parts.failed);
+    await this.#peers.clear(id);
+    await this.#reservations.release(fingerprint, id).catch(this.#reportFailure);
   }
 
   async #removeRejected(id: string): Promise<boolean> {
-    const { registry, storage, deadline } = this.#parts;
-    if (registry.rejection(id) === undefined) return false;
-    const stored = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
-    if (stored !== undefined) {
-      const gone = await deadline.run(`delete the record of "${id}"`, () => storage.write(id, stored.version, null));
-      if (gone === undefined) return false;
-    }
-    registry.forgetRejected(id);
-    await this.#parts.peers.clear(id);
+    if (this.#registry.rejection(id) === undefined) return false;
+    const stored = await this.#recordWriter.read(id);
+    if (stored !== undefined && !(await this.#recordWriter.deleteUntracked(stored))) return false;
+    this.#registry.forgetRejected(id);
+    await this.#peers.clear(id);
     return true;
   }
 }

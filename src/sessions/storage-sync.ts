@@ -1,40 +1,37 @@
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
+import { allLocked } from "../error-factories.js";
 import { StorageCorruptError, StorageError } from "../errors.js";
+import type { Ownership } from "../ownership/ownership.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
+import type { RateLimiting } from "../rate-limits/rate-limiting.js";
+import type { SessionRegistry } from "../state/session-registry.js";
+import { ownerAmong } from "../storage/key-reservations.js";
 import { isReserved } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
-import { asStorageError, type StorageTimeout } from "../storage/storage-timeout.js";
+import { asStorageError, LISTING_TAKES, StorageTimeout } from "../storage/storage-timeout.js";
+import type { RecordDiscovery } from "./remote-records.js";
 
-/** What looking at the storage needs. */
-export interface StorageSyncDeps {
-  readonly clock: Clock;
-  readonly intervalMs: number;
-  readonly storage: SessionStorage;
-  readonly deadline: StorageTimeout;
-  readonly patientDeadline: StorageTimeout;
-  readonly recordWriter: RecordWriter;
-  /** There is a record of a session that this pool does not know. Whether it has to be looked at again though nobody writes it. */
-  discovered(id: string): Promise<boolean>;
-  /** The ids of records that could not be read. */
-  rejected(): readonly string[];
-  /** One of the pool's own records was seen. */
-  own(record: StoredRecord): void;
-  /** The record of a known session is gone. */
-  gone(id: string): void;
-  failed(error: Error): void;
-  /** A look at everything has succeeded. */
-  worked(): void;
-}
-
-/** After so many failures of the storage in a row it is left alone until the next round. */
+/** Failures of the storage in a row after which the rest of a round is left to the next one. */
 const FAILURES_PER_ROUND = 3;
+const READS_PER_TTL = 3;
 
 /**
- * Looks for what other processes have written: at everything in an interval, at single records when the storage tells.
- * Only records of another version than the known one are read.
+ * Keeps the sessions in step with the storage: loads them at the start, then reads what other processes have written, all
+ * records in an interval, single ones when the storage reports them. Only records of another version than the known one
+ * are applied.
  */
 export class StorageSync {
-  readonly #parts: StorageSyncDeps;
+  readonly #context: PoolContext;
+  readonly #lifecycle: PoolLifecycle;
+  readonly #storage: SessionStorage;
+  readonly #listDeadline: StorageTimeout;
+  readonly #registry: SessionRegistry;
+  readonly #ownership: Ownership;
+  readonly #recordWriter: RecordWriter;
+  readonly #discovery: RecordDiscovery;
+  readonly #rateLimits: RateLimiting | undefined;
   /**
    * Versions of records that cannot be used, so that they are not looked at again and again. Bound: the records of the
    * storage at the last look at everything, and those reported since.
@@ -42,24 +39,70 @@ export class StorageSync {
   readonly #unusable = new Map<string, number>();
   /** Ids that are still to be read. Bound: the ids reported by the storage since the read under way began. */
   readonly #notifiedIds = new Set<string>();
-  #isReadingTold = false;
+  #rejectedAtStart: ReturnType<SessionRegistry["rejected"]> = [];
+  #isReadingNotified = false;
   #isStopped = false;
   #timer: Timer | undefined;
   #stopWatching: () => void = () => {};
 
-  constructor(parts: StorageSyncDeps) {
-    this.#parts = parts;
+  constructor(
+    context: PoolContext,
+    lifecycle: PoolLifecycle,
+    registry: SessionRegistry,
+    ownership: Ownership,
+    recordWriter: RecordWriter,
+    discovery: RecordDiscovery,
+    rateLimits: RateLimiting | undefined,
+  ) {
+    const { clock, options } = context;
+    this.#context = context;
+    this.#lifecycle = lifecycle;
+    this.#storage = options.storage;
+    this.#listDeadline = new StorageTimeout(clock, options.storageTimeoutMs).times(LISTING_TAKES);
+    this.#registry = registry;
+    this.#ownership = ownership;
+    this.#recordWriter = recordWriter;
+    this.#discovery = discovery;
+    this.#rateLimits = rateLimits;
   }
 
+  /** Loads what the storage held at the start. Rejects with `StorageCorruptError` if no record can be opened for want of a key. */
+  async load(listed: readonly StoredRecord[]): Promise<void> {
+    const registry = this.#registry;
+    this.#rateLimits?.load(listed);
+    const loaded = await registry.load(
+      listed.filter(({ id }) => !isReserved(id)),
+      (fingerprint) => ownerAmong(fingerprint, listed),
+    );
+    for (const { known, version, owner } of loaded) {
+      if (known.isRemoved) this.#lifecycle.runInBackground(this.#discovery.onUnknownRecord(known.id));
+      else {
+        this.#recordWriter.track(known.id, version);
+        this.#ownership.onRecordRead(known.id, owner);
+      }
+    }
+    this.#rejectedAtStart = registry.rejected();
+    if (registry.lockedCount === 0) return;
+    if (loaded.length === 0) throw allLocked(registry.lockedCount, this.#rejectedAtStart[0]?.reason ?? "");
+    const text = `${registry.lockedCount} records cannot be opened with the keys of the option "encryption". See rejected().`;
+    this.#context.log.write("error", text, { event: "keyMissing", count: registry.lockedCount });
+  }
+
+  /** Publishes which records could not be read at the start. */
+  publishRejected(): void {
+    for (const rejection of this.#rejectedAtStart) this.#context.events.publish("recordRejected", rejection);
+  }
+
+  /** Follows the changes of other processes, if the storage is shared. */
   start(): void {
-    if (this.#isStopped) return;
+    if (this.#isStopped || !this.#storage.shared) return;
     try {
       const failed = (error: Error): void => {
-        if (!this.#isStopped) this.#parts.failed(asStorageError(error, "watch for changes", undefined));
+        if (!this.#isStopped) this.#reportFailure(asStorageError(error, "watch for changes", undefined));
       };
-      this.#stopWatching = this.#parts.storage.watch?.((id) => this.#tell(id), failed) ?? (() => {});
+      this.#stopWatching = this.#storage.watch?.((id) => this.#tell(id), failed) ?? (() => {});
     } catch (error) {
-      this.#parts.failed(new StorageError("The storage could not be watched.", { cause: error }));
+      this.#reportFailure(new StorageError("The storage could not be watched.", { cause: error }));
     }
     this.#arm();
   }
@@ -70,46 +113,44 @@ export class StorageSync {
     try {
       this.#stopWatching();
     } catch (error) {
-      this.#parts.failed(new StorageError("The storage could not end its watch.", { cause: error }));
+      this.#reportFailure(new StorageError("The storage could not end its watch.", { cause: error }));
     }
   }
 
-  /** Looks at everything now. Rejects as the storage does. */
-  syncAll(): Promise<void> {
-    return this.#lookAtAll();
-  }
-
-  /** Looks at one record now. Rejects as the storage does. */
-  syncOne(id: string): Promise<void> {
-    return this.#lookAt(id);
+  /** Reads all records of a shared storage now. Rejects as the storage does. */
+  async syncAll(): Promise<void> {
+    if (this.#storage.shared) await this.#readAll();
   }
 
   #arm(): void {
     if (this.#isStopped) return;
-    this.#timer = this.#parts.clock.setTimer(this.#parts.intervalMs, () => {
-      void this.#unlessStopped(() => this.#lookAtAll()).then(() => this.#arm());
+    const { clock, options } = this.#context;
+    this.#timer = clock.setTimer(options.ownership.ttlMs / READS_PER_TTL, () => {
+      void this.#unlessStopped(() => this.#readAll()).then(() => this.#arm());
     });
   }
 
-  async #lookAtAll(): Promise<void> {
-    const { patientDeadline, storage, recordWriter } = this.#parts;
-    const records = await patientDeadline.run("be listed", () => storage.list());
+  async #readAll(): Promise<void> {
+    const recordWriter = this.#recordWriter;
+    const records = await this.#listDeadline.run("be listed", () => this.#storage.list());
     const listed = new Set(records.map(({ id }) => id));
     for (const id of this.#unusable.keys()) if (!listed.has(id)) this.#unusable.delete(id);
-    for (const record of records) if (isReserved(record.id)) this.#parts.own(record);
-    const missing = [...recordWriter.ids(), ...this.#parts.rejected()].filter((id) => !listed.has(id));
+    for (const record of records) if (isReserved(record.id)) this.#readReserved(record);
+    const missing = [...recordWriter.ids(), ...this.#registry.rejected().map(({ id }) => id)].filter(
+      (id) => !listed.has(id),
+    );
     const news = records.filter((record) => this.#isNewer(record));
     const isKnown = ({ id }: StoredRecord): boolean => recordWriter.versionOf(id) !== undefined;
     const changed = news.filter(isKnown);
     const added = news.filter((record) => !isKnown(record));
     // First what has changed or is gone: the key that one session has given up may be a new one's.
     const failures = [
-      await this.#each(changed, (record) => this.#take(record)),
-      await this.#each(missing, (id) => this.#lookAt(id)),
-      await this.#each(added, (record) => this.#take(record)),
+      await this.#each(changed, (record) => this.#apply(record)),
+      await this.#each(missing, (id) => this.#readOne(id)),
+      await this.#each(added, (record) => this.#apply(record)),
     ];
     for (const failure of failures) if (failure !== undefined) throw failure;
-    this.#parts.worked();
+    this.#context.events.emit("storageWorks", "changes");
   }
 
   /** Looks at each, also when one of them cannot be read; not when the storage itself fails. Resolves the first failure. */
@@ -129,26 +170,42 @@ export class StorageSync {
     return first;
   }
 
-  async #lookAt(id: string): Promise<void> {
-    const { deadline, storage, recordWriter } = this.#parts;
-    const record = await deadline.run(`read the record of "${id}"`, () => storage.read(id));
+  async #readOne(id: string): Promise<void> {
+    const record = await this.#recordWriter.read(id);
     if (record === undefined) {
       this.#unusable.delete(id);
-      if (recordWriter.untrack(id)) this.#parts.gone(id);
-      else await this.#parts.discovered(id);
-    } else if (this.#isNewer(record)) await this.#take(record);
+      if (!this.#recordWriter.reportDeleted(id)) await this.#discover(id);
+    } else if (this.#isNewer(record)) await this.#apply(record);
   }
 
   #isNewer({ id, version }: StoredRecord): boolean {
     if (isReserved(id) || this.#isStopped) return false;
-    const known = this.#parts.recordWriter.versionOf(id);
+    const known = this.#recordWriter.versionOf(id);
     return known === undefined ? this.#unusable.get(id) !== version : version > known;
   }
 
-  async #take(record: StoredRecord): Promise<void> {
-    const { recordWriter } = this.#parts;
+  /** A record of a session that this pool does not know. Whether it has to be read again though nobody writes it. */
+  #discover(id: string): Promise<boolean> {
+    return this.#discovery.onUnknownRecord(id).finally(() => this.#context.events.emit("discovered", id));
+  }
+
+  /** A record of the pool itself. */
+  #readReserved(record: StoredRecord): void {
+    const { id } = record;
+    const before = this.#registry.rejection(id);
+    this.#rateLimits?.load([record]);
+    const reason = this.#registry.rejection(id);
+    if (reason !== undefined && reason !== before) this.#context.events.publish("recordRejected", { id, reason });
+  }
+
+  #reportFailure(error: Error): void {
+    this.#context.events.emit("storageFailed", error, "changes");
+  }
+
+  async #apply(record: StoredRecord): Promise<void> {
+    const recordWriter = this.#recordWriter;
     if (recordWriter.versionOf(record.id) !== undefined) return recordWriter.applyRemote(record);
-    const isUnsettled = await this.#parts.discovered(record.id);
+    const isUnsettled = await this.#discover(record.id);
     if (recordWriter.versionOf(record.id) === undefined && !isUnsettled) this.#unusable.set(record.id, record.version);
     else this.#unusable.delete(record.id);
   }
@@ -157,17 +214,17 @@ export class StorageSync {
   #tell(id: string): void {
     if (isReserved(id)) return;
     this.#notifiedIds.add(id);
-    if (this.#isReadingTold) return;
-    this.#isReadingTold = true;
-    void this.#readTold();
+    if (this.#isReadingNotified) return;
+    this.#isReadingNotified = true;
+    void this.#readNotified();
   }
 
-  async #readTold(): Promise<void> {
+  async #readNotified(): Promise<void> {
     for (const id of this.#notifiedIds) {
       this.#notifiedIds.delete(id);
-      await this.#unlessStopped(() => this.#lookAt(id));
+      await this.#unlessStopped(() => this.#readOne(id));
     }
-    this.#isReadingTold = false;
+    this.#isReadingNotified = false;
   }
 
   async #unlessStopped(look: () => Promise<void>): Promise<void> {
@@ -175,7 +232,7 @@ export class StorageSync {
     try {
       await look();
     } catch (error) {
-      if (!this.#isStopped) this.#parts.failed(error instanceof Error ? error : new Error(String(error)));
+      if (!this.#isStopped) this.#reportFailure(error instanceof Error ? error : new Error(String(error)));
     }
   }
 }

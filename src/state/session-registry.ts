@@ -1,3 +1,4 @@
+import { KeyedMutex } from "../common/keyed-mutex.js";
 import type { PoolTime } from "../common/pool-time.js";
 import { textOf } from "../common/process-warning.js";
 import type { Credentials } from "../encryption/credentials.js";
@@ -22,11 +23,12 @@ export class KeyTakenError extends Error {
   }
 }
 
-/** The sessions of one pool, by id and by auth key. No I/O. */
+/** The sessions of one pool, by id and by auth key, and the records that could not be read. No I/O. */
 export class SessionRegistry {
   readonly #sessionTable: SessionTable<PooledSession>;
   readonly #time: PoolTime;
   readonly #records: SessionSerializer;
+  readonly #locks = new KeyedMutex();
   // One entry for each session, or for each record that was set aside.
   /** Those that leave. The roster forgets them with their last lease; here they stay until client and record are gone. */
   readonly #removing = new Map<string, PooledSession>();
@@ -39,6 +41,17 @@ export class SessionRegistry {
     this.#sessionTable = sessionTable;
     this.#time = time;
     this.#records = records;
+  }
+
+  /** Runs a change of the session, and of the auth key if one is given; changes of the same run one after the other. */
+  change<T>(id: string, fingerprint: string | undefined, work: () => Promise<T>): Promise<T> {
+    const names = fingerprint === undefined ? [`id ${id}`] : [`id ${id}`, `key ${fingerprint}`];
+    return this.#locks.runExclusive(names, work);
+  }
+
+  /** Runs work on an auth key alone. */
+  changeKey<T>(fingerprint: string, work: () => Promise<T>): Promise<T> {
+    return this.#locks.runExclusive([`key ${fingerprint}`], work);
   }
 
   get(id: string): PooledSession | undefined {

@@ -1,9 +1,6 @@
-import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
-import type { PoolTime } from "../common/pool-time.js";
 import type { OutgoingRequest } from "../connections/client-adapter.js";
 import { LeaseReleasedError } from "../errors.js";
-import type { SessionPoolEvents } from "../events.js";
-import type { PoolLog } from "../observability/pool-log.js";
+import type { PoolContext } from "../pool-context.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { RecordedCooldown } from "../storage/session-serializer.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
@@ -13,26 +10,6 @@ import { markDirty, type PooledSession } from "./pooled-session.js";
 import type { Restriction, SessionEntry } from "./session-entry.js";
 import type { SessionRegistry } from "./session-registry.js";
 import type { SessionTable } from "./session-table.js";
-
-/** The events that follow from a verdict. */
-export type MarkEvents = Pick<SessionPoolEvents, "cooled" | "restricted" | "died">;
-
-/** What marking needs. */
-export interface SessionStateManagerDeps {
-  readonly sessionTable: SessionTable;
-  readonly registry: SessionRegistry;
-  readonly recordWriter: RecordWriter;
-  readonly time: PoolTime;
-  readonly scheduler: LeaseScheduler;
-  readonly log: Pick<PoolLog, "write">;
-  readonly cooldownScope: "session" | "method";
-  readonly restrictedForMs: number;
-  emit<Name extends keyof MarkEvents>(name: Name, event: Parameters<MarkEvents[Name]>[0]): void;
-  /** The session is not to be used any more: its client can go. */
-  onDead(id: string): void;
-  /** Telegram has restricted the session, or called it dead. */
-  onUnhealthy(id: string): void;
-}
 
 /** What another process's record says of a session. */
 export interface RemoteState {
@@ -74,19 +51,47 @@ const SAME_COOLDOWN_TOLERANCE_MS = 1_000;
 
 /** Turns verdicts into what the roster, the records and the listeners have to know, in that order. */
 export class SessionStateManager {
-  readonly #parts: SessionStateManagerDeps;
+  readonly #context: PoolContext;
+  readonly #sessionTable: SessionTable;
+  readonly #registry: SessionRegistry;
+  readonly #recordWriter: RecordWriter;
   // One entry for each session that is dead or suspected; `forgive` deletes both when it lives again or was removed.
   readonly #fatal = new Map<string, Error>();
   /** When a session was last said to be unknown, if it is not dead by that yet. */
   readonly #suspectedAt = new Map<string, number>();
 
-  constructor(parts: SessionStateManagerDeps) {
-    this.#parts = parts;
+  /** The session that is being probed. */
+  #probedId: string | undefined;
+
+  constructor(context: PoolContext, sessionTable: SessionTable, registry: SessionRegistry, recordWriter: RecordWriter) {
+    this.#context = context;
+    this.#sessionTable = sessionTable;
+    this.#registry = registry;
+    this.#recordWriter = recordWriter;
+    // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
+    context.events.on("recovered", (id, isAnnounced) => {
+      if (isAnnounced) void recordWriter.flush(id).then(() => context.events.publish("recovered", { id }));
+    });
   }
 
-  /** Why nothing may be sent on a dead session. */
+  /** Why nothing may be sent on a dead session, unless that is to show whether it is still dead. */
   fatal(id: string): Error | undefined {
-    return this.#fatal.get(id);
+    return this.isProbed(id) ? undefined : this.#fatal.get(id);
+  }
+
+  /** Whether the session is being probed: the one reason to connect and use a restricted or dead session. */
+  isProbed(id: string): boolean {
+    return this.#probedId === id;
+  }
+
+  /** Runs a probe of the session, during which it may connect whatever Telegram said of it. One at a time. */
+  async whileProbed<T>(id: string, probe: () => Promise<T>): Promise<T> {
+    this.#probedId = id;
+    try {
+      return await probe();
+    } finally {
+      this.#probedId = undefined;
+    }
   }
 
   /**
@@ -100,14 +105,18 @@ export class SessionStateManager {
     request?: OutgoingRequest,
     isOfItsKey = true,
   ): CooldownScope | undefined {
-    const entry = this.#parts.sessionTable.get(id);
+    const entry = this.#sessionTable.get(id);
     if (entry === undefined) return undefined;
     if (verdict.isGuess)
-      this.#parts.log.write("warn", `Session "${id}": a wait without readable seconds; resting ${verdict.seconds} s.`, {
-        event: "unreadableWait",
-        sessionId: id,
-        seconds: verdict.seconds,
-      });
+      this.#context.log.write(
+        "warn",
+        `Session "${id}": a wait without readable seconds; resting ${verdict.seconds} s.`,
+        {
+          event: "unreadableWait",
+          sessionId: id,
+          seconds: verdict.seconds,
+        },
+      );
     switch (verdict.kind) {
       case "cooldown": {
         const scope = this.#scopeOf(verdict, request);
@@ -132,7 +141,7 @@ export class SessionStateManager {
   /** Whether Telegram has said for the second time in a while that it does not know the auth key. */
   #isConfirmed(id: string, code: string): boolean {
     if (!UNCONFIRMED_DEATH_CODES.has(code)) return false;
-    const now = this.#parts.time.now();
+    const now = this.#context.time.now();
     const isAgain = now - (this.#suspectedAt.get(id) ?? Number.NEGATIVE_INFINITY) < CONFIRMATION_WINDOW_MS;
     if (isAgain) this.#suspectedAt.delete(id);
     else this.#suspectedAt.set(id, now);
@@ -140,31 +149,32 @@ export class SessionStateManager {
   }
 
   startCooldown(entry: SessionEntry, scope: CooldownScope, seconds: number, reason: string): void {
-    const { sessionTable, time, scheduler } = this.#parts;
+    const { time, events } = this.#context;
     const now = time.now();
     const until = now + seconds * 1000;
-    if (!sessionTable.cool(entry, scope, until, reason, now)) return;
-    scheduler.rejectHopeless();
+    if (!this.#sessionTable.cool(entry, scope, until, reason, now)) return;
+    events.emit("unavailable");
     this.#saveThen(entry.id, () => this.#tellCooled(entry.id, scope, until, seconds));
   }
 
   restrict(entry: SessionEntry, reason: string): void {
-    const { sessionTable, time, scheduler, restrictedForMs } = this.#parts;
+    const { time, events, options } = this.#context;
     const now = time.now();
-    const until = expiresOnItsOwn(reason) && Number.isFinite(restrictedForMs) ? now + restrictedForMs : null;
+    const until =
+      expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
     const isNews = entry.restriction?.reason !== reason;
-    sessionTable.restrict(entry, { reason, until }, now);
-    scheduler.rejectHopeless();
-    this.#parts.onUnhealthy(entry.id);
+    this.#sessionTable.restrict(entry, { reason, until }, now);
+    events.emit("unavailable");
+    events.emit("unhealthy", entry.id);
     this.#saveThen(entry.id, () => {
-      if (isNews) this.#parts.emit("restricted", { id: entry.id, reason });
+      if (isNews) this.#context.events.publish("restricted", { id: entry.id, reason });
     });
   }
 
   /** Telegram refuses one kind of request and says no end: it is tried again after as long as a restriction lasts. */
   #restrictMethod(entry: SessionEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
     const scope: CooldownScope = { kind: "method", method };
-    const seconds = Math.min(Math.max(Math.ceil(this.#parts.restrictedForMs / 1000), 1), LONGEST_SECONDS);
+    const seconds = Math.min(Math.max(Math.ceil(this.#context.options.restrictedForMs / 1000), 1), LONGEST_SECONDS);
     this.startCooldown(entry, scope, seconds, code);
     return scope;
   }
@@ -177,22 +187,34 @@ export class SessionStateManager {
     });
   }
 
+  /** Keeps the session from work until it is revived; the current lease may end first. */
+  disable(known: PooledSession, reason: string): void {
+    this.#sessionTable.disable(known, reason, this.#context.time.now());
+    this.#context.events.emit("unavailable");
+  }
+
+  /** Ends death, restriction and disabling. A cooldown stays. */
+  revive(known: PooledSession): void {
+    this.clearFatal(known.id);
+    this.#sessionTable.revive(known, this.#context.time.now());
+  }
+
   /** The session has another auth key: what Telegram said of the former one is void. */
   keyReplaced(known: PooledSession): void {
-    const { sessionTable, time, scheduler } = this.#parts;
+    const { time, events } = this.#context;
     this.clearFatal(known.id);
-    sessionTable.kill(known, null, time.now());
-    if (isOfKey(known.restriction?.reason)) sessionTable.restrict(known, null, time.now());
-    scheduler.serveWaiters();
+    this.#sessionTable.kill(known, null, time.now());
+    if (isOfKey(known.restriction?.reason)) this.#sessionTable.restrict(known, null, time.now());
+    events.emit("available");
   }
 
   /** Another process has learnt that the session has to rest. */
   mergeRemoteCooldown(entry: SessionEntry, { scope, until, reason }: RecordedCooldown): void {
-    const { sessionTable, time } = this.#parts;
+    const { time } = this.#context;
     const now = time.now();
     const known = entry.cooldowns.until(scope);
     if (
-      !sessionTable.cool(entry, scope, until, reason, now) ||
+      !this.#sessionTable.cool(entry, scope, until, reason, now) ||
       until - Math.max(known, now) < SAME_COOLDOWN_TOLERANCE_MS
     )
       return;
@@ -201,12 +223,12 @@ export class SessionStateManager {
 
   /** Another process has learnt how the session stands: dead, restricted, disabled, or none of these. */
   mergeRemoteState(known: PooledSession, life: RemoteState): void {
-    const { sessionTable, time } = this.#parts;
+    const { time } = this.#context;
     const { pendingChanges: changing } = known;
     const now = time.now();
     if (changing.has("revived")) return;
     if (!changing.has("disabled") && life.disabledReason !== known.disabledReason) {
-      sessionTable.disable(known, life.disabledReason, now);
+      this.#sessionTable.disable(known, life.disabledReason, now);
     }
     if (changing.has("answered")) return;
     if (life.deadReason !== null) {
@@ -215,42 +237,43 @@ export class SessionStateManager {
         this.#tellDied(known.id, life.deadReason);
     } else if (known.deadReason !== null && !changing.has("verdict")) {
       this.clearFatal(known.id);
-      sessionTable.kill(known, null, now);
+      this.#sessionTable.kill(known, null, now);
     }
     const isOutdated = changing.has("resurrected") && isOfKey(life.restriction?.reason);
     if (life.restriction !== null && !isOutdated) {
-      if (known.restriction === null) this.#parts.emit("restricted", { id: known.id, reason: life.restriction.reason });
-      sessionTable.restrict(known, life.restriction, now);
-      this.#parts.onUnhealthy(known.id);
-    } else if (!changing.has("verdict")) sessionTable.restrict(known, null, now);
+      if (known.restriction === null)
+        this.#context.events.publish("restricted", { id: known.id, reason: life.restriction.reason });
+      this.#sessionTable.restrict(known, life.restriction, now);
+      this.#context.events.emit("unhealthy", known.id);
+    } else if (!changing.has("verdict")) this.#sessionTable.restrict(known, null, now);
   }
 
   /** Whether it was alive until now. */
   #setDead(entry: SessionEntry, reason: string, error?: unknown): boolean {
     if (entry.deadReason !== null) return false;
-    const { sessionTable, time, scheduler } = this.#parts;
+    const { time, events } = this.#context;
     this.#fatal.set(
       entry.id,
       error instanceof Error
         ? error
         : new LeaseReleasedError(`Session "${entry.id}" is dead: ${reason}.`, { sessionId: entry.id }),
     );
-    sessionTable.kill(entry, reason, time.now());
-    scheduler.rejectHopeless();
-    this.#parts.onDead(entry.id);
-    this.#parts.onUnhealthy(entry.id);
+    this.#sessionTable.kill(entry, reason, time.now());
+    events.emit("unavailable");
+    events.emit("dead", entry.id);
+    events.emit("unhealthy", entry.id);
     return true;
   }
 
   #tellCooled(id: string, scope: CooldownScope, until: number, seconds: number): void {
-    const event = { id, until: this.#parts.time.toWall(until), seconds };
-    if (scope.kind === "session") this.#parts.emit("cooled", event);
-    else if (scope.kind === "method") this.#parts.emit("cooled", { ...event, method: scope.method });
-    else if (scope.kind === "peer") this.#parts.emit("cooled", { ...event, peer: scope.peer });
+    const event = { id, until: this.#context.time.toWall(until), seconds };
+    if (scope.kind === "session") this.#context.events.publish("cooled", event);
+    else if (scope.kind === "method") this.#context.events.publish("cooled", { ...event, method: scope.method });
+    else if (scope.kind === "peer") this.#context.events.publish("cooled", { ...event, peer: scope.peer });
   }
 
   #tellDied(id: string, reason: string): void {
-    this.#parts.emit("died", { id, reason });
+    this.#context.events.publish("died", { id, reason });
   }
 
   /** The session may be used again. */
@@ -262,14 +285,14 @@ export class SessionStateManager {
   #scopeOf(verdict: Verdict, request: OutgoingRequest | undefined): CooldownScope {
     if (request === undefined) return { kind: "session" };
     if (verdict.scope === "peer" && request.peer !== undefined) return { kind: "peer", peer: request.peer };
-    if (verdict.scope === "session" && this.#parts.cooldownScope === "session") return { kind: "session" };
+    if (verdict.scope === "session" && this.#context.options.cooldownScope === "session") return { kind: "session" };
     return { kind: "method", method: request.method };
   }
 
   /** Listeners are told when it is on disk, so that what they were told is true after a crash. */
   #saveThen(id: string, tell: () => void): void {
-    const known = this.#parts.registry.get(id);
+    const known = this.#registry.get(id);
     if (known !== undefined) markDirty(known, "verdict");
-    void this.#parts.recordWriter.save(id).then(tell);
+    void this.#recordWriter.save(id).then(tell);
   }
 }

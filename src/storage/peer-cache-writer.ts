@@ -1,23 +1,10 @@
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
 import type { PeerStore } from "../connections/client-adapter.js";
 import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
-import type { ResolvedOptions } from "../options/options.js";
 import { isStorable, toStorable } from "../options/validators.js";
+import type { PoolContext } from "../pool-context.js";
 import type { PeerStorage, StoredPeer } from "./storage.js";
 import { StorageTimeout } from "./storage-timeout.js";
-
-/** Dependencies and callbacks of a `PeerCacheWriter`. */
-export interface PeerJournalPolicy {
-  readonly clock: Clock;
-  /** Milliseconds for one write, and for all that are left at the end. */
-  readonly storageTimeoutMs: number;
-  /** Milliseconds for which a client waits for what was known of its peers. */
-  readonly loadTimeoutMs: number;
-  /** Called once when storing peers starts to fail. */
-  failed(error: Error): void;
-  /** Called when storing peers works again. */
-  recovered(): void;
-}
 
 /** Maximum number of peers kept per session. */
 const PEERS_KEPT = 10_000;
@@ -38,7 +25,7 @@ type Task = "load" | "write";
  */
 export class PeerCacheWriter {
   readonly #storage: PeerStorage | undefined;
-  readonly #policy: PeerJournalPolicy;
+  readonly #context: PoolContext;
   readonly #deadline: StorageTimeout;
   readonly #loadDeadline: StorageTimeout;
   /** Bound: the sessions of the pool, and removed ones whose peers cannot be cleared yet. */
@@ -53,11 +40,14 @@ export class PeerCacheWriter {
   #isClosed = false;
 
   /** Without a storage everything is forgotten with the client. */
-  constructor(storage: PeerStorage | undefined, policy: PeerJournalPolicy) {
+  constructor(context: PoolContext, storage: PeerStorage | undefined) {
+    const { clock, options } = context;
     this.#storage = storage;
-    this.#policy = policy;
-    this.#deadline = new StorageTimeout(policy.clock, policy.storageTimeoutMs);
-    this.#loadDeadline = new StorageTimeout(policy.clock, policy.loadTimeoutMs, "the time for a load of peers");
+    this.#context = context;
+    this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs);
+    // Loading peers must not make a connect fail.
+    const loadTimeoutMs = Math.min(options.storageTimeoutMs, options.connectTimeoutMs / 2);
+    this.#loadDeadline = new StorageTimeout(clock, loadTimeoutMs, "the time for a load of peers");
   }
 
   /** For one client of the session. Once `clear` was called, what that client learns is not taken in any more. */
@@ -136,7 +126,7 @@ export class PeerCacheWriter {
   #arm(): void {
     if (this.#timer !== undefined || this.#round !== undefined || this.#isClosed || this.#due.size === 0) return;
     const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#failedRounds - 1), LONGEST_RETRY_MS);
-    this.#timer = this.#policy.clock.setTimer(this.#failedRounds === 0 ? WRITE_AFTER_MS : retryMs, () => {
+    this.#timer = this.#context.clock.setTimer(this.#failedRounds === 0 ? WRITE_AFTER_MS : retryMs, () => {
       void this.#writeDue();
     });
   }
@@ -196,27 +186,21 @@ export class PeerCacheWriter {
   }
 
   #works(task: Task): void {
-    if (this.#failing.delete(task) && this.#failing.size === 0) this.#policy.recovered();
+    if (this.#failing.delete(task) && this.#failing.size === 0) this.#context.events.emit("storageWorks", "peers");
   }
 
   #failed(task: Task, error: Error): void {
     if (this.#failing.has(task) || this.#isClosed) return;
     this.#failing.add(task);
-    this.#policy.failed(error);
+    this.#context.events.emit("storageFailed", error, "peers");
   }
 }
 
 /** Creates the peer cache of a pool; peers are encrypted if the session records are. */
-export function createPeerCacheWriter(
-  options: ResolvedOptions<unknown>,
-  failed: (error: Error) => void,
-  recovered: () => void,
-): PeerCacheWriter {
-  const { clock, storage, encryption, storageTimeoutMs, connectTimeoutMs } = options;
+export function createPeerCacheWriter(context: PoolContext): PeerCacheWriter {
+  const { storage, encryption } = context.options;
   const peers = encryption && storage.peers ? encryptedPeerStorage(storage.peers, encryption) : storage.peers;
-  // Loading peers must not make a connect fail.
-  const loadTimeoutMs = Math.min(storageTimeoutMs, connectTimeoutMs / 2);
-  return new PeerCacheWriter(peers, { clock, storageTimeoutMs, loadTimeoutMs, failed, recovered });
+  return new PeerCacheWriter(context, peers);
 }
 
 /** Peers that go to the storage in one call. */

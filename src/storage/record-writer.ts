@@ -1,5 +1,6 @@
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
+import type { PoolContext } from "../pool-context.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { StorageTimeout } from "./storage-timeout.js";
 import { endlessConflict, MAX_CONFLICTS, updateRecord } from "./update-record.js";
@@ -11,13 +12,8 @@ export interface RecordDraft {
   onWritten(): void;
 }
 
-/** Dependencies and callbacks of a `RecordWriter`. */
-export interface RecordWriterHooks {
-  readonly clock: Clock;
-  /** Maximum time a caller waits for a write, in milliseconds. */
-  readonly storageTimeoutMs: number;
-  /** Maximum delay before a failed write is retried, in milliseconds. */
-  readonly longestRetryMs: number;
+/** Where the writer gets the data of a record from, and what happens when another writer was faster. */
+export interface RecordSource {
   /** The current data of the record; `undefined` if the session is gone. */
   draft(id: string): RecordDraft | undefined;
   /** Merges a record that another writer has changed, before the next write. */
@@ -26,10 +22,6 @@ export interface RecordWriterHooks {
   mayDelete(id: string): boolean;
   /** Called when another writer has deleted the record. It is not written again. */
   onDeleted(id: string): void;
-  /** Called when a write failed or was not acknowledged in time. It is retried. */
-  failed(error: Error): void;
-  /** Called when all failed writes have succeeded. */
-  recovered(): void;
 }
 
 /** Which state of one record is wanted on disk, and which is there. */
@@ -49,15 +41,24 @@ interface WriteState {
 }
 
 const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 30_000;
+/** A claim has to be renewed in time, so a failed write is retried this often within its ttl. */
+const RETRIES_PER_TTL = 12;
+
+/** The source before one is attached: there is no session yet. */
+const NO_SOURCE: RecordSource = { draft: () => undefined, merge: () => {}, mayDelete: () => true, onDeleted: () => {} };
 
 /**
  * Writes changed records: one write in flight per record; changes made meanwhile go into the next one. While the
  * storage fails, memory is authoritative, and the write is retried until it succeeds or the writer is closed.
  */
 export class RecordWriter {
+  readonly #context: PoolContext;
   readonly #storage: SessionStorage;
-  readonly #policy: RecordWriterHooks;
   readonly #deadline: StorageTimeout;
+  /** Maximum delay before a failed write is retried, in milliseconds. */
+  readonly #longestRetryMs: number;
+  #source = NO_SOURCE;
   /** Records never written by this process are kept as a bare version to save memory. */
   readonly #slots = new Map<string, WriteState | number>();
   /** Records a caller is waiting for. Usually empty, which lets the hot path skip the lookup. */
@@ -66,10 +67,17 @@ export class RecordWriter {
   readonly #failing = new Set<WriteState>();
   #isClosed = false;
 
-  constructor(storage: SessionStorage, policy: RecordWriterHooks) {
-    this.#storage = storage;
-    this.#policy = policy;
-    this.#deadline = new StorageTimeout(policy.clock, policy.storageTimeoutMs);
+  constructor(context: PoolContext) {
+    const { clock, options } = context;
+    this.#context = context;
+    this.#storage = options.storage;
+    this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs);
+    this.#longestRetryMs = Math.min(LONGEST_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL);
+  }
+
+  /** Sets where the data comes from. To be called once, before the first record is tracked. */
+  attach(source: RecordSource): void {
+    this.#source = source;
   }
 
   /** Starts tracking a record that is on disk at this version. */
@@ -96,12 +104,41 @@ export class RecordWriter {
     if (slot === undefined || slot.isWriting || record.version <= slot.version) return;
     slot.isWriting = true;
     try {
-      await this.#policy.merge(record);
+      await this.#source.merge(record);
       slot.version = record.version;
     } finally {
       slot.isWriting = false;
       if (slot.writtenSequence < slot.requestedSequence) void this.#write(record.id, slot);
     }
+  }
+
+  /** Reads the record as it is stored. Rejects with `StorageError`. */
+  read(id: string): Promise<StoredRecord | undefined> {
+    return this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
+  }
+
+  /** Creates a record that is not tracked yet. Resolves with its version, or `undefined` if there is one already. */
+  create(id: string, data: string): Promise<number | undefined> {
+    return this.#deadline.run(`write the record of "${id}"`, () => this.#storage.write(id, 0, data), data);
+  }
+
+  /** Deletes a record that is not tracked, if it is still at that version. Resolves with whether it was. */
+  async deleteUntracked({ id, version }: StoredRecord): Promise<boolean> {
+    return (await this.#erase(id, version)) !== undefined;
+  }
+
+  /** Reads the record and merges what another writer has changed. Rejects with `StorageError`. */
+  async refresh(id: string): Promise<void> {
+    const record = await this.read(id);
+    if (record === undefined) this.reportDeleted(id);
+    else await this.applyRemote(record);
+  }
+
+  /** Another writer has deleted the record: it is not written again. Returns false if it is unknown or being written. */
+  reportDeleted(id: string): boolean {
+    if (!this.untrack(id)) return false;
+    this.#source.onDeleted(id);
+    return true;
   }
 
   /** Stops tracking a deleted record. Returns false if it is unknown or being written. */
@@ -125,7 +162,7 @@ export class RecordWriter {
 
   /**
    * Writes the current state of the record. Resolves to true once it is on disk, or to false after `storageTimeoutMs`;
-   * then `failed` has been called.
+   * then the failure has been reported.
    */
   async save(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
@@ -171,7 +208,7 @@ export class RecordWriter {
     slot.retry?.again();
     let isGone = false;
     try {
-      isGone = await this.#erase(id, slot);
+      isGone = await this.#deleteTracked(id, slot);
       return isGone;
     } finally {
       if (!isGone) {
@@ -182,23 +219,26 @@ export class RecordWriter {
     }
   }
 
-  async #erase(id: string, slot: WriteState): Promise<boolean> {
+  async #deleteTracked(id: string, slot: WriteState): Promise<boolean> {
     const { before, version } = await updateRecord(
       {
         id,
-        read: () => this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id)),
-        write: (expected) =>
-          this.#deadline.run(`delete the record of "${id}"`, () => this.#storage.write(id, expected, null)),
+        read: () => this.read(id),
+        write: (expected) => this.#erase(id, expected),
         first: { expected: slot.version, data: null },
       },
       async (current) => {
         if (current === undefined) return undefined;
-        await this.#policy.merge(current);
+        await this.#source.merge(current);
         slot.version = current.version;
-        return this.#policy.mayDelete(id) ? null : undefined;
+        return this.#source.mayDelete(id) ? null : undefined;
       },
     );
     return version !== undefined || before === undefined;
+  }
+
+  #erase(id: string, version: number): Promise<number | undefined> {
+    return this.#deadline.run(`delete the record of "${id}"`, () => this.#storage.write(id, version, null));
   }
 
   /** Stops retrying. */
@@ -223,13 +263,15 @@ export class RecordWriter {
   #fail(slot: WriteState, error: unknown): void {
     slot.failures++;
     this.#failing.add(slot);
-    this.#policy.failed(error instanceof Error ? error : new StorageError("The storage failed.", { cause: error }));
+    const failure = error instanceof Error ? error : new StorageError("The storage failed.", { cause: error });
+    this.#context.events.emit("storageFailed", failure, "records");
   }
 
   #until(id: string, slot: WriteState, target: number): Promise<void> {
     const { failures } = slot;
     return new Promise((resolve) => {
-      const timer = this.#policy.clock.setTimer(this.#policy.storageTimeoutMs, () => {
+      const { clock, options } = this.#context;
+      const timer = clock.setTimer(options.storageTimeoutMs, () => {
         slot.waiting = slot.waiting.filter((entry) => entry !== waiter);
         slot.timedOutSequence = Math.max(slot.timedOutSequence, target);
         this.#account(slot);
@@ -260,7 +302,7 @@ export class RecordWriter {
       } catch (error) {
         this.#fail(slot, error);
         if (this.#isClosed) break;
-        await this.#pause(slot, Math.min(FIRST_RETRY_MS * 2 ** failures++, this.#policy.longestRetryMs));
+        await this.#pause(slot, Math.min(FIRST_RETRY_MS * 2 ** failures++, this.#longestRetryMs));
       }
     }
     slot.isWriting = false;
@@ -272,7 +314,7 @@ export class RecordWriter {
   }
 
   #works(slot: WriteState): void {
-    if (this.#failing.delete(slot) && this.#failing.size === 0) this.#policy.recovered();
+    if (this.#failing.delete(slot) && this.#failing.size === 0) this.#context.events.emit("storageWorks", "records");
   }
 
   #account(slot: WriteState): void {
@@ -295,7 +337,7 @@ export class RecordWriter {
 
   /** Returns false if another writer was faster and the write has to be retried. */
   async #writeOnce(id: string, slot: WriteState): Promise<boolean> {
-    const draft = this.#policy.draft(id);
+    const draft = this.#source.draft(id);
     if (draft === undefined) {
       // The session is gone, so its record is no longer written here.
       if (this.#isTracked(id, slot)) this.#slots.delete(id);
@@ -313,16 +355,16 @@ export class RecordWriter {
       draft.onWritten();
       return true;
     }
-    const current = await this.#deadline.run(`read the record of "${id}"`, () => this.#storage.read(id));
+    const current = await this.read(id);
     // Untracked meanwhile: the record was deleted here, and one with the same id may have been created since.
     if (!this.#isTracked(id, slot)) return true;
     if (current === undefined) {
       this.#slots.delete(id);
-      this.#policy.onDeleted(id);
+      this.#source.onDeleted(id);
       return true;
     }
     if (current.data === data) draft.onWritten();
-    else await this.#policy.merge(current);
+    else await this.#source.merge(current);
     slot.version = current.version;
     return current.data === data;
   }
@@ -334,7 +376,7 @@ export class RecordWriter {
         slot.retry = undefined;
         resolve();
       };
-      const timer = this.#policy.clock.setTimer(delayMs, again);
+      const timer = this.#context.clock.setTimer(delayMs, again);
       slot.retry = { timer, again };
     });
   }

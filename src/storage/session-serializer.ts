@@ -27,11 +27,11 @@ const NO_TAGS: readonly string[] = Object.freeze([]);
 /** The translation between sessions and their records. What cannot be read throws, and nothing of it is repeated. */
 export class SessionSerializer {
   readonly #time: PoolTime;
-  readonly #sealing: CredentialEncryption;
+  readonly encryption: CredentialEncryption;
 
-  constructor(time: PoolTime, sealing: CredentialEncryption) {
+  constructor(time: PoolTime, encryption: CredentialEncryption) {
     this.#time = time;
-    this.#sealing = sealing;
+    this.encryption = encryption;
   }
 
   /** The session of a record. Sessions that are revived together share their lists of tags, which `lists` collects. */
@@ -40,7 +40,7 @@ export class SessionSerializer {
     lists: Map<string, readonly string[]> = new Map(),
   ): LoadedSession | Promise<LoadedSession> {
     const record = decodeRecord(stored.data);
-    const credentials = this.#sealing.open(stored.id, record);
+    const credentials = this.encryption.open(stored.id, record);
     if (!(credentials instanceof Promise)) return this.#revived(stored, record, credentials, lists);
     return credentials.then((opened) => this.#revived(stored, record, opened, lists));
   }

@@ -2,12 +2,15 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { RemoteClaims } from "../../src/ownership/claims.js";
-import { LocalOwnership, type LocalOwnershipPolicy } from "../../src/ownership/local-ownership.js";
+import { LocalOwnership } from "../../src/ownership/local-ownership.js";
 import type { Claim } from "../../src/ownership/ownership.js";
 import { ownIdentity } from "../../src/ownership/process-identity.js";
 import { SessionEntry } from "../../src/state/session-entry.js";
 import { SessionTable } from "../../src/state/session-table.js";
+import { RecordWriter } from "../../src/storage/record-writer.js";
+import type { SessionStorage } from "../../src/storage/storage.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { fakeContext } from "../fakes/pool-context.js";
 import { settled } from "../fakes/virtual-clock.js";
 
 setFlagsFromString("--expose_gc");
@@ -21,9 +24,14 @@ async function heap(): Promise<number> {
   return process.memoryUsage().heapUsed;
 }
 
-/** What no test here asks for. */
-function silent(): LocalOwnershipPolicy {
-  return { foreign: () => {}, lost: () => {}, look: async () => {}, settled: async () => {} };
+/** The ownership of a pool that has the storage. */
+function ownershipOver(storage: SessionStorage): LocalOwnership {
+  const context = fakeContext({ storage });
+  return new LocalOwnership(
+    context,
+    new SessionTable({ leasesPerSession: 1, maxLeased: 1 }),
+    new RecordWriter(context),
+  );
 }
 
 /** What one cycle leaves behind, in bytes. */
@@ -57,7 +65,7 @@ describe("RemoteClaims - pools that come and go", () => {
 
 test("LocalOwnership - sessions that are held and removed leave nothing behind", async () => {
   const storage = new FaultyStorage();
-  const ownership = new LocalOwnership(storage, silent());
+  const ownership = ownershipOver(storage);
   const left = await growth(20_000, async (from, to) => {
     for (let i = from; i < to; i++) {
       await ownership.claim(`session ${i}`);
@@ -83,20 +91,19 @@ test("SessionTable - the cooldown of one peer, ever longer: one instant is kept,
 
 test("LocalOwnership - the storage object keeps no pool in memory that is closed", async () => {
   const storage = new FaultyStorage();
-  const first = new LocalOwnership(storage, silent());
+  const first = ownershipOver(storage);
   const closed: WeakRef<object>[] = [];
   for (let i = 0; i < 3; i++) {
     await (async () => {
-      const policy = silent();
-      const ownership = new LocalOwnership(storage, policy);
+      const ownership = ownershipOver(storage);
       await ownership.claim(`session ${i}`);
       await ownership.release(`session ${i}`);
       ownership.end();
-      closed.push(new WeakRef(policy));
+      closed.push(new WeakRef(ownership));
     })();
   }
   await heap();
-  expect(closed.filter((policy) => policy.deref() !== undefined)).toEqual([]);
+  expect(closed.filter((ownership) => ownership.deref() !== undefined)).toEqual([]);
   // What the closed ones may have written is still read before the next one uses it.
   expect(await first.claim("session 0")).toBeDefined();
   first.end();

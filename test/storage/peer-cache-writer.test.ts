@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { PeerCacheWriter } from "../../src/storage/peer-cache-writer.js";
 import type { StoredPeer } from "../../src/storage/storage.js";
 import { FaultyPeers } from "../fakes/faulty-peers.js";
+import { fakeContext } from "../fakes/pool-context.js";
 import { deferred, watch } from "../fakes/pools.js";
 import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
@@ -16,13 +17,9 @@ const many = (count: number, from = 1): StoredPeer[] => Array.from({ length: cou
 function journalOn(storage = new FaultyPeers()) {
   const clock = new VirtualClock();
   const errors: string[] = [];
-  const journal = new PeerCacheWriter(storage, {
-    clock,
-    storageTimeoutMs: 5_000,
-    loadTimeoutMs: 3_000,
-    recovered: () => {},
-    failed: (error) => errors.push(error.message),
-  });
+  const context = fakeContext({ clock, storageTimeoutMs: 5_000, connectTimeoutMs: 6_000 });
+  context.events.on("storageFailed", ({ message }) => errors.push(message));
+  const journal = new PeerCacheWriter(context, storage);
   return { storage, clock, errors, journal };
 }
 
@@ -102,13 +99,7 @@ describe("learnt()", () => {
 
   test("no storage for peers - nothing is kept", async () => {
     const clock = new VirtualClock();
-    const journal = new PeerCacheWriter(undefined, {
-      clock,
-      storageTimeoutMs: 1,
-      loadTimeoutMs: 1,
-      recovered: () => {},
-      failed: () => {},
-    });
+    const journal = new PeerCacheWriter(fakeContext({ clock, storageTimeoutMs: 1 }), undefined);
     const notes = journal.for("a");
     notes.save(peer(1));
     await journal.flush();

@@ -3,6 +3,7 @@ import { StorageError } from "../../src/errors.js";
 import { RecordWriter } from "../../src/storage/record-writer.js";
 import type { StoredRecord } from "../../src/storage/storage.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { fakeContext } from "../fakes/pool-context.js";
 import { deferred, watch } from "../fakes/pools.js";
 import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
@@ -22,16 +23,14 @@ async function ledgerOf(): Promise<{
   const merged: StoredRecord[] = [];
   const gone: string[] = [];
   const want: { text: string | undefined } = { text: "first" };
-  const recordWriter = new RecordWriter(storage, {
-    clock,
-    storageTimeoutMs: 5_000,
-    longestRetryMs: 30_000,
+  const context = fakeContext({ storage, clock, storageTimeoutMs: 5_000, ownership: { ttlMs: 360_000 } });
+  context.events.on("storageFailed", (error) => failures.push(error));
+  const recordWriter = new RecordWriter(context);
+  recordWriter.attach({
     draft: () => (want.text === undefined ? undefined : { data: want.text, onWritten: () => {} }),
     merge: (record) => void merged.push(record),
     mayDelete: () => true,
     onDeleted: (id) => void gone.push(id),
-    recovered: () => {},
-    failed: (error) => void failures.push(error),
   });
   recordWriter.track("a", (await storage.write("a", 0, "first")) ?? 0);
   storage.writes.length = 0;

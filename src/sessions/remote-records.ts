@@ -1,0 +1,248 @@
+import { isDeepStrictEqual } from "node:util";
+import type { ConnectBackoff } from "../connections/connect-backoff.js";
+import type { ConnectionPool } from "../connections/connection-pool.js";
+import type { Credentials, StoredCredentials } from "../encryption/credentials.js";
+import { unreadableRecordError as unreadable } from "../error-factories.js";
+import { StorageCorruptError, StorageError } from "../errors.js";
+import type { Ownership } from "../ownership/ownership.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
+import type { PooledSession } from "../state/pooled-session.js";
+import { KeyTakenError, type SessionRegistry } from "../state/session-registry.js";
+import type { SessionStateManager } from "../state/session-state.js";
+import type { KeyReservations } from "../storage/key-reservations.js";
+import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
+import { decodeRecord, type SessionRecord } from "../storage/record.js";
+import type { RecordDraft, RecordSource, RecordWriter } from "../storage/record-writer.js";
+import type { SessionSerializer } from "../storage/session-serializer.js";
+import type { StoredRecord } from "../storage/storage.js";
+import type { SessionKeys } from "./session-keys.js";
+import type { SessionRemoval } from "./session-removal.js";
+
+/**
+ * Takes in what another process has written of a session. What this process has changed and not written yet wins; of
+ * everything else the record is the truth, but a cooldown only ever moves later.
+ */
+export class RecordMerger implements RecordSource {
+  readonly #context: PoolContext;
+  readonly #lifecycle: PoolLifecycle;
+  readonly #registry: SessionRegistry;
+  readonly #serializer: SessionSerializer;
+  readonly #ownership: Ownership;
+  readonly #sessionState: SessionStateManager;
+  readonly #peers: PeerCacheWriter;
+  readonly #connections: ConnectionPool<unknown>;
+  readonly #backOffs: ConnectBackoff;
+  readonly #keys: SessionKeys;
+  readonly #removal: SessionRemoval;
+  /** Of sessions whose record could not be read: which version of it. */
+  readonly #refused = new WeakMap<PooledSession, number>();
+
+  constructor(
+    context: PoolContext,
+    lifecycle: PoolLifecycle,
+    registry: SessionRegistry,
+    serializer: SessionSerializer,
+    ownership: Ownership,
+    sessionState: SessionStateManager,
+    peers: PeerCacheWriter,
+    connections: ConnectionPool<unknown>,
+    backOffs: ConnectBackoff,
+    keys: SessionKeys,
+    removal: SessionRemoval,
+  ) {
+    this.#context = context;
+    this.#lifecycle = lifecycle;
+    this.#registry = registry;
+    this.#serializer = serializer;
+    this.#ownership = ownership;
+    this.#sessionState = sessionState;
+    this.#peers = peers;
+    this.#connections = connections;
+    this.#backOffs = backOffs;
+    this.#keys = keys;
+    this.#removal = removal;
+  }
+
+  draft(id: string): RecordDraft | undefined {
+    const known = this.#registry.get(id);
+    return known && this.#serializer.toDraft(known, this.#ownership.draft(id));
+  }
+
+  mayDelete(id: string): boolean {
+    return !this.#ownership.isForeign(id);
+  }
+
+  onDeleted(id: string): void {
+    this.#ownership.forget(id);
+    this.#lifecycle.runInBackground(this.#removal.onRemovedElsewhere(id));
+    this.#context.events.emit("changed", id);
+  }
+
+  /** Throws as reading the record does; nothing has changed then. */
+  merge(stored: StoredRecord): void | Promise<void> {
+    const known = this.#registry.get(stored.id);
+    if (known === undefined) return;
+    const record = this.#readable(known, stored, () => decodeRecord(stored.data));
+    if (known.pendingChanges.has("credentials") || isDeepStrictEqual(known.credentials.stored, credentialsIn(record))) {
+      return this.#applyChanges(known, record, known.credentials);
+    }
+    const opened = this.#readable(known, stored, () => this.#serializer.encryption.open(stored.id, record));
+    if (!(opened instanceof Promise)) return this.#applyChanges(known, record, opened);
+    const unreadable = (error: unknown): never => this.#refuse(known, stored, error);
+    return opened.catch(unreadable).then((credentials) => {
+      if (this.#registry.get(stored.id) !== known) return;
+      // They may have been changed here while the record's were opened.
+      this.#applyChanges(known, record, known.pendingChanges.has("credentials") ? known.credentials : credentials);
+    });
+  }
+
+  /** What another writer has left damaged is told once, and stands until somebody repairs it: it is never written over. */
+  #refuse(known: PooledSession, { version }: StoredRecord, error: unknown): never {
+    const reason = error instanceof Error ? error.message : "it could not be opened";
+    if (this.#refused.get(known) !== version) this.#context.events.publish("recordRejected", { id: known.id, reason });
+    this.#refused.set(known, version);
+    throw unreadable(known.id, reason);
+  }
+
+  #readable<T>(known: PooledSession, stored: StoredRecord, read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      return this.#refuse(known, stored, error);
+    }
+  }
+
+  #applyChanges(known: PooledSession, record: SessionRecord, credentials: Credentials): void {
+    const hasCredentials = this.#applyCredentials(known, credentials, record.fingerprint);
+    const hasTags = !known.pendingChanges.has("tags") && !isDeepStrictEqual(record.tags, known.tags);
+    if (hasTags) this.#registry.setTags(known, record.tags);
+    for (const cooldown of this.#serializer.cooldownsOf(record))
+      this.#sessionState.mergeRemoteCooldown(known, cooldown);
+    const { deadReason, disabledReason } = record;
+    this.#sessionState.mergeRemoteState(known, {
+      deadReason,
+      disabledReason,
+      restriction: this.#serializer.restrictionOf(record),
+    });
+    known.lastUsedAt = latest(known.lastUsedAt, record.lastUsedAt);
+    this.#ownership.onRecordRead(known.id, record.owner);
+    if (record.isRemoved && !known.isRemoved) {
+      known.isRemoved = true;
+      this.#lifecycle.runInBackground(this.#removal.onRemovedElsewhere(known.id));
+    }
+    this.#context.events.emit("unavailable");
+    // After the queue was served: a listener that asks for a session comes behind the callers who wait.
+    if (hasCredentials || hasTags) this.#context.events.publish("sessionChanged", { id: known.id });
+    if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
+    this.#context.events.emit("changed", known.id);
+  }
+
+  /** Whether the client has to be another one now: the same ones may only have been sealed again. */
+  #applyCredentials(known: PooledSession, credentials: Credentials, fingerprint: string): boolean {
+    const former = known.credentials;
+    if (former === credentials) return false;
+    const { id } = known;
+    const hasOtherKey = fingerprint !== known.fingerprint;
+    if (hasOtherKey) {
+      void this.#peers.clear(id);
+      const gone = this.#connections.get(id)?.gone ?? Promise.resolve();
+      if (this.#ownership.isHeld(id)) this.#keys.releaseWhenGone(id, known.fingerprint, gone);
+    }
+    this.#registry.replaceCredentials(known, credentials, fingerprint);
+    const isSame = former.reveal() === credentials.reveal() && isDeepStrictEqual(former.profile, credentials.profile);
+    if (isSame) return false;
+    this.#connections.get(id)?.markStale("the session was changed");
+    if (hasOtherKey) this.#sessionState.keyReplaced(known);
+    if (hasOtherKey || !isDeepStrictEqual(former.profile.proxy, credentials.profile.proxy)) {
+      this.#backOffs.causeEnded(known, former.profile);
+    }
+    this.#closeUnlessLeased(known, "the session was changed");
+    return true;
+  }
+
+  #closeUnlessLeased(known: PooledSession, reason: string): void {
+    if (!known.isLeased) void this.#connections.close(known.id, reason);
+  }
+}
+
+function credentialsIn({ session, profile }: SessionRecord): StoredCredentials {
+  return { session, profile };
+}
+
+function latest(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other);
+}
+
+/** How sessions come that other processes have added. */
+export class RecordDiscovery {
+  readonly #context: PoolContext;
+  readonly #registry: SessionRegistry;
+  readonly #ownership: Ownership;
+  readonly #recordWriter: RecordWriter;
+  readonly #reservations: KeyReservations;
+  readonly #removal: SessionRemoval;
+
+  constructor(
+    context: PoolContext,
+    registry: SessionRegistry,
+    ownership: Ownership,
+    recordWriter: RecordWriter,
+    reservations: KeyReservations,
+    removal: SessionRemoval,
+  ) {
+    this.#context = context;
+    this.#registry = registry;
+    this.#ownership = ownership;
+    this.#recordWriter = recordWriter;
+    this.#reservations = reservations;
+    this.#removal = removal;
+  }
+
+  /**
+   * There is a record of a session that is not in the book: another process has added it, or has not finished removing it.
+   * Resolves whether that may change though nobody writes the record again.
+   */
+  async onUnknownRecord(id: string): Promise<boolean> {
+    return this.#registry.change(id, undefined, async () => {
+      if (this.#registry.get(id) !== undefined) return false;
+      const stored = await this.#recordWriter.read(id);
+      if (stored === undefined) {
+        this.#registry.forgetRejected(id);
+        return false;
+      }
+      return this.#takeIn(stored);
+    });
+  }
+
+  /** Takes in a session that another process has added. Throws as loading rejects. */
+  async adopt(stored: StoredRecord): Promise<PooledSession> {
+    // An addition that was given up may land after somebody else has added the key under another id.
+    const holder = await this.#reservations.ownerOf(decodeRecord(stored.data).fingerprint);
+    if (holder !== undefined && holder !== stored.id) throw new KeyTakenError(holder);
+    const { known, owner } = await this.#registry.adopt(stored);
+    this.#recordWriter.track(stored.id, stored.version);
+    this.#ownership.onRecordRead(stored.id, owner);
+    return known;
+  }
+
+  /** Resolves as `discovered`: a process that is removing it may die, and a key that is taken may be given up. */
+  async #takeIn(stored: StoredRecord): Promise<boolean> {
+    const { id } = stored;
+    const isNew = this.#registry.rejection(id) === undefined;
+    try {
+      const state = await this.#removal.finishPendingRemoval(stored);
+      if (state === "stays") await this.adopt(stored);
+      this.#registry.forgetRejected(id);
+      this.#context.events.emit("available");
+      return state === "leaving";
+    } catch (error) {
+      if (error instanceof StorageError && !(error instanceof StorageCorruptError)) throw error;
+      this.#registry.reject(id, error);
+      if (isNew) {
+        this.#context.events.publish("recordRejected", { id, reason: this.#registry.rejection(id) ?? "" });
+      }
+      return error instanceof KeyTakenError;
+    }
+  }
+}

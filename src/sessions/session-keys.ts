@@ -1,0 +1,150 @@
+import type { ConnectBackoff } from "../connections/connect-backoff.js";
+import type { ConnectionPool } from "../connections/connection-pool.js";
+import type { Credentials } from "../encryption/credentials.js";
+import { duplicateKeyError } from "../error-factories.js";
+import type { ClientProfile } from "../options/client-profile.js";
+import type { Ownership } from "../ownership/ownership.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
+import { markDirty, type PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
+import { isOfKey, type SessionStateManager } from "../state/session-state.js";
+import { KeyReservations } from "../storage/key-reservations.js";
+import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
+import type { RecordWriter } from "../storage/record-writer.js";
+import type { SessionSerializer } from "../storage/session-serializer.js";
+import { StorageTimeout } from "../storage/storage-timeout.js";
+
+/** What a session had before its key was changed, as long as the new key is not confirmed. */
+interface FormerKey {
+  readonly credentials: Credentials;
+  readonly fingerprint: string;
+}
+
+/** The auth keys of the sessions: which session holds which, and how a session gets another one. */
+export class SessionKeys {
+  readonly reservations: KeyReservations;
+  readonly #context: PoolContext;
+  readonly #lifecycle: PoolLifecycle;
+  readonly #registry: SessionRegistry;
+  readonly #serializer: SessionSerializer;
+  readonly #ownership: Ownership;
+  readonly #sessionState: SessionStateManager;
+  readonly #recordWriter: RecordWriter;
+  readonly #peers: PeerCacheWriter;
+  readonly #connections: ConnectionPool<unknown>;
+  readonly #backOffs: ConnectBackoff;
+  /** Keys that sessions have given up, until the clients that use them are gone. */
+  readonly #formerKeys = new Set<string>();
+  /** Of sessions whose new key is not confirmed; entries go with the session. */
+  readonly #unconfirmed = new WeakMap<PooledSession, FormerKey>();
+
+  constructor(
+    context: PoolContext,
+    lifecycle: PoolLifecycle,
+    registry: SessionRegistry,
+    serializer: SessionSerializer,
+    ownership: Ownership,
+    sessionState: SessionStateManager,
+    recordWriter: RecordWriter,
+    peers: PeerCacheWriter,
+    connections: ConnectionPool<unknown>,
+    backOffs: ConnectBackoff,
+  ) {
+    const { clock, options } = context;
+    this.#context = context;
+    this.#lifecycle = lifecycle;
+    this.#registry = registry;
+    this.#serializer = serializer;
+    this.#ownership = ownership;
+    this.#sessionState = sessionState;
+    this.#recordWriter = recordWriter;
+    this.#peers = peers;
+    this.#connections = connections;
+    this.#backOffs = backOffs;
+    this.reservations = new KeyReservations(
+      options.storage,
+      new StorageTimeout(clock, options.storageTimeoutMs),
+      (key, holder) => this.#formerKeys.has(key) || ownership.isForeign(holder),
+    );
+  }
+
+  /** Gives the session another session string, whose key may be the same. Throws `DuplicateSessionError`, `StorageError`. */
+  async change(known: PooledSession, session: string, fingerprint: string): Promise<void> {
+    const { id } = known;
+    const credentials = await this.#serializer.encryption.seal(id, session, known.credentials.profile);
+    if (known.fingerprint === fingerprint) return this.#replace(known, { credentials, fingerprint });
+    const holder = this.#registry.holderOf(fingerprint) ?? (await this.reservations.reserve(fingerprint, id));
+    if (holder !== undefined) throw duplicateKeyError(id, holder);
+    const { gone } = this.#connections.get(id) ?? { gone: Promise.resolve() };
+    const former: FormerKey = { credentials: known.credentials, fingerprint: known.fingerprint };
+    this.#unconfirmed.set(known, former);
+    // It may be the key of another account, and an access hash is valid for one account only.
+    const cleared = this.#peers.clear(id);
+    await this.#replace(known, { credentials, fingerprint });
+    await cleared;
+    markDirty(known, "resurrected");
+    // A late record is confirmed before a client connects: see `settle`.
+    const isWritten = await this.#recordWriter.save(id);
+    const faster = isWritten ? await this.settle(known).catch((error: Error) => this.#reportFailure(error)) : undefined;
+    if (faster !== undefined) throw duplicateKeyError(id, faster);
+    // While a client is connected with it, the former key stays reserved: clients of other processes are not known here.
+    if (!this.#ownership.isForeign(id)) this.releaseWhenGone(id, former.fingerprint, gone);
+  }
+
+  /**
+   * Confirms a new key of the session; to be awaited, with the record on disk, before a client connects. Resolves with the
+   * id that was faster: then the session has its former key again.
+   */
+  async settle(known: PooledSession): Promise<string | undefined> {
+    const former = this.#unconfirmed.get(known);
+    if (former === undefined) return undefined;
+    const faster = await this.reservations.confirm(known.fingerprint, known.id);
+    if (this.#unconfirmed.get(known) !== former) return undefined;
+    this.#unconfirmed.delete(known);
+    if (faster === undefined) return undefined;
+    await this.#replace(known, former);
+    await this.#recordWriter.save(known.id);
+    return faster;
+  }
+
+  /** Releases the former key of a session once `isGone` has resolved: no client of this process uses it any more. */
+  releaseWhenGone(id: string, former: string, isGone: Promise<void>): void {
+    this.#formerKeys.add(former);
+    // It may be the session's key again by then.
+    const release = (): Promise<void> =>
+      this.#registry.changeKey(former, async () => {
+        if (this.#registry.holderOf(former) !== id) await this.reservations.release(former, id);
+      });
+    this.#lifecycle.runInBackground(isGone.then(release).finally(() => this.#formerKeys.delete(former)));
+  }
+
+  /** Keeps the session's client from the next lease; the current one may end with it. */
+  async outdateClient(
+    known: PooledSession,
+    hasOtherCause: boolean,
+    former: ClientProfile = known.credentials.profile,
+  ): Promise<void> {
+    this.#connections.get(known.id)?.markStale("the session was changed");
+    if (hasOtherCause) this.#backOffs.causeEnded(known, former);
+    if (!known.isLeased) await this.#connections.close(known.id, "the session was changed");
+  }
+
+  /** The next lease gets a client with this key. */
+  async #replace(known: PooledSession, { credentials, fingerprint }: FormerKey): Promise<void> {
+    this.#registry.replaceCredentials(known, credentials, fingerprint);
+    markDirty(known, "credentials");
+    const outdated = this.outdateClient(known, true);
+    // A new session string makes a dead session free.
+    if (known.deadReason !== null || isOfKey(known.restriction?.reason)) {
+      markDirty(known, "resurrected");
+      this.#sessionState.keyReplaced(known);
+    }
+    await outdated;
+  }
+
+  #reportFailure(error: Error): undefined {
+    this.#context.events.emit("storageFailed", error);
+    return undefined;
+  }
+}
