@@ -168,8 +168,8 @@ export class LeaseScheduler {
   }
 
   #emitRecovered(entry: SessionEntry): void {
-    const isAnnounced = entry.owesNews;
-    entry.owesNews = false;
+    const isAnnounced = entry.shouldEmitRecovered;
+    entry.shouldEmitRecovered = false;
     this.#events.emit("recovered", entry.id, isAnnounced);
   }
 

@@ -78,7 +78,7 @@ export class ConnectBackoff {
     if (!this.#routes.delete(route)) return;
     const { time, events } = this.#context;
     for (const entry of this.#sessionsVia(route)) {
-      if (entry.backOffReason === PROXY_FAILED) this.#sessionTable.backOff(entry, NO_BACK_OFF, time.now());
+      if (entry.backOff.reason === PROXY_FAILED) this.#sessionTable.backOff(entry, NO_BACK_OFF, time.now());
     }
     events.emit("available");
   }
@@ -181,7 +181,7 @@ export class ConnectBackoff {
     this.#application = NOT_REFUSED;
     const { time, events } = this.#context;
     for (const entry of this.#sessionTable.entries()) {
-      if (APPLICATION_REFUSED.has(entry.backOffReason ?? ""))
+      if (APPLICATION_REFUSED.has(entry.backOff.reason ?? ""))
         this.#sessionTable.backOff(entry, NO_BACK_OFF, time.now());
     }
     events.emit("available");
@@ -190,7 +190,7 @@ export class ConnectBackoff {
   /** Listeners hear of it in no caller's stack. */
   #rest(sessions: readonly PooledSession[], until: number, reason: string): void {
     const { time, events } = this.#context;
-    const longer = sessions.filter((known) => known.isEntered && known.backOffUntil < until);
+    const longer = sessions.filter((known) => known.isEntered && known.backOff.until < until);
     for (const known of longer) this.#sessionTable.backOff(known, { until, reason }, time.now());
     events.emit("unavailable");
     if (longer.length === 0) return;

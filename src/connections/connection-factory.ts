@@ -4,8 +4,8 @@ import { type ClientProfile, isHost, secretsOf } from "../options/client-profile
 import type { ClaimHandle, Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
+import { Cooldowns } from "../state/cooldowns.js";
 import type { PooledSession } from "../state/pooled-session.js";
-import { NO_BLOCKERS } from "../state/session-entry.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state.js";
 import type { SessionTable } from "../state/session-table.js";
@@ -159,7 +159,7 @@ export class ConnectionFactory<Client> {
         return entry && sessionTable.blockingCooldown(entry, method, peer, time.now());
       },
       isCooling: ({ method, peer }) => {
-        const { cooldowns } = sessionTable.get(id) ?? NO_BLOCKERS;
+        const cooldowns = sessionTable.get(id)?.cooldowns ?? Cooldowns.NONE;
         return cooldowns.blockingTelegramCooldown([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
       },
       tryAdmit: (request) => rateLimits?.tryAdmit(id, request) ?? true,

@@ -113,7 +113,7 @@ export class HealthProbe {
     this.#sessionState.clearFatal(known.id);
     sessionTable.restrict(known, null, now);
     sessionTable.backOff(known, NO_BACK_OFF, now);
-    sessionTable.kill(known, null, now);
+    sessionTable.setDead(known, null, now);
     markDirty(known, "answered");
     void this.#recordWriter.save(known.id);
     this.#context.events.emit("available");

@@ -75,5 +75,5 @@ export function canServeBy(
 /** The end of the latest of its cooldowns that concerns this caller, or now. */
 function freeFrom(entry: SessionEntry, criteria: Criteria, now: number): number {
   const hold = entry.cooldowns.blockingCooldown(criteria.methods, criteria.peers, now);
-  return Math.max(now, hold?.until ?? 0, entry.backOffUntil);
+  return Math.max(now, hold?.until ?? 0, entry.backOff.until);
 }

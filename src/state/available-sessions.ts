@@ -1,85 +1,138 @@
-import type { Criteria } from "./criteria.js";
-import { Indexes } from "./indexes.js";
+import { ANY, type Criteria, matches, stickyRanks } from "./criteria.js";
 import type { SelectionOrder } from "./selection-order.js";
 import type { SessionEntry } from "./session-entry.js";
+import { SessionIndexes } from "./session-indexes.js";
 import type { SessionQueue } from "./session-queue.js";
 
-/** Looking at so many in vain is cheaper than an index. */
+/** Searches that visit at most this many entries are cheaper than an index. */
 const SCAN_LIMIT = 8;
 
-/** The sessions that can serve, in the pool's order, and in lines of their own where many callers want few of them. */
+const isAny = (): boolean => true;
+
+/** The available sessions, and the selection of the next one: by the pool's order, or by rank for a sticky key. */
 export class AvailableSessions {
+  /** Number of available sessions. */
+  size = 0;
+  readonly #entries: ReadonlyMap<string, SessionEntry>;
   readonly #order: SelectionOrder;
-  readonly #all: SessionQueue;
-  readonly #indexes: Indexes;
+  readonly #queue: SessionQueue;
+  /** Created by the first search that visits many entries. */
+  #indexes: SessionIndexes | undefined;
 
-  constructor(order: SelectionOrder) {
+  /** @param entries all sessions, the available ones and the others */
+  constructor(entries: ReadonlyMap<string, SessionEntry>, order: SelectionOrder) {
+    this.#entries = entries;
     this.#order = order;
-    this.#all = order.queue();
-    this.#indexes = new Indexes(() => order.indexQueue());
-  }
-
-  get size(): number {
-    return this.#all.size;
+    this.#queue = order.createQueue();
   }
 
   add(entry: SessionEntry, now: number): void {
     if (entry.isAvailable) return;
     entry.isAvailable = true;
-    const rank = this.#order.rank(entry);
-    // A user's rule may have called the pool, though it must not.
+    this.size++;
+    const rank = this.#order.rank?.(entry) ?? entry.lastUsedSequence;
+    // A user's strategy may have called the pool, although it must not.
     if (!entry.isAvailable) return;
-    this.#all.add(entry, rank);
-    this.#indexes.add(entry, rank, now);
+    this.#queue.add(entry, rank);
+    this.#indexes?.add(entry, rank, now);
   }
 
   remove(entry: SessionEntry): void {
     if (!entry.isAvailable) return;
     entry.isAvailable = false;
-    this.#all.remove(entry);
-    this.#indexes.remove(entry);
+    this.size--;
+    this.#queue.remove(entry);
+    this.#indexes?.remove(entry);
   }
 
-  /** A method of it rests now, or does so no longer. */
+  /** Updates the indexes when a method or peer cooldown of the entry has started or ended. */
   onScopedCooldownChanged(entry: SessionEntry, now: number): void {
-    if (this.#indexes.size === 0 || !entry.isAvailable) return;
+    if (this.#indexes === undefined || !entry.isAvailable) return;
     this.#indexes.remove(entry);
-    this.#indexes.add(entry, this.#all.rankOf(entry), now);
+    this.#indexes.add(entry, this.#queue.rankOf(entry), now);
   }
 
-  /** The next that matches, whatever else a caller wants. */
-  first(matches: (entry: SessionEntry) => boolean): SessionEntry | undefined {
-    return this.#all.find(matches);
+  /**
+   * The session to lease next, if there is one.
+   *
+   * @param isFull whether only sessions that are already leased may be selected
+   */
+  select(criteria: Criteria, now: number, isFull: boolean): SessionEntry | undefined {
+    if (criteria === ANY && !isFull) return this.#queue.find(isAny);
+    if (criteria.id !== undefined) return this.#selectById(criteria.id, criteria, now, isFull);
+    if (criteria.key !== undefined) return this.#selectByKey(criteria.key, criteria, now, isFull);
+    return this.#search(criteria, now, isFull, (queue, isMatch) => queue.find(isMatch));
   }
 
-  /** In no particular order. */
-  forEach(visit: (entry: SessionEntry) => void): void {
-    this.#all.forEach(visit);
+  /** Whether {@link select} would find a session. Has no side effect, as a random draw would have. */
+  canSelect(criteria: Criteria, now: number, isFull: boolean): boolean {
+    if (criteria.id !== undefined || criteria.key !== undefined) {
+      return this.select(criteria, now, isFull) !== undefined;
+    }
+    return this.#search(criteria, now, isFull, (queue, isMatch) => queue.some(isMatch));
   }
 
-  /** The next for a caller; `isUsable` has the last word. */
-  find(criteria: Criteria, isUsable: (entry: SessionEntry) => boolean, now: number): SessionEntry | undefined {
-    return this.#search(criteria, isUsable, now, (line, matches) => line.find(matches));
+  #selectById(id: string, criteria: Criteria, now: number, isFull: boolean): SessionEntry | undefined {
+    const entry = this.#entries.get(id);
+    return entry?.isAvailable && isUsable(entry, criteria, now, isFull) ? entry : undefined;
   }
 
-  /** Whether there is any for a caller. */
-  some(criteria: Criteria, isUsable: (entry: SessionEntry) => boolean, now: number): boolean {
-    return this.#search(criteria, isUsable, now, (line, matches) => line.some(matches));
+  /** The highest-ranked session that is available or leased; none while that one is leased. */
+  #selectByKey(key: string, criteria: Criteria, now: number, isFull: boolean): SessionEntry | undefined {
+    const rankOf = stickyRanks(key);
+    const best = this.#highestRanked(rankOf, criteria, now);
+    if (best === undefined || (isFull && !best.isLeased)) return undefined;
+    const bestRank = rankOf(best.id);
+    for (const entry of this.#entries.values()) {
+      // The rank first: few sessions rank higher than the best of those that are available.
+      if (entry.isAvailable || rankOf(entry.id) <= bestRank) continue;
+      if (matches(entry, criteria) && isOnlyLeased(entry, criteria, now)) return undefined;
+    }
+    return best;
+  }
+
+  #highestRanked(rankOf: (id: string) => number, criteria: Criteria, now: number): SessionEntry | undefined {
+    let best: SessionEntry | undefined;
+    let bestRank = -1;
+    this.#queue.forEach((entry) => {
+      const rank = rankOf(entry.id);
+      if (rank <= bestRank || !matches(entry, criteria) || isCooling(entry, criteria, now)) return;
+      best = entry;
+      bestRank = rank;
+    });
+    return best;
   }
 
   #search<Result>(
     criteria: Criteria,
-    isUsable: (entry: SessionEntry) => boolean,
     now: number,
-    search: (line: SessionQueue, matches: (entry: SessionEntry) => boolean) => Result,
+    isFull: boolean,
+    search: (queue: SessionQueue, isMatch: (entry: SessionEntry) => boolean) => Result,
   ): Result {
-    const line = this.#indexes.smallestFor(criteria) ?? this.#all;
-    let seen = 0;
-    const result = search(line, (entry) => {
-      seen++;
-      return isUsable(entry);
+    const queue = this.#indexes?.smallestFor(criteria) ?? this.#queue;
+    let visited = 0;
+    const result = search(queue, (entry) => {
+      visited++;
+      return isUsable(entry, criteria, now, isFull);
     });
-    if (seen > SCAN_LIMIT) this.#indexes.recordScanCost(criteria, seen, this.#all, now);
+    if (visited > SCAN_LIMIT) {
+      this.#indexes ??= new SessionIndexes(() => this.#order.createIndexQueue());
+      this.#indexes.recordSearch(criteria, visited, this.#queue, now);
+    }
     return result;
   }
+}
+
+function isUsable(entry: SessionEntry, criteria: Criteria, now: number, isFull: boolean): boolean {
+  return (!isFull || entry.isLeased) && matches(entry, criteria) && !isCooling(entry, criteria, now);
+}
+
+/** Whether a cooldown blocks the caller's method or peer on this session. */
+function isCooling(entry: SessionEntry, { methods, peers }: Criteria, now: number): boolean {
+  return entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined;
+}
+
+/** Whether nothing but its leases makes the session unavailable to the caller: a sticky key then waits for it. */
+function isOnlyLeased(entry: SessionEntry, criteria: Criteria, now: number): boolean {
+  return entry.isLeased && entry.canEverServe && entry.unavailableUntil <= now && !isCooling(entry, criteria, now);
 }

@@ -16,19 +16,6 @@ export interface Criteria {
 /** Any session will do. */
 export const ANY: Criteria = { tags: [], methods: [], peers: [] };
 
-/** Whether every session matches and only the session's own cooldown counts. */
-export function matchesAll(criteria: Criteria): boolean {
-  if (criteria === ANY) return true;
-  return (
-    criteria.id === undefined &&
-    criteria.key === undefined &&
-    criteria.tags.length === 0 &&
-    criteria.methods.length === 0 &&
-    criteria.peers.length === 0 &&
-    criteria.excluded === undefined
-  );
-}
-
 /**
  * What callers have in common that the same sessions can serve, whichever of them a key prefers; `undefined` for one that
  * sessions have failed, whose choice is its own.

@@ -1,108 +1,117 @@
 import { IndexedHeap, type Positions } from "../common/indexed-heap.js";
 import { type CooldownScope, Cooldowns } from "./cooldowns.js";
-import { IN_ENTRIES, type SessionEntry } from "./session-entry.js";
+import { ENTRY_POSITIONS, type SessionEntry } from "./session-entry.js";
 
-/** The end of a method or peer cooldown: a session that stays free becomes usable for more callers then. */
+/** The end of a method or peer cooldown: from then on the session can serve more callers. */
 interface ScopedExpiry {
   readonly entry: SessionEntry;
   readonly scope: string;
   position: number | undefined;
 }
 
-const IN_ENDS: Positions<ScopedExpiry> = {
+const EXPIRY_POSITIONS: Positions<ScopedExpiry> = {
   get: ({ position }) => position,
-  set: (end, position) => {
-    end.position = position;
+  set: (expiry, position) => {
+    expiry.position = position;
   },
-  delete: (end) => {
-    end.position = undefined;
+  delete: (expiry) => {
+    expiry.position = undefined;
   },
 };
 
-/** When which session changes by itself. */
+/** The instants at which sessions change by themselves. */
 export class ExpiryHeap {
-  /** Of those due at once, the longest rested comes first. */
-  readonly #sessions = new IndexedHeap<SessionEntry>((a, b) => a.lastUsedSequence - b.lastUsedSequence, IN_ENTRIES);
-  readonly #scoped = new IndexedHeap<ScopedExpiry>(() => 0, IN_ENDS);
-  /** The same by session and scope: one for each that rests, until that ends or the session leaves. */
-  readonly #ends = new Map<SessionEntry, Map<string, ScopedExpiry>>();
+  /** The next instant at which anything changes; `Infinity` if nothing does. A field: every lease reads it. */
+  nextAt: number = Number.POSITIVE_INFINITY;
+  /** Of sessions due at the same instant, the least recently used is first. */
+  readonly #sessions = new IndexedHeap<SessionEntry>(
+    (a, b) => a.lastUsedSequence - b.lastUsedSequence,
+    ENTRY_POSITIONS,
+  );
+  readonly #scoped = new IndexedHeap<ScopedExpiry>(() => 0, EXPIRY_POSITIONS);
+  /** The same expiries by session and scope, until they are reached or the session is removed. */
+  readonly #scopedByEntry = new Map<SessionEntry, Map<string, ScopedExpiry>>();
 
-  /** The next instant at which anything changes; `Infinity` when nothing does. */
-  get nextAt(): number {
-    return Math.min(this.#sessions.firstKey, this.#scoped.firstKey);
-  }
-
+  /** Sets the instant of an entry to its `dueAt`. */
   set(entry: SessionEntry): void {
     this.#sessions.update(entry, entry.dueAt);
+    this.#updateNext();
   }
 
   remove(entry: SessionEntry): void {
     this.#sessions.remove(entry);
+    this.#updateNext();
   }
 
-  /** The entry has left for good. */
-  forget(entry: SessionEntry): void {
+  /** Removes the entry and its method and peer cooldowns. */
+  removeAll(entry: SessionEntry): void {
+    for (const expiry of this.#scopedByEntry.get(entry)?.values() ?? []) this.#scoped.remove(expiry);
+    this.#scopedByEntry.delete(entry);
     this.remove(entry);
-    for (const end of this.#ends.get(entry)?.values() ?? []) this.#scoped.remove(end);
-    this.#ends.delete(entry);
   }
 
-  /** Takes note of the cooldowns of methods and peers that an entry comes with. */
-  watch(entry: SessionEntry, now: number): void {
+  /** Adds the method and peer cooldowns that a loaded entry has. */
+  addScoped(entry: SessionEntry, now: number): void {
     if (entry.cooldowns === Cooldowns.NONE) return;
     const { methods, peers } = entry.cooldowns.entries(now);
-    for (const [method, until] of methods) this.setNarrow(entry, { kind: "method", method }, until);
-    for (const [peer, until] of peers) this.setNarrow(entry, { kind: "peer", peer }, until);
+    for (const [method, until] of methods) this.setScoped(entry, { kind: "method", method }, until);
+    for (const [peer, until] of peers) this.setScoped(entry, { kind: "peer", peer }, until);
   }
 
-  /** When this scope of the entry rests no longer; replaces an earlier instant. */
-  setNarrow(entry: SessionEntry, scope: CooldownScope, until: number): void {
-    const ends = this.#ends.get(entry) ?? new Map<string, ScopedExpiry>();
-    this.#ends.set(entry, ends);
-    const name = nameOf(scope);
-    const end = ends.get(name) ?? { entry, scope: name, position: undefined };
-    ends.set(name, end);
-    this.#scoped.update(end, until);
+  /** Sets the end of a cooldown of the entry. */
+  setScoped(entry: SessionEntry, scope: CooldownScope, until: number): void {
+    const expiries = this.#scopedByEntry.get(entry) ?? new Map<string, ScopedExpiry>();
+    this.#scopedByEntry.set(entry, expiries);
+    const name = scopeName(scope);
+    const expiry = expiries.get(name) ?? { entry, scope: name, position: undefined };
+    expiries.set(name, expiry);
+    this.#scoped.update(expiry, until);
+    this.#updateNext();
   }
 
-  /** One that is due. It stays in until its instant is set anew, or it is removed. */
-  next(now: number): SessionEntry | undefined {
+  /** The entry that is due first. It stays in the heap until its instant is set again or it is removed. */
+  firstDue(now: number): SessionEntry | undefined {
     return this.#sessions.firstKey <= now ? this.#sessions.peek() : undefined;
   }
 
-  /** All that are due. */
+  /** Visits all entries that are due. */
   forEachDue(now: number, visit: (entry: SessionEntry) => void): void {
     if (this.#sessions.firstKey <= now) this.#sessions.forEachUpTo(now, visit);
   }
 
-  /** One of whose method or peer cooldowns has ended. */
+  /** Removes one method or peer cooldown that has ended, and returns its entry. */
   takeScoped(now: number): SessionEntry | undefined {
     if (this.#scoped.firstKey > now) return undefined;
-    const end = this.#scoped.peek();
-    if (end === undefined) return undefined;
-    this.#scoped.remove(end);
-    const ends = this.#ends.get(end.entry);
-    ends?.delete(end.scope);
-    if (ends?.size === 0) this.#ends.delete(end.entry);
-    return end.entry;
+    const expiry = this.#scoped.peek();
+    if (expiry === undefined) return undefined;
+    this.#scoped.remove(expiry);
+    this.#updateNext();
+    const expiries = this.#scopedByEntry.get(expiry.entry);
+    expiries?.delete(expiry.scope);
+    if (expiries?.size === 0) this.#scopedByEntry.delete(expiry.entry);
+    return expiry.entry;
   }
 
-  /** The earliest instant at which one that rests can serve; one that is leased is here only when it has room. */
-  nextRestedAt(now: number): number | null {
+  /** The earliest instant at which a cooldown or back-off ends and its session can serve; a restriction counts as none. */
+  nextAvailableAt(now: number): number | null {
     const next = this.#sessions.find(
-      ({ restriction, unavailableUntil: restsUntil }) => restriction === null && restsUntil > now,
+      ({ restriction, unavailableUntil }) => restriction === null && unavailableUntil > now,
     );
     let earliest = next?.unavailableUntil ?? Number.POSITIVE_INFINITY;
     this.forEachDue(now, (entry) => {
-      // A restriction has ended; what it rests for besides may end later.
+      // The restriction has ended; a cooldown of the session may end later.
       if (entry.unavailableUntil > now && !entry.isForeign) earliest = Math.min(earliest, entry.unavailableUntil);
     });
     return Number.isFinite(earliest) ? earliest : null;
   }
+
+  #updateNext(): void {
+    this.nextAt = Math.min(this.#sessions.firstKey, this.#scoped.firstKey);
+  }
 }
 
-/** Neither names of methods nor those of peers have spaces. */
-function nameOf(scope: CooldownScope): string {
+/** Names of methods and peers contain no spaces. */
+function scopeName(scope: CooldownScope): string {
   switch (scope.kind) {
     case "session":
       return "";

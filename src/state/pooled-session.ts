@@ -46,7 +46,7 @@ export function noteConnectFailure(known: PooledSession, error: Error): void {
 /** How the session has failed to connect since then; a back-off that was lifted takes its failure along. */
 export function connectFailureSince(known: PooledSession | undefined, order: number): ConnectFailure | undefined {
   const failure = known?.connectFailure;
-  return failure !== undefined && failure.order > order && known?.backOffReason !== null ? failure : undefined;
+  return failure !== undefined && failure.order > order && known?.backOff.reason !== null ? failure : undefined;
 }
 
 /** What a session begins with. */

@@ -1,57 +1,74 @@
-import { catchUserErrors, type SafeCall, type UserCallbackContext } from "../common/user-callback.js";
-import type { SelectionStrategy, SessionSelection } from "../options/selection-strategy.js";
-import type { SessionInfo } from "../options/session-info.js";
-import { LruQueue } from "./lru-queue.js";
-import { IN_ENTRIES, type SessionEntry } from "./session-entry.js";
-import { PrioritySessionQueue, RandomSessionBag, type SessionQueue } from "./session-queue.js";
+import { catchUserErrors, type UserCallbackContext } from "../common/user-callback.js";
+import type { SessionSelection } from "../options/selection-strategy.js";
+import { ENTRY_POSITIONS, type SessionEntry } from "./session-entry.js";
+import { LruQueue, PrioritySessionQueue, RandomSessionBag, type SessionQueue } from "./session-queue.js";
 
-/** What decides who is next among the sessions that can serve. */
+/** The order in which available sessions are selected. */
 export interface SelectionOrder {
-  /** A line for all of them. */
-  queue(): SessionQueue;
-  /** A line for some of them. */
-  indexQueue(): SessionQueue;
-  /** Where an entry belongs that becomes able to serve. */
-  rank(entry: SessionEntry): number;
-  leased(entry: SessionEntry): void;
-  /** Whether this moves the entry. */
-  setConnected(entry: SessionEntry, isConnected: boolean): boolean;
+  /** Creates the queue of all available sessions. */
+  createQueue(): SessionQueue;
+  /** Creates a queue for some of the available sessions. */
+  createIndexQueue(): SessionQueue;
+  /** The rank at which an entry is queued when it becomes available. @default its order of use */
+  rank?(entry: SessionEntry): number;
+  /** Called when a session has been leased. */
+  onLeased?(entry: SessionEntry): void;
+  /** Called when the session's client has connected or disconnected. Returns whether that changes its rank. */
+  setConnected?(entry: SessionEntry, isConnected: boolean): boolean;
 }
 
-abstract class RankedOrder implements SelectionOrder {
-  queue(): SessionQueue {
-    return new PrioritySessionQueue(IN_ENTRIES);
+/** Creates the order for the option `selection`. */
+export function createSelectionOrder(
+  selection: SessionSelection,
+  { info, failed }: UserCallbackContext,
+): SelectionOrder {
+  if (selection === "spread") return new LruOrder();
+  if (selection === "warm") return new ConnectedFirstOrder();
+  if (selection === "random") return new RandomOrder(Math.random);
+  const safely = catchUserErrors("selection", failed);
+  if ("random" in selection) {
+    const { random } = selection;
+    return new RandomOrder(typeof random === "number" ? seededRandom(random) : () => safely(random, 0));
+  }
+  if ("weight" in selection) {
+    return new WeightedOrder(({ id }) => safely(() => selection.weight(info(id)), Number.NaN));
+  }
+  return new CustomOrder(
+    ({ id }) => safely(() => selection.rank(info(id)), Number.NaN),
+    ({ id }) => safely(() => selection.leased(info(id)), undefined),
+  );
+}
+
+/** Least recently used first. */
+export class LruOrder implements SelectionOrder {
+  createQueue(): SessionQueue {
+    return new LruQueue();
   }
 
-  indexQueue(): SessionQueue {
+  createIndexQueue(): SessionQueue {
+    return new PrioritySessionQueue();
+  }
+}
+
+/** By a rank that is assigned when a session becomes available, the lowest first. */
+abstract class RankedOrder implements SelectionOrder {
+  createQueue(): SessionQueue {
+    return new PrioritySessionQueue(ENTRY_POSITIONS);
+  }
+
+  createIndexQueue(): SessionQueue {
     return new PrioritySessionQueue();
   }
 
   abstract rank(entry: SessionEntry): number;
-
-  leased(_entry: SessionEntry): void {}
-
-  setConnected(_entry: SessionEntry, _isConnected: boolean): boolean {
-    return false;
-  }
 }
 
-/** The longest rested first. */
-export class LruOrder extends RankedOrder {
-  override queue(): SessionQueue {
-    return new LruQueue();
-  }
-
-  rank(entry: SessionEntry): number {
-    return entry.lastUsedSequence;
-  }
-}
-
-/** Lower than every order of use, also negated. */
+/** Lower than every order of use, even a negated one. */
 const MIN_RANK = -(2 ** 52);
 
 /**
- * The connected first, of those the latest used, so that the others fall idle; then the longest rested.
+ * Connected sessions first, the most recently used of them first, so that the others become idle and disconnect; then the
+ * least recently used.
  */
 export class ConnectedFirstOrder extends RankedOrder {
   readonly #connected = new WeakSet<SessionEntry>();
@@ -60,7 +77,7 @@ export class ConnectedFirstOrder extends RankedOrder {
     return this.#connected.has(entry) ? MIN_RANK - entry.lastUsedSequence : entry.lastUsedSequence;
   }
 
-  override setConnected(entry: SessionEntry, isConnected: boolean): boolean {
+  setConnected(entry: SessionEntry, isConnected: boolean): boolean {
     if (this.#connected.has(entry) === isConnected) return false;
     if (isConnected) this.#connected.add(entry);
     else this.#connected.delete(entry);
@@ -68,24 +85,23 @@ export class ConnectedFirstOrder extends RankedOrder {
   }
 }
 
-/** Any, each as likely. */
-export class RandomOrder extends RankedOrder {
+/** Uniformly random. */
+export class RandomOrder implements SelectionOrder {
   readonly #draw: (count: number) => number;
 
-  /** `random` gives numbers from 0 up to 1; any other counts as 0. */
+  /** @param random returns a number from 0 up to, but not including, 1; anything else counts as 0 */
   constructor(random: () => number) {
-    super();
     this.#draw = (count) => {
       const drawn = Math.floor(random() * count);
       return drawn >= 0 && drawn < count ? drawn : 0;
     };
   }
 
-  override queue(): SessionQueue {
+  createQueue(): SessionQueue {
     return new RandomSessionBag(this.#draw);
   }
 
-  override indexQueue(): SessionQueue {
+  createIndexQueue(): SessionQueue {
     return new RandomSessionBag(this.#draw);
   }
 
@@ -94,7 +110,7 @@ export class RandomOrder extends RankedOrder {
   }
 }
 
-/** By the ranks of somebody else: the lowest first, one without a number last. */
+/** By a user's ranks, the lowest first; sessions without a number as their rank come last. */
 export class CustomOrder extends RankedOrder {
   readonly #rank: (entry: SessionEntry) => number;
   readonly #leased: (entry: SessionEntry) => void;
@@ -110,31 +126,32 @@ export class CustomOrder extends RankedOrder {
     return Number.isNaN(rank) ? Number.POSITIVE_INFINITY : rank;
   }
 
-  override leased(entry: SessionEntry): void {
+  onLeased(entry: SessionEntry): void {
     this.#leased(entry);
   }
 }
 
-/** A lower weight would leave the numbers. */
-const LEAST_WEIGHT = 1e-9;
+/** Lower weights would overflow the order's virtual time. */
+const MIN_WEIGHT = 1e-9;
 
-/** What one session has had of its share. */
+/** The share of one session in start-time fair queueing. */
 interface FairShare {
-  /** Where its next use begins, in uses per weight. */
+  /** Virtual time at which the session's next use starts, in uses per weight. */
   start: number;
   isUsed: boolean;
 }
 
 /**
- * Each in proportion to its weight, evenly spread: start-time fair queueing (Goyal, Vin and Cheng 1996). A use moves a
- * session on by 1 / weight; who is furthest behind is next; who was away begins where the others are.
+ * In proportion to weights, evenly spread: start-time fair queueing (Goyal, Vin and Cheng 1996). A use advances a session
+ * by 1 / weight, and the session that is furthest behind is next. A session that was unavailable resumes at the virtual
+ * time of the others.
  *
- * Not by chance: two draws in a row of one account are what Telegram's limits punish.
+ * Not random: Telegram's limits punish two uses of one account in quick succession.
  */
 export class WeightedOrder extends RankedOrder {
   readonly #weight: (entry: SessionEntry) => number;
   readonly #shares = new WeakMap<SessionEntry, FairShare>();
-  #reached = 0;
+  #virtualTime = 0;
 
   constructor(weight: (entry: SessionEntry) => number) {
     super();
@@ -145,45 +162,21 @@ export class WeightedOrder extends RankedOrder {
     const weight = this.#weight(entry);
     if (!(weight > 0 && weight < Number.POSITIVE_INFINITY)) return Number.POSITIVE_INFINITY;
     const { start, isUsed } = this.#shares.get(entry) ?? { start: 0, isUsed: false };
-    const next = Math.max(this.#reached, isUsed ? start + 1 / Math.max(weight, LEAST_WEIGHT) : start);
+    const next = Math.max(this.#virtualTime, isUsed ? start + 1 / Math.max(weight, MIN_WEIGHT) : start);
     this.#shares.set(entry, { start: next, isUsed: false });
     return next;
   }
 
-  override leased(entry: SessionEntry): void {
+  onLeased(entry: SessionEntry): void {
     const share = this.#shares.get(entry);
     if (share === undefined) return;
     share.isUsed = true;
-    this.#reached = Math.max(this.#reached, share.start);
+    this.#virtualTime = Math.max(this.#virtualTime, share.start);
   }
 }
 
-/** The order behind the option `selection`. */
-export function createSelectionOrder(
-  selection: SessionSelection,
-  { info, failed }: UserCallbackContext,
-): SelectionOrder {
-  if (selection === "spread") return new LruOrder();
-  if (selection === "warm") return new ConnectedFirstOrder();
-  if (selection === "random") return new RandomOrder(Math.random);
-  const safely = catchUserErrors("selection", failed);
-  if ("random" in selection) {
-    const { random } = selection;
-    return new RandomOrder(typeof random === "number" ? seeded(random) : () => safely(random, 0));
-  }
-  if ("weight" in selection) {
-    return new WeightedOrder((entry) => safely(() => selection.weight(info(entry.id)), Number.NaN));
-  }
-  return customOrder(selection, info, safely);
-}
-
-function customOrder(strategy: SelectionStrategy, info: (id: string) => SessionInfo, safely: SafeCall): SelectionOrder {
-  const rank = ({ id }: SessionEntry) => safely(() => strategy.rank(info(id)), Number.NaN);
-  return new CustomOrder(rank, ({ id }) => safely(() => strategy.leased(info(id)), undefined));
-}
-
-/** Numbers from 0 up to 1, the same for the same seed: Mulberry32 (Tommy Ettinger, 2017). */
-function seeded(seed: number): () => number {
+/** A generator of numbers from 0 to 1 that is determined by its seed: Mulberry32 (Tommy Ettinger, 2017). */
+function seededRandom(seed: number): () => number {
   const bits = new Uint32Array(new Float64Array([seed]).buffer);
   let state = (bits[0] ?? 0) ^ Math.imul(bits[1] ?? 0, 0x9e3779b1);
   return () => {

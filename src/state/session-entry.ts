@@ -2,41 +2,46 @@ import type { Positions } from "../common/indexed-heap.js";
 import type { SessionState } from "../options/session-info.js";
 import { type CooldownScope, Cooldowns } from "./cooldowns.js";
 
-/** Why and until when a session is kept back from new work. `until` is `null` when only `enable` ends it. */
+/** A restriction by Telegram. */
 export interface Restriction {
   readonly reason: string;
+  /** The instant at which it is lifted; `null` if only `enable`, `update` or a probe lifts it. */
   readonly until: number | null;
 }
 
-/** When a restriction ends; `Infinity` when only `enable` ends it. */
-export function endOf({ until }: Restriction): number {
-  return until ?? Number.POSITIVE_INFINITY;
-}
-
-/** What keeps a session from work, but for its leases. */
-export interface Blockers {
-  /** To be forgotten when the last lease ends. */
-  readonly isRemoving: boolean;
-  readonly disabledReason: string | null;
-  readonly deadReason: string | null;
-  readonly restriction: Restriction | null;
-  readonly isForeign: boolean;
-  readonly cooldowns: Cooldowns;
-  /** A failed connect. Not durable. */
-  readonly backOff: BackOff;
-}
-
-/** Until when a session does not connect, and why. */
+/** The pause after a failed connect. Not durable. */
 export interface BackOff {
   readonly until: number;
   readonly reason: string | null;
 }
 
-/** Of all sessions that may connect. */
 export const NO_BACK_OFF: BackOff = Object.freeze({ until: 0, reason: null });
 
-/** Of all sessions that nothing hinders: these are most, and there may be very many. */
-export const NO_BLOCKERS: Blockers = Object.freeze({
+/** What, besides its leases, makes a session unavailable. */
+export interface Blockers {
+  /** No further leases; the entry is removed when the last one ends. */
+  readonly isRemoving: boolean;
+  readonly disabledReason: string | null;
+  readonly deadReason: string | null;
+  readonly restriction: Restriction | null;
+  /** Claimed by another process. */
+  readonly isForeign: boolean;
+  readonly cooldowns: Cooldowns;
+  readonly backOff: BackOff;
+}
+
+/** The part of an entry that only sessions have of their own that were unavailable at some time. */
+interface BlockedState extends Blockers {
+  cooldowns: Cooldowns;
+  isRecovering: boolean;
+  shouldEmitRecovered: boolean;
+}
+
+/**
+ * Shared by all sessions that were never unavailable: with fields of their own, entries would take a third more memory
+ * (`bench/session-table.ts`). Comparing with it also answers most questions about a session at once.
+ */
+const NEVER_BLOCKED: BlockedState = Object.freeze({
   isRemoving: false,
   disabledReason: null,
   deadReason: null,
@@ -44,41 +49,32 @@ export const NO_BLOCKERS: Blockers = Object.freeze({
   isForeign: false,
   cooldowns: Cooldowns.NONE,
   backOff: NO_BACK_OFF,
+  isRecovering: false,
+  shouldEmitRecovered: false,
 });
 
-/** The same with a change; the very same when it changes nothing. */
-export function withChanges(blockers: Blockers, change: Partial<Blockers>): Blockers {
-  const fields = Object.keys(change) as (keyof Blockers)[];
-  return fields.every((field) => change[field] === blockers[field]) ? blockers : { ...blockers, ...change };
-}
-
-/** One field for all of them: there may be very many entries. */
-const IS_ENTERED = 1;
-const IS_READY = 2;
-const OWES_RECOVERY = 4;
-const IS_DRAINING = 8;
-const OWES_NEWS = 16;
-
-const NEVER = Number.NaN;
-
 /**
- * What the roster knows of one session. Instants are on the pool's own time line; only the two dates that are shown
- * to people (`addedAt`, `lastUsedAt`) are wall clock. Fields change through {@link SessionTable} alone.
+ * The state of one session in the {@link SessionTable}, through which alone its fields change. Instants are on the
+ * pool's own time line; only `addedAt` and `lastUsedAt`, which are shown to people, are wall-clock time.
  */
 export class SessionEntry {
-  // In this order, what a lease reads or writes is side by side: with very many sessions its price is that of memory.
+  // Ordered so that the fields a lease reads or writes are adjacent: with many sessions, a lease costs memory accesses.
   tags: readonly string[];
   addedAt: number;
-  /** Where it stands in the one heap that it is in, that of what can serve or that of what is due; -1 in none. */
+  /** Position in the heap that contains the entry, of available or of expiring sessions; -1 if in neither. */
   position = -1;
   readonly id: string;
-  /** Never `null`: V8 keeps a field that is always a double in place, and it changes with every lease. */
-  #lastUsedAt = NEVER;
-  #flags = 0;
+  lastUsedAt: number | null = null;
+  /** Whether the entry is in a table. */
+  isEntered = false;
+  /** Whether the entry is among the available sessions. */
+  isAvailable = false;
   state: SessionState = "free";
   leases = 0;
-  #blockers: Blockers = NO_BLOCKERS;
-  /** The order of use: the smaller, the longer it has rested. */
+  /** Number of ended leases with unanswered requests. No further lease is granted until it is 0. */
+  draining = 0;
+  #blocked: BlockedState = NEVER_BLOCKED;
+  /** Order of use: the lowest is the least recently used. */
   lastUsedSequence = 0;
   previous: SessionEntry | null = null;
   next: SessionEntry | null = null;
@@ -89,144 +85,116 @@ export class SessionEntry {
     this.addedAt = addedAt;
   }
 
-  get lastUsedAt(): number | null {
-    return Number.isNaN(this.#lastUsedAt) ? null : this.#lastUsedAt;
-  }
-
-  set lastUsedAt(date: number | null) {
-    this.#lastUsedAt = date ?? NEVER;
-  }
-
-  /** Lets it rest. Whether this moved the cooldown. */
+  /** Extends a cooldown. Returns whether its end has changed. */
   coolDown(scope: CooldownScope, until: number, reason: string): boolean {
-    if (this.cooldowns === Cooldowns.NONE) this.setBlockers({ cooldowns: new Cooldowns() });
+    if (this.cooldowns === Cooldowns.NONE) this.#ownBlocked().cooldowns = new Cooldowns();
     return this.cooldowns.extend(scope, until, reason);
   }
 
-  /** Changes what keeps it from work. */
+  /** Changes what makes the session unavailable. */
   setBlockers(change: Partial<Blockers>): void {
-    this.#blockers = withChanges(this.#blockers, change);
+    const fields = Object.keys(change) as (keyof Blockers)[];
+    if (fields.every((field) => change[field] === this.#blocked[field])) return;
+    Object.assign(this.#ownBlocked(), change);
   }
 
-  /** Whether nothing has kept it from work since it was made. */
+  #ownBlocked(): BlockedState {
+    if (this.#blocked === NEVER_BLOCKED) this.#blocked = { ...NEVER_BLOCKED };
+    return this.#blocked;
+  }
+
+  /** Whether nothing but leases has ever made the session unavailable. */
   get isUnblocked(): boolean {
-    return this.#blockers === NO_BLOCKERS;
-  }
-
-  /** Whether it is in a roster. */
-  get isEntered(): boolean {
-    return (this.#flags & IS_ENTERED) !== 0;
-  }
-
-  set isEntered(isEntered: boolean) {
-    this.#flags = isEntered ? this.#flags | IS_ENTERED : this.#flags & ~IS_ENTERED;
-  }
-
-  /** Whether it is among those that can serve. */
-  get isAvailable(): boolean {
-    return (this.#flags & IS_READY) !== 0;
-  }
-
-  set isAvailable(isReady: boolean) {
-    this.#flags = isReady ? this.#flags | IS_READY : this.#flags & ~IS_READY;
-  }
-
-  /** It was kept from work since it was last free: when that ends, it has recovered. */
-  get shouldEmitRecovered(): boolean {
-    return (this.#flags & OWES_RECOVERY) !== 0;
-  }
-
-  set shouldEmitRecovered(owesRecovery: boolean) {
-    this.#flags = owesRecovery ? this.#flags | OWES_RECOVERY : this.#flags & ~OWES_RECOVERY;
-  }
-
-  /** What kept it from work was announced to listeners: they are to hear of its recovery. */
-  get owesNews(): boolean {
-    return (this.#flags & OWES_NEWS) !== 0;
-  }
-
-  set owesNews(owesNews: boolean) {
-    this.#flags = owesNews ? this.#flags | OWES_NEWS : this.#flags & ~OWES_NEWS;
-  }
-
-  /** A lease has ended, but something it sent is still unanswered: nobody may have the session yet. */
-  get isDraining(): boolean {
-    return (this.#flags & IS_DRAINING) !== 0;
-  }
-
-  set isDraining(isDraining: boolean) {
-    this.#flags = isDraining ? this.#flags | IS_DRAINING : this.#flags & ~IS_DRAINING;
-  }
-
-  /** Whether it is in the heap of what is due. */
-  get isDue(): boolean {
-    return this.position >= 0 && !this.isAvailable;
+    return this.#blocked === NEVER_BLOCKED;
   }
 
   get isRemoving(): boolean {
-    return this.#blockers.isRemoving;
+    return this.#blocked.isRemoving;
   }
 
   get disabledReason(): string | null {
-    return this.#blockers.disabledReason;
+    return this.#blocked.disabledReason;
   }
 
   get deadReason(): string | null {
-    return this.#blockers.deadReason;
+    return this.#blocked.deadReason;
   }
 
   get restriction(): Restriction | null {
-    return this.#blockers.restriction;
+    return this.#blocked.restriction;
   }
 
   get isForeign(): boolean {
-    return this.#blockers.isForeign;
-  }
-
-  /** Whether a flood, a restriction or death keeps it from work: what listeners hear of, other than a back-off. */
-  hasAnnouncedCause(now: number): boolean {
-    return this.deadReason !== null || this.restriction !== null || this.cooldowns.sessionUntil > now;
+    return this.#blocked.isForeign;
   }
 
   get cooldowns(): Cooldowns {
-    return this.#blockers.cooldowns;
+    return this.#blocked.cooldowns;
   }
 
-  get backOffUntil(): number {
-    return this.#blockers.backOff.until;
+  get backOff(): BackOff {
+    return this.#blocked.backOff;
   }
 
-  get backOffReason(): string | null {
-    return this.#blockers.backOff.reason;
+  /** Whether the session has been cooling, restricted, dead or disabled since it was last free. */
+  get isRecovering(): boolean {
+    return this.#blocked.isRecovering;
   }
 
-  /** The instant from which neither flood nor back-off holds it. */
+  set isRecovering(isRecovering: boolean) {
+    if (isRecovering !== this.#blocked.isRecovering) this.#ownBlocked().isRecovering = isRecovering;
+  }
+
+  /** Whether an event has reported the cause, so that `recovered` is to be emitted as well. */
+  get shouldEmitRecovered(): boolean {
+    return this.#blocked.shouldEmitRecovered;
+  }
+
+  set shouldEmitRecovered(shouldEmit: boolean) {
+    if (shouldEmit !== this.#blocked.shouldEmitRecovered) this.#ownBlocked().shouldEmitRecovered = shouldEmit;
+  }
+
+  /** Whether the session is unavailable for a cause that is reported by an event of its own: any but a back-off. */
+  hasReportedCause(now: number): boolean {
+    return this.deadReason !== null || this.restriction !== null || this.cooldowns.sessionUntil > now;
+  }
+
+  /** The end of both the cooldown of the session and its back-off. */
   get unavailableUntil(): number {
-    return Math.max(this.cooldowns.sessionUntil, this.backOffUntil);
+    return Math.max(this.cooldowns.sessionUntil, this.backOff.until);
   }
 
-  /** The next instant at which its state changes by itself; `Infinity` when none does. */
+  /** The next instant at which the state changes by itself; `Infinity` if there is none. */
   get dueAt(): number {
     return this.restriction === null ? this.unavailableUntil : endOf(this.restriction);
   }
 
-  get isLeased(): boolean {
-    return this.leases > 0 || this.isDraining;
+  /** Whether the entry is in the heap of expiring sessions. */
+  get isDue(): boolean {
+    return this.position >= 0 && !this.isAvailable;
   }
 
-  /** A restriction counts until it is lifted, whatever its end. */
+  get isDraining(): boolean {
+    return this.draining > 0;
+  }
+
+  get isLeased(): boolean {
+    return this.leases > 0 || this.draining > 0;
+  }
+
+  /** The state, where a restriction counts until it has been lifted, even if its end has passed. */
   stateAt(now: number): SessionState {
     return this.#state(now, this.restriction !== null);
   }
 
-  /** What it will be once {@link dueAt} has been seen to. */
+  /** The state once everything that has ended by `now` has been lifted. */
   stateAfterExpiry(now: number): SessionState {
     return this.#state(now, this.restriction !== null && endOf(this.restriction) > now);
   }
 
   #state(now: number, isRestricted: boolean): SessionState {
     if (this.isLeased) return "leased";
-    if (this.#blockers === NO_BLOCKERS) return "free";
+    if (this.isUnblocked) return "free";
     if (this.disabledReason !== null) return "disabled";
     if (this.deadReason !== null) return "dead";
     if (isRestricted) return "restricted";
@@ -234,43 +202,40 @@ export class SessionEntry {
     return this.unavailableUntil > now ? "cooling" : "free";
   }
 
-  /** Whether its leases leave room for another one. */
+  /** Whether the number of leases permits another one. */
   hasRoom(leasesPerSession: number): boolean {
-    return this.leases < leasesPerSession && !this.isDraining;
+    return this.leases < leasesPerSession && this.draining === 0;
   }
 
-  /** Whether a further lease may be given, as far as the session itself goes. */
+  /** Whether another lease may be granted now. */
   canServeAt(now: number, leasesPerSession: number): boolean {
     if (!this.hasRoom(leasesPerSession)) return false;
-    if (this.#blockers === NO_BLOCKERS) return true;
-    return (
-      !this.isRemoving &&
-      this.disabledReason === null &&
-      this.deadReason === null &&
-      this.restriction === null &&
-      !this.isForeign &&
-      this.unavailableUntil <= now
-    );
+    if (this.isUnblocked) return true;
+    return this.canEverServe && !this.isForeign && this.unavailableUntil <= now;
   }
 
-  /** Whether time alone will change what it can do: also while it is leased, if it has room for another lease. */
+  /** Whether the session becomes available by the passing of time alone, including one that is leased but has room. */
   becomesAvailableByTimeAt(now: number, leasesPerSession: number): boolean {
-    if (this.#blockers === NO_BLOCKERS) return false;
+    if (this.isUnblocked) return false;
     if (this.state === "cooling" || this.state === "restricted") return Number.isFinite(this.dueAt);
-    if (this.state !== "leased" || !this.hasRoom(leasesPerSession) || !this.isOnlyTimeBlocked) return false;
+    if (this.state !== "leased" || !this.hasRoom(leasesPerSession) || !this.#isOnlyTimeBlocked) return false;
     return this.restriction === null ? this.unavailableUntil > now : this.restriction.until !== null;
   }
 
-  /** Whether waiting for it can ever help: it is not dead, disabled, restricted or on its way out. */
+  /** Whether waiting for the session can succeed: it is not dead, disabled, restricted or being removed. */
   get canEverServe(): boolean {
-    return !this.isRemoving && this.disabledReason === null && this.deadReason === null && this.restriction === null;
+    return this.isUnblocked || (!this.#isOut && this.restriction === null);
   }
 
-  /** Nothing but a rest or a restriction can hold it back. */
-  get isOnlyTimeBlocked(): boolean {
-    return !this.isRemoving && this.disabledReason === null && this.deadReason === null && !this.isForeign;
+  get #isOnlyTimeBlocked(): boolean {
+    return !this.#isOut && !this.isForeign;
   }
 
+  get #isOut(): boolean {
+    return this.isRemoving || this.disabledReason !== null || this.deadReason !== null;
+  }
+
+  /** Why the session is in its state; `null` where the state says it all. */
   get reason(): string | null {
     switch (this.state) {
       case "disabled":
@@ -280,15 +245,23 @@ export class SessionEntry {
       case "restricted":
         return this.restriction?.reason ?? null;
       case "cooling":
-        return this.backOffUntil > this.cooldowns.sessionUntil ? this.backOffReason : this.cooldowns.reason;
+        return this.backOff.until > this.cooldowns.sessionUntil ? this.backOff.reason : this.cooldowns.reason;
       default:
         return null;
     }
   }
 }
 
-/** In the entries: a map beside them would make a flood of many sessions several times as slow. */
-export const IN_ENTRIES: Positions<SessionEntry> = {
+/** The end of a restriction; `Infinity` if only a person or a probe lifts it. */
+export function endOf({ until }: Restriction): number {
+  return until ?? Number.POSITIVE_INFINITY;
+}
+
+/**
+ * Positions in a heap of entries, stored in the entries: with a map beside the heap, cooling 10,000 sessions at once
+ * takes several times as long (`bench/session-table.ts`).
+ */
+export const ENTRY_POSITIONS: Positions<SessionEntry> = {
   get: ({ position }) => (position < 0 ? undefined : position),
   set: (entry, position) => {
     entry.position = position;

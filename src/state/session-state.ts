@@ -189,7 +189,7 @@ export class SessionStateManager {
 
   /** Keeps the session from work until it is revived; the current lease may end first. */
   disable(known: PooledSession, reason: string): void {
-    this.#sessionTable.disable(known, reason, this.#context.time.now());
+    this.#sessionTable.setDisabled(known, reason, this.#context.time.now());
     this.#context.events.emit("unavailable");
   }
 
@@ -203,7 +203,7 @@ export class SessionStateManager {
   keyReplaced(known: PooledSession): void {
     const { time, events } = this.#context;
     this.clearFatal(known.id);
-    this.#sessionTable.kill(known, null, time.now());
+    this.#sessionTable.setDead(known, null, time.now());
     if (isOfKey(known.restriction?.reason)) this.#sessionTable.restrict(known, null, time.now());
     events.emit("available");
   }
@@ -228,7 +228,7 @@ export class SessionStateManager {
     const now = time.now();
     if (changing.has("revived")) return;
     if (!changing.has("disabled") && life.disabledReason !== known.disabledReason) {
-      this.#sessionTable.disable(known, life.disabledReason, now);
+      this.#sessionTable.setDisabled(known, life.disabledReason, now);
     }
     if (changing.has("answered")) return;
     if (life.deadReason !== null) {
@@ -237,7 +237,7 @@ export class SessionStateManager {
         this.#tellDied(known.id, life.deadReason);
     } else if (known.deadReason !== null && !changing.has("verdict")) {
       this.clearFatal(known.id);
-      this.#sessionTable.kill(known, null, now);
+      this.#sessionTable.setDead(known, null, now);
     }
     const isOutdated = changing.has("resurrected") && isOfKey(life.restriction?.reason);
     if (life.restriction !== null && !isOutdated) {
@@ -258,7 +258,7 @@ export class SessionStateManager {
         ? error
         : new LeaseReleasedError(`Session "${entry.id}" is dead: ${reason}.`, { sessionId: entry.id }),
     );
-    this.#sessionTable.kill(entry, reason, time.now());
+    this.#sessionTable.setDead(entry, reason, time.now());
     events.emit("unavailable");
     events.emit("dead", entry.id);
     events.emit("unhealthy", entry.id);

@@ -1,52 +1,62 @@
-import type { PoolStatus } from "../options/session-info.js";
+import type { PoolStatus, SessionState } from "../options/session-info.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
+import { AvailableSessions } from "./available-sessions.js";
 import type { ActiveCooldown, CooldownScope } from "./cooldowns.js";
 import { type Criteria, matches } from "./criteria.js";
+import { ExpiryHeap } from "./expiry-heap.js";
 import { LruOrder, type SelectionOrder } from "./selection-order.js";
-import type { SessionEntry } from "./session-entry.js";
-import { type BackOff, endOf, NO_BACK_OFF, type Restriction } from "./session-entry.js";
-import { SessionPicker } from "./session-picker.js";
-import { SessionStates } from "./session-states.js";
+import {
+  type BackOff,
+  type Blockers,
+  endOf,
+  NO_BACK_OFF,
+  type Restriction,
+  type SessionEntry,
+} from "./session-entry.js";
 
 export interface SessionTableOptions {
-  /** Leases one session may have at once. */
+  /** Maximum number of concurrent leases per session. */
   readonly leasesPerSession: number;
-  /** Sessions that may be leased at once. */
+  /** Maximum number of sessions that are leased at once. */
   readonly maxLeased: number;
-  /** Who is next. @default the longest rested */
+  /** Which available session is selected next. @default least recently used */
   readonly order?: SelectionOrder | undefined;
 }
 
 /**
- * The in-memory truth: which session is free, leased, cooling, restricted, dead, disabled or foreign, and who is next.
+ * The state of every session in memory: free, leased, cooling, restricted, dead, disabled or foreign, and which one is
+ * selected next.
  *
- * Synchronous and pure: time is an argument, nothing is awaited, nothing is stored. Every change ends in
- * {@link SessionStates}, which keep everything that is counted and ordered in step with the entry.
+ * Synchronous and pure: time is an argument, and nothing is awaited or stored. After every change of an entry its state,
+ * the counts, the available sessions and the expiry heap are brought up to date together.
  */
 export class SessionTable<Entry extends SessionEntry = SessionEntry> {
-  readonly #options: SessionTableOptions;
-  /** The sessions. */
-  readonly #entries = new Map<string, Entry>();
+  readonly #leasesPerSession: number;
+  readonly #maxLeased: number;
   readonly #order: SelectionOrder;
-  readonly #standings: SessionStates;
-  readonly #selection: SessionPicker;
-  /** How many ended leases of a session are still unanswered. Beside the entries: few drain at a time. */
-  readonly #draining = new Map<SessionEntry, number>();
-  #useOrder = 0;
-  /** Of sessions that were never used: all of them before any that was. V8 keeps 32 bit integers in place. */
-  #addOrder = -(2 ** 31);
+  readonly #entries = new Map<string, Entry>();
+  readonly #available: AvailableSessions;
+  readonly #expiries = new ExpiryHeap();
+  readonly #counts: Record<SessionState, number> = {
+    free: 0,
+    leased: 0,
+    cooling: 0,
+    restricted: 0,
+    dead: 0,
+    disabled: 0,
+    foreign: 0,
+  };
+  /** Sessions that have become free again and were not returned by {@link takeRecovered} yet. */
+  #recovered: SessionEntry[] = [];
+  #useSequence = 0;
+  /** Order of sessions that were never used, which come before all others. V8 stores integers of 32 bits in place. */
+  #addSequence = -(2 ** 31);
 
-  constructor(options: SessionTableOptions) {
-    this.#options = options;
-    const { order = new LruOrder(), leasesPerSession } = options;
+  constructor({ leasesPerSession, maxLeased, order = new LruOrder() }: SessionTableOptions) {
+    this.#leasesPerSession = leasesPerSession;
+    this.#maxLeased = maxLeased;
     this.#order = order;
-    this.#standings = new SessionStates(order, leasesPerSession);
-    this.#selection = new SessionPicker(
-      this.#entries,
-      this.#standings.ready,
-      () => !this.isFull,
-      options.leasesPerSession > 1,
-    );
+    this.#available = new AvailableSessions(this.#entries, order);
   }
 
   get(id: string): Entry | undefined {
@@ -57,180 +67,198 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return this.#entries.values();
   }
 
-  /** Takes filled entries in. Those never used are next, as they come; the others follow by last use. */
+  /** Adds entries. Those that were never used are selected first, in the given order; the others follow by last use. */
   add(entries: readonly Entry[], now: number): void {
     for (const entry of entries) this.#entries.set(entry.id, entry);
     const unused = entries.filter((entry) => entry.lastUsedAt === null);
     const used = entries.filter((entry) => entry.lastUsedAt !== null);
     used.sort((a, b) => (a.lastUsedAt ?? 0) - (b.lastUsedAt ?? 0));
-    for (const entry of unused) this.#enter(entry, ++this.#addOrder, now);
-    for (const entry of used) this.#enter(entry, ++this.#useOrder, now);
+    for (const entry of unused) this.#enter(entry, ++this.#addSequence, now);
+    for (const entry of used) this.#enter(entry, ++this.#useSequence, now);
   }
 
-  /** Keeps the entry from new leases, as the first step of removing it, or takes that back. */
+  /** Excludes the entry from further leases, as the first step of its removal, or includes it again. */
   setRemoving(entry: SessionEntry, isRemoving: boolean, now: number): void {
-    entry.setBlockers({ isRemoving });
-    this.#standings.refresh(entry, now);
+    this.#block(entry, { isRemoving }, now);
   }
 
-  /** Forgets the entry; a leased one leaves with its last lease. Whether it is gone already. */
+  /** Removes the entry; one that is leased is removed with its last lease. Returns whether it has been removed already. */
   remove(entry: SessionEntry, now: number): boolean {
     this.setRemoving(entry, true, now);
     if (entry.isLeased) return false;
-    this.#forget(entry);
+    this.#delete(entry);
     return true;
   }
 
-  /** Leases the session that is next for this caller, if one can serve now; lets out for it what is due. */
+  /** Leases the next session that can serve the caller, if there is one; expires what is due first. */
   reserve(criteria: Criteria, now: number): Entry | undefined {
-    this.#prepare(criteria, now);
+    if (this.#expiries.nextAt <= now) this.#expireFor(criteria, now);
     const entry = this.reserveAvailable(criteria, now);
-    if (entry !== undefined || this.nextDueAt > now) return entry;
+    if (entry !== undefined || this.#expiries.nextAt > now) return entry;
     this.expireDue(now);
     return this.reserveAvailable(criteria, now);
   }
 
-  /** As {@link reserve}, of those that are let out already. */
+  /** Like {@link reserve}, without expiring what is due. */
   reserveAvailable(criteria: Criteria, now: number): Entry | undefined {
-    const entry = this.#selection.pick(criteria, now);
+    const isShared = this.#leasesPerSession > 1;
+    if (this.#available.size === 0 || (this.isFull && !isShared)) return undefined;
+    // Only entries of this table are selected.
+    const entry = this.#available.select(criteria, now, this.isFull) as Entry | undefined;
     if (entry === undefined) return undefined;
+    this.#available.remove(entry);
     entry.leases++;
-    // One that can be leased again is the latest of all from now on: the next caller gets another one.
-    const isAsked = this.#options.leasesPerSession > 1;
-    if (isAsked) this.#moveToEnd(entry);
-    else this.#standings.refresh(entry, now);
-    this.#order.leased(entry);
-    if (isAsked) this.#standings.refresh(entry, now);
-    // Nothing else than what was added is picked.
-    return entry as Entry;
+    this.#setState(entry, "leased");
+    // A session with room for another lease goes to the end, so that the next caller gets a different one.
+    if (isShared) entry.lastUsedSequence = ++this.#useSequence;
+    this.#order.onLeased?.(entry);
+    if (isShared) this.#refresh(entry, now);
+    return entry;
   }
 
-  /** Ends one lease. With `isDraining` the session stays leased until {@link drained}. */
+  /** Ends a lease. With `isDraining` the session stays leased until {@link drained} is called. */
   release(entry: SessionEntry, now: number, lastUsedAt: number, isDraining: boolean): void {
     entry.leases--;
-    if (isDraining) this.#drains(entry, 1);
+    if (isDraining) entry.draining++;
     entry.lastUsedAt = lastUsedAt;
-    this.#moveToEnd(entry);
-    this.#settle(entry, now);
+    // The order of an entry must not change while it is queued.
+    this.#available.remove(entry);
+    entry.lastUsedSequence = ++this.#useSequence;
+    this.#onLeaseEnded(entry, now);
   }
 
-  /** Takes a lease back that nobody has used: a session of one lease keeps its place. */
+  /** Ends a lease that was not used: unless it is shared, the session keeps its place in the order. */
   cancel(entry: SessionEntry, now: number): void {
     entry.leases--;
-    this.#settle(entry, now);
+    this.#onLeaseEnded(entry, now);
   }
 
-  /** What an ended lease had sent is answered, or its connection is gone. */
+  /** Reports that the requests of an ended lease are answered or cut off. */
   drained(entry: SessionEntry, now: number): void {
-    this.#drains(entry, -1);
-    this.#settle(entry, now);
+    entry.draining--;
+    this.#onLeaseEnded(entry, now);
   }
 
-  /** Whether this moved the cooldown. */
+  /** Starts or extends a cooldown. Returns whether its end has changed: it only ever moves later. */
   cool(entry: SessionEntry, scope: CooldownScope, until: number, reason: string, now: number): boolean {
     if (!entry.coolDown(scope, until, reason)) return false;
     if (scope.kind === "session") {
-      entry.shouldEmitRecovered = true;
-      this.#standings.refresh(entry, now);
-    } else this.#standings.narrow(entry, scope, until, now);
+      entry.isRecovering = true;
+      this.#refresh(entry, now);
+    } else {
+      this.#expiries.setScoped(entry, scope, until);
+      this.#available.onScopedCooldownChanged(entry, now);
+    }
     return true;
   }
 
-  /** Gives the session other tags. */
   setTags(entry: SessionEntry, tags: readonly string[], now: number): void {
-    this.#standings.ready.remove(entry);
+    this.#available.remove(entry);
     entry.tags = tags;
-    this.#standings.refresh(entry, now);
+    this.#refresh(entry, now);
   }
 
-  /** Whether the session's client is connected: for an order that goes by it. */
+  /** Reports whether the session's client is connected, for orders that depend on it. */
   setConnected(entry: SessionEntry, isConnected: boolean, now: number): void {
-    if (!this.#order.setConnected(entry, isConnected) || !entry.isAvailable) return;
-    this.#standings.ready.remove(entry);
-    this.#standings.refresh(entry, now);
+    if (!this.#order.setConnected?.(entry, isConnected) || !entry.isAvailable) return;
+    this.#available.remove(entry);
+    this.#refresh(entry, now);
   }
 
-  /** Keeps a session that could not connect back, only ever for longer; with `NO_BACK_OFF` that ends. */
+  /** Starts or extends a back-off; `NO_BACK_OFF` ends it. */
   backOff(entry: SessionEntry, backOff: BackOff, now: number): void {
-    if (backOff === NO_BACK_OFF || backOff.until > entry.backOffUntil) entry.setBlockers({ backOff });
-    this.#standings.refresh(entry, now);
+    if (backOff !== NO_BACK_OFF && backOff.until <= entry.backOff.until) return;
+    this.#block(entry, { backOff }, now);
   }
 
-  /** A restriction only ever moves later; with `null` it ends. */
+  /** Starts or extends a restriction; `null` lifts it. */
   restrict(entry: SessionEntry, restriction: Restriction | null, now: number): void {
     if (restriction !== null && entry.restriction !== null && endOf(restriction) <= endOf(entry.restriction)) return;
-    entry.setBlockers({ restriction });
-    this.#standings.refresh(entry, now);
+    this.#block(entry, { restriction }, now);
   }
 
-  /** With `null` it lives again. */
-  kill(entry: SessionEntry, reason: string | null, now: number): void {
-    entry.setBlockers({ deadReason: reason });
-    this.#standings.refresh(entry, now);
+  /** Marks the session as dead; `null` takes that back. */
+  setDead(entry: SessionEntry, deadReason: string | null, now: number): void {
+    this.#block(entry, { deadReason }, now);
   }
 
-  /** With `null` it is enabled again. */
-  disable(entry: SessionEntry, reason: string | null, now: number): void {
-    entry.setBlockers({ disabledReason: reason });
-    this.#standings.refresh(entry, now);
+  /** Disables the session; `null` enables it. */
+  setDisabled(entry: SessionEntry, disabledReason: string | null, now: number): void {
+    this.#block(entry, { disabledReason }, now);
   }
 
-  /** Ends death, disabling and restriction. A cooldown stays. */
+  /** Ends death, disabling, restriction and back-off. Cooldowns stay. */
   revive(entry: SessionEntry, now: number): void {
-    entry.setBlockers({ deadReason: null, disabledReason: null, restriction: null, backOff: NO_BACK_OFF });
-    this.#standings.refresh(entry, now);
+    this.#block(entry, { deadReason: null, disabledReason: null, restriction: null, backOff: NO_BACK_OFF }, now);
   }
 
+  /** Reports whether another process has claimed the session. */
   setForeign(entry: SessionEntry, isForeign: boolean, now: number): void {
-    entry.setBlockers({ isForeign });
-    this.#standings.refresh(entry, now);
+    this.#block(entry, { isForeign }, now);
   }
 
-  /** Lets out what is due, at most so many: the longest due first, then the longest rested. Whether that is all. */
-  expireDue(now: number, most: number = Number.POSITIVE_INFINITY): boolean {
-    return this.#standings.expireDue(now, most);
+  /**
+   * Expires cooldowns, back-offs and restrictions that have ended, in the order of their ends and then of last use.
+   * Returns whether none is left.
+   *
+   * @param limit maximum number of expiries
+   */
+  expireDue(now: number, limit: number = Number.POSITIVE_INFINITY): boolean {
+    let left = limit;
+    for (let entry = this.#expiries.firstDue(now); entry !== undefined; entry = this.#expiries.firstDue(now)) {
+      if (left-- <= 0) return false;
+      this.#expire(entry, now);
+    }
+    for (let entry = this.#expiries.takeScoped(now); entry !== undefined; entry = this.#expiries.takeScoped(now)) {
+      this.#available.onScopedCooldownChanged(entry, now);
+      if (left-- <= 0) return this.nextDueAt > now;
+    }
+    return true;
   }
 
-  /** Lets this one out if it is due, whatever else is. */
+  /** Expires what has ended for one session. */
   expire(id: string, now: number): void {
     const entry = this.#entries.get(id);
-    if (entry !== undefined) this.#standings.expire(entry, now);
+    if (entry !== undefined) this.#expire(entry, now);
   }
 
+  /** Whether {@link takeRecovered} would return any. */
   get hasRecovered(): boolean {
-    return this.#standings.hasRecovered;
+    return this.#recovered.length > 0;
   }
 
-  /** The sessions that came back since the last call. */
+  /** The sessions that have become free again since the last call. */
   takeRecovered(): readonly SessionEntry[] {
-    return this.#standings.takeRecovered();
+    const recovered = this.#recovered;
+    this.#recovered = [];
+    return recovered;
   }
 
-  /** The next instant at which something changes by itself; `Infinity` when nothing does. */
+  /** The next instant at which something changes by itself; `Infinity` if nothing does. */
   get nextDueAt(): number {
-    return this.#standings.due.nextAt;
+    return this.#expiries.nextAt;
   }
 
-  /** Whether the caller could be served at once. */
+  /** Whether {@link reserve} would lease a session. */
   canServe(criteria: Criteria, now: number): boolean {
-    this.#prepare(criteria, now);
-    if (this.#selection.canServe(criteria, now)) return true;
-    if (this.nextDueAt > now) return false;
+    if (this.#expiries.nextAt <= now) this.#expireFor(criteria, now);
+    if (this.#canSelect(criteria, now)) return true;
+    if (this.#expiries.nextAt > now) return false;
     this.expireDue(now);
-    return this.#selection.canServe(criteria, now);
+    return this.#canSelect(criteria, now);
   }
 
   /** Whether no further session may be leased. */
   get isFull(): boolean {
-    return this.#standings.leased >= this.#options.maxLeased;
+    return this.#counts.leased >= this.#maxLeased;
   }
 
-  /** Whether any session can serve somebody. */
+  /** Whether any session is available. */
   get hasAvailable(): boolean {
-    return this.#standings.ready.size > 0;
+    return this.#available.size > 0;
   }
 
-  /** What holds a request of this kind back on this session. */
+  /** The cooldown or rate limit that blocks such a request on this session. */
   blockingCooldown(
     entry: SessionEntry,
     method: string,
@@ -240,12 +268,12 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return entry.cooldowns.blockingCooldown([method], peer === undefined ? [] : [peer], now);
   }
 
-  /** Whether a caller may be served by the deadline, as far as anybody can know. */
+  /** Whether a session may be able to serve the caller by the deadline, as far as is known. */
   canServeBy(criteria: Criteria, now: number, deadline: number): boolean {
     return canServeBy(this.#candidates(criteria), criteria, now, deadline);
   }
 
-  /** Whether every session that is worth waiting for is one of those. */
+  /** Whether the condition holds for all sessions that can ever serve the caller, of which there is at least one. */
   areAll(criteria: Criteria, isOne: (entry: SessionEntry) => boolean): boolean {
     let count = 0;
     for (const entry of this.#candidates(criteria)) {
@@ -256,20 +284,32 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return count > 0;
   }
 
-  /** What a caller that has to wait can hope for. */
+  /** When sessions will be available to a caller that has to wait. */
   forecast(criteria: Criteria, now: number): Availability {
-    return forecast(this.#candidates(criteria), criteria, now, this.#options.leasesPerSession);
+    return forecast(this.#candidates(criteria), criteria, now, this.#leasesPerSession);
   }
 
+  /** The counts by state, where sessions that are due count as what they will be once expired. */
   status(now: number): Omit<PoolStatus, "waiters"> {
-    return this.#standings.status(now);
+    const counts = { ...this.#counts };
+    this.#expiries.forEachDue(now, (entry) => {
+      counts[entry.state]--;
+      counts[entry.stateAfterExpiry(now)]++;
+    });
+    const canServe = this.hasAvailable || counts.free > 0;
+    const nextAvailableAt = canServe ? now : this.#expiries.nextAvailableAt(now);
+    return { total: this.#entries.size, ...counts, nextAvailableAt };
   }
 
-  /** A caller who names a session, or whose key does, gets no stand-in for one that is due. */
-  #prepare({ id, key }: Criteria, now: number): void {
-    if (this.nextDueAt > now) return;
+  /** A caller that names a session, by id or by key, must not get another one in place of one that is due. */
+  #expireFor({ id, key }: Criteria, now: number): void {
     if (id !== undefined) this.expire(id, now);
     else if (key !== undefined) this.expireDue(now);
+  }
+
+  #canSelect(criteria: Criteria, now: number): boolean {
+    if (!this.hasAvailable || (this.isFull && this.#leasesPerSession === 1)) return false;
+    return this.#available.canSelect(criteria, now, this.isFull);
   }
 
   #candidates(criteria: Criteria): Iterable<SessionEntry> {
@@ -278,33 +318,89 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return entry === undefined ? [] : [entry];
   }
 
-  #enter(entry: Entry, usedOrder: number, now: number): void {
-    entry.lastUsedSequence = usedOrder;
-    this.#standings.enter(entry, now);
+  #enter(entry: Entry, sequence: number, now: number): void {
+    entry.lastUsedSequence = sequence;
+    entry.isEntered = true;
+    entry.state = entry.stateAt(now);
+    this.#count(entry.state, 1);
+    this.#expiries.addScoped(entry, now);
+    this.#refresh(entry, now);
   }
 
-  #drains(entry: SessionEntry, change: 1 | -1): void {
-    const count = (this.#draining.get(entry) ?? 0) + change;
-    if (count === 0) this.#draining.delete(entry);
-    else this.#draining.set(entry, count);
-    entry.isDraining = count > 0;
-  }
-
-  /** The queue must not hold an entry whose order changes. */
-  #moveToEnd(entry: SessionEntry): void {
-    this.#standings.ready.remove(entry);
-    entry.lastUsedSequence = ++this.#useOrder;
-  }
-
-  #settle(entry: SessionEntry, now: number): void {
-    if (!entry.isUnblocked) entry.cooldowns.prune(now);
-    this.#standings.refresh(entry, now);
-    if (!entry.isUnblocked && entry.isRemoving && !entry.isLeased) this.#forget(entry);
-  }
-
-  #forget(entry: SessionEntry): void {
+  #delete(entry: SessionEntry): void {
     if (!entry.isEntered) return;
+    entry.isEntered = false;
     this.#entries.delete(entry.id);
-    this.#standings.leave(entry);
+    this.#count(entry.state, -1);
+    this.#available.remove(entry);
+    this.#expiries.removeAll(entry);
+  }
+
+  #onLeaseEnded(entry: SessionEntry, now: number): void {
+    if (entry.isUnblocked) {
+      this.#refresh(entry, now);
+      return;
+    }
+    entry.cooldowns.prune(now);
+    this.#refresh(entry, now);
+    if (entry.isRemoving && !entry.isLeased) this.#delete(entry);
+  }
+
+  #expire(entry: SessionEntry, now: number): void {
+    if (!entry.isDue || entry.dueAt > now) return;
+    if (entry.restriction !== null) entry.setBlockers({ restriction: null });
+    this.#refresh(entry, now);
+  }
+
+  #block(entry: SessionEntry, change: Partial<Blockers>, now: number): void {
+    entry.setBlockers(change);
+    this.#refresh(entry, now);
+  }
+
+  /** Updates everything that depends on the entry. */
+  #refresh(entry: SessionEntry, now: number): void {
+    // A lease may end after its session has been removed.
+    if (!entry.isEntered) return;
+    if (!entry.isUnblocked) {
+      this.#refreshBlocked(entry, now);
+      return;
+    }
+    this.#setState(entry, entry.isLeased ? "leased" : "free");
+    if (entry.hasRoom(this.#leasesPerSession)) this.#available.add(entry, now);
+    else this.#available.remove(entry);
+  }
+
+  #refreshBlocked(entry: SessionEntry, now: number): void {
+    const state = entry.stateAt(now);
+    this.#setState(entry, state);
+    if (!entry.shouldEmitRecovered && entry.hasReportedCause(now)) entry.shouldEmitRecovered = true;
+    if (state !== "free" && state !== "leased" && state !== "foreign") entry.isRecovering = true;
+    else if (state === "free" && entry.isRecovering) {
+      entry.isRecovering = false;
+      this.#recovered.push(entry);
+    }
+    // Never in both the queue and the expiry heap: they share the entry's position.
+    if (entry.canServeAt(now, this.#leasesPerSession)) {
+      if (entry.isDue) this.#expiries.remove(entry);
+      this.#available.add(entry, now);
+      return;
+    }
+    this.#available.remove(entry);
+    if (entry.becomesAvailableByTimeAt(now, this.#leasesPerSession)) this.#expiries.set(entry);
+    else if (entry.isDue) this.#expiries.remove(entry);
+  }
+
+  #setState(entry: SessionEntry, state: SessionState): void {
+    if (state === entry.state) return;
+    this.#count(entry.state, -1);
+    this.#count(state, 1);
+    entry.state = state;
+  }
+
+  /** Spelled out for the states that every lease changes: a computed property would double the cost of a lease here. */
+  #count(state: SessionState, change: 1 | -1): void {
+    if (state === "free") this.#counts.free += change;
+    else if (state === "leased") this.#counts.leased += change;
+    else this.#counts[state] += change;
   }
 }

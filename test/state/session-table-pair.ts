@@ -166,8 +166,8 @@ export class Pair {
       });
     } else if (kind === "restrict") restrict(until);
     else if (kind === "restrictForGood") restrict(null);
-    else if (kind === "kill") both(() => sessionTable.kill(entry, "dead", now), { isDead: true });
-    else if (kind === "disable") both(() => sessionTable.disable(entry, "off", now), { isDisabled: true });
+    else if (kind === "kill") both(() => sessionTable.setDead(entry, "dead", now), { isDead: true });
+    else if (kind === "disable") both(() => sessionTable.setDisabled(entry, "off", now), { isDisabled: true });
     else if (kind === "revive") both(() => sessionTable.revive(entry, now), alive);
     else if (kind === "foreign" || kind === "own") {
       both(() => sessionTable.setForeign(entry, kind === "foreign", now), { isForeign: kind === "foreign" });

@@ -95,7 +95,7 @@ test("take() - a key's session stays the same; a death moves only the keys of th
   const before = where();
   expect(where()).toEqual(before);
   for (const entry of entries) expect(before.filter((id) => id === entry.id).length).toBeGreaterThan(20);
-  sessionTable.kill(at(entries, 4), "dead", NOW);
+  sessionTable.setDead(at(entries, 4), "dead", NOW);
   const after = where();
   for (const [index, id] of before.entries()) {
     if (id !== "s4") expect(after[index]).toBe(id);
@@ -134,7 +134,7 @@ test("cool() - of a session that was removed changes no count", () => {
   expect(sessionTable.status(NOW)).toMatchObject({ total: 1, leased: 1 });
   sessionTable.release(entry, NOW, NOW, false);
   sessionTable.cool(at(entries, 0), { kind: "session" }, NOW + 10, "flood", NOW);
-  sessionTable.kill(entry, "dead", NOW);
+  sessionTable.setDead(entry, "dead", NOW);
   sessionTable.revive(entry, NOW);
   const { total, nextAvailableAt, ...counts } = sessionTable.status(NOW);
   expect([total, nextAvailableAt, ...Object.values(counts)]).toEqual([0, null, 0, 0, 0, 0, 0, 0, 0]);
@@ -149,17 +149,17 @@ test("status() - the first of leased, disabled, dead, restricted, foreign, cooli
   sessionTable.cool(entry, { kind: "session" }, NOW + HOUR, "flood", NOW);
   sessionTable.setForeign(entry, true, NOW);
   sessionTable.restrict(entry, { reason: "PEER_FLOOD", until: NOW + 10 }, NOW);
-  sessionTable.kill(entry, "dead", NOW);
-  sessionTable.disable(entry, "off", NOW);
+  sessionTable.setDead(entry, "dead", NOW);
+  sessionTable.setDisabled(entry, "off", NOW);
   const seen = [entry.state];
   sessionTable.release(entry, NOW, NOW, true);
   seen.push(entry.state);
   sessionTable.drained(entry, NOW);
   seen.push(entry.state);
-  sessionTable.disable(entry, null, NOW);
-  sessionTable.kill(entry, "dead", NOW);
+  sessionTable.setDisabled(entry, null, NOW);
+  sessionTable.setDead(entry, "dead", NOW);
   seen.push(entry.state);
-  sessionTable.kill(entry, null, NOW);
+  sessionTable.setDead(entry, null, NOW);
   seen.push(entry.state);
   sessionTable.expireDue(NOW + 10);
   seen.push(entry.state);
@@ -199,7 +199,7 @@ test("advance() - so many at once: status, id and key see what is due all the sa
   const { sessionTable, entries } = rosterOf(1_000);
   for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
   sessionTable.restrict(at(entries, 0), { reason: "PEER_FLOOD", until: NOW + 5 }, NOW);
-  sessionTable.disable(at(entries, 1), "off", NOW);
+  sessionTable.setDisabled(at(entries, 1), "off", NOW);
   expect(sessionTable.expireDue(NOW + 10, 0)).toBe(false);
   const seen = { total: 1_000, free: 999, cooling: 0, restricted: 0, disabled: 1, nextAvailableAt: NOW + 10 };
   expect(sessionTable.status(NOW + 10)).toMatchObject(seen);
