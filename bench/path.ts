@@ -4,10 +4,12 @@
  *
  *   npm run build && npx tsx bench/path.ts [--files]
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type Profiler, Session } from "node:inspector/promises";
+import { SourceMap } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Api } from "telegram";
 import { SessionPool } from "telegram-session-pool";
 import { gramjs } from "telegram-session-pool/gramjs";
@@ -15,9 +17,10 @@ import { sqlite } from "telegram-session-pool/sqlite";
 import { forkTestServer } from "telegram-session-pool/testing";
 
 const WARM_UP = 50;
-const DIST = new URL("../dist/", import.meta.url).href;
+const ROOT = new URL("../", import.meta.url).href;
+const DIST = new URL("dist/", ROOT).href;
 
-/** Calls of each function, by file. */
+/** Calls of each function, by source file. */
 type Path = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 async function measure(inspector: Session, operation: () => Promise<unknown>): Promise<Path> {
@@ -27,22 +30,51 @@ async function measure(inspector: Session, operation: () => Promise<unknown>): P
   await operation();
   const { result } = await inspector.post("Profiler.takePreciseCoverage");
   await inspector.post("Profiler.stopPreciseCoverage");
-  const own = result.filter(({ url }) => url.startsWith(DIST));
-  const called = own.map(({ url, functions }) => [url.slice(DIST.length), callsOf(functions)] as const);
-  return new Map(called.filter(([, calls]) => calls.size > 0).sort(([one], [other]) => one.localeCompare(other)));
+  const path = new Map<string, Map<string, number>>();
+  for (const { url, functions } of result.filter(({ url }) => url.startsWith(DIST))) addCalls(path, url, functions);
+  return new Map([...path].sort(([one], [other]) => one.localeCompare(other)));
 }
 
-function callsOf(functions: readonly Profiler.FunctionCoverage[]): ReadonlyMap<string, number> {
-  const called = functions.map(({ functionName, ranges: [range] }) => {
-    // Anonymous functions have only their place to tell them apart.
-    const name = functionName === "" ? `anonymous at ${range?.startOffset}` : functionName;
-    return [name, range?.startOffset, range?.count ?? 0] as const;
-  });
-  const counts = new Map<string, number>();
-  for (const [name, offset, count] of called) {
-    if (count > 0) counts.set(counts.has(name) ? `${name} at ${offset}` : name, count);
+function addCalls(
+  path: Map<string, Map<string, number>>,
+  url: string,
+  functions: readonly Profiler.FunctionCoverage[],
+): void {
+  const built = new BuiltFile(url);
+  for (const { functionName, ranges } of functions) {
+    const { startOffset = 0, count = 0 } = ranges[0] ?? {};
+    const place = built.sourceAt(startOffset);
+    if (count === 0 || place === undefined) continue;
+    const calls = path.get(place.file) ?? new Map<string, number>();
+    path.set(place.file, calls);
+    // Anonymous functions have only their place to tell them apart, and names may stand in a file more than once.
+    const name = functionName === "" ? `anonymous in line ${place.line}` : functionName;
+    calls.set(calls.has(name) ? `${name} in line ${place.line}` : name, count);
   }
-  return counts;
+}
+
+/** A file of the bundle, with the way back to its sources. */
+class BuiltFile {
+  readonly #map: SourceMap;
+  readonly #lineStarts: readonly number[];
+  readonly #url: string;
+
+  constructor(url: string) {
+    this.#url = url;
+    const path = fileURLToPath(url);
+    this.#map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, "utf8")));
+    const text = readFileSync(path, "utf8");
+    this.#lineStarts = [0, ...[...text.matchAll(/\n/g)].map(({ index }) => index + 1)];
+  }
+
+  /** `undefined` for what the bundler has added. */
+  sourceAt(offset: number): { readonly file: string; readonly line: number } | undefined {
+    const line = this.#lineStarts.findLastIndex((start) => start <= offset);
+    const entry = this.#map.findEntry(line, offset - (this.#lineStarts[line] ?? 0));
+    if (!("originalSource" in entry)) return undefined;
+    const file = new URL(entry.originalSource, this.#url).href;
+    return { file: file.slice(ROOT.length), line: entry.originalLine + 1 };
+  }
 }
 
 function print(paths: Readonly<Record<string, Path>>): void {

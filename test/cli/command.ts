@@ -6,7 +6,7 @@ import { onTestFinished } from "vitest";
 import { root } from "../examples/build.js";
 
 /** The built command. */
-export const COMMAND: string = join(root, "dist/src/cli/main.js");
+export const COMMAND: string = join(root, "dist/cli.js");
 
 /** What a command printed, and how it ended. */
 export interface CommandRun {

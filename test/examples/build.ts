@@ -39,9 +39,7 @@ export async function ensureBuilt(): Promise<void> {
       continue;
     }
     try {
-      // What an earlier build left of files that were renamed since is no part of the package.
-      rmSync(join(root, "dist"), { recursive: true, force: true });
-      const { code, output } = await runNode(["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
+      const { code, output } = await runNode(["build.mjs"]);
       if (code !== 0) throw new Error(`The build failed:\n${output}`);
     } finally {
       rmSync(LOCK, { recursive: true, force: true });
@@ -52,8 +50,8 @@ export async function ensureBuilt(): Promise<void> {
 /** Whether `dist` is whole and newer than its sources. While another process builds, a part of its files is there. */
 function isBuilt(): boolean {
   if (isLocked()) return false;
-  const built = changedAt(join(root, "dist/src/index.js"));
-  const settings = ["tsconfig.json", "tsconfig.build.json"].map((name) => changedAt(join(root, name)));
+  const built = changedAt(join(root, "dist/index.js"));
+  const settings = ["build.mjs", "tsconfig.json", "tsconfig.build.json"].map((name) => changedAt(join(root, name)));
   return built > Math.max(...["src", "adapters"].map((folder) => newestIn(join(root, folder))), ...settings);
 }
 

@@ -175,11 +175,11 @@ export class ForkedTestServer extends RuleBook<Promise<RemoteRule>> implements A
   }
 }
 
-/** The script beside this file: compiled, or as it is written, which takes tsx to run. */
+/** The program beside this file: built, or as it is written, which takes tsx to run. */
 function script(): { readonly path: string; readonly execArgv: string[] } {
-  const compiled = fileURLToPath(new URL("./main.js", import.meta.url));
-  if (existsSync(compiled)) return { path: compiled, execArgv: [] };
-  return { path: compiled.replace(/\.js$/, ".ts"), execArgv: ["--import", "tsx"] };
+  const built = fileURLToPath(new URL("./test-server-process.js", import.meta.url));
+  if (existsSync(built)) return { path: built, execArgv: [] };
+  return { path: built.replace(/\.js$/, ".ts"), execArgv: ["--import", "tsx"] };
 }
 
 function whenReady(child: ChildProcess): Promise<ReadyMessage> {
