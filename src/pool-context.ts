@@ -86,5 +86,5 @@ export function createContext<Client>(
 ): PoolContext<Client> {
   const clock = inBackground(options.clock);
   const log = new PoolLog(options.logger, clock);
-  return { options, clock, time: new PoolTime(clock), log, events: new PoolEvents(log, publish, isHeard) };
+  return { options, clock, time: new PoolTime(options.clock), log, events: new PoolEvents(log, publish, isHeard) };
 }

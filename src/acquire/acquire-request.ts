@@ -1,6 +1,6 @@
 import { type AttemptTracker, NOOP_TRACKER } from "../connections/attempt.js";
 import type { Criteria } from "../state/criteria.js";
-import { connectFailuresSoFar } from "../state/pooled-session.js";
+import { PooledSession } from "../state/pooled-session.js";
 
 /** What a caller asks for. */
 export interface AcquireRequestInit {
@@ -29,7 +29,7 @@ export class AcquireRequest {
   readonly maxAttempts: number;
   attempts = 0;
   /** Connects that fail from now on count for this caller. */
-  readonly began: number = connectFailuresSoFar();
+  readonly began: number = PooledSession.connectFailures;
   /** Milliseconds spent on connecting, by this attempt and in all. */
   connectingMs = 0;
   allConnectingMs = 0;

@@ -4,12 +4,7 @@ import { acquireTimeoutError } from "../error-factories.js";
 import { CallTimeoutError, ConnectError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import { type Criteria, groupOf, matches } from "../state/criteria.js";
-import {
-  type ConnectFailure,
-  connectFailureSince,
-  connectFailuresSoFar,
-  type PooledSession,
-} from "../state/pooled-session.js";
+import { type ConnectFailure, connectFailureSince, PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { AbortListeners } from "./abort-listeners.js";
 import type { AcquireRequest } from "./acquire-request.js";
@@ -70,7 +65,7 @@ export class WaitQueueEntrance {
   /** What every session has failed with that could serve the caller, whoever has tried it; if all have, since it began. */
   unreachable(acquireRequest: AcquireRequest): Error | undefined {
     const { failures, began } = acquireRequest;
-    if (failures.size === 0 && connectFailuresSoFar() === began) return undefined;
+    if (failures.size === 0 && PooledSession.connectFailures === began) return undefined;
     const sessionTable = this.#sessionTable;
     const { time } = this.#context;
     const failureOf = (id: string) => connectFailureSince(sessionTable.get(id), began);

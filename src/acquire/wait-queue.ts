@@ -10,7 +10,7 @@ export interface Waiter extends ListNode<Waiter> {
   readonly priority: number;
   /** On the pool's time line; `Infinity` for one that waits as long as it can help. */
   readonly deadline: number;
-  /** Connects that fail after that count for it: see `connectFailuresSoFar`. */
+  /** Connects that fail after that count for it: see `PooledSession.connectFailures`. */
   readonly began: number;
   /** The session is its own from `now` on. */
   serve(entry: PooledSession, now: number): void;

@@ -1,7 +1,7 @@
 import { ConnectError } from "../errors.js";
 import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
 import type { PoolContext } from "../pool-context.js";
-import { noteConnectFailure, type PooledSession } from "../state/pooled-session.js";
+import { type PooledSession, recordConnectFailure } from "../state/pooled-session.js";
 import { NO_BACK_OFF } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { Verdict } from "../telegram/verdicts.js";
@@ -85,7 +85,7 @@ export class ConnectBackoff {
 
   /** It could not connect with this profile; `told` is what its callers get. */
   failed(known: PooledSession, profile: ClientProfile, error: unknown, verdict: Verdict, told: Error): void {
-    noteConnectFailure(known, told);
+    recordConnectFailure(known, told);
     const route = routeOf(profile);
     const isCrowded = verdict.code === "TRANSPORT_429";
     const isRoute = isCrowded || (route !== DIRECT && (verdict.scope === "proxy" || error instanceof ConnectError));
@@ -158,7 +158,7 @@ export class ConnectBackoff {
     const others = [...this.#sessionsVia(route)].filter(
       (entry) => entry !== first && entry.connection?.isConnected !== true,
     );
-    for (const entry of others) noteConnectFailure(entry, told);
+    for (const entry of others) recordConnectFailure(entry, told);
     this.#rest(others, failing.until + options.connectTimeoutMs, PROXY_FAILED);
   }
 
@@ -171,7 +171,7 @@ export class ConnectBackoff {
     const others = [...this.#sessionTable.entries()].filter(
       ({ credentials, connection }) => credentials.profile.apiId === undefined && connection?.isConnected !== true,
     );
-    for (const entry of others) noteConnectFailure(entry, told);
+    for (const entry of others) recordConnectFailure(entry, told);
     this.#rest(others, this.#application.until, code);
   }
 

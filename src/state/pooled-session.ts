@@ -2,18 +2,21 @@ import type { Connection } from "../connections/connection.js";
 import type { Credentials } from "../encryption/credentials.js";
 import { SessionEntry } from "./session-entry.js";
 
-/** One session of the pool: what the roster knows of it, and what is not the roster's business. */
+/** One session of the pool: its entry in the session table, its credentials and its connection. */
 export class PooledSession extends SessionEntry {
-  /** The one that is open, whatever its state. */
+  /** Number of connects that have failed in this process so far. A field: every request for a lease reads it. */
+  static connectFailures = 0;
+
+  /** The connection that is open or being opened, whatever its state. */
   connection: Connection<unknown> | undefined = undefined;
   credentials: Credentials;
   fingerprint: string;
-  /** It was removed while it was connected; its record goes when its client is gone. */
+  /** Removed while it was connected: its record is deleted once its client has disconnected. */
   isRemoved = false;
-  /** The latest, until it connects. */
+  /** The latest failed connect; `undefined` once one has succeeded. */
   connectFailure: ConnectFailure | undefined = undefined;
-  /** What this process has changed and not written yet, and at which count of changes. */
-  pendingChanges: ReadonlyMap<LocalChange, number> = UNCHANGED;
+  /** Changes by this process that are not written yet, each with its number. */
+  pendingChanges: ReadonlyMap<LocalChange, number> = NO_CHANGES;
 
   constructor({ id, tags, addedAt, credentials, fingerprint }: NewSession) {
     super(id, tags, addedAt);
@@ -22,34 +25,27 @@ export class PooledSession extends SessionEntry {
   }
 }
 
-/** A connect that failed, whoever wanted it. */
+/** A failed connect. */
 export interface ConnectFailure {
-  /** How many connects had failed by then. */
+  /** The value of {@link PooledSession.connectFailures} including this failure. */
   readonly order: number;
-  /** What a caller gets who has no other session left. */
+  /** The error for callers that no other session can serve. */
   readonly error: Error;
 }
 
-let connectFailures = 0;
-
-/** How many connects have failed so far: what fails later counts for a caller that begins now. */
-export function connectFailuresSoFar(): number {
-  return connectFailures;
+/** Records that the session could not connect and backs off. */
+export function recordConnectFailure(session: PooledSession, error: Error): void {
+  PooledSession.connectFailures++;
+  session.connectFailure = { order: PooledSession.connectFailures, error };
 }
 
-/** The session could not connect, and backs off. */
-export function noteConnectFailure(known: PooledSession, error: Error): void {
-  connectFailures++;
-  known.connectFailure = { order: connectFailures, error };
+/** The latest failed connect of the session, if it is later than `order` and the session still backs off. */
+export function connectFailureSince(session: PooledSession | undefined, order: number): ConnectFailure | undefined {
+  const failure = session?.connectFailure;
+  return failure !== undefined && failure.order > order && session?.backOff.reason !== null ? failure : undefined;
 }
 
-/** How the session has failed to connect since then; a back-off that was lifted takes its failure along. */
-export function connectFailureSince(known: PooledSession | undefined, order: number): ConnectFailure | undefined {
-  const failure = known?.connectFailure;
-  return failure !== undefined && failure.order > order && known?.backOff.reason !== null ? failure : undefined;
-}
-
-/** What a session begins with. */
+/** Arguments for creating a {@link PooledSession}. */
 export interface NewSession {
   readonly id: string;
   readonly tags: readonly string[];
@@ -59,26 +55,29 @@ export interface NewSession {
 }
 
 /**
- * What wins over another process's record until it is on disk: what a person has changed (`"disabled"`; `"revived"`, which
- * ends death, disabling and restriction; `"resurrected"`, which ends death alone), and what Telegram has just said
- * (`"verdict"`; `"answered"`, which ends death and restriction).
+ * A change that takes precedence over another process's record until it is written: a change by the user (`"disabled"`;
+ * `"revived"` ends death, disabling and restriction; `"resurrected"` ends death alone), or an answer of Telegram
+ * (`"verdict"`; `"answered"` ends death and restriction).
  */
 export type LocalChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict" | "answered";
 
-/** Of all sessions of which nothing is to be written. */
-const UNCHANGED: ReadonlyMap<LocalChange, number> = new Map();
+/** Shared by all sessions without unwritten changes. */
+const NO_CHANGES: ReadonlyMap<LocalChange, number> = new Map();
 
-let changes = 0;
+let changeCount = 0;
 
-/** Takes note of a change; to be called before the record is written. */
-export function markDirty(known: PooledSession, ...parts: readonly LocalChange[]): void {
-  changes++;
-  known.pendingChanges = new Map([...known.pendingChanges, ...parts.map((part) => [part, changes] as const)]);
+/** Records changes that are to be written. MUST be called before the record is. */
+export function markDirty(session: PooledSession, ...changes: readonly LocalChange[]): void {
+  changeCount++;
+  session.pendingChanges = new Map([
+    ...session.pendingChanges,
+    ...changes.map((change) => [change, changeCount] as const),
+  ]);
 }
 
-/** The record is on disk with these changes: what was not changed again since may be changed by others. */
-export function markClean(known: PooledSession, written: ReadonlyMap<LocalChange, number>): void {
+/** Records that changes have been written; those made again in the meantime stay pending. */
+export function markClean(session: PooledSession, written: ReadonlyMap<LocalChange, number>): void {
   if (written.size === 0) return;
-  const left = [...known.pendingChanges].filter(([part, count]) => written.get(part) !== count);
-  known.pendingChanges = left.length === 0 ? UNCHANGED : new Map(left);
+  const left = [...session.pendingChanges].filter(([change, count]) => written.get(change) !== count);
+  session.pendingChanges = left.length === 0 ? NO_CHANGES : new Map(left);
 }
