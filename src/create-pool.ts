@@ -4,7 +4,6 @@ import { Nesting } from "./acquire/nesting.js";
 import { SessionAcquirer } from "./acquire/session-acquirer.js";
 import { WaitQueueEntrance } from "./acquire/wait-queue-entrance.js";
 import type { ProcessRef } from "./common/process-ref.js";
-import type { UserCallbackContext } from "./common/user-callback.js";
 import { ConnectBackoff } from "./connections/connect-backoff.js";
 import { ConnectionFactory, ownershipLost } from "./connections/connection-factory.js";
 import { ConnectionPool } from "./connections/connection-pool.js";
@@ -16,9 +15,8 @@ import { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
 import { JobRunner } from "./jobs/job-runner.js";
 import { coolDown } from "./lease/cool-down.js";
 import { LeaseManager } from "./lease/lease-manager.js";
-import type { ResolvedOptions } from "./options/options.js";
-import type { SessionInfo } from "./options/session-info.js";
-import { checkReason } from "./options/validate.js";
+import type { ResolvedOptions, SessionPoolOptions } from "./options/options.js";
+import { checkPoolOptions, checkReason } from "./options/validate.js";
 import { LocalOwnership } from "./ownership/local-ownership.js";
 import type { Ownership } from "./ownership/ownership.js";
 import { SharedOwnership } from "./ownership/shared-ownership.js";
@@ -26,6 +24,7 @@ import type { SingleProcessLock } from "./ownership/single-process-lock.js";
 import { createContext, type IsHeard, type PoolContext, type Publish } from "./pool-context.js";
 import { PoolLifecycle } from "./pool-lifecycle.js";
 import { createRateLimiting } from "./rate-limits/rate-limiting.js";
+import type { SessionInfo } from "./session-info.js";
 import { Reencryption } from "./sessions/reencryption.js";
 import { RecordDiscovery, RecordMerger } from "./sessions/remote-records.js";
 import { SessionAdmin } from "./sessions/session-admin.js";
@@ -35,13 +34,21 @@ import { StorageSync } from "./sessions/storage-sync.js";
 import { type PoolParts, Shutdown } from "./shutdown.js";
 import type { PooledSession } from "./state/pooled-session.js";
 import { createSelectionOrder } from "./state/selection-order.js";
+import { toSessionInfo } from "./state/session-entry.js";
 import { SessionRegistry } from "./state/session-registry.js";
 import { SessionStateManager } from "./state/session-state.js";
 import { SessionTable } from "./state/session-table.js";
+import { checkedStorage } from "./storage/checked-storage.js";
+import { memory } from "./storage/memory.js";
 import { createPeerCacheWriter } from "./storage/peer-cache-writer.js";
 import { RecordWriter } from "./storage/record-writer.js";
 import { SessionSerializer } from "./storage/session-serializer.js";
 import { StorageTimeout } from "./storage/storage-timeout.js";
+
+/** The options of `open`, checked and with their defaults. Throws `OptionsError`. */
+export function resolveOptions<Client>(options: SessionPoolOptions<Client>): ResolvedOptions<Client> {
+  return { ...checkPoolOptions(options), storage: checkedStorage(options.storage ?? memory()) };
+}
 
 /** A pool that is built, and how it ends. */
 export interface CreatedPool<Client> extends PoolParts<Client> {
@@ -72,16 +79,16 @@ export function createPool<Client>(
 function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecycle) {
   const { clock, time, options, log } = context;
   const { leasesPerSession, maxConnected: maxLeased } = options;
-  const callbacks: UserCallbackContext = {
-    info: (id) => infoOf(registry, id),
-    failed: (message) => log.callbackFailed(message),
-  };
-  const order = createSelectionOrder(options.selection, callbacks);
+  const order = createSelectionOrder(
+    options.selection,
+    (entry) => toSessionInfo(entry, time),
+    (message) => log.callbackFailed(message),
+  );
   const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxLeased, order });
   const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
   const encryption = new CredentialEncryption(options.encryption, deadline, options.trustServers);
   const serializer = new SessionSerializer(time, encryption);
-  const registry: SessionRegistry = new SessionRegistry(sessionTable, time, serializer);
+  const registry = new SessionRegistry(sessionTable, time, serializer);
   const recordWriter = new RecordWriter(context);
   const peers = createPeerCacheWriter(context);
   const ownership: Ownership = options.storage.shared

@@ -9,7 +9,7 @@ import {
   StorageCorruptError,
   StorageError,
 } from "./errors.js";
-import type { PoolStatus, SessionState } from "./options/session-info.js";
+import type { PoolStatus, SessionState } from "./session-info.js";
 import type { Criteria } from "./state/criteria.js";
 import { parseSession } from "./telegram/session-string.js";
 

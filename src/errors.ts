@@ -1,4 +1,4 @@
-import type { PoolStatus } from "./options/session-info.js";
+import type { PoolStatus } from "./session-info.js";
 
 const brand = Symbol.for("telegram-session-pool.error");
 

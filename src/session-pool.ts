@@ -2,7 +2,7 @@ import type { AcquireRequest } from "./acquire/acquire-request.js";
 import { asRequestFactory, toAcquireRequest, toJob } from "./acquire/parse-options.js";
 import { inBackground, inOwnContext } from "./common/own-context.js";
 import { ProcessRef } from "./common/process-ref.js";
-import { type CreatedPool, createPool } from "./create-pool.js";
+import { type CreatedPool, createPool, resolveOptions } from "./create-pool.js";
 import { unknownSessionError } from "./error-factories.js";
 import { OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
@@ -20,7 +20,6 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "./options/options.js";
-import type { PoolStatus, SessionInfo } from "./options/session-info.js";
 import {
   checkAcquireOptions,
   checkCloseOptions,
@@ -28,9 +27,9 @@ import {
   checkReason,
   checkTextId,
   checkUseArguments,
-  resolveOptions,
 } from "./options/validate.js";
 import { SingleProcessLock } from "./ownership/single-process-lock.js";
+import type { PoolStatus, SessionInfo } from "./session-info.js";
 import { isInMemory } from "./storage/memory.js";
 import type { StoredRecord } from "./storage/storage.js";
 import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";

@@ -15,7 +15,7 @@ import { ConnectError, type PoolClosedError } from "../errors.js";
 import type { ActiveLease } from "../lease/active-lease.js";
 import type { Lease } from "../lease/lease.js";
 import type { LeaseManager } from "../lease/lease-manager.js";
-import type { PoolStatus } from "../options/session-info.js";
+import type { PoolStatus } from "../session-info.js";
 import type { Criteria } from "../state/criteria.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";

@@ -1,4 +1,4 @@
-import type { SessionState } from "../options/session-info.js";
+import type { SessionState } from "../session-info.js";
 import { processName, type StoredSession, type StoredSessions } from "./stored-sessions.js";
 import { type Cell, type Column, formatTable } from "./table.js";
 import type { Style, Terminal } from "./terminal.js";

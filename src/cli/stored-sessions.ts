@@ -1,8 +1,9 @@
-import type { PoolStatus, SessionInfo, SessionState } from "../options/session-info.js";
+import { isReserved } from "../options/validators.js";
 import { RemoteClaims } from "../ownership/claims.js";
 import type { Claim } from "../ownership/ownership.js";
 import { ownIdentity } from "../ownership/process-identity.js";
-import { decodeRecord, isReserved, type SessionRecord } from "../storage/record.js";
+import type { PoolStatus, SessionInfo, SessionState } from "../session-info.js";
+import { decodeRecord, type SessionRecord } from "../storage/record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 
 /** The process that holds a session. */

@@ -1,6 +1,5 @@
 import { StorageError } from "../errors.js";
-import { describeType } from "../options/validators.js";
-import { RESERVED_PREFIXES } from "../storage/record.js";
+import { describeType, RESERVED_PREFIXES } from "../options/validators.js";
 import type { PeerStorage, StoredPeer } from "../storage/storage.js";
 import type { Sealer } from "./sealer.js";
 

@@ -3,7 +3,7 @@ import type { ListNode } from "../common/linked-list.js";
 import type { AttemptTracker } from "../connections/attempt.js";
 import type { Connection } from "../connections/connection.js";
 import { LeaseScope } from "../connections/lease-scope.js";
-import type { SessionInfo } from "../options/session-info.js";
+import type { SessionInfo } from "../session-info.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import { type CooldownTarget, type Lease, LeaseHandle, type LeaseInternals } from "./lease.js";
 

@@ -7,7 +7,7 @@ import type { ConnectionPool } from "../connections/connection-pool.js";
 import type { LeaseScope } from "../connections/lease-scope.js";
 import { LeaseReleasedError, PoolClosedError } from "../errors.js";
 import type { SessionPoolEvents } from "../events.js";
-import type { SessionInfo } from "../options/session-info.js";
+import type { SessionInfo } from "../session-info.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import { ActiveLease, type ActiveLeaseInit, type LeaseCallbacks, type Revocation } from "./active-lease.js";

@@ -1,6 +1,6 @@
 import { callSafely, textOf, warn } from "../common/process-warning.js";
 import type { LeaseScope } from "../connections/lease-scope.js";
-import type { SessionInfo } from "../options/session-info.js";
+import type { SessionInfo } from "../session-info.js";
 
 /** What of a session rests, when not all of it: one method, or one peer. */
 export interface CooldownTarget {

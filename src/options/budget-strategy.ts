@@ -1,4 +1,4 @@
-import type { SessionInfo } from "./session-info.js";
+import type { SessionInfo } from "../session-info.js";
 
 /** A request that is held against budgets. */
 export interface BudgetedCall {

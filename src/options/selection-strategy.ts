@@ -1,4 +1,4 @@
-import type { SessionInfo } from "./session-info.js";
+import type { SessionInfo } from "../session-info.js";
 
 /**
  * Who is next, as a user's own rule: it gives each session a number, the pool keeps them in order. It never hands a

@@ -1,9 +1,6 @@
 import { systemClock } from "../common/clock.js";
 import { ignoreRejection } from "../common/process-warning.js";
 import { OptionsError } from "../errors.js";
-import { checkedStorage } from "../storage/checked-storage.js";
-import { memory } from "../storage/memory.js";
-import { isReserved, RESERVED_PREFIXES } from "../storage/record.js";
 import { isPeerKey } from "../telegram/peers.js";
 import { parseSession } from "../telegram/session-string.js";
 import { budgets, parseBudgets } from "./budgets.js";
@@ -25,6 +22,7 @@ import {
   functionValue,
   hasMethods,
   isObject,
+  isReserved,
   isStorable,
   isStorableId,
   LONGEST_ID_BYTES,
@@ -39,6 +37,7 @@ import {
   positiveInteger,
   positiveIntegerOrInfinity,
   positiveMs,
+  RESERVED_PREFIXES,
   type Rules,
   selection,
   tags,
@@ -136,8 +135,10 @@ const UPDATE: Rules = { ...ADD, session: nonEmptyString };
 const COOL_DOWN: Rules = { method: methodName, peer };
 const CLOSE: Rules = { timeoutMs: milliseconds };
 
-/** Checks the options of `open` and fills in the defaults. Throws `OptionsError`. */
-export function resolveOptions<Client>(options: SessionPoolOptions<Client>): ResolvedOptions<Client> {
+/** Checks the options of `open` and fills in the defaults, but for the storage. Throws `OptionsError`. */
+export function checkPoolOptions<Client>(
+  options: SessionPoolOptions<Client>,
+): Omit<ResolvedOptions<Client>, "storage"> {
   check("SessionPool.open", options, POOL, ["client"]);
   const { ttlMs = 60_000, host } = options.ownership ?? {};
   if (options.ownership !== undefined) check("SessionPool.open: ownership", options.ownership, OWNERSHIP);
@@ -163,7 +164,6 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
     logger: undefined,
     encryption: undefined,
     ...omitUndefined(options),
-    storage: checkedStorage(options.storage ?? memory()),
     budgets: parseBudgets(options.budgets),
     ownership: { ttlMs, host },
   };

@@ -177,6 +177,16 @@ function isArray(value: unknown): boolean {
   }
 }
 
+/** Prefixes of the ids of the pool's own records; none of them is a session's. */
+export const RESERVED_PREFIXES = { key: "~key:", pool: "~pool:", map: "~map:" } as const;
+
+const PREFIXES: readonly string[] = Object.values(RESERVED_PREFIXES);
+
+/** Whether an id belongs to the pool itself, so that no session may have it. */
+export function isReserved(id: string): boolean {
+  return PREFIXES.some((prefix) => id.startsWith(prefix));
+}
+
 /** The longest id of a session, in bytes of UTF-8: what the keys and indexes of every usual database hold. */
 export const LONGEST_ID_BYTES = 512;
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Timer } from "../common/clock.js";
 import { StorageError } from "../errors.js";
 import type { ResolvedOptions } from "../options/options.js";
-import { RESERVED_PREFIXES } from "../storage/record.js";
+import { RESERVED_PREFIXES } from "../options/validators.js";
 import type { StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";

@@ -1,8 +1,8 @@
 import type { OutgoingRequest } from "../connections/client-adapter.js";
+import { RESERVED_PREFIXES } from "../options/validators.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import { RESERVED_PREFIXES } from "../storage/record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";

@@ -1,5 +1,5 @@
 import type { PoolTime } from "../common/pool-time.js";
-import { catchUserErrors, type SafeCall } from "../common/user-callback.js";
+import { catchUserErrors, type SafeCall } from "../common/process-warning.js";
 import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { BudgetedCall, BudgetStrategy } from "../options/budget-strategy.js";
 import type { PoolContext } from "../pool-context.js";

@@ -17,9 +17,9 @@ import {
 } from "../errors.js";
 import type { ClientProfile } from "../options/client-profile.js";
 import type { AddOptions, SessionChange } from "../options/options.js";
-import type { SessionInfo } from "../options/session-info.js";
 import { checkAddArguments, checkChange } from "../options/validate.js";
 import type { PoolContext } from "../pool-context.js";
+import type { SessionInfo } from "../session-info.js";
 import { type LocalChange, markDirty, PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state.js";

@@ -1,13 +1,13 @@
 import type { Timer } from "../common/clock.js";
 import { allLocked } from "../error-factories.js";
 import { StorageCorruptError, StorageError } from "../errors.js";
+import { isReserved } from "../options/validators.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { ownerAmong } from "../storage/key-reservations.js";
-import { isReserved } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { asStorageError, LISTING_TAKES, StorageTimeout } from "../storage/storage-timeout.js";

@@ -1,5 +1,6 @@
-import { catchUserErrors, type UserCallbackContext } from "../common/user-callback.js";
+import { catchUserErrors } from "../common/process-warning.js";
 import type { SessionSelection } from "../options/selection-strategy.js";
+import type { SessionInfo } from "../session-info.js";
 import { ENTRY_POSITIONS, type SessionEntry } from "./session-entry.js";
 import { LruQueue, PrioritySessionQueue, RandomSessionBag, type SessionQueue } from "./session-queue.js";
 
@@ -20,7 +21,8 @@ export interface SelectionOrder {
 /** Creates the order for the option `selection`. */
 export function createSelectionOrder(
   selection: SessionSelection,
-  { info, failed }: UserCallbackContext,
+  info: (entry: SessionEntry) => SessionInfo,
+  failed: (message: string) => void,
 ): SelectionOrder {
   if (selection === "spread") return new LruOrder();
   if (selection === "warm") return new ConnectedFirstOrder();
@@ -31,11 +33,11 @@ export function createSelectionOrder(
     return new RandomOrder(typeof random === "number" ? seededRandom(random) : () => safely(random, 0));
   }
   if ("weight" in selection) {
-    return new WeightedOrder(({ id }) => safely(() => selection.weight(info(id)), Number.NaN));
+    return new WeightedOrder((entry) => safely(() => selection.weight(info(entry)), Number.NaN));
   }
   return new CustomOrder(
-    ({ id }) => safely(() => selection.rank(info(id)), Number.NaN),
-    ({ id }) => safely(() => selection.leased(info(id)), undefined),
+    (entry) => safely(() => selection.rank(info(entry)), Number.NaN),
+    (entry) => safely(() => selection.leased(info(entry)), undefined),
   );
 }
 

@@ -1,5 +1,6 @@
 import type { Positions } from "../common/indexed-heap.js";
-import type { SessionState } from "../options/session-info.js";
+import type { PoolTime } from "../common/pool-time.js";
+import type { SessionInfo, SessionState } from "../session-info.js";
 import { type CooldownScope, Cooldowns } from "./cooldowns.js";
 
 /** A restriction by Telegram. */
@@ -270,3 +271,16 @@ export const ENTRY_POSITIONS: Positions<SessionEntry> = {
     entry.position = -1;
   },
 };
+
+/** The session as users see it. */
+export function toSessionInfo(entry: SessionEntry, time: PoolTime): SessionInfo {
+  return Object.freeze({
+    id: entry.id,
+    state: entry.state,
+    tags: entry.tags,
+    availableAt: entry.state === "cooling" ? time.toWall(entry.unavailableUntil) : null,
+    reason: entry.reason,
+    addedAt: entry.addedAt,
+    lastUsedAt: entry.lastUsedAt,
+  });
+}

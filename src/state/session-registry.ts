@@ -3,10 +3,11 @@ import type { PoolTime } from "../common/pool-time.js";
 import { textOf } from "../common/process-warning.js";
 import type { Credentials } from "../encryption/credentials.js";
 import { KeyMissingError } from "../encryption/sealer.js";
-import type { SessionInfo } from "../options/session-info.js";
+import type { SessionInfo } from "../session-info.js";
 import type { LoadedSession, SessionSerializer } from "../storage/session-serializer.js";
 import type { StoredRecord } from "../storage/storage.js";
 import type { PooledSession } from "./pooled-session.js";
+import { toSessionInfo } from "./session-entry.js";
 import type { SessionTable } from "./session-table.js";
 
 /** Records that are opened at once by a sealer that takes its time. */
@@ -184,15 +185,7 @@ export class SessionRegistry {
   }
 
   info(known: PooledSession): SessionInfo {
-    return Object.freeze({
-      id: known.id,
-      state: known.state,
-      tags: known.tags,
-      availableAt: known.state === "cooling" ? this.#time.toWall(known.unavailableUntil) : null,
-      reason: known.reason,
-      addedAt: known.addedAt,
-      lastUsedAt: known.lastUsedAt,
-    });
+    return toSessionInfo(known, this.#time);
   }
 
   /** In the order of the records; what cannot be read is set aside. */

@@ -1,4 +1,4 @@
-import type { PoolStatus, SessionState } from "../options/session-info.js";
+import type { PoolStatus, SessionState } from "../session-info.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
 import type { ActiveCooldown, CooldownScope } from "./cooldowns.js";

@@ -1,6 +1,6 @@
 import { StorageCorruptError } from "../errors.js";
-import { isObject } from "../options/validators.js";
-import { decodeRecord, RESERVED_PREFIXES, type SessionRecord } from "./record.js";
+import { isObject, RESERVED_PREFIXES } from "../options/validators.js";
+import { decodeRecord, type SessionRecord } from "./record.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import type { StorageTimeout } from "./storage-timeout.js";
 import { type RecordUpdate, type RecordWrite, updateRecord } from "./update-record.js";

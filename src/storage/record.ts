@@ -2,16 +2,6 @@ import { type ClientProfile, isProfile } from "../options/client-profile.js";
 import { type Claim, isClaim } from "../ownership/ownership.js";
 import { isPeerKey } from "../telegram/peers.js";
 
-/** Prefixes of the ids of the pool's own records; none of them is a session's. */
-export const RESERVED_PREFIXES = { key: "~key:", pool: "~pool:", map: "~map:" } as const;
-
-const PREFIXES: readonly string[] = Object.values(RESERVED_PREFIXES);
-
-/** Whether an id belongs to the pool itself, so that no session may have it. */
-export function isReserved(id: string): boolean {
-  return PREFIXES.some((prefix) => id.startsWith(prefix));
-}
-
 /** Everything durable about one session. Instants are wall clock, epoch milliseconds. */
 export interface SessionRecord {
   /** The session string as the pool keeps it. */

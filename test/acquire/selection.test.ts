@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { resolveOptions } from "../../src/create-pool.js";
 import { OptionsError } from "../../src/errors.js";
 import type { SessionSelection } from "../../src/options/selection-strategy.js";
-import type { SessionInfo } from "../../src/options/session-info.js";
-import { resolveOptions } from "../../src/options/validate.js";
+import type { SessionInfo } from "../../src/session-info.js";
 import type { SessionPool } from "../../src/session-pool.js";
 import { type FakeClient, FakeTelegram } from "../fakes/fake-telegram.js";
 import { openPool } from "../fakes/pools.js";

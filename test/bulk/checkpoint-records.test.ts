@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { isReserved } from "../../src/options/validators.js";
 import { ownIdentity } from "../../src/ownership/process-identity.js";
 import { Checkpoint } from "../../src/storage/checkpoint/checkpoint.js";
 import { headId, KEYS_PER_RECORD, partId } from "../../src/storage/checkpoint/checkpoint-records.js";
 import { memory } from "../../src/storage/memory.js";
-import { isReserved } from "../../src/storage/record.js";
 import type { SessionStorage } from "../../src/storage/storage.js";
 import { StorageTimeout } from "../../src/storage/storage-timeout.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";

@@ -57,23 +57,3 @@ describe("docs/architecture.md", () => {
     expect(names.filter((name) => !declared.has(name))).toEqual([]);
   });
 });
-
-describe("dependencies", () => {
-  test("src - imports no adapter", () => {
-    const own = sources.filter((path) => path.startsWith("src/") && !path.startsWith("src/cli/"));
-    const upward = own.filter((path) => /from "[./]+\/adapters\//.test(readFileSync(join(root, path), "utf8")));
-    expect(upward).toEqual([]);
-  });
-
-  test.each(["common", "telegram"])("src/%s - depends on errors and common only", (folder) => {
-    const own = sources.filter((path) => path.startsWith(`src/${folder}/`));
-    const imports = own.flatMap((path) =>
-      [...readFileSync(join(root, path), "utf8").matchAll(/^(?:import|export) (?!type )[^;]*? from "([^"]+)";$/gm)]
-        .map(([, from = ""]) => ts.resolveModuleName(from, join(root, path), {}, ts.sys).resolvedModule)
-        .map((target) => target?.resolvedFileName.slice(root.length) ?? "")
-        .filter((target) => /^src\/(?!common\/|errors\.ts)/.test(target) && !target.startsWith(`src/${folder}/`))
-        .map((target) => `${path} → ${target}`),
-    );
-    expect(imports).toEqual([]);
-  });
-});

@@ -1,7 +1,7 @@
 import type { ClientAdapter } from "../../src/adapter.js";
+import { resolveOptions } from "../../src/create-pool.js";
 import type { SessionPoolEvents } from "../../src/events.js";
 import type { SessionPoolOptions } from "../../src/options/options.js";
-import { resolveOptions } from "../../src/options/validate.js";
 import { createContext, type PoolContext } from "../../src/pool-context.js";
 
 /** One event as the pool's listeners get it. */

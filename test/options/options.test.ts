@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { resolveOptions } from "../../src/create-pool.js";
 import { OptionsError } from "../../src/errors.js";
 import { presets } from "../../src/options/presets.js";
 import {
@@ -8,7 +9,6 @@ import {
   checkCloseOptions,
   checkMapArguments,
   checkUseArguments,
-  resolveOptions,
 } from "../../src/options/validate.js";
 import { SessionPool } from "../../src/session-pool.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
@@ -38,6 +38,7 @@ describe("SessionPool.open - options", () => {
       storageTimeoutMs: 5_000,
       restrictedForMs: 86_400_000,
       probeIntervalMs: Number.POSITIVE_INFINITY,
+      keepConnected: true,
       ownership: { ttlMs: 60_000, host: undefined },
       traceLeases: false,
       trustServers: false,

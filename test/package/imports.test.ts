@@ -9,10 +9,11 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The layers of `src`, the lowest first. A file may import from its own layer and from those below it. */
 const LAYERS: readonly (readonly string[])[] = [
   ["common/"],
-  ["errors.ts"],
-  ["telegram/", "options/", "error-factories.ts", "events.ts"],
+  ["errors.ts", "session-info.ts"],
+  ["telegram/", "options/", "events.ts"],
   ["observability/", "pool-context.ts", "pool-lifecycle.ts"],
   ["state/", "rate-limits/", "connections/", "ownership/", "storage/", "encryption/"],
+  ["error-factories.ts"],
   ["jobs/", "acquire/", "lease/", "sessions/"],
   ["shutdown.ts", "create-pool.ts"],
   ["session-pool.ts"],
@@ -113,8 +114,10 @@ describe("imports of src", () => {
     expect(cycleIn(imports.filter(({ isType }) => !isType))).toEqual([]);
   });
 
-  test("no cycle of types either, but for the contracts", () => {
-    expect(cycleIn(imports.filter(({ isType, to }) => !isType || !CONTRACTS.has(to)))).toEqual([]);
+  test("types form no cycle below the entry points, but for the contracts", () => {
+    const entryPoints = LAYERS.length - 1;
+    const below = imports.filter(({ from }) => layerOf(from) < entryPoints);
+    expect(cycleIn(below.filter(({ isType, to }) => !isType || !CONTRACTS.has(to)))).toEqual([]);
   });
 
   test("no file imports an adapter, but for the command line and the memory storage of the contract kit", () => {

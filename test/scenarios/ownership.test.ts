@@ -3,7 +3,7 @@ import { nodeDriver } from "../../adapters/storage/sqlite/handle-driver.js";
 import { keyvDriver } from "../../adapters/storage/sqlite/keyv-driver.js";
 import type { SqliteDriver } from "../../adapters/storage/sqlite/sqlite-driver.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
-import { isReserved } from "../../src/storage/record.js";
+import { isReserved } from "../../src/options/validators.js";
 import type { Talk } from "../ownership/processes/child.js";
 import { type Child, type Line, startChild, startNeighbourThread } from "./child-processes.js";
 import { expectPeace, type Stage, stage, until } from "./support.js";

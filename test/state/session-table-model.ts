@@ -1,4 +1,4 @@
-import type { SessionState } from "../../src/options/session-info.js";
+import type { SessionState } from "../../src/session-info.js";
 import type { CooldownScope } from "../../src/state/cooldowns.js";
 import type { Criteria } from "../../src/state/criteria.js";
 import { stickyRank } from "../../src/state/criteria.js";

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/common/clock.js";
+import { isReserved, RESERVED_PREFIXES } from "../../src/options/validators.js";
 import { KeyReservations } from "../../src/storage/key-reservations.js";
 import { memory } from "../../src/storage/memory.js";
-import { isReserved, RESERVED_PREFIXES } from "../../src/storage/record.js";
 import type { SessionStorage } from "../../src/storage/storage.js";
 import { StorageTimeout } from "../../src/storage/storage-timeout.js";
 

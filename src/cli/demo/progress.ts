@@ -1,4 +1,4 @@
-import type { PoolStatus, SessionInfo } from "../../options/session-info.js";
+import type { PoolStatus, SessionInfo } from "../../session-info.js";
 import { LiveView } from "../live-view.js";
 import type { Style, Terminal } from "../terminal.js";
 

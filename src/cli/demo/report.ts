@@ -1,4 +1,4 @@
-import type { SessionInfo } from "../../options/session-info.js";
+import type { SessionInfo } from "../../session-info.js";
 import type { TestServerReport } from "../../testing/test-server/report.js";
 import type { Terminal } from "../terminal.js";
 import type { Job } from "./data.js";

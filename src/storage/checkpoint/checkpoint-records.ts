@@ -1,7 +1,7 @@
 import type { Clock } from "../../common/clock.js";
 import { StorageCorruptError, StorageError } from "../../errors.js";
+import { RESERVED_PREFIXES } from "../../options/validators.js";
 import type { ProcessIdentity } from "../../ownership/process-identity.js";
-import { RESERVED_PREFIXES } from "../record.js";
 import type { SessionStorage } from "../storage.js";
 import type { StorageTimeout } from "../storage-timeout.js";
 
