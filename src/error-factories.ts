@@ -4,6 +4,7 @@ import {
   ConnectError,
   DuplicateSessionError,
   NoSessionAvailableError,
+  OwnershipLostError,
   QueueFullError,
   SessionNotFoundError,
   StorageCorruptError,
@@ -84,6 +85,14 @@ export function notConnectedInTime(id: string, connectTimeoutMs: number, cause: 
   return new ConnectError(
     `Session "${id}" could not connect within ${connectTimeoutMs} ms (connectTimeoutMs; with wait: false this is for all sessions that are tried).`,
     { ...(cause === undefined ? {} : { cause }), sessionId: id },
+  );
+}
+
+/** The session no longer belongs to this process: for its requests and its leases. */
+export function ownershipLost(id: string): OwnershipLostError {
+  return new OwnershipLostError(
+    `Session "${id}" was lost: its claim could not be renewed in time, or another process took it. What was sent may have taken effect.`,
+    { sessionId: id },
   );
 }
 

@@ -1,72 +1,66 @@
 import type { CooldownScope } from "../state/cooldowns.js";
 
-/** How far one request of an attempt has come. */
-export interface CallObserver {
-  /** It is on its way: from now on it may have taken effect. */
-  sent(): void;
-  /** Telegram has granted it. */
-  granted(): void;
-  /** Telegram has answered it with an error. */
-  failed(error: unknown): void;
-  /** It failed, and not by an answer of Telegram's. */
-  broke(error: unknown): void;
-  /** It was refused with proof that it had no effect; `scope` is what it cooled, or what held it back. */
-  refused(scope?: CooldownScope): void;
-}
-
-/** What a trace has to know of its request. */
-export interface TracedRequest {
-  readonly isRead: boolean;
+/** One request of an attempt. */
+export interface TrackedCall {
+  /** Whether it is harmless to repeat: it cannot have an effect. */
+  readonly isIdempotent: boolean;
   /** Whether it carries a part of a file. */
   readonly isTransfer: boolean;
+  /** Whether it may have taken effect. Kept by the tracker, `false` at first. */
+  hasEffect: boolean;
 }
 
-/** What a lease's requests are held against when they are refused. */
+/** Follows the requests of a lease. */
 export interface AttemptTracker {
-  trace(request: TracedRequest): CallObserver;
-  /** A write is about to be sent: what it has to wait for, if anything. When that fails it is not sent. */
+  /** It is on its way: from now on a write may have taken effect. */
+  sent(call: TrackedCall): void;
+  /** Telegram has granted it. */
+  granted(call: TrackedCall): void;
+  /** It was refused with proof that it had no effect; `scope` is what it cooled, or what held it back. */
+  refused(call: TrackedCall, scope?: CooldownScope): void;
+  /** Telegram has answered a request with this error. */
+  failed(error: unknown): void;
+  /** A request failed, but not by an answer of Telegram's. */
+  broke(error: unknown): void;
+  /** A write is about to be sent: what it has to wait for, if anything. It is not sent when that rejects. */
   beforeWrite?(): Promise<void> | undefined;
   /** Whether the work may be, and can be, run on another session at once. */
   shouldRotate(scope: CooldownScope): boolean;
-  /** Whether a file is half transferred, which no other session can go on with, and the caller would wait so long. */
+  /** Whether a file is half transferred, which no other session can continue, and the caller would wait that long. */
   isWorthStaying(waitMs: number): boolean;
 }
 
-const NOOP_OBSERVER: CallObserver = {
-  sent: () => {},
-  granted: () => {},
-  failed: () => {},
-  broke: () => {},
-  refused: () => {},
-};
-
-/** Who has to know of a job's writes. */
+/** Observes the writes of a job. */
 export interface WriteObserver {
   /** A write is about to be sent, and waits for this. */
   beforeWrite(): Promise<void> | undefined;
   /** Nothing that the last attempt sent can have taken effect. */
   onNoEffect(): void;
-  /** A request failed, and not by an answer of Telegram's. */
+  /** A request failed, but not by an answer of Telegram's. */
   broke(error: unknown): void;
 }
 
-/** For a lease that no rotation watches: nothing of it is ever repeated. */
+/** For a lease without rotation: nothing of it is ever repeated. */
 export const NOOP_TRACKER: AttemptTracker = {
-  trace: () => NOOP_OBSERVER,
+  sent: () => {},
+  granted: () => {},
+  refused: () => {},
+  failed: () => {},
+  broke: () => {},
   shouldRotate: () => false,
   isWorthStaying: () => false,
 };
 
-/** What an attempt asks of the job it is part of. */
+/** What an attempt asks of its job. */
 export interface AttemptPolicy {
   /** Whether another session could take over now. */
   hasAlternative(attempt: Attempt, scope: CooldownScope): boolean;
-  /** Whether the job's caller would wait so long rather than get an error. */
+  /** Whether the job's caller would rather wait that long than get an error. */
   wouldWait(waitMs: number): boolean;
   readonly effectWatch?: WriteObserver | undefined;
 }
 
-/** One run of a job on one session: what it sent, and so whether it can be run again elsewhere. */
+/** One run of a job on one session: what it sent, and hence whether it can be run again on another one. */
 export class Attempt implements AttemptTracker {
   readonly #policy: AttemptPolicy;
   #effects = 0;
@@ -89,7 +83,7 @@ export class Attempt implements AttemptTracker {
   }
 
   /** How many of its requests Telegram has granted. */
-  get granted(): number {
+  get grantedCount(): number {
     return this.#granted;
   }
 
@@ -125,34 +119,31 @@ export class Attempt implements AttemptTracker {
     return this.#policy.effectWatch?.beforeWrite();
   }
 
-  /** Follows one request. A write counts as an effect from when it is sent until it is refused. */
-  trace({ isRead, isTransfer }: TracedRequest): CallObserver {
-    let hasEffect = false;
-    return {
-      sent: () => {
-        if (isRead || hasEffect) return;
-        hasEffect = true;
-        this.#effects++;
-      },
-      granted: () => {
-        this.#granted++;
-        this.#hasTransferred ||= isTransfer;
-      },
-      failed: (error) => {
-        if (typeof error === "object" && error !== null) this.#answers.add(error);
-      },
-      broke: (error) => this.#policy.effectWatch?.broke(error),
-      refused: (scope) => {
-        this.#wasRefused = true;
-        if (scope?.kind === "method") this.#methods.add(scope.method);
-        if (scope?.kind === "peer") this.#peers.add(scope.peer);
-        if (scope?.kind === "budget") {
-          this.#methods.add(scope.method);
-          if (scope.peer !== undefined) this.#peers.add(scope.peer);
-        }
-        if (hasEffect) this.#effects--;
-        hasEffect = false;
-      },
-    };
+  sent(call: TrackedCall): void {
+    if (call.isIdempotent || call.hasEffect) return;
+    call.hasEffect = true;
+    this.#effects++;
+  }
+
+  granted(call: TrackedCall): void {
+    this.#granted++;
+    this.#hasTransferred ||= call.isTransfer;
+  }
+
+  refused(call: TrackedCall, scope?: CooldownScope): void {
+    this.#wasRefused = true;
+    if (scope?.kind === "method" || scope?.kind === "budget") this.#methods.add(scope.method);
+    if (scope?.kind === "peer") this.#peers.add(scope.peer);
+    if (scope?.kind === "budget" && scope.peer !== undefined) this.#peers.add(scope.peer);
+    if (call.hasEffect) this.#effects--;
+    call.hasEffect = false;
+  }
+
+  failed(error: unknown): void {
+    if (typeof error === "object" && error !== null) this.#answers.add(error);
+  }
+
+  broke(error: unknown): void {
+    this.#policy.effectWatch?.broke(error);
   }
 }

@@ -1,10 +1,10 @@
 import { inOwnContext } from "../common/own-context.js";
-import { ConnectError, OwnershipLostError } from "../errors.js";
+import { redactError } from "../common/redact-error.js";
+import { ConnectError } from "../errors.js";
 import { type ClientProfile, isHost, secretsOf } from "../options/client-profile.js";
 import type { ClaimHandle, Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
-import { Cooldowns } from "../state/cooldowns.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state.js";
@@ -15,7 +15,6 @@ import { affectsSession, classifyTelegramError, type Verdict } from "../telegram
 import { type ConnectBackoff, isApplicationRefused } from "./connect-backoff.js";
 import { Connection, type ConnectionHooks, SessionChangedError } from "./connection.js";
 import { isPersistent } from "./persistent-connections.js";
-import { redactError } from "./redact-error.js";
 import { SessionRequestGate } from "./request-gate.js";
 
 /** What one client was created with: an error it gets says nothing of a session that has another key by now. */
@@ -74,14 +73,21 @@ export class ConnectionFactory<Client> {
     const { known, profile } = origin;
     const { id } = known;
     const { clock, options } = this.#context;
-    // The gate and the client know the connection, and the connection knows the client.
+    const gate = new SessionRequestGate(
+      this.#context,
+      id,
+      this.#sessionTable,
+      this.#sessionState,
+      this.#ownership,
+      this.#rateLimits,
+    );
     const connection: Connection<Client> = new Connection(
       id,
       options.client.create({
         id,
         session: parseSession(known.credentials.reveal()),
         profile,
-        gate: this.#createGate(origin, () => connection),
+        gate,
         clock,
         peers: this.#peers.for(id),
         connectTimeoutMs: options.connectTimeoutMs,
@@ -89,6 +95,8 @@ export class ConnectionFactory<Client> {
       }),
       this.#hooksOf(origin, () => connection),
     );
+    // The gate and the client know the connection, and the connection knows the client.
+    gate.connection = connection;
     known.connection = connection;
     return connection;
   }
@@ -142,43 +150,6 @@ export class ConnectionFactory<Client> {
     if (entry !== undefined) this.#sessionTable.setConnected(entry, isConnected, this.#context.time.now());
   }
 
-  #createGate(origin: ClientOrigin, connection: () => Connection<Client>): SessionRequestGate {
-    const { clock, time, options } = this.#context;
-    const { id } = origin.known;
-    const sessionTable = this.#sessionTable;
-    const sessionState = this.#sessionState;
-    const ownership = this.#ownership;
-    const rateLimits = this.#rateLimits;
-    return new SessionRequestGate({
-      clock,
-      callTimeoutMs: options.callTimeoutMs,
-      inlineWaitMs: options.inlineWaitMs,
-      now: () => time.now(),
-      hold: ({ method, peer }) => {
-        const entry = sessionTable.get(id);
-        return entry && sessionTable.blockingCooldown(entry, method, peer, time.now());
-      },
-      isCooling: ({ method, peer }) => {
-        const cooldowns = sessionTable.get(id)?.cooldowns ?? Cooldowns.NONE;
-        return cooldowns.blockingTelegramCooldown([method], peer === undefined ? [] : [peer], time.now()) !== undefined;
-      },
-      tryAdmit: (request) => rateLimits?.tryAdmit(id, request) ?? true,
-      settled: (request, isGranted) => rateLimits?.onCompleted(id, request, isGranted),
-      fatal: () => sessionState.fatal(id) ?? (ownership.isHeld(id) ? undefined : ownershipLost(id)),
-      onVerdict: (error, verdict, request) => {
-        rateLimits?.onRejected(id, request, verdict);
-        return sessionState.applyVerdict(id, error, verdict, request, this.#hasItsKey(origin));
-      },
-      isConnected: () => connection().isConnected && !ownership.needsRevalidation(id),
-      ensureConnected: async () => {
-        if ((await ownership.claim(id)) === undefined) throw ownershipLost(id);
-        await connection().ensure();
-      },
-      floodError: (notice, request) => connection().handle.floodError(notice, request),
-      unanswered: () => connection().markStale("a request was not answered"),
-    });
-  }
-
   /**
    * Why the session must not connect now: because of a cooldown, a back-off, what Telegram or the user said of it, or a
    * key that it does not have any more.
@@ -218,14 +189,6 @@ export class ConnectionFactory<Client> {
     this.#backOffs.failed(known, profile, error, verdict, failure);
     return failure;
   }
-}
-
-/** The error for requests and leases of a session that this process does not own any more. */
-export function ownershipLost(id: string): OwnershipLostError {
-  return new OwnershipLostError(
-    `Session "${id}" was lost: its claim could not be renewed in time, or another process took it. What was sent may have taken effect.`,
-    { sessionId: id },
-  );
 }
 
 function connectError(id: string, profile: ClientProfile, error: unknown, verdict: Verdict): ConnectError {

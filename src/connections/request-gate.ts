@@ -1,69 +1,44 @@
-import type { Clock } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
+import { ownershipLost } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
+import type { Ownership } from "../ownership/ownership.js";
+import type { PoolContext } from "../pool-context.js";
+import type { RateLimiting } from "../rate-limits/rate-limiting.js";
 import type { ActiveCooldown, CooldownScope } from "../state/cooldowns.js";
+import type { SessionStateManager } from "../state/session-state.js";
+import type { SessionTable } from "../state/session-table.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
 import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
-import { type CallObserver, NOOP_TRACKER } from "./attempt.js";
+import { type AttemptTracker, NOOP_TRACKER, type TrackedCall } from "./attempt.js";
 import {
   ConnectionLostError,
-  type FloodWait,
   HeldBackError,
   type InFlightRequest,
   type OutgoingRequest,
   type RequestGate,
   UnreadableAnswerError,
 } from "./client-adapter.js";
+import type { Connection } from "./connection.js";
 import type { LeaseScope } from "./lease-scope.js";
-import { Turns } from "./turns.js";
 
-/** What the gate of one session asks of the pool. */
-export interface RequestGateHooks {
-  readonly clock: Clock;
-  readonly callTimeoutMs: number;
-  /** Milliseconds that one call may sleep in all. */
-  readonly inlineWaitMs: number;
-  /** Now, on the pool's time line. */
-  now(): number;
-  /** What holds the request back. */
-  hold(request: OutgoingRequest): ActiveCooldown | undefined;
-  /** Whether a cooldown holds the request back. A budget does not: a request that was admitted has its part of it. */
-  isCooling(request: OutgoingRequest): boolean;
-  /** Counts the request in, which is sent at once if it may: another one may have spent the budget since `hold`. */
-  tryAdmit(request: OutgoingRequest): boolean;
-  /** A request that was admitted is on the wire no more. */
-  settled(request: OutgoingRequest, isGranted: boolean): void;
-  /** Why nothing may be sent on this session any more, if so. */
-  fatal(): Error | undefined;
-  /** Telegram has answered with an error. What it cools, if it cools anything. */
-  onVerdict(error: unknown, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined;
-  isConnected(): boolean;
-  /** Resolves when the client is connected; rejects with the reason why it cannot be. */
-  ensureConnected(): Promise<void>;
-  floodError(notice: FloodWait, request: OutgoingRequest): Error;
-  /** A request was not answered in time: the connection is not to be trusted with the next lease. */
-  unanswered(): void;
-}
-
-/** How often a request that is harmless to repeat is sent again: after a lost connection, and after a server's fault. */
+/** How often an idempotent request is sent again after a lost connection or a fault of the server. */
 const RESENDS = 2;
-/** The pause before the first repetition after a server's fault; doubles. */
+/** The pause before the first repetition after a fault of the server; doubles with each. */
 const SERVER_FAULT_PAUSE_MS = 500;
 
 /**
- * How long one part of a file may wait in all, where other parts of it have gone through: no other session can go on
- * with them. Accounts without Premium are told such waits again and again in one transfer, of some seconds each
- * (FLOOD_PREMIUM_WAIT_X); TDLib waits and sends the part again. Source: core.telegram.org/api/files, TDLib NetQueryDelayer.
+ * How long one part of a file may wait in all once other parts have been transferred, which no other session can continue.
+ * Accounts without Premium get such waits repeatedly in one transfer, of some seconds each (FLOOD_PREMIUM_WAIT_X); TDLib
+ * waits and sends the part again. Source: core.telegram.org/api/files, TDLib NetQueryDelayer.
  */
 const TRANSFER_WAIT_MS = 20_000;
-/** The least that is waited before a refused request is looked at once more. */
+/** The least wait before a refused request is checked again. */
 const SHORTEST_PAUSE_MS = 1;
 
 /** One request in the gate, and what is left of its allowances. */
-interface PendingCall {
+interface PendingCall extends TrackedCall {
   readonly request: OutgoingRequest;
-  readonly isIdempotent: boolean;
   readonly scope: LeaseScope | undefined;
-  readonly trace: CallObserver;
   readonly transmit: () => InFlightRequest;
   inlineWaitMs: number;
   transferWaitMs: number;
@@ -74,234 +49,295 @@ interface PendingCall {
   mayHaveArrived: boolean;
 }
 
+/** The place of an ordered request in the queue; it may be given up early. */
+interface Turn {
+  /** Resolves when all requests ahead have ended; `undefined` if there are none. */
+  readonly before: Promise<void> | undefined;
+  end(): void;
+}
+
 /** The gate of one session. See {@link RequestGate}. */
 export class SessionRequestGate implements RequestGate {
-  readonly #policy: RequestGateHooks;
-  readonly #turns = new Turns();
+  /** The session's connection, which is made after the gate. Set before the first request. */
+  connection: Connection<unknown> | undefined;
+  readonly #context: PoolContext;
+  readonly #id: string;
+  readonly #sessionTable: SessionTable;
+  readonly #sessionState: SessionStateManager;
+  readonly #ownership: Ownership;
+  readonly #rateLimits: RateLimiting | undefined;
+  /** Ends with the last of the ordered requests; `undefined` when there is none. */
+  #lastTurn: Promise<void> | undefined;
   #timeouts = 0;
 
-  constructor(policy: RequestGateHooks) {
-    this.#policy = policy;
+  constructor(
+    context: PoolContext,
+    id: string,
+    sessionTable: SessionTable,
+    sessionState: SessionStateManager,
+    ownership: Ownership,
+    rateLimits: RateLimiting | undefined,
+  ) {
+    this.#context = context;
+    this.#id = id;
+    this.#sessionTable = sessionTable;
+    this.#sessionState = sessionState;
+    this.#ownership = ownership;
+    this.#rateLimits = rateLimits;
   }
 
-  isBlocked(request: OutgoingRequest): boolean {
-    return this.#policy.isCooling(request) || this.#policy.fatal() !== undefined;
+  /** By a cooldown, not by a rate limit: a request that was admitted has already been counted. */
+  isBlocked({ method, peer }: OutgoingRequest): boolean {
+    const now = this.#context.time.now();
+    const cooldowns = this.#sessionTable.get(this.#id)?.cooldowns;
+    return (
+      cooldowns?.blockingTelegramCooldown([method], peer === undefined ? [] : [peer], now) !== undefined ||
+      this.#fatalError() !== undefined
+    );
   }
 
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown> {
     if (scope?.ended !== undefined) return Promise.reject(scope.ended);
-    const isHarmless = isIdempotent(request.method);
-    const isPart = isTransfer(request.method);
-    const tracker = scope?.tracker ?? NOOP_TRACKER;
-    const passage: PendingCall = {
+    const call: PendingCall = {
       request,
-      isIdempotent: isHarmless,
+      isIdempotent: isIdempotent(request.method),
+      isTransfer: isTransfer(request.method),
+      hasEffect: false,
       scope,
-      trace: tracker.trace({ isRead: isHarmless, isTransfer: isPart }),
       transmit,
-      inlineWaitMs: this.#policy.inlineWaitMs,
-      transferWaitMs: isPart ? TRANSFER_WAIT_MS : 0,
+      inlineWaitMs: this.#context.options.inlineWaitMs,
+      transferWaitMs: 0,
       resends: 0,
       isSent: false,
       mayHaveArrived: false,
     };
-    const noted = isHarmless ? undefined : tracker.beforeWrite?.();
-    const result = noted === undefined ? this.#run(passage) : noted.then(() => this.#run(passage));
+    if (call.isTransfer) call.transferWaitMs = TRANSFER_WAIT_MS;
+    const noted = call.isIdempotent ? undefined : trackerOf(call).beforeWrite?.();
+    const result = noted === undefined ? this.#run(call) : noted.then(() => this.#run(call));
     return scope === undefined ? result : scope.race(result);
   }
 
-  async #run(passage: PendingCall): Promise<unknown> {
+  async #run(call: PendingCall): Promise<unknown> {
+    const { request } = call;
     for (;;) {
-      await this.#untilAllowed(passage);
-      const turn = passage.request.isOrdered ? this.#turns.take() : undefined;
+      await this.#untilAllowed(call);
+      const turn = request.isOrdered ? this.#takeTurn() : undefined;
       try {
-        if (turn?.before !== undefined && !(await this.#waitFor(turn.before, passage))) continue;
-        if (!this.#policy.tryAdmit(passage.request)) {
-          // A wait that is over already would be looked at again and again in this very turn of the event loop.
-          if (this.#policy.hold(passage.request) === undefined) await this.#sleep(SHORTEST_PAUSE_MS, passage.scope);
+        if (turn?.before !== undefined && !(await this.#waitFor(turn.before, call))) continue;
+        if (this.#rateLimits?.tryAdmit(this.#id, request) === false) {
+          // A wait that is over already would be checked again and again in this turn of the event loop.
+          if (this.#hold(request) === undefined) await this.#sleep(SHORTEST_PAUSE_MS, call.scope);
           continue;
         }
-        return await this.#transmit(passage);
+        return await this.#transmit(call);
       } catch (error) {
-        await this.#afterFailure(passage, error);
+        await this.#afterFailure(call, error);
       } finally {
         turn?.end();
       }
     }
   }
 
-  /** Returns at once when the request may go; sleeps where that is asked for; throws what refuses it. */
-  async #untilAllowed(passage: PendingCall): Promise<void> {
+  /** Returns at once when the request may be sent; sleeps where that is wanted; throws what refuses it. */
+  async #untilAllowed(call: PendingCall): Promise<void> {
     for (;;) {
-      const refusal = passage.scope?.ended ?? this.#policy.fatal();
-      if (refusal !== undefined) throw this.#notSent(passage, refusal);
-      const hold = this.#policy.hold(passage.request);
+      const refusal = call.scope?.ended ?? this.#fatalError();
+      if (refusal !== undefined) throw this.#notSent(call, refusal);
+      const hold = this.#hold(call.request);
       if (hold !== undefined) {
-        const waitMs = hold.until - this.#policy.now();
-        const allowance = this.#allowance(passage, hold.scope, waitMs);
+        const waitMs = hold.until - this.#context.time.now();
+        const allowance = this.#allowance(call, hold.scope, waitMs);
         if (allowance === undefined) {
-          throw this.#notSent(passage, this.#floodError(hold.scope, waitMs, passage.request), hold.scope);
+          throw this.#notSent(call, this.#floodError(hold.scope, waitMs, call.request), hold.scope);
         }
-        passage[allowance] -= waitMs;
-        await this.#sleep(waitMs, passage.scope);
-      } else if (this.#policy.isConnected()) {
+        call[allowance] -= waitMs;
+        await this.#sleep(waitMs, call.scope);
+      } else if (this.connection?.isConnected && !this.#ownership.needsRevalidation(this.#id)) {
         return;
       } else {
-        await this.#policy.ensureConnected().catch((error: unknown) => {
-          throw this.#notSent(passage, notConnected(passage, error));
+        await this.#connect().catch((error: unknown) => {
+          throw this.#notSent(call, notConnected(call, error));
         });
       }
     }
   }
 
-  /** Waits for the ordered requests ahead. Whether the request may be sent now without a second look. */
-  async #waitFor(before: Promise<void>, passage: PendingCall): Promise<boolean> {
+  async #connect(): Promise<void> {
+    if ((await this.#ownership.claim(this.#id)) === undefined) throw ownershipLost(this.#id);
+    await this.connection?.ensure();
+  }
+
+  /** The cooldown or the rate limit that holds the request back. */
+  #hold({ method, peer }: OutgoingRequest): ActiveCooldown | undefined {
+    const cooldowns = this.#sessionTable.get(this.#id)?.cooldowns;
+    return cooldowns?.blockingCooldown([method], peer === undefined ? [] : [peer], this.#context.time.now());
+  }
+
+  /** Why nothing may be sent on this session any more. */
+  #fatalError(): Error | undefined {
+    const death = this.#sessionState.fatal(this.#id);
+    return death ?? (this.#ownership.isHeld(this.#id) ? undefined : ownershipLost(this.#id));
+  }
+
+  /** Queues an ordered request. Synchronous, so that one without others ahead is sent in the same turn of the event loop. */
+  #takeTurn(): Turn {
+    const before = this.#lastTurn;
+    let resolveMine: () => void = () => {};
+    const mine = new Promise<void>((resolve) => {
+      resolveMine = resolve;
+    });
+    const last = before === undefined ? mine : before.then(() => mine);
+    this.#lastTurn = last;
+    const end = (): void => {
+      if (this.#lastTurn === last) this.#lastTurn = undefined;
+      resolveMine();
+    };
+    return { before, end };
+  }
+
+  /** Waits for the ordered requests ahead. Whether the request may be sent now without another check. */
+  async #waitFor(before: Promise<void>, call: PendingCall): Promise<boolean> {
     const timeouts = this.#timeouts;
     await before;
     if (this.#timeouts !== timeouts) {
-      throw this.#notSent(
-        passage,
-        this.#timeoutError(passage, "was not sent, because the one before it was not answered"),
-      );
+      throw this.#notSent(call, this.#timeoutError(call, "was not sent, because the one before it was not answered"));
     }
-    return passage.scope?.ended === undefined && this.#policy.isConnected() && !this.isBlocked(passage.request);
+    const isConnected = this.connection?.isConnected === true && !this.#ownership.needsRevalidation(this.#id);
+    return call.scope?.ended === undefined && isConnected && !this.isBlocked(call.request);
   }
 
-  /** What a wait is slept out of, if it is slept out on this session. */
-  #allowance(
-    passage: PendingCall,
-    scope: CooldownScope,
-    waitMs: number,
-  ): "inlineWaitMs" | "transferWaitMs" | undefined {
-    const tracker = passage.scope?.tracker ?? NOOP_TRACKER;
-    if (waitMs <= passage.transferWaitMs && tracker.isWorthStaying(waitMs)) return "transferWaitMs";
-    return waitMs <= passage.inlineWaitMs && !tracker.shouldRotate(scope) ? "inlineWaitMs" : undefined;
+  /** The allowance that a wait is slept out of; `undefined` when it is not to be slept out on this session. */
+  #allowance(call: PendingCall, scope: CooldownScope, waitMs: number): "inlineWaitMs" | "transferWaitMs" | undefined {
+    const tracker = trackerOf(call);
+    if (waitMs <= call.transferWaitMs && tracker.isWorthStaying(waitMs)) return "transferWaitMs";
+    return waitMs <= call.inlineWaitMs && !tracker.shouldRotate(scope) ? "inlineWaitMs" : undefined;
   }
 
   /** What the caller gets for a request that is not sent (again). */
-  #notSent(passage: PendingCall, error: Error, scope?: CooldownScope): Error {
-    if (!isWithoutEffect(passage)) return outcomeUnknown(passage, error);
-    passage.trace.refused(scope);
+  #notSent(call: PendingCall, error: Error, scope?: CooldownScope): Error {
+    if (!isWithoutEffect(call)) return outcomeUnknown(call, error);
+    trackerOf(call).refused(call, scope);
     return error;
   }
 
   #floodError(scope: CooldownScope, waitMs: number, request: OutgoingRequest): Error {
-    const seconds = Math.max(1, Math.ceil(waitMs / 1000));
-    return this.#policy.floodError({ seconds, isSlowMode: scope.kind === "peer" }, request);
+    const wait = { seconds: Math.max(1, Math.ceil(waitMs / 1000)), isSlowMode: scope.kind === "peer" };
+    return this.connection?.handle.floodError(wait, request) ?? new ConnectError("The session has no client.");
   }
 
-  async #transmit(passage: PendingCall): Promise<unknown> {
-    const transmission = this.#send(passage);
-    passage.isSent = true;
-    passage.trace.sent();
-    passage.scope?.sent();
-    let stop: () => void = () => {};
-    const timeout = new Promise<never>((_, reject) => {
-      const timer = this.#policy.clock.setTimer(this.#policy.callTimeoutMs, () => {
-        this.#timeouts++;
-        transmission.abandon();
-        this.#policy.unanswered();
-        const error = this.#timeoutError(passage, `was not answered within ${this.#policy.callTimeoutMs} ms`);
-        reject(passage.isIdempotent ? error : outcomeUnknown(passage, error));
-      });
-      stop = () => timer.cancel();
-    });
+  async #transmit(call: PendingCall): Promise<unknown> {
+    const { request, scope, transmit } = call;
+    const { clock, options } = this.#context;
+    let timer: Timer | undefined;
     let isGranted = false;
     try {
-      const answer = await Promise.race([transmission.answer, timeout]);
-      isGranted = true;
-      passage.trace.granted();
-      return answer;
+      // One that cannot be serialized is not sent.
+      const transmission = transmit();
+      call.isSent = true;
+      const tracker = trackerOf(call);
+      tracker.sent(call);
+      scope?.sent();
+      try {
+        const timeout = new Promise<never>((_, reject) => {
+          timer = clock.setTimer(options.callTimeoutMs, () => reject(this.#onTimeout(call, transmission)));
+        });
+        const answer = await Promise.race([transmission.answer, timeout]);
+        isGranted = true;
+        tracker.granted(call);
+        return answer;
+      } finally {
+        timer?.cancel();
+        scope?.answered();
+      }
     } finally {
-      stop();
-      passage.scope?.answered();
-      this.#policy.settled(passage.request, isGranted);
+      this.#rateLimits?.onCompleted(this.#id, request, isGranted);
     }
   }
 
-  /** A request that cannot be put into bytes is not sent, and does not count. */
-  #send(passage: PendingCall): InFlightRequest {
-    try {
-      return passage.transmit();
-    } catch (error) {
-      this.#policy.settled(passage.request, false);
-      throw error;
-    }
+  /** The connection is not to be trusted with the next lease. */
+  #onTimeout(call: PendingCall, transmission: InFlightRequest): Error {
+    this.#timeouts++;
+    transmission.abandon();
+    this.connection?.markStale("a request was not answered");
+    const error = this.#timeoutError(call, `was not answered within ${this.#context.options.callTimeoutMs} ms`);
+    return call.isIdempotent ? error : outcomeUnknown(call, error);
   }
 
-  #timeoutError(passage: PendingCall, what: string): CallTimeoutError {
-    return new CallTimeoutError(`${passage.request.method} ${what} (callTimeoutMs).`, {
-      sessionId: passage.scope?.sessionId,
-    });
+  #timeoutError({ request, scope }: PendingCall, what: string): CallTimeoutError {
+    return new CallTimeoutError(`${request.method} ${what} (callTimeoutMs).`, { sessionId: scope?.sessionId });
   }
 
   /** Returns when the request may be tried again on this session; throws what the caller gets otherwise. */
-  async #afterFailure(passage: PendingCall, error: unknown): Promise<void> {
+  async #afterFailure(call: PendingCall, error: unknown): Promise<void> {
+    const { request } = call;
+    const tracker = trackerOf(call);
     if (error instanceof HeldBackError) {
-      if (isWithoutEffect(passage)) passage.trace.refused();
+      if (isWithoutEffect(call)) tracker.refused(call);
       return;
     }
     if (error instanceof OutcomeUnknownError || error instanceof CallTimeoutError) throw error;
-    if (error instanceof ConnectionLostError) return this.#afterLoss(passage, error);
-    if (error instanceof UnreadableAnswerError) throw notUnderstood(passage, error.cause);
-    const { request } = passage;
-    const verdict = classifyTelegramError(error, { method: request.method, now: this.#policy.clock.now() });
-    if (verdict.code === "UNKNOWN") throw notUnderstood(passage, error);
-    passage.trace.failed(error);
-    if (verdict.kind === "dead" && !passage.request.isHomeDc) return this.#afterForgotten(passage, error);
-    if (verdict.code === "RANDOM_ID_DUPLICATE" && passage.mayHaveArrived) throw alreadyExecuted(passage, error);
-    const cooled = this.#policy.onVerdict(error, verdict, passage.request);
-    if (verdict.provesNotExecuted && isWithoutEffect(passage)) passage.trace.refused(cooled);
-    if (cooled !== undefined && this.#isSleptOut(passage)) return;
-    // The second copy was refused; the first one may have gone through.
-    if (!isWithoutEffect(passage)) throw outcomeUnknown(passage, error);
-    const isHarmless = passage.isIdempotent || verdict.provesNotExecuted;
-    if (verdict.kind === "retry" && isHarmless && passage.resends < RESENDS) {
-      await this.#sleep(SERVER_FAULT_PAUSE_MS * 2 ** passage.resends++, passage.scope);
+    if (error instanceof ConnectionLostError) return this.#afterLoss(call, error);
+    if (error instanceof UnreadableAnswerError) throw unreadable(call, error.cause);
+    const verdict = classifyTelegramError(error, { method: request.method, now: this.#context.clock.now() });
+    if (verdict.code === "UNKNOWN") throw unreadable(call, error);
+    tracker.failed(error);
+    if (verdict.kind === "dead" && !request.isHomeDc) return this.#afterForgotten(call, error);
+    if (verdict.code === "RANDOM_ID_DUPLICATE" && call.mayHaveArrived) throw alreadyExecuted(call, error);
+    const cooled = this.#applyVerdict(error, verdict, request);
+    if (verdict.provesNotExecuted && isWithoutEffect(call)) tracker.refused(call, cooled);
+    if (cooled !== undefined && this.#isSleptOut(call)) return;
+    // The second copy was refused; the first one may have been executed.
+    if (!isWithoutEffect(call)) throw outcomeUnknown(call, error);
+    const isHarmless = call.isIdempotent || verdict.provesNotExecuted;
+    if (verdict.kind === "retry" && isHarmless && call.resends < RESENDS) {
+      await this.#sleep(SERVER_FAULT_PAUSE_MS * 2 ** call.resends++, call.scope);
       return;
     }
     throw error;
   }
 
-  /** Whether the flood that Telegram just told is to be slept out in this call. */
-  #isSleptOut(passage: PendingCall): boolean {
-    const hold = this.#policy.hold(passage.request);
-    return hold !== undefined && this.#allowance(passage, hold.scope, hold.until - this.#policy.now()) !== undefined;
+  /** Telegram has answered with an error. Returns what it cooled, if anything. */
+  #applyVerdict(error: unknown, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined {
+    this.#rateLimits?.onRejected(this.#id, request, verdict);
+    const hasCurrentKey = this.connection?.hasCurrentKey === true;
+    return this.#sessionState.applyVerdict(this.#id, error, verdict, request, hasCurrentKey);
   }
 
-  /** A read may go again; so may, once, a write that Telegram would refuse a second time. Nothing else. */
-  #afterLoss(passage: PendingCall, error: ConnectionLostError): void {
-    passage.mayHaveArrived ||= error.wasSent;
-    const allowed = passage.isIdempotent || !passage.mayHaveArrived ? RESENDS : passage.request.hasRandomId ? 1 : 0;
-    if (passage.resends++ < allowed) return;
-    const { request, scope } = passage;
-    throw this.#notSent(
-      passage,
-      new ConnectError(`${request.method} got no answer: ${error.message}.`, {
-        cause: error,
-        sessionId: scope?.sessionId,
-      }),
-    );
+  /** Whether the flood that Telegram just answered with is to be slept out in this call. */
+  #isSleptOut(call: PendingCall): boolean {
+    const hold = this.#hold(call.request);
+    return hold !== undefined && this.#allowance(call, hold.scope, hold.until - this.#context.time.now()) !== undefined;
   }
 
-  /** Another data center has lost what home had exported to it, which is no word about the account: it is exported anew. */
-  #afterForgotten(passage: PendingCall, error: unknown): void {
-    if (isWithoutEffect(passage) && passage.resends++ < 1) return;
-    const { request, scope } = passage;
+  /** A read may be sent again; so may, once, a write of which Telegram would refuse a second copy. Nothing else. */
+  #afterLoss(call: PendingCall, error: ConnectionLostError): void {
+    const { request, scope } = call;
+    call.mayHaveArrived ||= error.wasSent;
+    const allowed = call.isIdempotent || !call.mayHaveArrived ? RESENDS : request.hasRandomId ? 1 : 0;
+    if (call.resends++ < allowed) return;
+    const message = `${request.method} got no answer: ${error.message}.`;
+    throw this.#notSent(call, new ConnectError(message, { cause: error, sessionId: scope?.sessionId }));
+  }
+
+  /** Another data center has lost what home exported to it, which says nothing about the account: it is exported again. */
+  #afterForgotten(call: PendingCall, error: unknown): void {
+    if (isWithoutEffect(call) && call.resends++ < 1) return;
+    const { request, scope } = call;
     const message = `${request.method} was refused: another data center does not know the session.`;
-    throw this.#notSent(passage, new ConnectError(message, { cause: error, sessionId: scope?.sessionId }));
+    throw this.#notSent(call, new ConnectError(message, { cause: error, sessionId: scope?.sessionId }));
   }
 
   /** Sleeps until the pool's time line has passed the whole wait, however early the timer fires, or the lease ends. */
   async #sleep(waitMs: number, scope: LeaseScope | undefined): Promise<void> {
-    const until = this.#policy.now() + waitMs;
-    for (let left = waitMs; left > 0 && scope?.ended === undefined; left = until - this.#policy.now()) {
+    const { time, clock } = this.#context;
+    const until = time.now() + waitMs;
+    for (let left = waitMs; left > 0 && scope?.ended === undefined; left = until - time.now()) {
       await new Promise<void>((resolve) => {
         const stop = scope?.onEnd(() => {
           timer.cancel();
           resolve();
         });
-        const timer = this.#policy.clock.setTimer(left, () => {
+        const timer = clock.setTimer(left, () => {
           stop?.();
           resolve();
         });
@@ -310,12 +346,16 @@ export class SessionRequestGate implements RequestGate {
   }
 }
 
+function trackerOf({ scope }: PendingCall): AttemptTracker {
+  return scope?.tracker ?? NOOP_TRACKER;
+}
+
 /** Whether a refusal now means that nothing of the request has taken effect. */
 function isWithoutEffect({ isIdempotent: isRead, mayHaveArrived }: PendingCall): boolean {
   return isRead || !mayHaveArrived;
 }
 
-/** Why a request could not be sent whose client had to be connected first. What only the pool understands is put in its words. */
+/** Why a request could not be sent whose client had to be connected first, as an error for the caller. */
 function notConnected({ request, scope }: PendingCall, error: unknown): Error {
   if (error instanceof SessionPoolError || (error instanceof Error && affectsSession(classifyTelegramError(error)))) {
     return error;
@@ -328,32 +368,31 @@ function notConnected({ request, scope }: PendingCall, error: unknown): Error {
   );
 }
 
-/** What the caller gets for an answer that the client could not read, or for what it could not put into bytes. */
-function notUnderstood(passage: PendingCall, error: unknown): unknown {
-  if (passage.isIdempotent || !passage.isSent) {
-    passage.trace.broke(error);
+/** What the caller gets for an unreadable answer, or for a request that could not be serialized. */
+function unreadable(call: PendingCall, error: unknown): unknown {
+  if (call.isIdempotent || !call.isSent) {
+    trackerOf(call).broke(error);
     return error;
   }
-  const { request, scope } = passage;
-  return new OutcomeUnknownError(
-    `${request.method} was sent, and its answer could not be read: it may have taken effect. It is not repeated; look before you send it again.`,
-    "unknown",
-    { cause: error, sessionId: scope?.sessionId },
-  );
+  return outcomeError(call, "unknown", `was sent, and its answer could not be read: ${MAY_HAVE_EXECUTED}`, error);
 }
 
-function outcomeUnknown({ request, scope }: PendingCall, cause: unknown): OutcomeUnknownError {
-  return new OutcomeUnknownError(
-    `${request.method} was sent and not answered: it may have taken effect. It is not repeated; look before you send it again.`,
-    "unknown",
-    { cause, sessionId: scope?.sessionId },
-  );
+function outcomeUnknown(call: PendingCall, cause: unknown): OutcomeUnknownError {
+  return outcomeError(call, "unknown", `was sent and not answered: ${MAY_HAVE_EXECUTED}`, cause);
 }
 
-function alreadyExecuted({ request, scope }: PendingCall, cause: unknown): OutcomeUnknownError {
-  return new OutcomeUnknownError(
-    `${request.method} took effect, but its answer was lost with the connection: Telegram refuses the second copy.`,
-    "yes",
-    { cause, sessionId: scope?.sessionId },
-  );
+function alreadyExecuted(call: PendingCall, cause: unknown): OutcomeUnknownError {
+  const text = "took effect, but its answer was lost with the connection: Telegram refuses the second copy.";
+  return outcomeError(call, "yes", text, cause);
+}
+
+const MAY_HAVE_EXECUTED = "it may have taken effect. It is not repeated; check before you send it again.";
+
+function outcomeError(
+  { request, scope }: PendingCall,
+  executed: "yes" | "unknown",
+  text: string,
+  cause: unknown,
+): OutcomeUnknownError {
+  return new OutcomeUnknownError(`${request.method} ${text}`, executed, { cause, sessionId: scope?.sessionId });
 }

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { isThenable, warn } from "../common/process-warning.js";
-import { redactError } from "../connections/redact-error.js";
+import { redactError } from "../common/redact-error.js";
 import { SessionPoolError, StorageError } from "../errors.js";
 import { type ClientProfile, isProfile } from "../options/client-profile.js";
 import { describeType } from "../options/validators.js";

@@ -86,7 +86,7 @@ export class JobRunner<Client> {
         const failure = this.#decideRetry(job, outcome.error, attempt, id);
         if (failure.isFinal) throw failure.error;
         restarts ??= new Restarts();
-        if (restarts.isFutile(id, attempt.granted))
+        if (restarts.isFutile(id, attempt.grantedCount))
           throw noProgress(id, failure.error, acquireRequest.attempts, restarts.furthest);
         if (failure.isExcluded) acquirer.exclude(acquireRequest, id, failure.error);
         acquireRequest.cause = failure.error;
@@ -252,7 +252,7 @@ function noProgress(id: string, cause: unknown, attempts: number, furthest: numb
 
 function outcomeUnknown(id: string, cause: unknown): OutcomeUnknownError {
   return new OutcomeUnknownError(
-    `Telegram failed while it handled a write of session "${id}": it may have taken effect. It is not repeated; look before you send it again.`,
+    `Telegram failed while it handled a write of session "${id}": it may have taken effect. It is not repeated; check before you send it again.`,
     "unknown",
     { cause, sessionId: id },
   );

@@ -76,7 +76,7 @@ export class SessionStateManager {
 
   /** Why nothing may be sent on a dead session, unless that is to show whether it is still dead. */
   fatal(id: string): Error | undefined {
-    return this.isProbed(id) ? undefined : this.#fatal.get(id);
+    return this.#probedId === id ? undefined : this.#fatal.get(id);
   }
 
   /** Whether the session is being probed: the one reason to connect and use a restricted or dead session. */

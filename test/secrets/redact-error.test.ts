@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { redactError } from "../../src/connections/redact-error.js";
+import { redactError } from "../../src/common/redact-error.js";
 
 test("redactError() - keeps name, message and code, and no secret anywhere", () => {
   const error = Object.assign(new TypeError("auth failed for socks5://joe:hunter2@10.0.0.1"), {

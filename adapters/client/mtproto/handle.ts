@@ -1,3 +1,4 @@
+import { redactError } from "../../../src/common/redact-error.js";
 import {
   type ClientHandle,
   ConnectionLostError,
@@ -6,7 +7,6 @@ import {
   type OutgoingRequest,
 } from "../../../src/connections/client-adapter.js";
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
-import { redactError } from "../../../src/connections/redact-error.js";
 import { OptionsError, SessionPoolError } from "../../../src/errors.js";
 import { guardClient } from "../../../src/lease/guard-client.js";
 import { type ProxyProfile, secretsOf } from "../../../src/options/client-profile.js";

@@ -1,4 +1,4 @@
-import { textOf } from "../common/process-warning.js";
+import { textOf } from "./process-warning.js";
 
 /**
  * A failure without what must not be seen: what a proxy or socket library throws may carry the proxy's password in its
