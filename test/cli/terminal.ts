@@ -18,7 +18,7 @@ export class TerminalSession implements AsyncDisposable {
   readonly #child: ChildProcess;
   /** Everything that was written to the terminal. */
   output = "";
-  /** Where the next {@link until} begins to look. */
+  /** Where in the text the next {@link until} begins to look. */
   #read = 0;
   #changed: () => void = () => {};
   readonly ended: Promise<number | null>;
@@ -47,15 +47,15 @@ export class TerminalSession implements AsyncDisposable {
     return plain(this.output);
   }
 
-  /** Waits until something new matches; what came before it counts as read. */
+  /** Waits until something matches that comes after the last match. */
   async until(pattern: RegExp): Promise<RegExpExecArray> {
     const deadline = AbortSignal.timeout(WAIT_MS);
     let isOver = false;
     void this.ended.then(() => (isOver = true));
     for (;;) {
-      const found = pattern.exec(plain(this.output.slice(this.#read)));
+      const found = pattern.exec(this.text.slice(this.#read));
       if (found !== null) {
-        this.#read = this.output.length;
+        this.#read += found.index + found[0].length;
         return found;
       }
       if (deadline.aborted || isOver) throw new Error(`The terminal does not show ${pattern}:\n${this.text}`);
