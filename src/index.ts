@@ -55,7 +55,7 @@ export type {
   SessionSelection,
   WeightedSelection,
 } from "./options/selection-strategy.js";
-export type { PoolStatus, SessionInfo, SessionState } from "./session-info.js";
+export type { PoolStatus, SessionHealth, SessionInfo, SessionState } from "./session-info.js";
 export { type ResponseOf, SessionPool } from "./session-pool.js";
 export { memory } from "./storage/memory.js";
 export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage/storage.js";

@@ -7,6 +7,7 @@ import { unknownSessionError } from "./error-factories.js";
 import { OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
 import { BulkRun } from "./jobs/bulk/bulk-run.js";
+import { checkSession } from "./jobs/check-session.js";
 import { type IterateWork, iterate } from "./jobs/iterate.js";
 import { RequestFactory } from "./jobs/request-factory.js";
 import type { Lease, LeaseInfo } from "./lease/lease.js";
@@ -22,6 +23,7 @@ import type {
 } from "./options/options.js";
 import {
   checkAcquireOptions,
+  checkCheckOptions,
   checkCloseOptions,
   checkMapArguments,
   checkReason,
@@ -29,7 +31,7 @@ import {
   checkUseArguments,
 } from "./options/validate.js";
 import { SingleProcessLock } from "./ownership/single-process-lock.js";
-import type { PoolStatus, SessionInfo } from "./session-info.js";
+import type { PoolStatus, SessionHealth, SessionInfo } from "./session-info.js";
 import { isInMemory } from "./storage/memory.js";
 import type { StoredRecord } from "./storage/storage.js";
 import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";
@@ -53,7 +55,7 @@ export type ResponseOf<R> = R extends { __response: infer Response } ? Response 
  */
 export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implements AsyncDisposable {
   readonly #parts: CreatedPool<Client>;
-  readonly #client: ResolvedOptions<Client>["client"];
+  readonly #options: ResolvedOptions<Client>;
 
   private constructor(
     options: ResolvedOptions<Client>,
@@ -65,7 +67,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     if (!(processRef instanceof ProcessRef)) {
       throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
     }
-    this.#client = options.client;
+    this.#options = options;
     const tell = (name: string, event: unknown): void => {
       if (this.listenerCount(name as keyof SessionPoolEvents) === 0) return;
       inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
@@ -165,6 +167,31 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
+   * Asks Telegram whether the session is alive, and what it says of the account: one `users.getUsers` over a lease. Never
+   * asks while the session cools, is held by another process, restricted, dead or disabled; what an error says of it counts
+   * as for any call. A session that was not asked is not alive, and `reason` says why. A leased one is waited for, up to
+   * `connectTimeoutMs` and `callTimeoutMs` together.
+   *
+   * Throws `SessionNotFoundError`, `PoolClosedError`, `OptionsError`, or the signal's reason.
+   *
+   * @example
+   * ```ts
+   * const { isAlive, reason } = await pool.check("alice");
+   * if (!isAlive) console.log(`alice: ${reason}`);
+   * ```
+   */
+  async check(id: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<SessionHealth> {
+    checkTextId("check", id);
+    checkCheckOptions(options);
+    const session = this.get(id);
+    if (session === undefined) throw unknownSessionError(id);
+    const { client, connectTimeoutMs, callTimeoutMs } = this.#options;
+    const { jobRunner, registry } = this.#parts;
+    const waitMs = connectTimeoutMs + callTimeoutMs;
+    return checkSession({ client, jobRunner, registry, waitMs }, session, options.signal);
+  }
+
+  /**
    * Seals everything anew that is not sealed with the first key of `encryption`, peers included. Resolves how many
    * records it has rewritten; records that could not be read are left as they are. Only then an old key can go.
    *
@@ -214,10 +241,13 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     const source = asRequestFactory(request);
     const copies = new RequestFactory(source);
     const method = options.method ?? (typeof source === "function" ? undefined : methodOf(source as TelegramRequest));
-    const job = toJob<Client, unknown>((client, lease) => this.#client.invoke(client, copies.forSession(lease.id)), {
-      ...options,
-      method,
-    });
+    const job = toJob<Client, unknown>(
+      (client, lease) => this.#options.client.invoke(client, copies.forSession(lease.id)),
+      {
+        ...options,
+        method,
+      },
+    );
     return (await this.#parts.jobRunner.run(job)) as ResponseOf<R>;
   }
 

@@ -16,6 +16,10 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
     summary: "show which accounts can work now, and until when the others cannot",
     load: async () => (await import("./commands/status.js")).statusCommand,
   },
+  check: {
+    summary: "ask Telegram whether accounts are alive",
+    load: async () => (await import("./commands/check.js")).checkCommand,
+  },
   disable: {
     summary: "keep accounts back",
     load: async () => (await import("./commands/disable.js")).disableCommand,

@@ -131,6 +131,11 @@ export interface ClientAdapter<Client> {
   open(): Promise<void>;
   /** Makes a client without touching the network. */
   create(request: CreateClientOptions): ClientHandle<Client>;
+  /**
+   * The raw request that asks Telegram for the account's own user (`users.getUsers` with `inputUserSelf`). Without it
+   * `check` cannot ask anything.
+   */
+  ownUserRequest?(): unknown;
   /** Sends one raw request. */
   invoke(client: Client, request: unknown): Promise<unknown>;
 }

@@ -85,6 +85,12 @@ const peer: Validator = {
   accepts: (value) => typeof value === "string" && isPeerKey(value),
 };
 
+const signal: Validator = {
+  expected: "an AbortSignal",
+  accepts: (value) =>
+    isObject(value) && typeof value.aborted === "boolean" && typeof value.addEventListener === "function",
+};
+
 const ACQUIRE: Rules = {
   id: nonEmptyString,
   key: nonEmptyString,
@@ -96,12 +102,10 @@ const ACQUIRE: Rules = {
     accepts: (value) => typeof value === "boolean" || milliseconds.accepts(value),
   },
   priority: { expected: "a finite number", accepts: (value) => typeof value === "number" && Number.isFinite(value) },
-  signal: {
-    expected: "an AbortSignal",
-    accepts: (value) =>
-      isObject(value) && typeof value.aborted === "boolean" && typeof value.addEventListener === "function",
-  },
+  signal,
 };
+
+const CHECK: Rules = { signal };
 
 const USE: Rules = {
   ...ACQUIRE,
@@ -192,6 +196,11 @@ export function checkUseArguments(call: "use" | "invoke" | "iterate", first: unk
 
 function hasClassName(value: unknown): boolean {
   return isObject(value) && typeof value.className === "string";
+}
+
+/** Throws `OptionsError` when the options of `check` are not valid. */
+export function checkCheckOptions(options: Pick<AcquireOptions, "signal">): void {
+  check("check", options, CHECK);
 }
 
 /** Throws `OptionsError` when the arguments of `map` are not valid. */

@@ -54,6 +54,11 @@ export function mtprotoAdapter<Client extends object>(
       const handle = new MtprotoHandle(classes, { apiId, apiHash, clientOptions, onConnect, updates }, request);
       return handle as unknown as ClientHandle<Client>;
     },
+    ownUserRequest: () => {
+      if (classes === undefined) throw new OptionsError(`${name}: open() has to come before ownUserRequest().`);
+      const { Api } = classes.library;
+      return new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
+    },
     invoke: (client, request) => (client as unknown as { invoke(of: unknown): Promise<unknown> }).invoke(request),
   };
 }

@@ -288,6 +288,8 @@ export interface TlApi {
   readonly PingDelayDisconnect: TlClass<{ pingId: Long; disconnectDelay: number }, TlRequest>;
   readonly help: { readonly GetConfig: new () => TlRequest };
   readonly updates: { readonly GetState: new () => TlRequest };
+  readonly users: { readonly GetUsers: TlClass<{ id: readonly object[] }, TlRequest> };
+  readonly InputUserSelf: new () => object;
   readonly auth: {
     readonly ExportAuthorization: TlClass<{ dcId: number }, TlRequest>;
     readonly ImportAuthorization: TlClass<{ id: Long; bytes: Buffer }, TlRequest>;

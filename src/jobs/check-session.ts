@@ -1,0 +1,121 @@
+import { toJob } from "../acquire/parse-options.js";
+import type { ClientAdapter } from "../connections/client-adapter.js";
+import {
+  AcquireTimeoutError,
+  NoSessionAvailableError,
+  PoolClosedError,
+  SessionNotFoundError,
+  SessionPoolError,
+} from "../errors.js";
+import { describeType, isObject } from "../options/validators.js";
+import type { SessionHealth, SessionInfo } from "../session-info.js";
+import type { SessionRegistry } from "../state/session-registry.js";
+import { parseSession } from "../telegram/session-string.js";
+import { classifyTelegramError } from "../telegram/verdicts.js";
+import type { JobRunner } from "./job-runner.js";
+
+/** What a check works with. */
+export interface CheckParts<Client> {
+  readonly client: ClientAdapter<Client>;
+  readonly jobRunner: JobRunner<Client>;
+  readonly registry: SessionRegistry;
+  /** How long a lease is waited for, in milliseconds. */
+  readonly waitMs: number;
+}
+
+type Findings = Partial<Omit<SessionHealth, "id" | "isAlive" | "dcId">>;
+
+/**
+ * Asks Telegram for the account's own user, over a lease as any caller gets it: nothing is asked while the session cools,
+ * is held by another process, restricted, dead or disabled, and what an error says of it is taken note of. Rejects with
+ * `SessionNotFoundError`, `PoolClosedError` or the signal's reason; every other failure is a finding.
+ */
+export async function checkSession<Client>(
+  parts: CheckParts<Client>,
+  session: SessionInfo,
+  signal?: AbortSignal,
+): Promise<SessionHealth> {
+  const { id } = session;
+  const known = parts.registry.get(id);
+  const dcId = known === undefined ? 0 : parseSession(known.credentials.reveal()).dcId;
+  const unasked = whyNotAsked(session, parts.client);
+  const found = unasked === null ? await ask(parts, id, signal) : { reason: unasked };
+  const isFrozen = isFrozenBy(session.reason) || isFrozenBy(found.reason) ? true : null;
+  return Object.freeze({
+    id,
+    isAlive: found.reason === undefined,
+    accountId: null,
+    isBot: null,
+    isPremium: null,
+    isFrozen,
+    frozenUntil: null,
+    restriction: null,
+    expiresAt: null,
+    dcId,
+    ...found,
+    reason: found.reason ?? null,
+  });
+}
+
+function whyNotAsked({ state, reason }: SessionInfo, client: ClientAdapter<unknown>): string | null {
+  const why = reason === null ? "" : `: ${reason}`;
+  if (client.ownUserRequest === undefined) return "not asked: the client adapter has no ownUserRequest()";
+  if (state === "foreign") return "not asked: another process has it connected";
+  if (state === "dead") return reason ?? "dead";
+  return state === "disabled" || state === "restricted" ? `not asked: ${state}${why}` : null;
+}
+
+async function ask<Client>(parts: CheckParts<Client>, id: string, signal?: AbortSignal): Promise<Findings> {
+  const { client, jobRunner, registry, waitMs } = parts;
+  const options = { id, wait: waitMs, retry: "none", maxAttempts: 1, signal } as const;
+  try {
+    const job = toJob<Client, unknown>((leased) => client.invoke(leased, client.ownUserRequest?.()), options);
+    return readUser(await jobRunner.run(job));
+  } catch (error) {
+    if (signal?.aborted === true || error instanceof PoolClosedError || error instanceof SessionNotFoundError) {
+      throw error;
+    }
+    return { reason: registry.get(id)?.deadReason ?? reasonOf(error) };
+  }
+}
+
+/** An answer that does not name the account is none: it proves nothing. */
+function readUser(answer: unknown): Findings {
+  const [user]: readonly unknown[] = Array.isArray(answer) ? answer : [];
+  if (!isObject(user) || user.className !== "User" || user.self !== true || !isId(user.id)) {
+    return { reason: `Telegram's answer does not name the account (${describeType(answer)})` };
+  }
+  return {
+    accountId: String(user.id),
+    isBot: user.bot === true,
+    isPremium: user.premium === true,
+    restriction: user.restricted === true ? restrictionOf(user.restrictionReason) : null,
+  };
+}
+
+/** Whole numbers of any size: a number, a bigint, or an object of the library's that prints as one. */
+function isId(value: unknown): boolean {
+  return value !== undefined && value !== null && /^[1-9]\d*$/.test(String(value));
+}
+
+/** Source: core.telegram.org/constructor/restrictionReason: `platform`, `reason` and `text`. */
+function restrictionOf(reasons: unknown): string {
+  const texts = (Array.isArray(reasons) ? reasons : []).filter(isObject).map(({ platform, reason, text }) => {
+    return `${String(reason)} (${String(platform)})${typeof text === "string" && text !== "" ? `: ${text}` : ""}`;
+  });
+  return texts.length === 0 ? "restricted, for no reason that Telegram names" : texts.join("; ");
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof NoSessionAvailableError || error instanceof AcquireTimeoutError) {
+    return `not asked: ${error.message}`;
+  }
+  if (error instanceof SessionPoolError) return error.message;
+  const { code } = classifyTelegramError(error, { method: "users.GetUsers" });
+  return code === "" || code === "UNKNOWN" ? "the request failed" : code;
+}
+
+/** The codes FROZEN_METHOD_INVALID and FROZEN_PARTICIPANT_MISSING: see the table of verdicts. */
+function isFrozenBy(reason: string | null | undefined): boolean {
+  return reason?.includes("FROZEN_") === true;
+}
