@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TelegramClient } from "telegram";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
+import type { SessionInfo } from "../../session-info.js";
 import { SessionPool } from "../../session-pool.js";
 import { type ForkedTestServer, forkTestServer } from "../../testing/test-server/fork.js";
 import { loadClientAdapter } from "../client-library.js";
@@ -30,46 +31,55 @@ export async function runDemo(client: ClientName, terminal: Terminal, signal: Ab
   }
 }
 
+// try and finally, since Node.js 20 has no `using` and nothing here is compiled for it.
 async function demo(folder: string, client: ClientName, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
-  const startedAt = Date.now();
   terminal.print("Starting a Telegram test server on 127.0.0.1 with 8 accounts …");
   const library = client === "gramjs" ? "telegram" : "teleproto";
-  await using server = await forkTestServer({
-    accounts: ACCOUNTS.map((name) => ({ name })),
-    latencyMs: 60,
-    library,
-  });
-  await setLimits(server);
-  const adapter = await loadClientAdapter(client);
-  const open = (): Promise<Pool> =>
-    SessionPool.open({
-      client: adapter({ apiId: 1, apiHash: "demo", clientOptions: server.clientOptions }),
-      storage: sqlite(join(folder, "sessions.db")),
-      trustServers: true, // these sessions name 127.0.0.1, which is no server of Telegram's
-    });
-  await using pool = await open();
-  for (const { name, session } of server.accounts) await pool.add(name, session);
-
-  const jobs = makeJobs(400, 100);
-  const tally: Tally = { total: jobs.length, done: new Map() };
-  terminal.print(
-    `${WORKERS} workers send 400 messages and resolve 100 usernames with ${pool.status().total} accounts.\n`,
-  );
-  const progress = showProgress(pool, tally, terminal);
-  reportEvents(pool, progress, startedAt);
-  let resolved: ReadonlySet<string>;
+  const server = await forkTestServer({ accounts: ACCOUNTS.map((name) => ({ name })), latencyMs: 60, library });
   try {
-    resolved = await work(pool, jobs, tally, server, signal);
+    await setLimits(server);
+    const adapter = await loadClientAdapter(client);
+    const open = (): Promise<Pool> =>
+      SessionPool.open({
+        client: adapter({ apiId: 1, apiHash: "demo", clientOptions: server.clientOptions }),
+        storage: sqlite(join(folder, "sessions.db")),
+        trustServers: true, // these sessions name 127.0.0.1, which is no server of Telegram's
+      });
+    return await workOnServer(server, open, terminal, signal);
   } finally {
-    progress.stop();
+    await server.close();
   }
-  const sessions = pool.sessions();
-  await pool.close();
-  await using reopened = await open();
+}
+
+async function workOnServer(
+  server: ForkedTestServer,
+  open: () => Promise<Pool>,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const startedAt = Date.now();
+  const jobs = makeJobs(400, 100);
+  const pool = await open();
+  let resolved: ReadonlySet<string>;
+  let sessions: readonly SessionInfo[];
+  try {
+    for (const { name, session } of server.accounts) await pool.add(name, session);
+    const tally: Tally = { total: jobs.length, done: new Map() };
+    terminal.print(
+      `${WORKERS} workers send 400 messages and resolve 100 usernames with ${pool.status().total} accounts.\n`,
+    );
+    const progress = showProgress(pool, tally, terminal);
+    reportEvents(pool, progress, startedAt);
+    resolved = await work(pool, jobs, tally, server, signal).finally(() => progress.stop());
+    sessions = pool.sessions();
+  } finally {
+    await pool.close();
+  }
+  const reopened = await open();
   const afterRestart = reopened.sessions();
+  await reopened.close();
   const tookMs = Date.now() - startedAt;
-  const report = await server.report();
-  return printReport({ jobs, resolved, sessions, afterRestart, server: report, tookMs }, terminal);
+  return printReport({ jobs, resolved, sessions, afterRestart, server: await server.report(), tookMs }, terminal);
 }
 
 function reportEvents(pool: Pool, progress: Progress, startedAt: number): void {
