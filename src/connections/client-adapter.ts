@@ -1,22 +1,11 @@
 import type { Clock } from "../common/clock.js";
 import type { ClientProfile } from "../options/client-profile.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
+import type { OutgoingRequest } from "../telegram/requests.js";
 import type { SessionData } from "../telegram/session-string.js";
 import type { LeaseScope } from "./lease-scope.js";
 
-/** One API request, as far as the pool has to know it. */
-export interface OutgoingRequest {
-  /** The full name of the innermost query: `"messages.SendMessage"`. */
-  readonly method: string;
-  /** `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `undefined` when the request names none. */
-  readonly peer: string | undefined;
-  /** Whether Telegram itself refuses a second copy, by its `random_id`. */
-  readonly hasRandomId: boolean;
-  /** Whether the library would chain it to others (invokeAfterMsg), so that it has to go out alone. */
-  readonly isOrdered: boolean;
-  /** Whether it goes to the account's own data center: a 401 from another one is not the account's death. */
-  readonly isHomeDc: boolean;
-}
+export type { OutgoingRequest } from "../telegram/requests.js";
 
 /** A request on its way. */
 export interface InFlightRequest {

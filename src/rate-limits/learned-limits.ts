@@ -1,31 +1,30 @@
-import type { OutgoingRequest } from "../connections/client-adapter.js";
-import { RESERVED_PREFIXES } from "../options/validators.js";
+import { isObject, RESERVED_PREFIXES } from "../options/validators.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";
+import type { OutgoingRequest } from "../telegram/requests.js";
 import type { Verdict } from "../telegram/verdicts.js";
 import type { AppliedLimit } from "./call-counters.js";
-import { memoryMs } from "./limit-estimate.js";
+import { type LimitEstimate, retentionMsOf } from "./limit-estimate.js";
 import { LimitLearner } from "./limit-learner.js";
-import { decodeEstimates, encodeEstimates } from "./recorded-estimates.js";
-import { WindowedLimits } from "./windowed-limits.js";
+import { WindowedLimits } from "./rate-limits.js";
 
-/** Calls of a method without an estimate are remembered for so long, because a flood may ask for them. */
-const MEMORY_MS = 3_600_000;
+/** How long calls of a method without an estimate are remembered, in case a flood wait follows. */
+const DEFAULT_RETENTION_MS = 3_600_000;
 
-/** Floods that tell how often a method may be called. Others (slow mode, a takeout, a fresh login) are no limits of rate. */
+/** Flood waits that limit the rate of calls. Others (slow mode, a takeout, a new login) do not. */
 const RATE_FLOODS: ReadonlySet<string> = new Set(["FLOOD_WAIT", "FLOOD_PREMIUM_WAIT"]);
 
-/** The limits that floods have told, in step with their record. */
+/** Limits learned from flood waits, shared with other processes by a record in the storage. */
 export class LearnedLimits extends WindowedLimits {
   readonly #context: PoolContext;
   readonly #lifecycle: PoolLifecycle;
   readonly #registry: SessionRegistry;
   readonly #record: LearnedLimitsRecord;
-  readonly #learning: LimitLearner;
+  readonly #learner: LimitLearner;
   #isSaving = false;
   #isChanged = false;
 
@@ -36,52 +35,40 @@ export class LearnedLimits extends WindowedLimits {
     this.#lifecycle = lifecycle;
     this.#registry = registry;
     this.#record = new LearnedLimitsRecord(options.storage, new StorageTimeout(clock, options.storageTimeoutMs));
-    this.#learning = new LimitLearner(time.now());
+    this.#learner = new LimitLearner(time.now());
   }
 
-  protected override allowances(id: string, { method }: OutgoingRequest, now: number): readonly AppliedLimit[] {
-    const limit = this.#learning.limitFor(id, method, this.spending.window(id, method), now);
-    if (limit === undefined) {
-      return [{ method, peer: undefined, calls: Number.POSITIVE_INFINITY, perMs: MEMORY_MS, retentionMs: MEMORY_MS }];
-    }
-    const { calls, perMs } = limit;
-    return [{ method, peer: undefined, calls, perMs, retentionMs: memoryMs(limit) }];
+  protected override limitsOf(id: string, { method }: OutgoingRequest, now: number): readonly AppliedLimit[] {
+    const limit = this.#learner.limitFor(id, method, this.counters.window(id, method), now);
+    const { calls, perMs } = limit ?? { calls: Number.POSITIVE_INFINITY, perMs: DEFAULT_RETENTION_MS };
+    const retentionMs = limit === undefined ? DEFAULT_RETENTION_MS : retentionMsOf(limit);
+    return [{ method, peer: undefined, calls, perMs, retentionMs }];
   }
 
-  protected override sending(id: string, { method }: OutgoingRequest, now: number): void {
-    const { time } = this.#context;
-    if (this.#learning.onSent(id, method, this.spending.window(id, method), now, time.wallNow())) this.#save();
+  protected override beforeCount(id: string, { method }: OutgoingRequest, now: number): void {
+    const date = this.#context.time.wallNow();
+    if (this.#learner.onSent(id, method, this.counters.window(id, method), now, date)) this.#save();
   }
 
-  protected override counted(id: string, { method }: OutgoingRequest): void {
-    const window = this.spending.window(id, method);
+  protected override afterCount(id: string, { method }: OutgoingRequest): void {
+    const window = this.counters.window(id, method);
     if (window !== undefined) window.pending++;
   }
 
-  settled(id: string, { method }: OutgoingRequest, isGranted: boolean): void {
-    const window = this.spending.window(id, method);
+  onCompleted(id: string, { method }: OutgoingRequest, isSuccess: boolean): void {
+    const window = this.counters.window(id, method);
     if (window === undefined) return;
     if (window.pending > 0) window.pending--;
     const { time } = this.#context;
-    if (isGranted && this.#learning.onSuccess(id, method, window, time.now(), time.wallNow())) this.#save();
+    if (isSuccess && this.#learner.onSuccess(id, method, window, time.now(), time.wallNow())) this.#save();
   }
 
-  refused(id: string, { method }: OutgoingRequest, verdict: Verdict): void {
-    const { kind, scope, code, seconds, isGuess } = verdict;
-    const window = this.spending.window(id, method);
-    // Of scope "method" it is about the number that a code was asked for.
-    if (
-      kind !== "cooldown" ||
-      scope !== "session" ||
-      !RATE_FLOODS.has(code) ||
-      seconds === null ||
-      isGuess ||
-      window === undefined
-    )
-      return;
+  onRejected(id: string, { method }: OutgoingRequest, verdict: Verdict): void {
+    const window = this.counters.window(id, method);
+    if (window === undefined || !isRateFlood(verdict)) return;
     const { time } = this.#context;
-    const flood = { waitMs: seconds * 1000, now: time.now(), date: time.wallNow() };
-    if (this.#learning.onFlood(id, method, window, flood)) this.#save();
+    const flood = { waitMs: verdict.seconds * 1000, now: time.now(), date: time.wallNow() };
+    if (this.#learner.onFlood(id, method, window, flood)) this.#save();
   }
 
   load(records: readonly StoredRecord[]): void {
@@ -99,14 +86,14 @@ export class LearnedLimits extends WindowedLimits {
   #merge(data: string): void {
     const date = this.#context.time.wallNow();
     try {
-      for (const [method, estimate] of decodeEstimates(data)) this.#learning.merge(method, estimate, date);
+      for (const [method, estimate] of decodeEstimates(data)) this.#learner.merge(method, estimate, date);
     } catch (error) {
       this.#record.reject();
       this.#registry.reject(BUDGETS_ID, error);
     }
   }
 
-  /** One write at a time; what changes meanwhile goes with the next. */
+  /** One write at a time; changes made meanwhile are part of the next one. */
   #save(): void {
     this.#isChanged = true;
     if (this.#isSaving) return;
@@ -118,9 +105,9 @@ export class LearnedLimits extends WindowedLimits {
   }
 
   async #write(): Promise<void> {
+    const current = (): string => encodeEstimates(this.#learner.estimates());
     while (this.#isChanged) {
       this.#isChanged = false;
-      const current = (): string => encodeEstimates(this.#learning.estimates());
       let isWritten = false;
       try {
         isWritten = await this.#record.write(current, (data) => this.#merge(data));
@@ -132,10 +119,16 @@ export class LearnedLimits extends WindowedLimits {
   }
 }
 
-export const BUDGETS_ID: string = `${RESERVED_PREFIXES.pool}budgets`;
+/** Whether the verdict is an exact wait for the rate of calls. Scope `"method"` would be about a phone number. */
+function isRateFlood(verdict: Verdict): verdict is Verdict & { readonly seconds: number } {
+  const { kind, scope, code, seconds, isGuess } = verdict;
+  return kind === "cooldown" && scope === "session" && RATE_FLOODS.has(code) && seconds !== null && !isGuess;
+}
+
+const BUDGETS_ID: string = `${RESERVED_PREFIXES.pool}budgets`;
 
 /** The record of learned rate limits, shared by all pools on a storage and written by compare-and-set. */
-export class LearnedLimitsRecord {
+class LearnedLimitsRecord {
   readonly #storage: SessionStorage;
   readonly #deadline: StorageTimeout;
   #version = 0;
@@ -164,12 +157,12 @@ export class LearnedLimitsRecord {
    * if the record was rejected: such a record is not overwritten.
    */
   async write(current: () => string, merge: (data: string) => void): Promise<boolean> {
-    if (this.#isRejected) await this.#lookAgain(merge);
+    if (this.#isRejected) await this.#readAgain(merge);
     if (this.#isRejected) return false;
     const { version } = await updateRecord(
       {
         id: BUDGETS_ID,
-        read: () => this.#lookAgain(merge),
+        read: () => this.#readAgain(merge),
         write: (expected, data) =>
           this.#deadline.run("write the record of budgets", () => this.#storage.write(BUDGETS_ID, expected, data)),
         first: { expected: this.#version, data: current() },
@@ -181,12 +174,50 @@ export class LearnedLimitsRecord {
     return true;
   }
 
-  async #lookAgain(merge: (data: string) => void): Promise<StoredRecord | undefined> {
+  async #readAgain(merge: (data: string) => void): Promise<StoredRecord | undefined> {
     const stored = await this.#deadline.run("read a record", () => this.#storage.read(BUDGETS_ID));
-    const isNews = stored?.version !== this.#version;
+    const isNew = stored?.version !== this.#version;
     this.#version = stored?.version ?? 0;
-    if (isNews) this.#isRejected = false;
-    if (stored !== undefined && isNews) merge(stored.data);
+    if (isNew) this.#isRejected = false;
+    if (stored !== undefined && isNew) merge(stored.data);
     return stored;
   }
+}
+
+/** Raised when an older version of this package could not read what a newer one writes. */
+const FORMAT = 1;
+
+/** The data of the record. */
+function encodeEstimates(estimates: ReadonlyMap<string, LimitEstimate>): string {
+  return JSON.stringify({ v: FORMAT, methods: Object.fromEntries(estimates) });
+}
+
+/**
+ * The estimates in the record, by method. Damaged ones are left out, as they can be learned again. Throws an `Error` for
+ * data of a newer version of this package, which must not be overwritten.
+ */
+function decodeEstimates(data: string): ReadonlyMap<string, LimitEstimate> {
+  const { v, methods } = parseObject(data);
+  if (typeof v === "number" && v > FORMAT) {
+    throw new Error(`it was written by a newer version of this package (format ${v}; this one knows ${FORMAT})`);
+  }
+  const entries = Object.entries(isObject(methods) ? methods : {});
+  return new Map(entries.filter((entry): entry is [string, LimitEstimate] => isEstimate(entry[1])));
+}
+
+function parseObject(data: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(data);
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+function isEstimate(value: unknown): value is LimitEstimate {
+  if (typeof value !== "object" || value === null) return false;
+  const { calls, perMs, refusedMs, changedAt } = value as Partial<Record<keyof LimitEstimate, unknown>>;
+  const isTime = (number: unknown): boolean => Number.isFinite(number) && Number(number) >= 0;
+  const isCount = Number.isSafeInteger(calls) && Number(calls) >= 1;
+  return isCount && isTime(perMs) && Number(perMs) > 0 && isTime(refusedMs) && isTime(changedAt);
 }

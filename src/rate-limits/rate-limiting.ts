@@ -1,18 +1,16 @@
-import type { OutgoingRequest } from "../connections/client-adapter.js";
-import type { ParsedBudgets } from "../options/budgets.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { StoredRecord } from "../storage/storage.js";
+import type { OutgoingRequest } from "../telegram/requests.js";
 import type { Verdict } from "../telegram/verdicts.js";
-import { ConfiguredLimits } from "./configured-limits.js";
 import { LearnedLimits } from "./learned-limits.js";
-import type { RateBlock, RateLimits } from "./rate-limits.js";
+import { ConfiguredLimits, type RateBlock, type RateLimits } from "./rate-limits.js";
 import { StrategyLimits } from "./strategy-limits.js";
 
-/** The rate limits that the option `budgets` asks for. */
+/** Creates the rate limits of the option `budgets`; `undefined` without it. */
 export function createRateLimiting(
   context: PoolContext,
   lifecycle: PoolLifecycle,
@@ -21,18 +19,16 @@ export function createRateLimiting(
 ): RateLimiting | undefined {
   const { budgets } = context.options;
   if (budgets === undefined) return undefined;
-  return new RateLimiting(context, sessionTable, limitsOf(budgets));
-
-  function limitsOf(source: ParsedBudgets): RateLimits {
-    if (source === "learn") return new LearnedLimits(context, lifecycle, registry);
-    return "waitMs" in source ? new StrategyLimits(source, context, registry) : new ConfiguredLimits(source);
+  if (budgets === "learn") {
+    return new RateLimiting(context, sessionTable, new LearnedLimits(context, lifecycle, registry));
   }
+  const limits = "waitMs" in budgets ? new StrategyLimits(budgets, context, registry) : new ConfiguredLimits(budgets);
+  return new RateLimiting(context, sessionTable, limits);
 }
 
 /**
- * Keeps every session within its budgets. One that is spent becomes a cooldown that is known in advance: it lies in the
- * roster with the others, so that `acquire` passes over the session, `retryAt` counts it and the gate refuses the call
- * before it is sent.
+ * Keeps every session within its rate limits. An exhausted limit becomes a cooldown in the session table, so that
+ * `acquire` skips the session, `retryAt` includes it, and the gate refuses the request before it is sent.
  */
 export class RateLimiting {
   readonly #context: PoolContext;
@@ -45,28 +41,28 @@ export class RateLimiting {
     this.#limits = limits;
   }
 
-  /** Counts a request in that is sent at once. When it may not go, what is spent rests from now on. */
+  /** Counts a request that is about to be sent. Returns whether it may be sent; if not, the session cools down for it. */
   tryAdmit(id: string, request: OutgoingRequest): boolean {
     const now = this.#context.time.now();
-    const refusals = this.#limits.refusals(id, request, now);
-    // Of a session that is gone nobody would learn that it rests; its last lease may end in peace.
-    if (refusals.length > 0 && this.#rest(id, refusals, now)) return false;
-    const spent = this.#limits.send(id, request, now);
-    if (spent.length > 0) this.#rest(id, spent, now);
+    const blocks = this.#limits.blocksOf(id, request, now);
+    // A session that has been removed cannot cool down; its last lease may finish.
+    if (blocks.length > 0 && this.#coolDown(id, blocks, now)) return false;
+    const exhausted = this.#limits.onSent(id, request, now);
+    if (exhausted.length > 0) this.#coolDown(id, exhausted, now);
     return true;
   }
 
-  /** A request that was admitted is on the wire no more. */
-  onCompleted(id: string, request: OutgoingRequest, isGranted: boolean): void {
-    this.#limits.settled?.(id, request, isGranted);
+  /** Reports that an admitted request is no longer in flight. `isSuccess`: Telegram has answered it without an error. */
+  onCompleted(id: string, request: OutgoingRequest, isSuccess: boolean): void {
+    this.#limits.onCompleted?.(id, request, isSuccess);
   }
 
-  /** Telegram has answered a request with an error. */
+  /** Reports that Telegram has answered a request with an error. */
   onRejected(id: string, request: OutgoingRequest, verdict: Verdict): void {
-    this.#limits.refused?.(id, request, verdict);
+    this.#limits.onRejected?.(id, request, verdict);
   }
 
-  /** Takes in what the storage holds. */
+  /** Reads what the storage contains. */
   load(records: readonly StoredRecord[]): void {
     this.#limits.load?.(records);
   }
@@ -76,13 +72,12 @@ export class RateLimiting {
     await this.#limits.flush?.();
   }
 
-  /** Whether the session is one of the pool's. */
-  #rest(id: string, rests: readonly RateBlock[], now: number): boolean {
-    const sessionTable = this.#sessionTable;
-    const entry = sessionTable.get(id);
+  /** Returns whether the session is in the table. */
+  #coolDown(id: string, blocks: readonly RateBlock[], now: number): boolean {
+    const entry = this.#sessionTable.get(id);
     if (entry === undefined) return false;
-    for (const { method, peer, until } of rests) {
-      sessionTable.cool(entry, { kind: "budget", method, peer }, until, "budget", now);
+    for (const { method, peer, until } of blocks) {
+      this.#sessionTable.cool(entry, { kind: "budget", method, peer }, until, "budget", now);
     }
     this.#context.events.emit("rateLimited");
     return true;

@@ -1,18 +1,18 @@
 import type { PoolTime } from "../common/pool-time.js";
 import { catchUserErrors, type SafeCall } from "../common/process-warning.js";
-import type { OutgoingRequest } from "../connections/client-adapter.js";
 import type { BudgetedCall, BudgetStrategy } from "../options/budget-strategy.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionRegistry } from "../state/session-registry.js";
+import type { OutgoingRequest } from "../telegram/requests.js";
 import type { Verdict } from "../telegram/verdicts.js";
-import { NO_BLOCK, type RateBlock, type RateLimits } from "./rate-limits.js";
+import { NO_BLOCKS, type RateBlock, type RateLimits } from "./rate-limits.js";
 
-/** A shorter wait is below what the clock can tell: it would be over before it begins, again and again. */
-const SHORTEST_MS = 1;
-/** As the longest cooldown. */
-const LONGEST_MS = 365 * 86_400_000;
+/** Shorter waits are below the resolution of the clock: they would end before they begin, again and again. */
+const MIN_WAIT_MS = 1;
+/** The maximum of a cooldown. */
+const MAX_WAIT_MS = 365 * 86_400_000;
 
-/** The limits of a user's own rule. */
+/** Limits by a user's {@link BudgetStrategy}. */
 export class StrategyLimits implements RateLimits {
   readonly #strategy: BudgetStrategy;
   readonly #time: PoolTime;
@@ -26,36 +26,26 @@ export class StrategyLimits implements RateLimits {
     this.#safely = catchUserErrors("budgets", (message) => log.callbackFailed(message));
   }
 
-  refusals(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
+  blocksOf(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
     const call = this.#callOf(id, request, now);
-    if (call === undefined) return NO_BLOCK;
+    if (call === undefined) return NO_BLOCKS;
     const { method, peer } = request;
-    const strategy = this.#strategy;
-    const rests: RateBlock[] = [];
-    const restFor = (ms: number, whose: string | undefined): void => {
-      if (ms > 0) rests.push({ method, peer: whose, until: now + Math.min(Math.max(ms, SHORTEST_MS), LONGEST_MS) });
-    };
-    restFor(
-      this.#safely(() => strategy.waitMs(call), 0),
-      undefined,
-    );
-    if (peer !== undefined) {
-      restFor(
-        this.#safely(() => strategy.peerWaitMs?.(call) ?? 0, 0),
-        peer,
-      );
-    }
-    return rests;
+    const waitMs = this.#safely(() => this.#strategy.waitMs(call), 0);
+    const peerWaitMs = peer === undefined ? 0 : this.#safely(() => this.#strategy.peerWaitMs?.(call) ?? 0, 0);
+    const blocks: RateBlock[] = [];
+    if (waitMs > 0) blocks.push({ method, peer: undefined, until: now + clampWait(waitMs) });
+    if (peerWaitMs > 0) blocks.push({ method, peer, until: now + clampWait(peerWaitMs) });
+    return blocks;
   }
 
-  send(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
+  onSent(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
     const call = this.#callOf(id, request, now);
-    if (call === undefined) return NO_BLOCK;
+    if (call === undefined) return NO_BLOCKS;
     this.#safely(() => this.#strategy.sent(call), undefined);
-    return this.refusals(id, request, now);
+    return this.blocksOf(id, request, now);
   }
 
-  refused(id: string, request: OutgoingRequest, { kind, seconds }: Verdict): void {
+  onRejected(id: string, request: OutgoingRequest, { kind, seconds }: Verdict): void {
     if (kind !== "cooldown" || seconds === null) return;
     const call = this.#callOf(id, request, this.#time.now());
     if (call !== undefined) this.#safely(() => this.#strategy.refused?.(call, seconds), undefined);
@@ -65,4 +55,8 @@ export class StrategyLimits implements RateLimits {
     const known = this.#registry.shown(id);
     return known && { session: this.#registry.info(known), method, peer, at: this.#time.toWall(now) };
   }
+}
+
+function clampWait(ms: number): number {
+  return Math.min(Math.max(ms, MIN_WAIT_MS), MAX_WAIT_MS);
 }

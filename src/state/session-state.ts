@@ -1,8 +1,8 @@
-import type { OutgoingRequest } from "../connections/client-adapter.js";
 import { LeaseReleasedError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { RecordedCooldown } from "../storage/session-serializer.js";
+import type { OutgoingRequest } from "../telegram/requests.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
 import { expiresOnItsOwn, type Verdict } from "../telegram/verdicts.js";
 import type { CooldownScope } from "./cooldowns.js";

@@ -7,6 +7,20 @@ export interface TelegramRequest {
   readonly query?: unknown;
 }
 
+/** One API request, as far as the pool has to know it. */
+export interface OutgoingRequest {
+  /** The full name of the innermost query: `"messages.SendMessage"`. */
+  readonly method: string;
+  /** `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `undefined` when the request names none. */
+  readonly peer: string | undefined;
+  /** Whether Telegram itself refuses a second copy, by its `random_id`. */
+  readonly hasRandomId: boolean;
+  /** Whether the library would chain it to others (invokeAfterMsg), so that it has to go out alone. */
+  readonly isOrdered: boolean;
+  /** Whether it goes to the account's own data center: a 401 from another one is not the account's death. */
+  readonly isHomeDc: boolean;
+}
+
 /**
  * Requests that only carry another one in `query`. Source: core.telegram.org/api/invoking; layer 198 of GramJS, the
  * last one of later layers.

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { CallLimit } from "../../src/options/budgets.js";
-import { experimentsOf, type LimitEstimate, lowered, memoryMs } from "../../src/rate-limits/limit-estimate.js";
+import { SlidingWindow } from "../../src/rate-limits/call-counters.js";
+import { experimentsOf, type LimitEstimate, lowered, retentionMsOf } from "../../src/rate-limits/limit-estimate.js";
 import { LimitLearner } from "../../src/rate-limits/limit-learner.js";
-import { SlidingWindow } from "../../src/rate-limits/sliding-window.js";
 import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
 
 const METHOD = "contacts.ResolveUsername";
@@ -62,7 +62,7 @@ class Senders {
       return;
     }
     this.learning.onSent(id, METHOD, window, now, now);
-    window.add(now, limit === undefined ? 60_000 : memoryMs(limit));
+    window.add(now, limit === undefined ? 60_000 : retentionMsOf(limit));
     window.pending++;
     const wire = 2 + this.#roll() * 6;
     const wait = this.#options.server(id, now + wire / 2);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { SlidingWindow } from "../../src/rate-limits/sliding-window.js";
+import { SlidingWindow } from "../../src/rate-limits/call-counters.js";
 
 /** The most calls that any `perMs` long stretch of time has. */
 function densest(instants: readonly number[], perMs: number): number {
