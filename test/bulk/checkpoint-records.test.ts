@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { isReserved } from "../../src/options/validators.js";
 import { ownIdentity } from "../../src/ownership/process-identity.js";
 import { Checkpoint } from "../../src/storage/checkpoint/checkpoint.js";
-import { headId, KEYS_PER_RECORD, partId } from "../../src/storage/checkpoint/checkpoint-records.js";
+import { CheckpointStorage, headId, KEYS_PER_RECORD, partId } from "../../src/storage/checkpoint/checkpoint-records.js";
 import { memory } from "../../src/storage/memory.js";
 import type { SessionStorage } from "../../src/storage/storage.js";
 import { StorageTimeout } from "../../src/storage/storage-timeout.js";
@@ -14,7 +14,7 @@ import { VirtualClock } from "../fakes/virtual-clock.js";
 const self = ownIdentity();
 
 function checkpointOn(storage: SessionStorage, clock: VirtualClock, name = "job"): Checkpoint {
-  return new Checkpoint({ storage, clock, deadline: new StorageTimeout(clock, 1_000), self }, name);
+  return new Checkpoint(new CheckpointStorage(storage, new StorageTimeout(clock, 1_000), clock), self, name);
 }
 
 /** What a process that is killed now leaves behind. */

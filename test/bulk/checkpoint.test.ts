@@ -483,7 +483,7 @@ describe("two runs of one name", () => {
     expect(second.uncertainKeys).toEqual(["item 2", "item 3"]);
     gate.resolve();
     await one.clock.advance(30_000);
-    expect(ended.error).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining("somebody else") });
+    expect(ended.error).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining("another process") });
     expect(one.telegram.calls).toHaveLength(4);
   });
 });

@@ -108,7 +108,7 @@ describe("map()", () => {
     const first = startChild(current, "workers", "mapping");
     await first.said("acknowledged");
     const second = startChild(current, "workers", "mapping");
-    expect((await second.said("refused")).message).toContain('"newsletter" belongs to a run that goes on');
+    expect((await second.said("refused")).message).toContain('"newsletter" belongs to a run that is still active');
     expect(await second.ended).toBe(0);
     expect((await first.said("over")).unknown).toEqual([]);
     expect(textsOf(server)).toHaveLength(200);

@@ -8,6 +8,7 @@ import type { PoolStatus } from "../../session-info.js";
 import type { SessionTable } from "../../state/session-table.js";
 import { checkedStorage } from "../../storage/checked-storage.js";
 import { Checkpoint } from "../../storage/checkpoint/checkpoint.js";
+import { CheckpointStorage } from "../../storage/checkpoint/checkpoint-records.js";
 import type { SessionStorage } from "../../storage/storage.js";
 import { LISTING_TAKES, type StorageTimeout } from "../../storage/storage-timeout.js";
 import type { JobRunner } from "../job-runner.js";
@@ -75,10 +76,8 @@ export class BulkRunManager<Client> {
   checkpoint<I>({ name, storage }: MapCheckpoint<I>): Checkpoint {
     const { deadline, options } = this.parts;
     const { clock, ownership } = options;
-    return new Checkpoint(
-      { storage: checkedStorage(storage), deadline, clock, self: ownIdentity(ownership.host) },
-      name,
-    );
+    const checked = new CheckpointStorage(checkedStorage(storage), deadline, clock);
+    return new Checkpoint(checked, ownIdentity(ownership.host), name);
   }
 
   /** A storage that is not the pool's own is opened when it is needed first. */

@@ -2,10 +2,10 @@ import type { Clock } from "../../common/clock.js";
 import { StorageCorruptError, StorageError } from "../../errors.js";
 import { RESERVED_PREFIXES } from "../../options/validators.js";
 import type { ProcessIdentity } from "../../ownership/process-identity.js";
-import type { SessionStorage } from "../storage.js";
+import type { SessionStorage, StoredRecord } from "../storage.js";
 import type { StorageTimeout } from "../storage-timeout.js";
 
-/** So many keys are in one record at most: what is written for one more key stays small. */
+/** Maximum number of keys in one record: a write for one more key stays small. */
 export const KEYS_PER_RECORD = 500;
 
 const FORMAT = 1;
@@ -18,13 +18,13 @@ export interface RunClaim extends ProcessIdentity {
 
 /** The first record of a checkpoint: whose it is, and what is under way. */
 export interface CheckpointHead {
-  /** `null`: nobody's, the last run has ended in order. */
+  /** `null` if the last run has ended normally. */
   readonly claim: RunClaim | null;
-  /** Items that have been about to write: of each either nothing has happened yet, or everything, or nobody knows. */
+  /** Items whose first write may have been sent: their outcome is unknown unless they are finished. */
   readonly begun: readonly string[];
 }
 
-/** One of the records that hold what is over: at most `KEYS_PER_RECORD` keys. */
+/** One of the records of finished items: at most `KEYS_PER_RECORD` keys. */
 export interface CheckpointPart {
   readonly done: readonly string[];
   readonly unknown: readonly string[];
@@ -63,7 +63,7 @@ function fieldsIn(id: string, data: string): Readonly<Record<string, unknown>> {
     const value: unknown = JSON.parse(data);
     if (typeof value === "object" && value !== null && Reflect.get(value, "v") === FORMAT) return { ...value };
   } catch {
-    // What it says is not repeated: it may be of another program.
+    // Its text is not repeated: it may be of another program.
   }
   throw unreadable(id);
 }
@@ -89,20 +89,20 @@ function unreadable(id: string): StorageCorruptError {
 }
 
 /**
- * Runs one write at a time: what is asked for while one runs goes with the next one, however much it is. After a
- * failure nothing is written any more, and everybody is told of it.
+ * Runs one write at a time: requests during a write are served by the next one. After a failure nothing is written any
+ * more, and every request rejects.
  */
 export class CoalescingWriter {
   readonly #write: () => Promise<void>;
   #running: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
 
-  /** `write` writes what is to be written at that moment. */
+  /** `write` writes the current state. */
   constructor(write: () => Promise<void>) {
     this.#write = write;
   }
 
-  /** Resolves when everything that was to be written by now is on disk. */
+  /** Resolves when the current state is on disk. */
   flush(): Promise<void> {
     this.#next ??= this.#begin();
     return this.#next;
@@ -110,7 +110,7 @@ export class CoalescingWriter {
 
   async #begin(): Promise<void> {
     const before = this.#running;
-    // The next one begins when this one is over; whoever comes until then is in time for it.
+    // The next write begins when this one is over, and serves every request until then.
     const write = before.then(() => {
       this.#next = undefined;
       return this.#write();
@@ -120,28 +120,54 @@ export class CoalescingWriter {
   }
 }
 
-/** What writing needs. */
-export interface RecordParts {
-  readonly storage: SessionStorage;
-  readonly deadline: StorageTimeout;
-  readonly clock: Clock;
+/** The storage of a checkpoint: each call is bounded by the deadline. */
+export class CheckpointStorage {
+  readonly #storage: SessionStorage;
+  readonly #deadline: StorageTimeout;
+  readonly #clock: Clock;
+
+  constructor(storage: SessionStorage, deadline: StorageTimeout, clock: Clock) {
+    this.#storage = storage;
+    this.#deadline = deadline;
+    this.#clock = clock;
+  }
+
+  read(id: string): Promise<StoredRecord | undefined> {
+    return this.#deadline.run("read a checkpoint", () => this.#storage.read(id));
+  }
+
+  write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+    return this.#deadline.run("write a checkpoint", () => this.#storage.write(id, expected, data));
+  }
+
+  /** Deletes the record, if there is one. */
+  async delete(id: string): Promise<void> {
+    const stored = await this.read(id);
+    if (stored !== undefined) await this.write(id, stored.version, null);
+  }
+
+  pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.setTimer(delayMs, resolve).ref();
+    });
+  }
 }
 
 const TRIES = 4;
 const FIRST_PAUSE_MS = 200;
 
 /**
- * One record that has one writer at a time. A write that fails is tried again a few times; a write whose answer was
- * lost is found by what is stored. Whoever else writes the record becomes its writer: this one may not go on then.
+ * A record with one writer at a time. A failed write is retried a few times; a write whose answer was lost is recognized by
+ * what is stored. Another process that writes the record becomes its writer, and this one has to stop.
  */
 export class FencedRecord {
-  readonly #parts: RecordParts;
+  readonly #storage: CheckpointStorage;
   readonly #id: string;
   #version: number;
 
   /** `version` 0: there is none yet. */
-  constructor(parts: RecordParts, id: string, version = 0) {
-    this.#parts = parts;
+  constructor(storage: CheckpointStorage, id: string, version = 0) {
+    this.#storage = storage;
     this.#id = id;
     this.#version = version;
   }
@@ -154,30 +180,23 @@ export class FencedRecord {
         break;
       } catch (error) {
         if (tries === TRIES) throw error;
-        await this.#pause(FIRST_PAUSE_MS * 2 ** (tries - 1));
+        await this.#storage.pause(FIRST_PAUSE_MS * 2 ** (tries - 1));
       }
     }
     throw new StorageError(
-      `The record "${this.#id}" was written by somebody else: another run goes on with this checkpoint. This one ends.`,
+      `The record "${this.#id}" was written by another process: another run continues this checkpoint, and this one ends.`,
     );
   }
 
-  /** Whether the record is as wanted now; `false`: somebody else has written it. */
+  /** Whether the record is as wanted now; `false`: another process has written it. */
   async #writeOnce(data: string): Promise<boolean> {
-    const { storage, deadline } = this.#parts;
-    const version = await deadline.run("write a checkpoint", () => storage.write(this.#id, this.#version, data));
+    const version = await this.#storage.write(this.#id, this.#version, data);
     if (version === undefined) {
       // An earlier try may have landed after all.
-      const current = await deadline.run("read a checkpoint", () => storage.read(this.#id));
+      const current = await this.#storage.read(this.#id);
       if (current?.data !== data) return false;
       this.#version = current.version;
     } else this.#version = version;
     return true;
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#parts.clock.setTimer(delayMs, resolve).ref();
-    });
   }
 }

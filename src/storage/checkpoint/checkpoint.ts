@@ -4,39 +4,35 @@ import { isRunning, isSameThread, type ProcessIdentity } from "../../ownership/p
 import { updateRecord } from "../update-record.js";
 import {
   type CheckpointHead,
+  type CheckpointStorage,
   CoalescingWriter,
   FencedRecord,
   headId,
   parseHead,
-  type RecordParts,
   type RunClaim,
   serialize,
 } from "./checkpoint-records.js";
 import { FinishedKeys } from "./finished-keys.js";
 
-/** Dependencies of a `Checkpoint`. */
-export interface CheckpointParts extends RecordParts {
-  readonly self: ProcessIdentity;
-}
-
 /** Ids of the active runs of this process. */
 const liveRuns = new Set<string>();
 
 /**
- * What a bulk job has done so far, durably, under a name.
+ * The durable progress of a bulk job, stored under a name.
  *
- * An item is noted as *begun* before its first write is sent, and as done when its work is over, before anybody hears of
- * it. What a killed process leaves begun and not done may have taken effect: the next run takes it as unknown, and
- * repeats it as little as what is done. An item that only reads is never begun: it is done or is to be done again.
+ * An item is recorded as *started* before its first write is sent, and as done when its work has ended, before its result
+ * is delivered. An item that a killed process leaves started and not done may have taken effect: the next run treats it as
+ * unknown and does not repeat it. An item that only reads is never started: it is done, or is to be run again.
  *
- * One run at a time: a second one is refused while the first one's process lives on this host. Where that cannot be
- * known it takes over; the first one's next write fails then, and nothing that was to follow it is sent.
+ * One run at a time: a second one is refused while the process of the first one runs on this host. Where that cannot be
+ * known it takes over; the next write of the first run then fails, and nothing that was to follow it is sent.
  */
 export class Checkpoint {
-  readonly #parts: CheckpointParts;
+  readonly #storage: CheckpointStorage;
+  readonly #self: ProcessIdentity;
   readonly #name: string;
   readonly #claim: RunClaim;
-  /** Bound: the items under way, and those that a cut run left. */
+  /** Started items. Bound: the items under way, and those that an interrupted run left. */
   readonly #begun = new Set<string>();
   /** Of those under way: several items may have one key. */
   readonly #taken = new Set<string>();
@@ -45,12 +41,13 @@ export class Checkpoint {
   #head: FencedRecord;
   #isClaimed = false;
 
-  constructor(parts: CheckpointParts, name: string) {
-    this.#parts = parts;
+  constructor(storage: CheckpointStorage, self: ProcessIdentity, name: string) {
+    this.#storage = storage;
+    this.#self = self;
     this.#name = name;
-    this.#claim = { run: randomUUID(), ...parts.self };
-    this.#head = new FencedRecord(parts, headId(name));
-    this.#finished = new FinishedKeys(parts, name);
+    this.#claim = { run: randomUUID(), ...self };
+    this.#head = new FencedRecord(storage, headId(name));
+    this.#finished = new FinishedKeys(storage, name);
     this.#headWrites = new CoalescingWriter(() => this.#head.write(this.#headText(this.#claim)));
   }
 
@@ -76,32 +73,32 @@ export class Checkpoint {
     return this.#finished.unknown;
   }
 
-  /** Takes an item on. `false`: it is over, or under way. */
+  /** Takes an item. `false` if it is finished or under way. */
   take(key: string): boolean {
     if (this.#taken.has(key) || this.#finished.has(key)) return false;
     this.#taken.add(key);
     return true;
   }
 
-  /** Its first write is about to be sent. Resolves when that is on disk. */
+  /** The first write of the item is about to be sent. Resolves when that is on disk. */
   markStarted(key: string): Promise<void> {
     this.#begun.add(key);
     return this.#headWrites.flush();
   }
 
-  /** Nothing of it has taken effect. Resolves when that is on disk: it may be long until it is tried again. */
+  /** Nothing of the item has taken effect. Resolves when that is on disk: its next attempt may be far off. */
   unmarkStarted(key: string): Promise<void> {
     this.#begun.delete(key);
     return this.#headWrites.flush();
   }
 
-  /** It is not over, and nothing of it has taken effect: it may be taken again. */
+  /** The item is not finished, and nothing of it has taken effect: it may be taken again. */
   release(key: string): void {
     this.#begun.delete(key);
     this.#taken.delete(key);
   }
 
-  /** It is over. Resolves when that is on disk. */
+  /** The item is finished. Resolves when that is on disk. */
   async markFinished(key: string, outcome: "done" | "unknown"): Promise<void> {
     await this.#finished.add(key, outcome);
     this.#begun.delete(key);
@@ -120,33 +117,28 @@ export class Checkpoint {
     liveRuns.delete(this.#claim.run);
   }
 
-  /** Forgets all that is done. The name is free then. */
+  /** Deletes the checkpoint: its name is free again. */
   async erase(): Promise<void> {
-    const { storage, deadline } = this.#parts;
     await this.open();
     try {
       await this.#finished.erase();
-      const id = headId(this.#name);
-      const stored = await deadline.run("read a checkpoint", () => storage.read(id));
-      if (stored !== undefined) {
-        await deadline.run("delete a checkpoint", () => storage.write(id, stored.version, null));
-      }
+      await this.#storage.delete(headId(this.#name));
       this.#isClaimed = false;
     } finally {
       await this.close();
     }
   }
 
-  /** Makes the first record this run's. Resolves what it said before. */
+  /** Claims the first record for this run. Resolves with its previous content. */
   async #take(): Promise<CheckpointHead | undefined> {
-    const { storage, deadline } = this.#parts;
+    const storage = this.#storage;
     const id = headId(this.#name);
     let head: CheckpointHead | undefined;
     const { version } = await updateRecord(
       {
         id,
-        read: () => deadline.run("read a checkpoint", () => storage.read(id)),
-        write: (expected, data) => deadline.run("write a checkpoint", () => storage.write(id, expected, data)),
+        read: () => storage.read(id),
+        write: (expected, data) => storage.write(id, expected, data),
       },
       (stored) => {
         head = stored && parseHead(id, stored.data);
@@ -155,12 +147,12 @@ export class Checkpoint {
         return this.#headText(this.#claim);
       },
     );
-    this.#head = new FencedRecord(this.#parts, id, version);
+    this.#head = new FencedRecord(this.#storage, id, version);
     return head;
   }
 
   #isAlive(claim: RunClaim): boolean {
-    const { self } = this.#parts;
+    const self = this.#self;
     if (liveRuns.has(claim.run)) return true;
     return claim.host !== null && claim.host === self.host && !isSameThread(claim, self) && isRunning(claim);
   }
@@ -172,6 +164,6 @@ export class Checkpoint {
 
 function inUse(name: string, { pid }: RunClaim): StorageError {
   return new StorageError(
-    `The checkpoint "${name}" belongs to a run that goes on (pid ${pid}): two would do the same work. End that one first, or use another name.`,
+    `The checkpoint "${name}" belongs to a run that is still active (pid ${pid}): two runs would do the same work. End that one first, or use another name.`,
   );
 }

@@ -1,14 +1,14 @@
 import {
+  type CheckpointStorage,
   CoalescingWriter,
   FencedRecord,
   KEYS_PER_RECORD,
   parsePart,
   partId,
-  type RecordParts,
   serialize,
 } from "./checkpoint-records.js";
 
-/** A key that is over, and how. */
+/** The key of a finished item, and its outcome. */
 interface Finished {
   readonly key: string;
   readonly outcome: Outcome;
@@ -23,9 +23,9 @@ interface OpenPart {
   readonly unknown: string[];
 }
 
-/** The keys that are over, in numbered records of `KEYS_PER_RECORD` each: only the last one is written again. */
+/** The keys of finished items, in numbered records of `KEYS_PER_RECORD` keys: only the last record is written again. */
 export class FinishedKeys {
-  readonly #parts: RecordParts;
+  readonly #storage: CheckpointStorage;
   readonly #name: string;
   /** Bound: the items of the job, for as long as it runs. */
   readonly #keys = new Set<string>();
@@ -36,36 +36,35 @@ export class FinishedKeys {
   #index = 0;
   #part: OpenPart;
 
-  constructor(parts: RecordParts, name: string) {
-    this.#parts = parts;
+  constructor(storage: CheckpointStorage, name: string) {
+    this.#storage = storage;
     this.#name = name;
     this.#part = this.#newPart();
   }
 
-  /** Keys whose outcome nobody knows. */
+  /** Keys of items whose outcome is unknown. */
   get unknown(): readonly string[] {
     return [...this.#unknown];
   }
 
-  /** Whether it is on disk as over. */
+  /** Whether the item is recorded as finished. */
   has(key: string): boolean {
     return this.#keys.has(key);
   }
 
-  /** Reads all of them. `isContested`: their last writer may live on; it is made to notice. */
+  /** Reads all records. `isContested`: their last writer may still run, and is made to notice. */
   async load(isContested: boolean, signal?: AbortSignal): Promise<void> {
-    const { storage, deadline } = this.#parts;
     for (;;) {
-      // There may be very many, and whoever ends the run waits for this.
+      // There may be very many, and the end of the run waits for this.
       signal?.throwIfAborted();
       const id = partId(this.#name, this.#index);
-      const stored = await deadline.run("read a checkpoint", () => storage.read(id));
+      const stored = await this.#storage.read(id);
       if (stored === undefined) break;
       const { done, unknown } = parsePart(id, stored.data);
       for (const key of done) this.#learn(key, "done");
       for (const key of unknown) this.#learn(key, "unknown");
       this.#part = {
-        record: new FencedRecord(this.#parts, id, stored.version),
+        record: new FencedRecord(this.#storage, id, stored.version),
         done: [...done],
         unknown: [...unknown],
       };
@@ -77,25 +76,18 @@ export class FinishedKeys {
     await this.#save();
   }
 
-  /** Deletes all of them, the last first: what is left by a crash are the first ones, without a gap. */
+  /** Deletes all records, the last first: a crash leaves the first ones, without a gap. */
   async erase(): Promise<void> {
-    const { storage, deadline } = this.#parts;
-    for (let index = this.#index; index >= 0; index--) {
-      const id = partId(this.#name, index);
-      const stored = await deadline.run("read a checkpoint", () => storage.read(id));
-      if (stored !== undefined) {
-        await deadline.run("delete a checkpoint", () => storage.write(id, stored.version, null));
-      }
-    }
+    for (let index = this.#index; index >= 0; index--) await this.#storage.delete(partId(this.#name, index));
   }
 
-  /** Resolves when it is on disk. */
+  /** Resolves when the key is on disk. */
   add(key: string, outcome: Outcome): Promise<void> {
     this.#pending.push({ key, outcome });
     return this.#writes.flush();
   }
 
-  /** Resolves when all of them are on disk. */
+  /** Resolves when all keys are on disk. */
   async addAll(keys: readonly string[], outcome: Outcome): Promise<void> {
     for (const key of keys) this.#pending.push({ key, outcome });
     await this.#writes.flush();
@@ -114,7 +106,7 @@ export class FinishedKeys {
     }
   }
 
-  /** Goes on to the next record when this one is full. */
+  /** Opens the next record when this one is full. */
   #openPart(): void {
     if (sizeOf(this.#part) < KEYS_PER_RECORD) return;
     this.#index++;
@@ -126,7 +118,7 @@ export class FinishedKeys {
     return record.write(serialize({ done, unknown }));
   }
 
-  /** What is done is done, whatever else was thought of it. */
+  /** `done` outweighs `unknown`. */
   #learn(key: string, outcome: Outcome): void {
     if (outcome === "done") this.#unknown.delete(key);
     else if (!this.#keys.has(key)) this.#unknown.add(key);
@@ -134,7 +126,7 @@ export class FinishedKeys {
   }
 
   #newPart(): OpenPart {
-    return { record: new FencedRecord(this.#parts, partId(this.#name, this.#index)), done: [], unknown: [] };
+    return { record: new FencedRecord(this.#storage, partId(this.#name, this.#index)), done: [], unknown: [] };
   }
 }
 
