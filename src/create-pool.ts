@@ -127,14 +127,14 @@ function createConnections<Client>(context: PoolContext<Client>, processRef: Pro
 
 type Connecting<Client> = ReturnType<typeof createConnections<Client>>;
 
-/** How sessions come, change and go, in this process and in others. */
-function createSessions<Client>(
+/** The auth keys of the sessions, their removal, and the records that other processes write. */
+function createRecords<Client>(
   context: PoolContext<Client>,
   lifecycle: PoolLifecycle,
   state: State,
   { backOffs, factory, connections }: Connecting<Client>,
 ) {
-  const { serializer, registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
+  const { serializer, registry, recordWriter, peers, ownership, sessionState } = state;
   const keys = new SessionKeys(
     context,
     lifecycle,
@@ -175,6 +175,19 @@ function createSessions<Client>(
     removal,
   );
   recordWriter.attach(merger);
+  return { keys, removal, discovery };
+}
+
+/** How sessions come, change and go, in this process and in others. */
+function createSessions<Client>(
+  context: PoolContext<Client>,
+  lifecycle: PoolLifecycle,
+  state: State,
+  connecting: Connecting<Client>,
+) {
+  const { serializer, registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
+  const { connections, backOffs } = connecting;
+  const { keys, removal, discovery } = createRecords(context, lifecycle, state, connecting);
   const admin = new SessionAdmin(
     context,
     registry,
