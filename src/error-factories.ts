@@ -11,33 +11,42 @@ import {
   StorageError,
 } from "./errors.js";
 import type { PoolStatus, SessionState } from "./session-info.js";
-import type { Criteria } from "./state/criteria.js";
 import { parseSession } from "./telegram/session-string.js";
 
-/** How the one session stands that a caller has named. */
+/** The sessions that a caller asked for, as far as messages name them. */
+export interface RequestedSessions {
+  readonly id?: string | undefined;
+  readonly tags: readonly string[];
+  readonly methods: readonly string[];
+  readonly peers: readonly string[];
+  /** Sessions that have failed this caller already. */
+  readonly excluded?: unknown;
+}
+
+/** The state of the one session that a caller has named. */
 export interface NamedSession {
   readonly state: SessionState;
   readonly reason: string | null;
-  /** What of it the caller's method or peer has to wait for, if the session itself is free. */
+  /** Whether the caller's method or peer is cooling, if the session itself is free. */
   readonly isHeld: boolean;
 }
 
-/** What a caller that cannot be served may hope for. */
+/** When a caller that cannot be served now could be. */
 export interface AvailabilityForecast {
   readonly waitingCount: number;
-  /** Until the first is free; `null` when nobody knows. */
+  /** Milliseconds until the first session is free; `null` if unknown. */
   readonly waitMs: number | null;
   readonly retryAt: number | null;
   /** Whether `maxConnected` is reached. */
   readonly isFull: boolean;
   readonly cause: unknown;
-  /** Of a caller who has named one. */
+  /** For a caller that has named a session. */
   readonly named?: NamedSession | undefined;
 }
 
-/** Nobody can serve this caller. */
+/** No session can serve this caller. */
 export function unavailableError(
-  criteria: Criteria,
+  requested: RequestedSessions,
   status: PoolStatus,
   prospects: AvailabilityForecast,
 ): NoSessionAvailableError {
@@ -46,11 +55,11 @@ export function unavailableError(
   const full = isFull ? "; maxConnected allows no further client" : "";
   const first = named === undefined ? "the first is free" : "it is free";
   const next = nextReleaseIn === null ? "" : `; ${first} in ${nextReleaseIn} s`;
-  const state = named === undefined ? describe(status) : describeNamed(named, criteria);
+  const state = named === undefined ? describe(status) : describeNamed(named, requested);
   return new NoSessionAvailableError(
-    `No session is available${describeCriteria(criteria)}: ${state}${full}${next}.`,
+    `No session is available${describeRequested(requested)}: ${state}${full}${next}.`,
     { waitingCount, nextReleaseIn, retryAt, status },
-    { ...(cause === undefined ? {} : { cause }), sessionId: criteria.id },
+    { ...(cause === undefined ? {} : { cause }), sessionId: requested.id },
   );
 }
 
@@ -96,7 +105,7 @@ export function ownershipLost(id: string): OwnershipLostError {
   );
 }
 
-/** So many wait already. */
+/** `maxWaiters` is reached. */
 export function queueFullError(maxWaiters: number): QueueFullError {
   return new QueueFullError(`${maxWaiters} callers are waiting already (maxWaiters).`);
 }
@@ -116,7 +125,7 @@ export function unknownSessionError(id: string): SessionNotFoundError {
   });
 }
 
-/** The key is held under another id. */
+/** Another session holds the auth key. */
 export function duplicateKeyError(id: string, holder: string): DuplicateSessionError {
   return new DuplicateSessionError(
     `"${id}" has the same auth key as "${holder}": Telegram destroys a key that is used from two places. Keep one of them; to rename or replace a session use remove() or update().`,
@@ -124,7 +133,7 @@ export function duplicateKeyError(id: string, holder: string): DuplicateSessionE
   );
 }
 
-/** The id is taken until the last lease of what was removed has ended. */
+/** The id is taken until the last lease of the removed session has ended. */
 export function removalPendingError(id: string): SessionNotFoundError {
   return new SessionNotFoundError(
     `"${id}" is being removed: its last lease still runs. Add it again when that has ended.`,
@@ -134,12 +143,12 @@ export function removalPendingError(id: string): SessionNotFoundError {
   );
 }
 
-/** Nothing was changed. */
+/** The record could not be written in time; nothing has changed. */
 export function writeTimedOutError(id: string): StorageError {
   return new StorageError(`The record of "${id}" could not be written in time. Try again.`, { sessionId: id });
 }
 
-/** What the storage has under this id cannot be read. */
+/** The record of the session cannot be read. */
 export function unreadableRecordError(id: string, reason: string): StorageCorruptError {
   return new StorageCorruptError(
     `The record of "${id}" could not be read (${reason}) and was left as it is. Restore it from a backup, or remove("${id}") and add it again.`,
@@ -147,7 +156,7 @@ export function unreadableRecordError(id: string, reason: string): StorageCorrup
   );
 }
 
-/** The storage holds sessions, and the pool was not given what opens any of them. */
+/** The storage holds sessions, and none can be opened with the given encryption. */
 export function allLocked(count: number, reason: string): StorageCorruptError {
   return new StorageCorruptError(
     `The storage holds ${count} ${count === 1 ? "session" : "sessions"} and none of them can be opened with the given encryption: ${reason}. Nothing was overwritten.`,
@@ -161,8 +170,8 @@ function describe(status: PoolStatus): string {
   return `${parts.join(", ")}, ${status.total} in all`;
 }
 
-/** What is so of one session, and what to do about it. */
-function describeNamed({ state, reason, isHeld }: NamedSession, criteria: Criteria): string {
+/** The state of one session, and what to do about it. */
+function describeNamed({ state, reason, isHeld }: NamedSession, { excluded }: RequestedSessions): string {
   const why = reason === null ? "" : ` (${reason})`;
   switch (state) {
     case "dead":
@@ -178,12 +187,12 @@ function describeNamed({ state, reason, isHeld }: NamedSession, criteria: Criter
     case "cooling":
       return `it is cooling${why}`;
     case "free":
-      if (criteria.excluded !== undefined) return "it has failed this caller";
+      if (excluded !== undefined) return "it has failed this caller";
       return isHeld ? "it is cooling for that" : "it does not match";
   }
 }
 
-function describeCriteria({ id, tags, methods, peers }: Criteria): string {
+function describeRequested({ id, tags, methods, peers }: RequestedSessions): string {
   const parts = [
     id === undefined ? "" : ` with the id "${id}"`,
     tags.length === 0 ? "" : ` with the tags ${tags.map(shown).join(", ")}`,

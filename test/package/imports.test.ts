@@ -10,10 +10,9 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const LAYERS: readonly (readonly string[])[] = [
   ["common/"],
   ["errors.ts", "session-info.ts"],
-  ["telegram/", "options/", "events.ts"],
+  ["telegram/", "options/", "events.ts", "error-factories.ts"],
   ["observability/", "pool-context.ts", "pool-lifecycle.ts"],
   ["state/", "rate-limits/", "connections/", "ownership/", "storage/", "encryption/"],
-  ["error-factories.ts"],
   ["jobs/", "acquire/", "lease/", "sessions/"],
   ["shutdown.ts", "create-pool.ts"],
   ["session-pool.ts"],
