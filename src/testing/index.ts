@@ -29,6 +29,7 @@ export type {
   Rule,
   TransportErrorAction,
 } from "./test-server/rules.js";
-export { startTestServer, TelegramTestServer } from "./test-server/test-server.js";
+export type { CodeDelivery, SentCodeRecord } from "./test-server/sign-ins.js";
+export { startTestServer, TelegramTestServer, type TestServerAddress } from "./test-server/test-server.js";
 export type { WaitScope } from "./test-server/violations.js";
 export type { WaitRecord } from "./test-server/waits.js";

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { authKeyIdOf } from "./crypto.js";
-import { authKeyOfSession, mintSession } from "./session-string.js";
+import { Authorization } from "./authorization.js";
+import { authKeyOfSession, dataCenterOfSession, mintSession } from "./session-string.js";
 
 /** An account of the test server. */
 export interface TestServerAccount {
@@ -10,6 +10,8 @@ export interface TestServerAccount {
   readonly userId: number;
   /** Its StringSession. */
   readonly session: string;
+  /** Its phone number, digits only. */
+  readonly phone: string;
 }
 
 /** An account to make. */
@@ -18,25 +20,22 @@ export interface AccountOptions {
   readonly name?: string;
   /** A StringSession minted by an earlier test server, to go on with. @default a new one with a random auth key */
   readonly session?: string;
-}
-
-/** One MTProto session: what the client numbers its messages by. GramJS makes one per connection. */
-export interface WireSession {
-  readonly id: bigint;
-  /** Whether the client was told that the server knows the session. */
-  isAnnounced: boolean;
-  /** How many content messages the server sent in it. */
-  sent: number;
-  /** Calls that were refused: a call chained to one of them is refused too. */
-  readonly failed: Set<bigint>;
-  /** Calls that are not answered yet, each with what waits for it. */
-  readonly pending: Map<bigint, Array<() => void>>;
+  /** Its phone number, for signing in. @default "99966" and seven digits, as no real number begins */
+  readonly phone?: string;
+  /** The code that is sent when somebody signs in. @default five random digits, new each time */
+  readonly code?: string;
+  /** The password of its two-step verification. @default none */
+  readonly password?: string;
+  /** The hint of that password. @default none */
+  readonly passwordHint?: string;
+  /** The data center in which it lives: one of the server's `dataCenters`. @default the first of them */
+  readonly dcId?: number;
 }
 
 const FIRST_USER_ID = 700_000_000;
-const WIRE_SESSIONS_KEPT = 16;
-const FAILED_CALLS_KEPT = 256;
+const FIRST_PHONE = 99_966_0000000;
 const RANDOM_IDS_KEPT = 50_000;
+const AUTH_KEY_BYTES = 256;
 
 /** Remembers the newest ids, at least {@link RANDOM_IDS_KEPT} of them. */
 class RecentIds {
@@ -55,80 +54,84 @@ class RecentIds {
   }
 }
 
-/** The server's side of an account. */
+type AccountFields = Omit<TestServerAccount, "session"> &
+  Pick<AccountOptions, "code" | "password" | "passwordHint"> & { readonly dcId: number; readonly isGuest: boolean };
+
+/** The server's side of an account, or of a client that has not signed in. */
 export class Account implements TestServerAccount {
   readonly name: string;
   readonly userId: number;
-  readonly session: string;
-  readonly authKey: Buffer;
-  readonly authKeyId: Buffer;
-  /** What the client has to send with every packet. */
-  salt: bigint;
+  readonly phone: string;
+  readonly dcId: number;
+  readonly code: string | undefined;
+  readonly password: string | undefined;
+  readonly passwordHint: string | undefined;
+  /** Whether nobody has signed in. */
+  readonly isGuest: boolean;
+  session = "";
   /** Random ids of messages it sent: one executes once. */
   readonly randomIds: RecentIds = new RecentIds();
-  readonly #wireSessions = new Map<bigint, WireSession>();
 
-  constructor(name: string, userId: number, session: string) {
-    this.name = name;
-    this.userId = userId;
-    this.session = session;
-    this.authKey = authKeyOfSession(session);
-    this.authKeyId = authKeyIdOf(this.authKey);
-    this.salt = newSalt();
-  }
-
-  /** Expires the salt. */
-  changeSalt(): void {
-    this.salt = newSalt();
-  }
-
-  /** The wire session of that id, made when it is new. */
-  wireSession(id: bigint): WireSession {
-    const known = this.#wireSessions.get(id);
-    if (known !== undefined) return known;
-    const session: WireSession = { id, isAnnounced: false, sent: 0, failed: new Set(), pending: new Map() };
-    this.#wireSessions.set(id, session);
-    for (const oldest of this.#wireSessions.keys()) {
-      if (this.#wireSessions.size <= WIRE_SESSIONS_KEPT) break;
-      this.#wireSessions.delete(oldest);
-    }
-    return session;
+  constructor(fields: AccountFields) {
+    this.name = fields.name;
+    this.userId = fields.userId;
+    this.phone = fields.phone;
+    this.dcId = fields.dcId;
+    this.code = fields.code;
+    this.password = fields.password;
+    this.passwordHint = fields.passwordHint;
+    this.isGuest = fields.isGuest;
   }
 }
 
-/** Never zero: that is what clients begin with. */
-function newSalt(): bigint {
-  return randomBytes(8).readBigInt64LE(0) | 1n;
+/** The digits of a phone number. */
+export function digitsOf(phone: string): string {
+  return phone.replace(/\D/g, "");
 }
 
-/** Remembers that a call was refused, the newest {@link FAILED_CALLS_KEPT} of them. */
-export function rememberFailure(session: WireSession, messageId: bigint): void {
-  session.failed.add(messageId);
-  for (const oldest of session.failed) {
-    if (session.failed.size <= FAILED_CALLS_KEPT) break;
-    session.failed.delete(oldest);
-  }
-}
-
-/** The accounts of a test server, by name, by auth key and by user. */
+/** The accounts of a test server, by name, by auth key and by user; and the keys, each with its account. */
 export class Accounts {
   readonly #byName = new Map<string, Account>();
-  readonly #byKeyId = new Map<bigint, Account>();
+  readonly #byKeyId = new Map<bigint, Authorization>();
   readonly #byUserId = new Map<number, Account>();
+  readonly #byPhone = new Map<string, Account>();
+  #guests = 0;
 
-  /** Throws a `TypeError` when the name or the auth key is taken. */
-  add(options: AccountOptions, host: string, port: number): Account {
+  /**
+   * Throws a `TypeError` when the name, the phone number or the auth key is taken. `portOf`: where a data center
+   * listens; `homeDc`: where an account lives that names none.
+   */
+  add(options: AccountOptions, host: string, homeDc: number, portOf: (dcId: number) => number): Account {
     const number = this.#byName.size + 1;
     const name = options.name ?? `account${number}`;
-    const session = options.session ?? mintSession(randomBytes(256), host, port);
-    const account = new Account(name, FIRST_USER_ID + number, session);
-    const keyId = account.authKeyId.readBigInt64LE(0);
+    const { session: given } = options;
+    const dcId = options.dcId ?? (given === undefined ? homeDc : dataCenterOfSession(given));
+    const session = given ?? mintSession(randomBytes(AUTH_KEY_BYTES), { dcId, host, port: portOf(dcId) });
+    const phone = digitsOf(options.phone ?? String(FIRST_PHONE + number));
+    const account = new Account({ ...options, name, userId: FIRST_USER_ID + number, phone, dcId, isGuest: false });
+    account.session = session;
+    const authorization = new Authorization(authKeyOfSession(session), dcId, account);
     if (this.#byName.has(name)) throw new TypeError(`There is an account ${name} already`);
-    if (this.#byKeyId.has(keyId)) throw new TypeError(`The session of ${name} is another account's`);
+    if (this.#byPhone.has(phone)) throw new TypeError(`The phone number of ${name} is another account's`);
+    if (this.#byKeyId.has(keyIdOf(authorization))) throw new TypeError(`The session of ${name} is another account's`);
     this.#byName.set(name, account);
-    this.#byKeyId.set(keyId, account);
+    this.#byKeyId.set(keyIdOf(authorization), authorization);
     this.#byUserId.set(account.userId, account);
+    this.#byPhone.set(phone, account);
     return account;
+  }
+
+  /** Takes in a new auth key, with which nobody has signed in. */
+  addKey(authKey: Buffer, dcId: number): Authorization {
+    const authorization = new Authorization(authKey, dcId, this.#guest(dcId));
+    this.#byKeyId.set(keyIdOf(authorization), authorization);
+    return authorization;
+  }
+
+  /** Ends an authorization: its key is a guest's again. */
+  signOut(authorization: Authorization): void {
+    authorization.passwordNeededBy = undefined;
+    authorization.account = this.#guest(authorization.dcId);
   }
 
   all(): readonly Account[] {
@@ -139,11 +142,29 @@ export class Accounts {
     return this.#byName.get(name);
   }
 
-  ofKey(authKeyId: bigint): Account | undefined {
+  ofKey(authKeyId: bigint): Authorization | undefined {
     return this.#byKeyId.get(authKeyId);
   }
 
   ofUser(userId: number): Account | undefined {
     return this.#byUserId.get(userId);
   }
+
+  ofPhone(phone: string): Account | undefined {
+    return this.#byPhone.get(digitsOf(phone));
+  }
+
+  /** The keys with which an account is signed in, the oldest first. */
+  authorizationsOf(account: Account): readonly Authorization[] {
+    return [...this.#byKeyId.values()].filter((authorization) => authorization.account === account);
+  }
+
+  #guest(dcId: number): Account {
+    this.#guests += 1;
+    return new Account({ name: `guest${this.#guests}`, userId: 0, phone: "", dcId, isGuest: true });
+  }
+}
+
+function keyIdOf(authorization: Authorization): bigint {
+  return authorization.authKeyId.readBigInt64LE(0);
 }

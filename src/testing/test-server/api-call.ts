@@ -1,4 +1,5 @@
 import type { Account } from "./accounts.js";
+import type { Authorization } from "./authorization.js";
 import type { Call } from "./call.js";
 import type { TelegramLibrary, TlFactory, TlObject } from "./library.js";
 import { peerKey, peerOfRequest } from "./named-peer.js";
@@ -10,19 +11,28 @@ export class ApiCall implements Call {
   readonly isConnect: boolean;
   /** Whose call it is. */
   readonly owner: Account;
+  /** With which auth key it came. */
+  readonly authorization: Authorization;
   readonly #query: Buffer;
   readonly #library: TelegramLibrary;
   readonly #sending: SendFields | undefined;
   #request: TlObject | undefined;
   #peer: string | null | undefined;
 
-  constructor(owner: Account, method: string, query: Buffer, isConnect: boolean, library: TelegramLibrary) {
-    this.owner = owner;
+  constructor(
+    authorization: Authorization,
+    method: string,
+    query: Buffer,
+    isConnect: boolean,
+    library: TelegramLibrary,
+  ) {
+    this.authorization = authorization;
+    this.owner = authorization.account;
     this.method = method;
     this.isConnect = isConnect;
     this.#query = query;
     this.#library = library;
-    this.#sending = readSendMessage(query, owner.userId);
+    this.#sending = readSendMessage(query, this.owner.userId);
   }
 
   get account(): string {

@@ -1,6 +1,6 @@
-import { rememberFailure, type WireSession } from "./accounts.js";
 import { encodeAnswer } from "./answers.js";
 import { ApiCall } from "./api-call.js";
+import { rememberFailure, type WireSession } from "./authorization.js";
 import { type Answer, RpcError } from "./call.js";
 import type { Connection } from "./connection.js";
 import type { TelegramLibrary } from "./library.js";
@@ -15,6 +15,26 @@ import { layerOf, unwrap } from "./wrappers.js";
 const WAIT_CODE = 420;
 const BAD_REQUEST = 400;
 const SERVER_ERROR = 500;
+const UNAUTHORIZED = 401;
+const PASSWORD_NEEDED = "SESSION_PASSWORD_NEEDED";
+
+/** What may be called before anybody has signed in. Source: core.telegram.org/api/auth. */
+const GUEST_METHODS: ReadonlySet<string> = new Set([
+  "account.GetPassword",
+  "auth.CancelCode",
+  "auth.CheckPassword",
+  "auth.ExportLoginToken",
+  "auth.ImportAuthorization",
+  "auth.ImportLoginToken",
+  "auth.LogOut",
+  "auth.ResendCode",
+  "auth.SendCode",
+  "auth.SignIn",
+  "auth.SignUp",
+  "help.GetAppConfig",
+  "help.GetConfig",
+  "help.GetNearestDc",
+]);
 
 /** A call on its way through the server. */
 interface ServerCall {
@@ -39,14 +59,16 @@ export class CallServer {
 
   /** Serves an API request that came in packet number `packet`. */
   receive(connection: Connection, message: IncomingMessage, packet: number): void {
-    const { account, session } = connection;
-    if (account === undefined || session === undefined) return;
+    const { authorization, session } = connection;
+    if (authorization === undefined || session === undefined) return;
+    const { account } = authorization;
     const at = Date.now();
     const library = this.#libraryOf(connection, message.body);
-    const { query, after, isConnect, takesUpdates } = this.#unwrap(message.body, library);
+    const { query, after, isConnect, takesUpdates, client } = this.#unwrap(message.body, library);
+    authorization.client = client ?? authorization.client;
     connection.takesUpdates ||= takesUpdates;
     const method = library.methodOf(query.readUInt32LE(0)) ?? unknownMethod(query);
-    const call = new ApiCall(account, method, query, isConnect, library);
+    const call = new ApiCall(authorization, method, query, isConnect, library);
     const record: OpenCallRecord = {
       account: account.name,
       method,
@@ -165,6 +187,9 @@ export class CallServer {
   }
 
   #handle(call: ApiCall): Answer | Promise<Answer> {
+    if (call.owner.isGuest && !GUEST_METHODS.has(call.method)) {
+      throw new RpcError(UNAUTHORIZED, call.authorization.passwordNeededBy ? PASSWORD_NEEDED : "AUTH_KEY_UNREGISTERED");
+    }
     const handler = this.#services.handlers.get(call.method);
     if (handler !== undefined) return handler(call);
     throw new RpcError(BAD_REQUEST, call.method.startsWith("INPUT_METHOD") ? call.method : "METHOD_INVALID");

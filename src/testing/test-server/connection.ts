@@ -1,6 +1,8 @@
 import type { Socket } from "node:net";
-import type { Account, WireSession } from "./accounts.js";
+import type { Account } from "./accounts.js";
+import type { Authorization, WireSession } from "./authorization.js";
 import { sealPacket } from "./crypto.js";
+import { KeyExchange } from "./key-exchange.js";
 import type { TelegramLibrary } from "./library.js";
 import { containerOf, type MessageIds, type OutgoingMessage, writeMessage } from "./messages.js";
 import type { Timers } from "./timers.js";
@@ -25,8 +27,10 @@ export class Connection {
   readonly openedAt: number;
   /** Number of the event in which it was accepted. */
   readonly openedEvent: number;
-  /** Whose auth key it uses: known with its first packet. */
-  account: Account | undefined;
+  /** The data center whose listener it came to. */
+  readonly dcId: number;
+  /** The auth key it uses: known with its first encrypted packet. */
+  authorization: Authorization | undefined;
   /** What its client speaks: known with its `invokeWithLayer`. */
   library: TelegramLibrary | undefined;
   /** The MTProto session of its last packet. */
@@ -38,13 +42,15 @@ export class Connection {
   readonly #socket: Socket;
   readonly #host: ConnectionHost;
   readonly #transport = new TransportDetector();
+  #keyExchange: KeyExchange | undefined;
   #outbox: OutgoingMessage[] = [];
   #isCorked = false;
   #isClosed = false;
   #stopDisconnect: (() => void) | undefined;
 
-  constructor(socket: Socket, id: number, openedEvent: number, host: ConnectionHost) {
+  constructor(socket: Socket, dcId: number, id: number, openedEvent: number, host: ConnectionHost) {
     this.id = id;
+    this.dcId = dcId;
     this.openedAt = Date.now();
     this.openedEvent = openedEvent;
     this.#socket = socket;
@@ -59,6 +65,25 @@ export class Connection {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** Whose auth key it uses. */
+  get account(): Account | undefined {
+    return this.authorization?.account;
+  }
+
+  /** The agreement upon a new key that is under way on it, begun when there is none. */
+  get keyExchange(): KeyExchange {
+    this.#keyExchange ??= new KeyExchange();
+    return this.#keyExchange;
+  }
+
+  /** Sends an unencrypted message, as they are in a key exchange. */
+  sendPlain(body: Buffer): void {
+    const head = Buffer.alloc(20);
+    head.writeBigInt64LE(this.#host.messageIds.next(), 8);
+    head.writeInt32LE(body.length, 16);
+    this.#write(Buffer.concat([head, body]));
   }
 
   /** Sends a message: at once, or with the others of the turn. */
@@ -134,16 +159,16 @@ export class Connection {
   }
 
   #sendNow(messages: readonly OutgoingMessage[]): void {
-    const { account, session } = this;
-    if (this.#isClosed || account === undefined || session === undefined) return;
+    const { authorization, session } = this;
+    if (this.#isClosed || authorization === undefined || session === undefined) return;
     const written = messages.map((message) => this.#number(message, session));
     const only = written[0];
     if (only !== undefined && (written.length === 1 || this.#host.sendsSingly)) {
-      for (const message of written) this.#seal(message, account, session);
+      for (const message of written) this.#seal(message, authorization, session);
       return;
     }
     const container = writeMessage(this.#host.messageIds.next(), session.sent * 2, containerOf(written));
-    this.#seal(container, account, session);
+    this.#seal(container, authorization, session);
   }
 
   #number(message: OutgoingMessage, session: WireSession): Buffer {
@@ -154,11 +179,11 @@ export class Connection {
     return writeMessage(id, sequence, message.body);
   }
 
-  #seal(message: Buffer, account: Account, session: WireSession): void {
+  #seal(message: Buffer, { salt, authKey, authKeyId }: Authorization, session: WireSession): void {
     const head = Buffer.allocUnsafe(16);
-    head.writeBigInt64LE(account.salt, 0);
+    head.writeBigInt64LE(salt, 0);
     head.writeBigInt64LE(session.id, 8);
-    this.#write(sealPacket(Buffer.concat([head, message]), account.authKey, account.authKeyId));
+    this.#write(sealPacket(Buffer.concat([head, message]), authKey, authKeyId));
   }
 
   #write(packet: Buffer): void {

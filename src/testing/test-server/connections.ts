@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Account } from "./accounts.js";
+import type { Authorization } from "./authorization.js";
 import { CallServer } from "./calls.js";
 import { Connection, type ConnectionHost } from "./connection.js";
 import { MessageIds } from "./messages.js";
@@ -18,8 +18,8 @@ export class Connections {
 
   constructor(services: Services, options: TestServerOptions) {
     this.#services = services;
-    const packets = new PacketServer(services, new CallServer(services), (connection, account) =>
-      this.#bound(connection, account),
+    const packets = new PacketServer(services, new CallServer(services), (connection, authorization) =>
+      this.#bound(connection, authorization),
     );
     this.#host = {
       timers: services.timers,
@@ -31,9 +31,9 @@ export class Connections {
     };
   }
 
-  accept(socket: Socket): void {
+  accept(socket: Socket, dcId: number): void {
     this.#last += 1;
-    const connection = new Connection(socket, this.#last, this.#services.records.nextEvent(), this.#host);
+    const connection = new Connection(socket, dcId, this.#last, this.#services.records.nextEvent(), this.#host);
     this.#open.set(connection, undefined);
   }
 
@@ -51,12 +51,28 @@ export class Connections {
     }
   }
 
-  #bound(connection: Connection, account: Account): void {
+  /** The same to those of one auth key alone. */
+  pushTo(authorization: Authorization, body: Buffer): void {
+    for (const connection of this.#open.keys()) {
+      if (connection.authorization === authorization && connection.takesUpdates) {
+        connection.send({ body, isContent: true });
+      }
+    }
+  }
+
+  #bound(connection: Connection, authorization: Authorization): void {
     const { id, openedAt, openedEvent } = connection;
-    const record = { account: account.name, connection: id, openedAt, openedEvent, closedAt: null };
+    const record = {
+      account: authorization.account.name,
+      authorization,
+      connection: id,
+      openedAt,
+      openedEvent,
+      closedAt: null,
+    };
     this.#open.set(connection, record);
     this.#services.records.connections.add(record);
-    this.#services.records.peaks.opened(account.name);
+    this.#services.records.peaks.opened(authorization);
   }
 
   #closed(connection: Connection): void {
@@ -64,6 +80,6 @@ export class Connections {
     this.#open.delete(connection);
     if (record === undefined) return;
     record.closedAt = Date.now();
-    this.#services.records.peaks.closed(record.account);
+    this.#services.records.peaks.closed(record.authorization);
   }
 }

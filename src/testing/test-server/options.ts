@@ -19,6 +19,13 @@ export interface TestServerOptions {
   readonly library?: LibraryName;
   /** Whether calls, messages and connections are recorded, or how many of each are kept. @default true: all */
   readonly record?: boolean | number;
+  /**
+   * Its data centers, by number; accounts live in the first of them unless they name another one. Each has a port of its
+   * own, and the first one the `port` of the server. @default [2]
+   */
+  readonly dataCenters?: readonly number[];
+  /** How long a login token (a QR code) can be accepted, in milliseconds. @default 30_000 */
+  readonly loginTokenMs?: number;
 }
 
 /** The accounts to make at first. */
@@ -37,12 +44,19 @@ function isCount(value: unknown): boolean {
   return Number.isInteger(value) && Number(value) >= 0;
 }
 
+function isDataCenters(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0 || new Set(value).size < value.length) return false;
+  return value.every((id) => isCount(id) && id >= 1 && id <= 255);
+}
+
 const CHECKS: Readonly<Record<keyof TestServerOptions, readonly [(value: unknown) => boolean, string]>> = {
   accounts: [(value) => isCount(value) || Array.isArray(value), "a count or a list of accounts"],
   port: [isCount, "a port"],
   latencyMs: [(value) => typeof value === "number" && value >= 0 && value < 2 ** 31, "milliseconds"],
   sendsSingly: [(value) => typeof value === "boolean", "a boolean"],
   library: [(value) => value === "telegram" || value === "teleproto", '"telegram" or "teleproto"'],
+  dataCenters: [isDataCenters, "a list of numbers from 1 to 255, each once"],
+  loginTokenMs: [(value) => isCount(value) && value !== 0, "milliseconds, more than 0"],
   record: [(value) => typeof value === "boolean" || isCount(value), "a boolean or a count"],
 };
 

@@ -64,7 +64,7 @@ export class PeerDirectory {
       accessHash: this.accessHash(viewer, "user", id),
       firstName: username ?? `User ${id}`,
       ...(username === undefined ? {} : { username }),
-      ...(isSelf ? { phone: `9996${String(id).slice(-7)}` } : {}),
+      ...(isSelf ? { phone: viewer.phone } : {}),
     });
   }
 

@@ -1,3 +1,4 @@
+import type { Authorization } from "./authorization.js";
 import { CappedList } from "./capped-list.js";
 import type { WaitRecord } from "./waits.js";
 
@@ -58,27 +59,29 @@ export interface OpenCallRecord extends CallRecord {
 /** The changing part of a connection record. */
 export interface OpenConnectionRecord extends ConnectionRecord {
   closedAt: number | null;
+  readonly authorization: Authorization;
   /** Number of the event in which it was accepted. */
   readonly openedEvent: number;
 }
 
 /** How many connections of one auth key were open at once. */
 class Peaks {
-  readonly #open = new Map<string, number>();
-  readonly #peak = new Map<string, number>();
+  readonly #open = new Map<Authorization, number>();
+  readonly #peak = new Map<Authorization, number>();
 
-  opened(account: string): void {
-    const open = (this.#open.get(account) ?? 0) + 1;
-    this.#open.set(account, open);
-    this.#peak.set(account, Math.max(open, this.#peak.get(account) ?? 0));
+  opened(key: Authorization): void {
+    const open = (this.#open.get(key) ?? 0) + 1;
+    this.#open.set(key, open);
+    this.#peak.set(key, Math.max(open, this.#peak.get(key) ?? 0));
   }
 
-  closed(account: string): void {
-    this.#open.set(account, (this.#open.get(account) ?? 1) - 1);
+  closed(key: Authorization): void {
+    this.#open.set(key, (this.#open.get(key) ?? 1) - 1);
   }
 
+  /** Of the keys with which an account is signed in. */
   of(account: string): number {
-    return this.#peak.get(account) ?? 0;
+    return Math.max(0, ...[...this.#peak].filter(([key]) => key.account.name === account).map(([, peak]) => peak));
   }
 
   highest(): number {
@@ -88,7 +91,7 @@ class Peaks {
   /** From now on only what is open counts. */
   reset(): void {
     this.#peak.clear();
-    for (const [account, open] of this.#open) if (open > 0) this.#peak.set(account, open);
+    for (const [key, open] of this.#open) if (open > 0) this.#peak.set(key, open);
   }
 }
 

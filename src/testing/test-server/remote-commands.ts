@@ -28,8 +28,8 @@ export interface RemoteCommands {
   processorTime(): ProcessorTime;
 }
 
-function accountFields({ name, userId, session }: ReturnType<TelegramTestServer["addAccount"]>) {
-  return { name, userId, session };
+function accountFields({ name, userId, session, phone }: ReturnType<TelegramTestServer["addAccount"]>) {
+  return { name, userId, session, phone };
 }
 
 function processorTime(): ProcessorTime {

@@ -13,7 +13,7 @@ function answerPing(connection: Connection, { id, body }: IncomingMessage): void
 }
 
 function answerSalts(connection: Connection, { id }: IncomingMessage): void {
-  const salt = connection.account?.salt ?? 0n;
+  const salt = connection.authorization?.salt ?? 0n;
   answer(connection, futureSalts(id, Math.floor(Date.now() / 1000), salt));
 }
 

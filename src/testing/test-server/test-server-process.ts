@@ -48,7 +48,7 @@ async function main(): Promise<void> {
   const options = JSON.parse(process.argv[2] ?? "{}") as TestServerOptions;
   const server = await startTestServer(options);
   const { host, port, sessions } = server;
-  const accounts = server.accounts.map(({ name, userId, session }) => ({ name, userId, session }));
+  const accounts = server.accounts.map(({ name, userId, session, phone }) => ({ name, userId, session, phone }));
   const commands = commandsOf(server);
   endWithParent(server);
   process.on("message", (message) => void answer(commands, message as RequestMessage));

@@ -1,13 +1,14 @@
-import type { Socket } from "node:net";
 import { type Account, type AccountOptions, Accounts, type TestServerAccount } from "./accounts.js";
 import { encodeAnswer } from "./answers.js";
 import { type Handler, methodName } from "./call.js";
 import { Chats } from "./chats.js";
 import { Connections } from "./connections.js";
+import { DataCenters } from "./data-centers.js";
 import { builtInHandlers } from "./handlers/index.js";
+import { acceptToken } from "./handlers/signing-in.js";
+import { serverKeyPair } from "./key-exchange.js";
 import { type Libraries, loadLibraries } from "./libraries.js";
 import type { TestServerClientOptions, TlWritable } from "./library.js";
-import { Listener } from "./listener.js";
 import { accountOptions, checkOptions, recordLimit, type TestServerOptions } from "./options.js";
 import { PeerDirectory } from "./peer-directory.js";
 import { type CallDuringWait, type CallRecord, type ConnectionRecord, type MessageRecord, Records } from "./records.js";
@@ -21,11 +22,23 @@ import {
 import { RuleBook } from "./rule-book.js";
 import { type Action, type Match, type Rule, Rules } from "./rules.js";
 import type { Services } from "./services.js";
+import { DC_ID } from "./session-string.js";
+import { type SentCodeRecord, SignIns } from "./sign-ins.js";
 import { Timers } from "./timers.js";
 import { Uploads } from "./uploads.js";
 import { type WaitRecord, Waits } from "./waits.js";
 
 const HOST = "127.0.0.1";
+const LOGIN_TOKEN_MS = 30_000;
+
+/** Where a private server is, and the RSA key that proves it is the one. */
+export interface TestServerAddress {
+  readonly dcId: number;
+  readonly host: string;
+  readonly port: number;
+  /** In PEM. */
+  readonly publicKey: string;
+}
 
 /**
  * A Telegram test server of your own, on the loopback interface. It speaks MTProto, so that an unmodified client
@@ -39,19 +52,18 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
   /** What a client needs to reach it. */
   readonly clientOptions: TestServerClientOptions;
   readonly #services: Services;
-  readonly #listener: Listener;
   readonly #report: Report;
   readonly #connections: Connections;
   #closing: Promise<void> | undefined;
 
-  private constructor(libraries: Libraries, listener: Listener, options: TestServerOptions) {
+  private constructor(libraries: Libraries, dataCenters: DataCenters, options: TestServerOptions) {
     super();
-    this.#listener = listener;
-    this.#services = servicesOf(libraries, options);
-    this.#services.port = listener.port;
+    this.#services = servicesOf(libraries, dataCenters, options, (authorization, update) =>
+      this.#connections.pushTo(authorization, Buffer.from(encodeAnswer(update))),
+    );
     this.#report = new Report(this.#services.records, this.#services.waits);
     this.#connections = new Connections(this.#services, options);
-    this.clientOptions = libraries.main.clientOptions(HOST, listener.port);
+    this.clientOptions = libraries.main.clientOptions(HOST, this.port);
     for (const account of accountOptions(options.accounts)) this.addAccount(account);
   }
 
@@ -59,21 +71,37 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
   static async start(options: TestServerOptions): Promise<TelegramTestServer> {
     checkOptions(options);
     const libraries = await loadLibraries(options.library);
-    let accept: (socket: Socket) => void = (socket) => socket.destroy();
-    const listener = new Listener(HOST, options.port ?? 0, (socket) => accept(socket));
-    await listener.open();
+    let connections: Connections | undefined;
+    const dataCenters = new DataCenters(options.dataCenters ?? [DC_ID], HOST, options.port ?? 0, (socket, dcId) => {
+      if (connections === undefined) socket.destroy();
+      else connections.accept(socket, dcId);
+    });
+    await dataCenters.open();
     try {
-      const server = new TelegramTestServer(libraries, listener, options);
-      accept = (socket) => server.#connections.accept(socket);
+      const server = new TelegramTestServer(libraries, dataCenters, options);
+      connections = server.#connections;
       return server;
     } catch (error) {
-      await listener.close();
+      await dataCenters.close();
       throw error;
     }
   }
 
+  /** The port of its first data center. */
   get port(): number {
-    return this.#listener.port;
+    return this.#services.dataCenters.home.port;
+  }
+
+  /**
+   * What a client adapter needs to make new auth keys with it, and to connect to it without `clientOptions`: the option
+   * `server` of `gramjs()` and `teleproto()`.
+   *
+   * @example
+   * const client = gramjs({ apiId: 1, apiHash: "test", server: server.server });
+   */
+  get server(): TestServerAddress {
+    const { id, port } = this.#services.dataCenters.home;
+    return { dcId: id, host: HOST, port, publicKey: serverKeyPair().pem };
   }
 
   /** Its accounts, in the order they were made. */
@@ -88,7 +116,8 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
 
   /** Makes another account. Throws a `TypeError` when its name or session is taken. */
   addAccount(options: AccountOptions = {}): TestServerAccount {
-    return this.#services.accounts.add(options, HOST, this.port);
+    const { accounts, dataCenters } = this.#services;
+    return accounts.add(options, HOST, dataCenters.home.id, (dcId) => dataCenters.portOf(dcId));
   }
 
   /** Answers a method: `"messages.GetHistory"` or `"messages.getHistory"`. Replaces what answered it before. */
@@ -115,7 +144,8 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
 
   /** Expires the salt of an account, as Telegram does twice an hour: its next packet is told the new one. */
   changeSalt(account: string): void {
-    this.#accountNamed(account).changeSalt();
+    const { accounts } = this.#services;
+    for (const authorization of accounts.authorizationsOf(this.#accountNamed(account))) authorization.changeSalt();
   }
 
   /**
@@ -126,16 +156,40 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
     this.#connections.push(account, Buffer.from(encodeAnswer(update)));
   }
 
+  /** The codes that were sent to people who sign in, the oldest first: of one phone number, or all. */
+  sentCodes(phone?: string): readonly SentCodeRecord[] {
+    return this.#services.signIns.sentCodes(phone);
+  }
+
+  /** Expires the codes that were sent and not used: PHONE_CODE_EXPIRED. */
+  expireCodes(): void {
+    this.#services.signIns.expireCodes();
+  }
+
+  /**
+   * Accepts a login token for an account, as its phone does when it scans the QR code; `url` is what the code says, or the
+   * token in base64url. Throws an {@link RpcError} for a token that has expired, was accepted before, or is none.
+   */
+  acceptLogin(account: string, url: string): void {
+    const token = Buffer.from(url.replace(/^tg:\/\/login\?token=/, ""), "base64url");
+    acceptToken(this.#services, token, this.#accountNamed(account));
+  }
+
+  /** How many auth keys an account is signed in with. */
+  authorizationCount(account: string): number {
+    return this.#services.accounts.authorizationsOf(this.#accountNamed(account)).length;
+  }
+
   /** Becomes unreachable: the listener and every connection close. */
   async pause(): Promise<void> {
-    const closed = this.#listener.close();
+    const closed = this.#services.dataCenters.close();
     this.disconnect();
     await closed;
   }
 
   /** Becomes reachable again, on the same port. */
   async resume(): Promise<void> {
-    if (this.#closing === undefined) await this.#listener.open();
+    if (this.#closing === undefined) await this.#services.dataCenters.open();
   }
 
   /** Every API request, with those of connects. */
@@ -214,11 +268,18 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
   }
 }
 
-function servicesOf(libraries: Libraries, options: TestServerOptions): Services {
+function servicesOf(
+  libraries: Libraries,
+  dataCenters: DataCenters,
+  options: TestServerOptions,
+  pushTo: Services["pushTo"],
+): Services {
   const accounts = new Accounts();
   const services: Services = {
     host: HOST,
-    port: 0,
+    dataCenters,
+    signIns: new SignIns(accounts, options.loginTokenMs ?? LOGIN_TOKEN_MS),
+    pushTo,
     libraries,
     accounts,
     world: new PeerDirectory(accounts),

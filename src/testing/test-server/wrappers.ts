@@ -1,3 +1,4 @@
+import type { ClientDescription } from "./authorization.js";
 import type { TelegramLibrary, TlObject } from "./library.js";
 
 /** A request out of its wrappers. */
@@ -8,6 +9,8 @@ export interface Unwrapped {
   readonly isConnect: boolean;
   /** Whether its connection takes updates from now on. */
   readonly takesUpdates: boolean;
+  /** What the client says of itself, with its `initConnection`. */
+  readonly client?: ClientDescription | undefined;
 }
 
 // These have not changed their numbers for many layers.
@@ -29,12 +32,22 @@ export function layerOf(body: Buffer): number | undefined {
   return body.readUInt32LE(0) === INVOKE_WITH_LAYER ? body.readInt32LE(4) : undefined;
 }
 
+function describeClient({ apiId, deviceModel, systemVersion, appVersion }: TlObject): ClientDescription {
+  return {
+    apiId: Number(apiId),
+    deviceModel: String(deviceModel),
+    systemVersion: String(systemVersion),
+    appVersion: String(appVersion),
+  };
+}
+
 /** Takes a request out of `invokeAfterMsg`, `invokeWithLayer`, `initConnection` and whatever else it is in. */
 export function unwrap(body: Buffer, library: TelegramLibrary): Unwrapped {
   let query = body;
   let after = NO_MESSAGES;
   let isConnect = false;
   let takesUpdates = true;
+  let client: ClientDescription | undefined;
   for (;;) {
     const constructorId = query.readUInt32LE(0);
     if (constructorId === INVOKE_AFTER_MESSAGE) {
@@ -54,11 +67,13 @@ export function unwrap(body: Buffer, library: TelegramLibrary): Unwrapped {
       library.methodOf(constructorId)?.startsWith("InvokeWith") === true
     ) {
       isConnect ||= constructorId === INIT_CONNECTION;
-      const inner = queryOf(library.read(query));
-      if (inner === undefined) return { query, after, isConnect, takesUpdates };
+      const wrapper = library.read(query);
+      if (constructorId === INIT_CONNECTION) client = describeClient(wrapper);
+      const inner = queryOf(wrapper);
+      if (inner === undefined) return { query, after, isConnect, takesUpdates, client };
       query = inner;
     } else {
-      return { query, after, isConnect, takesUpdates };
+      return { query, after, isConnect, takesUpdates, client };
     }
   }
 }

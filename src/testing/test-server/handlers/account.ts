@@ -1,18 +1,17 @@
 import type { ServerHandler, Services } from "../services.js";
-import { DC_ID } from "../session-string.js";
 
 const CONFIG_LIFETIME_SECONDS = 3_600;
 
 function getConfig(services: Services): ServerHandler {
-  return ({ tl }) => {
+  return ({ tl, authorization: { dcId } }) => {
     const date = Math.floor(Date.now() / 1000);
-    const address = { id: DC_ID, ipAddress: services.host, port: services.port };
+    const addresses = services.dataCenters.all().map(({ id, port }) => ({ id, ipAddress: services.host, port }));
     return tl("Config", {
       date,
       expires: date + CONFIG_LIFETIME_SECONDS,
       testMode: false,
-      thisDc: DC_ID,
-      dcOptions: [tl("DcOption", address)],
+      thisDc: dcId,
+      dcOptions: addresses.map((address) => tl("DcOption", address)),
       dcTxtDomainName: "loopback.invalid",
       chatSizeMax: 200,
       megagroupSizeMax: 200_000,
@@ -38,7 +37,7 @@ function getConfig(services: Services): ServerHandler {
       meUrlPrefix: "https://t.me/",
       captionLengthMax: 1_024,
       messageLengthMax: 4_096,
-      webfileDcId: DC_ID,
+      webfileDcId: dcId,
     });
   };
 }
@@ -47,8 +46,8 @@ const getState: ServerHandler = ({ tl }) =>
   tl("updates.State", { pts: 1, qts: 0, date: Math.floor(Date.now() / 1000), seq: 1, unreadCount: 0 });
 
 function logOut(services: Services): ServerHandler {
-  return ({ account, tl }) => {
-    services.rules.add({ account }, { kind: "fail", code: 401, message: "AUTH_KEY_UNREGISTERED" });
+  return ({ authorization, tl }) => {
+    services.accounts.signOut(authorization);
     return tl("auth.LoggedOut");
   };
 }

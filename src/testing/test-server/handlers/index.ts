@@ -4,8 +4,10 @@ import { mediaHandlers } from "./media.js";
 import { messageHandlers } from "./messages.js";
 import { peerHandlers } from "./peers.js";
 import { sendingHandlers } from "./sending.js";
+import { signInHandlers } from "./signing-in.js";
 
 /** Every method the test server answers by itself. */
 export function builtInHandlers(services: Services): ReadonlyArray<readonly [string, ServerHandler]> {
-  return [accountHandlers, peerHandlers, sendingHandlers, messageHandlers, mediaHandlers].flatMap((of) => of(services));
+  const all = [accountHandlers, signInHandlers, peerHandlers, sendingHandlers, messageHandlers, mediaHandlers];
+  return all.flatMap((of) => of(services));
 }
