@@ -36,7 +36,7 @@ import type { PooledSession } from "./state/pooled-session.js";
 import { createSelectionOrder } from "./state/selection-order.js";
 import { toSessionInfo } from "./state/session-entry.js";
 import { SessionRegistry } from "./state/session-registry.js";
-import { SessionStateManager } from "./state/session-state.js";
+import { SessionStateManager } from "./state/session-state-manager.js";
 import { SessionTable } from "./state/session-table.js";
 import { checkedStorage } from "./storage/checked-storage.js";
 import { memory } from "./storage/memory.js";

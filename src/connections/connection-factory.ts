@@ -7,7 +7,7 @@ import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import type { SessionStateManager } from "../state/session-state.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { parseSession } from "../telegram/session-string.js";

@@ -3,7 +3,7 @@ import type { PoolContext } from "../pool-context.js";
 import { markDirty, type PooledSession } from "../state/pooled-session.js";
 import { NO_BACK_OFF } from "../state/session-entry.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import { isTelegramErrorCode, type SessionStateManager } from "../state/session-state.js";
+import { isTelegramErrorCode, type SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { type ConnectionPool, Opening } from "./connection-pool.js";

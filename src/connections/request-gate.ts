@@ -5,7 +5,7 @@ import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
 import type { ActiveCooldown, CooldownScope } from "../state/cooldowns.js";
-import type { SessionStateManager } from "../state/session-state.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
 import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";

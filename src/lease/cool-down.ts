@@ -2,7 +2,7 @@ import { OptionsError } from "../errors.js";
 import { checkCoolDown } from "../options/validate.js";
 import type { CooldownScope } from "../state/cooldowns.js";
 import type { SessionEntry } from "../state/session-entry.js";
-import type { SessionStateManager } from "../state/session-state.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
 import { canonicalMethod } from "../telegram/requests.js";
 import type { CooldownTarget } from "./lease.js";
 

@@ -9,7 +9,7 @@ import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import { KeyTakenError, type SessionRegistry } from "../state/session-registry.js";
-import type { SessionStateManager } from "../state/session-state.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord, type SessionRecord } from "../storage/record.js";

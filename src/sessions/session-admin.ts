@@ -22,7 +22,7 @@ import type { PoolContext } from "../pool-context.js";
 import type { SessionInfo } from "../session-info.js";
 import { type LocalChange, markDirty, PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import type { SessionStateManager } from "../state/session-state.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionSerializer } from "../storage/session-serializer.js";

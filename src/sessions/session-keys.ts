@@ -8,7 +8,7 @@ import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import { markDirty, type PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import { isOfKey, type SessionStateManager } from "../state/session-state.js";
+import { isOfKey, type SessionStateManager } from "../state/session-state-manager.js";
 import { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";

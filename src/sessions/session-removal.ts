@@ -6,7 +6,7 @@ import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import type { SessionStateManager } from "../state/session-state.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord } from "../storage/record.js";

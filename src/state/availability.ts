@@ -1,54 +1,54 @@
 import { type Criteria, matches, stickyRanks } from "./criteria.js";
 import type { SessionEntry } from "./session-entry.js";
 
-/** What a caller that cannot be served now can hope for. */
+/** When sessions will be available to a caller that has to wait. */
 export interface Availability {
-  /** Matching sessions that are cooling for this caller, and that no lease keeps from serving it. */
+  /** Number of matching sessions that are cooling for the caller and have room for another lease. */
   readonly cooling: number;
-  /** The earliest instant at which one of those serves; `null` when nobody knows of any. */
+  /** The earliest instant at which one of them can serve; `null` if none is known. */
   readonly earliest: number | null;
-  /** The earliest instant at which one could possibly be free, also one that is leased or foreign now; `null`: never. */
+  /** The earliest instant at which any session, even a leased or foreign one, could be free; `null` if none ever can. */
   readonly earliestPossibleAt: number | null;
 }
 
-/** Looks at every candidate once. */
+/** A session that may serve a sticky key. */
+interface Candidate {
+  readonly id: string;
+  /** The instant from which the session is not cooling. */
+  readonly from: number;
+  readonly hasRoom: boolean;
+}
+
+/** Forecasts when the caller can be served. Visits every candidate once. */
 export function forecast(
-  candidates: Iterable<SessionEntry>,
+  entries: Iterable<SessionEntry>,
   criteria: Criteria,
   now: number,
   leasesPerSession: number,
 ): Availability {
   const { key } = criteria;
-  const contenders: Candidate[] = [];
+  const candidates: Candidate[] = [];
   let cooling = 0;
   let earliest: number | null = null;
   let earliestPossibleAt: number | null = null;
-  for (const entry of candidates) {
+  for (const entry of entries) {
     if (!matches(entry, criteria) || !entry.canEverServe) continue;
-    const from = freeFrom(entry, criteria, now);
+    const from = coolUntil(entry, criteria, now);
     if (earliestPossibleAt === null || from < earliestPossibleAt) earliestPossibleAt = from;
     if (entry.isForeign) continue;
     const hasRoom = entry.hasRoom(leasesPerSession);
-    if (key !== undefined) contenders.push({ id: entry.id, from, hasRoom });
+    if (key !== undefined) candidates.push({ id: entry.id, from, hasRoom });
     if (!hasRoom || from <= now) continue;
     cooling++;
     if (earliest === null || from < earliest) earliest = from;
   }
-  return { cooling, earliest: key === undefined ? earliest : stickyServedAt(key, contenders), earliestPossibleAt };
+  return { cooling, earliest: key === undefined ? earliest : stickyServedAt(key, candidates), earliestPossibleAt };
 }
 
-/** A session that a key might get. */
-interface Candidate {
-  readonly id: string;
-  /** The instant from which it does not rest. */
-  readonly from: number;
-  readonly hasRoom: boolean;
-}
-
-/** When a key is served, if all leases last: it waits for the highest ranked of those that do not rest. */
-function stickyServedAt(key: string, contenders: readonly Candidate[]): number | null {
+/** When a key is served if no lease ends: it waits for the highest-ranked session that is not cooling. */
+function stickyServedAt(key: string, candidates: readonly Candidate[]): number | null {
   const rankOf = stickyRanks(key);
-  const ranked = contenders.map((contender) => ({ ...contender, rank: rankOf(contender.id) }));
+  const ranked = candidates.map((candidate) => ({ ...candidate, rank: rankOf(candidate.id) }));
   ranked.sort((one, other) => one.from - other.from || other.rank - one.rank);
   let best = -1;
   for (const { from, rank, hasRoom } of ranked) {
@@ -59,21 +59,21 @@ function stickyServedAt(key: string, contenders: readonly Candidate[]): number |
   return null;
 }
 
-/** Whether any candidate could possibly be free by the deadline. Ends at the first one that could. */
+/** Whether any candidate could be free by the deadline. Stops at the first one. */
 export function canServeBy(
-  candidates: Iterable<SessionEntry>,
+  entries: Iterable<SessionEntry>,
   criteria: Criteria,
   now: number,
   deadline: number,
 ): boolean {
-  for (const entry of candidates) {
-    if (matches(entry, criteria) && entry.canEverServe && freeFrom(entry, criteria, now) <= deadline) return true;
+  for (const entry of entries) {
+    if (matches(entry, criteria) && entry.canEverServe && coolUntil(entry, criteria, now) <= deadline) return true;
   }
   return false;
 }
 
-/** The end of the latest of its cooldowns that concerns this caller, or now. */
-function freeFrom(entry: SessionEntry, criteria: Criteria, now: number): number {
-  const hold = entry.cooldowns.blockingCooldown(criteria.methods, criteria.peers, now);
-  return Math.max(now, hold?.until ?? 0, entry.backOff.until);
+/** The end of all cooldowns that concern the caller, or now. */
+function coolUntil(entry: SessionEntry, criteria: Criteria, now: number): number {
+  const cooldown = entry.cooldowns.blockingCooldown(criteria.methods, criteria.peers, now);
+  return Math.max(now, cooldown?.until ?? 0, entry.backOff.until);
 }

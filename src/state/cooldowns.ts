@@ -1,11 +1,11 @@
-/** What of a session is cooling: all of it, one method, or one peer; or a budget for a method, or a method and a peer, is spent. */
+/** What a cooldown covers: the whole session, a method or a peer; or, for an exhausted rate limit, a method (and a peer). */
 export type CooldownScope =
   | { readonly kind: "session" }
   | { readonly kind: "method"; readonly method: string }
   | { readonly kind: "peer"; readonly peer: string }
   | { readonly kind: "budget"; readonly method: string; readonly peer: string | undefined };
 
-/** A cooldown that holds a request back. */
+/** A cooldown that blocks a request. */
 export interface ActiveCooldown {
   readonly scope: CooldownScope;
   readonly until: number;
@@ -13,20 +13,20 @@ export interface ActiveCooldown {
 
 const SESSION: CooldownScope = { kind: "session" };
 
-/** Until when one session, its methods and its peers rest. Every instant only ever moves later. */
+/** The cooldowns of one session, its methods and its peers. Their ends only ever move later. */
 export class Cooldowns {
-  /** Of all sessions that do not rest: most never did, and there may be very many. MUST NOT be extended. */
+  /** Shared by all sessions that never had a cooldown, to save memory. MUST NOT be extended. */
   static readonly NONE: Cooldowns = new Cooldowns();
 
   sessionUntil = 0;
   reason: string | null = null;
-  // One entry for each method or peer that rests; what has passed is dropped when a lease ends.
+  // One entry for each method or peer that is cooling; entries that have ended are removed when a lease ends.
   #methods: Map<string, number> | undefined;
   #peers: Map<string, number> | undefined;
-  /** Not durable: a restart forgets what was spent. */
+  /** Exhausted rate limits. Not durable. */
   #budgets: Map<string, number> | undefined;
 
-  /** Whether this moved the instant. */
+  /** Starts or extends a cooldown. Returns whether its end has changed. */
   extend(scope: CooldownScope, until: number, reason: string | null = null): boolean {
     switch (scope.kind) {
       case "session":
@@ -46,7 +46,7 @@ export class Cooldowns {
     }
   }
 
-  /** Until when this rests; 0 when it does not. */
+  /** The end of a cooldown; 0 if there is none. */
   until(scope: CooldownScope): number {
     switch (scope.kind) {
       case "session":
@@ -60,41 +60,41 @@ export class Cooldowns {
     }
   }
 
-  /** The latest cooldown or spent budget that a request of this kind has to wait for. */
+  /** Of the cooldowns and exhausted rate limits that block such a request, the one that ends last. */
   blockingCooldown(methods: readonly string[], peers: readonly string[], now: number): ActiveCooldown | undefined {
-    const hold = this.blockingTelegramCooldown(methods, peers, now);
+    const cooldown = this.blockingTelegramCooldown(methods, peers, now);
     const budgets = this.#budgets;
-    return budgets === undefined ? hold : laterBudget(hold, budgets, methods, peers, now);
+    return budgets === undefined ? cooldown : laterBudget(cooldown, budgets, methods, peers, now);
   }
 
-  /** The same without budgets: what Telegram or the caller has said. */
+  /** The same without rate limits: cooldowns by Telegram or by a caller. */
   blockingTelegramCooldown(
     methods: readonly string[],
     peers: readonly string[],
     now: number,
   ): ActiveCooldown | undefined {
-    let hold: ActiveCooldown | undefined;
-    if (this.sessionUntil > now) hold = { scope: SESSION, until: this.sessionUntil };
+    let latest: ActiveCooldown | undefined;
+    if (this.sessionUntil > now) latest = { scope: SESSION, until: this.sessionUntil };
     for (const method of this.#methods === undefined ? [] : methods) {
-      hold = later(hold, this.#methods?.get(method), now, { kind: "method", method });
+      latest = later(latest, this.#methods?.get(method), now, { kind: "method", method });
     }
     for (const peer of this.#peers === undefined ? [] : peers) {
-      hold = later(hold, this.#peers?.get(peer), now, { kind: "peer", peer });
+      latest = later(latest, this.#peers?.get(peer), now, { kind: "peer", peer });
     }
-    return hold;
+    return latest;
   }
 
-  /** Whether this method rests. */
+  /** Whether the method is cooling. */
   isMethodCooling(method: string, now: number): boolean {
     return (this.#methods?.get(method) ?? 0) > now;
   }
 
-  /** What is still cooling, for the record. */
+  /** The methods and peers that are still cooling, for the record. */
   entries(now: number): { readonly methods: readonly [string, number][]; readonly peers: readonly [string, number][] } {
     return { methods: live(this.#methods, now), peers: live(this.#peers, now) };
   }
 
-  /** Drops what has passed. */
+  /** Removes cooldowns that have ended. */
   prune(now: number): void {
     if (prune(this.#methods, now)) this.#methods = undefined;
     if (prune(this.#peers, now)) this.#peers = undefined;
@@ -109,29 +109,29 @@ function extend(untils: Map<string, number>, key: string, until: number): boolea
 }
 
 function later(
-  hold: ActiveCooldown | undefined,
+  cooldown: ActiveCooldown | undefined,
   until: number | undefined,
   now: number,
   scope: CooldownScope,
 ): ActiveCooldown | undefined {
-  if (until === undefined || until <= now || (hold !== undefined && hold.until >= until)) return hold;
+  if (until === undefined || until <= now || (cooldown !== undefined && cooldown.until >= until)) return cooldown;
   return { scope, until };
 }
 
-/** Names of methods have no spaces. */
+/** The key of a rate limit for a method, or for a method and a peer. Names of methods contain no spaces. */
 export function budgetKey(method: string, peer: string | undefined): string {
   return peer === undefined ? method : `${method} ${peer}`;
 }
 
-/** A budget of a method concerns every peer; one of a method and a peer only both together. */
+/** A rate limit of a method applies to every peer; one of a method and a peer only to both together. */
 function laterBudget(
-  hold: ActiveCooldown | undefined,
+  cooldown: ActiveCooldown | undefined,
   budgets: ReadonlyMap<string, number>,
   methods: readonly string[],
   peers: readonly string[],
   now: number,
 ): ActiveCooldown | undefined {
-  let latest = hold;
+  let latest = cooldown;
   for (const method of methods) {
     for (const peer of [undefined, ...peers]) {
       latest = later(latest, budgets.get(budgetKey(method, peer)), now, { kind: "budget", method, peer });

@@ -1,24 +1,24 @@
 import type { SessionEntry } from "./session-entry.js";
 
-/** Which sessions a caller can use. */
+/** Which sessions can serve a caller. */
 export interface Criteria {
   readonly id?: string | undefined;
   readonly key?: string | undefined;
   readonly tags: readonly string[];
-  /** Methods, by canonical name, that must not be cooling. */
+  /** Methods that must not be cooling, by canonical name. */
   readonly methods: readonly string[];
   /** Peers that must not be cooling. */
   readonly peers: readonly string[];
-  /** Sessions that have failed this caller already. */
+  /** Sessions that have already failed for this caller. */
   readonly excluded?: { has(id: string): boolean } | undefined;
 }
 
-/** Any session will do. */
+/** Matches every session. Compared by identity: a caller without criteria MUST pass this object to be served fastest. */
 export const ANY: Criteria = { tags: [], methods: [], peers: [] };
 
 /**
- * What callers have in common that the same sessions can serve, whichever of them a key prefers; `undefined` for one that
- * sessions have failed, whose choice is its own.
+ * A name shared by all callers that the same sessions can serve, apart from the preference of a key; `undefined` if
+ * sessions are excluded, as these differ for every caller.
  */
 export function groupOf(criteria: Criteria): string | undefined {
   if (criteria === ANY) return "";
@@ -26,7 +26,7 @@ export function groupOf(criteria: Criteria): string | undefined {
   return excluded === undefined ? JSON.stringify([id, tags, methods, peers]) : undefined;
 }
 
-/** Whether the caller means this session, whatever state it is in. */
+/** Whether the session meets the criteria, regardless of its state and cooldowns. */
 export function matches(entry: SessionEntry, criteria: Criteria): boolean {
   return (
     (criteria.id === undefined || criteria.id === entry.id) &&
@@ -36,25 +36,25 @@ export function matches(entry: SessionEntry, criteria: Criteria): boolean {
 }
 
 /**
- * The rank of a session for a sticky key: of all candidates the highest serves. A candidate that comes or goes moves
- * only its own keys (rendezvous hashing, Thaler and Ravishankar 1998). 32-bit FNV-1a with a final mix.
+ * The rank of a session for a sticky key, which the candidate of the highest rank serves: rendezvous hashing (Thaler and
+ * Ravishankar 1998), so that adding or removing a session moves only its own keys. 32-bit FNV-1a with a final mix.
  */
 export function stickyRank(key: string, id: string): number {
   return stickyRanks(key)(id);
 }
 
-/** The ranks of all sessions for one key, which is hashed once. */
+/** Returns the {@link stickyRank} of sessions for one key, which is hashed once. */
 export function stickyRanks(key: string): (id: string) => number {
-  const start = hashed(0x811c9dc5, `${key}\u0000`);
+  const start = fnv1a(0x811c9dc5, `${key}\u0000`);
   return (id) => {
-    let hash = hashed(start, id);
+    let hash = fnv1a(start, id);
     hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
     hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
     return (hash ^ (hash >>> 16)) >>> 0;
   };
 }
 
-function hashed(start: number, text: string): number {
+function fnv1a(start: number, text: string): number {
   let hash = start;
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
   return hash;

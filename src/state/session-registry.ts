@@ -10,10 +10,10 @@ import type { PooledSession } from "./pooled-session.js";
 import { toSessionInfo } from "./session-entry.js";
 import type { SessionTable } from "./session-table.js";
 
-/** Records that are opened at once by a sealer that takes its time. */
-const AT_ONCE = 32;
+/** Number of records that are decrypted concurrently. */
+const CONCURRENT_DECRYPTIONS = 32;
 
-/** Another session holds the auth key. */
+/** Another session has the auth key. */
 export class KeyTakenError extends Error {
   override readonly name = "KeyTakenError";
   readonly holder: string;
@@ -30,12 +30,11 @@ export class SessionRegistry {
   readonly #time: PoolTime;
   readonly #records: SessionSerializer;
   readonly #locks = new KeyedMutex();
-  // One entry for each session, or for each record that was set aside.
-  /** Those that leave. The roster forgets them with their last lease; here they stay until client and record are gone. */
+  /** Sessions being removed. They leave the table with their last lease, and this map with their client and record. */
   readonly #removing = new Map<string, PooledSession>();
   readonly #idsByKey = new Map<string, string>();
   readonly #rejected = new Map<string, string>();
-  /** Records that were set aside for want of the key that opens them. Bound: the records. */
+  /** Ids of rejected records that no known encryption key decrypts. Bound: the number of records. */
   readonly #locked = new Set<string>();
 
   constructor(sessionTable: SessionTable<PooledSession>, time: PoolTime, records: SessionSerializer) {
@@ -44,17 +43,18 @@ export class SessionRegistry {
     this.#records = records;
   }
 
-  /** Runs a change of the session, and of the auth key if one is given; changes of the same run one after the other. */
+  /** Runs a change of a session, and of an auth key if one is given. Changes of the same session or key run in sequence. */
   change<T>(id: string, fingerprint: string | undefined, work: () => Promise<T>): Promise<T> {
     const names = fingerprint === undefined ? [`id ${id}`] : [`id ${id}`, `key ${fingerprint}`];
     return this.#locks.runExclusive(names, work);
   }
 
-  /** Runs work on an auth key alone. */
+  /** Runs a change of an auth key. */
   changeKey<T>(fingerprint: string, work: () => Promise<T>): Promise<T> {
     return this.#locks.runExclusive([`key ${fingerprint}`], work);
   }
 
+  /** The session, including one that is being removed. */
   get(id: string): PooledSession | undefined {
     return this.#sessionTable.get(id) ?? this.#removing.get(id);
   }
@@ -63,7 +63,7 @@ export class SessionRegistry {
     return Array.from(this.#all(), ({ id }) => id);
   }
 
-  /** The session that people see: none that was removed, once its last lease has ended. */
+  /** The session as users see it: without those that are removed and have no lease. */
   shown(id: string): PooledSession | undefined {
     return this.#sessionTable.get(id);
   }
@@ -72,12 +72,12 @@ export class SessionRegistry {
     return Array.from(this.#sessionTable.entries(), (known) => this.info(known));
   }
 
-  /** The id that holds an auth key. */
+  /** The id of the session that has an auth key. */
   holderOf(fingerprint: string): string | undefined {
     return this.#idsByKey.get(fingerprint);
   }
 
-  /** Why a record was set aside. */
+  /** Why the record of a session was rejected. */
   rejection(id: string): string | undefined {
     return this.#rejected.get(id);
   }
@@ -86,7 +86,7 @@ export class SessionRegistry {
     return [...this.#rejected].map(([id, reason]) => ({ id, reason }));
   }
 
-  /** How many records were set aside for want of the key that opens them. */
+  /** Number of rejected records that no known encryption key decrypts. */
   get lockedCount(): number {
     return this.#locked.size;
   }
@@ -97,15 +97,16 @@ export class SessionRegistry {
   }
 
   /**
-   * Takes in what the storage holds; what cannot be read is set aside. Of those that were removed none is in the book.
-   * `holderOf` tells whose an auth key is that two records hold.
+   * Adds the sessions of the records; records that cannot be read are rejected, and removed sessions are not added.
+   *
+   * @param holderOf returns the id of the session that owns an auth key, if two records contain it
    */
   async load(
     records: readonly StoredRecord[],
     holderOf: (fingerprint: string) => string | undefined,
   ): Promise<readonly LoadedSession[]> {
     const loaded: LoadedSession[] = [];
-    for (const revived of await this.#reviveAll(records)) {
+    for (const revived of await this.#deserializeAll(records)) {
       const { id, fingerprint } = revived.known;
       try {
         loaded.push(this.#indexed(revived));
@@ -122,36 +123,33 @@ export class SessionRegistry {
     return loaded;
   }
 
-  /** Sets a record aside that cannot be read. */
+  /** Rejects a record that cannot be read. */
   reject(id: string, error: unknown): void {
     this.#rejected.set(id, error instanceof Error ? error.message : textOf(error));
     if (error instanceof KeyMissingError) this.#locked.add(id);
     else this.#locked.delete(id);
   }
 
-  /** Takes in a session that was written by somebody else. Rejects as `load` sets aside. */
+  /** Adds a session whose record another process has written. Rejects where {@link load} would reject the record. */
   async adopt(stored: StoredRecord): Promise<LoadedSession> {
     const revived = this.#indexed(await this.#records.deserialize(stored));
     this.enter(revived.known);
     return revived;
   }
 
-  /** Makes a session available. */
+  /** Adds a session. */
   enter(known: PooledSession): void {
     this.#idsByKey.set(known.fingerprint, known.id);
     this.#sessionTable.add([known], this.#time.now());
   }
 
-  /**
-   * Nobody gets or sees the session until it leaves or stays; a lease that runs may end first. It is in the book
-   * meanwhile.
-   */
+  /** Excludes the session from leases and from what users see, until its removal is finished or canceled. */
   beginRemoval(known: PooledSession): void {
     this.#removing.set(known.id, known);
     this.#sessionTable.remove(known, this.#time.now());
   }
 
-  /** It does not leave after all. */
+  /** Includes a session again whose removal was begun. */
   cancelRemoval(known: PooledSession, isForeign: boolean): void {
     this.#removing.delete(known.id);
     this.#sessionTable.setRemoving(known, false, this.#time.now());
@@ -159,18 +157,16 @@ export class SessionRegistry {
     this.#sessionTable.setForeign(known, isForeign, this.#time.now());
   }
 
-  /** Nobody gets the session any more; a lease that runs may end first. It is to be forgotten after that. */
+  /** Removes the session from the table, with its last lease. Call {@link forget} once its client and record are gone. */
   finishRemoval(known: PooledSession): void {
     this.#removing.set(known.id, known);
     this.#sessionTable.remove(known, this.#time.now());
   }
 
-  /** Other tags for a session. */
   setTags(known: PooledSession, tags: readonly string[]): void {
     this.#sessionTable.setTags(known, Object.freeze([...tags]), this.#time.now());
   }
 
-  /** Another auth key for a session, or another profile. */
   replaceCredentials(known: PooledSession, credentials: Credentials, fingerprint: string): void {
     this.#idsByKey.delete(known.fingerprint);
     known.credentials = credentials;
@@ -178,7 +174,7 @@ export class SessionRegistry {
     this.#idsByKey.set(fingerprint, known.id);
   }
 
-  /** Forgets a session that has left, and its key. */
+  /** Forgets a removed session and its auth key. */
   forget(known: PooledSession): void {
     this.#removing.delete(known.id);
     if (this.#idsByKey.get(known.fingerprint) === known.id) this.#idsByKey.delete(known.fingerprint);
@@ -188,13 +184,13 @@ export class SessionRegistry {
     return toSessionInfo(known, this.#time);
   }
 
-  /** In the order of the records; what cannot be read is set aside. */
-  async #reviveAll(records: readonly StoredRecord[]): Promise<readonly LoadedSession[]> {
-    const lists = new Map<string, readonly string[]>();
+  /** Reads the records in order; those that cannot be read are rejected. */
+  async #deserializeAll(records: readonly StoredRecord[]): Promise<readonly LoadedSession[]> {
+    const tagLists = new Map<string, readonly string[]>();
     const revived: (LoadedSession | undefined)[] = [];
     let waiting: Promise<void>[] = [];
     for (const [place, stored] of records.entries()) {
-      const session = this.#tryRevive(stored, lists);
+      const session = this.#tryDeserialize(stored, tagLists);
       if (session instanceof Promise) {
         waiting.push(
           session.then((opened) => {
@@ -202,7 +198,7 @@ export class SessionRegistry {
           }),
         );
       } else revived[place] = session;
-      if (waiting.length < AT_ONCE) continue;
+      if (waiting.length < CONCURRENT_DECRYPTIONS) continue;
       await Promise.all(waiting);
       waiting = [];
     }
@@ -210,19 +206,19 @@ export class SessionRegistry {
     return revived.filter((session) => session !== undefined);
   }
 
-  #tryRevive(
+  #tryDeserialize(
     stored: StoredRecord,
-    lists: Map<string, readonly string[]>,
+    tagLists: Map<string, readonly string[]>,
   ): LoadedSession | Promise<LoadedSession | undefined> | undefined {
-    const setAside = (error: unknown): undefined => {
+    const reject = (error: unknown): undefined => {
       this.reject(stored.id, error);
       return undefined;
     };
     try {
-      const revived = this.#records.deserialize(stored, lists);
-      return revived instanceof Promise ? revived.catch(setAside) : revived;
+      const session = this.#records.deserialize(stored, tagLists);
+      return session instanceof Promise ? session.catch(reject) : session;
     } catch (error) {
-      return setAside(error);
+      return reject(error);
     }
   }
 
@@ -231,7 +227,7 @@ export class SessionRegistry {
     for (const known of this.#removing.values()) if (!known.isEntered) yield known;
   }
 
-  /** One auth key, one session: the first one has it. */
+  /** Indexes the session by its auth key. Throws if another session has the key. */
   #indexed(revived: LoadedSession): LoadedSession {
     const { id, fingerprint, isRemoved } = revived.known;
     if (isRemoved) return revived;

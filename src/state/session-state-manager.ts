@@ -11,7 +11,7 @@ import type { Restriction, SessionEntry } from "./session-entry.js";
 import type { SessionRegistry } from "./session-registry.js";
 import type { SessionTable } from "./session-table.js";
 
-/** What another process's record says of a session. */
+/** The state of a session in another process's record. */
 export interface RemoteState {
   readonly deadReason: string | null;
   readonly disabledReason: string | null;
@@ -19,16 +19,16 @@ export interface RemoteState {
 }
 
 /**
- * Only an answer proves a death, for answers are encrypted with the session's key: what comes unencrypted (a transport
- * error) anybody on the way may have sent. This answer, given once, may be a server's fault; given again after a new
- * connection it is true. Source: TDLib takes AUTH_KEY_PERM_EMPTY for a server's fault.
+ * Codes that may be transient: the session counts as dead only if the code is repeated on a new connection. Source: TDLib
+ * treats AUTH_KEY_PERM_EMPTY as a server fault. Only answers count, as these are encrypted with the session's key; a
+ * transport error is not, and may come from anyone on the route.
  */
 const UNCONFIRMED_DEATH_CODES: ReadonlySet<string> = new Set(["AUTH_KEY_PERM_EMPTY"]);
-/** By which earlier versions of this package retired a session. */
+/** Codes for which earlier versions of this package marked a session as dead. */
 const FORMER_DEATHS: ReadonlySet<string> = new Set(["TRANSPORT_404", "PHONE_NUMBER_BANNED"]);
 const CONFIRMATION_WINDOW_MS = 600_000;
 
-/** Whether this reason of a death is Telegram's, not a person's. */
+/** Whether the reason of a death is an error code of Telegram, as opposed to one that a user gave. */
 export function isTelegramErrorCode(reason: string): boolean {
   return (
     UNCONFIRMED_DEATH_CODES.has(reason) || FORMER_DEATHS.has(reason) || findVerdictRow(reason)?.row.kind === "dead"
@@ -36,31 +36,32 @@ export function isTelegramErrorCode(reason: string): boolean {
 }
 
 /**
- * Whether a restriction is one of the auth key, not of the account: the login was not finished, and only another session
- * string, or finishing it, helps. Source: core.telegram.org/api/auth#2fa.
+ * Whether a restriction concerns the auth key instead of the account: the login was not completed, and only completing it
+ * or another session string lifts the restriction. Source: core.telegram.org/api/auth#2fa.
  */
 export function isOfKey(reason: string | undefined): boolean {
   return reason === "SESSION_PASSWORD_NEEDED";
 }
 
-/** Of a wait without an end: a year. */
-const LONGEST_SECONDS = 365 * 86_400;
+/** The maximum of a cooldown: a year. */
+const MAX_COOLDOWN_SECONDS = 365 * 86_400;
 
-/** A cooldown that another process's record moves by less is the same one, by another clock. */
+/** A cooldown in another process's record that ends later by less than this is the same one, by a different clock. */
 const SAME_COOLDOWN_TOLERANCE_MS = 1_000;
 
-/** Turns verdicts into what the roster, the records and the listeners have to know, in that order. */
+/**
+ * Applies verdicts of Telegram, decisions of the user and records of other processes to sessions: first the session table
+ * is changed, then the record is written, then the event is published.
+ */
 export class SessionStateManager {
   readonly #context: PoolContext;
   readonly #sessionTable: SessionTable;
   readonly #registry: SessionRegistry;
   readonly #recordWriter: RecordWriter;
-  // One entry for each session that is dead or suspected; `forgive` deletes both when it lives again or was removed.
+  /** The errors of dead sessions. `clearFatal` deletes them when a session is revived or removed. */
   readonly #fatal = new Map<string, Error>();
-  /** When a session was last said to be unknown, if it is not dead by that yet. */
+  /** When an unconfirmed code was last received, by session; deleted together with `#fatal`. */
   readonly #suspectedAt = new Map<string, number>();
-
-  /** The session that is being probed. */
   #probedId: string | undefined;
 
   constructor(context: PoolContext, sessionTable: SessionTable, registry: SessionRegistry, recordWriter: RecordWriter) {
@@ -68,23 +69,23 @@ export class SessionStateManager {
     this.#sessionTable = sessionTable;
     this.#registry = registry;
     this.#recordWriter = recordWriter;
-    // After its "cooled", which waits for the record, and never in the stack of a caller of the pool.
+    // After its "cooled" event, which waits for the record, and never in the call stack of a user.
     context.events.on("recovered", (id, isAnnounced) => {
       if (isAnnounced) void recordWriter.flush(id).then(() => context.events.publish("recovered", { id }));
     });
   }
 
-  /** Why nothing may be sent on a dead session, unless that is to show whether it is still dead. */
+  /** The error that made the session dead, with which requests on it fail; `undefined` while the session is probed. */
   fatal(id: string): Error | undefined {
     return this.#probedId === id ? undefined : this.#fatal.get(id);
   }
 
-  /** Whether the session is being probed: the one reason to connect and use a restricted or dead session. */
+  /** Whether the session is being probed: only then a restricted or dead session is connected and used. */
   isProbed(id: string): boolean {
     return this.#probedId === id;
   }
 
-  /** Runs a probe of the session, during which it may connect whatever Telegram said of it. One at a time. */
+  /** Runs a probe of the session, which may connect although it is restricted or dead. One at a time. */
   async whileProbed<T>(id: string, probe: () => Promise<T>): Promise<T> {
     this.#probedId = id;
     try {
@@ -95,8 +96,10 @@ export class SessionStateManager {
   }
 
   /**
-   * Takes note of an error of Telegram's. Returns what it cooled, if it cooled anything. The death of a key that the
-   * session does not have any more (`isOfItsKey`) is none of the session; a wait may be the account's, and counts.
+   * Applies the verdict on an error of Telegram. Returns the scope of the cooldown that it started, if it started one.
+   *
+   * @param isOfItsKey whether the session still has the auth key of the request. If not, the death of that key does not
+   * concern it; a cooldown may be one of the account, and does.
    */
   applyVerdict(
     id: string,
@@ -110,7 +113,7 @@ export class SessionStateManager {
     if (verdict.isGuess)
       this.#context.log.write(
         "warn",
-        `Session "${id}": a wait without readable seconds; resting ${verdict.seconds} s.`,
+        `Session "${id}": a wait without readable seconds; cooling down for ${verdict.seconds} s.`,
         {
           event: "unreadableWait",
           sessionId: id,
@@ -138,68 +141,74 @@ export class SessionStateManager {
     }
   }
 
-  /** Whether Telegram has said for the second time in a while that it does not know the auth key. */
+  /** Whether Telegram has repeated an unconfirmed code within the confirmation window. */
   #isConfirmed(id: string, code: string): boolean {
     if (!UNCONFIRMED_DEATH_CODES.has(code)) return false;
     const now = this.#context.time.now();
-    const isAgain = now - (this.#suspectedAt.get(id) ?? Number.NEGATIVE_INFINITY) < CONFIRMATION_WINDOW_MS;
-    if (isAgain) this.#suspectedAt.delete(id);
+    const isRepeated = now - (this.#suspectedAt.get(id) ?? Number.NEGATIVE_INFINITY) < CONFIRMATION_WINDOW_MS;
+    if (isRepeated) this.#suspectedAt.delete(id);
     else this.#suspectedAt.set(id, now);
-    return isAgain;
+    return isRepeated;
   }
 
+  /** Starts or extends a cooldown by an answer of Telegram or a lease. */
   startCooldown(entry: SessionEntry, scope: CooldownScope, seconds: number, reason: string): void {
     const { time, events } = this.#context;
     const now = time.now();
     const until = now + seconds * 1000;
     if (!this.#sessionTable.cool(entry, scope, until, reason, now)) return;
     events.emit("unavailable");
-    this.#saveThen(entry.id, () => this.#tellCooled(entry.id, scope, until, seconds));
+    this.#saveThen(entry.id, () => this.#publishCooled(entry.id, scope, until, seconds));
   }
 
+  /** Restricts the session: for `restrictedForMs`, or until it is enabled if the reason does not expire on its own. */
   restrict(entry: SessionEntry, reason: string): void {
     const { time, events, options } = this.#context;
     const now = time.now();
     const until =
       expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
-    const isNews = entry.restriction?.reason !== reason;
+    const isNew = entry.restriction?.reason !== reason;
     this.#sessionTable.restrict(entry, { reason, until }, now);
     events.emit("unavailable");
     events.emit("unhealthy", entry.id);
     this.#saveThen(entry.id, () => {
-      if (isNews) this.#context.events.publish("restricted", { id: entry.id, reason });
+      if (isNew) this.#context.events.publish("restricted", { id: entry.id, reason });
     });
   }
 
-  /** Telegram refuses one kind of request and says no end: it is tried again after as long as a restriction lasts. */
+  /** Telegram refuses a method without a duration: it is tried again after the duration of a restriction. */
   #restrictMethod(entry: SessionEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
     const scope: CooldownScope = { kind: "method", method };
-    const seconds = Math.min(Math.max(Math.ceil(this.#context.options.restrictedForMs / 1000), 1), LONGEST_SECONDS);
+    const seconds = Math.min(
+      Math.max(Math.ceil(this.#context.options.restrictedForMs / 1000), 1),
+      MAX_COOLDOWN_SECONDS,
+    );
     this.startCooldown(entry, scope, seconds, code);
     return scope;
   }
 
+  /** Marks the session as dead, by an answer of Telegram or by the user. */
   markDead(entry: SessionEntry, reason: string, error?: unknown): void {
     if (!this.#setDead(entry, reason, error)) return;
     this.#saveThen(entry.id, () => {
-      // Another process may have given the session another key meanwhile.
-      if (entry.deadReason === reason) this.#tellDied(entry.id, reason);
+      // The record may have brought another auth key from another process in the meantime.
+      if (entry.deadReason === reason) this.#context.events.publish("died", { id: entry.id, reason });
     });
   }
 
-  /** Keeps the session from work until it is revived; the current lease may end first. */
+  /** Disables the session until it is revived; current leases may finish. */
   disable(known: PooledSession, reason: string): void {
     this.#sessionTable.setDisabled(known, reason, this.#context.time.now());
     this.#context.events.emit("unavailable");
   }
 
-  /** Ends death, restriction and disabling. A cooldown stays. */
+  /** Ends death, restriction and disabling. Cooldowns stay. */
   revive(known: PooledSession): void {
     this.clearFatal(known.id);
     this.#sessionTable.revive(known, this.#context.time.now());
   }
 
-  /** The session has another auth key: what Telegram said of the former one is void. */
+  /** Ends what concerned the former auth key of a session that has a new one. */
   keyReplaced(known: PooledSession): void {
     const { time, events } = this.#context;
     this.clearFatal(known.id);
@@ -208,7 +217,7 @@ export class SessionStateManager {
     events.emit("available");
   }
 
-  /** Another process has learnt that the session has to rest. */
+  /** Applies a cooldown from a record written by another process. */
   mergeRemoteCooldown(entry: SessionEntry, { scope, until, reason }: RecordedCooldown): void {
     const { time } = this.#context;
     const now = time.now();
@@ -218,37 +227,37 @@ export class SessionStateManager {
       until - Math.max(known, now) < SAME_COOLDOWN_TOLERANCE_MS
     )
       return;
-    this.#tellCooled(entry.id, scope, until, Math.ceil((until - now) / 1000));
+    this.#publishCooled(entry.id, scope, until, Math.ceil((until - now) / 1000));
   }
 
-  /** Another process has learnt how the session stands: dead, restricted, disabled, or none of these. */
-  mergeRemoteState(known: PooledSession, life: RemoteState): void {
+  /** Applies the state from a record written by another process, except where local changes are yet to be written. */
+  mergeRemoteState(known: PooledSession, remote: RemoteState): void {
     const { time } = this.#context;
-    const { pendingChanges: changing } = known;
+    const { pendingChanges } = known;
     const now = time.now();
-    if (changing.has("revived")) return;
-    if (!changing.has("disabled") && life.disabledReason !== known.disabledReason) {
-      this.#sessionTable.setDisabled(known, life.disabledReason, now);
+    if (pendingChanges.has("revived")) return;
+    if (!pendingChanges.has("disabled") && remote.disabledReason !== known.disabledReason) {
+      this.#sessionTable.setDisabled(known, remote.disabledReason, now);
     }
-    if (changing.has("answered")) return;
-    if (life.deadReason !== null) {
-      // The other process may know the former session string only.
-      if (!changing.has("resurrected") && this.#setDead(known, life.deadReason))
-        this.#tellDied(known.id, life.deadReason);
-    } else if (known.deadReason !== null && !changing.has("verdict")) {
+    if (pendingChanges.has("answered")) return;
+    if (remote.deadReason !== null) {
+      // The other process may not know the new session string yet.
+      if (!pendingChanges.has("resurrected") && this.#setDead(known, remote.deadReason))
+        this.#context.events.publish("died", { id: known.id, reason: remote.deadReason });
+    } else if (known.deadReason !== null && !pendingChanges.has("verdict")) {
       this.clearFatal(known.id);
       this.#sessionTable.setDead(known, null, now);
     }
-    const isOutdated = changing.has("resurrected") && isOfKey(life.restriction?.reason);
-    if (life.restriction !== null && !isOutdated) {
+    const isOutdated = pendingChanges.has("resurrected") && isOfKey(remote.restriction?.reason);
+    if (remote.restriction !== null && !isOutdated) {
       if (known.restriction === null)
-        this.#context.events.publish("restricted", { id: known.id, reason: life.restriction.reason });
-      this.#sessionTable.restrict(known, life.restriction, now);
+        this.#context.events.publish("restricted", { id: known.id, reason: remote.restriction.reason });
+      this.#sessionTable.restrict(known, remote.restriction, now);
       this.#context.events.emit("unhealthy", known.id);
-    } else if (!changing.has("verdict")) this.#sessionTable.restrict(known, null, now);
+    } else if (!pendingChanges.has("verdict")) this.#sessionTable.restrict(known, null, now);
   }
 
-  /** Whether it was alive until now. */
+  /** Returns whether the session was alive before. */
   #setDead(entry: SessionEntry, reason: string, error?: unknown): boolean {
     if (entry.deadReason !== null) return false;
     const { time, events } = this.#context;
@@ -265,18 +274,14 @@ export class SessionStateManager {
     return true;
   }
 
-  #tellCooled(id: string, scope: CooldownScope, until: number, seconds: number): void {
+  #publishCooled(id: string, scope: CooldownScope, until: number, seconds: number): void {
     const event = { id, until: this.#context.time.toWall(until), seconds };
     if (scope.kind === "session") this.#context.events.publish("cooled", event);
     else if (scope.kind === "method") this.#context.events.publish("cooled", { ...event, method: scope.method });
     else if (scope.kind === "peer") this.#context.events.publish("cooled", { ...event, peer: scope.peer });
   }
 
-  #tellDied(id: string, reason: string): void {
-    this.#context.events.publish("died", { id, reason });
-  }
-
-  /** The session may be used again. */
+  /** Forgets the error of a session that is no longer dead. */
   clearFatal(id: string): void {
     this.#fatal.delete(id);
     this.#suspectedAt.delete(id);
@@ -289,10 +294,10 @@ export class SessionStateManager {
     return { kind: "method", method: request.method };
   }
 
-  /** Listeners are told when it is on disk, so that what they were told is true after a crash. */
-  #saveThen(id: string, tell: () => void): void {
+  /** Publishes only once the record is written, so that what listeners know is still true after a crash. */
+  #saveThen(id: string, publish: () => void): void {
     const known = this.#registry.get(id);
     if (known !== undefined) markDirty(known, "verdict");
-    void this.#recordWriter.save(id).then(tell);
+    void this.#recordWriter.save(id).then(publish);
   }
 }
