@@ -6,12 +6,12 @@ import { ConnectError } from "../errors.js";
 import type { ClaimHandle } from "../ownership/ownership.js";
 import type { ClientHandle } from "./client-adapter.js";
 
-/** Refuses a connect because the session is no longer what it was when it was taken: its taker looks again. */
+/** Rejects a connect because the session has changed since it was selected: the caller selects again. */
 export class SessionChangedError extends Error {
   override readonly name = "SessionChangedError";
 }
 
-/** What one connection tells and asks. */
+/** What one connection reports and asks. */
 export interface ConnectionHooks {
   readonly clock: Clock;
   /** Whether it stays open without a lease. */
@@ -19,17 +19,17 @@ export interface ConnectionHooks {
   readonly connectTimeoutMs: number;
   /** Whether the session still has the auth key that the client was made with. */
   hasCurrentKey(): boolean;
-  /** For messages: what is in between, if it is not a direct connection. */
+  /** For messages: the proxy, if it does not connect directly. */
   readonly route: string;
   /** Why it must not connect now, if so. */
   refusal(): Error | undefined;
-  /** Makes the session this process's before it connects; rejects with the reason why that cannot be. */
+  /** Claims the session for this process before it connects; rejects with the reason when it cannot be claimed. */
   claim(): Promise<ClaimHandle>;
-  /** The client is gone: others may have the session. */
+  /** The client is gone: other processes may claim the session. */
   closed(): void;
   connected(): void;
   disconnected(reason: string): void;
-  /** Takes note of a failed connect; returns the error that the callers get. */
+  /** Records a failed connect; returns the error for the callers. */
   connectFailed(error: unknown): Error;
   /** The client could not be closed, or not in time; it counts as gone. */
   closeFailed(error: unknown): void;
@@ -47,27 +47,27 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   #onGone: () => void = () => {};
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
-  /** Why it is closed, which is more than the client can tell. */
+  /** Why it is being closed: more specific than the client's own reason. */
   #closeReason: string | undefined;
-  // From here on, what every lease looks at is side by side.
-  readonly #handle: ClientHandle<Client>;
+  // From here on, the fields that every lease reads, side by side.
+  readonly handle: ClientHandle<Client>;
   /** Set once it is being closed: resolves when the client is gone, and never rejects. */
   closing: Promise<void> | undefined;
   #staleReason: string | undefined;
   #wasConnected = false;
-  /** Whether a caller was given it: a lease may end with a client that the next one does not get. */
+  /** Whether a caller has used it: a stale connection then still serves its lease to the end. */
   #wasServed = false;
-  /** Of the session, since it was claimed for this connection. */
+  /** The claim that was made for this connection. */
   #claim: ClaimHandle | undefined;
   /** Who uses it: leases, callers that connect it, and the pool itself. */
   users = 0;
-  /** How many of the users give way to a lease of another session: the pool itself, and callers that have gone. */
+  /** How many of the users give way to a lease of another session: the pool itself, and callers that gave up. */
   asides = 0;
   /** Whether it stays open without a lease. */
   readonly isPersistent: boolean;
-  /** Since when no lease uses it, by the monotonic clock. */
+  /** When its last lease ended, by the monotonic clock. */
   idleSince = 0;
-  /** Of the list of those without a lease. */
+  /** Whether it is in the list of connections without a lease. */
   isLinked = false;
   previous: Connection<Client> | null = null;
   next: Connection<Client> | null = null;
@@ -75,19 +75,15 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   constructor(id: string, handle: ClientHandle<Client>, policy: ConnectionHooks) {
     this.id = id;
     this.isPersistent = policy.isPersistent;
-    this.#handle = handle;
+    this.handle = handle;
     this.#policy = policy;
     this.gone = new Promise((resolve) => {
       this.#onGone = resolve;
     });
   }
 
-  get handle(): ClientHandle<Client> {
-    return this.#handle;
-  }
-
   get isConnected(): boolean {
-    return this.#handle.isConnected && this.closing === undefined;
+    return this.handle.isConnected && this.closing === undefined;
   }
 
   /** Whether the session still has the auth key that this client uses. */
@@ -95,18 +91,18 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     return this.#policy.hasCurrentKey();
   }
 
-  /** Why the next lease must not get it, if so. `now` is the monotonic clock's. */
+  /** Why the next lease must not get it; `undefined` if it may. `now` is the monotonic clock's. */
   staleReasonAt(now: number): string | undefined {
     if (this.#staleReason !== undefined) return this.#staleReason;
     return this.#wasConnected && this.#claim?.isUsable(now) === false ? "its ownership ran out" : undefined;
   }
 
-  /** Keeps it from the next lease: a new client serves that one. */
-  markStale(flaw: string): void {
-    this.#staleReason ??= flaw;
+  /** Excludes it from further leases: the next one gets a new client. */
+  markStale(reason: string): void {
+    this.#staleReason ??= reason;
   }
 
-  /** Connects unless it is connected. Callers at the same time share one connect: two would open three sockets. */
+  /** Connects unless it is connected. Concurrent callers share one connect: in GramJS, two would open three sockets. */
   ensure(): Promise<void> {
     if (this.isConnected) return Promise.resolve();
     if (this.closing !== undefined) {
@@ -124,7 +120,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     return this.#connecting;
   }
 
-  /** To be called when the library says that the connection is gone. */
+  /** To be called when the library reports that the connection is lost. */
   lost(reason: string): void {
     if (!this.#wasConnected) return;
     this.#wasConnected = false;
@@ -142,7 +138,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.#abort = abort;
     this.#assertAllowed();
     this.#claim = await unlessAborted(abort.signal, this.#policy.claim());
-    // Another process may have learnt of a wait meanwhile.
+    // The claim has read the record: another process may have written a cooldown.
     this.#assertAllowed();
     this.#assertUnchanged();
     await this.#connectClient(abort);
@@ -150,7 +146,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.#assertUnchanged();
   }
 
-  /** One that is replaced before anybody had it serves nobody. */
+  /** A connection that became stale before its first use is not used at all. */
   #assertUnchanged(): void {
     if (this.#wasServed || this.#staleReason === undefined) return;
     throw new SessionChangedError(`"${this.id}": ${this.#staleReason}.`);
@@ -171,7 +167,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
       );
     });
     try {
-      await unlessAborted(abort.signal, this.#handle.connect(abort.signal));
+      await unlessAborted(abort.signal, this.handle.connect(abort.signal));
       this.#wasConnected = true;
     } catch (error) {
       throw this.closing === undefined ? this.#policy.connectFailed(error) : abort.signal.reason;
@@ -185,7 +181,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.#closeReason = reason;
     this.#abort?.abort(new ConnectError(`The connection of session "${this.id}" is closed.`, { sessionId: this.id }));
     try {
-      await this.#inTime(this.#handle.close());
+      await this.#inTime(this.handle.close());
     } catch (error) {
       this.#policy.closeFailed(error);
     }

@@ -1,19 +1,19 @@
 import { type AttemptTracker, NOOP_TRACKER } from "./attempt.js";
 
 /**
- * The life of one lease as its requests see it: whether it has ended and why, and how much of what it sent is still
+ * The life of one lease as its requests see it: whether it has ended and why, and how many of its requests are still
  * unanswered.
  */
 export class LeaseScope {
   readonly sessionId: string;
   readonly tracker: AttemptTracker;
-  /** The work has returned something that makes its items later. */
+  /** Whether the work has returned something that produces its items later. */
   returnedIterator = false;
   #reason: ((scope: LeaseScope) => Error) | undefined;
   #ended: Error | undefined;
   #revoked: Error | undefined;
   #unanswered = 0;
-  /** Made when somebody wants to know: most leases are made, used and over without. */
+  // Both are created on demand: most leases end without a listener.
   /** Bound: the requests and listeners of one lease. */
   #endCallbacks: Set<() => void> | undefined;
   #idleCallbacks: (() => void)[] | undefined;
@@ -29,21 +29,22 @@ export class LeaseScope {
     return this.#ended;
   }
 
-  /** Why it was taken back; `undefined` while it lives and after it was given back. */
+  /** Why it was taken back; `undefined` while it lives and after it was released. */
   get revoked(): Error | undefined {
     return this.#revoked;
   }
 
+  /** Whether it has ended in any way. */
   get hasEnded(): boolean {
     return this.#reason !== undefined;
   }
 
-  /** Whether something it sent is still to be answered. */
+  /** Whether all of its requests are answered. */
   get isIdle(): boolean {
     return this.#unanswered === 0;
   }
 
-  /** `reason` is made into an error only when somebody needs it: most leases end with nothing left to say. */
+  /** Ends the lease. `reason` makes the error when it is first needed: most leases end without any further call. */
   end(reason: (scope: LeaseScope) => Error, revoked?: Error): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
@@ -53,14 +54,14 @@ export class LeaseScope {
     this.#endCallbacks.clear();
   }
 
-  /** Calls back when the lease ends. Returns the function that takes this back. */
+  /** Calls `callback` when the lease ends. Returns a function that removes it. */
   onEnd(callback: () => void): () => void {
     this.#endCallbacks ??= new Set();
     this.#endCallbacks.add(callback);
     return () => this.#endCallbacks?.delete(callback);
   }
 
-  /** The result, or the lease's end, whichever comes first. */
+  /** The result, or a rejection with {@link ended} when the lease ends first. */
   race<T>(result: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) reject(this.ended);
@@ -69,10 +70,12 @@ export class LeaseScope {
     });
   }
 
+  /** A request was sent. */
   sent(): void {
     this.#unanswered++;
   }
 
+  /** A request that was sent is settled. */
   answered(): void {
     this.#unanswered--;
     if (this.#unanswered > 0 || this.#idleCallbacks === undefined) return;
@@ -81,7 +84,7 @@ export class LeaseScope {
     for (const callback of callbacks) callback();
   }
 
-  /** Calls back as soon as nothing is on the wire. */
+  /** Calls `callback` as soon as all requests are answered: at once when they are. */
   onIdle(callback: () => void): void {
     if (this.#unanswered === 0) callback();
     else {

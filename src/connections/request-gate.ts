@@ -39,6 +39,7 @@ const SHORTEST_PAUSE_MS = 1;
 interface PendingCall extends TrackedCall {
   readonly request: OutgoingRequest;
   readonly scope: LeaseScope | undefined;
+  readonly tracker: AttemptTracker;
   readonly transmit: () => InFlightRequest;
   inlineWaitMs: number;
   transferWaitMs: number;
@@ -88,31 +89,33 @@ export class SessionRequestGate implements RequestGate {
 
   /** By a cooldown, not by a rate limit: a request that was admitted has already been counted. */
   isBlocked({ method, peer }: OutgoingRequest): boolean {
+    if (this.#fatalError() !== undefined) return true;
+    const entry = this.#sessionTable.get(this.#id);
+    if (entry === undefined || entry.isUnblocked) return false;
+    const { cooldowns } = entry;
     const now = this.#context.time.now();
-    const cooldowns = this.#sessionTable.get(this.#id)?.cooldowns;
-    return (
-      cooldowns?.blockingTelegramCooldown([method], peer === undefined ? [] : [peer], now) !== undefined ||
-      this.#fatalError() !== undefined
-    );
+    return cooldowns.blockingTelegramCooldown([method], peer === undefined ? [] : [peer], now) !== undefined;
   }
 
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown> {
     if (scope?.ended !== undefined) return Promise.reject(scope.ended);
+    const carriesFile = isTransfer(request.method);
+    const tracker = scope?.tracker ?? NOOP_TRACKER;
     const call: PendingCall = {
       request,
       isIdempotent: isIdempotent(request.method),
-      isTransfer: isTransfer(request.method),
+      isTransfer: carriesFile,
       hasEffect: false,
       scope,
+      tracker,
       transmit,
       inlineWaitMs: this.#context.options.inlineWaitMs,
-      transferWaitMs: 0,
+      transferWaitMs: carriesFile ? TRANSFER_WAIT_MS : 0,
       resends: 0,
       isSent: false,
       mayHaveArrived: false,
     };
-    if (call.isTransfer) call.transferWaitMs = TRANSFER_WAIT_MS;
-    const noted = call.isIdempotent ? undefined : trackerOf(call).beforeWrite?.();
+    const noted = call.isIdempotent ? undefined : tracker.beforeWrite?.();
     const result = noted === undefined ? this.#run(call) : noted.then(() => this.#run(call));
     return scope === undefined ? result : scope.race(result);
   }
@@ -169,8 +172,9 @@ export class SessionRequestGate implements RequestGate {
 
   /** The cooldown or the rate limit that holds the request back. */
   #hold({ method, peer }: OutgoingRequest): ActiveCooldown | undefined {
-    const cooldowns = this.#sessionTable.get(this.#id)?.cooldowns;
-    return cooldowns?.blockingCooldown([method], peer === undefined ? [] : [peer], this.#context.time.now());
+    const entry = this.#sessionTable.get(this.#id);
+    if (entry === undefined || entry.isUnblocked) return undefined;
+    return entry.cooldowns.blockingCooldown([method], peer === undefined ? [] : [peer], this.#context.time.now());
   }
 
   /** Why nothing may be sent on this session any more. */
@@ -208,15 +212,14 @@ export class SessionRequestGate implements RequestGate {
 
   /** The allowance that a wait is slept out of; `undefined` when it is not to be slept out on this session. */
   #allowance(call: PendingCall, scope: CooldownScope, waitMs: number): "inlineWaitMs" | "transferWaitMs" | undefined {
-    const tracker = trackerOf(call);
-    if (waitMs <= call.transferWaitMs && tracker.isWorthStaying(waitMs)) return "transferWaitMs";
-    return waitMs <= call.inlineWaitMs && !tracker.shouldRotate(scope) ? "inlineWaitMs" : undefined;
+    if (waitMs <= call.transferWaitMs && call.tracker.isWorthStaying(waitMs)) return "transferWaitMs";
+    return waitMs <= call.inlineWaitMs && !call.tracker.shouldRotate(scope) ? "inlineWaitMs" : undefined;
   }
 
   /** What the caller gets for a request that is not sent (again). */
   #notSent(call: PendingCall, error: Error, scope?: CooldownScope): Error {
     if (!isWithoutEffect(call)) return outcomeUnknown(call, error);
-    trackerOf(call).refused(call, scope);
+    call.tracker.refused(call, scope);
     return error;
   }
 
@@ -234,8 +237,7 @@ export class SessionRequestGate implements RequestGate {
       // One that cannot be serialized is not sent.
       const transmission = transmit();
       call.isSent = true;
-      const tracker = trackerOf(call);
-      tracker.sent(call);
+      call.tracker.sent(call);
       scope?.sent();
       try {
         const timeout = new Promise<never>((_, reject) => {
@@ -243,7 +245,7 @@ export class SessionRequestGate implements RequestGate {
         });
         const answer = await Promise.race([transmission.answer, timeout]);
         isGranted = true;
-        tracker.granted(call);
+        call.tracker.granted(call);
         return answer;
       } finally {
         timer?.cancel();
@@ -270,9 +272,8 @@ export class SessionRequestGate implements RequestGate {
   /** Returns when the request may be tried again on this session; throws what the caller gets otherwise. */
   async #afterFailure(call: PendingCall, error: unknown): Promise<void> {
     const { request } = call;
-    const tracker = trackerOf(call);
     if (error instanceof HeldBackError) {
-      if (isWithoutEffect(call)) tracker.refused(call);
+      if (isWithoutEffect(call)) call.tracker.refused(call);
       return;
     }
     if (error instanceof OutcomeUnknownError || error instanceof CallTimeoutError) throw error;
@@ -280,11 +281,11 @@ export class SessionRequestGate implements RequestGate {
     if (error instanceof UnreadableAnswerError) throw unreadable(call, error.cause);
     const verdict = classifyTelegramError(error, { method: request.method, now: this.#context.clock.now() });
     if (verdict.code === "UNKNOWN") throw unreadable(call, error);
-    tracker.failed(error);
+    call.tracker.failed(error);
     if (verdict.kind === "dead" && !request.isHomeDc) return this.#afterForgotten(call, error);
     if (verdict.code === "RANDOM_ID_DUPLICATE" && call.mayHaveArrived) throw alreadyExecuted(call, error);
     const cooled = this.#applyVerdict(error, verdict, request);
-    if (verdict.provesNotExecuted && isWithoutEffect(call)) tracker.refused(call, cooled);
+    if (verdict.provesNotExecuted && isWithoutEffect(call)) call.tracker.refused(call, cooled);
     if (cooled !== undefined && this.#isSleptOut(call)) return;
     // The second copy was refused; the first one may have been executed.
     if (!isWithoutEffect(call)) throw outcomeUnknown(call, error);
@@ -346,10 +347,6 @@ export class SessionRequestGate implements RequestGate {
   }
 }
 
-function trackerOf({ scope }: PendingCall): AttemptTracker {
-  return scope?.tracker ?? NOOP_TRACKER;
-}
-
 /** Whether a refusal now means that nothing of the request has taken effect. */
 function isWithoutEffect({ isIdempotent: isRead, mayHaveArrived }: PendingCall): boolean {
   return isRead || !mayHaveArrived;
@@ -371,7 +368,7 @@ function notConnected({ request, scope }: PendingCall, error: unknown): Error {
 /** What the caller gets for an unreadable answer, or for a request that could not be serialized. */
 function unreadable(call: PendingCall, error: unknown): unknown {
   if (call.isIdempotent || !call.isSent) {
-    trackerOf(call).broke(error);
+    call.tracker.broke(error);
     return error;
   }
   return outcomeError(call, "unknown", `was sent, and its answer could not be read: ${MAY_HAVE_EXECUTED}`, error);

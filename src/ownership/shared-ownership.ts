@@ -22,6 +22,7 @@ export class SharedOwnership implements Ownership {
   readonly #ttlMs: number;
   readonly #self: ProcessIdentity;
   readonly #pool = randomUUID();
+  readonly #toleratedDriftMs: number;
   readonly #held: OwnClaims;
   readonly #foreign: RemoteClaims;
   // At most one entry for each session that the pool knows: `forget` deletes both.
@@ -40,6 +41,7 @@ export class SharedOwnership implements Ownership {
     this.#sessionTable = sessionTable;
     this.#recordWriter = recordWriter;
     this.#ttlMs = ttlMs;
+    this.#toleratedDriftMs = ttlMs - usableMs(ttlMs);
     this.#self = ownIdentity(host);
     this.#held = new OwnClaims(ttlMs);
     this.#foreign = new RemoteClaims(this.#self);
@@ -56,7 +58,7 @@ export class SharedOwnership implements Ownership {
    */
   needsRevalidation(id: string): boolean {
     const sending = this.#held.get(id);
-    return sending !== undefined && this.#wallOffset() - sending.wallOffset > this.#ttlMs - usableMs(this.#ttlMs);
+    return sending !== undefined && this.#wallOffset() - sending.wallOffset > this.#toleratedDriftMs;
   }
 
   isForeign(id: string): boolean {

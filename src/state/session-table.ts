@@ -1,7 +1,7 @@
 import type { PoolStatus, SessionState } from "../session-info.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
-import type { ActiveCooldown, CooldownScope } from "./cooldowns.js";
+import type { CooldownScope } from "./cooldowns.js";
 import { type Criteria, matches } from "./criteria.js";
 import { ExpiryHeap } from "./expiry-heap.js";
 import { LruOrder, type SelectionOrder } from "./selection-order.js";
@@ -256,16 +256,6 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   /** Whether any session is available. */
   get hasAvailable(): boolean {
     return this.#available.size > 0;
-  }
-
-  /** The cooldown or rate limit that blocks such a request on this session. */
-  blockingCooldown(
-    entry: SessionEntry,
-    method: string,
-    peer: string | undefined,
-    now: number,
-  ): ActiveCooldown | undefined {
-    return entry.cooldowns.blockingCooldown([method], peer === undefined ? [] : [peer], now);
   }
 
   /** Whether a session may be able to serve the caller by the deadline, as far as is known. */

@@ -63,7 +63,7 @@ test("cool() - a shorter wait never shortens, a longer one extends", () => {
     expect(sessionTable.cool(entry, scope, NOW + 101, "flood", NOW)).toBe(true);
   }
   expect(entry.cooldowns.sessionUntil).toBe(NOW + 101);
-  expect(sessionTable.blockingCooldown(entry, "M", "p", NOW)?.until).toBe(NOW + 101);
+  expect(entry.cooldowns.blockingCooldown(["M"], ["p"], NOW)?.until).toBe(NOW + 101);
 });
 
 test("cool() - of a method or peer leaves the session free for everything else", () => {

@@ -24,28 +24,27 @@ interface Client extends ClientInternals {
   readonly useWSS: boolean;
 }
 
-const inside = (sender: SenderBase): Sender => sender as Sender;
-
 /** How GramJS is built where teleproto is built in another way. */
 export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
   return {
     name: "GramJS",
     parts: ["sender._sendQueue._queue", "sender._sendQueue.get", "sender._sendQueue.clear", "sender._handlers"],
     synchronous: ["_createExportedSender", "_removeSender"],
-    queue: (sender) => inside(sender)._sendQueue._queue,
+    queue: (sender) => (sender as Sender)._sendQueue._queue,
     onBeforePack: (sender, sift) => {
-      const packer = inside(sender)._sendQueue;
+      const packer = (sender as Sender)._sendQueue;
       const get = packer.get.bind(packer);
       packer.get = () => {
         sift();
         return get();
       };
     },
-    handlers: (sender) => inside(sender)._handlers,
-    stop: (sender) => {
-      inside(sender)._userConnected = false;
-      inside(sender).userDisconnected = true;
-      inside(sender)._sendQueue.clear();
+    handlers: (sender) => (sender as Sender)._handlers,
+    stop: (base) => {
+      const sender = base as Sender;
+      sender._userConnected = false;
+      sender.userDisconnected = true;
+      sender._sendQueue.clear();
     },
     onConnected: () => {},
     // It dials 80 or 443, whatever the session or Telegram names (client/TelegramClient.js, 2.26.22).

@@ -17,11 +17,11 @@ import { Dialer } from "./dialer.js";
 import { ExportedSenders, type HomeClient } from "./exported-senders.js";
 import {
   type ClientCalls,
-  clientGuardRules,
   createLeaseSender,
+  LeaseRules,
   type LeaseSender,
+  leaseScopes,
   type Route,
-  setScope,
   unwrapSender,
 } from "./leased-client.js";
 import type {
@@ -50,6 +50,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
   readonly #request: CreateClientOptions;
   readonly #settings: HandleSettings;
   readonly #session: LibrarySession;
+  readonly #rules: LeaseRules;
   readonly #dialer: Dialer;
   readonly #exportedSenders: ExportedSenders;
   #sender: PooledSender | undefined;
@@ -67,6 +68,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
     this.client = createClient(classes, { apiId, apiHash, clientOptions, profile, session, peers }, this);
     this.internals = this.client as unknown as ClientInternals;
     this.#session = this.internals.session;
+    this.#rules = new LeaseRules(this.client, this.#session, this, this.#library.differences.synchronous);
     const receivesUpdates = settings.updates || profile.keepConnected === true;
     this.#dialer = new Dialer(classes, this.client, gate, clock, receivesUpdates);
     this.#exportedSenders = new ExportedSenders(classes.library, this.#dialer, this, request);
@@ -116,9 +118,8 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
   }
 
   guard(scope: LeaseScope): LibraryClient {
-    const { synchronous } = this.#library.differences;
-    const guarded = guardClient(this.client, scope, clientGuardRules(this.client, this, synchronous));
-    setScope(guarded, scope);
+    const guarded = guardClient(this.client, scope, this.#rules);
+    leaseScopes.set(guarded, scope);
     return guarded;
   }
 

@@ -55,55 +55,64 @@ const FIXED: ReadonlySet<string> = new Set([
 /** Properties that hold secrets: unreadable after the lease. */
 const SECRET: ReadonlySet<string> = new Set(["apiHash", "_proxy", "_initRequest"]);
 
-/** The rules by which a lease's client is guarded. `synchronous`: further methods of this library that return synchronously. */
-export function clientGuardRules(
-  client: LibraryClient,
-  calls: ClientCalls,
-  synchronous: readonly string[],
-): ClientGuardRules<LibraryClient> {
-  const answersAtOnce = new Set([...SYNCHRONOUS, ...synchronous]);
-  return {
-    override: (name, scope, guarded) => overrideFor(name, scope, guarded, client, calls),
-    substitute: (name, scope) => {
-      if (SECRET.has(name) && scope.ended !== undefined) throw scope.ended;
-      if (name === "_sender") return { value: calls.mainLeaseSender(scope) };
-      return name === "session" ? { value: leaseSession(client.session as object, scope) } : undefined;
-    },
-    isSynchronous: (name) => answersAtOnce.has(name),
-    isClientWide: (name) => SHARED.has(name),
-    isReadonly: (name) => FIXED.has(name),
-  };
-}
+/** The rules by which the leases of one client are guarded. */
+export class LeaseRules implements ClientGuardRules<LibraryClient> {
+  readonly #client: LibraryClient;
+  readonly #session: object;
+  readonly #calls: ClientCalls;
+  readonly #synchronous: ReadonlySet<string>;
 
-function overrideFor(
-  name: string,
-  scope: LeaseScope,
-  guarded: LibraryClient,
-  client: LibraryClient,
-  calls: ClientCalls,
-): ((...values: never[]) => unknown) | undefined {
-  switch (name) {
-    case "invoke":
-      return (request: TlRequest, dcId?: number) => calls.invoke(request, scope, guarded, { dcId });
-    case "invokeWithSender":
-      return (request: TlRequest, sender?: unknown) => calls.invoke(request, scope, guarded, { sender });
-    case "getSender":
-      return (dcId?: number) => calls.leaseSender(scope, dcId);
-    case "_leaseSender":
-      return async (dcId?: number) => ({ sender: await calls.leaseSender(scope, dcId), release: () => {} });
-    case "connect":
-      return async () => true;
-    case "disconnect":
-    case "destroy":
-      return async () => {};
-    case "setLogLevel":
-      return logLevelSetter(client, scope);
-    case "addEventHandler":
-      return leaseHandlers(client, scope, guarded).add;
-    case "removeEventHandler":
-      return leaseHandlers(client, scope, guarded).remove;
-    default:
-      return undefined;
+  /** `synchronous`: methods of this library that return synchronously, beyond those of both. */
+  constructor(client: LibraryClient, session: object, calls: ClientCalls, synchronous: readonly string[]) {
+    this.#client = client;
+    this.#session = session;
+    this.#calls = calls;
+    this.#synchronous = new Set([...SYNCHRONOUS, ...synchronous]);
+  }
+
+  override(name: string, scope: LeaseScope, guarded: LibraryClient): ((...values: never[]) => unknown) | undefined {
+    const calls = this.#calls;
+    switch (name) {
+      case "invoke":
+        return (request: TlRequest, dcId?: number) => calls.invoke(request, scope, guarded, { dcId });
+      case "invokeWithSender":
+        return (request: TlRequest, sender?: unknown) => calls.invoke(request, scope, guarded, { sender });
+      case "getSender":
+        return (dcId?: number) => calls.leaseSender(scope, dcId);
+      case "_leaseSender":
+        return async (dcId?: number) => ({ sender: await calls.leaseSender(scope, dcId), release: () => {} });
+      case "connect":
+        return async () => true;
+      case "disconnect":
+      case "destroy":
+        return async () => {};
+      case "setLogLevel":
+        return logLevelSetter(this.#client, scope);
+      case "addEventHandler":
+        return leaseHandlers(this.#client, scope, guarded).add;
+      case "removeEventHandler":
+        return leaseHandlers(this.#client, scope, guarded).remove;
+      default:
+        return undefined;
+    }
+  }
+
+  substitute(name: string, scope: LeaseScope): { readonly value: unknown } | undefined {
+    if (SECRET.has(name) && scope.ended !== undefined) throw scope.ended;
+    if (name === "_sender") return { value: this.#calls.mainLeaseSender(scope) };
+    return name === "session" ? { value: leaseSession(this.#session, scope) } : undefined;
+  }
+
+  isSynchronous(name: string): boolean {
+    return this.#synchronous.has(name);
+  }
+
+  isClientWide(name: string): boolean {
+    return SHARED.has(name);
+  }
+
+  isReadonly(name: string): boolean {
+    return FIXED.has(name);
   }
 }
 
@@ -170,16 +179,12 @@ function setClient(event: unknown, guarded: LibraryClient): void {
   carrier._setClient?.(guarded);
 }
 
-const scopes = new WeakMap<object, LeaseScope>();
-
-/** Records which lease a guarded client belongs to. */
-export function setScope(guarded: object, scope: LeaseScope): void {
-  scopes.set(guarded, scope);
-}
+/** The leases of guarded clients. */
+export const leaseScopes: WeakMap<object, LeaseScope> = new WeakMap();
 
 /** The lease that a guarded client belongs to; `undefined` for the client itself. */
 export function getScope(client: object): LeaseScope | undefined {
-  return scopes.get(client);
+  return leaseScopes.get(client);
 }
 
 /** What the uploads and downloads of a library use of a sender. */
@@ -248,12 +253,23 @@ class LeaseBound implements ProxyHandler<object> {
     this.#scope = scope;
   }
 
+  /** A method is the same function each time. */
   get(target: object, name: string | symbol): unknown {
     const value: unknown = Reflect.get(target, name);
     if (typeof name === "symbol" || name === "constructor") return value;
-    if (typeof value === "function") return this.#method(target, name, value as Method);
-    if (this.#scope.ended !== undefined) throw this.#scope.ended;
-    return isAuthKey(value) ? new Proxy(value, new LeaseBound(this.#scope)) : value;
+    if (typeof value !== "function") {
+      if (this.#scope.ended !== undefined) throw this.#scope.ended;
+      return isAuthKey(value) ? new Proxy(value, new LeaseBound(this.#scope)) : value;
+    }
+    let method = this.#methods.get(name);
+    if (method === undefined) {
+      method = (...values) => {
+        if (this.#scope.ended !== undefined) throw this.#scope.ended;
+        return value.apply(target, values);
+      };
+      this.#methods.set(name, method);
+    }
+    return method;
   }
 
   getOwnPropertyDescriptor(target: object, name: string | symbol): PropertyDescriptor | undefined {
@@ -266,18 +282,6 @@ class LeaseBound implements ProxyHandler<object> {
   set(target: object, name: string | symbol, value: unknown): boolean {
     if (this.#scope.ended !== undefined) throw this.#scope.ended;
     return Reflect.set(target, name, value);
-  }
-
-  /** The same function for the same name. */
-  #method(target: object, name: string, method: Method): Method {
-    const known = this.#methods.get(name);
-    if (known !== undefined) return known;
-    const bound: Method = (...values) => {
-      if (this.#scope.ended !== undefined) throw this.#scope.ended;
-      return method.apply(target, values);
-    };
-    this.#methods.set(name, bound);
-    return bound;
   }
 }
 

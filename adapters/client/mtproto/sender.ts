@@ -8,7 +8,7 @@ import {
 } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
 import { peerOf } from "../../../src/telegram/peers.js";
-import { hasRandomId, methodOf, type TelegramRequest } from "../../../src/telegram/requests.js";
+import { hasRandomId, innermost, type TelegramRequest } from "../../../src/telegram/requests.js";
 import { classifyTelegramError } from "../../../src/telegram/verdicts.js";
 import type {
   Library,
@@ -369,10 +369,11 @@ const ORDERED: ReadonlySet<string> = new Set([
 
 /** What the pool has to know of a request whose entities are resolved. */
 export function describeRequest(request: TelegramRequest, isHomeDc: boolean): OutgoingRequest {
+  const query = innermost(request);
   return {
-    method: methodOf(request),
-    peer: peerOf(request),
-    hasRandomId: hasRandomId(request),
+    method: query.className,
+    peer: peerOf(query),
+    hasRandomId: hasRandomId(query),
     isOrdered: ORDERED.has(request.className),
     isHomeDc,
   };

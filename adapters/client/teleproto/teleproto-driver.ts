@@ -29,8 +29,6 @@ interface Client extends ClientInternals {
   };
 }
 
-const inside = (sender: SenderBase): Sender => sender as Sender;
-
 /** How teleproto is built where GramJS is built in another way. */
 export const teleprotoDriver: LibraryDriver = {
   name: "teleproto",
@@ -58,17 +56,18 @@ export const teleprotoDriver: LibraryDriver = {
     "_sanitizeParseMode",
     "_teardownUpdateState",
   ],
-  queue: (sender) => inside(sender)._queued,
+  queue: (sender) => (sender as Sender)._queued,
   onBeforePack: dropBlocked,
-  handlers: (sender) => inside(sender)._dispatcher.handlers,
-  stop: (sender) => {
-    inside(sender)._lifecycle = "dead";
-    inside(sender)._queued.length = 0;
-    inside(sender)._stopIo();
+  handlers: (sender) => (sender as Sender)._dispatcher.handlers,
+  stop: (base) => {
+    const sender = base as Sender;
+    sender._lifecycle = "dead";
+    sender._queued.length = 0;
+    sender._stopIo();
   },
   // Else it would wrap the first request into a second initConnection.
   onConnected: (sender) => {
-    inside(sender)._needsInitConnection = false;
+    (sender as Sender)._needsInitConnection = false;
   },
   connectionOptions: (client, { port }) => {
     const { _testServers: testServers, _keepAliveInterval: keepAliveInterval } = client as Client;
@@ -84,7 +83,7 @@ export const teleprotoDriver: LibraryDriver = {
 
 /** Its writer takes from the array by itself, so that the array is asked for right before bytes are made of it. */
 function dropBlocked(sender: SenderBase, sift: () => void): void {
-  const queue = inside(sender)._queued;
+  const queue = (sender as Sender)._queued;
   let isSifting = false;
   Object.defineProperty(sender, "_queued", {
     configurable: true,

@@ -1,7 +1,7 @@
 import type { TelegramClient as GramjsClient } from "telegram";
 import type { TelegramClient as TeleprotoClient } from "teleproto";
 import { expect, test } from "vitest";
-import { clientGuardRules } from "../../../../adapters/client/mtproto/leased-client.js";
+import { LeaseRules } from "../../../../adapters/client/mtproto/leased-client.js";
 import { loadUnderTest } from "../../../fakes/client-library.js";
 
 /** The methods of a client that its types give no promise for. */
@@ -42,7 +42,7 @@ const names: Readonly<Record<Exclude<Synchronous<GramjsClient> | Synchronous<Tel
 
 test("isSynchronous() - every method that its library's types give no promise for", async () => {
   const { differences, TelegramClient } = await loadUnderTest();
-  const plan = clientGuardRules(undefined as never, undefined as never, differences.synchronous);
+  const plan = new LeaseRules(undefined as never, undefined as never, undefined as never, differences.synchronous);
   const there = Object.keys(names).filter((name) => name in TelegramClient.prototype);
   expect(there.filter((name) => !plan.isSynchronous(name))).toEqual([]);
 });
