@@ -40,6 +40,10 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
     summary: "encrypt every account with a new key",
     load: async () => (await import("./commands/rotate-keys.js")).rotateKeysCommand,
   },
+  doctor: {
+    summary: "look for what is wrong",
+    load: async () => (await import("./commands/doctor.js")).doctorCommand,
+  },
   "test-server": {
     summary: "run a Telegram server on this machine, for tests",
     load: async () => (await import("./commands/test-server.js")).testServerCommand,

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,72 @@ export interface CommandRun {
   readonly stderr: string;
 }
 
+const WAIT_MS = 15_000;
+
+/** A command that runs. */
+export class RunningCommand implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  /** Everything that it wrote on stdout, or to its terminal. */
+  output = "";
+  /** Where in the text the next {@link until} begins to look. */
+  #read = 0;
+  #changed: () => void = () => {};
+  /** Resolves its exit code. */
+  readonly ended: Promise<number | null>;
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      this.output += text;
+      this.#changed();
+    });
+    this.ended = new Promise((resolve) => child.once("close", (code) => resolve(code)));
+    void this.ended.then(() => this.#changed());
+  }
+
+  /** What was written without colors and movements of the cursor. */
+  get text(): string {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the sequences begin with one.
+    return this.output.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").replaceAll("\r", "");
+  }
+
+  /** Waits until something matches that comes after the last match. */
+  async until(pattern: RegExp): Promise<RegExpExecArray> {
+    const deadline = AbortSignal.timeout(WAIT_MS);
+    let isOver = false;
+    void this.ended.then(() => {
+      isOver = true;
+    });
+    for (;;) {
+      const found = pattern.exec(this.text.slice(this.#read));
+      if (found !== null) {
+        this.#read += found.index + found[0].length;
+        return found;
+      }
+      if (deadline.aborted || isOver) throw new Error(`The command does not show ${pattern}:\n${this.text}`);
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+        deadline.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+  }
+
+  /** Presses keys, or writes into its stdin. */
+  type(keys: string): void {
+    this.#child.stdin?.write(keys);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.stdin?.destroy();
+    this.#child.kill("SIGKILL");
+    await this.ended;
+  }
+}
+
 /** A folder of its own for a test, in which commands run. */
 export class Folder {
   readonly path: string = mkdtempSync(join(tmpdir(), "cli-"));
@@ -29,7 +95,17 @@ export class Folder {
     return join(this.path, name);
   }
 
-  /** Runs the command in a pipe, without a terminal. */
+  /** Starts the command in a pipe, without a terminal. */
+  start(words: readonly string[]): RunningCommand {
+    const child = spawn(process.execPath, [COMMAND, ...words], {
+      cwd: this.path,
+      env: this.environment,
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    return new RunningCommand(child);
+  }
+
+  /** Runs the command in a pipe to its end. */
   run(words: readonly string[], input = ""): Promise<CommandRun> {
     return new Promise((resolve, reject) => {
       const child = spawn(process.execPath, [COMMAND, ...words], { cwd: this.path, env: this.environment });
