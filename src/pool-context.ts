@@ -18,11 +18,11 @@ export interface PoolContext<Client = unknown> {
   readonly events: PoolEvents;
 }
 
-/** What the parts of a pool tell each other. */
+/** The events by which the parts of a pool inform each other. */
 export interface PartEvents {
   /** A session may have become available. */
   available(): void;
-  /** A session cools down longer or is lost: some callers may wait in vain now. */
+  /** A session cools down longer or is lost: some callers may wait for nothing now. */
   unavailable(): void;
   /** The rate limit of a session is reached: as `unavailable`, for those who wait alone. */
   rateLimited(): void;
@@ -55,7 +55,7 @@ export type Publish = <Name extends keyof SessionPoolEvents>(
 /** Whether the pool has a listener of that event. */
 export type IsHeard = (name: keyof SessionPoolEvents) => boolean;
 
-/** What the parts of a pool tell each other (`on`, `emit`), and what they tell the user's listeners (`publish`). */
+/** The events between the parts of a pool (`on`, `emit`), and those for the user's listeners (`publish`). */
 export class PoolEvents extends Emitter<PartEvents> {
   /** Logs the event and hands it to the listeners of the pool. */
   readonly publish: Publish;

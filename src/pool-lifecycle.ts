@@ -53,7 +53,7 @@ export class PoolLifecycle {
     return work;
   }
 
-  /** Lets closing wait for work that nobody else waits for. Its failure is one of the storage. */
+  /** Runs work that only closing waits for. Its failure is reported as one of the storage. */
   runInBackground(work: Promise<unknown>): void {
     this.track(work).catch((error: Error) => this.#events.emit("storageFailed", error));
   }

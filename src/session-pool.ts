@@ -43,8 +43,8 @@ const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
 export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
 
 /**
- * A pool of Telegram accounts in this process: it leases them as connected clients, rests those that Telegram told to
- * wait, gives the caller another one, and remembers all of it across restarts.
+ * A pool of Telegram accounts in this process: it leases them as connected clients, lets those cool down that
+ * Telegram told to wait, gives the caller another one, and remembers all of it across restarts.
  *
  * @example
  * ```ts
@@ -68,11 +68,11 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
       throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
     }
     this.#options = options;
-    const tell = (name: string, event: unknown): void => {
+    const publish = (name: string, event: unknown): void => {
       if (this.listenerCount(name as keyof SessionPoolEvents) === 0) return;
       inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
     };
-    this.#parts = createPool(options, processRef, processLock, tell, (name) => this.listenerCount(name) > 0);
+    this.#parts = createPool(options, processRef, processLock, publish, (name) => this.listenerCount(name) > 0);
   }
 
   /**
@@ -156,7 +156,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * The session string: the one deliberate way out for it. Whoever has it has the whole account. Throws
+   * Returns the session string: the one deliberate way out for it. It gives access to the whole account. Throws
    * `SessionNotFoundError`.
    */
   async exportSession(id: string): Promise<string> {
@@ -192,8 +192,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Seals everything anew that is not sealed with the first key of `encryption`, peers included. Resolves how many
-   * records it has rewritten; records that could not be read are left as they are. Only then an old key can go.
+   * Encrypts everything again that is not encrypted with the first key of `encryption`, peers included. Resolves with the
+   * number of rewritten records; records that could not be read are left as they are. After that an old key can be dropped.
    *
    * Throws `OptionsError` without `encryption`, `StorageError` when a record could not be written, and `PoolClosedError`
    * when the pool is closed before the last one: call it again.
@@ -265,7 +265,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /**
    * Runs the work for each item by the rules of `use`, many at once, and hands the results over: an item that fails is a
-   * result with its error. Never more than `concurrency` items are pulled ahead of whoever reads the results. Nothing
+   * result with its error. At most `concurrency` items are pulled ahead of the reader of the results. Nothing
    * happens before the first result is asked for; `break` lets the works that run finish, and nothing else begins.
    *
    * Throws `OptionsError`. The iteration ends with what `items` throws, the signal's reason, `PoolClosedError`, or the
@@ -297,8 +297,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
 
   /**
    * Ends the pool: queued callers reject with `PoolClosedError`. Leases are waited for, and so are callers whose session
-   * connects or who move to another free session; after `closeTimeoutMs` leases are taken back and told as `leaked`. Resolves when clients are gone, writes flushed, and the storage is closed. A second call returns the same
-   * promise. `timeoutMs` replaces `closeTimeoutMs`. Rejects with `OptionsError`.
+   * connects or who move to another free session; after `closeTimeoutMs` leases are taken back and reported as `leaked`. Resolves when
+   * clients are gone, writes flushed, and the storage is closed. A second call returns the same promise. `timeoutMs` replaces `closeTimeoutMs`. Rejects with `OptionsError`.
    */
   close(options: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
     try {

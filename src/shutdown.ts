@@ -165,6 +165,6 @@ function waitNotice(all: Pick<LeaseManager<unknown>, "list" | "expected">, leftM
   if (leases.length === 0) return `close() waits for ${all.expected} callers whose session still connects${end}.`;
   const hint = leases.some(({ stack }) => stack !== undefined)
     ? ""
-    : " Was release() forgotten? traceLeases: true tells where they were taken.";
+    : " Was release() forgotten? traceLeases: true shows where they were taken.";
   return `close() waits for ${leases.length === 1 ? "a lease" : `${leases.length} leases`}${end}: ${named.join(", ")}${more}.${hint}`;
 }

@@ -6,23 +6,23 @@ import { NO_BACK_OFF } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { Verdict } from "../telegram/verdicts.js";
 
-/** A way to Telegram by which connecting fails. */
+/** A route to Telegram on which connects fail. */
 interface FailingRoute {
-  /** In a row, by whatever session. */
+  /** Failures in a row, of all sessions. */
   failures: number;
-  /** Until when nobody connects by it. */
+  /** The instant until which no session connects on it. */
   until: number;
 }
 
-/** A session that failed to connect rests, twice as long each time. */
+/** The back-off of a session after its first failed connect; doubles each time. */
 const FIRST_MS = 1_000;
 const LONGEST_MS = 300_000;
-/** So often in a row connecting through one proxy fails, by whatever session, until the proxy is what failed. */
+/** Failures in a row on one proxy, of all sessions, after which the proxy counts as failed. */
 const FAILURES_OF_A_PROXY = 3;
-/** The rest of a proxy is longer by up to so much, so that many pools do not come back in one instant. */
+/** Largest random extension of the back-off of a proxy, so that many pools do not reconnect at the same instant. */
 const JITTER = 0.2;
 const DIRECT = "direct";
-/** Why sessions rest whose proxy failed. */
+/** The reason of the back-off when the proxy has failed. */
 const PROXY_FAILED = "proxyFailed";
 const CONNECT_FAILED = "connect failed";
 /**
@@ -44,20 +44,20 @@ const APPLICATION_REFUSED: ReadonlySet<string> = new Set([
 const NOT_REFUSED: Readonly<FailingRoute> = Object.freeze({ failures: 0, until: 0 });
 
 /**
- * Keeps sessions from connecting for a while after they could not: each by itself, and all that share a proxy together
- * once that is what fails. Then one of them tries first; the others follow when it has connected. What is connected
- * already goes on: it is proof that the route works for it.
+ * Keeps sessions from connecting for a while after a failed connect: each on its own, and all that share a proxy once the
+ * proxy has failed. Then one of them tries first, and the others follow when it has connected. Connected sessions stay
+ * connected: the route works for them.
  *
- * Telegram's transport error −429 tells of too many connections from one address: it stops every connect from there at
- * once, also without a proxy. Source: TDLib, ConnectionCreator.cpp; mtcute.
+ * Telegram's transport error −429 means too many connections from one address: it stops every connect from there at once,
+ * also without a proxy. Source: TDLib, ConnectionCreator.cpp; mtcute.
  */
 export class ConnectBackoff {
   readonly #context: PoolContext;
   readonly #sessionTable: SessionTable<PooledSession>;
-  /** Failed connects in a row; both live as long as the session. */
+  /** Failed connects in a row. */
   readonly #failures = new WeakMap<PooledSession, number>();
   readonly #unknownKeys = new WeakMap<PooledSession, number>();
-  /** One for each route that fails and that a session has; a connect by it, or its last session's leaving, ends it. */
+  /** The routes that fail. An entry ends with a connect on the route, or with its last session. */
   readonly #routes = new Map<string, FailingRoute>();
 
   /** The `apiId` of the client adapter. */
@@ -68,7 +68,7 @@ export class ConnectBackoff {
     this.#sessionTable = sessionTable;
   }
 
-  /** It has connected, and with it its proxy. */
+  /** The session has connected, so its proxy works. */
   connected(known: PooledSession, profile: ClientProfile): void {
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
@@ -83,36 +83,36 @@ export class ConnectBackoff {
     events.emit("available");
   }
 
-  /** It could not connect with this profile; `told` is what its callers get. */
-  failed(known: PooledSession, profile: ClientProfile, error: unknown, verdict: Verdict, told: Error): void {
-    recordConnectFailure(known, told);
+  /** The session could not connect with this profile; `failure` is the error for its callers. */
+  failed(known: PooledSession, profile: ClientProfile, error: unknown, verdict: Verdict, failure: Error): void {
+    recordConnectFailure(known, failure);
     const route = routeOf(profile);
     const isCrowded = verdict.code === "TRANSPORT_429";
     const isRoute = isCrowded || (route !== DIRECT && (verdict.scope === "proxy" || error instanceof ConnectError));
     if (verdict.code === UNKNOWN_KEY) this.#keyUnknown(known);
-    else if (isApplicationRefused(verdict) && profile.apiId === undefined) this.#stopApplication(told, verdict.code);
-    else if (isRoute) this.#routeFailed(route, known, isCrowded, told);
+    else if (isApplicationRefused(verdict) && profile.apiId === undefined) this.#stopApplication(failure, verdict.code);
+    else if (isRoute) this.#routeFailed(route, known, isCrowded, failure);
     else this.backOff(known);
     this.#context.events.emit("connectFailed");
   }
 
-  /** The session alone rests. */
+  /** Lets the session back off. */
   backOff(known: PooledSession): void {
     const count = this.#failures.get(known) ?? 0;
     this.#failures.set(known, count + 1);
-    this.#rest([known], this.#context.time.now() + delayOf(count), CONNECT_FAILED);
+    this.#startBackOff([known], this.#context.time.now() + delayOf(count), CONNECT_FAILED);
   }
 
-  /** Whether nobody connects by its route just now; the session rests with the others then. */
+  /** Whether no session may connect on its route now; the session then backs off with the others. */
   isStopped(known: PooledSession): boolean {
     const { time, options } = this.#context;
     const { until = 0 } = this.#routes.get(routeOf(known.credentials.profile)) ?? {};
     if (until <= time.now()) return false;
-    this.#rest([known], until + options.connectTimeoutMs, PROXY_FAILED);
+    this.#startBackOff([known], until + options.connectTimeoutMs, PROXY_FAILED);
     return true;
   }
 
-  /** What it failed for may be over: it has another key or proxy, or a person enables it. It may connect at once. */
+  /** The cause of its failures may have ended: it has another key or proxy, or was enabled. It may connect at once. */
   causeEnded(known: PooledSession, former: ClientProfile = known.credentials.profile): void {
     const { time, events } = this.#context;
     this.#failures.delete(known);
@@ -124,7 +124,7 @@ export class ConnectBackoff {
     events.emit("available");
   }
 
-  /** A session that had this profile has gone, or has another one. */
+  /** A session that had this profile was removed, or has another one. */
   left(profile: ClientProfile): void {
     const route = routeOf(profile);
     if (!this.#routes.has(route)) return;
@@ -132,11 +132,11 @@ export class ConnectBackoff {
     this.#routes.delete(route);
   }
 
-  #routeFailed(route: string, known: PooledSession, isCrowded: boolean, told: Error): void {
+  #routeFailed(route: string, known: PooledSession, isCrowded: boolean, failure: Error): void {
     const failing = this.#routes.get(route) ?? { failures: 0, until: 0 };
     this.#routes.set(route, failing);
     failing.failures = Math.max(failing.failures + 1, isCrowded ? FAILURES_OF_A_PROXY : 0);
-    if (failing.failures >= FAILURES_OF_A_PROXY) this.#backOffRoute(route, failing, known, told);
+    if (failing.failures >= FAILURES_OF_A_PROXY) this.#backOffRoute(route, failing, known, failure);
     else this.backOff(known);
   }
 
@@ -144,26 +144,26 @@ export class ConnectBackoff {
     const count = this.#unknownKeys.get(known) ?? 0;
     this.#unknownKeys.set(known, count + 1);
     const delay = count === 0 ? FIRST_MS : Math.min(UNKNOWN_KEY_MS * 2 ** (count - 1), LONGEST_UNKNOWN_KEY_MS);
-    this.#rest([known], this.#context.time.now() + delay, UNKNOWN_KEY);
+    this.#startBackOff([known], this.#context.time.now() + delay, UNKNOWN_KEY);
   }
 
-  /** Nobody connects by this route for a while; the one that failed tries again first. */
-  #backOffRoute(route: string, failing: FailingRoute, first: PooledSession, told: Error): void {
+  /** No session connects on this route for a while; the one that failed tries again first. */
+  #backOffRoute(route: string, failing: FailingRoute, first: PooledSession, failure: Error): void {
     const { time, options, events } = this.#context;
     const count = failing.failures - FAILURES_OF_A_PROXY;
-    // Once, until one of them has connected: it is no news that it still fails.
+    // Once, until one of them has connected.
     if (count === 0) events.publish("disconnected", { id: first.id, reason: PROXY_FAILED });
     failing.until = time.now() + delayOf(count) * (1 + JITTER * Math.random());
-    this.#rest([first], failing.until, PROXY_FAILED);
+    this.#startBackOff([first], failing.until, PROXY_FAILED);
     const others = [...this.#sessionsVia(route)].filter(
       (entry) => entry !== first && entry.connection?.isConnected !== true,
     );
-    for (const entry of others) recordConnectFailure(entry, told);
-    this.#rest(others, failing.until + options.connectTimeoutMs, PROXY_FAILED);
+    for (const entry of others) recordConnectFailure(entry, failure);
+    this.#startBackOff(others, failing.until + options.connectTimeoutMs, PROXY_FAILED);
   }
 
-  /** No session can connect that uses the application of the client adapter: none is tried for a while. */
-  #stopApplication(told: Error, code: string): void {
+  /** Sessions that use the application of the client adapter cannot connect: none of them tries for a while. */
+  #stopApplication(failure: Error, code: string): void {
     const now = this.#context.time.now();
     const { failures, until } = this.#application;
     // Connects that were under way together fail together: that is one failure.
@@ -171,11 +171,11 @@ export class ConnectBackoff {
     const others = [...this.#sessionTable.entries()].filter(
       ({ credentials, connection }) => credentials.profile.apiId === undefined && connection?.isConnected !== true,
     );
-    for (const entry of others) recordConnectFailure(entry, told);
-    this.#rest(others, this.#application.until, code);
+    for (const entry of others) recordConnectFailure(entry, failure);
+    this.#startBackOff(others, this.#application.until, code);
   }
 
-  /** A session has connected with it: it is not refused any more. */
+  /** A session has connected with the application: it is not refused any more. */
   #applicationWorks(): void {
     if (this.#application === NOT_REFUSED) return;
     this.#application = NOT_REFUSED;
@@ -187,8 +187,8 @@ export class ConnectBackoff {
     events.emit("available");
   }
 
-  /** Listeners hear of it in no caller's stack. */
-  #rest(sessions: readonly PooledSession[], until: number, reason: string): void {
+  /** Lets sessions back off. Listeners are not called in the stack of the caller. */
+  #startBackOff(sessions: readonly PooledSession[], until: number, reason: string): void {
     const { time, events } = this.#context;
     const longer = sessions.filter((known) => known.isEntered && known.backOff.until < until);
     for (const known of longer) this.#sessionTable.backOff(known, { until, reason }, time.now());
@@ -209,7 +209,7 @@ export function isApplicationRefused({ code }: Verdict): boolean {
   return APPLICATION_REFUSED.has(code);
 }
 
-/** All that tells one way to Telegram from another: one gateway may give each user name an address of its own. */
+/** Identifies the route to Telegram: a proxy may give each user name its own address. */
 function routeOf({ proxy }: ClientProfile): string {
   return proxy === undefined ? DIRECT : identityOf(proxy);
 }

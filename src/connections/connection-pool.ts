@@ -4,13 +4,13 @@ import { ConnectError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import { Connection, SessionChangedError } from "./connection.js";
 
-/** One request for a connection, and what has become of it. */
+/** One request for a connection, and its state. */
 export class Opening {
-  /** Whether it is for the pool itself (or for a caller that has gone): it gives way to a lease that needs its place. */
+  /** Whether it is for the pool itself, or for a caller that has left: it gives way to a lease that needs its place. */
   isAside: boolean;
-  /** Its caller waits no longer. */
+  /** Whether its caller has stopped waiting. */
   isGivenUp = false;
-  /** Counted among the connection's users, until it is given back. */
+  /** The connection that it uses, until that is checked in. */
   connection: Connection<unknown> | undefined = undefined;
 
   constructor(isAside = false) {
@@ -18,27 +18,27 @@ export class Opening {
   }
 }
 
-/** A session, as far as its connection goes. */
+/** The part of a session that concerns its connection. */
 export interface Connectable {
-  /** The one that is open, whatever its state. */
+  /** The open connection, whatever its state. */
   readonly connection: Connection<unknown> | undefined;
 }
 
 /**
- * Which sessions have a client: made lazily, one at a time per session, kept open between leases, closed after a while
- * without one, and never more than `maxConnected` of them.
+ * The connections of the sessions: created lazily, one at a time per session, kept open between leases, closed after
+ * `idleTimeoutMs` without one, and at most `maxConnected` of them.
  */
 export class ConnectionPool<Client> {
   readonly #context: PoolContext;
   readonly #create: (id: string) => Connection<Client>;
   /** Bound: the sessions of the pool. */
   readonly #open = new Map<string, Connection<Client>>();
-  /** Those without a lease, the longest idle first. */
+  /** Connections without a lease, the longest idle first. */
   readonly #idle = new LinkedList<Connection<Client>>();
-  /** Those that wait for a place, the first first. */
+  /** Callers that wait for a place, in order. */
   readonly #roomWaiters = new Set<() => void>();
-  /** Callers whose connection is not found or made yet. */
-  #leasesLooking = 0;
+  /** Number of callers whose connection is not found or created yet. */
+  #pendingLeases = 0;
   /** Milliseconds without a lease after which a client is closed. */
   readonly #idleTimeoutMs: number;
   #sweep: Timer | undefined;
@@ -58,12 +58,12 @@ export class ConnectionPool<Client> {
   /**
    * The connection for one more lease, if it is ready at once. `now` is the monotonic clock's reading.
    *
-   * Costs no look-up: what a lease costs is, with very many sessions, the memory that it looks at.
+   * Without a look-up by id: with many sessions the cost of a lease is the memory that it touches.
    */
   tryCheckOut({ connection }: Connectable, now: number): Connection<Client> | undefined {
     if (connection === undefined || !connection.isConnected || connection.staleReasonAt(now) !== undefined)
       return undefined;
-    // It can only be one of those that were made here.
+    // All connections of sessions are created here.
     return this.#use(connection as Connection<Client>);
   }
 
@@ -84,37 +84,37 @@ export class ConnectionPool<Client> {
     throw new SessionChangedError(`The connection of "${id}" was closed while it was being opened.`);
   }
 
-  /** Ends the use of a connection that was opened, unless that has happened. `reason` as for {@link checkIn}. */
+  /** Ends the use of a connection that was opened, unless it has ended. `reason` as for {@link checkIn}. */
   end(opening: Opening, reason?: string): Promise<void> | undefined {
     const { connection } = opening;
     if (connection === undefined) return undefined;
     opening.connection = undefined;
     if (opening.isAside) connection.asides--;
-    // It can only be one of those that were made here.
+    // All connections of sessions are created here.
     return this.checkIn(connection as Connection<Client>, reason);
   }
 
-  /** The caller waits no longer: unless others do, the connect ends, and its place is free for another session. */
+  /** The caller stops waiting: unless others wait, the connect is aborted, and its place is free for another session. */
   giveUp(opening: Opening): void {
     opening.isGivenUp = true;
     const isReady = opening.connection !== undefined && isConnected(opening.connection);
-    void this.end(opening, isReady ? undefined : "nobody waits for the connect any more");
-    this.#tellRoom();
+    void this.end(opening, isReady ? undefined : "the connect is no longer needed");
+    this.#notifyRoomWaiters();
   }
 
-  /** The caller waits no longer, but a connect that has begun goes on: the next caller may find it ready. */
+  /** The caller stops waiting, but a connect under way continues: the next caller may find it ready. */
   leave(opening: Opening): void {
     opening.isGivenUp = true;
     if (opening.connection !== undefined && !opening.isAside) {
       opening.isAside = true;
       opening.connection.asides++;
     }
-    this.#tellRoom();
+    this.#notifyRoomWaiters();
   }
 
   /**
-   * Ends one lease's use; `now` is the monotonic clock's reading. With `reason`, or when it is spoilt or gone, the client is
-   * closed now if nobody else uses it.
+   * Ends one lease's use; `now` is the monotonic clock's reading. With `reason`, or when it is stale or lost, the client is
+   * closed now if it has no other user.
    */
   checkIn(
     connection: Connection<Client>,
@@ -123,14 +123,14 @@ export class ConnectionPool<Client> {
   ): Promise<void> | undefined {
     connection.users--;
     if (connection.users > 0 || connection.closing !== undefined) {
-      if (this.#roomWaiters.size > 0) this.#tellRoom();
+      if (this.#roomWaiters.size > 0) this.#notifyRoomWaiters();
       return connection.closing;
     }
     const cause = reason ?? connection.staleReasonAt(now);
     if (cause !== undefined || !isConnected(connection) || this.#isClosed) {
       return this.close(connection.id, cause ?? "idle");
     }
-    if (this.#roomWaiters.size > 0) this.#tellRoom();
+    if (this.#roomWaiters.size > 0) this.#notifyRoomWaiters();
     if (connection.isPersistent) return undefined;
     if (this.#idleTimeoutMs === 0) return this.close(connection.id, "idle");
     this.#idle.add(connection);
@@ -140,7 +140,7 @@ export class ConnectionPool<Client> {
     return undefined;
   }
 
-  /** Closes the session's client, whoever uses it; resolves when it is gone. */
+  /** Closes the session's client even if it is in use; resolves when it is gone. */
   close(id: string, reason: string): Promise<void> {
     const connection = this.#open.get(id);
     if (connection === undefined) return Promise.resolve();
@@ -149,12 +149,12 @@ export class ConnectionPool<Client> {
     return connection.close(reason).then(() => this.#forget(connection));
   }
 
-  /** Closes every client, and opens none any more. */
+  /** Closes every client, and opens no more. */
   async closeAll(reason: string): Promise<void> {
     this.#isClosed = true;
     this.#sweep?.cancel();
     this.#sweep = undefined;
-    this.#tellRoom();
+    this.#notifyRoomWaiters();
     await Promise.all([...this.#open.keys()].map((id) => this.close(id, reason)));
   }
 
@@ -166,22 +166,22 @@ export class ConnectionPool<Client> {
 
   /** The open connection, or a new one as soon as there is room; `opening` is one of its users from then on. */
   async #find(id: string, opening: Opening): Promise<Connection<Client>> {
-    if (!opening.isAside) this.#leasesLooking++;
+    if (!opening.isAside) this.#pendingLeases++;
     try {
       for (;;) {
-        const found = this.#look(id, opening);
+        const found = this.#tryFind(id, opening);
         if (found instanceof Connection) return this.#useFor(opening, found);
         await found;
       }
     } finally {
-      if (!opening.isAside) this.#leasesLooking--;
+      if (!opening.isAside) this.#pendingLeases--;
     }
   }
 
-  /** The connection, or what is to be waited for before the next look. */
-  #look(id: string, opening: Opening): Connection<Client> | Promise<void> {
+  /** The connection, or a promise to wait for before the next attempt. */
+  #tryFind(id: string, opening: Opening): Connection<Client> | Promise<void> {
     if (this.#isClosed) throw new ConnectError("The pool is closed.", { sessionId: id });
-    if (opening.isGivenUp) throw new SessionChangedError(`Nobody waits for "${id}" any more.`);
+    if (opening.isGivenUp) throw new SessionChangedError(`No caller waits for "${id}" any more.`);
     const connection = this.#open.get(id);
     if (connection?.closing !== undefined) return this.#gone(connection);
     const flaw = connection?.staleReasonAt(this.#context.clock.monotonic());
@@ -191,7 +191,7 @@ export class ConnectionPool<Client> {
     return this.#roomFor(id, opening);
   }
 
-  /** At once, before anything is awaited: a connection without users may be closed for another session. */
+  /** To be called before anything is awaited: a connection without users may be closed for another session. */
   #useFor(opening: Opening, connection: Connection<Client>): Connection<Client> {
     opening.connection = connection;
     if (opening.isAside) connection.asides++;
@@ -204,12 +204,12 @@ export class ConnectionPool<Client> {
     return made;
   }
 
-  /** A place that is made for a lease is not for the pool itself. */
+  /** A place that becomes free is for leases first. */
   #mayTakePlace({ isAside }: Opening): boolean {
-    return !isAside || this.#leasesLooking === 0;
+    return !isAside || this.#pendingLeases === 0;
   }
 
-  /** Resolves when it is worth another look. */
+  /** Resolves when it is worth another attempt. */
   #roomFor(id: string, opening: Opening): Promise<void> {
     if (!this.#mayTakePlace(opening)) throw noRoom(id);
     const spare = this.#idle.first ?? (opening.isAside ? undefined : this.#yielding());
@@ -223,7 +223,7 @@ export class ConnectionPool<Client> {
     return false;
   }
 
-  /** One that the pool itself keeps, connects or asks, without a lease: a caller needs its place more. */
+  /** A connection that only the pool itself uses, without a lease: a caller needs its place more. */
   #yielding(): Connection<Client> | undefined {
     let inUse: Connection<Client> | undefined;
     for (const connection of this.#open.values()) {
@@ -238,27 +238,27 @@ export class ConnectionPool<Client> {
   #room(id: string): Promise<void> {
     return new Promise((resolve, reject) => {
       const { clock, options } = this.#context;
-      const tell = (): void => {
+      const notify = (): void => {
         timer.cancel();
-        this.#roomWaiters.delete(tell);
+        this.#roomWaiters.delete(notify);
         resolve();
       };
       const timer = clock.setTimer(options.connectTimeoutMs, () => {
-        this.#roomWaiters.delete(tell);
+        this.#roomWaiters.delete(notify);
         reject(noRoom(id));
       });
-      this.#roomWaiters.add(tell);
+      this.#roomWaiters.add(notify);
     });
   }
 
-  #tellRoom(): void {
-    for (const tell of [...this.#roomWaiters]) tell();
+  #notifyRoomWaiters(): void {
+    for (const notify of [...this.#roomWaiters]) notify();
   }
 
   #forget(connection: Connection<Client>): void {
     if (this.#open.get(connection.id) !== connection) return;
     this.#open.delete(connection.id);
-    this.#tellRoom();
+    this.#notifyRoomWaiters();
   }
 
   /** Resolves when the connection is gone and forgotten. */
@@ -287,7 +287,7 @@ export class ConnectionPool<Client> {
   }
 }
 
-/** A client that cannot even tell counts as lost. */
+/** A client whose state cannot be read counts as lost. */
 function isConnected(connection: Connection<unknown>): boolean {
   try {
     return connection.isConnected;

@@ -20,7 +20,7 @@ export class HealthProbe {
   readonly #recordWriter: RecordWriter;
   readonly #sessionState: SessionStateManager;
   readonly #connections: ConnectionPool<unknown>;
-  /** One for each session that may come back; that of one that was removed goes when it fires. */
+  /** By session. Bound: the sessions that may become free, and removed ones whose timer has not fired yet. */
   readonly #timers = new Map<string, Timer>();
   #queue: Promise<void> = Promise.resolve();
   #isEnded = false;

@@ -6,9 +6,9 @@ import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { type ConnectionPool, Opening } from "./connection-pool.js";
 
-/** A connect that failed for no reason that ends by an event is tried again after so long. */
+/** Delay before a failed connect is retried whose cause does not end with an event. */
 const RETRY_MS = 30_000;
-/** A connection that was lost sooner than that is made again only after it: a server may end each one at once. */
+/** Minimum time between two connects of a session: a server may end each connection at once. */
 const SHORTEST_LIFE_MS = 1_000;
 
 /**
@@ -20,12 +20,12 @@ export class PersistentConnections {
   readonly #registry: SessionRegistry;
   readonly #connections: ConnectionPool<unknown>;
   readonly #processRef: ProcessRef;
-  // One entry for each session that is to stay connected; a timer of one that was removed goes when it fires.
+  // Bound: the sessions that stay connected, and removed ones whose timer has not fired yet.
   readonly #connecting = new Set<string>();
   readonly #retries = new Map<string, Timer>();
-  /** Those that keep the process alive. */
+  /** The sessions that keep the process alive. */
   readonly #kept = new Set<string>();
-  /** When each was last connected for its own sake, on the monotonic clock. */
+  /** When each was last connected by this class, on the monotonic clock. */
   readonly #connectedAt = new Map<string, number>();
   #isEnded = false;
 
@@ -46,7 +46,7 @@ export class PersistentConnections {
     context.events.on("changed", ensure);
   }
 
-  /** The session may have come to need a connection. */
+  /** Connects the session if it needs a connection. */
   ensure(id: string): void {
     if (this.#isEnded) return;
     const known = this.#registry.get(id);
@@ -105,7 +105,7 @@ export class PersistentConnections {
     this.#retries.clear();
   }
 
-  /** A session that rests, or is somebody else's, is looked at when that ends; another one in vain would never be. */
+  /** A session that cools down or is foreign is handled when that ends; for any other one there is no such event. */
   #scheduleRetry(id: string, delayMs: number): void {
     if (!this.#kept.has(id)) return;
     this.#retries.get(id)?.cancel();
@@ -117,7 +117,7 @@ export class PersistentConnections {
   }
 }
 
-/** Whether it listens now, or will by itself: when it has rested, or another process lets go of it. */
+/** Whether it listens now, or will without further action: when a cooldown ends, or another process releases it. */
 function mayListen({ isRemoving, disabledReason, deadReason, restriction }: PooledSession): boolean {
   return !isRemoving && disabledReason === null && deadReason === null && restriction?.until !== null;
 }

@@ -12,7 +12,7 @@ import { isFresh, isSealedText, KeyMissingError, type Sealer } from "./sealer.js
 
 const REDACTED = "[redacted]";
 
-/** A text that is not to be seen: printing, inspecting and serialising it all say `[redacted]`. */
+/** A text that is never shown: printing, inspecting and serializing it yields `[redacted]`. */
 export class Secret {
   readonly #text: string;
 
@@ -38,28 +38,28 @@ export class Secret {
   }
 }
 
-/** What stands in the record of a session's credentials. */
+/** The credentials of a session as its record holds them. */
 export type StoredCredentials = Pick<SessionRecord, "session" | "profile">;
 
-/** What a record has of a session's credentials, and the name of their auth key. */
+/** The credentials in a record, and the fingerprint of their auth key. */
 export type RecordedCredentials = StoredCredentials & { readonly fingerprint?: string | undefined };
 
-/** Of all sessions that were given none. */
+/** The profile of sessions without one. */
 export const NO_PROFILE: ClientProfile = Object.freeze({});
 
-/** What a session connects with: the session string, and nothing else for most. None of it is to be seen. */
+/** What a session connects with: the session string, and a profile for some. None of it is ever shown. */
 export class Credentials extends Secret {
   get profile(): ClientProfile {
     return NO_PROFILE;
   }
 
-  /** What goes into the record. */
+  /** The form for the record. */
   get stored(): StoredCredentials {
     return { session: this.reveal(), profile: this.profile };
   }
 }
 
-/** Those with a profile. */
+/** Credentials with a profile. */
 class ProfiledCredentials extends Credentials {
   readonly #profile: ClientProfile;
 
@@ -73,7 +73,7 @@ class ProfiledCredentials extends Credentials {
   }
 }
 
-/** Those that are sealed in the record. */
+/** Credentials that are encrypted in the record. */
 class SealedCredentials extends ProfiledCredentials {
   readonly #sealed: string;
 
@@ -88,8 +88,8 @@ class SealedCredentials extends ProfiledCredentials {
 }
 
 /**
- * Between credentials and what stands of them in the record. With a sealer both are one sealed text: a profile may hold
- * an api hash and a proxy's password.
+ * Translates between credentials and their form in the record. With a sealer, session string and profile are one encrypted
+ * text: a profile may hold an api hash and a proxy's password.
  */
 export class CredentialEncryption {
   readonly #sealer: Sealer | undefined;
@@ -124,9 +124,9 @@ export class CredentialEncryption {
   }
 
   /**
-   * Throws an `Error` that can be told when they cannot be read, when their auth key is not the one that `fingerprint`
-   * names, and when they name a server that is not to be trusted: anybody who can write to the storage may have put them
-   * there.
+   * Throws an `Error` without secrets when they cannot be read, when their auth key is not the one that `fingerprint`
+   * names, and when they name a server that is not to be trusted: anyone with write access to the storage may have put
+   * them there.
    */
   open(id: string, { session, profile, fingerprint }: RecordedCredentials): Credentials | Promise<Credentials> {
     if (this.#sealer === undefined) return this.#plain(session, profile, fingerprint);
@@ -171,7 +171,7 @@ export class CredentialEncryption {
     }
   }
 
-  /** A text that `aesGcm` refuses is in order; a sealer of the user's own may be broken. Throws what is told. */
+  /** A refusal by `aesGcm` is expected; a custom sealer may be broken. Throws an error without secrets. */
   #refuse(error: unknown): never {
     if (error instanceof SessionPoolError) throw error;
     const plain = redactError(error, []);
@@ -190,7 +190,7 @@ export class CredentialEncryption {
     return this.#deadline.within(Promise.resolve(answer), () => this.#deadline.late(what, "encryption"));
   }
 
-  /** Whether sealing them again would change nothing. */
+  /** Whether they are encrypted with the current key. */
   isCurrent(credentials: Credentials): boolean {
     const isSealed = credentials instanceof SealedCredentials;
     return isSealed && this.#sealer !== undefined && isFresh(this.#sealer, credentials.stored.session);
@@ -220,7 +220,7 @@ function parse(text: string): { readonly session?: unknown; readonly profile?: u
   }
 }
 
-/** The client of a key service may hang what it was to send on its errors. */
+/** The client of a key service may attach the text to its errors. */
 function sealError(id: string, error: unknown, secrets: readonly (string | undefined)[]): SessionPoolError {
   if (error instanceof SessionPoolError) return error;
   const cause = redactError(error, secrets);
@@ -232,7 +232,7 @@ function isEmpty(profile: ClientProfile): boolean {
   return true;
 }
 
-/** A sealer may answer at once, which spares a turn of the event loop for each of very many sessions. */
+/** A sealer may answer synchronously, which saves a turn of the event loop per session. */
 function mapMaybeAsync<R>(value: unknown, next: (value: unknown) => R): R | Promise<R> {
   return value instanceof Promise ? value.then(next) : next(value);
 }

@@ -7,7 +7,7 @@ import type { Sealer } from "./sealer.js";
  * Peers whose access hash, username, phone and name are one sealed text, kept where the access hash would be. The
  * peer's id stays in the open: the storage replaces a peer by it.
  *
- * A row that cannot be opened is left out, for peers are a cache and Telegram tells of them again. `save` rejects as
+ * A row that cannot be decrypted is left out: peers are a cache, and Telegram sends them again. `save` rejects as
  * the sealer does, and writes nothing then. All peers of a call are sealed or opened at once.
  */
 export function encryptedPeerStorage(peers: PeerStorage, sealer: Sealer): PeerStorage {

@@ -5,8 +5,9 @@ import { OptionsError, StorageCorruptError } from "../errors.js";
 import { boolean, check, describeType } from "../options/validators.js";
 
 /**
- * Makes the texts of a storage unreadable to whoever has the storage alone. {@link aesGcm} is one; write your own over a
- * key service, best as one whose key the service unwraps once, for every loaded record, every change of credentials and every new peer asks it.
+ * Encrypts the texts of a storage, so that the storage alone is of no use. {@link aesGcm} is one; write your own on top of
+ * a key service, best with a key that the service unwraps once: every loaded record, every change of credentials and every
+ * new peer calls it.
  */
 export interface Sealer {
   /**
@@ -22,7 +23,7 @@ export interface Sealer {
   open(id: string, sealed: string): string | Promise<string>;
   /**
    * Whether the text is sealed as `seal` would seal it now, so that a rotation of keys may leave it as it is. Judged by
-   * its looks, without opening it. Without this method a rotation seals every text anew.
+   * its form, without opening it. Without this method a rotation seals every text again.
    */
   isCurrent?(sealed: string): boolean;
 }
@@ -31,7 +32,7 @@ export interface Sealer {
 export interface AesGcmOptions {
   /**
    * Whether `open` takes a text that is not sealed as it is, for one start over a storage that was written without
-   * encryption. While it is on, whoever can write to the storage can put records of their own there.
+   * encryption. While it is on, anyone with write access to the storage can add records.
    *
    * @default false
    */
@@ -42,7 +43,7 @@ const FORMAT = "sp1";
 const HEADER = `${FORMAT}.`;
 const CIPHER = "aes-256-gcm";
 const IV_BYTES = 12;
-/** Told to cipher and decipher alike: Node takes a tag of 4 bytes for a whole one unless it knows the length. */
+/** Passed to cipher and decipher: without the length Node accepts a tag of 4 bytes. */
 const TAG_BYTES = 16;
 
 /**
@@ -59,10 +60,10 @@ export function aesGcm(keys: AesKey | readonly AesKey[], options: AesGcmOptions 
   return new AesGcmSealer(keyRing(keys), options.allowPlaintext ?? false);
 }
 
-/** What is sealed, or is not, may be in order: the pool was not given what opens it. */
+/** The text may be intact: the pool was not given the key that opens it. */
 export class KeyMissingError extends StorageCorruptError {}
 
-/** What a sealer says of a text; one that fails at that has it sealed again. */
+/** Whether the sealer calls the text current; one that fails at that has it sealed again. */
 export function isFresh(sealer: Sealer, sealed: string): boolean {
   try {
     const answer: unknown = sealer.isCurrent?.(sealed);
@@ -127,7 +128,7 @@ class AesGcmSealer implements Sealer {
   }
 }
 
-/** What the tag vouches for beside the text. JSON, so that no two places look alike, whatever is in an id. */
+/** The additional authenticated data. JSON, so that no two places have the same text, whatever is in an id. */
 function placeOf(keyId: string, id: string): Buffer {
   return Buffer.from(JSON.stringify([FORMAT, keyId, id]), "utf8");
 }
@@ -154,7 +155,7 @@ function refused(reason: string): StorageCorruptError {
  */
 export type AesKey = string | Uint8Array | KeyObject;
 
-/** Keys and the names by which sealed texts ask for them: eight hex characters that tell nothing of the key. */
+/** Keys by the ids that sealed texts contain: eight hex characters that reveal nothing of the key. */
 interface KeyRing {
   /** The first of the list. */
   readonly first: NamedKey;
@@ -185,7 +186,7 @@ function keyRing(given: AesKey | readonly AesKey[]): KeyRing {
   const places = new Map<string, number>();
   for (const [index, { id }] of keys.entries()) {
     const earlier = places.get(id);
-    // Two different keys share an id once in four thousand million pairs: not worth a sentence of its own.
+    // Two different keys share an id once in four billion pairs: not worth its own message.
     if (earlier !== undefined)
       throw new OptionsError(`aesGcm: keys ${earlier + 1} and ${index + 1} are the same; give each key once.`);
     places.set(id, index);

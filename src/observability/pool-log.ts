@@ -3,7 +3,7 @@ import { callSafely, textOf, warn } from "../common/process-warning.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { LogFields, Logger, LogLevel } from "../options/options.js";
 
-/** What of the storage fails, and is well again by itself. */
+/** A part of the storage traffic that fails and recovers by itself. */
 export type StoragePart = "records" | "changes" | "peers";
 
 type EventName = keyof SessionPoolEvents;
@@ -16,13 +16,13 @@ interface Line {
 
 type Lines = { readonly [Name in EventName]?: (event: EventOf<Name>) => Line };
 
-/** So many lines of one kind are written within the window; the rest of them is counted. */
+/** Maximum number of messages of one kind within the window; the others are counted. */
 const LINES_PER_WINDOW = 20;
 const WINDOW_MS = 60_000;
 
 const line = (level: LogLevel, text: string): Line => ({ level, text });
 
-/** What an operator reads of an event. Those that come with every lease are not among them. */
+/** The messages for events; events of every lease have none. */
 const LINES: Lines = {
   cooled: ({ id, seconds, method, peer }) =>
     line("info", `Session "${id}" rests for ${seconds} s${whatFor(method ?? peer)}.`),
@@ -58,14 +58,13 @@ function whatFor(scope: string | undefined): string {
 }
 
 /**
- * What the pool writes to the user's logger: each thing once. Of a storm the first lines are written and the rest is
- * counted; a storage that fails is reported once, and once more when it works again. A logger that fails is left alone
- * after one process warning for its first failure.
+ * Writes to the user's logger. In a burst the first messages are written and the others counted; a storage failure is
+ * reported once, and once more when the storage works again. The first failure of a logger becomes one process warning.
  */
 export class PoolLog {
   readonly #logger: Logger | undefined;
   readonly #clock: Clock;
-  /** Lines of each kind within the window. Bound: the kinds. */
+  /** Number of messages of each kind within the window. Bound: the kinds. */
   readonly #counts = new Map<string, number>();
   /** Bound: the parts of the storage. */
   readonly #failing = new Map<StoragePart, { readonly since: number; count: number }>();
@@ -79,7 +78,7 @@ export class PoolLog {
     this.#clock = clock;
   }
 
-  /** Writes the line of an event, if it has one. */
+  /** Writes the message of an event, if it has one. */
   event<Name extends EventName>(name: Name, event: EventOf<Name>): void {
     const made = LINES[name]?.(event);
     if (made === undefined) return;
@@ -87,13 +86,13 @@ export class PoolLog {
     this.write(made.level, made.text, { event: name, sessionId: id, ...rest });
   }
 
-  /** Writes one line; `fields.event` names its kind. */
+  /** Writes one message; `fields.event` is its kind. */
   write(level: LogLevel, text: string, fields: LogFields): void {
     if (this.#logger === undefined || this.#isClosed) return;
     this.#openWindow();
     const count = (this.#counts.get(fields.event) ?? 0) + 1;
     this.#counts.set(fields.event, count);
-    if (count <= LINES_PER_WINDOW) this.#tell(level, text, fields);
+    if (count <= LINES_PER_WINDOW) this.#log(level, text, fields);
     else
       this.#timer ??= this.#clock.setTimer(Math.max(this.#windowEndsAt - this.#clock.monotonic(), 0), () =>
         this.#endWindow(),
@@ -106,7 +105,7 @@ export class PoolLog {
     this.write("error", text, { event: "ruleFailed" });
   }
 
-  /** A part of the storage fails, as far as is known until `storageWorks`. */
+  /** A part of the storage fails, until `storageWorks`. */
   storageFailed(part: StoragePart, error: Error): void {
     const failing = this.#failing.get(part);
     if (failing !== undefined) {
@@ -121,7 +120,7 @@ export class PoolLog {
     });
   }
 
-  /** That part of the storage works; worth a line if it has failed before. */
+  /** A part of the storage works; logged if it has failed before. */
   storageWorks(part: StoragePart): void {
     const failing = this.#failing.get(part);
     if (failing === undefined) return;
@@ -135,7 +134,7 @@ export class PoolLog {
     });
   }
 
-  /** Writes what is only counted yet; nothing is written after it. */
+  /** Writes the pending counts; nothing is written after it. */
   close(): void {
     this.#endWindow();
     this.#isClosed = true;
@@ -157,11 +156,11 @@ export class PoolLog {
     for (const [event, count] of counts) {
       const left = count - LINES_PER_WINDOW;
       if (left > 0)
-        this.#tell("warn", `${left} more lines like this within a minute: ${event}.`, { event, count: left });
+        this.#log("warn", `${left} more lines like this within a minute: ${event}.`, { event, count: left });
     }
   }
 
-  #tell(level: LogLevel, text: string, fields: LogFields): void {
+  #log(level: LogLevel, text: string, fields: LogFields): void {
     callSafely(
       () => this.#logger?.[level](text, fields),
       (error) => {

@@ -3,23 +3,23 @@ import type { ClaimHandle } from "./ownership.js";
 import { type Claim, takeoverAfterMs, usableMs } from "./ownership.js";
 import { isRunning, isSameThread, type ProcessIdentity } from "./process-identity.js";
 
-/** Claims are renewed so often in a ttl. */
+/** Renewals of a claim within its ttl. */
 const RENEWALS = 3;
 /**
- * Sessions that were claimed together are due together. They are renewed in so many steps, one each so small a part of a
- * ttl, for a storage takes thousands of writes only one after the other; few enough are renewed at once all the same.
+ * Sessions that were claimed together are due together. They are renewed in steps, because a storage takes thousands of
+ * writes only one after the other; a few are renewed at once nevertheless.
  */
 const STEPS = 50;
 const STEPS_PER_TTL = 600;
 const FEW = 16;
 
-/** When a claim was sent: by the monotonic clock, and by how much the wall clock was ahead of that. */
+/** When a claim was sent: the monotonic instant, and how far the wall clock was ahead of it. */
 export interface ClaimWrite {
   readonly at: number;
   readonly wallOffset: number;
 }
 
-/** Moves with every renewal. */
+/** Its end moves with every renewal. */
 class OwnClaimHandle implements ClaimHandle {
   usableUntil: number;
 
@@ -36,19 +36,19 @@ class OwnClaimHandle implements ClaimHandle {
   }
 }
 
-/** The latest sending of a claim, and what was given out of it. */
+/** The latest write of a claim, and the handle to it. */
 interface HeldClaim {
   sending: ClaimWrite;
   readonly hold: OwnClaimHandle;
 }
 
-/** The claims this pool holds: until when each may be used, and which are to be renewed. All instants are monotonic. */
+/** The claims of this pool: until when each may be used, and which are due for renewal. Instants are monotonic. */
 export class OwnClaims {
   readonly #ttlMs: number;
-  // One entry, in one of the two, for each session that is held.
-  /** Since when each is held, the oldest first. */
+  // Each held session is in one of the two.
+  /** Claims that are not due, the oldest first. */
   readonly #fresh = new Map<string, HeldClaim>();
-  /** The same of those whose renewal was asked for and is not on disk yet. */
+  /** Claims whose renewal is under way. */
   readonly #renewing = new Map<string, HeldClaim>();
   #nextStepAt = Number.NEGATIVE_INFINITY;
 
@@ -56,7 +56,7 @@ export class OwnClaims {
     this.#ttlMs = ttlMs;
   }
 
-  /** It is on disk; `sending` was measured before the write began. */
+  /** The claim is on disk; `sending` was measured before the write began. */
   set(id: string, sending: ClaimWrite): void {
     const usableUntil = sending.at + usableMs(this.#ttlMs);
     const held = this.#find(id) ?? { sending, hold: new OwnClaimHandle(usableUntil) };
@@ -66,12 +66,12 @@ export class OwnClaims {
     this.#fresh.set(id, held);
   }
 
-  /** When the claim was sent, used up or not; `undefined` when it is not held. */
+  /** When the claim was sent, expired or not; `undefined` if it is not held. */
   get(id: string): ClaimWrite | undefined {
     return this.#find(id)?.sending;
   }
 
-  /** Stays the same one while the claim is held, renewed or not. */
+  /** The handle of the claim: the same one as long as the claim is held. */
   holdOf(id: string): ClaimHandle | undefined {
     return this.#find(id)?.hold;
   }
@@ -86,7 +86,7 @@ export class OwnClaims {
     return this.holdOf(id)?.isUsable(now) === true;
   }
 
-  /** Those whose time is over. */
+  /** Removes and returns the expired claims. */
   takeExpired(now: number): readonly string[] {
     const spent: string[] = [];
     for (const claims of [this.#renewing, this.#fresh]) {
@@ -99,7 +99,7 @@ export class OwnClaims {
     return spent;
   }
 
-  /** Those that are to be renewed now; each is told once, until it is set again. */
+  /** The claims to renew now; each is returned once, until it is set again. */
   takeDueForRenewal(now: number): readonly string[] {
     if (now < this.#nextStepAt) return [];
     const most = Math.max(FEW, Math.ceil(this.#fresh.size / STEPS));
@@ -114,7 +114,7 @@ export class OwnClaims {
     return due;
   }
 
-  /** When the next one is due or spent. */
+  /** When the next claim is due for renewal or expires. */
   get nextAt(): number {
     const [due] = this.#fresh.values();
     const [spent] = this.#renewing.values();
@@ -138,50 +138,50 @@ export class OwnClaims {
 /** Ids of this thread's open pools. A pool leaves when it is closed: whatever it had claimed may be claimed again. */
 export const openPools: Set<string> = sharedByCopies("live-pools", Set<string>);
 
-/** A claim of another pool's, and since when this one has seen it stand still, by its own monotonic clock. */
+/** A claim of another pool, and since when it has not been renewed, by this pool's monotonic clock. */
 interface SeenClaim {
   readonly claim: Claim;
   readonly since: number;
-  /** It is void, and that was told. */
+  /** Whether it has expired and was reported. */
   wasReported: boolean;
 }
 
-/** Another pool, as far as claims of it are seen. */
+/** Another pool whose claims were seen. */
 interface SeenPool {
-  /** How many. */
+  /** Number of its claims. */
   claims: number;
-  /** Its process is gone, for good. */
+  /** Whether its process has ended. */
   isGone: boolean;
   /** When its process was last found running. */
   runningAt: number;
 }
 
-/** How often the processes of this host are looked after. */
+/** Interval at which the processes of this host are checked. */
 const LOCAL_LOOK_MS = 1_000;
-/** For so long a process that was found running is not looked at again. */
+/** Time for which a process that was found running is not checked again. */
 const LOCAL_REST_MS = 100;
 
 /**
- * The claims of other pools, and which of them are void: on this host as soon as their process is gone, and never
- * before; on another host when they were watched standing still for long enough. No two wall clocks are compared.
+ * The claims of other pools, and which of them have expired: on this host when their process has ended, and never before;
+ * on another host when they were seen unrenewed for long enough. Wall clocks of two hosts are never compared.
  */
 export class RemoteClaims {
   readonly #self: ProcessIdentity;
-  /** One for each session that was seen with another pool's claim. */
+  /** By session. Bound: the sessions with a claim of another pool. */
   readonly #seen = new Map<string, SeenClaim>();
-  /** One for each pool that such a claim names. */
+  /** By pool. Bound: the pools that such claims name. */
   readonly #pools = new Map<string, SeenPool>();
 
   constructor(self: ProcessIdentity) {
     this.#self = self;
   }
 
-  /** The claim that stands in the session's record. */
+  /** The claim in the session's record. */
   get(id: string): Claim | undefined {
     return this.#seen.get(id)?.claim;
   }
 
-  /** Takes note of a claim as it was just read. Returns when to look at it again. */
+  /** Records a claim that was just read. Returns when to check it again. */
   observe(id: string, claim: Claim, now: number): number {
     const seen = this.#seen.get(id);
     const isSame = seen?.claim.pool === claim.pool && seen.claim.beat === claim.beat;
@@ -210,7 +210,7 @@ export class RemoteClaims {
     return seen !== undefined && !this.#isExpired(seen, now);
   }
 
-  /** Looks at all of them: which have become void, and when to look again (`Infinity`: there is nothing to wait for). */
+  /** Checks all claims: which have expired, and when to check again (`Infinity` if there is nothing to wait for). */
   checkExpired(now: number): { readonly void: readonly string[]; readonly nextAt: number } {
     const found: string[] = [];
     let nextAt = Number.POSITIVE_INFINITY;
@@ -250,7 +250,7 @@ export class RemoteClaims {
     return made;
   }
 
-  /** Whether the claim's process is one of this host, which can be looked at. */
+  /** Whether the claim's process runs on this host, so that it can be checked. */
   isLocal({ host }: Claim): boolean {
     return host !== null && host === this.#self.host;
   }

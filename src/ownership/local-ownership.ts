@@ -8,30 +8,30 @@ import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage } from "../storage/storage.js";
 import { type ClaimDraft, type ClaimHandle, type Ownership, setForeign } from "./ownership.js";
 
-/** One pool, as others on its storage know it: another copy of this package may have made it. */
+/** A pool as the others on its storage see it; it may belong to another copy of this package. */
 interface Participant {
-  /** Another pool holds the session, or holds it no longer. */
+  /** Called when another pool has claimed or released the session. */
   readonly foreign: (id: string, isForeign: boolean) => void;
 }
 
-/** The pools on one storage, and what each of them holds. */
+/** The pools on one storage, and the sessions that each of them holds. */
 interface Table {
-  /** One for each session whose client is connected. */
+  /** The pool that holds each connected session. */
   readonly holders: Map<string, Participant>;
-  /** Who held each session last, and so may have written of it: one for each session, until its record is gone. */
+  /** The pool that held each session last, and may have written its record. Entries last until the record is gone. */
   readonly last: Map<string, string>;
-  /** Those that are not closed. */
+  /** The pools that are not closed. */
   readonly pools: Set<Participant>;
 }
 
-/** By the object that the user gave: each copy of this package has a handle of its own for it. A table lasts as long as pools use the storage. */
+/** By the storage object of the user: each copy of this package has its own handle for it. A table lasts as long as pools use the storage. */
 const tables: WeakMap<SessionStorage, Table> = sharedByCopies("local-ownership.1", WeakMap<SessionStorage, Table>);
 
-/** Written where no other process looks at the records. */
+/** For records that no other process reads. */
 const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
 
-/** Lasts until it is given up: no clock ends it. */
-class LocalHold implements ClaimHandle {
+/** Lasts until it is released. */
+class LocalClaimHandle implements ClaimHandle {
   #hasEnded = false;
 
   end(): void {
@@ -52,10 +52,10 @@ export class LocalOwnership implements Ownership {
   readonly #storage: SessionStorage;
   readonly #table: Table;
   readonly #self: Participant;
-  /** Random, one per pool: a name keeps no closed pool in memory. */
+  /** Random, one per pool: unlike a reference it does not keep a closed pool in memory. */
   readonly #name = randomUUID();
-  /** One for each session that this pool holds. */
-  readonly #holds = new Map<string, LocalHold>();
+  /** By session. Bound: the sessions that this pool holds. */
+  readonly #holds = new Map<string, LocalClaimHandle>();
 
   constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter) {
     this.#recordWriter = recordWriter;
@@ -84,8 +84,8 @@ export class LocalOwnership implements Ownership {
     const { holders, last } = this.#table;
     const isMine = (last.get(id) ?? this.#name) === this.#name;
     holders.set(id, this.#self);
-    const hold = this.#beginHold(id);
-    this.#tellOthers(id, true);
+    const hold = this.#startClaim(id);
+    this.#notifyOthers(id, true);
     if (isMine) last.set(id, this.#name);
     else await this.#catchUp(id);
     return this.isHeld(id) ? hold : undefined;
@@ -95,20 +95,20 @@ export class LocalOwnership implements Ownership {
     const hold = this.#holds.get(id);
     hold?.end();
     if (this.#table.pools.size > 1) await this.#recordWriter.flush(id);
-    if (this.#holds.get(id) === hold) this.#letGo(id);
+    if (this.#holds.get(id) === hold) this.#drop(id);
   }
 
   forget(id: string): void {
-    this.#letGo(id);
+    this.#drop(id);
     this.#table.last.delete(id);
   }
 
-  #letGo(id: string): void {
+  #drop(id: string): void {
     this.#holds.get(id)?.end();
     this.#holds.delete(id);
     if (!this.isHeld(id)) return;
     this.#table.holders.delete(id);
-    this.#tellOthers(id, false);
+    this.#notifyOthers(id, false);
   }
 
   draft(): ClaimDraft {
@@ -120,16 +120,16 @@ export class LocalOwnership implements Ownership {
   }
 
   end(): void {
-    for (const [id, holder] of this.#table.holders) if (holder === this.#self) this.#letGo(id);
+    for (const [id, holder] of this.#table.holders) if (holder === this.#self) this.#drop(id);
     this.#table.pools.delete(this.#self);
     if (this.#table.pools.size === 0 && tables.get(this.#storage) === this.#table) tables.delete(this.#storage);
   }
 
-  /** One that is being released is not to be had again: that release is not to end the new one. */
-  #beginHold(id: string): ClaimHandle {
+  /** A claim that is being released is not reused: its release must not end the new one. */
+  #startClaim(id: string): ClaimHandle {
     const current = this.#holds.get(id);
     if (current?.isUsable()) return current;
-    const hold = new LocalHold();
+    const hold = new LocalClaimHandle();
     this.#holds.set(id, hold);
     return hold;
   }
@@ -137,11 +137,11 @@ export class LocalOwnership implements Ownership {
   async #catchUp(id: string): Promise<void> {
     try {
       await this.#recordWriter.refresh(id);
-      // A write that is under way finds the other pool's by itself.
+      // A write under way merges the other pool's changes by itself.
       await this.#recordWriter.flush(id);
       this.#table.last.set(id, this.#name);
     } catch (error) {
-      this.#letGo(id);
+      this.#drop(id);
       if (error instanceof StorageError) throw error;
       throw new StorageError(`Session "${id}" cannot be used: its record cannot be read.`, {
         cause: error,
@@ -150,7 +150,7 @@ export class LocalOwnership implements Ownership {
     }
   }
 
-  #tellOthers(id: string, isForeign: boolean): void {
+  #notifyOthers(id: string, isForeign: boolean): void {
     for (const pool of this.#table.pools) if (pool !== this.#self) pool.foreign(id, isForeign);
   }
 }

@@ -19,7 +19,7 @@ export interface ClaimDraft {
 export interface Ownership {
   /** Whether the session is claimed by this pool and may be used now. */
   isHeld(id: string): boolean;
-  /** Whether time may have passed that no clock has counted: `hold` tells whether the session is still held. */
+  /** Whether time may have passed that the monotonic clock has not counted: the session has to be claimed again before use. */
   needsRevalidation(id: string): boolean;
   /** Whether another pool holds the session. */
   isForeign(id: string): boolean;
@@ -85,7 +85,7 @@ function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
-/** Notes whether another pool holds the session, and tells the parts that wait for it. */
+/** Records whether another pool holds the session, and informs the parts that wait for it. */
 export function setForeign(
   { time, events }: PoolContext,
   sessionTable: SessionTable,

@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 
-/** One thread of one process, named so that others on the same host can tell whether it still runs. */
+/** Identifies a thread of a process, so that others on the same host can check whether it still runs. */
 export interface ProcessIdentity {
-  /** Boot id and process id namespace; `null` where the system does not tell. */
+  /** Boot id and process id namespace; `null` where the system does not provide them. */
   readonly host: string | null;
   readonly pid: number;
-  /** The kernel's number of the thread: a worker thread is a pool's home of its own. */
+  /** The kernel's id of the thread: a worker thread has pools of its own. */
   readonly thread: number;
-  /** When the thread began, in the kernel's ticks since boot: process ids are used again, with another beginning. */
+  /** When the thread began, in the kernel's ticks since boot: process ids are reused, with another start. */
   readonly startedAt: string;
 }
 
@@ -28,7 +28,7 @@ export function ownIdentity(host?: string): ProcessIdentity {
   }
 }
 
-/** Whether the thread still runs. Only of use for one of this host; in doubt it runs. */
+/** Whether the thread still runs. Only meaningful on the same host; in doubt it runs. */
 export function isRunning(identity: ProcessIdentity): boolean {
   if (!hasProcess(identity.pid)) return false;
   const thread = threadAt(identity.pid, identity.thread);
@@ -53,7 +53,7 @@ function unknownHost(): ProcessIdentity {
   return { host: null, pid: process.pid, thread: 0, startedAt: "" };
 }
 
-/** Signal 0 asks and does nothing; EPERM says that there is a process of somebody else's. */
+/** Signal 0 only checks; EPERM means that the process belongs to another user. */
 function hasProcess(pid: number): boolean {
   try {
     process.kill(pid, 0);

@@ -26,13 +26,13 @@ export class SharedOwnership implements Ownership {
   readonly #held: OwnClaims;
   readonly #foreign: RemoteClaims;
   // At most one entry for each session that the pool knows: `forget` deletes both.
-  /** Sessions that this pool is to own, or owned and has not let go of: what is written for them bears its claim. */
+  /** Sessions that this pool claims or has not released yet: their records are written with its claim. */
   readonly #wanted = new Set<string>();
-  /** Records that may bear this pool's claim. */
+  /** Records that may contain this pool's claim. */
   readonly #marked = new Set<string>();
   #beat = 0;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
-  #lookAt = Number.POSITIVE_INFINITY;
+  #checkAt = Number.POSITIVE_INFINITY;
   #isEnded = false;
 
   constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter) {
@@ -54,7 +54,7 @@ export class SharedOwnership implements Ownership {
 
   /**
    * The monotonic clock of some systems stands still while the machine sleeps (CLOCK_MONOTONIC, clock_gettime(2)). A wall
-   * clock that runs ahead of it may tell of that, or was only set: a claim is written again before it is relied on.
+   * clock that is ahead of it may show that, or was only set: a claim is written again before it is relied on.
    */
   needsRevalidation(id: string): boolean {
     const sending = this.#held.get(id);
@@ -74,7 +74,7 @@ export class SharedOwnership implements Ownership {
     await this.#recordWriter.saveInBackground(id);
     if (this.#isSafe(id)) return this.#held.holdOf(id);
     if (!this.#wanted.has(id)) return undefined;
-    // With a client connected the claim has to stay until that is gone.
+    // While a client is connected the claim has to stay.
     if (this.#held.get(id) === undefined) this.#wanted.delete(id);
     throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
       sessionId: id,
@@ -115,20 +115,20 @@ export class SharedOwnership implements Ownership {
 
   onRecordRead(id: string, claim: Claim | null): void {
     if (claim?.pool === this.#pool) {
-      this.#ownSeen(id);
+      this.#onOwnClaimRead(id);
       return;
     }
-    let lookAt = Number.POSITIVE_INFINITY;
-    // Of very many records that were never claimed there is nothing to tell.
-    let isNews = true;
-    if (claim === null) isNews = this.#foreign.forget(id);
-    else lookAt = this.#foreign.observe(id, claim, this.#now());
+    let checkAt = Number.POSITIVE_INFINITY;
+    // Most records were never claimed: nothing has changed then.
+    let hasChanged = true;
+    if (claim === null) hasChanged = this.#foreign.forget(id);
+    else checkAt = this.#foreign.observe(id, claim, this.#now());
     const isForeign = this.isForeign(id);
     const isLost = this.#held.delete(id);
     if (isLost || isForeign) this.#wanted.delete(id);
     this.#marked.delete(id);
-    if (isForeign) this.#lookBy(lookAt);
-    if (isNews) this.#setForeign(id, isForeign);
+    if (isForeign) this.#checkBy(checkAt);
+    if (hasChanged) this.#setForeign(id, isForeign);
     if (isLost) this.#context.events.emit("ownershipLost", id);
   }
 
@@ -157,8 +157,8 @@ export class SharedOwnership implements Ownership {
     return undefined;
   }
 
-  /** A claim of ours that nobody wants: a write that was given up has landed after all. */
-  #ownSeen(id: string): void {
+  /** This pool's own claim was read. If it is not wanted, an abandoned write has been applied after all. */
+  #onOwnClaimRead(id: string): void {
     this.#foreign.forget(id);
     this.#marked.add(id);
     this.#setForeign(id, false);
@@ -167,27 +167,27 @@ export class SharedOwnership implements Ownership {
 
   #tick(): void {
     const now = this.#now();
-    // What is written of them bears the claim until they are released, which is when their clients are gone.
+    // Their records keep the claim until they are released, after their clients are closed.
     for (const id of this.#held.takeExpired(now)) this.#context.events.emit("ownershipLost", id);
     for (const id of this.#held.takeDueForRenewal(now)) void this.#recordWriter.saveInBackground(id);
-    if (now >= this.#lookAt) this.#look(now);
+    if (now >= this.#checkAt) this.#check(now);
     this.#arm();
   }
 
-  #look(now: number): void {
+  #check(now: number): void {
     const { void: ids, nextAt } = this.#foreign.checkExpired(now);
-    this.#lookAt = nextAt;
+    this.#checkAt = nextAt;
     for (const id of ids) this.#setForeign(id, false);
   }
 
-  #lookBy(at: number): void {
-    this.#lookAt = Math.min(this.#lookAt, at);
+  #checkBy(at: number): void {
+    this.#checkAt = Math.min(this.#checkAt, at);
     this.#arm();
   }
 
-  /** One timer for everything, set to what comes first. */
+  /** One timer for everything, set to the earliest instant. */
   #arm(): void {
-    const at = Math.min(this.#held.nextAt, this.#lookAt);
+    const at = Math.min(this.#held.nextAt, this.#checkAt);
     if (this.#isEnded || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
     this.#timer?.timer.cancel();
     const timer = this.#context.clock.setTimer(Math.max(at - this.#now(), 0), () => {
@@ -197,9 +197,9 @@ export class SharedOwnership implements Ownership {
     this.#timer = { at, timer };
   }
 
-  /** With nothing held and nothing watched there is nothing to wait for. */
+  /** Cancels the timer when no claim is held or watched. */
   #disarm(): void {
-    if (Number.isFinite(this.#held.nextAt) || Number.isFinite(this.#lookAt)) return;
+    if (Number.isFinite(this.#held.nextAt) || Number.isFinite(this.#checkAt)) return;
     this.#timer?.timer.cancel();
     this.#timer = undefined;
   }

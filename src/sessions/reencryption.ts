@@ -62,14 +62,14 @@ export class Reencryption {
     const known = this.#registry.get(id);
     if (known === undefined) return false;
     await this.#rotatePeers(id);
-    // What was sealed anew and is not on disk yet is not done.
+    // Credentials that are encrypted again but not on disk yet count as not rewritten.
     if (this.#encryption.isCurrent(known.credentials) && !known.pendingChanges.has("credentials")) return false;
     await reencrypt(this.#encryption, known);
     if (!(await this.#recordWriter.save(id))) throw writeTimedOutError(id);
     return true;
   }
 
-  /** Seals all rows anew if one is not fresh. Those that cannot be opened go: nobody could use them. */
+  /** Encrypts all rows again if one is not current. Rows that cannot be decrypted are dropped: they are of no use. */
   async #rotatePeers(id: string): Promise<void> {
     const { clock, options } = this.#context;
     const { encryption: sealer, storage } = options;

@@ -20,8 +20,8 @@ import type { SessionKeys } from "./session-keys.js";
 import type { SessionRemoval } from "./session-removal.js";
 
 /**
- * Takes in what another process has written of a session. What this process has changed and not written yet wins; of
- * everything else the record is the truth, but a cooldown only ever moves later.
+ * Merges the records that other processes have written. Changes of this process that are not written yet win; for everything
+ * else the record is authoritative, except that a cooldown only ever moves later.
  */
 export class RecordMerger implements RecordSource {
   readonly #context: PoolContext;
@@ -35,7 +35,7 @@ export class RecordMerger implements RecordSource {
   readonly #backOffs: ConnectBackoff;
   readonly #keys: SessionKeys;
   readonly #removal: SessionRemoval;
-  /** Of sessions whose record could not be read: which version of it. */
+  /** The version of each record that could not be read. */
   readonly #refused = new WeakMap<PooledSession, number>();
 
   constructor(
@@ -92,12 +92,12 @@ export class RecordMerger implements RecordSource {
     const unreadable = (error: unknown): never => this.#refuse(known, stored, error);
     return opened.catch(unreadable).then((credentials) => {
       if (this.#registry.get(stored.id) !== known) return;
-      // They may have been changed here while the record's were opened.
+      // They may have been changed here meanwhile.
       this.#applyChanges(known, record, known.pendingChanges.has("credentials") ? known.credentials : credentials);
     });
   }
 
-  /** What another writer has left damaged is told once, and stands until somebody repairs it: it is never written over. */
+  /** A record that another writer has damaged is reported once and never overwritten: it stays until it is repaired. */
   #refuse(known: PooledSession, { version }: StoredRecord, error: unknown): never {
     const reason = error instanceof Error ? error.message : "it could not be opened";
     if (this.#refused.get(known) !== version) this.#context.events.publish("recordRejected", { id: known.id, reason });
@@ -132,13 +132,13 @@ export class RecordMerger implements RecordSource {
       this.#lifecycle.runInBackground(this.#removal.onRemovedElsewhere(known.id));
     }
     this.#context.events.emit("unavailable");
-    // After the queue was served: a listener that asks for a session comes behind the callers who wait.
+    // After the queue was served: a listener that acquires a session queues behind the callers that wait.
     if (hasCredentials || hasTags) this.#context.events.publish("sessionChanged", { id: known.id });
     if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");
     this.#context.events.emit("changed", known.id);
   }
 
-  /** Whether the client has to be another one now: the same ones may only have been sealed again. */
+  /** Whether the client has to be replaced: the same credentials may only have been encrypted again. */
   #applyCredentials(known: PooledSession, credentials: Credentials, fingerprint: string): boolean {
     const former = known.credentials;
     if (former === credentials) return false;
@@ -174,7 +174,7 @@ function latest(one: number | null, other: number | null): number | null {
   return one === null || other === null ? (one ?? other) : Math.max(one, other);
 }
 
-/** How sessions come that other processes have added. */
+/** Adds the sessions that other processes have added. */
 export class RecordDiscovery {
   readonly #context: PoolContext;
   readonly #registry: SessionRegistry;
@@ -200,8 +200,8 @@ export class RecordDiscovery {
   }
 
   /**
-   * There is a record of a session that is not in the book: another process has added it, or has not finished removing it.
-   * Resolves whether that may change though nobody writes the record again.
+   * Handles the record of an unknown session: another process has added it, or has not finished removing it. Resolves with
+   * whether that may change without another write of the record.
    */
   async onUnknownRecord(id: string): Promise<boolean> {
     return this.#registry.change(id, undefined, async () => {
@@ -215,9 +215,9 @@ export class RecordDiscovery {
     });
   }
 
-  /** Takes in a session that another process has added. Throws as loading rejects. */
+  /** Adds a session that another process has added. Rejects if its record cannot be read or its key is taken. */
   async adopt(stored: StoredRecord): Promise<PooledSession> {
-    // An addition that was given up may land after somebody else has added the key under another id.
+    // An abandoned write may still be applied after another process has added the key under another id.
     const holder = await this.#reservations.ownerOf(decodeRecord(stored.data).fingerprint);
     if (holder !== undefined && holder !== stored.id) throw new KeyTakenError(holder);
     const { known, owner } = await this.#registry.adopt(stored);
@@ -226,7 +226,7 @@ export class RecordDiscovery {
     return known;
   }
 
-  /** Resolves as `discovered`: a process that is removing it may die, and a key that is taken may be given up. */
+  /** Resolves as `onUnknownRecord`: a process that is removing it may die, and a taken key may be released. */
   async #takeIn(stored: StoredRecord): Promise<boolean> {
     const { id } = stored;
     const isNew = this.#registry.rejection(id) === undefined;

@@ -159,7 +159,7 @@ export class SessionAdmin {
     const known = new PooledSession({ id, tags, addedAt: time.wallNow(), credentials, fingerprint });
     const version = await this.#writeFirst(id, this.#serializer.serialize(known, null), fingerprint);
     if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
-    // A session of this id that was removed by a process that did not live to forget its peers.
+    // A process may have died after removing a session of this id and before clearing its peers.
     void this.#peers.clear(id);
     const faster = await reservations.confirm(fingerprint, id);
     this.#recordWriter.track(id, version);
@@ -172,7 +172,7 @@ export class SessionAdmin {
     return this.#registry.info(known);
   }
 
-  /** Where it fails the key is nobody's again, unless the record has landed all the same. */
+  /** If the write fails the key is released, unless the record has been written nevertheless. */
   async #writeFirst(id: string, data: string, fingerprint: string): Promise<number | undefined> {
     try {
       return await this.#recordWriter.create(id, data);
@@ -184,7 +184,7 @@ export class SessionAdmin {
     }
   }
 
-  /** Another process has added the id in the meantime, and may have removed it again since. */
+  /** Another process has added the id meanwhile, and may have removed it again. */
   async #adopt(
     id: string,
     session: string,
@@ -221,12 +221,12 @@ export class SessionAdmin {
     return this.#recordWriter.save(known.id);
   }
 
-  /** Tags and profile, when given, replace what was there. Whether that has changed anything, which is to be written then. */
+  /** Tags and profile, when given, replace the previous ones. Whether anything has changed and has to be written. */
   async #describe(known: PooledSession, { tags, profile }: AddOptions): Promise<boolean> {
     const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
     const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
     const former = known.credentials.profile;
-    // What may fail comes first: nothing has changed then.
+    // What may fail comes first, while nothing has changed.
     if (hasProfile) await reencrypt(this.#serializer.encryption, known, frozenProfile(profile));
     if (hasTags) {
       this.#registry.setTags(known, tags);

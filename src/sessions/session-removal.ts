@@ -13,14 +13,14 @@ import { decodeRecord } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { StoredRecord } from "../storage/storage.js";
 
-/** A record that could not be deleted is tried again after so long, twice as long each time. */
+/** Delay before the first retry of a failed deletion; doubles each time. */
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 
 /**
- * How sessions leave. While a client is connected, here or in another process, the record stays and says that the session
- * is removed: whoever holds it lets its lease end, closes the client, and only then deletes the record and frees the
- * auth key for another id.
+ * Removes sessions. While a client is connected, here or in another process, the record stays and is marked as removed: the
+ * process that holds it lets its lease end, closes the client, and only then deletes the record and releases the auth key
+ * for another id.
  */
 export class SessionRemoval {
   readonly #context: PoolContext;
@@ -32,7 +32,7 @@ export class SessionRemoval {
   readonly #connections: ConnectionPool<unknown>;
   readonly #backOffs: ConnectBackoff;
   readonly #reservations: KeyReservations;
-  /** One timer for each removed session whose record is still to be deleted; it goes with the record. */
+  /** A timer for each removed session whose record is still to be deleted. */
   readonly #unfinished = new Map<string, Timer>();
   #isEnded = false;
   readonly #reportFailure = (error: Error): void => this.#context.events.emit("storageFailed", error);
@@ -59,7 +59,7 @@ export class SessionRemoval {
     this.#reservations = reservations;
   }
 
-  /** Whether there was one. Rejects when the storage does; nothing has changed then. What is left to do later is no failure. */
+  /** Resolves with whether there was such a session. Rejects if the storage fails; nothing has changed then. */
   async remove(id: string): Promise<boolean> {
     return this.#registry.change(id, undefined, async () => {
       const known = this.#registry.get(id);
@@ -76,12 +76,12 @@ export class SessionRemoval {
     const known = this.#registry.get(id);
     if (known === undefined) return;
     await this.#registry.change(id, undefined, async () => {
-      // Its removal may have failed meanwhile: then it stays.
+      // Its removal may have failed meanwhile.
       if (known.isRemoving) await this.#forget(known);
     });
   }
 
-  /** Another process has removed the session: its record is gone, or says so. */
+  /** Another process has removed the session: its record is gone, or marked as removed. */
   async onRemovedElsewhere(id: string): Promise<void> {
     const known = this.#registry.get(id);
     if (known === undefined || known.isRemoving) return;
@@ -90,8 +90,8 @@ export class SessionRemoval {
   }
 
   /**
-   * Finishes what another process may have left unfinished: the record of a removed session is deleted, unless a client
-   * may still be connected.
+   * Finishes a removal that another process may have left unfinished: deletes the record of a removed session, unless a
+   * client may still be connected.
    */
   async finishPendingRemoval(stored: StoredRecord): Promise<"stays" | "leaving" | "gone"> {
     const { id } = stored;
@@ -105,7 +105,7 @@ export class SessionRemoval {
     return "gone";
   }
 
-  /** Tries once more what is still to be deleted, and then no more: the next process to open the storage does it. */
+  /** Retries pending deletions one last time; the next process to open the storage does the rest. */
   async end(): Promise<void> {
     this.#isEnded = true;
     const ids = [...this.#unfinished.keys()];
@@ -124,7 +124,7 @@ export class SessionRemoval {
     this.#unfinished.set(id, timer);
   }
 
-  /** Deletes the record of a session that has left here, if it is still there and nobody has added the id again. */
+  /** Deletes the record of a removed session, if it still exists and the id was not added again. */
   async #finish(id: string, delayMs: number): Promise<void> {
     try {
       const state = await this.#registry.change(id, undefined, async () => {
@@ -139,7 +139,7 @@ export class SessionRemoval {
     }
   }
 
-  /** The record is gone, or says that the session is removed. */
+  /** Deletes the record, or marks it as removed. */
   async #takeOut(known: PooledSession): Promise<void> {
     const { id } = known;
     this.#registry.beginRemoval(known);
@@ -147,7 +147,7 @@ export class SessionRemoval {
       const isInUse = this.#connections.get(id) !== undefined || this.#ownership.isForeign(id);
       if (!isInUse && (await this.#recordWriter.delete(id))) return await this.#forgetTraces(id, known.fingerprint);
       known.isRemoved = true;
-      // A record that is gone is one that another process has removed at the same time.
+      // If the record is gone, another process has removed the session at the same time.
       if (!(await this.#recordWriter.save(id)) && this.#recordWriter.versionOf(id) !== undefined)
         throw writeTimedOutError(id);
     } catch (error) {
@@ -164,7 +164,7 @@ export class SessionRemoval {
     if (!known.isLeased) await this.#forget(known);
   }
 
-  /** The client ends first, then the record, then the reservation of the key. */
+  /** Closes the client first, then deletes the record, then releases the key. */
   async #forget(known: PooledSession): Promise<void> {
     const { id } = known;
     await this.#connections.close(id, "the session was removed");
@@ -184,7 +184,7 @@ export class SessionRemoval {
     }
   }
 
-  /** What there is of the session beside its record, which MUST be gone: so the key can be taken, even if that fails. */
+  /** Deletes everything else of the session; its record MUST be gone, so that the key can be taken over even if this fails. */
   async #forgetTraces(id: string, fingerprint: string): Promise<void> {
     await this.#peers.clear(id);
     await this.#reservations.release(fingerprint, id).catch(this.#reportFailure);

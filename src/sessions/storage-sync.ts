@@ -33,8 +33,8 @@ export class StorageSync {
   readonly #discovery: RecordDiscovery;
   readonly #rateLimits: RateLimiting | undefined;
   /**
-   * Versions of records that cannot be used, so that they are not looked at again and again. Bound: the records of the
-   * storage at the last look at everything, and those reported since.
+   * Versions of records that cannot be used, so that they are not read repeatedly. Bound: the records of the storage at
+   * the last full read, and those reported since.
    */
   readonly #unusable = new Map<string, number>();
   /** Ids that are still to be read. Bound: the ids reported by the storage since the read under way began. */
@@ -66,7 +66,7 @@ export class StorageSync {
     this.#rateLimits = rateLimits;
   }
 
-  /** Loads what the storage held at the start. Rejects with `StorageCorruptError` if no record can be opened for want of a key. */
+  /** Loads what the storage held at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
   async load(listed: readonly StoredRecord[]): Promise<void> {
     const registry = this.#registry;
     this.#rateLimits?.load(listed);
@@ -100,7 +100,7 @@ export class StorageSync {
       const failed = (error: Error): void => {
         if (!this.#isStopped) this.#reportFailure(asStorageError(error, "watch for changes", undefined));
       };
-      this.#stopWatching = this.#storage.watch?.((id) => this.#tell(id), failed) ?? (() => {});
+      this.#stopWatching = this.#storage.watch?.((id) => this.#onNotified(id), failed) ?? (() => {});
     } catch (error) {
       this.#reportFailure(new StorageError("The storage could not be watched.", { cause: error }));
     }
@@ -143,7 +143,7 @@ export class StorageSync {
     const isKnown = ({ id }: StoredRecord): boolean => recordWriter.versionOf(id) !== undefined;
     const changed = news.filter(isKnown);
     const added = news.filter((record) => !isKnown(record));
-    // First what has changed or is gone: the key that one session has given up may be a new one's.
+    // Changed and deleted records first: a new session may have the key that another one has given up.
     const failures = [
       await this.#each(changed, (record) => this.#apply(record)),
       await this.#each(missing, (id) => this.#readOne(id)),
@@ -153,14 +153,14 @@ export class StorageSync {
     this.#context.events.emit("storageWorks", "changes");
   }
 
-  /** Looks at each, also when one of them cannot be read; not when the storage itself fails. Resolves the first failure. */
-  async #each<T>(items: readonly T[], look: (item: T) => Promise<void>): Promise<unknown> {
+  /** Handles each item even if one of them cannot be read, but not if the storage fails. Resolves with the first failure. */
+  async #each<T>(items: readonly T[], handle: (item: T) => Promise<void>): Promise<unknown> {
     let first: unknown;
     let inRow = 0;
     for (const item of items) {
       if (this.#isStopped || inRow === FAILURES_PER_ROUND) break;
       try {
-        await look(item);
+        await handle(item);
         inRow = 0;
       } catch (error) {
         first ??= error;
@@ -184,7 +184,7 @@ export class StorageSync {
     return known === undefined ? this.#unusable.get(id) !== version : version > known;
   }
 
-  /** A record of a session that this pool does not know. Whether it has to be read again though nobody writes it. */
+  /** Handles a record of an unknown session. Resolves with whether it has to be read again even if it is not written again. */
   #discover(id: string): Promise<boolean> {
     return this.#discovery.onUnknownRecord(id).finally(() => this.#context.events.emit("discovered", id));
   }
@@ -210,8 +210,8 @@ export class StorageSync {
     else this.#unusable.delete(record.id);
   }
 
-  /** What is told in quick succession is read once, one record after the other. */
-  #tell(id: string): void {
+  /** Notifications in quick succession lead to one read, one record after the other. */
+  #onNotified(id: string): void {
     if (isReserved(id)) return;
     this.#notifiedIds.add(id);
     if (this.#isReadingNotified) return;
@@ -227,10 +227,10 @@ export class StorageSync {
     this.#isReadingNotified = false;
   }
 
-  async #unlessStopped(look: () => Promise<void>): Promise<void> {
+  async #unlessStopped(read: () => Promise<void>): Promise<void> {
     if (this.#isStopped) return;
     try {
-      await look();
+      await read();
     } catch (error) {
       if (!this.#isStopped) this.#reportFailure(error instanceof Error ? error : new Error(String(error)));
     }

@@ -6,7 +6,7 @@ import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./st
 
 const handles = new WeakMap<SessionStorage, CheckedStorage>();
 
-/** How many use a storage, and whether it is open. */
+/** The users of a storage, and whether it is open. */
 interface Uses {
   users: number;
   opening: Promise<void> | undefined;
@@ -17,7 +17,7 @@ const uses: WeakMap<SessionStorage, Uses> = sharedByCopies("storage-uses.1", Wea
 
 /**
  * The handle of a storage object, one per object: every pool and checkpoint that was given the object shares it. It is
- * opened by the first of them and closed by the last, and what it resolves is held against the contract.
+ * opened by the first of them and closed by the last, and its results are checked against the contract.
  */
 export function checkedStorage(storage: SessionStorage): SessionStorage {
   if (storage instanceof CheckedStorage) return storage;
@@ -57,7 +57,7 @@ class CheckedStorage implements SessionStorage {
     try {
       await opening;
     } catch (error) {
-      // Whoever comes next tries again.
+      // The next caller tries again.
       if (this.#uses.opening === opening) this.#uses.opening = undefined;
       throw error;
     }

@@ -50,7 +50,7 @@ export class PeerCacheWriter {
     this.#loadDeadline = new StorageTimeout(clock, loadTimeoutMs, "the time for a load of peers");
   }
 
-  /** For one client of the session. Once `clear` was called, what that client learns is not taken in any more. */
+  /** For one client of the session. After `clear`, peers that this client learns are ignored. */
   for(sessionId: string): PeerStore {
     const peers = this.#of(sessionId);
     if (peers === undefined) return { limit: PEERS_KEPT, load: async () => [], save: () => {} };
@@ -206,17 +206,17 @@ export function createPeerCacheWriter(context: PoolContext): PeerCacheWriter {
 /** Peers that go to the storage in one call. */
 const BATCH = 500;
 
-/** What is to be written about the peers of one session. */
+/** The peers of one session that are to be written. */
 export class SessionPeers {
   readonly id: string;
-  /** Whether a client was given it since it was last forgotten. */
+  /** Whether a client uses it since it was last cleared. */
   isUsed = false;
   readonly #storage: PeerStorage;
   readonly #limit: number;
   /** Not written yet, the latest last. Bound: `#limit`. */
   readonly #pending = new Map<string, StoredPeer>();
   #mustClear = false;
-  /** Calls that the storage has not answered, also those whose deadline has passed. */
+  /** Calls that the storage has not answered, including those that timed out. */
   #unanswered = 0;
   #writing: Promise<void> | undefined;
   #savedSinceLook = 0;
@@ -228,7 +228,7 @@ export class SessionPeers {
     this.#limit = limit;
   }
 
-  /** Grows with each `forget`: what was learnt in a former era is not of this session any more. */
+  /** Grows with each `clear`: peers of a former era do not belong to the session any more. */
   get era(): number {
     return this.#era;
   }
@@ -237,7 +237,7 @@ export class SessionPeers {
     return this.#mustClear || this.#pending.size > 0;
   }
 
-  /** Whether an earlier write may still land: one more could be overtaken by it. */
+  /** Whether an earlier write may still be applied: it could overtake another one. */
   get isBusy(): boolean {
     return this.#unanswered > 0 && this.#writing === undefined;
   }
@@ -251,7 +251,7 @@ export class SessionPeers {
     if (oldest !== undefined) this.#pending.delete(oldest);
   }
 
-  /** Nothing of it is written any more, and what was written is to be cleared. */
+  /** Drops what is not written yet, and schedules the deletion of what is. */
   clear(): void {
     this.#era++;
     this.isUsed = false;
@@ -259,13 +259,13 @@ export class SessionPeers {
     this.#mustClear = true;
   }
 
-  /** Nothing of it is written any more. */
+  /** Drops what is not written yet. */
   discard(): void {
     this.#pending.clear();
     this.#mustClear = false;
   }
 
-  /** The latest that is known, the latest last, whether written or not. Rejects as the storage does. */
+  /** All peers, written or not, the latest last. Rejects as the storage does. */
   async load(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
     const latest = new Map<string, StoredPeer>();
     const before = [...this.#pending.values()];
@@ -277,7 +277,7 @@ export class SessionPeers {
     return [...latest.values()].slice(-this.#limit);
   }
 
-  /** Writes what is known now; what is learnt meanwhile waits for the next time. One at a time. */
+  /** Writes the current peers; those learned meanwhile are left to the next write. One write at a time. */
   write(deadline: StorageTimeout): Promise<void> {
     this.#writing ??= this.#write(deadline).finally(() => {
       this.#writing = undefined;
@@ -310,7 +310,7 @@ export class SessionPeers {
     return batch.length;
   }
 
-  /** What the storage holds. When that is more than twice the limit, the latest of it are written anew, alone. */
+  /** The stored peers. If there are more than twice the limit, they are replaced by the latest ones. */
   async #look(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
     const era = this.#era;
     const loaded = await deadline.run(`load the peers of "${this.id}"`, () => this.#storage.load(this.id));

@@ -20,7 +20,7 @@ export interface SessionRecord {
   readonly disabledReason: string | null;
   /** The pool that may connect the session. */
   readonly owner: Claim | null;
-  /** Removed while it was connected: whoever holds it deletes the record when its client is gone. */
+  /** Removed while it was connected: the process that holds it deletes the record when its client is gone. */
   readonly isRemoved: boolean;
 }
 

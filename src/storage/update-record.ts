@@ -7,7 +7,7 @@ export const MAX_CONFLICTS: number = 100;
 /** Error for a storage that keeps refusing writes at the version it has just reported. */
 export function endlessConflict(key: string): StorageError {
   return new StorageError(
-    `The storage has refused ${MAX_CONFLICTS} writes of "${key}" at the version that it told just before.`,
+    `The storage has refused ${MAX_CONFLICTS} writes of "${key}" at the version that it had just returned.`,
   );
 }
 
