@@ -6,7 +6,7 @@ import { settled } from "../fakes/virtual-clock.js";
 const traceLeases = true;
 
 describe("use() inside use()", () => {
-  test("that only the work around it could serve - is refused at once, and says why", async () => {
+  test("when only the enclosing work could serve it - is refused at once, with the reason", async () => {
     const { pool } = await openPool({ sessions: ["a"], traceLeases });
     const nested = pool.use(async () => {
       await settled();
@@ -17,7 +17,7 @@ describe("use() inside use()", () => {
     expect(pool.status()).toMatchObject({ free: 1, waiters: 0 });
   });
 
-  test("also through several levels, by id and by tag", async () => {
+  test("when nested several levels deep - is refused, by id and by tag", async () => {
     const { pool } = await openPool({ sessions: ["a", "b"], traceLeases });
     await pool.update("b", { tags: ["x"] });
     const levels = pool.use(() => pool.use(() => pool.use(() => "never")));
@@ -27,7 +27,7 @@ describe("use() inside use()", () => {
     await expect(byTag).rejects.toThrow("would wait for itself");
   });
 
-  test("that somebody else can serve - waits", async () => {
+  test("when another session can serve it - waits", async () => {
     const { pool } = await openPool({ sessions: ["a", "b"], traceLeases });
     const other = await pool.acquire({ id: "b" });
     const nested = watch(pool.use(() => pool.use((_, { id }) => id)));

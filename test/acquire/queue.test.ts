@@ -35,7 +35,7 @@ async function queueOf(): Promise<{
 }
 
 describe("the queue", () => {
-  test("serves in order of arrival, also when some in between give up", async () => {
+  test("serves in order of arrival, also when callers in between give up", async () => {
     const { made, order, join, start } = await queueOf();
     const abort = new AbortController();
     join("1");
@@ -49,7 +49,7 @@ describe("the queue", () => {
     expect(order).toEqual(["1", "2", "3"]);
   });
 
-  test("serves higher priority first, strictly; equal ones in order of arrival", async () => {
+  test("serves higher priority first, strictly; equal priorities in order of arrival", async () => {
     const { order, join, start } = await queueOf();
     join("low", { priority: -1 });
     join("normal 1");
@@ -61,7 +61,7 @@ describe("the queue", () => {
     expect(order).toEqual(["high 1", "high 2", "half", "normal 1", "normal 2", "low"]);
   });
 
-  test("one who cannot be served does not hold up those behind", async () => {
+  test("a caller that cannot be served does not hold up those behind it", async () => {
     const { pool } = await openPool({ sessions: ["a", "b"] });
     const [a, b] = [await pool.acquire({ id: "a" }), await pool.acquire({ id: "b" })];
     const [onB, any] = [watch(pool.acquire({ id: "b" })), watch(pool.acquire())];
@@ -73,7 +73,7 @@ describe("the queue", () => {
     expect(onB.value?.id).toBe("b");
   });
 
-  test("nobody who comes later overtakes, though time was looked at in between", async () => {
+  test("when time advances in between, no later caller overtakes", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.coolDown(5);
@@ -89,7 +89,7 @@ describe("the queue", () => {
     expect([waiting.state, late.state]).toEqual(["resolved", "rejected"]);
   });
 
-  test("more than are let out at once are due: those who wait come before a newcomer", async () => {
+  test("when more sessions are due than one batch returns, waiting callers come before a new one", async () => {
     const ids = Array.from({ length: 501 }, (_, index) => `s${index}`);
     const { pool, clock } = await openPool({ sessions: ids });
     for (const lease of await Promise.all(ids.map((id) => pool.acquire({ id })))) {
@@ -109,7 +109,7 @@ describe("the queue", () => {
     expect(newcomer.state).toBe("pending");
   });
 
-  test("a look for another session lets nobody overtake", async () => {
+  test("when a running job checks for a free session, no waiting caller is overtaken", async () => {
     const { pool, clock } = await openPool({ sessions: ["a", "b"], inlineWaitMs: 60_000 });
     const b = await pool.acquire({ id: "b" });
     b.coolDown(5);
@@ -131,7 +131,7 @@ describe("the queue", () => {
     expect([waiting.state, job.state]).toEqual(["resolved", "pending"]);
   });
 
-  test("a listener of released that asks for a session comes behind those who wait", async () => {
+  test("when a listener of released acquires a session, it comes after the waiting callers", async () => {
     const { made, order, join, start } = await queueOf();
     made.pool.on("released", () => {
       if (order.length < 4) join("listener");
@@ -142,7 +142,7 @@ describe("the queue", () => {
     expect(order.slice(0, 2)).toEqual(["high", "normal"]);
   });
 
-  test("a session added while others wait serves the first of them", async () => {
+  test("when a session is added, it serves the first waiting caller", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     await pool.acquire();
     const [first, second] = [watch(pool.acquire()), watch(pool.acquire())];
@@ -151,7 +151,7 @@ describe("the queue", () => {
     expect([first.value?.id, second.state]).toEqual(["b", "pending"]);
   });
 
-  test("10 sessions due at once and 10,000 waiters: 10 served in order, the rest keep their places", async () => {
+  test("when 10 sessions are due at once for 10,000 waiters, 10 are served in order and the rest keep their places", async () => {
     const ids = Array.from({ length: 10 }, (_, index) => `s${index}`);
     const { pool, clock } = await openPool({ sessions: ids });
     for (const lease of await Promise.all(ids.map((id) => pool.acquire({ id })))) {
@@ -173,8 +173,8 @@ describe("the queue", () => {
   });
 });
 
-describe("in one tick", () => {
-  test("timeout and release: exactly one wins and the session is not lost", async () => {
+describe("events in the same tick", () => {
+  test("when a timeout meets a release, exactly one wins and the session is not lost", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"] });
     for (const releaseFirst of [true, false]) {
       const lease = await pool.acquire();
@@ -194,7 +194,7 @@ describe("in one tick", () => {
     }
   });
 
-  test("abort and release: the abort wins and the next is served", async () => {
+  test("when an abort precedes the release, the abort wins and the next caller is served", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const abort = new AbortController();
@@ -206,7 +206,7 @@ describe("in one tick", () => {
     expect([aborted.state, next.state]).toEqual(["rejected", "resolved"]);
   });
 
-  test("release and abort: acquire() has its lease", async () => {
+  test("when a release precedes the abort, acquire() has its lease", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const abort = new AbortController();
@@ -219,7 +219,7 @@ describe("in one tick", () => {
     expect(waiting.state === "resolved" ? free === 0 : free === 1).toBe(true);
   });
 
-  test("release and abort: use() does not go on without its signal", async () => {
+  test("when a release precedes the abort, use() does not run its work", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const abort = new AbortController();
@@ -234,7 +234,7 @@ describe("in one tick", () => {
 });
 
 describe("signal", () => {
-  test("already aborted: rejects with its reason and takes nothing", async () => {
+  test("when already aborted, rejects with its reason and takes nothing", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const reason = new Error("no");
     await expect(pool.acquire({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
@@ -243,7 +243,7 @@ describe("signal", () => {
     expect(pool.status().free).toBe(1);
   });
 
-  test("abort after hand-over changes nothing, and no listener is left", async () => {
+  test("when aborted after the lease was handed over, changes nothing and leaves no listener", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const first = await pool.acquire();
     const abort = new AbortController();
@@ -258,7 +258,7 @@ describe("signal", () => {
     expect(await waiting.value?.client.call("x")).toBe("x by a");
   });
 
-  test("10,000 waiters share one signal: one listener, no warning, all rejected with its reason", async () => {
+  test("when 10,000 waiters share one signal, adds one listener, causes no warning and rejects all with its reason", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const warnings: Error[] = [];
@@ -284,7 +284,7 @@ describe("signal", () => {
   });
 });
 
-describe("many who wait for the same", () => {
+describe("many callers that wait for the same", () => {
   const spied = ["reserveAvailable", "canServeBy", "forecast"] as const;
   const looks = (): number =>
     spied.reduce((sum, name) => sum + vi.mocked(SessionTable.prototype[name]).mock.calls.length, 0);
@@ -298,7 +298,7 @@ describe("many who wait for the same", () => {
     ["key", { key: "k" }],
     ["method", { method: READ }],
     ["deadline", { tags: ["x"], wait: 60_000 }],
-  ])("of one %s - the sessions are looked at once for all of them", async (_, options) => {
+  ])("of one %s - the sessions are examined once for all of them", async (_, options) => {
     const { pool } = await openPool({ sessions: ["a", "b", "c"] });
     await pool.update("c", { tags: ["x"] });
     const leases = [await pool.acquire({ id: "a" }), await pool.acquire({ id: "b" }), await pool.acquire({ id: "c" })];

@@ -29,7 +29,7 @@ test("selection - the longest rested by default", async () => {
   expect(await served(pool, 8)).toEqual([...NAMES, ...NAMES]);
 });
 
-test('selection "warm" - no second session wakes up for callers that come one after the other', async () => {
+test('selection "warm" - uses no second session for callers that come one after the other', async () => {
   const { pool, events, clock } = await openPool({ sessions: NAMES, selection: "warm", idleTimeoutMs: 60_000 });
   const both = await Promise.all([pool.acquire(), pool.acquire()]);
   for (const lease of both) lease.release();
@@ -43,7 +43,7 @@ test('selection "warm" - no second session wakes up for callers that come one af
   expect(events("connected")).toHaveLength(2);
 });
 
-test('selection "warm" - one whose client was closed is as cold as any', async () => {
+test('selection "warm" - treats a session whose client was closed as cold', async () => {
   const { pool, events, clock } = await openPool({ sessions: NAMES, selection: "warm", idleTimeoutMs: 60_000 });
   await served(pool, 2);
   await clock.advance(120_000);
@@ -51,7 +51,7 @@ test('selection "warm" - one whose client was closed is as cold as any', async (
   expect(await served(pool, 2)).toEqual(["bob", "bob"]);
 });
 
-test("selection { random } - the same seed, the same choices; another one, others", async () => {
+test("selection { random } - the same seed gives the same choices, another seed gives others", async () => {
   const [first, again, other] = [
     await servedBy({ random: 7 }, 40),
     await servedBy({ random: 7 }, 40),
@@ -64,7 +64,7 @@ test("selection { random } - the same seed, the same choices; another one, other
   expect(await servedBy({ random: () => 0.999 }, 1)).toEqual(["dave"]);
 });
 
-test("selection { weight } - in proportion, by what the session is now", async () => {
+test("selection { weight } - is in proportion to the current weight of each session", async () => {
   const { pool } = await openPool({
     selection: { weight: ({ tags }) => (tags.includes("strong") ? 3 : 1) },
     sessions: ["alice", "bob"],
@@ -78,7 +78,7 @@ test("selection { weight } - in proportion, by what the session is now", async (
   expect(equal.filter((id) => id === "bob").length).toBeLessThanOrEqual(21);
 });
 
-test("selection by a strategy - it ranks, and is told of every lease", async () => {
+test("selection by a strategy - the strategy ranks, and is notified of every lease", async () => {
   const asked: SessionInfo[] = [];
   const leased: string[] = [];
   const strategy = {
@@ -103,7 +103,7 @@ test.each<[string, SessionSelection]>([
   ["both methods", { rank: () => fail(), leased: () => void fail() }],
   ["a promise for a rank", { rank: async () => fail(), leased: async () => void fail() } as never],
   ["a text for a rank", { rank: () => "first", leased: () => {} } as never],
-])("a strategy that fails: %s - every session serves all the same, and it is told once", async (_, selection) => {
+])("a strategy that fails: %s - every session still serves, and the failure is reported once", async (_, selection) => {
   const told: string[] = [];
   const quiet = () => {};
   const logger = { debug: quiet, info: quiet, warn: quiet, error: (message: string) => void told.push(message) };
@@ -143,7 +143,7 @@ test("a strategy that calls the pool, though it must not - no session has two le
   expect(pool.status()).toMatchObject({ free: 4, leased: 0, total: 4 });
 });
 
-test("selection - what it can be is named", () => {
+test("selection - the error for a wrong value lists the accepted ones", () => {
   const clock = new VirtualClock();
   const client = new FakeTelegram(clock);
   expect(() => resolveOptions({ client, selection: "lru" as never })).toThrow(OptionsError);

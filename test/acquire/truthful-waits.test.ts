@@ -219,7 +219,7 @@ async function worldOf(options: { leasesPerSession: number; cooldownScope: "sess
   return new World(made, await openPool({ ...shared, storage, clock, telegram }));
 }
 
-test("status() and retryAt - are what then happens, in whatever situation", async () => {
+test("status() and retryAt - match what then happens, in every situation", async () => {
   await fc.assert(
     fc.asyncProperty(situation, async ({ happenings, acquireRequests, ...options }) => {
       const world = await worldOf(options);

@@ -63,7 +63,7 @@ describe("acquire({ wait }) - forms", () => {
 });
 
 describe("acquire({ wait: ms })", () => {
-  test("rejects with AcquireTimeoutError at its instant and leaves nothing behind", async () => {
+  test("rejects with AcquireTimeoutError at its deadline and leaves nothing behind", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     await settled();
@@ -93,7 +93,7 @@ describe("acquire({ wait: ms })", () => {
     });
   });
 
-  test("is served when a cooldown ends before it does", async () => {
+  test("is served when a cooldown ends before the deadline", async () => {
     const made = await openPool({ sessions: ["a"] });
     await coolAll(made, 10);
     const waiting = watch(made.pool.acquire({ wait: 10_001 }));
@@ -115,7 +115,7 @@ describe("acquire({ wait: ms })", () => {
     expect(waiting.value?.id).toBe("b");
   });
 
-  test("a queued caller is rejected as soon as nobody can be free in time", async () => {
+  test("when a queued caller can no longer be served in time, rejects it at once", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const waiting = watch(pool.acquire({ wait: 5_000 }));
@@ -146,7 +146,7 @@ describe("NoSessionAvailableError - numbers", () => {
     expect(pool.status().nextAvailableAt).toBe(START + 20_000);
   });
 
-  test("a method's cooldown counts for those who want the method, and only for them", async () => {
+  test("a method's cooldown counts only for callers that name the method", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.coolDown(7, { method: "contacts.resolveUsername" });
@@ -157,7 +157,7 @@ describe("NoSessionAvailableError - numbers", () => {
     await expect(pool.acquire({ method: "contacts.Search", wait: false })).resolves.toMatchObject({ id: "a" });
   });
 
-  test("a restriction's end is counted by no instant and waited for by nobody", async () => {
+  test("a restriction's end counts in no instant, and no caller waits for it", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], restrictedForMs: 1_000 });
     telegram.onCall = () => {
       throw peerFlood();
@@ -170,28 +170,31 @@ describe("NoSessionAvailableError - numbers", () => {
   });
 });
 
-describe("acquire() - hopeless", () => {
-  test("an empty pool rejects at once", async () => {
+describe("acquire() - when no session can ever serve", () => {
+  test("rejects at once for an empty pool", async () => {
     const { pool } = await openPool();
     await expect(pool.acquire()).rejects.toMatchObject({ waitingCount: 0, retryAt: null, status: { total: 0 } });
   });
 
-  test.each(["dead", "disabled", "removed"])("every session %s: at once, also those who wait", async (how) => {
-    const { pool } = await openPool({ sessions: ["a"] });
-    const lease = await pool.acquire();
-    const waiting = watch(pool.acquire());
-    const byTag = watch(pool.acquire({ tags: ["none"], wait: true }));
-    await settled();
-    expect([waiting.state, byTag.error]).toEqual(["pending", expect.any(NoSessionAvailableError)]);
-    if (how === "dead") lease.retire("banned");
-    if (how === "disabled") await pool.disable("a");
-    if (how === "removed") await pool.remove("a");
-    await settled();
-    expect(waiting.error).toBeInstanceOf(NoSessionAvailableError);
-    await expect(pool.acquire()).rejects.toBeInstanceOf(NoSessionAvailableError);
-  });
+  test.each(["dead", "disabled", "removed"])(
+    "when every session %s: rejects at once, also callers that wait already",
+    async (how) => {
+      const { pool } = await openPool({ sessions: ["a"] });
+      const lease = await pool.acquire();
+      const waiting = watch(pool.acquire());
+      const byTag = watch(pool.acquire({ tags: ["none"], wait: true }));
+      await settled();
+      expect([waiting.state, byTag.error]).toEqual(["pending", expect.any(NoSessionAvailableError)]);
+      if (how === "dead") lease.retire("banned");
+      if (how === "disabled") await pool.disable("a");
+      if (how === "removed") await pool.remove("a");
+      await settled();
+      expect(waiting.error).toBeInstanceOf(NoSessionAvailableError);
+      await expect(pool.acquire()).rejects.toBeInstanceOf(NoSessionAvailableError);
+    },
+  );
 
-  test("the others are unmoved", async () => {
+  test("does not affect callers that can still be served", async () => {
     const { pool } = await openPool();
     await pool.add("a", sessionString(), { tags: ["x"] });
     await pool.add("b", sessionString(), { tags: ["y"] });
@@ -207,7 +210,7 @@ describe("acquire() - hopeless", () => {
 });
 
 describe("maxWaiters", () => {
-  test("reached: QueueFullError at once; the place comes back by every way out", async () => {
+  test("when reached, rejects with QueueFullError at once; every way out of the queue frees the place", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"], maxWaiters: 1 });
     const lease = await pool.acquire();
     const abort = new AbortController();
@@ -226,7 +229,7 @@ describe("maxWaiters", () => {
     expect(third.state).toBe("resolved");
   });
 
-  test("0: nobody waits", async () => {
+  test("when 0, no caller waits", async () => {
     const { pool } = await openPool({ sessions: ["a"], maxWaiters: 0 });
     const lease = await pool.acquire();
     await expect(pool.acquire()).rejects.toBeInstanceOf(QueueFullError);
@@ -235,7 +238,7 @@ describe("maxWaiters", () => {
   });
 });
 
-test("waiting - tells how many wait and until when", async () => {
+test("waiting - reports how many callers wait and until when", async () => {
   const made = await openPool({ sessions: ["a"] });
   await coolAll(made, 5);
   watch(made.pool.acquire());
@@ -247,8 +250,8 @@ test("waiting - tells how many wait and until when", async () => {
   ]);
 });
 
-describe("what a refused caller is told", () => {
-  test("of one session: how it stands, why, and what to do", async () => {
+describe("NoSessionAvailableError - message", () => {
+  test("for one session, gives its state, the reason and what to do", async () => {
     const { pool } = await openPool({ sessions: ["a", "b", "c", "d", "e"] });
     const refusal = async (id: string, method?: string): Promise<string> => {
       const error = await pool.acquire({ id, wait: false, ...(method === undefined ? {} : { method }) }).catch(String);
@@ -268,7 +271,7 @@ describe("what a refused caller is told", () => {
     expect(await refusal("e", READ)).toContain("it is cooling for that; it is free in 30 s");
   });
 
-  test("who gave a session string for an id or a tag: not that string", async () => {
+  test("when a session string was passed as id or tag, does not repeat it", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const secret = sessionString("a");
     for (const call of [
@@ -283,7 +286,7 @@ describe("what a refused caller is told", () => {
     }
   });
 
-  test("of a wait that has passed: what was given, not what was left of it", async () => {
+  test("when a wait has passed, names the wait that was given", async () => {
     const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     telegram.onCall = () => Promise.reject(flood(2));
