@@ -32,8 +32,8 @@ const adapters = ({ clientOptions }: TelegramTestServer) => ({
   next: teleproto({ ...OPTIONS, clientOptions }),
 });
 
-describe("a bot that moves from GramJS to teleproto", () => {
-  test("its database goes on: sessions, cooldowns, peers; and back again", async () => {
+describe("switching from GramJS to teleproto", () => {
+  test("keeps sessions, cooldowns and peers of the database, also on the way back", async () => {
     const { server, file } = await scene();
     const { old, next } = adapters(server);
     const before = await open(old, file);
@@ -67,7 +67,7 @@ describe("a bot that moves from GramJS to teleproto", () => {
 });
 
 describe("a test server with both libraries", () => {
-  test("each client is answered in its own layer, at the same time", async () => {
+  test("answers each client in its own layer, at the same time", async () => {
     const { server, file } = await scene();
     const { old, next } = adapters(server);
     const [first, second] = await Promise.all([open(old, file), open(next, `${file}2`)]);
@@ -104,7 +104,7 @@ describe("a test server with both libraries", () => {
     expect((await server.calls()).filter(({ isConnect }) => isConnect)).toHaveLength(1);
   });
 
-  test("library: only that one is loaded, a client of the other one is not understood", async () => {
+  test("when the option library names one, loads only that one and does not understand clients of the other", async () => {
     const server = await startTestServer({ library: "teleproto" });
     onTestFinished(() => server.close());
     const { old, next } = adapters(server);

@@ -15,7 +15,7 @@ async function engineOn(path: string): Promise<SqliteDriver> {
   return engine;
 }
 
-test("query() - a statement that finds the file locked undoes no other one that was acknowledged", async () => {
+test("query() - when a statement finds the file locked, no acknowledged statement is undone", async () => {
   const folder = mkdtempSync(join(tmpdir(), "keyv-engine-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const path = join(folder, "numbers.db");

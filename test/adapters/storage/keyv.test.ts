@@ -76,7 +76,7 @@ describe.each(majors)("%s", (_, Keyv) => {
     expect(await wrapper.get("telegram-session-pool/index")).toBe("junk");
   });
 
-  test("open() - deletes what a killed process had left to delete", async () => {
+  test("open() - completes the deletions of a killed process", async () => {
     const map = new Map<string, string>();
     const first = storageOn(map);
     await first.open?.();

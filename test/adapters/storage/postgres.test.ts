@@ -192,7 +192,7 @@ describe.skipIf(!isThere)("on a server", () => {
     });
   }
 
-  test("watch() - a message of somebody else's is nobody's", async () => {
+  test("watch() - ignores notifications of other programs", async () => {
     const storage = postgres(pool, { table: newTable() });
     await storage.open?.();
     const heard: string[] = [];

@@ -148,7 +148,7 @@ describe.skipIf(!isThere)("on a server", () => {
     });
   }
 
-  test("watch() - an ioredis client without an offline queue hears, too", async () => {
+  test("watch() - works with an ioredis client without an offline queue", async () => {
     const client = new Ioredis(url, { enableOfflineQueue: false, connectionName: run });
     await once(client, "ready");
     const prefix = `${run}-no-queue`;

@@ -62,7 +62,7 @@ describe.each([
     return { telegram, pools: [one, await open(second, telegram, "two")] };
   }
 
-  test.runIf(isThere)("that remove what has died - both remove it, and its key is free", async () => {
+  test.runIf(isThere)("that remove a dead session - both remove it, and its key is free", async () => {
     const { pools, telegram } = await both();
     const failures: unknown[] = [];
     for (const pool of pools) {

@@ -95,7 +95,7 @@ test("open() - a plain copy of the open file holds every record", async () => {
   await storage.close?.();
 });
 
-test("open() - a file in WAL mode is converted, with what it holds", async () => {
+test("open() - converts a file in WAL mode and keeps its records", async () => {
   const path = newPath();
   const storage = await opened(path);
   await storage.write("a", 0, "one");
@@ -168,7 +168,7 @@ test.each([
   await storage.close?.();
 });
 
-test("write() - goes on once the file was moved back", async () => {
+test("write() - works again after the file was moved back", async () => {
   const path = newPath();
   const storage = await opened(path);
   renameSync(path, `${path}.moved`);
@@ -198,7 +198,7 @@ test("watch() - reports other connections' writes and deletions, not its own", a
   await other.close?.();
 });
 
-test("watch() - reports what was written since the list", async () => {
+test("watch() - reports what was written since the list was read", async () => {
   const path = newPath();
   const [storage, other] = [await opened(path), await opened(path)];
   await storage.write("old", 0, "one");

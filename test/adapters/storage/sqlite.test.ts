@@ -116,7 +116,7 @@ test("open() - the file and its companions are the owner's alone", async () => {
   await storage.close?.();
 });
 
-test("open() - a file others can read is refused with the command that helps", async () => {
+test("open() - a file that other users can read is refused with the command that helps", async () => {
   const path = newPath();
   const storage = sqlite(path);
   await storage.open?.();
@@ -222,7 +222,7 @@ test("open() - another process makes the same new file ready at any moment in be
   expect(statements).toBeGreaterThan(5);
 });
 
-test("write() - one after the other, by whichever driver, lets the event loop turn", async () => {
+test("write() - sequential writes with either driver let the event loop turn", async () => {
   const storage = sqlite(newPath());
   await storage.open?.();
   let turns = 0;
@@ -276,7 +276,7 @@ test("list() - 100,000 records are one SELECT", async () => {
   await storage.close?.();
 });
 
-test("open() - after close, what it held is there again", async () => {
+test("open() - after close(), the records are there again", async () => {
   const storage = sqlite(newPath());
   await storage.open?.();
   await storage.write("a", 0, "one");
@@ -286,14 +286,14 @@ test("open() - after close, what it held is there again", async () => {
   await storage.close?.();
 });
 
-test("open() - without a driver the sentence says what to install", async () => {
+test("open() - without a driver, the message says what to install", async () => {
   const missing = Object.assign(new Error("Cannot find package '@keyv/sqlite'"), { code: "ERR_MODULE_NOT_FOUND" });
   const error = await failureOf(() => keyvDriver(":memory:", () => Promise.reject(missing)));
   expect(error).toBeInstanceOf(StorageError);
   expect(error.message).toContain("npm install keyv@5 @keyv/sqlite@4");
 });
 
-test("open() - a driver whose install script was blocked says so", async () => {
+test("open() - a driver whose install script was blocked is named in the message", async () => {
   const unbuilt = new Error("Could not locate the bindings file. Tried: …");
   const error = await failureOf(() => keyvDriver(":memory:", () => Promise.reject(unbuilt)));
   expect(error).toBeInstanceOf(StorageError);

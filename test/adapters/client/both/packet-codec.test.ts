@@ -108,7 +108,7 @@ describe("PacketCodec", () => {
   });
 });
 
-describe("decryptMessageData() - what it takes in", () => {
+describe("decryptMessageData() - accepted messages", () => {
   const KEY = Buffer.from(Array.from({ length: 256 }, (_, index) => (index * 7 + 3) % 256));
   const SECONDS = 1_700_000_000n;
   const idAt = (seconds: bigint, number = 0n): bigint => (seconds << 32n) + number * 4n + 1n;
@@ -174,7 +174,7 @@ describe("decryptMessageData() - what it takes in", () => {
     }
   });
 
-  test("the same message once more - is acknowledged, and not looked at", async () => {
+  test("the same message a second time - is acknowledged and not processed", async () => {
     const read = await fresh();
     const packet = seal();
     expect((await read(packet)).obj.className).toBe("Ping");
@@ -182,7 +182,7 @@ describe("decryptMessageData() - what it takes in", () => {
     expect([String(again.msgId), again.obj.className]).toEqual([String(idAt(SECONDS)), "unreadable"]);
   });
 
-  test("a copy of one that is more than 1,000 messages old - is not looked at either", async () => {
+  test("a repeated message that is more than 1,000 messages old - is not processed either", async () => {
     const read = await fresh();
     for (let number = 0n; number < 1_100n; number++) await read(seal({ id: idAt(SECONDS, number) }));
     for (const number of [0n, 50n, 1_099n]) {
@@ -190,7 +190,7 @@ describe("decryptMessageData() - what it takes in", () => {
     }
   });
 
-  test("a container - what cannot be read, or came before, loses nothing behind it", async () => {
+  test("a container - an unreadable or repeated part loses nothing behind it", async () => {
     const read = await fresh();
     await read(seal({ id: idAt(SECONDS, 1n) }));
     const body = containerOf(
@@ -203,7 +203,7 @@ describe("decryptMessageData() - what it takes in", () => {
     expect(obj.messages?.map((message) => message.obj.className)).toEqual(["Ping", "unreadable", "unreadable", "Ping"]);
   });
 
-  test("a container of lengths and counts that cannot be - is read as far as it goes", async () => {
+  test("a container with impossible lengths and counts - is read up to the first of them", async () => {
     const read = await fresh();
     const lying = containerOf(inner(idAt(SECONDS, 2n), ping), inner(idAt(SECONDS, 3n), ping));
     lying.writeInt32LE(2 ** 31 - 1, 4);
@@ -219,7 +219,7 @@ describe("decryptMessageData() - what it takes in", () => {
   };
   const packedOf = (data: Buffer): Buffer => Buffer.concat([Buffer.from("a1cf7230", "hex"), bytesOf(data)]);
 
-  test("packed - is unpacked; what is no archive, or unpacks to more than a packet may have, is unreadable", async () => {
+  test("a gzipped message - is unpacked; no archive, or one larger than a packet may be, is unreadable", async () => {
     const read = await fresh();
     const result = (body: Buffer): Buffer => Buffer.concat([Buffer.from("016d5cf3", "hex"), long(5n), body]);
     const bomb = packedOf(gzipSync(Buffer.alloc(40 * 1_024 * 1_024)));

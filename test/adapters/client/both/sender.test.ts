@@ -151,7 +151,7 @@ describe("a refusal that is read between packing and writing", () => {
     sender.disconnectWith("over");
   });
 
-  test("together with others - those go out without it", async () => {
+  test("when other requests are packed with it - they are sent without it", async () => {
     const { sender, opened } = await refusedWhilePacking((method) => method === "held");
     const held = sender.transmit(request(), { ...OUTGOING, method: "held" }).answer;
     const others = [1n, 2n].map((pingId) => sender.transmitService(new Api.Ping({ pingId } as never) as never));

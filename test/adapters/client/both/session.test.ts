@@ -64,7 +64,7 @@ const isUser = { className: "InputPeerUser", userId: bigInt(777), accessHash: bi
 const isChannel = { className: "InputPeerChannel", channelId: bigInt("1234567890"), accessHash: bigInt(55) };
 const isChat = { className: "InputPeerChat", chatId: bigInt(1_005_000) };
 
-describe("getInputEntity() - of peers known from before asks nobody", () => {
+describe("getInputEntity() - of stored peers sends no request", () => {
   test.each<[string, unknown, object]>([
     ["number", 777, isUser],
     ["bigint", 777n, isUser],
@@ -95,7 +95,7 @@ describe("getInputEntity() - of peers known from before asks nobody", () => {
     if (isPeer) expect((session as unknown as typeof client).getInputEntity(key)).toMatchObject(expected);
   });
 
-  test("what is not known - is asked for once", async () => {
+  test("an unknown peer - is requested once", async () => {
     const { client, asked } = await clientOn();
     await expect(client.getInputEntity("nobody1")).rejects.toThrow("asked Telegram");
     await expect(client.getInputEntity(12345)).rejects.toThrow("asked Telegram");
@@ -105,7 +105,7 @@ describe("getInputEntity() - of peers known from before asks nobody", () => {
 });
 
 describe("processEntities()", () => {
-  test("a peer that is as it was known - is not told of again", async () => {
+  test("an unchanged peer - is not reported again", async () => {
     const memory = peerMemory([{ ...USER, phone: "1" }]);
     const { session } = await clientOn(memory);
     for (let round = 0; round < 3; round++) session.processEntities({ users: [user({ phone: "1" })], chats: [] });
@@ -120,7 +120,7 @@ describe("processEntities()", () => {
     ["username", { username: "other" }],
     ["name", { firstName: "B" }],
     ["no username", { username: undefined }],
-  ])("another %s - is told of", async (_, change) => {
+  ])("another %s - is reported", async (_, change) => {
     const memory = peerMemory();
     const { session } = await clientOn(memory);
     session.processEntities({ user: user() });
@@ -128,7 +128,7 @@ describe("processEntities()", () => {
     expect(memory.told).toHaveLength(2);
   });
 
-  test("a username that has a new holder - is the new one's, and the former holder is told of without it", async () => {
+  test("a username that moved - belongs to the new holder, and the former one is reported without it", async () => {
     const memory = peerMemory(FORMER);
     const { client, session } = await clientOn(memory);
     session.processEntities([user({ id: bigInt(888), accessHash: bigInt(1) })]);
@@ -138,7 +138,7 @@ describe("processEntities()", () => {
     expect(await client.getInputEntity(777)).toMatchObject(isUser);
   });
 
-  test("a peer in part (min) - replaces nothing, but shows who has the username", async () => {
+  test("a partial peer (min) - replaces nothing, but shows who has the username", async () => {
     const memory = peerMemory(FORMER);
     const { client, session, asked } = await clientOn(memory);
     session.processEntities([user({ min: true, accessHash: bigInt(1), firstName: "partly" })]);
@@ -155,7 +155,7 @@ describe("processEntities()", () => {
     const minChannel = (change: object) =>
       new Api.Channel({ id: bigInt("1234567890"), title: "N", min: true, date: 1, ...change } as never);
 
-    test("a user or channel in part without a username - replaces nothing, and loses no other", async () => {
+    test("a partial user or channel without a username - replaces nothing, and loses no other", async () => {
       const memory = peerMemory(FORMER);
       const { client, session } = await clientOn(memory);
       const other = user({ id: bigInt(999), accessHash: bigInt(3), username: "behind" });

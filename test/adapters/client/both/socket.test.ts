@@ -48,7 +48,7 @@ describe("readExactly()", () => {
     await expect(socket.readExactly(length)).rejects.toThrow(/cannot be/);
   });
 
-  test("in pieces - all of it, and nothing of what is behind it", async () => {
+  test("data in pieces - returns all of it, and nothing of what follows", async () => {
     const port = await serve((socket) => {
       socket.setNoDelay(true);
       socket.write("ab");
@@ -63,7 +63,7 @@ describe("readExactly()", () => {
 });
 
 describe("connect()", () => {
-  test("nobody listens - rejects with the cause", async () => {
+  test("when nothing listens - rejects with the cause", async () => {
     await expect(make().connect(1, "127.0.0.1")).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 });
@@ -143,7 +143,7 @@ describe("connect() - through a SOCKS proxy", () => {
     expect(String(await socket.readExactly(5))).toBe("hello");
   });
 
-  test("what the server says at once behind the proxy's answer - is not lost", async () => {
+  test("what the server sends in one packet with the proxy's reply - is not lost", async () => {
     const { accept } = proxy([
       [3, hex("05 00")],
       [10, Buffer.concat([GRANTED_5, Buffer.from("early")])],

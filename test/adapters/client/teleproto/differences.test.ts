@@ -30,7 +30,7 @@ test("end() - nothing is queued or read any more", () => {
   expect([sender._queued, sender._lifecycle, calls]).toEqual([[], "dead", ["stopped"]]);
 });
 
-test("asThrown() - has what Telegram would have said, as teleproto's own errors have", () => {
+test("asThrown() - gives the error that Telegram would have sent, with teleproto's own fields", () => {
   const error = new FloodWaitError({ request: new Api.help.GetConfig(), capture: 7 });
   expect(teleprotoDriver.toLibraryError(error, "FLOOD_WAIT_7")).toBe(error);
   expect(error).toMatchObject({ errorMessage: "FLOOD_WAIT_7", seconds: 7, code: 420 });
@@ -72,7 +72,7 @@ describe("Transfers", () => {
     expect(sent).toEqual([2]);
   });
 
-  test("getFile() - FILE_MIGRATE: asks there, and says so", async () => {
+  test("getFile() - after FILE_MIGRATE, asks the other data center and reports it", async () => {
     const { transfers, sent } = transfersOn((dcId) => {
       if (dcId === 4) return fileOf(Buffer.from("abc"));
       throw elsewhere(4);
@@ -83,7 +83,7 @@ describe("Transfers", () => {
     expect([sent, told]).toEqual([[2, 4], [4]]);
   });
 
-  test("getFile() - FILE_MIGRATE to where it already asks: Telegram's error, once", async () => {
+  test("getFile() - after FILE_MIGRATE to the data center it already asks, throws Telegram's error once", async () => {
     const { transfers, sent } = transfersOn(() => {
       throw elsewhere(2);
     });
@@ -112,7 +112,7 @@ describe("Transfers", () => {
     await expect(transfers.getFile(2, undefined, 0, 1024)).rejects.toBeInstanceOf(CdnRedirectError);
   });
 
-  test("savePart() - its signal aborts: at once, also in the middle", async () => {
+  test("savePart() - when its signal aborts, rejects at once, also in the middle", async () => {
     const { transfers, sent } = transfersOn(() => new Promise(() => {}));
     const abort = new AbortController();
     const part = new Api.upload.SaveFilePart({ fileId: 1n as never, filePart: 0, bytes: Buffer.alloc(1) });
@@ -123,7 +123,7 @@ describe("Transfers", () => {
     expect(sent).toEqual([2]);
   });
 
-  test("opts - what is meant for eight connections goes over one", () => {
+  test("opts - requests meant for eight connections use one", () => {
     const { opts } = transfersOn(() => undefined).transfers;
     expect([opts.upload, opts.download, opts.partSize]).toEqual([
       { maxSessions: 1, maxWindow: 2_097_152 },

@@ -23,7 +23,7 @@ async function leaseOn(open: Stage["open"]): Promise<Lease<TelegramClient>> {
 }
 
 describe("client.api", () => {
-  test("goes through the gate, and ends with the lease", async () => {
+  test("passes the request gate, and ends with the lease", async () => {
     const { server, open } = await stage();
     const lease = await leaseOn(open);
     const { api } = lease.client;
@@ -54,7 +54,7 @@ describe("client.api", () => {
 });
 
 describe("client.updates", () => {
-  test("handlers of a lease get the guarded client and are gone after it", async () => {
+  test("gives the handlers of a lease the guarded client, and removes them after it", async () => {
     const { server, open } = await stage();
     const lease = await leaseOn(open);
     await lease.client.getMe();
@@ -79,7 +79,7 @@ describe("client.updates", () => {
     expect(await rejection(updates.catchUp())).toBeInstanceOf(LeaseReleasedError);
   });
 
-  test("lasting handlers of onConnect - go on, beside those of leases", async () => {
+  test("lasting handlers of onConnect - stay, beside those of leases", async () => {
     const { server, open } = await stage();
     const seen: string[] = [];
     const onConnect = (client: unknown): void => {
@@ -101,7 +101,7 @@ describe("client.updates", () => {
     expect(seen).toEqual(["lasting", "lease", "lasting"]);
   });
 
-  test("watch() - is over with the lease: nothing of it asks any more", async () => {
+  test("watch() - ends with the lease and sends nothing after it", async () => {
     const { server, open } = await stage();
     server.handle("channels.GetFullChannel", () => {
       throw new RpcError(400, "CHANNEL_PRIVATE");
@@ -122,7 +122,7 @@ describe("client.updates", () => {
 });
 
 describe("the state of updates", () => {
-  test("nobody asks for it by itself; catchUp() does, and what the client sends is no gap", async () => {
+  test("is not requested without catchUp(), and the client's own sends make no gap", async () => {
     const { server, open } = await stage();
     const lease = await leaseOn(open);
     await lease.client.getMe();
@@ -144,7 +144,7 @@ describe("the state of updates", () => {
 });
 
 describe("client.entityCache", () => {
-  test("shows the peers that the session knows, and lets go of them", async () => {
+  test("lists the peers that the session knows, and deletes them", async () => {
     const { server, open } = await stage();
     const lease = await leaseOn(open);
     const { entityCache } = lease.client;
