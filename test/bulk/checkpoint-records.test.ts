@@ -29,13 +29,13 @@ async function diskOf(storage: SessionStorage): Promise<SessionStorage> {
 }
 
 describe("Checkpoint", () => {
-  test("its records are the pool's own, whatever the name", () => {
+  test("its records belong to the pool, whatever its name", () => {
     for (const name of ["job", ":", "~key:x"]) {
       expect(isReserved(headId(name)) && isReserved(partId(name, 3))).toBe(true);
     }
   });
 
-  test("what was acknowledged is over after a crash, what was begun is never repeated - whatever fails", async () => {
+  test("when any write fails or the process crashes - acknowledged items are done, begun items are never repeated", async () => {
     const steps = fc.array(
       fc.record({
         what: fc.constantFrom("begin", "begin and done", "done", "unknown", "begin and unbegin"),
@@ -123,7 +123,7 @@ describe("Checkpoint", () => {
     await next.close();
   });
 
-  test("a write that lands late, after it was given up - is not somebody else's", async () => {
+  test("a write that lands late, after it was given up - is recognized as its own", async () => {
     const clock = new VirtualClock();
     const storage = new FaultyStorage();
     const checkpoint = checkpointOn(storage, clock);

@@ -50,7 +50,7 @@ async function kill({ storage }: TestPool): Promise<FaultyStorage> {
 }
 
 describe("map({ checkpoint })", () => {
-  test("a second run - leaves out what is over, in the same pool and after a restart", async () => {
+  test("a second run - skips completed items, in the same pool and after a restart", async () => {
     const first = await begin();
     expect(itemsOf(await all(first.pool.map(numbers(5), read, { checkpoint: first.checkpoint })))).toEqual(numbers(5));
     const again = first.pool.map(numbers(7), read, { checkpoint: first.checkpoint });
@@ -66,7 +66,7 @@ describe("map({ checkpoint })", () => {
     expect(second.telegram.calls).toHaveLength(1);
   });
 
-  test("a result is handed over only when its mark is on disk", async () => {
+  test("hands over a result only when its mark is on disk", async () => {
     const { pool, storage, checkpoint } = await begin();
     const gate = deferred();
     storage.fateOfWrite = (id) => (id === "~map:job:0" ? gate.promise : "works");
@@ -79,7 +79,7 @@ describe("map({ checkpoint })", () => {
     expect(next.value?.value).toMatchObject({ item: 1, ok: true });
   });
 
-  test("marks are written together, 500 to a record", async () => {
+  test("writes marks together, 500 to a record", async () => {
     const { pool, storage, checkpoint } = await begin();
     const before = storage.writes.length;
     storage.fateOfWrite = () => settled();
@@ -117,7 +117,7 @@ describe("map({ checkpoint })", () => {
     expect(itemsOf(await all(pool.map(numbers(3), read, { checkpoint })))).toEqual([0, 1]);
   });
 
-  test("an item that failed by itself is over; one that no session could serve is not", async () => {
+  test("marks an item that failed by itself, and not one that no session could serve", async () => {
     const { pool, telegram, checkpoint } = await begin();
     telegram.onCall = ({ number }) => {
       if (number === 1) throw badRequest();
@@ -134,7 +134,7 @@ describe("map({ checkpoint })", () => {
     expect(run.uncertainKeys).toEqual([]);
   });
 
-  test("many items to leave out - others have their turn meanwhile", async () => {
+  test("many items to skip - the event loop keeps turning", async () => {
     const { pool, checkpoint } = await begin();
     await all(pool.map(numbers(5_000), () => 1, { checkpoint, concurrency: 500 }));
     let turns = 0;
@@ -160,7 +160,7 @@ describe("map({ checkpoint })", () => {
     await pool.map([], read).deleteCheckpoint();
   });
 
-  test("two names - know nothing of each other, whatever is in them", async () => {
+  test("two names - share nothing, whatever characters are in them", async () => {
     const { pool, checkpoint } = await begin();
     for (const name of ["job", "job:0", "job:head", ":"]) {
       expect(await all(pool.map([1], read, { checkpoint: { ...checkpoint, name } }))).toHaveLength(1);
@@ -182,7 +182,7 @@ describe("map({ checkpoint })", () => {
     expect(await all(other.pool.map([1, 2], read, { checkpoint: { ...checkpoint, storage: own } }))).toEqual([]);
   });
 
-  test("the records are no sessions", async () => {
+  test("its records are not sessions", async () => {
     const first = await begin();
     await all(first.pool.map([1], read, { checkpoint: first.checkpoint }));
     const second = await openPool({ storage: await kill(first) });
@@ -209,7 +209,7 @@ describe("a killed run", () => {
     return { disk: await kill(opened), got, run };
   }
 
-  test("reads that were under way - are done again; what was handed over is not", async () => {
+  test("reads that were under way - are repeated; delivered ones are not", async () => {
     const { disk, got } = await killed(read);
     const { pool, checkpoint } = await begin({ storage: disk, sessions: [] });
     const run = pool.map(numbers(6), read, { checkpoint: { ...checkpoint, storage: disk } });
@@ -233,7 +233,7 @@ describe("a killed run", () => {
     }
   });
 
-  test("retry any - who says that repeating is harmless gets it repeated", async () => {
+  test("retry any - repeats writes, as the caller allowed", async () => {
     const { disk } = await killed(write, { retry: "any" });
     const { pool, checkpoint } = await begin({ storage: disk, sessions: [] });
     expect(itemsOf(await all(pool.map(numbers(6), write, { checkpoint: { ...checkpoint, storage: disk } })))).toEqual([
@@ -241,7 +241,7 @@ describe("a killed run", () => {
     ]);
   });
 
-  test("a write is on its way only when it is noted", async () => {
+  test("starts a write only when its start is recorded", async () => {
     const { pool, storage, telegram, checkpoint } = await begin();
     const gate = deferred();
     const run = pool.map([0, 1], write, { checkpoint });
@@ -343,7 +343,7 @@ describe("an unknown outcome", () => {
     expect(itemsOf(await all(again))).toEqual([1]);
   });
 
-  test("break - what finishes after it is marked", async () => {
+  test("break - an item that finishes after it is marked", async () => {
     const { pool, telegram, checkpoint } = await begin();
     const gate = deferred();
     telegram.onCall = async ({ number }) => {
@@ -364,7 +364,7 @@ describe("an unknown outcome", () => {
 });
 
 describe("a checkpoint's storage that fails", () => {
-  test("one failure - is tried again, nobody notices", async () => {
+  test("one failure - is retried, and the run continues", async () => {
     const { pool, storage, clock, checkpoint } = await begin();
     let failures = 2;
     storage.fateOfWrite = (id) => (id === "~map:job:0" && failures-- > 0 ? "fails" : "works");
@@ -373,7 +373,7 @@ describe("a checkpoint's storage that fails", () => {
     expect(done.value).toHaveLength(3);
   });
 
-  test("for good - the iteration ends with StorageError, and what is not marked is not handed over", async () => {
+  test("a permanent failure - ends the iteration with StorageError, and delivers no unmarked result", async () => {
     const { pool, storage, clock, checkpoint } = await begin();
     const got: number[] = [];
     const loop = async (): Promise<void> => {
@@ -405,7 +405,7 @@ describe("a checkpoint's storage that fails", () => {
     storage.heal();
   });
 
-  test("a mark that fails after break - return() tells it", async () => {
+  test("a mark that fails after break - rejects return()", async () => {
     const { pool, storage, clock, checkpoint } = await begin();
     const gate = deferred();
     const run = pool.map([0, 1], (_, item) => (item === 0 ? undefined : gate.promise), { checkpoint });
@@ -438,7 +438,7 @@ describe("a checkpoint's storage that fails", () => {
 });
 
 describe("two runs of one name", () => {
-  test("in one process - the second is refused while the first goes on", async () => {
+  test("in one process - the second is refused while the first one runs", async () => {
     const { pool, checkpoint } = await begin();
     const first = pool.map(numbers(3), read, { checkpoint });
     await first.next();

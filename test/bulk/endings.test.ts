@@ -41,7 +41,7 @@ function endless(): {
 }
 
 describe("break", () => {
-  test("stops pulling, closes the source, leaves no lease and no timer", async () => {
+  test("stops pulling, closes the source and leaves neither lease nor timer", async () => {
     const { pool, clock } = await openPool({ sessions: ["alice", "bob"] });
     const source = endless();
     const timers = clock.pending;
@@ -54,7 +54,7 @@ describe("break", () => {
     expect(clock.referenced).toBe(0);
   });
 
-  test("works that run may finish, and are waited for; nothing else begins", async () => {
+  test("waits for works that run, and starts no other", async () => {
     const { pool, telegram } = await openPool({ sessions: ["alice", "bob"] });
     const gate = deferred();
     const begun: number[] = [];
@@ -113,7 +113,7 @@ describe("break", () => {
     expect(pool.leases()).toEqual([]);
   });
 
-  test("a reader that waits - is told the end", async () => {
+  test("a reader that waits - is resolved with done", async () => {
     const { pool } = await openPool({ sessions: ["alice"] });
     const run = pool.map(
       (async function* () {
@@ -139,7 +139,7 @@ describe("break", () => {
     expect(source.isClosed()).toBe(true);
   });
 
-  test("a source that throws while it is closed - that is told", async () => {
+  test("a source that throws while it is closed - its error is thrown", async () => {
     const { pool } = await openPool({ sessions: ["alice"] });
     const failure = new Error("cannot be closed");
     const items = {
@@ -160,31 +160,28 @@ describe("break", () => {
 });
 
 describe("an error of the source", () => {
-  test.each([false, true])(
-    "ends the iteration after the results of what is under way (ordered: %s)",
-    async (ordered) => {
-      const { pool } = await openPool({ sessions: ["alice", "bob", "carol"] });
-      const failure = new Error("no more pages");
-      const gate = deferred();
-      const items = (async function* () {
-        yield* [0, 1];
-        throw failure;
-      })();
-      const got: unknown[] = [];
-      const ended = watch(
-        drain(
-          pool.map(items, () => gate.promise, { ordered }),
-          got,
-        ),
-      );
-      await settled();
-      expect(ended.state).toBe("pending");
-      gate.resolve();
-      await settled();
-      expect(got.sort()).toEqual([0, 1]);
-      expect(ended.error).toBe(failure);
-    },
-  );
+  test.each([false, true])("ends the iteration after the results of running works (ordered: %s)", async (ordered) => {
+    const { pool } = await openPool({ sessions: ["alice", "bob", "carol"] });
+    const failure = new Error("no more pages");
+    const gate = deferred();
+    const items = (async function* () {
+      yield* [0, 1];
+      throw failure;
+    })();
+    const got: unknown[] = [];
+    const ended = watch(
+      drain(
+        pool.map(items, () => gate.promise, { ordered }),
+        got,
+      ),
+    );
+    await settled();
+    expect(ended.state).toBe("pending");
+    gate.resolve();
+    await settled();
+    expect(got.sort()).toEqual([0, 1]);
+    expect(ended.error).toBe(failure);
+  });
 
   test("one that cannot be iterated after all - ends it too, once", async () => {
     const { pool } = await openPool({ sessions: ["alice"] });
@@ -211,7 +208,7 @@ describe("signal", () => {
     expect(source.pulled()).toBe(0);
   });
 
-  test("results that there are come first, then its reason; works that run lose their lease", async () => {
+  test("delivers finished results first, then throws its reason; running works lose their lease", async () => {
     const { pool, telegram } = await openPool({ sessions: ["alice", "bob"] });
     const controller = new AbortController();
     const signals: AbortSignal[] = [];
@@ -263,7 +260,7 @@ describe("signal", () => {
   });
 });
 
-describe("the pool's end", () => {
+describe("closing the pool", () => {
   test("close() - works that run may finish, their results come, then PoolClosedError", async () => {
     const { pool } = await openPool({ sessions: ["alice"] });
     const gate = deferred();
@@ -316,7 +313,7 @@ describe("the pool's end", () => {
     expect(ended.error).toMatchObject({ code: "POOL_CLOSED", cause: reason });
   });
 
-  test("while it waits for its source, or for nobody - ends too", async () => {
+  test("while map() waits for its source, or for a reader - ends it, too", async () => {
     const { pool } = await openPool({ sessions: ["alice"] });
     const slow = watch(
       pool
@@ -342,7 +339,7 @@ describe("the pool's end", () => {
 });
 
 describe("drain()", () => {
-  test("what runs finishes, nothing else begins, and every result is handed over", async () => {
+  test("finishes what runs, starts nothing else and delivers every result", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const gate = deferred();
     telegram.onCall = async () => gate.promise;
@@ -371,7 +368,7 @@ describe("drain()", () => {
     expect([telegram.calls.length, pulled]).toEqual([2, 4]);
   });
 
-  test("results that nobody has read yet wait for their reader; before the first one it begins nothing", async () => {
+  test("keeps results for a later reader; before the first one it starts nothing", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const run = pool.map([0, 1, 2, 3], (client) => client.call(READ), { concurrency: 2 });
     const first = await run.next();

@@ -49,12 +49,12 @@ describe("map()", () => {
     expect(results.map(({ item }) => item).sort()).toEqual([0, 1, 2]);
   });
 
-  test("no items - ends at once", async () => {
+  test("without items - ends at once", async () => {
     const { pool } = await openPool();
     expect(await all(pool.map([], read))).toEqual([]);
   });
 
-  test("nothing happens before the first result is asked for", async () => {
+  test("starts nothing before the first result is requested", async () => {
     const { pool, telegram } = await openPool({ sessions: ["alice"] });
     const pulled: number[] = [];
     const items = (function* () {
@@ -92,7 +92,7 @@ describe("map()", () => {
     expect(pool.status().cooling).toBe(1);
   });
 
-  test("nobody is left - no session gave the answer", async () => {
+  test("when no session is left - the result has sessionId null", async () => {
     const { pool, telegram } = await openPool({ sessions: ["alice"] });
     telegram.onCall = () => {
       throw dead();
@@ -204,7 +204,7 @@ describe("map({ concurrency })", () => {
     await run.return();
   });
 
-  test("never more than that are pulled ahead of whoever reads", async () => {
+  test("never pulls more items than that ahead of the reader", async () => {
     const { pool } = await openPool({ sessions: ["alice", "bob"] });
     let pulled = 0;
     const items = (function* () {
@@ -221,7 +221,7 @@ describe("map({ concurrency })", () => {
     expect(pulled).toBe(6);
   });
 
-  test("several may ask at once - each gets a result of its own", async () => {
+  test("several calls of next() at once - each gets its own result", async () => {
     const { pool } = await openPool({ sessions: ["alice", "bob"] });
     const run = pool.map(numbers(3), read, { ordered: true });
     const answers = await Promise.all([run.next(), run.next(), run.next(), run.next(), run.next()]);
@@ -254,7 +254,7 @@ describe("map({ ordered })", () => {
 });
 
 describe("map({ onProgress })", () => {
-  test("once a second and at the end - counts, pace, when it is done, what it waits for", async () => {
+  test("once a second and at the end - reports counts, rate, expected end and what it waits for", async () => {
     const { pool, clock, telegram } = await openPool({ sessions: ["alice"] });
     const told: MapProgress[] = [];
     telegram.onCall = ({ number }) => {
@@ -290,7 +290,7 @@ describe("map({ onProgress })", () => {
     expect(told).toHaveLength(before);
   });
 
-  test("items that wait for different sessions: until the first of them can go on", async () => {
+  test("when items wait for different sessions, reports the earliest end", async () => {
     const { pool, clock } = await openPool({ sessions: ["a", "b"] });
     for (const [id, seconds] of [
       ["a", 100],

@@ -39,7 +39,7 @@ const plans: fc.Arbitrary<Plan> = fc.record({
   leavesAfter: fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined, freq: 3 }),
 });
 
-test("map() - each item once, in order when asked, never too many at once nor too far ahead", async () => {
+test("map() - delivers each item once, in order when asked, within its limits of concurrency and reading ahead", async () => {
   await fc.assert(
     fc.asyncProperty(plans, async (plan) => {
       const { pool, telegram, clock } = await openPool({
