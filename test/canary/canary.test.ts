@@ -97,7 +97,7 @@ describe("a leak is seen in", () => {
     expect(await takeFindings()).toContainEqual(expect.stringContaining(where));
   });
 
-  test("an error that is thrown at once", async () => {
+  test("an error that is thrown synchronously", async () => {
     expect(() => new LeakyPool().status()).toThrow();
     expect(await takeFindings()).toEqual(["what status() threw (message)"]);
   });
@@ -167,7 +167,7 @@ describe("a leak in a real pool", () => {
     await pool.use(() => Promise.reject(leakingError())).catch(() => {});
   });
 
-  test("allowSessionIn() - in no other place, and not for nothing", async () => {
+  test("allowSessionIn() - allows no other place, and fails when nothing leaks there", async () => {
     allowSessionIn("the rejection of use()", "nothing is thrown");
     look("the event died", SESSION);
     expect(await takeFindings()).toEqual([
@@ -176,18 +176,18 @@ describe("a leak in a real pool", () => {
     ]);
   });
 
-  test("says where, never what", async () => {
+  test("names the place, never the value", async () => {
     look("the event died", SESSION);
     const error = await expectNoFindings().catch((thrown: unknown) => thrown);
     expect(error).toEqual(new Error("A session string was seen in the event died (text)"));
   });
 
-  test("an exported session is the caller's", async () => {
+  test("an exported session is allowed", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     expect(await pool.exportSession("a")).toBe(sessionString("a"));
   });
 
-  test("a pool that is watched rejects as late and as unhandled as before", async () => {
+  test("does not change when and how calls of a watched pool reject", async () => {
     const { pool } = await openPool();
     const reasons: unknown[] = [];
     const others = process.listeners("unhandledRejection");
@@ -215,7 +215,7 @@ describe("holdsSession()", () => {
     ["the first bytes of a known key", inspect(KEY)],
     ["a known key as numbers", inspect(new Uint8Array(KEY))],
     ["a known key in JSON", JSON.stringify({ key: KEY })],
-  ])("yes: %s", (_, text) => expect(holdsSession(text)).toBe(true));
+  ])("is true for: %s", (_, text) => expect(holdsSession(text)).toBe(true));
 
   test.each([
     ["nothing", ""],
@@ -224,7 +224,7 @@ describe("holdsSession()", () => {
     ["filler", "x".repeat(5_000)],
     ["a hash", randomBytes(64).toString("hex")],
     ["other bytes", inspect(strange)],
-  ])("no: %s", (_, text) => expect(holdsSession(text)).toBe(false));
+  ])("is false for: %s", (_, text) => expect(holdsSession(text)).toBe(false));
 });
 
 test("leakingFace() - a value that cannot be printed is no leak, nor is plain data", () => {
