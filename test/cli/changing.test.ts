@@ -39,7 +39,7 @@ async function states(folder: Folder, key?: string): Promise<Record<string, stri
 }
 
 describe("disable and enable", () => {
-  test("change what the storage holds", async () => {
+  test("change the stored record", async () => {
     const folder = await filled();
     expect(await folder.run(["disable", "alice", "bob", "--reason", "on holiday"])).toEqual({
       code: 0,
@@ -97,7 +97,7 @@ describe("remove", () => {
     expect(await states(folder)).toEqual({ bob: "free" });
   });
 
-  test.skipIf(!hasPseudoTerminal)("at a terminal - asks; no is no, yes is yes", async () => {
+  test.skipIf(!hasPseudoTerminal)("at a terminal - asks for confirmation", async () => {
     const folder = await filled();
     await using first = new TerminalSession(folder, ["remove", "alice"]);
     await first.until(/Remove alice for good\? \[y\/N\] /);
@@ -133,7 +133,7 @@ describe("export", () => {
     expect(parseSession(session).authKey).toEqual(parseSession(ALICE).authKey);
   });
 
-  test("a format that does not exist - the others are named", async () => {
+  test("an unknown format - the error names the known ones", async () => {
     const { code, stderr } = await (await filled()).run(["export", "alice", "--format", "tdlib"]);
     expect([code, stderr.split("\n")[0]]).toEqual([
       2,
@@ -154,7 +154,7 @@ describe("rotate-keys", () => {
     expect(await states(folder, newer)).toEqual({ alice: "free", bob: "free" });
   });
 
-  test("--from-plaintext - encrypts what is not encrypted", async () => {
+  test("--from-plaintext - encrypts plain records", async () => {
     const folder = await filled();
     folder.environment.SESSION_POOL_KEY = newer;
     expect(await folder.run(["rotate-keys"])).toMatchObject({ code: 1 });
@@ -162,7 +162,7 @@ describe("rotate-keys", () => {
     expect(await states(folder, newer)).toEqual({ alice: "free", bob: "free" });
   });
 
-  test("no key, or another one - one sentence says what to do", async () => {
+  test("without a key, or with a wrong one - exits with one sentence that says what to do", async () => {
     const folder = await filled(older);
     expect((await folder.run(["rotate-keys"])).stderr).toMatch(/^error: SESSION_POOL_KEY is not set\. Make a key/);
     expect((await folder.run(["disable", "alice"])).stderr).toMatch(

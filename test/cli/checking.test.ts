@@ -46,7 +46,7 @@ describe.each(["gramjs", "teleproto"])("check with %s", (client) => {
     expect((await server.connections()).map(({ account }) => account)).toEqual(["alice"]);
   });
 
-  test("one is dead, one cools - exit code 1, and the storage knows", async () => {
+  test("one is dead, one cools - exit code 1, and the storage has both states", async () => {
     const { folder, server } = await onServer(["alice", "bob", "carol"]);
     await fill(folder, server);
     await server.fail({ account: "bob", code: 401, message: "SESSION_REVOKED" });

@@ -7,7 +7,7 @@ import { hasPseudoTerminal, TerminalSession } from "./terminal.js";
 beforeAll(ensureBuilt, 120_000);
 
 describe.skipIf(!hasPseudoTerminal)("test-server", () => {
-  test("runs until Ctrl-C, and writes how it is reached", async () => {
+  test("runs until Ctrl-C and prints how to connect", async () => {
     const folder = new Folder();
     const words = ["test-server", "--accounts", "2", "--file", "server.json", "--sessions", "sessions.txt"];
     await using terminal = new TerminalSession(folder, words);

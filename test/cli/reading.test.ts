@@ -31,7 +31,7 @@ async function filled(): Promise<Folder> {
 }
 
 describe("list", () => {
-  test("shows every account of the storage", async () => {
+  test("lists every account of the storage", async () => {
     const folder = await filled();
     const { code, stdout, stderr } = await folder.run(["list"]);
     expect(stdout).toMatch(/^ID +STATE +TAGS +ADDED +LAST USED\nalice +free +eu +\d{4}-/);
@@ -60,7 +60,7 @@ describe("list", () => {
 });
 
 describe("status", () => {
-  test("one line for each account, totals, and when the next one is free", async () => {
+  test("prints a line for each account, totals, and when the next one is free", async () => {
     const folder = await filled();
     const { code, stdout } = await folder.run(["status"]);
     expect(stdout).toMatch(/^alice +free$/m);
@@ -71,7 +71,7 @@ describe("status", () => {
     expect(code).toBe(0);
   });
 
-  test("says what a pool says of the same records", async () => {
+  test("agrees with a pool on the same records", async () => {
     const folder = await filled();
     const { sessions, status } = JSON.parse((await folder.run(["status", "--json"])).stdout);
     await using pool = await openPool(folder);
@@ -142,7 +142,7 @@ describe("the command line", () => {
     expect(code).toBe(2);
   });
 
-  test("--version and --help", async () => {
+  test("--version and --help print and exit with 0", async () => {
     const folder = new Folder();
     expect((await folder.run(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect(await folder.run(["--help"])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Usage: /) });
