@@ -8,7 +8,7 @@ import { flood } from "../fakes/telegram-errors.js";
 import { settled } from "../fakes/virtual-clock.js";
 
 describe("close()", () => {
-  test("queued callers reject at once with PoolClosedError; leases are waited for", async () => {
+  test("rejects queued callers at once with PoolClosedError and waits for leases", async () => {
     const { pool, clock, telegram, storage } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const queued = watch(pool.acquire());
@@ -27,23 +27,26 @@ describe("close()", () => {
     [undefined, 10_000],
     [500, 500],
     [0, 0],
-  ])("{ timeoutMs: %s }: after %d ms the rest is taken back and told as leaked", async (timeoutMs, ms) => {
-    const { pool, clock, telegram, events } = await openPool({ sessions: ["a", "b"] });
-    const [lease] = [await pool.acquire(), await pool.acquire()];
-    const closing = watch(pool.close({ timeoutMs }));
-    await clock.advance(ms);
-    expect([closing.state, telegram.online, clock.pending]).toEqual(["resolved", [], 0]);
-    expect(events("leaked")).toEqual([
-      { id: "a", heldMs: ms },
-      { id: "b", heldMs: ms },
-    ]);
-    expect(lease?.signal.aborted).toBe(true);
-    await expect(lease?.client.call("x")).rejects.toBeInstanceOf(LeaseReleasedError);
-    lease?.release();
-    expect(pool.leases()).toEqual([]);
-  });
+  ])(
+    "with { timeoutMs: %s }: after %d ms revokes the remaining leases and reports them as leaked",
+    async (timeoutMs, ms) => {
+      const { pool, clock, telegram, events } = await openPool({ sessions: ["a", "b"] });
+      const [lease] = [await pool.acquire(), await pool.acquire()];
+      const closing = watch(pool.close({ timeoutMs }));
+      await clock.advance(ms);
+      expect([closing.state, telegram.online, clock.pending]).toEqual(["resolved", [], 0]);
+      expect(events("leaked")).toEqual([
+        { id: "a", heldMs: ms },
+        { id: "b", heldMs: ms },
+      ]);
+      expect(lease?.signal.aborted).toBe(true);
+      await expect(lease?.client.call("x")).rejects.toBeInstanceOf(LeaseReleasedError);
+      lease?.release();
+      expect(pool.leases()).toEqual([]);
+    },
+  );
 
-  test("a second call returns the same promise, destroy() too", async () => {
+  test("when called twice, also as destroy(), returns the same promise", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const closing = pool.close();
     expect(pool.close({ timeoutMs: 1 })).toBe(closing);
@@ -52,14 +55,14 @@ describe("close()", () => {
     await closing;
   });
 
-  test("a wrong timeoutMs rejects with OptionsError and closes nothing", async () => {
+  test("when timeoutMs is wrong, rejects with OptionsError and closes nothing", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     await expect(pool.close({ timeoutMs: Number.NaN })).rejects.toBeInstanceOf(OptionsError);
     (await pool.acquire()).release();
     await pool.close();
   });
 
-  test("afterwards everything but looking rejects at once", async () => {
+  test("after it, every call but the reading ones rejects at once", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     await pool.close();
     const calls = [
@@ -78,7 +81,7 @@ describe("close()", () => {
     expect(pool.status()).toMatchObject({ total: 1, free: 1, waiters: 0 });
   });
 
-  test("what cools after the end makes no timer and no write", async () => {
+  test("when a session cools after the end, makes no timer and no write", async () => {
     const { pool, clock, storage } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     await pool.destroy();
@@ -91,7 +94,7 @@ describe("close()", () => {
     expect([clock.pending, storage.writes.length]).toEqual([0, writes]);
   });
 
-  test("a connect under way may go on for closeTimeoutMs, then its caller gets PoolClosedError", async () => {
+  test("when a connect is under way, waits closeTimeoutMs, then its caller gets PoolClosedError", async () => {
     for (const options of [{}, { id: "a" }]) {
       const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
       telegram.onConnect = (_, signal) =>
@@ -107,7 +110,7 @@ describe("close()", () => {
     }
   });
 
-  test("destroy() ends a connect under way at once", async () => {
+  test("when a connect is under way, destroy() ends it at once", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     telegram.onConnect = (_, signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
@@ -118,7 +121,7 @@ describe("close()", () => {
     expect([acquiring.error, destroying.state]).toEqual([expect.any(PoolClosedError), "resolved"]);
   });
 
-  test("a use() that connects when the pool closes is done, and close() waits for it", async () => {
+  test("when a use() connects, waits until it is done", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
     telegram.onConnect = () => new Promise<void>((resolve) => void clock.setTimer(500, resolve));
     const work = watch(pool.use((client) => client.call(READ)));
@@ -131,7 +134,7 @@ describe("close()", () => {
     expect([work.value, closing.state, clock.pending]).toEqual([`${READ} by a`, "resolved", 0]);
   });
 
-  test("a use() that rotates while the pool closes goes on with a free session, and is not queued for another", async () => {
+  test("when a use() rotates, lets it continue with a free session without queueing", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     const gates = [deferred(), deferred()];
     telegram.onCall = async ({ number }) => {
@@ -150,7 +153,7 @@ describe("close()", () => {
     expect(closing.state).toBe("resolved");
   });
 
-  test("a use() that connects when the pool closes looks for another session when that fails, as long as one is free", async () => {
+  test("when a connecting use() fails, lets it continue as long as a session is free", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     const gate = deferred();
     telegram.onConnect = (id) => (id === "a" ? gate.promise : undefined);
@@ -163,7 +166,7 @@ describe("close()", () => {
   });
 
   test.each(["close", "destroy"] as const)(
-    "%s() in the tick of a hand-over leaves neither client nor timer nor lease",
+    "when %s() is called in the tick of a hand-over, leaves no client, timer or lease",
     async (end) => {
       const { pool, clock, telegram } = await openPool({ sessions: ["a", "b"] });
       const lease = await pool.acquire({ id: "a" });
@@ -177,7 +180,7 @@ describe("close()", () => {
     },
   );
 
-  test("waits for a change under way and flushes what is unwritten", async () => {
+  test("waits for a running change and flushes unwritten records", async () => {
     const { pool, storage, clock } = await openPool({ sessions: ["a"] });
     const gate = deferred();
     storage.fateOfWrite = () => gate.promise;
@@ -196,7 +199,7 @@ describe("close()", () => {
     expect(await storage.stored("a")).toMatchObject({ disabledReason: "disabled" });
   });
 
-  test("ends by its deadlines though storage and client never answer", async () => {
+  test("ends by its deadlines when storage and client never answer", async () => {
     const { pool, storage, telegram, clock, events } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     storage.fateOfWrite = () => "hangs";
@@ -209,7 +212,7 @@ describe("close()", () => {
     expect(events("storageFailed").length).toBeGreaterThan(0);
   });
 
-  test("a client that fails to close does not hold it up", async () => {
+  test("when a client fails to close, is not held up", async () => {
     const { pool, telegram, storage } = await openPool({ sessions: ["a", "b"] });
     (await pool.acquire()).release();
     (await pool.acquire()).release();
@@ -218,7 +221,7 @@ describe("close()", () => {
     expect([telegram.online, storage.isClosed]).toEqual([[], true]);
   });
 
-  test("await using closes", async () => {
+  test("is called by await using", async () => {
     const { pool, storage } = await openPool({ sessions: ["a"] });
     {
       await using open = pool;
@@ -229,7 +232,7 @@ describe("close()", () => {
 });
 
 describe("destroy()", () => {
-  test("takes everything back at once; the reason is the cause", async () => {
+  test("revokes every lease at once, with the reason as cause", async () => {
     const { pool, clock, telegram, events } = await openPool({ sessions: ["a", "b"] });
     telegram.onCall = () => new Promise(() => {});
     const reason = new Error("out of memory");
@@ -249,7 +252,7 @@ describe("destroy()", () => {
     await expect(pool.acquire()).rejects.toMatchObject({ cause: reason });
   });
 
-  test.each([false, true])("hurries a close() that waits for leases (a turn later: %s)", async (isLater) => {
+  test.each([false, true])("ends a close() that waits for leases early (a turn later: %s)", async (isLater) => {
     const { pool } = await openPool({ sessions: ["a"] });
     await pool.acquire();
     const closing = watch(pool.close({ timeoutMs: 60_000 }));
@@ -299,7 +302,7 @@ test("disable() and retire() - a reason that is no text is an OptionsError, and 
   expect([storage.writes.length, pool.get("a")?.state]).toEqual([writes, "leased"]);
 });
 
-test("close() - a storage whose watch cannot be ended is closed all the same, and that is told", async () => {
+test("close() - when ending the storage's watch fails, closes the storage and reports the failure", async () => {
   const storage = new FaultyStorage();
   Object.assign(storage, {
     watch: () => () => {
@@ -335,18 +338,21 @@ test("watch() - a failure that the storage reports is emitted as storageFailed, 
   expect(events("storageFailed")).toHaveLength(1);
 });
 
-test.each([true, false])("close() - tells after a second for whom it waits, traceLeases: %s", async (traceLeases) => {
-  const told: string[] = [];
-  const logger = { debug() {}, info() {}, warn: (message: string) => void told.push(message), error() {} };
-  const { pool, clock } = await openPool({ sessions: ["a", "b"], logger, traceLeases });
-  const lease = await pool.acquire({ id: "a" });
-  const closed = watch(pool.close());
-  await clock.advance(999);
-  expect(told).toEqual([]);
-  await clock.advance(1);
-  expect(told).toEqual([expect.stringMatching(/^close\(\) waits for a lease for 9 s more, .*"a" \(held for 1 s/)]);
-  expect(told[0]).toContain(traceLeases ? "close.test" : "traceLeases: true");
-  lease.release();
-  await clock.advance(20_000);
-  expect([closed.state, told.length]).toEqual(["resolved", 1]);
-});
+test.each([true, false])(
+  "close() - after a second, logs which leases it waits for, traceLeases: %s",
+  async (traceLeases) => {
+    const told: string[] = [];
+    const logger = { debug() {}, info() {}, warn: (message: string) => void told.push(message), error() {} };
+    const { pool, clock } = await openPool({ sessions: ["a", "b"], logger, traceLeases });
+    const lease = await pool.acquire({ id: "a" });
+    const closed = watch(pool.close());
+    await clock.advance(999);
+    expect(told).toEqual([]);
+    await clock.advance(1);
+    expect(told).toEqual([expect.stringMatching(/^close\(\) waits for a lease for 9 s more, .*"a" \(held for 1 s/)]);
+    expect(told[0]).toContain(traceLeases ? "close.test" : "traceLeases: true");
+    lease.release();
+    await clock.advance(20_000);
+    expect([closed.state, told.length]).toEqual(["resolved", 1]);
+  },
+);
