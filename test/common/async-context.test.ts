@@ -17,7 +17,7 @@ class WatchedClock extends VirtualClock {
   }
 }
 
-test("what is made for a caller and lives on - is in no caller's async context; the work is in its own", async () => {
+test("async context - what outlives a caller is in no caller's context; the work is in its own", async () => {
   const clock = new WatchedClock();
   const made = await requests.run("opening", () => openPool({ clock, sessions: ["a", "b"] }));
   const { pool, telegram } = made;

@@ -63,7 +63,7 @@ describe("Emitter", () => {
     expect(calls).toEqual(["called"]);
   });
 
-  test("emit() - inside a listener of the same event - runs to its end before the outer one goes on", () => {
+  test("emit() - inside a listener of the same event - completes before the outer one continues", () => {
     const emitter = new Emitter<Events>();
     const calls: string[] = [];
     emitter.on("moved", (id, to) => {

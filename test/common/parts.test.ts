@@ -9,7 +9,7 @@ import { deferred, watch } from "../fakes/pools.js";
 import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 describe("PoolTime", () => {
-  test("runs at the monotonic clock's pace, whatever the wall clock does", async () => {
+  test("runs at the monotonic clock's rate, whatever the wall clock does", async () => {
     const clock = new VirtualClock();
     const time = new PoolTime(clock);
     expect(time.now()).toBe(START);
@@ -20,7 +20,7 @@ describe("PoolTime", () => {
     expect(time.wallNow()).toBe(clock.now());
   });
 
-  test.each([400, -400])("toWall() and fromWall() - a step of %d ms never makes a rest shorter", (step) => {
+  test.each([400, -400])("toWall() and fromWall() - a step of %d ms never shortens a cooldown", (step) => {
     const clock = new VirtualClock();
     const time = new PoolTime(clock);
     clock.turnWall(step);
@@ -58,7 +58,7 @@ describe("Waiters", () => {
     next: null,
   });
 
-  test("inOrder() - whoever goes meanwhile, those who stay are seen", () => {
+  test("inOrder() - when waiters leave during iteration, visits every one that stays", () => {
     for (const removed of [0, 1, 2, 3]) {
       for (const at of [0, 1, 2, 3]) {
         const waiters = new WaitQueue();
@@ -113,7 +113,7 @@ describe("Waiters", () => {
 });
 
 describe("AbortListeners", () => {
-  test("one listener for all, gone when the last has left or the signal has aborted", () => {
+  test("adds one listener for all, and removes it when the last has left or the signal has aborted", () => {
     const signals = new AbortListeners();
     const { signal } = new AbortController();
     const stops = Array.from({ length: 50 }, () => signals.onAbort(signal, () => {}));
@@ -128,7 +128,7 @@ describe("AbortListeners", () => {
     expect(getEventListeners(signal, "abort")).toHaveLength(1);
   });
 
-  test("calls back once each; one that left, also from inside another's callback, is not called", async () => {
+  test("calls each back once, and none that has left, also from inside another's callback", async () => {
     const signals = new AbortListeners();
     const abort = new AbortController();
     const seen: string[] = [];
@@ -144,7 +144,7 @@ describe("AbortListeners", () => {
     expect(seen).toEqual(["first"]);
   });
 
-  test("an aborted signal calls back too, unless one leaves first", async () => {
+  test("calls back for an already aborted signal, unless the listener left first", async () => {
     const signals = new AbortListeners();
     const seen: string[] = [];
     signals.onAbort(AbortSignal.abort(), () => seen.push("called"));
@@ -155,7 +155,7 @@ describe("AbortListeners", () => {
 });
 
 describe("KeyedMutex", () => {
-  test("what shares a name runs one after the other, the rest at once; a failure frees the name", async () => {
+  test("serializes work under one name and runs the rest in parallel; a failure frees the name", async () => {
     const locks = new KeyedMutex();
     const [first, other] = [deferred(), deferred()];
     const order: string[] = [];
