@@ -32,7 +32,7 @@ const states = ({ pool }: TestPool): string =>
     .join(", ");
 
 describe("a proxy that fails", () => {
-  test("twice - rests those sessions alone; three times in a row - all that share it", async () => {
+  test("twice - only those sessions back off; three times in a row - all sessions behind it", async () => {
     const made = await behindProxies();
     const { pool, telegram } = made;
     telegram.onConnect = (id) => (["a", "b", "c"].includes(id) ? refused() : undefined);
@@ -43,7 +43,7 @@ describe("a proxy that fails", () => {
     expect(await pool.use((client) => client.call(READ), { wait: false })).toBe(`${READ} by d`);
   });
 
-  test("one session tries first; the others come back as soon as it has connected", async () => {
+  test("one session tries first; the others follow as soon as it has connected", async () => {
     const made = await behindProxies();
     const { pool, telegram, clock } = made;
     telegram.onConnect = (id) => (["a", "b", "c"].includes(id) ? refused() : undefined);
@@ -100,7 +100,7 @@ describe("a proxy that fails", () => {
     ["password", { username: "u", password: "old" }, { username: "u", password: "new" }],
     ["secret", { secret: "00".repeat(16) }, { secret: "11".repeat(16) }],
     ["type", { socksType: 4 as const }, { socksType: 5 as const }],
-  ])("with another %s it is another way to Telegram", async (_, bad, good) => {
+  ])("with another %s counts as another proxy", async (_, bad, good) => {
     const made = await openPool({ connectTimeoutMs: 10_000 });
     const { pool, telegram } = made;
     for (const id of ["a", "b", "c"])
@@ -150,7 +150,7 @@ describe("a back-off ends with its cause", () => {
     expect(restOf(made)).toBe(1_000);
   });
 
-  test("update() of tags - goes on", async () => {
+  test("update() of tags - does not end it", async () => {
     const made = await failedOften();
     await made.pool.update("a", { tags: ["x"] });
     expect(restOf(made)).toBeGreaterThan(200_000);
@@ -171,7 +171,7 @@ describe("a back-off ends with its cause", () => {
 });
 
 describe("backedOff", () => {
-  test("tells until when and why; no recovered follows", async () => {
+  test("reports the end and the reason; no recovered follows", async () => {
     const { pool, telegram, clock, events } = await openPool({ sessions: ["a"] });
     telegram.onConnect = refused;
     const at = clock.now();
@@ -182,7 +182,7 @@ describe("backedOff", () => {
     expect([pool.get("a")?.state, events("recovered")]).toEqual(["free", []]);
   });
 
-  test("of a proxy - once for each session that rests with it", async () => {
+  test("of a proxy - once for each session that backs off with it", async () => {
     const made = await behindProxies();
     made.telegram.onConnect = (id) => (["a", "b", "c"].includes(id) ? refused() : undefined);
     for (const id of ["a", "b", "c"]) await made.pool.acquire({ id }).catch(() => {});
@@ -230,7 +230,7 @@ describe("-404, which nothing authenticates", () => {
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   });
 
-  test("after it, a connect - the next one is a first one again; enable() ends the rest", async () => {
+  test("a connect that works - resets the count; enable() ends the back-off", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], idleTimeoutMs: 0 });
     telegram.onConnect = unknownKey;
     await pool.acquire({ id: "a" }).catch(() => {});
@@ -257,7 +257,7 @@ describe("-404, which nothing authenticates", () => {
   });
 });
 
-test("-429 - nobody connects from that address for a while, with or without a proxy, and what is connected stays", async () => {
+test("-429 - suspends connects from that address for a while, with or without a proxy, and keeps connections", async () => {
   const made = await behindProxies();
   const { pool, telegram, clock } = made;
   const lease = await pool.acquire({ id: "d" });

@@ -142,7 +142,7 @@ test.each([
   [5, 1, 2],
   [6, Number.POSITIVE_INFINITY, 1],
 ])(
-  "seed %i, maxConnected %d, leasesPerSession %i - nobody hangs and the event loop turns",
+  "connecting: seed %i, maxConnected %d, leasesPerSession %i - no caller hangs and the event loop turns",
   async (seed, maxConnected, leasesPerSession) => {
     const clock = new GuardedClock();
     const made = await openPool({

@@ -9,7 +9,7 @@ const refused = (): Promise<never> =>
   Promise.reject(Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" }));
 
 describe("a session that cannot connect", () => {
-  test("backs off 1 s doubling to 5 min, and a connect that works starts over", async () => {
+  test("backs off for 1 s doubling to 5 min, and starts over after a connect", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
     telegram.onConnect = refused;
     const waits: number[] = [];
@@ -29,7 +29,7 @@ describe("a session that cannot connect", () => {
     expect(pool.get("a")?.availableAt).toBe(clock.now() + 1_000);
   });
 
-  test("is left for another by use() and acquire(), and is not durable", async () => {
+  test("is replaced by another one in use() and acquire(), and the back-off is not stored", async () => {
     const { pool, telegram, storage } = await openPool({ sessions: ["a", "b"] });
     telegram.onConnect = (id) => (id === "a" ? refused() : undefined);
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
@@ -38,7 +38,7 @@ describe("a session that cannot connect", () => {
     expect(telegram.connects.map(({ id }) => id)).toEqual(["a", "b"]);
   });
 
-  test("acquire({ id }): ConnectError; also when every candidate failed", async () => {
+  test("rejects acquire({ id }) with ConnectError, and any caller when every candidate failed", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     telegram.onConnect = refused;
     await expect(pool.acquire({ id: "a" })).rejects.toMatchObject({
@@ -51,7 +51,7 @@ describe("a session that cannot connect", () => {
     expect(telegram.connects).toHaveLength(3);
   });
 
-  test("told with the truth: retryAt counts its back-off", async () => {
+  test("counts its back-off in retryAt", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const lease = await pool.acquire({ id: "b" });
     lease.coolDown(3_600);
@@ -65,7 +65,7 @@ describe("a session that cannot connect", () => {
     } else expect(acquiring.error).toBeInstanceOf(ConnectError);
   });
 
-  test("a wait that covers its back-off waits for it", async () => {
+  test("is waited for when the wait covers its back-off", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     const lease = await pool.acquire({ id: "b" });
     lease.coolDown(3_600);
@@ -76,7 +76,7 @@ describe("a session that cannot connect", () => {
     expect(acquiring.value?.id).toBe("a");
   });
 
-  test("connectTimeoutMs bounds a connect that never ends", async () => {
+  test("ends a connect after connectTimeoutMs", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], connectTimeoutMs: 2_000 });
     telegram.onConnect = () => new Promise(() => {});
     const acquiring = watch(pool.acquire({ id: "a" }));
@@ -86,7 +86,7 @@ describe("a session that cannot connect", () => {
     expect(acquiring.error).toMatchObject({ code: "CONNECT_FAILED", message: expect.stringContaining("2000 ms") });
   });
 
-  test("Telegram's own verdict on connecting is taken: dead dies, a flood rests", async () => {
+  test("applies Telegram's verdict on connecting: dead or cooldown", async () => {
     const { pool, telegram, storage } = await openPool({ sessions: ["a", "b", "c"] });
     telegram.onConnect = (id) => {
       if (id === "a") throw dead();
@@ -97,7 +97,7 @@ describe("a session that cannot connect", () => {
     expect(await storage.stored("a")).toMatchObject({ deadReason: "AUTH_KEY_UNREGISTERED" });
   });
 
-  test("use() settles when the records of all it met are written, or their time has passed", async () => {
+  test("settles use() when the records of all sessions are written, or storageTimeoutMs has passed", async () => {
     const { pool, telegram, storage } = await openPool({ sessions: ["a", "b"] });
     telegram.onConnect = (id) => {
       if (id === "a") throw flood(60);
@@ -129,7 +129,7 @@ test("signal - aborting while it connects rejects at once and the session is not
   expect([telegram.connects.length, telegram.violations]).toEqual([2, []]);
 });
 
-test("timeoutMs - a session that does not connect in that time rests and leaves its place to the next", async () => {
+test("timeoutMs - a session that does not connect in time backs off and leaves its place to the next", async () => {
   const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"], maxConnected: 1 });
   telegram.onConnect = (id) => (id === "a" ? new Promise<void>(() => {}) : undefined);
   const first = watch(pool.use((client) => client.call(READ), { timeoutMs: 300 }));
@@ -149,7 +149,7 @@ test("create() of the adapter throws - ConnectError and a back-off, not an endle
   expect(pool.get("a")?.state).toBe("cooling");
 });
 
-test("nothing connects while it cools", async () => {
+test("cooldown - no session connects while it cools", async () => {
   const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
   const lease = await pool.acquire();
   lease.coolDown(60);
@@ -164,7 +164,7 @@ test("nothing connects while it cools", async () => {
 });
 
 describe("idleTimeoutMs", () => {
-  test("closes a client without a lease for so long, and not one in use", async () => {
+  test("closes a client that had no lease for that long, and none in use", async () => {
     const { pool, clock, telegram, events } = await openPool({ sessions: ["a", "b"], idleTimeoutMs: 1_000 });
     await settled();
     const before = clock.pending;
@@ -188,7 +188,7 @@ describe("idleTimeoutMs", () => {
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   });
 
-  test("0 closes at once, Infinity never", async () => {
+  test("when 0, closes at once; when Infinity, never", async () => {
     const at0 = await openPool({ sessions: ["a"], idleTimeoutMs: 0 });
     (await at0.pool.acquire()).release();
     await settled();
@@ -218,7 +218,7 @@ test("acquire() - while the old client of a changed session fails to close: a ne
 });
 
 describe("maxConnected", () => {
-  test("never more clients at once; the longest idle one gives its place", async () => {
+  test("never exceeds it; the client that is idle for longest gives its place", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b", "c"], maxConnected: 2 });
     let most = 0;
     telegram.onConnect = () => {
@@ -231,7 +231,7 @@ describe("maxConnected", () => {
     expect([most, telegram.online.length, telegram.violations]).toEqual([2, 2, []]);
   });
 
-  test("all in use: callers wait though a session is free", async () => {
+  test("when all are in use, callers wait though a session is free", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"], maxConnected: 1 });
     const lease = await pool.acquire({ id: "a" });
     const waiting = watch(pool.acquire({ id: "b" }));
@@ -242,7 +242,7 @@ describe("maxConnected", () => {
     expect([waiting.value?.id, telegram.online]).toEqual(["b", ["b"]]);
   });
 
-  test("many callers at once share the places, nobody is lost", async () => {
+  test("when many callers share the places, all are served", async () => {
     const ids = Array.from({ length: 8 }, (_, index) => `s${index}`);
     const { pool, telegram, clock } = await openPool({ sessions: ids, maxConnected: 3 });
     telegram.onConnect = () => new Promise<void>((resolve) => void clock.setTimer(10, resolve));

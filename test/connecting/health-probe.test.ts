@@ -42,7 +42,7 @@ describe("probeIntervalMs", () => {
     expect(probesOf(scene)).toBe(1);
   });
 
-  test("a caller that waits for it is served", async () => {
+  test("serves a caller that waits for the session", async () => {
     const { pool, clock } = await refusedBy(401, "SESSION_REVOKED", { sessions: ["a", "b"] });
     const lease = await pool.acquire({ id: "b" });
     const acquired = watch(pool.acquire());
@@ -52,7 +52,7 @@ describe("probeIntervalMs", () => {
     lease.release();
   });
 
-  test("refused again - it stays as it is, is told of once, and is asked again", async () => {
+  test("refused again - the state stays, is reported once, and the session is probed again", async () => {
     const scene = await refusedBy(400, "PEER_FLOOD", { restrictedForMs: Number.POSITIVE_INFINITY });
     const { pool, clock, telegram, events } = scene;
     telegram.onCall = () => {
@@ -66,7 +66,7 @@ describe("probeIntervalMs", () => {
     expect([pool.get("a")?.state, events("recovered")]).toEqual(["free", [{ id: "a" }]]);
   });
 
-  test("told to wait, or not to be connected - it rests, and is asked when that is over", async () => {
+  test("refused with a wait, or not to be connected - the session cools, and is probed after it", async () => {
     const scene = await refusedBy(401, "AUTH_KEY_UNREGISTERED");
     const { pool, clock, telegram } = scene;
     telegram.onCall = () => {
@@ -113,7 +113,7 @@ describe("probeIntervalMs", () => {
     expect(pool.get("a")).toMatchObject({ state: "disabled", reason: "holiday" });
   });
 
-  test("after a restart - counted anew, and on disk", async () => {
+  test("after a restart - counts from zero, and what it found is on disk", async () => {
     const storage = new FaultyStorage(memory());
     const first = await refusedBy(401, "SESSION_REVOKED", { storage });
     await first.pool.close();
@@ -143,7 +143,7 @@ describe("probeIntervalMs", () => {
     expect([most, pool.status().free]).toEqual([1, 4]);
   });
 
-  test("close() while it asks - ends, and nothing is left", async () => {
+  test("close() during a probe - ends, and leaves nothing", async () => {
     const { pool, clock, telegram } = await refusedBy(401, "SESSION_REVOKED");
     telegram.onCall = () => new Promise(() => {});
     await clock.advance(PROBE_MS);

@@ -34,19 +34,16 @@ describe("ConnectError", () => {
     [3, 2],
     [10, 10],
     [1, 5],
-  ])(
-    "%i callers, %i sessions, and nothing can be connected: every caller gets it at once",
-    async (callers, sessions) => {
-      const { pool, telegram } = await openPool({ sessions: ids(sessions) });
-      telegram.onConnect = refuse;
-      const works = Array.from({ length: callers }, () => watch(pool.use((client) => client.call(READ))));
-      await settled();
-      expect(works.map(({ error }) => error instanceof ConnectError)).toEqual(works.map(() => true));
-      expect(telegram.connects.length).toBe(sessions);
-    },
-  );
+  ])("for %i callers and %i sessions that cannot connect, rejects every caller at once", async (callers, sessions) => {
+    const { pool, telegram } = await openPool({ sessions: ids(sessions) });
+    telegram.onConnect = refuse;
+    const works = Array.from({ length: callers }, () => watch(pool.use((client) => client.call(READ))));
+    await settled();
+    expect(works.map(({ error }) => error instanceof ConnectError)).toEqual(works.map(() => true));
+    expect(telegram.connects.length).toBe(sessions);
+  });
 
-  test("as soon as the last session has failed that another caller tries", async () => {
+  test("is thrown as soon as another caller has failed on the last session", async () => {
     const made = await openPool({ sessions: ["a", "b"] });
     const { pool, clock } = made;
     connectsTake(made, 300, new Set(["a", "b"]));
@@ -60,7 +57,7 @@ describe("ConnectError", () => {
     expect(others.map(({ error }) => error instanceof ConnectError)).toEqual([true, true, true]);
   });
 
-  test("what has failed before a caller began is waited for, and tried", async () => {
+  test("is not thrown for failures before the call began: those sessions are retried", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
     telegram.onConnect = refuse;
     await expect(pool.acquire()).rejects.toBeInstanceOf(ConnectError);
@@ -70,7 +67,7 @@ describe("ConnectError", () => {
     expect(waiting.value?.id).toBe("a");
   });
 
-  test("a session that has connected since is none that failed", async () => {
+  test("does not count a session that has connected since", async () => {
     const made = await openPool({ sessions: ["a", "b"] });
     const { pool, telegram, clock } = made;
     telegram.onConnect = (id) => (id === "a" ? refuse() : undefined);
@@ -82,7 +79,7 @@ describe("ConnectError", () => {
     expect(waiting.value?.id).toBe("b");
   });
 
-  test("an update that ends the back-off ends the failure, too", async () => {
+  test("does not count a session whose back-off an update ended", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const lease = await pool.acquire({ id: "b" });
     telegram.onConnect = refuse;
@@ -96,7 +93,7 @@ describe("ConnectError", () => {
     lease.release();
   });
 
-  test("sessions behind a proxy that has failed count as failed", async () => {
+  test("counts sessions behind a proxy that has failed", async () => {
     const { pool, telegram } = await openPool();
     const profile = {
       proxy: { ip: "192.0.2.7", port: 1080, socksType: 5 as const, username: "me", password: "proxy-password" },
@@ -154,8 +151,8 @@ describe("a connect that the application's own mistake fails", () => {
   });
 });
 
-describe("a wake-up is not lost", () => {
-  test("a session that failed the caller is free again when the next one fails", async () => {
+describe("waking waiters", () => {
+  test("when the next session fails, the caller can get the first one again", async () => {
     const made = await openPool({ sessions: ["a", "b", "c"] });
     const { pool, telegram, clock } = made;
     await rest(made, "c");
@@ -175,7 +172,7 @@ describe("a wake-up is not lost", () => {
     expect(waiting.value?.id).toBe("a");
   });
 
-  test("a caller whose session finds no place at first is served when there is one", async () => {
+  test("when a session found no place at first, its caller is served once there is one", async () => {
     const made = await openPool({ maxConnected: 1 });
     const { pool, clock } = made;
     await pool.add("s1", sessionString("s1"), { tags: ["t"] });
@@ -190,7 +187,7 @@ describe("a wake-up is not lost", () => {
 });
 
 describe("maxConnected", () => {
-  test("room is not made of a session that a caller has just been given", async () => {
+  test("does not close a session that was just leased to make room", async () => {
     const { pool, telegram } = await openPool({ sessions: ["s1", "s2", "s3"], maxConnected: 2 });
     for (const id of ["s1", "s2"]) (await pool.acquire({ id })).release();
     telegram.handle("s1").drop();
@@ -212,7 +209,7 @@ describe("maxConnected", () => {
     acquired.value?.release();
   });
 
-  test("two callers that wait beside a kept session that cannot connect: the event loop turns, both are served", async () => {
+  test("when two callers wait beside a kept session that cannot connect, the event loop turns and both are served", async () => {
     const { pool, telegram, clock } = await openPool({ maxConnected: 1 });
     for (const id of ["s1", "s2"]) await pool.add(id, sessionString(id), { tags: ["t"] });
     telegram.onConnect = (id) => (id === "kept" ? new Promise(() => {}) : undefined);
@@ -223,7 +220,7 @@ describe("maxConnected", () => {
     expect(works.map(({ state }) => state)).toEqual(["resolved", "resolved", "resolved"]);
   });
 
-  test("two callers that wait while a dead session is asked: the event loop turns, both are served", async () => {
+  test("when two callers wait while a dead session is probed, the event loop turns and both are served", async () => {
     const made = await openPool({ sessions: ["s1", "s2", "dead"], maxConnected: 1, probeIntervalMs: 10_000 });
     const { pool, telegram, clock } = made;
     telegram.onConnect = (id) => {
@@ -237,7 +234,7 @@ describe("maxConnected", () => {
     expect(works.map(({ state }) => state)).toEqual(works.map(() => "resolved"));
   });
 
-  test("callers that gave up two leases of one connecting session leave its place to others", async () => {
+  test("when callers gave up two leases of one connecting session, its place goes to others", async () => {
     const made = await openPool({ sessions: ["a", "b"], maxConnected: 1, leasesPerSession: 2 });
     const { pool, telegram, clock } = made;
     telegram.onConnect = (id) => (id === "a" ? new Promise(() => {}) : undefined);
@@ -261,7 +258,7 @@ describe("connects that hang", () => {
     expect([work.error, telegram.connects.length]).toEqual([expect.any(ConnectError), 1]);
   });
 
-  test("wait: false - others are tried in what is left", async () => {
+  test("wait: false - others are tried in the remaining time", async () => {
     const made = await openPool({ sessions: ids(20), connectTimeoutMs: 1_000 });
     connectsTake(made, 400, new Set(ids(20)));
     const work = watch(made.pool.use((client) => client.call(READ), { wait: false }));
@@ -270,7 +267,7 @@ describe("connects that hang", () => {
     expect(made.telegram.connects.length).toBe(3);
   });
 
-  test("wait: ms - AcquireTimeoutError by then; the connect goes on for whoever comes next", async () => {
+  test("wait: ms - AcquireTimeoutError in time; the connect continues for the next caller", async () => {
     const made = await openPool({ sessions: ["a"] });
     const { pool, telegram, clock } = made;
     connectsTake(made, 600);
@@ -310,7 +307,7 @@ describe("connects that hang", () => {
     expect([work.error, telegram.connects.length]).toEqual([expect.any(AttemptTimeoutError), 2]);
   });
 
-  test("timeoutMs - what connecting took is not the work's any more", async () => {
+  test("timeoutMs - does not count the time of connecting for the work", async () => {
     const made = await openPool({ sessions: ["a"] });
     connectsTake(made, 400);
     const work = watch(made.pool.use(() => new Promise(() => {}), { timeoutMs: 600 }));

@@ -21,7 +21,7 @@ describe("profile.keepConnected", () => {
     expect([telegram.online, telegram.connects.length]).toEqual([["a"], 2]);
   });
 
-  test("at once after a restart, and no more when it is switched off", async () => {
+  test("connects at once after a restart, and no more when it is switched off", async () => {
     const storage = new FaultyStorage();
     const first = await openPool({ storage });
     await first.pool.add("a", sessionString("a"), KEPT);
@@ -47,7 +47,7 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual([]);
   });
 
-  test("a lost connection is made again, later and later while that fails", async () => {
+  test("reconnects after a lost connection, with growing delays while that fails", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
     await settled();
@@ -62,7 +62,7 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual(["a"]);
   });
 
-  test("lost under a lease that sends nothing more: it is made again when the lease ends", async () => {
+  test("when the connection is lost under a lease that sends nothing more, reconnects after the lease", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
     await settled();
@@ -74,7 +74,7 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual(["a"]);
   });
 
-  test("a caller that gives up while it connects is no end of it", async () => {
+  test("when a caller gives up while it connects, connects nevertheless", async () => {
     const storage = new FaultyStorage();
     const first = await openPool({ storage });
     await first.pool.add("a", sessionString("a"), KEPT);
@@ -92,7 +92,7 @@ describe("profile.keepConnected", () => {
     expect([acquired.state, telegram.online]).toEqual(["rejected", ["a"]]);
   });
 
-  test("keeps the process alive, connected or not, as long as it is to listen", async () => {
+  test("keeps the process alive, connected or not, while it is on", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
     await settled();
@@ -115,7 +115,7 @@ describe("profile.keepConnected", () => {
     expect(clock.referenced).toBe(0);
   });
 
-  test("keeps the process alive no more when it is dead, and after close()", async () => {
+  test("does not keep the process alive when the session is dead, and after close()", async () => {
     const { pool, telegram, clock } = await openPool();
     telegram.onConnect = (id) => {
       if (id === "a") throw dead();
@@ -128,7 +128,7 @@ describe("profile.keepConnected", () => {
     expect([telegram.online, clock.pending]).toEqual([[], 0]);
   });
 
-  test("a server that ends each connection at once is not called again and again in one turn of the event loop", async () => {
+  test("when the server ends each connection at once, does not reconnect repeatedly within one turn of the event loop", async () => {
     const { pool, telegram, clock } = await openPool();
     telegram.onConnect = (id) => void settled().then(() => telegram.handle(id).drop());
     await pool.add("a", sessionString("a"), KEPT);
@@ -154,7 +154,7 @@ describe("profile.keepConnected", () => {
     },
   );
 
-  test("nothing connects while it cools; when that ends, it does", async () => {
+  test("does not connect while the session cools, and does when that ends", async () => {
     const { pool, telegram, clock } = await openPool();
     await pool.add("a", sessionString("a"), KEPT);
     telegram.onCall = () => {
@@ -168,7 +168,7 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual(["a"]);
   });
 
-  test("disabled, dead or removed it is closed; enabled it comes back", async () => {
+  test("closes when disabled, dead or removed; connects when enabled", async () => {
     const { pool, telegram } = await openPool();
     for (const id of ["a", "b", "c"]) await pool.add(id, sessionString(id), KEPT);
     await settled();
@@ -182,7 +182,7 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toContain("a");
   });
 
-  test("one process keeps it connected; when it ends, the other one does", async () => {
+  test("is kept by one process; when that ends, by the other one", async () => {
     const [inner, clock] = [memory(), new VirtualClock()];
     const telegram = new FakeTelegram(clock);
     const one = await openPool({ storage: new FaultyStorage(inner), clock, telegram });
@@ -196,7 +196,7 @@ describe("profile.keepConnected", () => {
     expect([telegram.online, telegram.violations]).toEqual([["a"], []]);
   });
 
-  test("when maxConnected leaves no room it waits for some", async () => {
+  test("when maxConnected is reached, waits for a place", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["b"], maxConnected: 1 });
     const lease = await pool.acquire({ id: "b" });
     await pool.add("a", sessionString("a"), KEPT);
@@ -207,7 +207,7 @@ describe("profile.keepConnected", () => {
     expect(telegram.online).toEqual(["a"]);
   });
 
-  test("when they fill maxConnected a lease of another session takes the place of one, until it is idle", async () => {
+  test("when kept sessions fill maxConnected, a lease of another session takes a place until it is idle", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["c"], maxConnected: 2 });
     for (const id of ["a", "b"]) await pool.add(id, sessionString(id), KEPT);
     await settled();
