@@ -32,7 +32,7 @@ describe.each([
 ])("a sealer that is %s", (_, made) => {
   const sealer = made(aesGcm(KEY));
 
-  test("load() - gives what was saved, the most recently used last", async () => {
+  test("load() - returns what was saved, the most recently used last", async () => {
     const peers = encryptedPeerStorage(plainPeers(), sealer);
     await peers.save("a", [ALICE, GROUP]);
     await peers.save("b", [{ id: "1", accessHash: "5" }]);
@@ -43,7 +43,7 @@ describe.each([
     expect(await peers.load("c")).toEqual([]);
   });
 
-  test("save() - what the storage gets is the id and one sealed text", async () => {
+  test("save() - stores the id and one sealed text", async () => {
     const plain = plainPeers();
     await encryptedPeerStorage(plain, sealer).save("a", [ALICE, GROUP]);
     const rows = await plain.load("a");
@@ -121,7 +121,7 @@ test("save() - a sealer that rejects for one peer and throws for the next - reje
   expect(unhandled).toEqual([]);
 });
 
-test("load() - what the row says in plain beside a sealed text - counts for nothing", async () => {
+test("load() - ignores plain columns beside a sealed text", async () => {
   const plain = plainPeers();
   const peers = encryptedPeerStorage(plain, aesGcm(KEY, { allowPlaintext: true }));
   await peers.save("a", [GROUP]);
@@ -159,7 +159,7 @@ test("save() and load() - any peers of any session - come back", async () => {
   );
 });
 
-test("save() and load() - session and peer ids that are easily taken for each other - are told apart", async () => {
+test("save() and load() - distinguish session and peer ids that concatenate to the same text", async () => {
   const places = ["a", "a,1", '"', '","', "\0", "\ud800", ""].flatMap((session) =>
     ["1", ",1", '"', '","', "\0", "\ud800", ""].map((id) => [session, id] as const),
   );

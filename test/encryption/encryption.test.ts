@@ -46,7 +46,7 @@ function slowSealer(): Sealer & { most: number } {
 }
 
 describe("encryption", () => {
-  test("nothing of a session or its profile is stored readably; it is all there after a restart", async () => {
+  test("stores nothing of a session or its profile readably; all is there after a restart", async () => {
     const storage = new FaultyStorage();
     const first = await openPool({ storage, encryption: aesGcm(NEW) });
     await first.pool.add("a", sessionString("a"), { profile: PROFILE, tags: ["x"] });
@@ -63,7 +63,7 @@ describe("encryption", () => {
     await expect(pool.add("a", sessionString("a"))).resolves.toMatchObject({ tags: ["x"] });
   });
 
-  test("an update is sealed, too", async () => {
+  test("seals an update, too", async () => {
     const { pool, storage } = await openPool({ encryption: aesGcm(NEW), sessions: ["a"] });
     await pool.update("a", { session: sessionString("b"), profile: PROFILE });
     expect(await allOf(storage)).not.toContain(PROFILE.apiHash);
@@ -71,7 +71,7 @@ describe("encryption", () => {
     expect([await again.pool.exportSession("a"), again.pool.rejected()]).toEqual([sessionString("b"), []]);
   });
 
-  test("a sealer that takes its time works for every call, and is not asked for all records at once", async () => {
+  test("with a slow sealer, works for every call, and does not open all records at once", async () => {
     const [storage, clock, encryption] = [new FaultyStorage(), new VirtualClock(), slowSealer()];
     const one = await openPool({ storage, clock, encryption });
     const ids = Array.from({ length: 100 }, (_, index) => `s${index}`);
@@ -88,7 +88,7 @@ describe("encryption", () => {
     expect(await two.pool.exportSession("new")).toBe(sessionString("new"));
   });
 
-  test("a sealer that fails: add() rejects, repeats nothing of the session, and nothing was stored", async () => {
+  test("when the sealer fails, add() rejects, repeats nothing of the session and stores nothing", async () => {
     const encryption: Sealer = {
       seal: (_, text) => {
         throw Object.assign(new Error(`the key service is down: ${text}`), { request: text });
@@ -104,9 +104,9 @@ describe("encryption", () => {
   });
 });
 
-describe("a sealer that gives no text", () => {
+describe("a sealer that returns no text", () => {
   test.each([[undefined], [null], [""], [7], [Buffer.from("x")]])(
-    "seal() gives %j: add() rejects with StorageError, nothing is stored",
+    "when seal() returns %j, add() rejects with StorageError and stores nothing",
     async (given) => {
       const encryption: Sealer = { seal: () => given as string, open: (_, text) => text };
       const { pool, storage } = await openPool({ encryption });
@@ -169,7 +169,7 @@ describe("records that cannot be opened", () => {
     },
   );
 
-  test("of an unknown key are never overwritten", async () => {
+  test("are never overwritten when their key is unknown", async () => {
     const [storage, encryption, reason] = [await sealed(), aesGcm(NEW), /missing from the list of keys/];
     const { pool: other } = await openPool({ storage, encryption: aesGcm([NEW, OLD]), sessions: ["c"] });
     await other.close();
@@ -186,7 +186,7 @@ describe("records that cannot be opened", () => {
     expect(events("recordRejected")).toHaveLength(2);
   });
 
-  test("swapped rows reject those records only", async () => {
+  test("are rejected alone when rows were swapped", async () => {
     const storage = await sealed();
     const [a, b] = [await storage.read("a"), await storage.read("b")];
     const swap = (data = "", other = ""): string =>
@@ -196,7 +196,7 @@ describe("records that cannot be opened", () => {
     expect([pool.rejected().map(({ id }) => id), pool.sessions().map(({ id }) => id)]).toEqual([["a"], ["b"]]);
   });
 
-  test("plain records are refused, unless allowPlaintext is on; rotateKeys() then seals them", async () => {
+  test("are refused when plain, unless allowPlaintext is on; rotateKeys() then seals them", async () => {
     const storage = new FaultyStorage();
     const plain = await openPool({ storage });
     await plain.pool.add("a", sessionString("a"), { profile: PROFILE });
@@ -213,7 +213,7 @@ describe("records that cannot be opened", () => {
 });
 
 describe("rotateKeys()", () => {
-  test("seals with the first key what is sealed with another; then the old one can go", async () => {
+  test("seals with the first key what another key sealed; then the old key can go", async () => {
     const storage = new FaultyStorage();
     const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ["a", "b"] });
     await first.pool.close();
@@ -225,7 +225,7 @@ describe("rotateKeys()", () => {
     expect([after.rejected(), await after.exportSession("b")]).toEqual([[], sessionString("b")]);
   });
 
-  test("also what another process has written since, and this one has not seen yet", async () => {
+  test("includes records that another process has written since", async () => {
     const [inner, clock] = [memory(), new VirtualClock()];
     const open = (encryption: Sealer) => openPool({ storage: new FaultyStorage(inner), clock, encryption });
     const [{ pool }, late] = [await open(aesGcm([NEW, OLD])), await open(aesGcm(OLD))];
@@ -235,7 +235,7 @@ describe("rotateKeys()", () => {
     expect((await open(aesGcm(NEW))).pool.rejected()).toEqual([]);
   });
 
-  test("another process goes on, whoever rotates", async () => {
+  test("does not disturb another process", async () => {
     const [inner, clock] = [memory(), new VirtualClock()];
     const one = await openPool({ storage: new FaultyStorage(inner), clock, encryption: aesGcm(OLD), sessions: ["a"] });
     await one.pool.close();
@@ -249,7 +249,7 @@ describe("rotateKeys()", () => {
     expect(pool.rejected()).toEqual([]);
   });
 
-  test("peers are sealed, and sealed anew", async () => {
+  test("seals peers, again with each key", async () => {
     const inner = memory();
     const storage = Object.assign(new FaultyStorage(inner), { peers: inner.peers });
     const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ["a"] });
@@ -270,7 +270,7 @@ describe("rotateKeys()", () => {
     expect(await after.telegram.handle("a").request.peers.load()).toMatchObject([{ id: "7", username: "somebody" }]);
   });
 
-  test("peers of a session whose record is sealed already are sealed, too", async () => {
+  test("seals peers of a session whose record is sealed already", async () => {
     const inner = memory();
     const storage = Object.assign(new FaultyStorage(inner), { peers: inner.peers });
     const plain = await openPool({ storage, sessions: ["a"] });
@@ -287,26 +287,29 @@ describe("rotateKeys()", () => {
     expect(JSON.stringify(await inner.peers?.load("a"))).toBe(fresh);
   });
 
-  test.each(["close", "destroy"] as const)("%s() waits for the record that is being written alone", async (end) => {
-    const storage = new FaultyStorage();
-    const ids = Array.from({ length: 20 }, (_, index) => `s${index}`);
-    const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ids });
-    await first.pool.close();
-    const { pool, clock } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
-    const lag = deferred();
-    storage.fateOfWrite = () => lag.promise;
-    const writes = storage.writes.length;
-    const rotated = watch(pool.rotateKeys());
-    await clock.advance(0);
-    const ended = watch(end === "close" ? pool.close({ timeoutMs: 0 }) : pool.destroy());
-    lag.resolve();
-    await clock.advance(0);
-    expect([ended.state, rotated.state]).toEqual(["resolved", "rejected"]);
-    expect(rotated.error).toBeInstanceOf(PoolClosedError);
-    expect(storage.writes.length - writes).toBe(1);
-  });
+  test.each(["close", "destroy"] as const)(
+    "%s() waits for the record that is being written, and for no other",
+    async (end) => {
+      const storage = new FaultyStorage();
+      const ids = Array.from({ length: 20 }, (_, index) => `s${index}`);
+      const first = await openPool({ storage, encryption: aesGcm(OLD), sessions: ids });
+      await first.pool.close();
+      const { pool, clock } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
+      const lag = deferred();
+      storage.fateOfWrite = () => lag.promise;
+      const writes = storage.writes.length;
+      const rotated = watch(pool.rotateKeys());
+      await clock.advance(0);
+      const ended = watch(end === "close" ? pool.close({ timeoutMs: 0 }) : pool.destroy());
+      lag.resolve();
+      await clock.advance(0);
+      expect([ended.state, rotated.state]).toEqual(["resolved", "rejected"]);
+      expect(rotated.error).toBeInstanceOf(PoolClosedError);
+      expect(storage.writes.length - writes).toBe(1);
+    },
+  );
 
-  test("without encryption is an OptionsError; a storage that fails is a StorageError, and it can be called again", async () => {
+  test("without encryption rejects with OptionsError; when the storage fails, with StorageError, and can be repeated", async () => {
     const plain = await openPool();
     await expect(plain.pool.rotateKeys()).rejects.toBeInstanceOf(OptionsError);
     const storage = new FaultyStorage();
@@ -324,7 +327,7 @@ describe("rotateKeys()", () => {
   });
 });
 
-test("inspect() and JSON of a pool with encryption show neither sessions nor keys", async () => {
+test("inspect() and JSON - of a pool with encryption show neither sessions nor keys", async () => {
   const { pool } = await openPool({ encryption: aesGcm(NEW), sessions: ["a"] });
   const lease = await pool.acquire();
   const text = [pool, lease, lease.session].map((it) => inspect(it, { depth: 10, showHidden: true })).join("\n");

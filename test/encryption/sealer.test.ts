@@ -35,7 +35,7 @@ function expectNoSecret(value: unknown): void {
 }
 
 describe("seal()", () => {
-  test("any id and text - open() gives the text back, and nobody sees it in between", () => {
+  test("any id and text - open() returns the text, and the sealed form does not show it", () => {
     const sealer = aesGcm(KEY);
     const text = fc.string({ unit: "binary" });
     fc.assert(
@@ -92,7 +92,7 @@ describe("open()", () => {
     },
   );
 
-  test("any bit of what is sealed flipped - is refused", () => {
+  test("any flipped bit - is refused", () => {
     const body = bodyOf(sealed);
     for (let bit = 0; bit < body.length * 8; bit++) {
       const changed = Buffer.from(body);
@@ -135,7 +135,7 @@ describe("open()", () => {
     expectRefused(sealer, "b", one, "moved here from another record");
   });
 
-  test("ids that are easily taken for each other - are told apart", () => {
+  test("ids that concatenate to the same text - are distinguished", () => {
     const ids = ["", "a", "a\0", "a|", "A", '"a"', '","a', "\ud800", "\udc00", "\ufffd", "e\u0301", "\u00e9"];
     for (const from of ids) {
       for (const to of ids.filter((id) => id !== from)) {
@@ -148,7 +148,7 @@ describe("open()", () => {
     expectRefused(aesGcm(OTHER), "a", sealed, `key ${keyIdOf(sealed)}, which is missing from the list`);
   });
 
-  test("the other key's id written in the header - is refused", () => {
+  test("the id of the other key in the header - is refused", () => {
     const forged = sealed.replace(keyIdOf(sealed), keyIdOf(sealedBy(OTHER)));
     expectRefused(aesGcm([KEY, OTHER]), "a", forged, "was damaged");
   });
@@ -173,7 +173,7 @@ describe("open()", () => {
     expectRefused(aesGcm(KEY, { allowPlaintext: true }), "a", text, "damaged");
   });
 
-  test("with allowPlaintext - what has no header is itself, what has one is opened strictly", () => {
+  test("with allowPlaintext - text without a header is returned, text with one is opened strictly", () => {
     const sealer = aesGcm(KEY, { allowPlaintext: true });
     for (const text of ["", "{}", CANARY, "sp2."]) expect(sealer.open("a", text)).toBe(text);
     expect(sealer.open("a", sealed)).toBe("hi");

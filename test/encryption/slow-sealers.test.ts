@@ -12,7 +12,7 @@ const OPEN_BOOK: Sealer = { seal: (_, text) => `sealed ${text}`, open: (_, text)
 const never = (): Promise<string> => new Promise(() => {});
 
 describe("a sealer that never answers", () => {
-  test("add() rejects with StorageError, nothing is stored, and close() ends", async () => {
+  test("rejects add() with StorageError, stores nothing, and lets close() end", async () => {
     const { pool, clock, storage } = await openPool({ encryption: { ...OPEN_BOOK, seal: never } });
     const added = watch(pool.add("a", sessionString("a")));
     await clock.advance(5_000);
@@ -22,7 +22,7 @@ describe("a sealer that never answers", () => {
     expect(await storage.stored("a")).toBeUndefined();
   });
 
-  test("open() sets its record aside, and the others load", async () => {
+  test("sets its record aside in open(), and the others load", async () => {
     const storage = new FaultyStorage();
     const first = await openPool({ storage, sessions: ["a", "b"], encryption: OPEN_BOOK });
     await first.pool.close();
@@ -35,7 +35,7 @@ describe("a sealer that never answers", () => {
   });
 });
 
-test("a sealer that never answers for one record - the others are seen, and remove() ends", async () => {
+test("a sealer that never answers for one record - the others are synchronized, and remove() ends", async () => {
   let isMute = false;
   const open: Sealer["open"] = (id, text) => (isMute && id === "a" ? never() : OPEN_BOOK.open(id, text));
   const { one, two, clock } = await twoHosts({ encryption: { ...OPEN_BOOK, open } });
@@ -49,8 +49,8 @@ test("a sealer that never answers for one record - the others are seen, and remo
   expect([removed.state, removed.error]).toEqual(["rejected", expect.any(StorageError)]);
 });
 
-describe("a sealer that takes its time", () => {
-  test("update() wins over what is being opened of another process's", async () => {
+describe("a slow sealer", () => {
+  test("does not undo an update() while another process's record is opened", async () => {
     const opening = deferred();
     let isSlow = false;
     const open: Sealer["open"] = async (id, text) => {
@@ -70,7 +70,7 @@ describe("a sealer that takes its time", () => {
     expect(await one.pool.exportSession("a")).toBe(sessionString("another"));
   });
 
-  test("rotateKeys() does not undo what another process updates meanwhile", async () => {
+  test("does not let rotateKeys() undo what another process updates meanwhile", async () => {
     const sealing = deferred();
     let isSlow = false;
     const slow: Sealer = {
