@@ -73,7 +73,7 @@ describe("SafeEmitter", () => {
     expect([calls, warnings.length, emitter.listenerCount("leased")]).toEqual([1, 1, 0]);
   });
 
-  test("emit() and listenerCount() - whoever listens by whatever way is called, and nobody after removeAllListeners()", () => {
+  test("emit() and listenerCount() - every way of listening counts, until removeAllListeners()", () => {
     const emitter = emitterOf();
     const seen: string[] = [];
     const tell = (): boolean => emitter.emit("leased", { id: "a" });
@@ -90,7 +90,7 @@ describe("SafeEmitter", () => {
     expect(seen.at(-1)).toBe("died");
   });
 
-  test.each(["off", "removeListener"] as const)("%s() - takes back what on, once and addListener gave", (remove) => {
+  test.each(["off", "removeListener"] as const)("%s() - removes what on, once and addListener added", (remove) => {
     const emitter = emitterOf();
     let calls = 0;
     const listener = (): void => void calls++;
@@ -117,7 +117,7 @@ describe("SafeEmitter", () => {
     expect(warnings[0]?.message).toContain('"leased"');
   });
 
-  test("the context is the emitter, or what was given", () => {
+  test("has itself as the context, or the one that was given", () => {
     const emitter = emitterOf();
     const seen: unknown[] = [];
     const context = {};
@@ -131,12 +131,12 @@ describe("SafeEmitter", () => {
     expect(seen[1]).toBe(context);
   });
 
-  test("on() - refuses what is no function", () => {
+  test("on() - rejects a listener that is no function", () => {
     expect(() => emitterOf().on("leased", "x" as never)).toThrow(TypeError);
   });
 });
 
-test("a pool whose every listener throws works on", async () => {
+test("events - when every listener throws, the pool continues to work", async () => {
   const { pool, clock } = await openPool({ sessions: ["a"] });
   const names = ["waiting", "leased", "released", "cooled", "recovered", "connected", "disconnected"] as const;
   for (const name of names) {

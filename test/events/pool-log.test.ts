@@ -26,7 +26,7 @@ function persistentConnections(): {
 }
 
 describe("logger", () => {
-  test("a flood and its end - are written once each, with what a program needs", async () => {
+  test("a flood and its end - are logged once each, with structured fields", async () => {
     const { logger, of } = persistentConnections();
     const { pool, clock, telegram } = await openPool({ sessions: ["a"], logger });
     telegram.onCall = ({ number }) => {
@@ -42,7 +42,7 @@ describe("logger", () => {
     expect(of("recovered")).toMatchObject([{ level: "info", fields: { sessionId: "a" } }]);
   });
 
-  test("a death - is an error that says what to do", async () => {
+  test("a death - is logged as an error that says what to do", async () => {
     const { logger, of } = persistentConnections();
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], logger });
     telegram.onCall = () => {
@@ -66,7 +66,7 @@ describe("logger", () => {
     expect(of("storageRecovered")).toMatchObject([{ level: "info", fields: { part: "records" } }]);
   });
 
-  test("a look for changes that fails - is one line, too", async () => {
+  test("a synchronization that fails - is one line, too", async () => {
     const { logger, of } = persistentConnections();
     const { clock, storage } = await openPool({ sessions: ["a"], logger });
     storage.fateOfList = () => "fails";
@@ -91,7 +91,7 @@ describe("logger", () => {
     expect(of("closeFailed")[0]?.text).toContain("no goodbye for [redacted]");
   });
 
-  test("connections - are written for whoever debugs", async () => {
+  test("connections - are logged at debug level", async () => {
     const { logger, lines } = persistentConnections();
     const { pool } = await openPool({ sessions: ["a"], logger });
     await pool.use((client) => client.call(READ));
@@ -104,7 +104,7 @@ describe("logger", () => {
 });
 
 describe("PoolLog", () => {
-  test("a storm - its first lines are written, the rest is counted within a minute", async () => {
+  test("many lines at once - writes the first ones and counts the rest for a minute", async () => {
     const { logger, lines } = persistentConnections();
     const clock = new VirtualClock();
     const log = new PoolLog(logger, clock);
@@ -125,7 +125,7 @@ describe("PoolLog", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("close() - writes what was only counted, and nothing after it", () => {
+  test("close() - writes the counts, and nothing after it", () => {
     const { logger, lines } = persistentConnections();
     const clock = new VirtualClock();
     const log = new PoolLog(logger, clock);

@@ -84,7 +84,7 @@ async function dayOf({ pool, clock, telegram, storage }: TestPool): Promise<void
   expect(closed.state).toBe("resolved");
 }
 
-describe.each(Object.keys(BAD))("a function of the user's that %s", (how) => {
+describe.each(Object.keys(BAD))("a user's function that %s", (how) => {
   const bad = BAD[how] as Bad;
 
   test.each(Object.keys(CALLBACKS))("%s - stops nothing, and becomes one process warning", async (name) => {
@@ -115,7 +115,7 @@ describe.each(Object.keys(BAD))("a function of the user's that %s", (how) => {
     expect(warnings).toHaveLength(1);
   });
 
-  test("a listener - stops neither the others nor the pool, and becomes a process warning", async () => {
+  test("as a listener - stops neither the others nor the pool, and becomes a process warning", async () => {
     const { pool, events } = await openPool({ sessions: ["a"] });
     pool.on("leased", bad);
     await pool.use(() => 1);
@@ -146,7 +146,7 @@ describe.each(Object.keys(BAD))("a function of the user's that %s", (how) => {
   });
 
   test.each(["seal", "open", "isFresh"] as const)(
-    "a sealer's %s - fails its caller by a typed error, and nobody else",
+    "as a sealer's %s - fails its caller with a typed error, and no other",
     async (name) => {
       const storage = new FaultyStorage();
       const good = aesGcm(Buffer.alloc(32, 1));
@@ -173,7 +173,7 @@ describe.each(Object.keys(BAD))("a function of the user's that %s", (how) => {
     },
   );
 
-  test("a storage's watch, and what ends it - is told by storageFailed, and the pool works on", async () => {
+  test("as a storage's watch, or the end of one - is reported by storageFailed, and the pool continues to work", async () => {
     for (const watching of [bad, () => bad]) {
       const storage = Object.assign(new FaultyStorage(), { watch: watching }) as FaultyStorage;
       const { pool } = await openPool({ storage, sessions: ["a"] });
