@@ -1,10 +1,18 @@
 import { Mutex } from "async-mutex";
 import { OptionsError, StorageError } from "../../src/errors.js";
 import type { SessionStorage, StoredRecord } from "../../src/storage/storage.js";
-import { formatIndex, INDEX_KEY, type KeyvIndex, parseIndex, parseRecord, recordKey } from "./keyv/keyv-entries.js";
-import { type KeyvLike, StrictKeyv } from "./keyv/strict-keyv.js";
+import {
+  formatIndex,
+  INDEX_KEY,
+  type KeyvIndex,
+  type KeyvLike,
+  parseIndex,
+  parseRecord,
+  recordKey,
+  StrictKeyv,
+} from "./keyv/keyv-entries.js";
 
-export type { KeyvLike } from "./keyv/strict-keyv.js";
+export type { KeyvLike } from "./keyv/keyv-entries.js";
 
 const READ_AT_ONCE = 100;
 

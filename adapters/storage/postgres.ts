@@ -1,12 +1,16 @@
 import { OptionsError, StorageError } from "../../src/errors.js";
+import { assertKnownOptions } from "../../src/options/validators.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/storage/storage.js";
-import { assertKnownOptions } from "./adapter-options.js";
 import { ClientErrors } from "./client-errors.js";
-import { ChangeNotifier } from "./postgres/change-notifier.js";
-import { createListener, type Listen } from "./postgres/notifications.js";
-import { type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
-import { postgresPeers } from "./postgres/postgres-peers.js";
-import { type Statements, statementsFor } from "./postgres/statements.js";
+import {
+  ChangeNotifier,
+  createListener,
+  type Listen,
+  type PostgresClient,
+  query,
+  type Row,
+} from "./postgres/postgres-client.js";
+import { postgresPeers, type Statements, statementsFor } from "./postgres/statements.js";
 import { fields, toRecords } from "./sql-rows.js";
 import { codeOf, toStorageError } from "./to-storage-error.js";
 
@@ -41,7 +45,7 @@ export function postgres(client: PostgresClient, options: PostgresOptions = {}):
       "postgres() expects a Pool of pg, the sql of postgres.js, or anything with query(text, values): postgres(new pg.Pool({ connectionString })).",
     );
   }
-  assertKnownOptions("postgres", options, ["table"]);
+  assertKnownOptions("postgres()", options, ["table"]);
   const { table = "telegram_session_pool" } = options;
   if (typeof table !== "string" || !/^([a-z_]\w{0,47}\.)?[a-z_]\w{0,47}$/i.test(table)) {
     throw new OptionsError(

@@ -1,14 +1,13 @@
 import { resolve } from "node:path";
 import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
+import { assertKnownOptions } from "../../src/options/validators.js";
 import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/storage/storage.js";
-import { assertKnownOptions } from "./adapter-options.js";
 import { fields, toRecords } from "./sql-rows.js";
 import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
 import { handleDriver, nodeDriver, type SqliteHandle } from "./sqlite/handle-driver.js";
 import { keyvDriver } from "./sqlite/keyv-driver.js";
-import { assertOurs, prepareDatabase, prepareHandle } from "./sqlite/schema.js";
+import { assertOurs, prepareDatabase, prepareHandle, sqlitePeers } from "./sqlite/schema.js";
 import { isCorrupt, isNoDatabase, type Row, retryWhileBusy, type SqliteDriver } from "./sqlite/sqlite-driver.js";
-import { sqlitePeers } from "./sqlite/sqlite-peers.js";
 import { SqliteWatch } from "./sqlite/sqlite-watch.js";
 import { toStorageError } from "./to-storage-error.js";
 
@@ -202,7 +201,7 @@ function assertArguments(database: unknown, options: SqliteOptions): void {
   if (!isHandle && (typeof database !== "string" || database === "")) {
     throw new OptionsError('sqlite() expects a path, ":memory:" or an open database handle.');
   }
-  assertKnownOptions("sqlite", options, ["allowOpenPermissions"]);
+  assertKnownOptions("sqlite()", options, ["allowOpenPermissions"]);
   const given = options.allowOpenPermissions;
   if (given !== undefined && typeof given !== "boolean") {
     throw new OptionsError(`sqlite(): allowOpenPermissions expects a boolean, got ${typeof given}.`);

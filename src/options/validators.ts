@@ -120,6 +120,17 @@ export function unknownOption(call: string, key: string, known: readonly string[
   return new OptionsError(`${call}: unknown option "${key}".${hint} Known options: ${known.join(", ")}.`);
 }
 
+/** Throws `OptionsError` unless `options` is an object whose keys are all known. For adapters. */
+export function assertKnownOptions(call: string, options: unknown, known: readonly string[]): void {
+  if (!isObject(options)) {
+    throw new OptionsError(
+      `${call}: expected an object of options { ${known.join(", ")} }; got ${describeType(options)}.`,
+    );
+  }
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw unknownOption(call, unknown, known);
+}
+
 /** The known name that differs from this one by a few letters at most; `undefined` when none is that near. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   if (name.length > 100) return undefined;

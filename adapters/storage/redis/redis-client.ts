@@ -1,5 +1,5 @@
 import type { Subscribe, WatchSignals } from "../kept-watch.js";
-import { NOOP_SCRIPT } from "./scripts.js";
+import { NOOP_SCRIPT } from "../redis.js";
 
 /** A function whose parameters are nobody's business here: so the clients' own, unlike types fit without a cast. */
 type AnyFunction = (...parameters: never[]) => unknown;

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { StorageError } from "../../../src/errors.js";
-import { groupedEngine } from "./group-commit.js";
 import type { Row, SqliteDriver } from "./sqlite-driver.js";
+import { groupedEngine } from "./sqlite-driver.js";
 
 /** A prepared statement, as node:sqlite and better-sqlite3 make them. */
 export interface SqliteStatement {

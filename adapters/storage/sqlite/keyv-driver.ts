@@ -2,8 +2,7 @@ import { createRequire } from "node:module";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { StorageError } from "../../../src/errors.js";
 import { codeOf } from "../to-storage-error.js";
-import { groupedEngine } from "./group-commit.js";
-import { BUSY_RETRY_MS, BUSY_TIMEOUT_MS, type Row, type SqliteDriver } from "./sqlite-driver.js";
+import { BUSY_RETRY_MS, BUSY_TIMEOUT_MS, groupedEngine, type Row, type SqliteDriver } from "./sqlite-driver.js";
 
 interface KeyvSqliteStore {
   query(statement: string, ...parameters: readonly unknown[]): Promise<readonly Row[]>;

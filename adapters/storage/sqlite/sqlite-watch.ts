@@ -1,7 +1,7 @@
 import { StorageError } from "../../../src/errors.js";
 import type { StoredRecord } from "../../../src/storage/storage.js";
 import { columnsOf, fields } from "../sql-rows.js";
-import type { Run } from "./sqlite-peers.js";
+import type { Run } from "./schema.js";
 
 /** How often the database is asked whether another connection has committed. */
 const LOOK_MS = 1_000;
