@@ -1,36 +1,36 @@
-// The global of the same name is an accessor, and costs as much again as the reading.
+// The global of the same name is an accessor, which doubles the cost of a reading.
 import { performance } from "node:perf_hooks";
 
-/** A pending callback. */
+/** A scheduled callback. */
 export interface Timer {
-  /** Stops the callback. Safe to call twice, or after it ran. */
+  /** Cancels the callback. Idempotent; has no effect after the callback has run. */
   cancel(): void;
-  /** Makes the pending callback keep the process alive. */
+  /** Keeps the process alive until the callback has run. */
   ref(): void;
-  /** Lets the process end before the callback. */
+  /** Lets the process exit before the callback has run. */
   unref(): void;
 }
 
 /**
- * Where the pool gets its time from. Pass your own to drive a pool from a test without sleeping.
+ * The pool's source of time. With a clock of your own, a test can run a pool without sleeping.
  *
- * Waits are measured with {@link Clock.monotonic}, so that a wall clock that jumps neither frees a session early nor
- * keeps it longer; {@link Clock.now} is only read to say and to store an instant.
+ * Waits are measured with {@link Clock.monotonic}, so that a jump of the wall clock neither shortens nor extends a
+ * cooldown; {@link Clock.now} is only used for instants that are shown or stored.
  */
 export interface Clock {
-  /** Milliseconds since the epoch by the wall clock. May jump. */
+  /** Wall-clock time in epoch milliseconds. May jump. */
   now(): number;
-  /** Milliseconds by a clock that never goes back. Its zero means nothing. */
+  /** Milliseconds of a clock that never goes backwards, from an arbitrary zero. */
   monotonic(): number;
   /**
-   * Calls `callback` once, `delayMs` from now, unref'd. May be up to a millisecond early, as Node's timers are; any
-   * finite delay is valid, also one over 2^31-1 ms.
+   * Calls `callback` once after `delayMs`, with a timer that does not keep the process alive. Like timers of Node.js, it
+   * may be up to a millisecond early. Any finite delay is valid, even above 2^31-1 ms.
    */
   setTimer(delayMs: number, callback: () => void): Timer;
 }
 
-/** The longest delay `setTimeout` takes; anything above fires at once. Source: Node.js documentation of timers. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+/** The maximum delay of `setTimeout`; longer ones fire at once. Source: Node.js documentation of timers. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 class SystemTimer implements Timer {
   #handle: NodeJS.Timeout;
@@ -41,7 +41,7 @@ class SystemTimer implements Timer {
   }
 
   #arm(delayMs: number, callback: () => void): NodeJS.Timeout {
-    const slice = Math.min(delayMs, LONGEST_TIMEOUT_MS);
+    const slice = Math.min(delayMs, MAX_TIMEOUT_MS);
     const handle = setTimeout(() => {
       if (delayMs <= slice) callback();
       else this.#handle = this.#arm(delayMs - slice, callback);
@@ -64,7 +64,7 @@ class SystemTimer implements Timer {
   }
 }
 
-/** The system's own clock: the default. */
+/** The system's clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),

@@ -1,16 +1,16 @@
-/** Where a heap notes at which place each of its items stands. */
+/** Storage for the position of each item in a heap. */
 export interface Positions<T> {
   get(item: T): number | undefined;
   set(item: T, position: number): void;
   delete(item: T): void;
 }
 
-/** Of two items with equal keys: negative when `a` comes out before `b`. */
+/** Compares two items with equal keys: negative if `a` comes first. */
 export type TieBreak<T> = (a: T, b: T) => number;
 
 /**
- * A binary min-heap by a numeric key that knows where its items stand, so that any of them can be removed or moved in
- * O(log n). The keys are the heap's own: comparing reads no item, which would have to be fetched from memory.
+ * A binary min-heap by a numeric key that knows the positions of its items, so that any of them can be removed or moved in
+ * O(log n). The keys are stored in the heap: comparisons read no items, which would cost a memory access each.
  */
 export class IndexedHeap<T> {
   readonly #items: T[] = [];
@@ -35,7 +35,7 @@ export class IndexedHeap<T> {
     return this.#items[0];
   }
 
-  /** The lowest key; `Infinity` when there is none. */
+  /** The lowest key; `Infinity` if the heap is empty. */
   get firstKey(): number {
     return this.#keys.length === 0 ? Number.POSITIVE_INFINITY : (this.#keys[0] as number);
   }
@@ -56,7 +56,7 @@ export class IndexedHeap<T> {
     this.#up(item, key, this.#items.length - 1);
   }
 
-  /** Puts the item where its key belongs; adds it when it was not in. */
+  /** Sets the key of an item, which is added if it is not in the heap. */
   update(item: T, key: number): void {
     const position = this.#positions.get(item);
     if (position === undefined) this.add(item, key);
@@ -73,18 +73,18 @@ export class IndexedHeap<T> {
     if (position !== undefined) this.#removeAt(item, position);
   }
 
-  /** The key of an item that is in. */
+  /** The key of an item; `undefined` if it is not in the heap. */
   keyOf(item: T): number | undefined {
     const position = this.#positions.get(item);
     return position === undefined ? undefined : this.#keys[position];
   }
 
-  /** The first in order that matches; looks at no more than come before it, and their children. */
+  /** The first item in order that matches. Visits no more than the items before it and their children. */
   find(matches: (item: T) => boolean): T | undefined {
     const first = this.#items[0];
     if (this.#items.length === 0 || matches(first as T)) return first;
     const items = this.#items;
-    const open = new IndexedHeap<number>((a, b) => this.#breakTie(items[a] as T, items[b] as T), NOWHERE);
+    const open = new IndexedHeap<number>((a, b) => this.#breakTie(items[a] as T, items[b] as T), NO_POSITIONS);
     let position: number | undefined = 0;
     while (position !== undefined) {
       for (let child = 2 * position + 1; child <= 2 * position + 2 && child < items.length; child++) {
@@ -97,7 +97,7 @@ export class IndexedHeap<T> {
     return undefined;
   }
 
-  /** Everything whose key is at most `key`, in no particular order. */
+  /** Visits all items whose key is at most `key`, in no particular order. */
   forEachUpTo(key: number, visit: (item: T) => void): void {
     const open = [0];
     for (let position = open.pop(); position !== undefined; position = open.pop()) {
@@ -156,5 +156,5 @@ export class IndexedHeap<T> {
   }
 }
 
-/** For a heap of which nothing but the first is ever removed. */
-export const NOWHERE: Positions<unknown> = { get: () => undefined, set: () => {}, delete: () => {} };
+/** For heaps of which only the first item is ever removed. */
+export const NO_POSITIONS: Positions<unknown> = { get: () => undefined, set: () => {}, delete: () => {} };

@@ -6,7 +6,7 @@ export interface ListNode<Item> {
   next: Item | null;
 }
 
-/** Items in order of arrival. Adding and removing cost next to nothing, where a `Set` has to hash and to clean up. */
+/** Items in insertion order. The items are the nodes, so adding and removing is cheaper than in a `Set`, which hashes. */
 export class LinkedList<Item extends ListNode<Item>> {
   #first: Item | null = null;
   #last: Item | null = null;
@@ -20,7 +20,7 @@ export class LinkedList<Item extends ListNode<Item>> {
     return this.#first ?? undefined;
   }
 
-  /** The item must not be in another list. */
+  /** The item MUST NOT be in another list. */
   add(item: Item): void {
     if (item.isLinked) return;
     item.isLinked = true;

@@ -1,19 +1,19 @@
 import { AsyncResource } from "node:async_hooks";
 import type { Clock } from "./clock.js";
 
-/** Made when the module is loaded, which is in no caller's async context. */
+/** Created when the module is loaded, outside of any caller's async context. */
 const own: AsyncResource = new AsyncResource("SessionPool");
 
 /**
- * Makes something that outlives the caller who happened to be the first to need it: a connection, a timer, a handler. In
- * the caller's async context it would keep the caller's AsyncLocalStorage stores alive, and later work would seem to be
- * part of a request that is long over.
+ * Runs a function outside of the caller's async context. For what is created for one caller and outlives the call: a
+ * connection, a timer, a handler. In the caller's context it would keep the caller's AsyncLocalStorage stores alive, and
+ * later work would appear to belong to a request that has ended.
  */
-export function inOwnContext<Result>(make: () => Result): Result {
-  return own.runInAsyncScope(make);
+export function inOwnContext<Result>(run: () => Result): Result {
+  return own.runInAsyncScope(run);
 }
 
-/** The same clock, whose timers call back in the pool's own async context. */
+/** The same clock with timers that run outside of the caller's async context. */
 export function inBackground(clock: Clock): Clock {
   return {
     now: () => clock.now(),

@@ -1,20 +1,20 @@
 import type { Clock } from "./clock.js";
 
-/** Clocks differ in resolution, so readings always disagree by up to this. */
+/** The clocks differ in resolution, so their readings always disagree by up to this. */
 const NOISE_MS = 2;
-/** How long a cached wall-clock offset is reused; dates need no better precision. */
-const DATE_HOLDS_MS = 50;
-/** A smaller disagreement is jitter, and left out where that makes a rest longer. */
+/** How long the wall-clock offset is cached for dates, which need no better precision. */
+const OFFSET_VALID_MS = 50;
+/** A smaller drift is jitter, and ignored where that makes a cooldown longer. */
 const JITTER_MS = 500;
 
 /**
- * The pool's own time: epoch milliseconds that only ever run forward at the monotonic clock's pace, whatever happens
- * to the wall clock. Instants are turned into wall clock time only to be shown or stored.
+ * The pool's own time line: epoch milliseconds that advance with the monotonic clock, whatever happens to the wall clock.
+ * Instants are converted to wall-clock time only to be shown or stored.
  */
 export class PoolTime {
   readonly #clock: Clock;
   readonly #origin: number;
-  /** What the wall clock was ahead of this time line, and until when that is taken to hold. */
+  /** By how much the wall clock is ahead of this time line, and until when that is cached. */
   #wallOffset = 0;
   #wallOffsetUntil = Number.NEGATIVE_INFINITY;
 
@@ -27,27 +27,27 @@ export class PoolTime {
     return this.#origin + this.#clock.monotonic();
   }
 
-  /** The monotonic clock's reading at an instant. */
+  /** The reading of the monotonic clock at an instant. */
   toMonotonic(instant: number): number {
     return instant - this.#origin;
   }
 
-  /** The wall clock `now`: for dates that people read. */
+  /** The wall-clock time at `now`, for dates shown to people. */
   wallNow(now: number = this.now()): number {
     if (now >= this.#wallOffsetUntil) {
       this.#wallOffset = this.#clock.now() - now;
-      this.#wallOffsetUntil = now + DATE_HOLDS_MS;
+      this.#wallOffsetUntil = now + OFFSET_VALID_MS;
     }
     return Math.round(now + this.#wallOffset);
   }
 
-  /** What the wall clock will show at this instant. */
+  /** The wall-clock time at an instant. */
   toWall(instant: number): number {
     const drift = this.#drift();
     return Math.ceil(drift < 0 && drift > -JITTER_MS ? instant : instant + drift);
   }
 
-  /** The instant at which the wall clock shows this. */
+  /** The instant of a wall-clock time. */
   fromWall(date: number): number {
     const drift = this.#drift();
     return drift > 0 && drift < JITTER_MS ? date : date - drift;

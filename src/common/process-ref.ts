@@ -1,28 +1,31 @@
 import type { Clock, Timer } from "./clock.js";
 
-/** A delay that never passes in the life of a process. */
-const A_YEAR_MS = 365 * 86_400_000;
+/** Longer than any process is expected to run. */
+const YEAR_MS = 365 * 86_400_000;
 
 /**
- * Keeps the process alive while the pool is in use. Sockets and timers are all unref'd; this one timer is ref'd
- * as long as a session is leased, a caller waits or the pool is opening or closing.
+ * Keeps the process alive while the pool is in use: while a session is leased or kept connected, a caller waits, or the
+ * pool is opening or closing. All sockets and other timers of the pool are unref'd.
  */
 export class ProcessRef {
   readonly #timer: Timer;
-  #needs = 0;
+  #users = 0;
 
   constructor(clock: Clock) {
-    this.#timer = clock.setTimer(A_YEAR_MS, () => {});
+    this.#timer = clock.setTimer(YEAR_MS, () => {});
   }
 
+  /** Adds a use. */
   ref(): void {
-    if (this.#needs++ === 0) this.#timer.ref();
+    if (this.#users++ === 0) this.#timer.ref();
   }
 
+  /** Ends a use. */
   unref(): void {
-    if (--this.#needs === 0) this.#timer.unref();
+    if (--this.#users === 0) this.#timer.unref();
   }
 
+  /** Keeps the process alive while the work runs. */
   async whileRunning<T>(work: () => Promise<T>): Promise<T> {
     this.ref();
     try {
@@ -32,6 +35,7 @@ export class ProcessRef {
     }
   }
 
+  /** Lets the process exit for good. */
   end(): void {
     this.#timer.cancel();
   }

@@ -1,9 +1,9 @@
-/** One process warning: of a failure in the user's own code, for which nothing of the pool stops. */
+/** Emits a process warning about a failure in the user's code, which does not affect the pool. */
 export function warn(text: string): void {
   process.emitWarning(text, "SessionPoolWarning");
 }
 
-/** The stack or the message of what was thrown, which may not even be printable. */
+/** The stack or text of a thrown value. Never throws. */
 export function textOf(error: unknown): string {
   try {
     return error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -12,13 +12,13 @@ export function textOf(error: unknown): string {
   }
 }
 
-/** Whether it has to be awaited. */
+/** Whether a value is a promise or similar. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
   return typeof Reflect.get(value, "then") === "function";
 }
 
-/** Runs a callback of the user's: what it throws, or rejects with, is handed to `failed` and goes no further. */
+/** Calls a user's callback; errors that it throws or rejects with are passed to `failed`. */
 export function callSafely(call: () => unknown, failed: (error: unknown) => void): void {
   try {
     const result = call();
@@ -28,34 +28,36 @@ export function callSafely(call: () => unknown, failed: (error: unknown) => void
   }
 }
 
-/** What should be no promise may be one: nobody waits for it, and its rejection must not end the process. */
+/** Ignores the rejection of a value that should not be a promise but is: it must not end the process. */
 export function ignoreRejection(value: unknown): void {
   if (isThenable(value)) Promise.resolve(value).catch(() => {});
 }
 
-/** Asks a user's own rule. What it may not be is taken for `fallback`. */
+/** Calls a user's function. Returns `fallback` if it throws or returns a value of another type. */
 export type SafeCall = <Result>(call: () => Result, fallback: Result) => Result;
 
 /**
- * Runs what must not throw: a lease must not fail half-way. The first error is told, the others are most often the same.
+ * Creates the {@link SafeCall} for a user's functions that are called in the middle of a change, which must not fail
+ * half-way. Only the first error is reported, as later ones are usually the same.
  *
- * @param option which option has brought the rule
+ * @param option name of the option that contains the functions
+ * @param failed called with a message
  */
 export function catchUserErrors(option: string, failed: (message: string) => void): SafeCall {
-  let isTold = false;
-  const tell = (error: unknown): void => {
-    if (!isTold) failed(`What ${option} was given fails, and counts for nothing: ${textOf(error)}`);
-    isTold = true;
+  let isReported = false;
+  const report = (error: unknown): void => {
+    if (!isReported) failed(`What ${option} was given fails, and counts for nothing: ${textOf(error)}`);
+    isReported = true;
   };
   return (call, fallback) => {
     try {
       const result: unknown = call();
-      if (isThenable(result)) Promise.resolve(result).catch(tell);
+      if (isThenable(result)) Promise.resolve(result).catch(report);
       if (typeof result === typeof fallback) return result as typeof fallback;
-      if (fallback !== undefined) tell(`a ${typeof fallback} was expected, not a ${typeof result}`);
+      if (fallback !== undefined) report(`a ${typeof fallback} was expected, not a ${typeof result}`);
       return fallback;
     } catch (error) {
-      tell(error);
+      report(error);
       return fallback;
     }
   };

@@ -1,6 +1,6 @@
 /**
- * A collection that all copies of this package in one thread share, by its name; each worker thread has its own. The name
- * MUST change with the form of what is in it: the copies may be of different versions.
+ * Returns a collection that is shared, by its name, by all copies of this package in one thread; each worker thread has its
+ * own. The name MUST change when the shape of the contents does, as the copies may be of different versions.
  */
 export function sharedByCopies<Collection extends object>(name: string, kind: new () => Collection): Collection {
   const key = Symbol.for(`telegram-session-pool.${name}`);

@@ -1,7 +1,15 @@
 import type { Clock } from "./clock.js";
 
+/** Resolves after `delayMs`. The timer keeps the process alive only if `isReferenced`. */
+export function sleep(clock: Clock, delayMs: number, isReferenced: boolean = false): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.setTimer(delayMs, resolve);
+    if (isReferenced) timer.ref();
+  });
+}
+
 /**
- * The result of `work`, or a rejection with `late()` once `timeoutMs` have passed; `work` itself goes on. `toError` maps
+ * Resolves with the result of `work`, or rejects with `late()` after `timeoutMs`; `work` itself continues. `toError` maps
  * the rejection of `work`. The timer does not keep the process alive.
  */
 export function withTimeout<T>(

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Timer } from "../common/clock.js";
+import { sleep } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 import type { ResolvedOptions } from "../options/options.js";
 import { RESERVED_PREFIXES } from "../options/validators.js";
@@ -77,7 +78,7 @@ export class SingleProcessLock {
     this.#foreign.observe(ID, claim, clock.monotonic());
     while (this.#foreign.isHeld(ID, clock.monotonic())) {
       if (this.#foreign.isLocal(claim)) return false;
-      await new Promise<void>((resolve) => clock.setTimer(ownership.ttlMs / (RENEWALS * LOOKS_PER_RENEWAL), resolve));
+      await sleep(clock, ownership.ttlMs / (RENEWALS * LOOKS_PER_RENEWAL));
       const current = claimIn(await this.#read());
       if (current === undefined) return true;
       if (current.pool !== claim.pool || current.beat !== claim.beat) return false;

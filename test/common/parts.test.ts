@@ -2,9 +2,9 @@ import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
 import { AbortListeners } from "../../src/acquire/abort-listeners.js";
 import { type Waiter, WaitQueue } from "../../src/acquire/wait-queue.js";
-import { KeyedMutex } from "../../src/common/keyed-mutex.js";
 import { PoolTime } from "../../src/common/pool-time.js";
 import { ANY } from "../../src/state/criteria.js";
+import { KeyedMutex } from "../../src/state/session-registry.js";
 import { deferred, watch } from "../fakes/pools.js";
 import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
 

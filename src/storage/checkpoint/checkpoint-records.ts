@@ -1,4 +1,5 @@
 import type { Clock } from "../../common/clock.js";
+import { sleep } from "../../common/timers.js";
 import { StorageCorruptError, StorageError } from "../../errors.js";
 import { RESERVED_PREFIXES } from "../../options/validators.js";
 import type { ProcessIdentity } from "../../ownership/process-identity.js";
@@ -147,9 +148,7 @@ export class CheckpointStorage {
   }
 
   pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#clock.setTimer(delayMs, resolve).ref();
-    });
+    return sleep(this.#clock, delayMs, true);
   }
 }
 
