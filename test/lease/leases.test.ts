@@ -6,7 +6,7 @@ import { flood } from "../fakes/telegram-errors.js";
 import { START, settled } from "../fakes/virtual-clock.js";
 
 describe("release()", () => {
-  test("frees the session; the second time it is a no-op, also when the next holds it", async () => {
+  test("frees the session; a second call is a no-op, also when another caller holds it", async () => {
     const { pool, events } = await openPool({ sessions: ["a"] });
     const first = await pool.acquire();
     first.release();
@@ -20,7 +20,7 @@ describe("release()", () => {
     expect(pool.status().free).toBe(1);
   });
 
-  test("every later call rejects with LeaseReleasedError and reaches nobody", async () => {
+  test("makes every later call of the client reject with LeaseReleasedError, unsent", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const { client } = lease;
@@ -31,7 +31,7 @@ describe("release()", () => {
     expect(lease.signal.aborted).toBe(false);
   });
 
-  test("requests in flight reject; the session is handed on only when Telegram has answered", async () => {
+  test("rejects requests in flight; the session is handed on only when Telegram has answered", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const answer = deferred();
     telegram.onCall = () => answer.promise;
@@ -48,7 +48,7 @@ describe("release()", () => {
     expect(next.value?.id).toBe("a");
   });
 
-  test("requests never answered: handed on after callTimeoutMs, on a new connection", async () => {
+  test("when requests are never answered, hands the session on after callTimeoutMs, on a new connection", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], callTimeoutMs: 5_000 });
     telegram.onCall = () => new Promise(() => {});
     const lease = await pool.acquire();
@@ -64,7 +64,7 @@ describe("release()", () => {
     expect(telegram.violations).toEqual([]);
   });
 
-  test("using and await using release, whatever happens inside", async () => {
+  test("is called by using and await using, also when the block throws", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     {
       using lease = await pool.acquire();
@@ -80,7 +80,7 @@ describe("release()", () => {
   });
 });
 
-test("lease - tells its session, and leases() who holds what since when", async () => {
+test("lease - shows its session; leases() shows who holds what since when", async () => {
   const { pool, clock } = await openPool({ sessions: ["a", "b"] });
   const lease = await pool.acquire();
   await clock.advance(1_500);
@@ -90,7 +90,7 @@ test("lease - tells its session, and leases() who holds what since when", async 
   expect(pool.get("a")).toMatchObject({ state: "free", lastUsedAt: START + 1_500 });
 });
 
-test("leased - told before its caller goes on, and after the release that made way for it, in no caller's stack", async () => {
+test("leased - is emitted before the caller resumes, after the release that made way, in no caller's stack", async () => {
   const { pool } = await openPool({ sessions: ["a"] });
   const told: string[] = [];
   pool.on("leased", ({ id }) => void told.push(`leased ${id}`));
@@ -107,7 +107,7 @@ test("leased - told before its caller goes on, and after the release that made w
   expect(told).toEqual(["leased a", "released a", "given back", "leased a", "goes on", "released a"]);
 });
 
-test("acquire() - an adapter that fails fails its caller, waiting or not, and not whoever gives the session back", async () => {
+test("acquire() - an adapter that fails rejects its caller, waiting or not, and no caller that releases", async () => {
   const { pool, telegram } = await openPool({ sessions: ["a"] });
   const first = await pool.acquire();
   const next = watch(pool.acquire());
@@ -135,7 +135,7 @@ test("traceLeases - remembers who took a lease", async () => {
   expect(events("leaked")[0]?.stack).toMatch(/borrower/);
 });
 
-test("traceLeases - the borrower of a lease that was waited for is not who gave it back", async () => {
+test("traceLeases - for a waiting caller, names that caller and not the one that released", async () => {
   const { pool } = await openPool({ sessions: ["a"], traceLeases: true });
   const first = await pool.acquire();
   const waiter = () => pool.use(() => new Promise(() => {}));
@@ -146,7 +146,7 @@ test("traceLeases - the borrower of a lease that was waited for is not who gave 
   expect(pool.leases()[0]?.stack).toMatch(/waiter/);
 });
 
-test("traceLeases - the borrower of a lease for map() is who called it", async () => {
+test("traceLeases - for a lease of map(), names the caller of map()", async () => {
   const { pool } = await openPool({ sessions: ["a"], traceLeases: true });
   const mapper = () => pool.map(["item"], () => new Promise(() => {}));
   watch(mapper().next());
@@ -155,7 +155,7 @@ test("traceLeases - the borrower of a lease for map() is who called it", async (
 });
 
 describe("maxLeaseMs", () => {
-  test("a lease held longer is told as leaked, taken back, and dead", async () => {
+  test("when held longer, a lease is reported as leaked, revoked and dead", async () => {
     const { pool, clock, events, telegram } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
     const lease = await pool.acquire();
     const { signal } = lease;
@@ -173,14 +173,14 @@ describe("maxLeaseMs", () => {
     expect(telegram.violations).toEqual([]);
   });
 
-  test("one given back in time leaves no timer", async () => {
+  test("when released in time, leaves no timer", async () => {
     const { pool, clock, events } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
     (await pool.acquire()).release();
     await clock.advance(5_000);
     expect(events("leaked")).toEqual([]);
   });
 
-  test("use() rejects when its lease is taken back", async () => {
+  test("when the lease is revoked, use() rejects", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
     const working = watch(pool.use(() => new Promise(() => {})));
     await clock.advance(1_000);
@@ -189,7 +189,7 @@ describe("maxLeaseMs", () => {
 });
 
 describe("coolDown()", () => {
-  test("rests the session from now on, for at least so long, and never shorter than known", async () => {
+  test("cools the session from now on, for at least that long, and never shorter than before", async () => {
     const { pool, clock, events, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.coolDown(60);
@@ -205,7 +205,7 @@ describe("coolDown()", () => {
     expect([pool.status().free, events("recovered"), telegram.calls]).toEqual([1, [{ id: "a" }], []]);
   });
 
-  test("after the release: LeaseReleasedError, and the next holder is not disturbed", async () => {
+  test("after the release, throws LeaseReleasedError and does not disturb the next holder", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.release();
@@ -216,7 +216,7 @@ describe("coolDown()", () => {
     expect(pool.get("a")?.state).toBe("leased");
   });
 
-  test("of a lease that was taken back: LeaseReleasedError, and nothing cools", async () => {
+  test("after a revocation, throws LeaseReleasedError and cools nothing", async () => {
     const { pool, clock } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000 });
     const lease = await pool.acquire();
     await clock.advance(1_000);
@@ -229,7 +229,7 @@ describe("coolDown()", () => {
     [0.2, 1],
     [1e12, 365 * 86_400],
     [Number.POSITIVE_INFINITY, 365 * 86_400],
-  ])("of %s seconds is %s", async (seconds, rests) => {
+  ])("with %s seconds is %s", async (seconds, rests) => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.coolDown(seconds);
@@ -237,13 +237,13 @@ describe("coolDown()", () => {
     expect(pool.get("a")?.availableAt).toBe(START + rests * 1_000);
   });
 
-  test.each([NaN, -1, "60", null])("of %s is an OptionsError", async (seconds) => {
+  test.each([NaN, -1, "60", null])("with %s throws OptionsError", async (seconds) => {
     const { pool } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     expect(() => lease.coolDown(seconds as number)).toThrow(OptionsError);
   });
 
-  test("of a method or a peer leaves the rest usable", async () => {
+  test("for a method or a peer, leaves the rest usable", async () => {
     const { pool, events } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.coolDown(10, { method: "messages.sendMessage" });
@@ -264,7 +264,7 @@ describe("coolDown()", () => {
 });
 
 describe("retire()", () => {
-  test("is death: durable, refused at once, never handed out again", async () => {
+  test("is durable, is refused at once and ends every later lease", async () => {
     const { pool, events, storage, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     lease.retire("spam bot said no");
@@ -279,7 +279,7 @@ describe("retire()", () => {
   });
 });
 
-test("retire() - after release throws and leaves the next holder alone", async () => {
+test("retire() - after the release, throws and leaves the next holder alone", async () => {
   const { pool } = await openPool({ sessions: ["a"] });
   const lease = await pool.acquire();
   lease.release();
@@ -288,7 +288,7 @@ test("retire() - after release throws and leaves the next holder alone", async (
   expect([pool.get("a")?.state, await next.client.call("users.GetUsers")]).toEqual(["leased", expect.anything()]);
 });
 
-test("a flood that arrives after the lease has ended still counts", async () => {
+test("a flood answered after the lease has ended - still cools the session", async () => {
   const { pool, telegram } = await openPool({ sessions: ["a"] });
   const answer = deferred();
   telegram.onCall = () => answer.promise;
@@ -301,7 +301,7 @@ test("a flood that arrives after the lease has ended still counts", async () => 
   expect(pool.get("a")).toMatchObject({ state: "cooling", availableAt: START + 60_000 });
 });
 
-test("leasesPerSession - so many callers and no more", async () => {
+test("leasesPerSession - allows that many callers and no more", async () => {
   const { pool, telegram } = await openPool({ sessions: ["a"], leasesPerSession: 2 });
   const [one, two] = [await pool.acquire(), await pool.acquire()];
   const third = watch(pool.acquire());
