@@ -50,7 +50,7 @@ describe("errors", () => {
     expect(error.stack).toContain(error.name);
   });
 
-  test("each is of its own class and of those above it", () => {
+  test("each is an instance of its own class and its base classes", () => {
     for (const [, error] of all) {
       const classes = all.map(([, other]) => other.constructor as typeof Error);
       const matching = classes.filter((type) => error instanceof type);
@@ -63,7 +63,7 @@ describe("errors", () => {
     }
   });
 
-  test("what is none is none", () => {
+  test("other errors are instances of none", () => {
     for (const value of [new Error("m"), undefined, null, 5, "text", {}, () => {}]) {
       expect(value instanceof errors.SessionPoolError).toBe(false);
     }
@@ -85,7 +85,7 @@ describe("errors", () => {
     expect("cause" in error || "sessionId" in error).toBe(false);
   });
 
-  test("a subclass of one's own is still told apart", () => {
+  test("a user's subclass is distinguished from its base class", () => {
     class MyError extends errors.QueueFullError {}
     expect(new MyError("m")).toBeInstanceOf(errors.QueueFullError);
     expect(new errors.QueueFullError("m")).not.toBeInstanceOf(MyError);

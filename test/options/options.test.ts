@@ -105,21 +105,24 @@ describe("SessionPool.open - options", () => {
     expect(open({ [key]: 1 })).toThrow(`unknown option "${key}". Did you mean "${meant}"? Known options: client, `);
   });
 
-  test.each(["proxy", "x", "constructor", "a".repeat(5_000)])("an unknown option like no other - no guess", (key) => {
-    expect(open({ [key]: 1 })).toThrow(`unknown option "${key}". Known options: `);
-  });
+  test.each(["proxy", "x", "constructor", "a".repeat(5_000)])(
+    "an unknown option unlike any other - suggests nothing",
+    (key) => {
+      expect(open({ [key]: 1 })).toThrow(`unknown option "${key}". Known options: `);
+    },
+  );
 
-  test("new SessionPool() - says how a pool is opened", () => {
+  test("new SessionPool() - the error says how a pool is opened", () => {
     const Pool = SessionPool as unknown as new (options: object) => unknown;
     expect(() => new Pool({ client })).toThrow(OptionsError);
     expect(() => new Pool({ client })).toThrow("SessionPool.open(options)");
   });
 
-  test("a path as storage - says sqlite()", () => {
+  test("a path as storage - the error names sqlite()", () => {
     expect(open({ storage: "sessions.db" })).toThrow('sqlite("sessions.db")');
   });
 
-  test.each([null, 5, "text", [], undefined])("%s is no object of options", (options) => {
+  test.each([null, 5, "text", [], undefined])("%s - is no object of options", (options) => {
     expect(() => resolveOptions(options as never)).toThrow(OptionsError);
   });
 });
@@ -151,7 +154,7 @@ describe("SessionPool.open - budgets", () => {
     expect(resolveOptions({ client, budgets: presets.conservative }).budgets).toHaveProperty("size", 8);
   });
 
-  test("a rule of one's own passes, half a one does not", () => {
+  test("a custom rule passes, an incomplete one does not", () => {
     const sent = (): void => {};
     const rule = { waitMs: () => 0, sent };
     expect(resolveOptions({ client, budgets: rule }).budgets).toBe(rule);
@@ -176,7 +179,7 @@ describe("SessionPool.open - budgets", () => {
     [{ ...right, perPeer: { calls: 1 } }],
     [5],
     [null],
-  ])("%j is refused by the name of its method", (budget) => {
+  ])("%j - is refused, naming the method", (budget) => {
     expect(open({ budgets: { "messages.SendMessage": budget } })).toThrow(OptionsError);
     expect(open({ budgets: { "messages.SendMessage": budget } })).toThrow("messages.SendMessage");
   });
@@ -221,7 +224,7 @@ describe("acquire and use - options", () => {
     expect(() => checkAcquireOptions({ [key]: value })).toThrow("unknown option");
   });
 
-  test("what is right passes", () => {
+  test("valid options pass", () => {
     const acquire = {
       id: "a",
       key: "k",
@@ -359,12 +362,12 @@ describe("arguments that were swapped", () => {
     ["invoke", () => checkUseArguments("invoke", {}, { className: "X" } as never), "invoke(request, options)"],
     ["map", () => checkMapArguments(() => 1, [1], {}), "map(items, work, options)"],
     ["acquire", () => checkAcquireOptions("alice" as never), "acquire({ id })"],
-  ])("%s - the message says how it is meant", (_, call, expected) => {
+  ])("%s - the message shows the right order", (_, call, expected) => {
     expect(call).toThrow(OptionsError);
     expect(call).toThrow(expected);
   });
 
-  test("an option that is not known is told under the name of the call", () => {
+  test("an unknown option - is reported under the name of the call", () => {
     expect(() => checkUseArguments("invoke", {}, { nope: 1 } as never)).toThrow('invoke: unknown option "nope"');
     expect(() => checkUseArguments("iterate", () => {}, { nope: 1 } as never)).toThrow("iterate: unknown option");
   });
