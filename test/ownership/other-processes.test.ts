@@ -8,8 +8,8 @@ import { twoHosts } from "../fakes/two-hosts.js";
 /** Of a ttl of a minute. */
 const SEEN_AFTER = 20_000;
 
-describe("what another process writes", () => {
-  test("is seen beside a record that cannot be read", async () => {
+describe("changes by another process", () => {
+  test("are seen beside a record that cannot be read", async () => {
     const { one, two, clock, inner } = await twoHosts();
     const record = await inner.read("a");
     await inner.write("a", record?.version ?? 0, "damaged");
@@ -20,7 +20,7 @@ describe("what another process writes", () => {
   });
 
   test.each(["remove", "update"] as const)(
-    "a key that %s() has freed is another session's, wherever it is listed",
+    "a key that %s() freed can be added, wherever the record is listed",
     async (how) => {
       const { one, two, clock } = await twoHosts();
       if (how === "remove") await one.pool.remove("a");
@@ -33,7 +33,7 @@ describe("what another process writes", () => {
     },
   );
 
-  test("a key that was taken when a session was found is looked at again", async () => {
+  test("a key that was taken when a session was found is checked again", async () => {
     const { one, two, clock } = await twoHosts();
     const list = two.storage.list.bind(two.storage);
     const before = await list();
@@ -49,7 +49,7 @@ describe("what another process writes", () => {
   });
 });
 
-test("remove() - of a session whose owner on another host then dies: the record goes when its claim has run out", async () => {
+test("remove() - when the owner on another host dies, deletes the record after its claim has expired", async () => {
   const { one, two, clock, inner } = await twoHosts();
   await one.pool.acquire({ id: "a" });
   await clock.advance(SEEN_AFTER);
@@ -64,7 +64,7 @@ test("remove() - of a session whose owner on another host then dies: the record 
   await two.pool.add("b", sessionString("a"));
 });
 
-test("remove() - of a record that cannot be read: it can be added in the other processes, too", async () => {
+test("remove() - of a record that cannot be read: other processes can add it, too", async () => {
   const { one, two, clock, inner } = await twoHosts();
   await inner.write("b", 0, "damaged");
   await clock.advance(SEEN_AFTER);
@@ -75,7 +75,7 @@ test("remove() - of a record that cannot be read: it can be added in the other p
   await two.pool.add("b", sessionString("b"));
 });
 
-test("update() - is not undone by what another process writes while the former client is being closed", async () => {
+test("update() - is not undone by another process's write while the former client closes", async () => {
   const { one, two, clock, telegram } = await twoHosts();
   await one.pool.use((client) => client.call(READ));
   await clock.advance(SEEN_AFTER - 2_000);
@@ -96,7 +96,7 @@ test("update() - is not undone by what another process writes while the former c
   }
 });
 
-test("disable() - does not undo the death that another process has just told", async () => {
+test("disable() - does not undo a death that another process has just written", async () => {
   const { one, two, clock, inner } = await twoHosts();
   const lease = await one.pool.acquire();
   lease.retire("banned");
@@ -128,7 +128,7 @@ test("update() - of a dead session's string frees it, whatever the record said m
   expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["free", "free"]);
 });
 
-test("add() - that was given up and lands after another process has added the key: that one keeps it, everywhere", async () => {
+test("add() - that lands late, after another process has added the key: the other process keeps it, everywhere", async () => {
   const { one, two, clock, telegram, inner } = await twoHosts();
   const late = deferred();
   const fates = [late.promise];

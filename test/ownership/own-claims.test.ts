@@ -5,7 +5,7 @@ const TTL = 60_000;
 const sent = (at: number) => ({ at, wallOffset: 0 });
 
 describe("takeDue()", () => {
-  test("each is due after a third of the ttl, and is told once until it is set again", () => {
+  test("returns each claim after a third of the ttl, once until it is scheduled again", () => {
     const claims = new OwnClaims(TTL);
     claims.set("a", sent(0));
     expect([claims.takeDueForRenewal(19_999), claims.nextAt]).toEqual([[], 20_000]);
@@ -18,7 +18,7 @@ describe("takeDue()", () => {
     expect(claims.takeDueForRenewal(40_000)).toEqual(["a"]);
   });
 
-  test("thousands that were claimed together are renewed one after the other, all of them long before they are spent", () => {
+  test("spreads thousands of claims made together, all of them long before they expire", () => {
     const claims = new OwnClaims(TTL);
     for (let index = 0; index < 5_000; index++) claims.set(`s${index}`, sent(0));
     let [now, count, most] = [20_000, 0, 0];
@@ -36,7 +36,7 @@ describe("takeDue()", () => {
 });
 
 describe("takeSpent()", () => {
-  test("three quarters of a ttl after it was sent, renewed in vain or not at all", () => {
+  test("returns a claim three quarters of a ttl after it was sent, whether or not a renewal was tried", () => {
     const claims = new OwnClaims(TTL);
     claims.set("a", sent(0));
     claims.set("b", sent(10_000));
@@ -49,7 +49,7 @@ describe("takeSpent()", () => {
 });
 
 describe("holdOf()", () => {
-  test("the same one while the claim is held: renewal moves it, the end of the claim ends it", () => {
+  test("returns the same hold while the claim is held; the end of the claim ends it", () => {
     const claims = new OwnClaims(TTL);
     claims.set("a", sent(0));
     const hold = claims.holdOf("a");
@@ -61,7 +61,7 @@ describe("holdOf()", () => {
     expect([hold?.isUsable(0), claims.holdOf("a")?.isUsable(0)]).toEqual([false, true]);
   });
 
-  test("one whose time is over ends", () => {
+  test("ends a hold whose time is over", () => {
     const claims = new OwnClaims(TTL);
     claims.set("a", sent(0));
     const hold = claims.holdOf("a");

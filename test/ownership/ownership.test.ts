@@ -53,8 +53,8 @@ async function leaveClaim(storage: SessionStorage, id: string, claim: object): P
   await storage.write(id, record?.version ?? 0, data);
 }
 
-describe("hold", () => {
-  test("while its client is connected the record names the pool; no longer when it is gone", async () => {
+describe("claiming a session", () => {
+  test("while its client is connected, the record names the pool; afterwards not", async () => {
     const { inner, telegram, open } = neighbours();
     const { pool, clock } = await open({ sessions: ["a"], idleTimeoutMs: 1_000 });
     expect(await ownerOf(inner, "a")).toBeNull();
@@ -69,7 +69,7 @@ describe("hold", () => {
     expect(await ownerOf(inner, "a")).toBeNull();
   });
 
-  test("of two pools that want a session in the same instant one has it, the other waits for its turn", async () => {
+  test("when two pools claim at the same instant, one wins and the other waits", async () => {
     const { one, two, clock, telegram } = await twoHosts();
     await two.pool.add("a", sessionString("a"));
     const acquireRequests = [watch(one.pool.acquire({ id: "a" })), watch(two.pool.acquire({ id: "a" }))];
@@ -97,7 +97,7 @@ describe("hold", () => {
     });
   });
 
-  test("a claim that the storage does not take is a StorageError, and nothing connects", async () => {
+  test("when the storage refuses the claim, rejects with StorageError and connects nothing", async () => {
     const { pool, storage, telegram, clock } = await openPool({ sessions: ["a"] });
     storage.fateOfWrite = () => "hangs";
     const use = watch(pool.use((client) => client.call(READ)));
@@ -110,7 +110,7 @@ describe("hold", () => {
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   });
 
-  test("a claim that was given up and lands after all is taken back", async () => {
+  test("when an abandoned claim lands after all, it is withdrawn", async () => {
     const { pool, storage, clock } = await openPool({ sessions: ["a"] });
     const write = deferred();
     storage.fateOfWrite = () => write.promise;
@@ -123,7 +123,7 @@ describe("hold", () => {
     expect(await ownerOf(storage, "a")).toBeNull();
   });
 
-  test("a claim whose acknowledgement was lost is held", async () => {
+  test("when only the acknowledgement was lost, the claim is held", async () => {
     const { pool, storage, inner, clock } = { ...(await acknowledgementLost()) };
     const use = watch(pool.use((client) => client.call(READ)));
     await clock.advance(10_000);
@@ -147,7 +147,7 @@ async function acknowledgementLost(): Promise<TestPool & { readonly inner: Sessi
 }
 
 describe("renewal", () => {
-  test("every third of the ttl, for as long as the client is connected", async () => {
+  test("happens every third of the ttl while the client is connected", async () => {
     const { one, two, clock, inner } = await twoHosts();
     await one.pool.acquire();
     const beats = new Set<unknown>();
@@ -159,7 +159,7 @@ describe("renewal", () => {
     expect([beats.size, one.events("ownershipLost")]).toEqual([30, []]);
   });
 
-  test("a storage that is busy with other writes of the record does not starve it", async () => {
+  test("is not starved by other writes of the record", async () => {
     const { pool, storage, clock, events } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     storage.fateOfWrite = () => new Promise((resolve) => clock.setTimer(4_000, () => resolve(undefined)));
@@ -170,7 +170,7 @@ describe("renewal", () => {
     expect([events("ownershipLost"), lease.signal.aborted]).toEqual([[], false]);
   });
 
-  test("at stopAt, whether or not the storage answers: leases are revoked, the client is closed", async () => {
+  test("at stopAt, whether or not the storage answers, leases are revoked and the client is closed", async () => {
     const { one, clock, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
     const work = watch(one.pool.use(() => new Promise(() => {}), { id: "a", wait: false }).catch((error) => error));
@@ -184,7 +184,7 @@ describe("renewal", () => {
     expect(one.events("disconnected")).toEqual([{ id: "a", reason: "its ownership was lost" }]);
   });
 
-  test("use() whose session is lost rejects with OwnershipLostError, and is not run again", async () => {
+  test("when the session is lost, use() rejects with OwnershipLostError and is not repeated", async () => {
     const { one, clock } = await twoHosts();
     let runs = 0;
     const work = watch(one.pool.use(() => new Promise(() => runs++)));
@@ -194,7 +194,7 @@ describe("renewal", () => {
     expect([work.error, runs]).toMatchObject([{ code: "OWNERSHIP_LOST", sessionId: "a" }, 1]);
   });
 
-  test("after a pause longer than the ttl nothing is sent, not even before the timer has fired", async () => {
+  test("after a pause longer than the ttl, sends nothing, not even before the timer has fired", async () => {
     const { one, clock, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
     await lease.client.call(READ);
@@ -205,7 +205,7 @@ describe("renewal", () => {
     expect(lease.signal.aborted).toBe(true);
   });
 
-  test("lost by its deadline: the record names the pool until its client is gone, whatever is written meanwhile", async () => {
+  test("after the deadline, the record names the pool until its client is gone, whatever is written meanwhile", async () => {
     const { one, clock, inner, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
     const closing = deferred();
@@ -222,7 +222,7 @@ describe("renewal", () => {
     expect(await ownerOf(inner, "a")).toBeNull();
   });
 
-  test("lapsed and not to be renewed: it is not connected again", async () => {
+  test("when lapsed and not renewable, the session is not connected again", async () => {
     const { one, clock, telegram } = await twoHosts();
     (await one.pool.acquire()).release();
     one.storage.fateOfWrite = () => "hangs";
@@ -232,7 +232,7 @@ describe("renewal", () => {
     expect([again.error, telegram.connects.length, telegram.online]).toMatchObject([{ code: "STORAGE_FAILED" }, 1, []]);
   });
 
-  test("in doubt while the storage hangs: nothing is sent, and the claim stays in the record", async () => {
+  test("when the outcome is unknown because the storage hangs, sends nothing and leaves the claim in the record", async () => {
     const { one, clock, inner, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
     one.storage.fateOfWrite = () => "hangs";
@@ -247,7 +247,7 @@ describe("renewal", () => {
     expect(await lease.client.call(READ)).toBe(`${READ} by a`);
   });
 
-  test("a wall clock that runs ahead: the claim is written again before anything is sent, and nothing is lost", async () => {
+  test("when the wall clock runs ahead, writes the claim again before anything is sent, and loses nothing", async () => {
     const { one, clock } = await twoHosts();
     const lease = await one.pool.acquire();
     clock.turnWall(3_600_000);
@@ -257,7 +257,7 @@ describe("renewal", () => {
     expect([one.storage.writes.length, lease.signal.aborted]).toEqual([1, false]);
   });
 
-  test("a machine that sleeps again and again, each time a little: the claim is written anew", async () => {
+  test("when the machine sleeps again and again for a short time, writes the claim again", async () => {
     const { one, clock } = await twoHosts();
     const lease = await one.pool.acquire();
     await lease.client.call(READ);
@@ -269,7 +269,7 @@ describe("renewal", () => {
     expect(one.storage.writes.length).toBe(1);
   });
 
-  test("a storage that is down for a while just when a renewal is due: the next try is soon enough", async () => {
+  test("when the storage is down just when it is due, the next attempt is soon enough", async () => {
     const { one, clock } = await twoHosts();
     const lease = await one.pool.acquire();
     await clock.advance(RENEWED_AFTER - 1);
@@ -280,7 +280,7 @@ describe("renewal", () => {
     expect([lease.signal.aborted, one.events("ownershipLost")]).toEqual([false, []]);
   });
 
-  test("the record is deleted under a lease: the lease is lost, for nothing keeps others from the key any more", async () => {
+  test("when the record is deleted under a lease, the lease is lost", async () => {
     const { one, inner, telegram, clock } = await twoHosts();
     const lease = await one.pool.acquire();
     await inner.write("a", (await inner.read("a"))?.version ?? 0, null);
@@ -289,7 +289,7 @@ describe("renewal", () => {
     expect(one.events("ownershipLost")).toEqual([{ id: "a" }]);
   });
 
-  test("a machine that slept while another host took the session: nothing is sent", async () => {
+  test("when another host took the session while the machine slept, sends nothing", async () => {
     const { one, clock, inner, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
     clock.turnWall(3_600_000);
@@ -298,7 +298,7 @@ describe("renewal", () => {
     expect([telegram.calls, lease.signal.aborted, telegram.online]).toEqual([[], true, []]);
   });
 
-  test("a lapsed session that nobody took is claimed again, with a new client", async () => {
+  test("when lapsed and not taken, the session is claimed again, with a new client", async () => {
     const { one, clock, telegram } = await twoHosts();
     (await one.pool.acquire()).release();
     clock.skip(TAKEN_AFTER);
@@ -320,7 +320,7 @@ describe("another host", () => {
     expect([taken.value?.id, two.pool.get("a")?.state]).toEqual(["a", "leased"]);
   });
 
-  test("compares no wall clocks: an owner whose clock is a day off keeps its session", async () => {
+  test("does not compare wall clocks: an owner whose clock is off by a day keeps its session", async () => {
     const { one, clock, inner, telegram } = await twoHosts();
     await one.pool.acquire();
     const other = new VirtualClock();
@@ -338,7 +338,7 @@ describe("another host", () => {
     }
   });
 
-  test("the one whose session was taken notices at its next write: the lease is lost, the record stays the taker's", async () => {
+  test("when its session was taken, notices at its next write: the lease is lost, the record stays the new owner's", async () => {
     const { one, two, clock, inner, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
     const slow = new VirtualClock();
@@ -366,7 +366,7 @@ describe("another host", () => {
 describe("the same host", () => {
   const claim = (change: object): object => ({ pool: "gone", beat: 1, ttlMs: 60_000, ...ownIdentity(), ...change });
 
-  test("a claim whose process is gone is taken over at once", async () => {
+  test("takes over at once a claim whose process is gone", async () => {
     const { open, inner } = neighbours();
     await (await open({ sessions: ["a"] })).pool.close();
     const child = spawn(process.execPath, ["-e", "0"]);
@@ -378,7 +378,7 @@ describe("the same host", () => {
     expect(await pool.use((client) => client.call(READ), { wait: false })).toBe(`${READ} by a`);
   });
 
-  test("one whose process ends meanwhile, within a second or two", async () => {
+  test("takes over a claim within two seconds after its process ends", async () => {
     const { open, inner, clock } = neighbours();
     await (await open({ sessions: ["a"] })).pool.close();
     const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
@@ -394,14 +394,14 @@ describe("the same host", () => {
     expect(taken.state).toBe("resolved");
   });
 
-  test("a process id that is used again by another process is no owner", async () => {
+  test("does not accept another process with the same process id as the owner", async () => {
     const { open, inner } = neighbours();
     await (await open({ sessions: ["a"] })).pool.close();
     await leaveClaim(inner, "a", claim({ pid: process.ppid, thread: process.ppid, startedAt: "1" }));
     expect((await open()).pool.get("a")?.state).toBe("free");
   });
 
-  test("a claim that a closed pool of this process could not give up is taken over at once", async () => {
+  test("takes over at once a claim that a closed pool of this process could not release", async () => {
     const { open, clock } = neighbours();
     const first = await open({ sessions: ["a"] });
     await first.pool.acquire();
@@ -412,7 +412,7 @@ describe("the same host", () => {
     expect((await open()).pool.get("a")?.state).toBe("free");
   });
 
-  test("a live pool of this process is respected for as long as it lives", async () => {
+  test("respects a live pool of this process while it lives", async () => {
     const { open, clock } = neighbours();
     const first = await open({ sessions: ["a"] });
     await first.pool.acquire();
@@ -429,8 +429,8 @@ function startOf(pid: number): string {
   return line.slice(line.lastIndexOf(")") + 2).split(" ")[19] ?? "";
 }
 
-describe("what other processes write", () => {
-  test("new sessions, deaths, cooldowns, disabling, tags and removals are seen within a third of the ttl", async () => {
+describe("synchronization with other processes", () => {
+  test("shows new sessions, deaths, cooldowns, disabling, tags and removals within a third of the ttl", async () => {
     const { one, two, clock } = await twoHosts();
     for (const id of ["b", "c", "d", "e", "f"]) await one.pool.add(id, sessionString(id));
     await clock.advance(RENEWED_AFTER);
@@ -452,7 +452,7 @@ describe("what other processes write", () => {
     expect([two.events("died"), two.events("cooled").length]).toEqual([[{ id: "b", reason: "banned" }], 1]);
   });
 
-  test("what a person revived in one process is revived in the others", async () => {
+  test("revives a session that was revived by hand in another process", async () => {
     const { one, two, clock } = await twoHosts();
     const lease = await one.pool.acquire();
     lease.retire("banned");
@@ -465,7 +465,7 @@ describe("what other processes write", () => {
     expect(await one.pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   });
 
-  test("a cooldown is learnt with the claim, before anything connects", async () => {
+  test("reads a cooldown with the claim, before it connects", async () => {
     const { one, two, telegram, clock } = await twoHosts();
     const lease = await one.pool.acquire();
     lease.coolDown(3_600);
@@ -478,14 +478,14 @@ describe("what other processes write", () => {
     expect((await two.pool.acquire()).id).toBe("a");
   });
 
-  test("a death is learnt with the claim, and is no ConnectError", async () => {
+  test("reads a death with the claim, which is no ConnectError", async () => {
     const { one, two } = await twoHosts();
     (await one.pool.acquire()).retire("banned");
     await one.pool.destroy();
     await expect(two.pool.acquire({ id: "a" })).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
   });
 
-  test("a new session string is taken over when the lease has ended, and the former key stays taken until then", async () => {
+  test("uses a new session string after the lease, and keeps the former key taken until then", async () => {
     const { one, two, clock, telegram } = await twoHosts();
     const lease = await one.pool.acquire();
     await two.pool.update("a", { session: sessionString("new") });
@@ -499,7 +499,7 @@ describe("what other processes write", () => {
     expect(await two.pool.add("b", sessionString("a"))).toMatchObject({ id: "b", state: "free" });
   });
 
-  test("watch: one process's write is seen by the other at once", async () => {
+  test("with watch, shows a write of another process at once", async () => {
     const { open, inner } = neighbours();
     const watchers = new Set<(id: string) => void>();
     const watched = (): FaultyStorage => {
@@ -535,7 +535,7 @@ describe("what other processes write", () => {
     expect(watchers.size).toBe(0);
   });
 
-  test("a record that another process damaged is never overwritten", async () => {
+  test("never overwrites a record that another process damaged", async () => {
     const { pool, storage, clock, events } = await openPool({ sessions: ["a"] });
     const damaged = "{";
     await storage.write("a", (await storage.read("a"))?.version ?? 0, damaged);
@@ -547,7 +547,7 @@ describe("what other processes write", () => {
 });
 
 describe("remove() of a session that another process uses", () => {
-  test("is gone here at once; the record and the key stay taken until that client is gone", async () => {
+  test("removes it here at once; record and key stay taken until that client is gone", async () => {
     const { one, two, clock, inner } = await twoHosts();
     const lease = await one.pool.acquire();
     await clock.advance(RENEWED_AFTER);
@@ -564,7 +564,7 @@ describe("remove() of a session that another process uses", () => {
     expect(await two.pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
   });
 
-  test("whose process then dies is finished by the next one that looks", async () => {
+  test("is completed by the next process that synchronizes when the other one dies", async () => {
     const { one, two, clock, inner, open } = await twoHosts();
     await one.pool.acquire();
     await clock.advance(RENEWED_AFTER);
@@ -578,7 +578,7 @@ describe("remove() of a session that another process uses", () => {
     expect(await inner.read("a")).toBeDefined();
   });
 
-  test("with a lease of this process: nobody else can add the key before the client is gone", async () => {
+  test("with a lease of this process, keeps the key taken until the client is gone", async () => {
     const { one, two, clock } = await twoHosts();
     const lease = await one.pool.acquire();
     expect(await one.pool.remove("a")).toBe(true);
@@ -592,7 +592,7 @@ describe("remove() of a session that another process uses", () => {
 });
 
 describe("a storage that is not shared", () => {
-  test("two pools on one memory(): the next holder knows of the cooldown, however slowly it was written", async () => {
+  test("when two pools share one memory(), the next holder knows the cooldown, however slowly it was written", async () => {
     const storage = new FaultyStorage();
     storage.shared = false;
     const one = await openPool({ storage, sessions: ["a"], idleTimeoutMs: 0 });
@@ -612,7 +612,7 @@ describe("a storage that is not shared", () => {
     expect([used.state, telegram.calls.length, two.pool.get("a")?.state]).toEqual(["rejected", 1, "cooling"]);
   });
 
-  test("two pools on one memory(): a session is one pool's, and the other's as soon as it lets go; nothing is written", async () => {
+  test("when two pools share one memory(), a session belongs to one of them until it is released; nothing is written", async () => {
     const clock = new VirtualClock();
     const telegram = new FakeTelegram(clock);
     const storage = new FaultyStorage();
@@ -630,7 +630,7 @@ describe("a storage that is not shared", () => {
   });
 });
 
-test("acquire() - a flood in one process is not asked for again by the other", async () => {
+test("acquire() - a flood in one process is not met again by another", async () => {
   const { one, two, telegram, clock } = await twoHosts();
   telegram.onCall = () => {
     throw flood(60);

@@ -33,7 +33,7 @@ function identityOf({ pid = 0 }: ChildProcess): ProcessIdentity {
 }
 
 describe.skipIf(!isLinux)("isRunning()", () => {
-  test("this thread, and a process until it has ended", async () => {
+  test("is true for this thread, and for a process until it has ended", async () => {
     const child = start(process.execPath, "-e", "setInterval(() => {}, 1_000)");
     const identity = identityOf(child);
     expect([isRunning(ownIdentity()), isRunning(identity)]).toEqual([true, true]);
@@ -42,14 +42,14 @@ describe.skipIf(!isLinux)("isRunning()", () => {
     expect(isRunning(identity)).toBe(false);
   });
 
-  test("a stopped process runs", async () => {
+  test("is true for a stopped process", async () => {
     const child = start(process.execPath, "-e", "setInterval(() => {}, 1_000)");
     child.kill("SIGSTOP");
     await expect.poll(() => fieldsOf(child.pid ?? 0)[0]).toBe("T");
     expect(isRunning(identityOf(child))).toBe(true);
   });
 
-  test("a worker thread that has ended does not, though its process does", async () => {
+  test("is false for a worker thread that has ended, though its process runs", async () => {
     const worker = new Worker(
       'const { readlinkSync } = require("node:fs");require("node:worker_threads").parentPort.on("message", () => {}).postMessage(readlinkSync("/proc/thread-self"))',
       { eval: true },
@@ -68,7 +68,7 @@ describe.skipIf(!isLinux)("isRunning()", () => {
   });
 
   test.skipIf(!hasPython)(
-    "a process whose main thread is dead and whose others are not: its sockets are open",
+    "is true for a process whose main thread is dead and whose other threads run: its sockets are open",
     async () => {
       const child = start("python3", "-c", HEADLESS);
       const identity = identityOf(child);

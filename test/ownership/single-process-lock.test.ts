@@ -26,7 +26,7 @@ async function beat(storage: FaultyStorage): Promise<void> {
 }
 
 describe("a storage that is not shared", () => {
-  test("names its process while the pool is open, and nobody after it", async () => {
+  test("names its process while the pool is open, and none after it", async () => {
     const storage = await storageWith();
     const { pool, clock } = await openPool({ storage, sessions: ["a"] });
     const first = await storage.stored(ID);
@@ -37,7 +37,7 @@ describe("a storage that is not shared", () => {
     expect(await storage.stored(ID)).toBeUndefined();
   });
 
-  test("a renewal that is being written while the pool closes leaves nothing behind", async () => {
+  test("when the pool closes during a renewal, leaves nothing behind", async () => {
     const storage = await storageWith();
     const { pool, clock } = await openPool({ storage });
     const [renewed, released] = [deferred(), deferred()];
@@ -53,7 +53,7 @@ describe("a storage that is not shared", () => {
     expect([closed.state, await storage.stored(ID)]).toEqual(["resolved", undefined]);
   });
 
-  test("of another process that lives: open() refuses, says who and what to do, and writes nothing", async () => {
+  test("when it belongs to a live process, open() refuses, names it, says what to do and writes nothing", async () => {
     const storage = await storageWith(
       claim({ pid: process.ppid, thread: process.ppid, startedAt: startOf(process.ppid) }),
     );
@@ -66,13 +66,13 @@ describe("a storage that is not shared", () => {
     expect([storage.writes.length, storage.isClosed, clock.pending]).toEqual([before, true, 0]);
   });
 
-  test("of a process that is gone, or whose number is used again: it is taken over at once", async () => {
+  test("when its process is gone, or the process id was reused, is taken over at once", async () => {
     const storage = await storageWith(claim({ pid: process.ppid, thread: process.ppid, startedAt: "1" }));
     await openPool({ storage });
     expect(await storage.stored(ID)).toMatchObject({ pid: process.pid });
   });
 
-  test("of another host: watched for ttl + grace, then taken over", async () => {
+  test("when it belongs to another host, is watched for ttl + grace, then taken over", async () => {
     const [storage, clock] = [await storageWith(claim({ host: "elsewhere" })), new VirtualClock()];
     const opening = watch(openPool({ storage, clock }));
     await clock.advance(74_999);
@@ -81,7 +81,7 @@ describe("a storage that is not shared", () => {
     expect(opening.state).toBe("resolved");
   });
 
-  test("of another host that goes on: refused as soon as that is seen", async () => {
+  test("when it belongs to a running process of another host, is refused as soon as that is seen", async () => {
     const [storage, clock] = [await storageWith(claim({ host: "elsewhere" })), new VirtualClock()];
     const opening = watch(openPool({ storage, clock }));
     await clock.advance(20_000);
@@ -91,7 +91,7 @@ describe("a storage that is not shared", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("two pools of one process on one storage object are allowed, and the last one to go takes the name away", async () => {
+  test("two pools of one process on one storage object are allowed; the last one to close removes the entry", async () => {
     const [storage, clock] = [await storageWith(), new VirtualClock()];
     const [one, two] = [await openPool({ storage, clock }), await openPool({ storage, clock })];
     await two.pool.close();
@@ -101,7 +101,7 @@ describe("a storage that is not shared", () => {
     expect(await storage.stored(ID)).toBeUndefined();
   });
 
-  test("overtaken by another process all the same: it is told, once", async () => {
+  test("when another process took it over, that is reported once", async () => {
     const storage = await storageWith();
     const { clock, events } = await openPool({ storage });
     const version = (await storage.read(ID))?.version ?? 0;
@@ -115,7 +115,7 @@ describe("a storage that is not shared", () => {
     expect(String(events("storageFailed")[0]?.error)).toContain(`pid ${process.ppid}`);
   });
 
-  test("a damaged entry is nobody's", async () => {
+  test("a damaged entry belongs to no process", async () => {
     const storage = await storageWith("{");
     await openPool({ storage });
     expect(await storage.stored(ID)).toMatchObject({ pid: process.pid });

@@ -40,7 +40,7 @@ function expectFairPlay({ scores, ownersAfterwards }: Outcome): void {
 
 describe.each(["sqlite", "redis", "postgres"] as const)("%s", (engine) => {
   test.skipIf(!isThere[engine])(
-    "two, then eight processes claim the same sessions in an order of their own: each session has one owner",
+    "two, then eight processes claim the same sessions in random order: each session has one owner",
     async () => {
       const place = await filledPlace(engine, SESSIONS);
       for (const count of [2, 8]) {

@@ -55,7 +55,7 @@ async function watched(engine: "redis" | "postgres") {
 }
 
 describe.each(["redis", "postgres"] as const)("%s", (engine) => {
-  test.skipIf(!isThere[engine])("what another process does is seen long before a third of the ttl", async () => {
+  test.skipIf(!isThere[engine])("shows changes of another process long before a third of the ttl", async () => {
     const { pool, sees } = await watched(engine);
     await sees("add", "a", "free");
     await sees("hold", "a", "foreign");
