@@ -15,7 +15,7 @@ const OF_THE_READER = `
   const [apiId, apiHash] = [1, "0123456789abcdef0123456789abcdef"];
 `;
 
-test("the first snippet of the README runs as JavaScript on this Node.js", async () => {
+test("README - the first snippet runs as JavaScript on this Node.js", async () => {
   const [, language, snippet = ""] = /```(\w+)\n(.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [];
   expect(language).toBe("js");
   expect(snippet).toContain("client: gramjs({ apiId, apiHash }),");

@@ -14,7 +14,7 @@ function textOf(path: string): string {
   return readFileSync(join(root, path), "utf8");
 }
 
-test("source maps and declaration maps lead to sources that are in the package", () => {
+test("npm pack - source maps and declaration maps lead to sources in the package", () => {
   const built = [...files].filter((path) => /^dist\/.*(\.js|\.d\.ts)$/.test(path));
   expect(built.length).toBeGreaterThan(200);
   expect(built.filter((path) => !files.has(`${path}.map`))).toEqual([]);
@@ -27,7 +27,7 @@ test("source maps and declaration maps lead to sources that are in the package",
   expect(lost.filter((source) => !files.has(source))).toEqual([]);
 });
 
-test("every link of a packed document leads to what is in the package, too", () => {
+test("npm pack - every link of a packed document leads into the package", () => {
   const folders = new Set([...files].map((path) => posix.dirname(path)));
   const dead = [...files]
     .filter((path) => path.endsWith(".md"))
@@ -40,6 +40,6 @@ test("every link of a packed document leads to what is in the package, too", () 
   expect(dead).toEqual([]);
 });
 
-test("nothing of the tests and no lock file is in the package", () => {
+test("npm pack - no tests and no lock file are in the package", () => {
   expect([...files].filter((path) => /^(test|bench|coverage|package-lock)/.test(path))).toEqual([]);
 });
