@@ -9,7 +9,7 @@ import { START, settled } from "../fakes/virtual-clock.js";
 const MINUTE = 60_000;
 
 describe("budgets", () => {
-  test("the call over the budget is not sent: another session takes over, and with none left the wait is known", async () => {
+  test("a call over the budget is not sent: another session takes over, and with none left the wait is known", async () => {
     const { pool, telegram, clock, events } = await openPool({
       sessions: ["a", "b"],
       budgets: { "messages.sendMessage": { calls: 2, perMs: MINUTE } },
@@ -43,7 +43,7 @@ describe("budgets", () => {
     expect(waiting.state).toBe("resolved");
   });
 
-  test("a caller who waits is told at once when the last budget is spent beyond what it would wait", async () => {
+  test("when the last budget is spent beyond its wait, a waiting caller is rejected at once", async () => {
     const { pool } = await openPool({ sessions: ["a"], budgets: { [READ]: { calls: 1, perMs: MINUTE } } });
     const lease = await pool.acquire();
     const waiting = watch(pool.acquire({ method: READ, wait: 5_000 }));
@@ -54,7 +54,7 @@ describe("budgets", () => {
     expect(waiting.error).toBeInstanceOf(NoSessionAvailableError);
   });
 
-  test("calls at once on one lease: no more than the budget is sent", async () => {
+  test("parallel calls on one lease send no more than the budget", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"], budgets: { [READ]: { calls: 3, perMs: MINUTE } } });
     const lease = await pool.acquire();
     const results = await Promise.allSettled(Array.from({ length: 10 }, () => lease.client.call(READ)));
@@ -75,7 +75,7 @@ describe("budgets", () => {
     expect(telegram.calls).toHaveLength(1);
   });
 
-  test("inlineWaitMs - a budget that is spent for so short is slept out", async () => {
+  test("inlineWaitMs - a budget spent for at most that long is waited for in the call", async () => {
     const { pool, telegram, clock } = await openPool({
       sessions: ["a"],
       inlineWaitMs: 2_000,
@@ -91,7 +91,7 @@ describe("budgets", () => {
     expect(telegram.calls.map(({ at }) => at)).toEqual([1_000, 2_500]);
   });
 
-  test("perPeer - every peer has its own, and a request that names none is free of it", async () => {
+  test("perPeer - every peer has its own, and a request without a peer is not limited", async () => {
     const { pool, telegram } = await openPool({
       sessions: ["a", "b"],
       budgets: { [WRITE]: { calls: 1, perMs: MINUTE, perPeer: true } },
@@ -105,7 +105,7 @@ describe("budgets", () => {
     await pool.use((client) => client.call(READ, { peer: "user:1" }), { wait: false });
   });
 
-  test("perPeer: { calls, perMs } - a limit besides that of the session", async () => {
+  test("perPeer: { calls, perMs } - is a limit besides that of the session", async () => {
     const { pool, telegram } = await openPool({
       sessions: ["a"],
       budgets: { [WRITE]: { calls: 2, perMs: MINUTE, perPeer: { calls: 1, perMs: 1_000 } } },
@@ -118,7 +118,7 @@ describe("budgets", () => {
     expect(telegram.calls).toHaveLength(2);
   });
 
-  test("nothing of it is written or told, and all of them share the one timer of the cooldowns", async () => {
+  test("nothing of them is stored or emitted, and all share the timer of the cooldowns", async () => {
     const methods = [READ, "users.GetUsers", "help.GetConfig", "updates.GetState"];
     const { pool, storage, clock, told } = await openPool({
       sessions: ["a"],
@@ -196,7 +196,7 @@ class Run {
   }
 }
 
-test("any interleaving - never more than the budget is sent per session and method, and retryAt is exact", async () => {
+test("budgets - in any interleaving, at most the budget is sent per session and method, and retryAt is exact", async () => {
   const property = asyncProperty(
     array(STEP, { minLength: 5, maxLength: 40 }),
     integer({ min: 1, max: 3 }),

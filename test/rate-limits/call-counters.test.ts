@@ -15,7 +15,7 @@ test("exhausted() - only what has no room, session by session and peer by peer",
   expect(counters.exhausted("a", [limit], 110)).toEqual([]);
 });
 
-test("add() - what is over goes while others send, so that idle sessions cost nothing", () => {
+test("add() - deletes expired counts while others send, so that idle sessions cost nothing", () => {
   const counters = new CallCounters();
   for (let session = 0; session < 1_000; session++) counters.add(`s${session}`, [limit], session);
   expect(counters.size).toBeLessThan(200);
@@ -23,7 +23,7 @@ test("add() - what is over goes while others send, so that idle sessions cost no
   expect(counters.size).toBe(1);
 });
 
-test("add() - a peer that was written to once is forgotten, too", () => {
+test("add() - deletes a peer that was written to once, too", () => {
   const counters = new CallCounters();
   for (let peer = 0; peer < 1_000; peer++) counters.add("a", [{ ...limit, peer: `user:${peer}` }], peer);
   expect(counters.exhausted("a", [{ ...limit, calls: 1, peer: "user:1" }], 1_000)).toEqual([]);

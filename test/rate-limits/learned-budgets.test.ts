@@ -30,7 +30,7 @@ async function recorded(storage: FaultyStorage): Promise<unknown> {
   return stored && (JSON.parse(stored.data) as { methods: Record<string, unknown> }).methods[READ];
 }
 
-test('budgets: "learn" - one session meets the wall, the others stop before it', async () => {
+test('budgets: "learn" - after one session was flooded, the others stop before the limit', async () => {
   const made = await openPool({ sessions: ["a", "b", "c"], ...learning });
   limit(made.telegram, 3, 100);
   for (let call = 0; call < 4; call++) await read(made, "a");
@@ -46,7 +46,7 @@ test('budgets: "learn" - one session meets the wall, the others stop before it',
   });
 });
 
-test("the estimate outlives the process, and is merged with what another one has found out", async () => {
+test('budgets: "learn" - the estimate outlives the process, and is merged with another process\'s', async () => {
   const storage = new FaultyStorage();
   const first = await openPool({ sessions: ["a"], storage, ...learning });
   limit(first.telegram, 3, 10);
@@ -65,7 +65,7 @@ test("the estimate outlives the process, and is merged with what another one has
   expect((await Promise.allSettled(configs)).filter(({ status }) => status === "fulfilled")).toHaveLength(7);
 });
 
-test("what another process learns while this one runs is taken in with its next look at the storage", async () => {
+test('budgets: "learn" - an estimate of another running process is read with the next synchronization', async () => {
   const storage = new FaultyStorage();
   const clock = new VirtualClock();
   const [first, second] = [
@@ -80,7 +80,7 @@ test("what another process learns while this one runs is taken in with its next 
   expect(second.telegram.calls).toHaveLength(3);
 });
 
-test("a write that another process was faster with is merged, not lost", async () => {
+test('budgets: "learn" - a write that lost to another process is merged, not lost', async () => {
   const storage = new FaultyStorage();
   const made = await openPool({ sessions: ["a"], storage, ...learning });
   const other = { calls: 7, perMs: 5_000, refusedMs: 4_000, changedAt: START };
@@ -93,7 +93,7 @@ test("a write that another process was faster with is merged, not lost", async (
 });
 
 test.each(["", "{}", "[]", '{"v":1,"methods":5}', `{"v":1,"methods":{"${READ}":{"calls":0,"perMs":1}}}`])(
-  "a record that cannot be read holds nothing, and is written anew: %s",
+  'budgets: "learn" - an unreadable record blocks nothing, and is replaced: %s',
   async (data) => {
     const storage = new FaultyStorage();
     await storage.write(RECORD, 0, data);
@@ -107,7 +107,7 @@ test.each(["", "{}", "[]", '{"v":1,"methods":5}', `{"v":1,"methods":{"${READ}":{
   },
 );
 
-test("a record of a newer version is set aside and not written over, until somebody removes it", async () => {
+test('budgets: "learn" - a record of a newer version is set aside and kept until it is removed', async () => {
   const storage = new FaultyStorage();
   const newer = { v: 2, methods: {} };
   await storage.write(RECORD, 0, JSON.stringify(newer));
@@ -127,7 +127,7 @@ test("a record of a newer version is set aside and not written over, until someb
   expect(await recorded(storage)).toMatchObject({ calls: 2 });
 });
 
-test("close() - what a failed write has left is written", async () => {
+test("close() - writes what a failed write has left", async () => {
   const made = await openPool({ sessions: ["a"], ...learning });
   limit(made.telegram, 2, 10);
   let failures = 1;
@@ -139,7 +139,7 @@ test("close() - what a failed write has left is written", async () => {
   expect(await recorded(made.storage)).toMatchObject({ calls: 2 });
 });
 
-test("an estimate that a wrong clock has dated in the future does not win over what is found out later", async () => {
+test('budgets: "learn" - an estimate dated in the future by a wrong clock does not win over later ones', async () => {
   const storage = new FaultyStorage();
   const wrong = { calls: 50, perMs: 1_000, refusedMs: 0, changedAt: START + 10 ** 11 };
   await storage.write(RECORD, 0, JSON.stringify({ v: 1, methods: { [READ]: wrong } }));
@@ -151,7 +151,7 @@ test("an estimate that a wrong clock has dated in the future does not win over w
   expect(await recorded(storage)).toMatchObject({ calls: 2, changedAt: START + 1_000 });
 });
 
-test("a storage that fails costs the record, not the calls", async () => {
+test('budgets: "learn" - a storage that fails costs the record, not the calls', async () => {
   const made = await openPool({ sessions: ["a", "b"], ...learning });
   limit(made.telegram, 2, 10);
   const { write } = made.storage;
@@ -166,7 +166,7 @@ test("a storage that fails costs the record, not the calls", async () => {
   expect(made.telegram.calls).toHaveLength(5);
 });
 
-test("slow mode and other waits are no limits of rate: nothing is learnt of them", async () => {
+test('budgets: "learn" - slow mode and other waits teach nothing', async () => {
   const made = await openPool({ sessions: ["a"], ...learning });
   let calls = 0;
   made.telegram.onCall = () => {

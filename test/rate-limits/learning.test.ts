@@ -105,7 +105,7 @@ describe("20 sessions at full speed, the limit unknown", () => {
     ["a fixed window of a minute", { calls: 30, perMs: 60_000 }, fixedWindow(30, 60_000), 0.95],
     ["a window with a doubling penalty", { calls: 20, perMs: 5_000 }, fixedWindow(20, 5_000, 2), 0.95],
   ] as [string, CallLimit, FloodServer, number][])(
-    "%s: what it allows, and hardly a flood",
+    "%s: nearly its throughput, and hardly a flood",
     (_, limit, server, share) => {
       const windows = 10;
       const result = new Senders({
@@ -118,13 +118,13 @@ describe("20 sessions at full speed, the limit unknown", () => {
     },
   );
 
-  test("after the first flood every session knows: the others do not meet it", () => {
+  test("after the first flood every session knows the limit", () => {
     const { sent, floods } = new Senders({ server: fixedWindow(30, 60_000), untilMs: 50_000 }).run();
     expect(sent).toBeGreaterThanOrEqual(20 * 29);
     expect(floods).toBeLessThanOrEqual(2);
   });
 
-  test("a limit that tightens: the estimate follows at once", () => {
+  test("when the limit tightens, the estimate follows at once", () => {
     const servers = [fixedWindow(40, 5_000), fixedWindow(10, 5_000)] as const;
     const senders = new Senders({
       server: (session, now) => (now < 30_000 ? servers[0] : servers[1])(session, now),
@@ -136,7 +136,7 @@ describe("20 sessions at full speed, the limit unknown", () => {
     expect(sent).toBeGreaterThan(0.8 * 20 * 8 * 10);
   });
 
-  test("a limit that loosens: the estimate creeps up while all is quiet", () => {
+  test("when the limit loosens, the estimate rises while no flood occurs", () => {
     const servers = [fixedWindow(10, 2_000), fixedWindow(20, 2_000)] as const;
     const server: FloodServer = (session, now) => (now < 20_000 ? servers[0] : servers[1])(session, now);
     const rateAfter = (untilMs: number): number => {
@@ -154,7 +154,7 @@ describe("20 sessions at full speed, the limit unknown", () => {
 describe("flooded()", () => {
   const flood = (now: number, seconds: number) => ({ waitMs: seconds * 1_000, now, date: now });
 
-  test("the run-up and the wait make the window, the refused call does not count", () => {
+  test("the calls before it and the wait make the window; the refused call does not count", () => {
     const learning = new LimitLearner(LONG_AGO);
     const window = new SlidingWindow();
     for (const at of [0, 1_000, 2_000, 3_000]) window.add(at, 60_000);
@@ -163,7 +163,7 @@ describe("flooded()", () => {
     expect(learning.limitFor("b", METHOD, new SlidingWindow(), 4_000)).toMatchObject({ calls: 3, perMs: 30_100 });
   });
 
-  test("calls that were on the wire together are one flood, and those unanswered do not count", () => {
+  test("calls on the wire together are one flood, and unanswered ones do not count", () => {
     const learning = new LimitLearner(LONG_AGO);
     const window = new SlidingWindow();
     for (let call = 0; call < 10; call++) window.add(call, 60_000);
@@ -174,7 +174,7 @@ describe("flooded()", () => {
     expect(learning.onFlood("a", METHOD, window, flood(101, 10))).toBe(false);
   });
 
-  test("a first call that is refused tells nothing: who used up the limit is not known", () => {
+  test("when the first call is refused, teaches nothing: the limit's other user is not known", () => {
     const learning = new LimitLearner(LONG_AGO);
     const window = new SlidingWindow();
     window.add(1, 60_000);
@@ -182,7 +182,7 @@ describe("flooded()", () => {
     expect(learning.estimates().size).toBe(0);
   });
 
-  test("soon after a start a flood may be for what was sent before: a known estimate stays", () => {
+  test("soon after a start, keeps a known estimate: the flood may be for earlier calls", () => {
     const learning = new LimitLearner(1_000);
     const known: LimitEstimate = { calls: 20, perMs: 60_000, refusedMs: 59_000, changedAt: 0 };
     learning.merge(METHOD, known, 0);
@@ -193,7 +193,7 @@ describe("flooded()", () => {
   });
 });
 
-test("trials - are single sessions' alone, each of another length; a flood of theirs costs the others nothing", () => {
+test("trials - run on single sessions, each of another length; their floods cost the others nothing", () => {
   const learning = new LimitLearner(LONG_AGO);
   learning.merge(METHOD, { calls: 2, perMs: 10_000, refusedMs: 6_000, changedAt: 0 }, 0);
   const [first, second, third] = [new SlidingWindow(), new SlidingWindow(), new SlidingWindow()];
@@ -209,7 +209,7 @@ test("trials - are single sessions' alone, each of another length; a flood of th
   expect(learning.limitFor("b", METHOD, second, 8_600)).toEqual({ calls: 2, perMs: 9_000 });
 });
 
-test("trials - one is over when its calls are answered: nobody waits for the next call to say so", () => {
+test("trials - end when their calls are answered, without a further call", () => {
   const learning = new LimitLearner(LONG_AGO);
   learning.merge(METHOD, { calls: 8, perMs: 10_000, refusedMs: 9_000, changedAt: 0 }, 0);
   const window = new SlidingWindow();
@@ -236,11 +236,11 @@ describe("dropped()", () => {
   const bold: LimitEstimate = { ...held, perMs: 5_000, changedAt: 2 };
   const reading = { calls: 10, perMs: 17_000, spanMs: 5_200 };
 
-  test("what nothing has proven drops to what the flood tells", () => {
+  test("an unproven estimate drops to what the flood shows", () => {
     expect(lowered(bold, reading, undefined, 3)).toMatchObject({ calls: 10, perMs: 17_000, changedAt: 3 });
   });
 
-  test("what a trial has proven goes back by steps that double, but first not below what held until then", () => {
+  test("an estimate proven by a trial goes back in doubling steps, but not at first below what held before", () => {
     const perMsAfter = (retreats: number, proven = held) => lowered(bold, reading, { held: proven, retreats }, 3).perMs;
     expect([0, 1, 2, 3].map((retreats) => perMsAfter(retreats))).toEqual([5_250, 5_512.5, 6_000, 6_000]);
     expect(perMsAfter(4, bold)).toBeCloseTo(5_000 * 1.05 ** 16);
@@ -248,12 +248,12 @@ describe("dropped()", () => {
     expect(lowered(bold, reading, { held, retreats: 2 }, 3)).toEqual({ ...held, refusedMs: 5_000, changedAt: 3 });
   });
 
-  test("never further than to what the flood tells", () => {
+  test("never drops below what the flood shows", () => {
     const gentle = { ...reading, perMs: 5_100 };
     expect(lowered(bold, gentle, { held, retreats: 0 }, 3)).toMatchObject({ perMs: 5_100, refusedMs: 5_200 });
   });
 
-  test("a flood that tells nothing new is one step", () => {
+  test("a flood that shows nothing new is one step", () => {
     for (const proof of [undefined, { held, retreats: 7 }]) {
       expect(lowered(bold, undefined, proof, 3)).toMatchObject({ perMs: 5_250, refusedMs: 5_000 });
       expect(lowered(bold, { ...reading, perMs: 4_000 }, proof, 3)).toMatchObject({ perMs: 5_250 });
@@ -272,7 +272,7 @@ describe("where a wait is longer than its window", () => {
     ["20 in 10 s, FLOOD_WAIT_60", { calls: 20, perMs: 10_000 }, 60, 900_000],
     ["20 in 5 s, FLOOD_WAIT_30", { calls: 20, perMs: 5_000 }, 30, 600_000],
   ] as [string, CallLimit, number, number][])(
-    "%s: the limit is found all the same, in a window and a bucket",
+    "%s: the limit is found, in a window and a bucket",
     (_, limit, wait, untilMs) => {
       const windows = (untilMs * 2) / 3 / limit.perMs;
       for (const server of [
@@ -292,14 +292,14 @@ describe("where a wait is longer than its window", () => {
     expect(floods).toBe(0);
   });
 
-  test("trialsOf() - as far as to 0.6 of what is believed where a wait is cheap, else to 0.85", () => {
+  test("trialsOf() - go down to 0.6 of the estimate where a wait is cheap, else to 0.85", () => {
     const estimate: LimitEstimate = { calls: 8, perMs: 10_000, refusedMs: 1_000, changedAt: 0 };
     expect(experimentsOf(estimate, 4_000)).toEqual([6_000, 7_750]);
     for (const waitMs of [undefined, 100_001, 400_000]) expect(experimentsOf(estimate, waitMs)).toEqual([8_500]);
   });
 });
 
-test("merge() - a date that is still to come does not keep later news out", () => {
+test("merge() - a date in the future does not keep later estimates out", () => {
   const learning = new LimitLearner(LONG_AGO);
   const ahead: LimitEstimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 9_000_000 };
   learning.merge(METHOD, ahead, 1_000);
@@ -312,7 +312,7 @@ test("merge() - a date that is still to come does not keep later news out", () =
   expect(learning.estimates().get(METHOD)).toEqual({ ...ahead, changedAt: 3_000 });
 });
 
-test("merge() - the later news wins, whoever has it", () => {
+test("merge() - the later estimate wins, in either order", () => {
   const learning = new LimitLearner(LONG_AGO);
   const older: LimitEstimate = { calls: 2, perMs: 10_000, refusedMs: 0, changedAt: 5 };
   const newer: LimitEstimate = { calls: 3, perMs: 10_000, refusedMs: 0, changedAt: 6 };

@@ -14,7 +14,7 @@ function densest(instants: readonly number[], perMs: number): number {
 }
 
 describe("freeFrom()", () => {
-  test("is the instant at which the call that is one too many is forgotten", () => {
+  test("is the instant at which the first call over the limit is forgotten", () => {
     const window = new SlidingWindow();
     const limit = { calls: 2, perMs: 100 };
     expect(window.nextAllowedAt(limit)).toBe(0);
@@ -34,7 +34,7 @@ describe("freeFrom()", () => {
     expect(window.nextAllowedAt({ calls: 1, perMs: 1_000 })).toBe(1_009);
   });
 
-  test("never lets more than the limit through, and as many as it says from the instant it says", () => {
+  test("never allows more than the limit, and allows as many as it says from that instant", () => {
     const gaps = fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 400 });
     fc.assert(
       fc.property(
@@ -61,7 +61,7 @@ describe("freeFrom()", () => {
     );
   });
 
-  test("a limit of very many calls takes little room, and costs little of the limit", () => {
+  test("a limit of very many calls takes little memory, and wastes little of the limit", () => {
     const window = new SlidingWindow();
     const limit = { calls: 10_000, perMs: 60_000 };
     const sent: number[] = [];
@@ -87,7 +87,7 @@ test("takeBack() - the latest call does not count", () => {
   expect(window.total).toBe(1);
 });
 
-test("isOverAt() - when nothing is remembered and nothing is on the wire", () => {
+test("isOverAt() - is true when nothing is remembered and nothing is on the wire", () => {
   const window = new SlidingWindow();
   window.add(5, 100);
   window.pending = 1;

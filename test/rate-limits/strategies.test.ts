@@ -42,8 +42,8 @@ class TokenBuckets implements BudgetStrategy {
 
 const send = (client: FakeClient): Promise<unknown> => client.call(WRITE);
 
-describe("budgets of one's own rule", () => {
-  test("the wait is known in advance, the session is passed over, nothing is sent that the rule forbids", async () => {
+describe("budgets with a custom rule", () => {
+  test("the wait is known in advance, the session is skipped, and nothing is sent that the rule forbids", async () => {
     const { pool, clock, telegram, events } = await openPool({
       sessions: ["a", "b"],
       budgets: new TokenBuckets(2, 10_000),
@@ -84,7 +84,7 @@ describe("budgets of one's own rule", () => {
     expect(asked[0]).toMatchObject({ method: WRITE, peer: "user:1", at: START, session: { id: "a", state: "leased" } });
   });
 
-  test("refused - hears what Telegram told; the session rests in any case", async () => {
+  test("refused - receives the flood; the session cools in any case", async () => {
     const budgets = new TokenBuckets(10, 1_000);
     const { pool, telegram } = await openPool({ sessions: ["a"], budgets });
     telegram.onCall = () => Promise.reject(flood(30));
@@ -92,7 +92,7 @@ describe("budgets of one's own rule", () => {
     expect(budgets.refusals).toEqual([["a", 30]]);
   });
 
-  test("waitMs - a wait below what the clock can tell counts as a millisecond", async () => {
+  test("waitMs - a wait shorter than the clock's resolution counts as a millisecond", async () => {
     const { pool, clock } = await openPool({
       sessions: ["a"],
       inlineWaitMs: 1_000,
@@ -105,7 +105,7 @@ describe("budgets of one's own rule", () => {
     expect(job.state).toBe("rejected");
   });
 
-  test("a rule that throws or gives no number is no limit, and is told once", async () => {
+  test("a rule that throws or returns no number limits nothing, and is reported once", async () => {
     const told: string[] = [];
     const logger: Logger = { debug() {}, info() {}, warn() {}, error: (message) => void told.push(message) };
     const broken = (): never => {
