@@ -6,7 +6,7 @@ const floodsOf = (calls: readonly { readonly outcome: string }[]): number =>
   calls.filter(({ outcome }) => outcome.startsWith("FLOOD_WAIT")).length;
 
 describe("budgets", () => {
-  test("a budget within Telegram's limit - no flood is ever met, and the wait is told in advance", async () => {
+  test("a budget within Telegram's limit - no flood occurs, and the wait is known in advance", async () => {
     const { server, open } = await stage({ accounts: 2 });
     server.limit("messages.SendMessage", { calls: 3, perMs: 2_000, shape: "window", penalty: 2 });
     const pool = await open({ budgets: { "messages.sendMessage": { calls: 3, perMs: 2_100 } } });
@@ -22,7 +22,7 @@ describe("budgets", () => {
     expectPeace(server, "method");
   });
 
-  test("calls of the library's own count, too: a user name is looked up within its budget", async () => {
+  test("calls of the library itself count: a username is resolved within its budget", async () => {
     const { server, open } = await stage();
     const pool = await open({ budgets: { "contacts.ResolveUsername": { calls: 2, perMs: 60_000 } } });
     const lookUp = (name: string): Promise<unknown> =>

@@ -56,7 +56,7 @@ describe("calls at once on one lease", () => {
     return times[Math.floor(times.length * 0.95)] ?? Number.NaN;
   }
 
-  test("invoke() - nothing waits for a delayed acknowledgement: faster than bare GramJS", async () => {
+  test("invoke() - is not held up by a delayed acknowledgement: faster than bare GramJS", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const bare = new TelegramClient(new StringSession(server.sessions[1]), 1, "x", {
       ...server.clientOptions,
@@ -137,7 +137,7 @@ describe("calls at once on one lease", () => {
     },
   );
 
-  test("use() - a hundred jobs on one session go one after the other", async () => {
+  test("use() - a hundred jobs on one session run one after the other", async () => {
     const { server, open } = await stage();
     const pool = await open();
     let running = 0;

@@ -14,7 +14,7 @@ const KILLS = 5;
 
 describe("kill -9", () => {
   test(
-    "right after cooled was told: still cooling when the file is opened again",
+    "right after cooled was emitted: still cooling when the file is opened again",
     async () => {
       const scene = await stage();
       const { server, open } = scene;
@@ -35,7 +35,7 @@ describe("kill -9", () => {
   );
 
   test.each([false, "only"] as const)(
-    "right after use() has settled: what Telegram said is remembered (to a connect: %s)",
+    "right after use() has settled: Telegram's answer is remembered (to a connect: %s)",
     async (connect) => {
       const scene = await stage({ accounts: 3 });
       const { server } = scene;
@@ -53,7 +53,7 @@ describe("kill -9", () => {
   );
 
   test(
-    "in the middle of work, the next process going on in the same moment: nothing acknowledged is lost",
+    "in the middle of work, while the next process starts: nothing acknowledged is lost",
     async () => {
       const folder = mkdtempSync(join(tmpdir(), "killings-"));
       onTestFinished(() => rmSync(folder, { recursive: true, force: true }));

@@ -14,7 +14,7 @@ const DEATHS: readonly (readonly [number, string])[] = [
 ];
 
 describe.each(DEATHS)("%i %s", (code, reason) => {
-  test("use() - on the first call: died, another account takes over, never again, also after a restart", async () => {
+  test("use() - on the first call: died, another account takes over, not used again, also after a restart", async () => {
     const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
     server.revoke("account1", { code, message: reason });
@@ -81,7 +81,7 @@ describe("dead sessions", () => {
     expect(toldOf("recovered").length).toBeGreaterThan(0);
   });
 
-  test("use() - the last one dies: fails at once and says so, waiters too", async () => {
+  test("use() - when the last one dies: rejects at once with the reason, waiting callers too", async () => {
     const { server, open } = await stage();
     const pool = await open();
     server.revoke("account1");
@@ -131,7 +131,7 @@ describe.each([
   [403, "USER_RESTRICTED"],
   [401, "SESSION_PASSWORD_NEEDED"],
 ])("%i %s", (code, reason) => {
-  test("use() - restricts the session for good measure, another account takes over", async () => {
+  test("use() - restricts the session, another account takes over", async () => {
     const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ account: "account1", method: "messages.SendMessage", code, message: reason });
@@ -162,7 +162,7 @@ describe("errors about an argument", () => {
     [401, "SESSION_PASSWORD_NEEDED"],
     [420, "PREMIUM_SUB_ACTIVE_UNTIL_1790000000"],
   ])(
-    "use() - %i %s in answer to auth.sendCode comes out as it is, once, and no session is touched",
+    "use() - %i %s in answer to auth.sendCode comes out unchanged, once, and no session is affected",
     async (code, text) => {
       const { server, open, told } = await stage({ accounts: 3 });
       const pool = await open();
@@ -174,7 +174,7 @@ describe("errors about an argument", () => {
     },
   );
 
-  test("use() - a flood of auth.sendCode rests nothing but auth.sendCode", async () => {
+  test("use() - a flood of auth.sendCode cools nothing but auth.sendCode", async () => {
     const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "auth.SendCode", message: "FLOOD_WAIT_80000", sticky: false });
@@ -191,7 +191,7 @@ describe("errors about an argument", () => {
 describe("USER_RESTRICTED in answer to channels.createChannel", () => {
   const create = () => new Api.channels.CreateChannel({ title: "x", about: "" });
 
-  test("use() - keeps the account from creating chats alone, for restrictedForMs", async () => {
+  test("use() - keeps the account only from creating chats, for restrictedForMs", async () => {
     const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open({ restrictedForMs: 1_500 });
     server.fail({ method: "channels.CreateChannel", code: 406, message: "USER_RESTRICTED", times: 2 });

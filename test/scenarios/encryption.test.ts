@@ -6,7 +6,7 @@ import { API_HASH, message, nameOf, stage } from "./support.js";
 
 const PROFILE = { apiId: 4_712, apiHash: API_HASH };
 
-test("encryption - no byte of the database files tells a session, an api hash or a peer, at work and after it", async () => {
+test("encryption - no byte of the database files shows a session, an api hash or a peer, during work and after it", async () => {
   const { server, file, open } = await stage({ accounts: 3 });
   const [old, key] = [randomBytes(32), randomBytes(32)];
   server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", times: 2 });
@@ -36,7 +36,7 @@ test("encryption - no byte of the database files tells a session, an api hash or
   look();
 });
 
-test("without encryption the same look finds them", async () => {
+test("encryption - when off, the same search finds them", async () => {
   const { file, open } = await stage();
   const pool = await open();
   const session = await pool.exportSession("account1");

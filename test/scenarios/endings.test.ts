@@ -13,7 +13,7 @@ function expectNothingNew(done: Readonly<Record<string, unknown>>): void {
 
 describe("a process with a pool", () => {
   test.each(["idle", "unused"])(
-    "ends by itself when it has nothing left to do (%s)",
+    "ends by itself when it has no work left (%s)",
     async (mode) => {
       const scene = await stage();
       const child = startChild(scene, "endings", mode);
@@ -25,7 +25,7 @@ describe("a process with a pool", () => {
   );
 
   test(
-    "stays until a call under way is answered",
+    "stays until a running call is answered",
     async () => {
       const scene = await stage();
       scene.server.delay({ method: "users.GetUsers", delayMs: 1_000 });
@@ -51,7 +51,7 @@ describe("a process with a pool", () => {
   );
 
   test(
-    "stays as long as an account listens, and ends when the pool is closed",
+    "stays while an account is kept connected, and ends when the pool is closed",
     async () => {
       const scene = await stage();
       const child = startChild(scene, "endings", "listening");
@@ -88,7 +88,7 @@ describe("a process with a pool", () => {
   );
 
   test(
-    "open → close a hundred times: nothing grows",
+    "after a hundred times open and close, nothing has grown",
     async () => {
       const scene = await stage();
       const child = startChild(scene, "endings", "cycles");

@@ -3,7 +3,7 @@ import { NoSessionAvailableError } from "../../src/index.js";
 import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, until, within } from "./support.js";
 
 describe("FLOOD_WAIT", () => {
-  test("use() - another account takes over, the flooded one rests its wait out and serves again", async () => {
+  test("use() - another account takes over, the flooded one cools and serves again", async () => {
     const { server, open, told } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_1", times: 1 });
@@ -23,7 +23,7 @@ describe("FLOOD_WAIT", () => {
     expectPeace(server);
   });
 
-  test("use() - with nobody else: waits, or says when one is free", async () => {
+  test("use() - without another account: waits, or says when one is free", async () => {
     const { server, open } = await stage();
     const pool = await open();
     server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_2", times: 1 });
@@ -89,7 +89,7 @@ describe("FLOOD_WAIT", () => {
     expectPeace(server);
   });
 
-  test("coolDown() - a wait that only the caller could read", async () => {
+  test("coolDown() - applies a wait that only the caller could read", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const rested = await pool.use((_, lease) => {
@@ -104,7 +104,7 @@ describe("FLOOD_WAIT", () => {
 });
 
 describe("narrow cooldowns", () => {
-  test("cooldownScope method - other methods go on, acquire({ method }) skips", async () => {
+  test("cooldownScope method - other methods continue, acquire({ method }) skips", async () => {
     const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open({ cooldownScope: "method" });
     server.fail({ method: "contacts.ResolveUsername", account: "account1", message: "FLOOD_WAIT_30" });
@@ -138,7 +138,7 @@ describe("narrow cooldowns", () => {
     await lease.client.getMe();
   });
 
-  test("SLOWMODE_WAIT - only that peer rests, use() rotates, reads of others go on", async () => {
+  test("SLOWMODE_WAIT - only that peer cools, use() rotates, reads of others continue", async () => {
     const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({

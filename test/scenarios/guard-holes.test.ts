@@ -52,8 +52,8 @@ function waysTo(isHidden: (value: object) => boolean, from: Readonly<Record<stri
   return ways;
 }
 
-describe("what a lease shows", () => {
-  test("nothing of it leads to the client itself, or to its connection", async () => {
+describe("objects of a lease", () => {
+  test("do not lead to the client itself, or to its connection", async () => {
     const { open } = await stage();
     const raws: object[] = [];
     const pool = await open({ client: { onConnect: (client) => void raws.push(client) } });
@@ -74,7 +74,7 @@ describe("what a lease shows", () => {
     expect(waysTo(isHidden, shown)).toEqual([]);
   });
 
-  test("after the lease no method of anything sends", async () => {
+  test("send nothing by any method after the lease", async () => {
     const { server, open } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
@@ -115,7 +115,7 @@ describe("what a lease shows", () => {
     expect(await pool.use(nameOf)).toBe("account1");
   });
 
-  test("a field that is defined or deleted under a lease: nobody else's", async () => {
+  test("fields defined or deleted under a lease are not visible to the next", async () => {
     const { open } = await stage();
     const pool = await open();
     await pool.use(async (client) => {

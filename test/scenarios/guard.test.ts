@@ -17,8 +17,8 @@ async function failure(call: () => unknown): Promise<unknown> {
 
 const SYNCHRONOUS = new Set(["addEventHandler", "removeEventHandler", "listEventHandlers", "on", "setParseMode"]);
 
-describe("a lease that was given back", () => {
-  test("every method of the client throws or rejects", async () => {
+describe("a released lease", () => {
+  test("makes every method of the client throw or reject", async () => {
     const { open, server } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
@@ -52,7 +52,7 @@ describe("a lease that was given back", () => {
     expect(server.calls()).toHaveLength(before);
   });
 
-  test("what was obtained through the client is dead too", async () => {
+  test("makes objects obtained through the client reject, too", async () => {
     const { open, server } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
@@ -74,7 +74,7 @@ describe("a lease that was given back", () => {
     expect(textsOf(server)).toHaveLength(6);
   });
 
-  test("iterMessages() in the middle of its pages rejects", async () => {
+  test("makes iterMessages() reject in the middle of its pages", async () => {
     const { open, server } = await stage();
     const pool = await open();
     await pool.use(async (client) => {
@@ -132,7 +132,7 @@ describe("a lease that was given back", () => {
     expect(textsOf(server)).toEqual(["gone"]);
   });
 
-  test("sends queued behind a slow one are not sent after release()", async () => {
+  test("does not send requests queued behind a slow one", async () => {
     const { open, server } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
@@ -154,7 +154,7 @@ describe("a lease that was given back", () => {
 });
 
 describe("a leased client", () => {
-  test("disconnect() and destroy() do nothing, connect() neither", async () => {
+  test("disconnect(), destroy() and connect() do nothing", async () => {
     const { open, server, toldOf } = await stage();
     const pool = await open();
     await pool.use(async (client) => {

@@ -38,7 +38,7 @@ describe("a frame of a length that cannot be", () => {
   };
 
   test.each([0, 4, 7, 9, 11, 2 ** 30, 2 ** 31 - 1, -1])(
-    "%d, in mid-life - the connection ends, the next one serves",
+    "%d, on a working connection - the connection ends, the next one serves",
     async (length) => {
       const { pool, relay } = await overRelay();
       await pool.use(nameOf);
@@ -57,7 +57,7 @@ describe("a frame of a length that cannot be", () => {
   });
 });
 
-test("a packet of an update once more, on its connection and on the next one - the handler hears of it once", async () => {
+test("a repeated packet of an update, on its connection and on the next one - the handler is called once", async () => {
   const heard: string[] = [];
   const { pool, relay, server } = await overRelay({
     client: {
@@ -111,7 +111,7 @@ describe("an answer that cannot be read", () => {
     expect(await pool.use(nameOf)).toMatch(/account/);
   });
 
-  test.each(answers)("%s, of a read - the library's own error, the session is as good as before", async (_, answer) => {
+  test.each(answers)("%s, of a read - the library's own error, the session stays usable", async (_, answer) => {
     const { open, server } = await stage();
     server.handle("help.GetNearestDc", () => answer as never);
     const pool = await open();

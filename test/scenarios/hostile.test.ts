@@ -14,12 +14,12 @@ const update = (text: string) =>
     date: 1,
   } as never) as never;
 
-describe("reconnects in the middle of work", () => {
+describe("reconnecting in the middle of work", () => {
   test.each([
     [420, "FLOOD_WAIT_30", "cooling"],
     [401, "SESSION_REVOKED", "dead"],
     [406, "AUTH_KEY_DUPLICATED", "dead"],
-  ] as const)("the second connect is refused with %i %s: rotates", async (code, text, state) => {
+  ] as const)("when the second connect is refused with %i %s, rotates", async (code, text, state) => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const first = await pool.use(async (client, lease) => {
@@ -49,7 +49,7 @@ describe("reconnects in the middle of work", () => {
     expect(ran).toHaveLength(2);
   });
 
-  test("a write that was cut off, and the reconnect is refused: OutcomeUnknownError, nothing is repeated", async () => {
+  test("when a write was cut off and the reconnect is refused, rejects with OutcomeUnknownError and repeats nothing", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
@@ -62,7 +62,7 @@ describe("reconnects in the middle of work", () => {
     expect(pool.status().dead).toBe(1);
   });
 
-  test("a write that was cut off, then floods when it is sent again: unknown, not repeated elsewhere", async () => {
+  test("when a write was cut off, then flooded on its second copy, the outcome is unknown and it is not repeated elsewhere", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.cut({ method: "messages.SendMessage", at: "after", times: 1 });
@@ -74,7 +74,7 @@ describe("reconnects in the middle of work", () => {
     expectPeace(server);
   });
 
-  test("a write cut off after a write that took effect, then a flood elsewhere in the work: never run again", async () => {
+  test("when a write was cut off after one that took effect, and a flood follows, the work is not repeated", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "users.GetFullUser", message: "FLOOD_WAIT_30", times: 1 });
@@ -91,8 +91,8 @@ describe("reconnects in the middle of work", () => {
   });
 });
 
-describe("many at once", () => {
-  test("50 sends behind one that is never answered: all settle by its deadline", async () => {
+describe("many parallel calls", () => {
+  test("50 sends behind one that is never answered settle by its deadline", async () => {
     const { server, open } = await stage();
     const pool = await open({ callTimeoutMs: 1_000 });
     server.mute({ method: "messages.SendMessage", times: 1 });
@@ -106,7 +106,7 @@ describe("many at once", () => {
     expectPeace(server);
   });
 
-  test("a storm of cuts, floods, errors and delays: every job settles, nothing twice, no wait broken", async () => {
+  test("under cuts, floods, errors and delays, every job settles, none takes effect twice, no wait is broken", async () => {
     const { server, open } = await stage({ accounts: 6 });
     const pool = await open({ callTimeoutMs: 600, maxConnected: 4, idleTimeoutMs: 50 });
     let turn = 0;
@@ -137,7 +137,7 @@ describe("many at once", () => {
     expect(pool.leases()).toEqual([]);
   }, 40_000);
 
-  test("a thousand callers share one signal: all leave with its reason", async () => {
+  test("a thousand callers that share one signal reject with its reason", async () => {
     const { open } = await stage();
     const pool = await open();
     const warnings: Error[] = [];
@@ -177,7 +177,7 @@ describe("callers' own code", () => {
     },
   );
 
-  test("onConnect that rejects: ConnectError, its connection is closed", async () => {
+  test("when onConnect rejects, the caller gets ConnectError and its connection is closed", async () => {
     const { server, open } = await stage();
     const pool = await open({ client: { onConnect: () => Promise.reject(new Error("no handlers today")) } });
     const error = await rejection(pool.use(nameOf), 2_000);
@@ -187,14 +187,14 @@ describe("callers' own code", () => {
     expect(pool.get("account1")?.state).toBe("cooling");
   });
 
-  test("onConnect that never ends: connectTimeoutMs", async () => {
+  test("when onConnect never ends, connectTimeoutMs ends it", async () => {
     const { server, open } = await stage();
     const pool = await open({ connectTimeoutMs: 200, client: { onConnect: () => new Promise(() => {}) } });
     expect(await rejection(pool.use(nameOf), 1_500)).toBeInstanceOf(ConnectError);
     await until("it is closed", () => server.connections().every(({ closedAt }) => closedAt !== null));
   });
 
-  test("onConnect - handlers made there last over leases and reconnects", async () => {
+  test("onConnect - handlers added there outlast leases and reconnects", async () => {
     const { server, open } = await stage();
     const seen: string[] = [];
     const pool = await open({
@@ -214,7 +214,7 @@ describe("callers' own code", () => {
     expect(seen).toEqual(["one", "two"]);
   });
 
-  test("listeners that throw or reject disturb nobody", async () => {
+  test("listeners that throw or reject disturb neither the pool nor its callers", async () => {
     const { open, toldOf } = await stage();
     const pool = await open();
     const warned: string[] = [];

@@ -8,7 +8,7 @@ import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf }
 const bigInt = createRequire(import.meta.url)("big-integer") as (value: number) => never;
 
 describe("invoke() - requests of the protocol itself", () => {
-  test("Ping, PingDelayDisconnect, GetFutureSalts - are answered, and counted as no call of the API", async () => {
+  test("Ping, PingDelayDisconnect, GetFutureSalts - are answered, and do not count as API calls", async () => {
     const { server, open } = await stage();
     const pool = await open();
     const id = 5n as never;
@@ -53,7 +53,7 @@ describe("invoke() - what is no request", () => {
     expect(pool.get("account1")?.state).toBe("free");
   });
 
-  test("a request longer than Telegram takes - OptionsError, the session goes on", async () => {
+  test("a request longer than Telegram accepts - OptionsError, the session stays usable", async () => {
     const { open } = await stage();
     const pool = await open();
     const bytes = Buffer.alloc(1_100_000);
@@ -70,7 +70,7 @@ function revoked(): object {
 }
 
 describe("invoke()", () => {
-  test("a peer's name is resolved by each account for itself, the caller's object stays as it was", async () => {
+  test("resolves a peer's name for each account, and does not change the caller's object", async () => {
     const { server, open } = await stage({ accounts: 3 });
     const pool = await open();
     server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 2 });
@@ -86,7 +86,7 @@ describe("invoke()", () => {
     expectPeace(server);
   });
 
-  test("the same object twice: two messages, on whatever accounts", async () => {
+  test("sends the same object twice as two messages, on any accounts", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     const request = message("twice", "channel7");
@@ -95,7 +95,7 @@ describe("invoke()", () => {
     expect(server.messages().map(({ account }) => account)).toEqual(["account1", "account2"]);
   });
 
-  test("a random id of the caller's own is kept on every account", async () => {
+  test("keeps a random id of the caller on every account", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
@@ -104,7 +104,7 @@ describe("invoke()", () => {
     expect(server.messages().map(({ randomId }) => randomId)).toEqual([String(own)]);
   });
 
-  test("after a flood slept out, the same account gets the same random id", async () => {
+  test("after a flood that was waited for, the same account gets the same random id", async () => {
     const { server, open } = await stage();
     const pool = await open();
     const ids: string[] = [];
@@ -122,7 +122,7 @@ describe("invoke()", () => {
     expectPeace(server);
   });
 
-  test("a function makes a request of its own for each account", async () => {
+  test("with a function, builds a request for each account", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
@@ -143,7 +143,7 @@ describe("invoke()", () => {
       (query: ApiTypes.AnyRequest) =>
         new Api.InvokeWithTakeout({ takeoutId: bigInt(5), query: new Api.InvokeWithoutUpdates({ query }) }),
     ],
-  ])("a wrapper is judged by what it wraps (%s)", async (_, wrap) => {
+  ])("judges a wrapper by the query in it (%s)", async (_, wrap) => {
     const { server, open, toldOf } = await stage({ accounts: 3 });
     const pool = await open({ cooldownScope: "method" });
     server.fail({ method: "users.GetUsers", message: "RPC_CALL_FAIL", code: 500, times: 1 });
@@ -160,7 +160,7 @@ describe("invoke()", () => {
     expectPeace(server, "method");
   });
 
-  test("a wrapped send with a peer's name is rebuilt for each account", async () => {
+  test("rebuilds a wrapped send with a peer's name for each account", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
@@ -177,7 +177,7 @@ describe("invoke()", () => {
     expectPeace(server);
   });
 
-  test("what is no request is refused before anything is leased for long", async () => {
+  test("refuses what is no request before a lease is held for long", async () => {
     const { server, open } = await stage();
     const pool = await open();
     for (const wrong of [undefined, null, 5, {}, "messages.SendMessage"]) {
@@ -193,7 +193,7 @@ describe("invoke()", () => {
     expect(server.messages()).toEqual([]);
   });
 
-  test("invoke() knows its method: it skips a session that cools for it", async () => {
+  test("knows the request's method: skips a session that cools for it", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ cooldownScope: "method" });
     server.fail({ account: "account1", method: "contacts.ResolveUsername", message: "FLOOD_WAIT_30" });

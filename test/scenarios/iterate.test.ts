@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { callsOf, message, rejection, stage } from "./support.js";
 
-test("iterate() - client.iterMessages() goes on for as long as it is asked, under one lease", async () => {
+test("iterate() - client.iterMessages() continues for as long as it is read, under one lease", async () => {
   const { server, open } = await stage({ accounts: 1 });
   const pool = await open();
   for (let index = 0; index < 5; index++) await pool.invoke(message(`m${index}`));

@@ -6,7 +6,7 @@ import { Api, callsOf, expectPeace, message, nameOf, rejection, stage, textsOf, 
 const full = () => new Api.users.GetFullUser({ id: new Api.InputUserSelf() });
 
 describe("a leased client", () => {
-  test("is a TelegramClient in every way that matters", async () => {
+  test("is a TelegramClient for instanceof, properties and methods", async () => {
     const { server, open } = await stage();
     const pool = await open();
     await pool.use(async (client) => {
@@ -36,7 +36,7 @@ describe("a leased client", () => {
 });
 
 describe("a lease that ends with calls under way", () => {
-  test("leasesPerSession 2 - the other lease goes on, the place is handed on after the answer", async () => {
+  test("leasesPerSession 2 - the other lease continues, the place is handed on after the answer", async () => {
     const { server, open } = await stage();
     const pool = await open({ leasesPerSession: 2 });
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
@@ -56,7 +56,7 @@ describe("a lease that ends with calls under way", () => {
     expect(server.connections()).toHaveLength(1);
   });
 
-  test("the connection is cut before the answer: the next holder gets a new one", async () => {
+  test("when the connection is cut before the answer, the next holder gets a new one", async () => {
     const { server, open } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
@@ -70,7 +70,7 @@ describe("a lease that ends with calls under way", () => {
     expect(callsOf(server, "users.GetFullUser")).toHaveLength(1);
   });
 
-  test("a flood that is answered after the release still cools the session", async () => {
+  test("when a flood is answered after the release, the session still cools", async () => {
     const { server, open, toldOf } = await stage();
     const pool = await open();
     const lease = await pool.acquire();
@@ -87,7 +87,7 @@ describe("a lease that ends with calls under way", () => {
     expectPeace(server);
   });
 
-  test("timeoutMs - a write that was sent is not repeated, the next attempt is another's", async () => {
+  test("timeoutMs - a write that was sent is not repeated, the next attempt is on another account", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.mute({ method: "messages.SendMessage", times: 1 });
@@ -99,7 +99,7 @@ describe("a lease that ends with calls under way", () => {
     expectPeace(server);
   });
 
-  test("disable() and retire() - a lease beside it goes on or is refused, never hangs", async () => {
+  test("disable() and retire() - a lease beside it continues or is refused, never hangs", async () => {
     const { open } = await stage();
     const pool = await open({ leasesPerSession: 2 });
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);
@@ -128,7 +128,7 @@ describe("rotation in the middle of many requests", () => {
     expectPeace(server);
   });
 
-  test("iterMessages() - a flood on the second page: the whole read is done again elsewhere", async () => {
+  test("iterMessages() - a flood on the second page: the whole read is repeated on another account", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     for (const id of ["account1", "account2"]) {
@@ -152,7 +152,7 @@ describe("rotation in the middle of many requests", () => {
     expectPeace(server);
   });
 
-  test("getDialogs() and sendMessage() under a flood of ResolveUsername everywhere: says when", async () => {
+  test("getDialogs() and sendMessage() - when ResolveUsername floods everywhere, the error says when a session is free", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ cooldownScope: "method" });
     server.fail({ method: "contacts.ResolveUsername", message: "FLOOD_WAIT_20" });

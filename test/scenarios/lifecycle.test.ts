@@ -27,7 +27,7 @@ describe("connections", () => {
     expect(server.connections()).toHaveLength(1);
   });
 
-  test("maxConnected 2 with 6 accounts - never a third client, everybody gets a turn", async () => {
+  test("maxConnected 2 with 6 accounts - never a third client, every caller is served", async () => {
     const { server, open } = await stage({ accounts: 6 });
     const pool = await open({ maxConnected: 2 });
     let most = 0;
@@ -53,7 +53,7 @@ describe("connections", () => {
     expectPeace(server);
   });
 
-  test("profile - each session shows itself as it was told", async () => {
+  test("profile - each session presents its own device", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     await pool.update("account1", { profile: { deviceModel: "Nokia 3310", appVersion: "1.2.3", langCode: "fi" } });
@@ -77,7 +77,7 @@ describe("connections", () => {
   });
 });
 
-describe("registration with work going on", () => {
+describe("adding and removing during work", () => {
   test("add() - one key under two ids is refused", async () => {
     const { server, open } = await stage();
     const pool = await open();
@@ -147,7 +147,7 @@ describe("the end", () => {
     expect(pool.status().total).toBe(1);
   });
 
-  test("close() - calls in flight: revoked after timeoutMs, leaked names them", async () => {
+  test("close() - calls in flight: revoked after timeoutMs, reported as leaked", async () => {
     const { server, open, toldOf } = await stage();
     const pool = await open();
     server.mute({ method: "users.GetUsers" });
@@ -183,7 +183,7 @@ describe("the end", () => {
     await until("no connection", () => openNow(server.connections()) === 0);
   });
 
-  test("maxLeaseMs - a lease held too long is taken back, the next holder is not disturbed", async () => {
+  test("maxLeaseMs - a lease held too long is revoked, the next holder is not disturbed", async () => {
     const { open, toldOf } = await stage();
     const pool = await open({ maxLeaseMs: 150, traceLeases: true });
     const lease = await pool.acquire();

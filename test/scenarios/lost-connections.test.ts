@@ -49,7 +49,7 @@ describe.each(["before", "after"] as const)("connection cut %s execution", (at) 
     expect(callsOf(server, "account.UpdateStatus")).toHaveLength(1);
   });
 
-  test("use() - several at once: each settles, none twice", async () => {
+  test("use() - several parallel calls: each settles, none takes effect twice", async () => {
     const { server, open } = await stage();
     const pool = await open();
     server.cut({ method: "messages.SendMessage", at, skip: 4, times: 1 });
@@ -96,7 +96,7 @@ describe("outages", () => {
     expect(server.connections().length).toBeLessThan(5);
   });
 
-  test("use() - nobody listens: ConnectError in time when nobody can, rotation never hammers", async () => {
+  test("use() - when nothing listens: ConnectError in time, rotation never hammers", async () => {
     const { server, open } = await stage({ accounts: 3 });
     const pool = await open();
     await server.pause();
@@ -119,7 +119,7 @@ describe("outages", () => {
     await server.resume();
   });
 
-  test("use() - nothing connects while the session cools, however often it is asked for", async () => {
+  test("use() - nothing connects while the session cools, however often it is requested", async () => {
     const { server, open } = await stage();
     const pool = await open();
     server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_2", times: 1 });
@@ -146,7 +146,7 @@ describe("outages", () => {
     expect(textsOf(server)).toEqual(["after"]);
   });
 
-  test("use() - a salt that expires is nobody's business", async () => {
+  test("use() - does not notice a salt that expires", async () => {
     const { server, open } = await stage();
     const pool = await open();
     await pool.use(nameOf);

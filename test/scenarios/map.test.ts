@@ -12,7 +12,7 @@ async function all<I, O>(results: AsyncIterable<MapResult<I, O>>): Promise<MapRe
 }
 
 describe("map()", () => {
-  test("floods, a dead account, a poison item - everything else is sent once, and nothing into a wait", async () => {
+  test("floods, a dead account, a poison item - everything else is sent once, and nothing during a wait", async () => {
     const { server, open } = await stage({ accounts: 5 });
     const pool = await open();
     server.limit("messages.SendMessage", { calls: 15, perMs: 1_000, waitSeconds: 1 });
@@ -74,7 +74,7 @@ describe("map()", () => {
     expectPeace(server);
   });
 
-  test("kill -9, again and again - no message is sent twice, none is forgotten", async () => {
+  test("kill -9, repeatedly - no message is sent twice, none is lost", async () => {
     const current = await stage({ accounts: 5, latencyMs: 3 });
     const { server } = current;
     const acknowledged: unknown[] = [];
@@ -102,7 +102,7 @@ describe("map()", () => {
     expectPeace(server);
   }, 60_000);
 
-  test("a second process with the same name - is refused, and disturbs nobody", async () => {
+  test("a second process with the same name - is refused, and does not disturb the first", async () => {
     const current = await stage({ accounts: 2, latencyMs: 25 });
     const { server } = current;
     const first = startChild(current, "workers", "mapping");

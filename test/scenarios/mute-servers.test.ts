@@ -12,7 +12,7 @@ describe("transport errors", () => {
     expect(server.connections().filter(({ account }) => account === "account1").length).toBeLessThanOrEqual(2);
   });
 
-  test("-404 at connect, again and again: nothing proves a death; it is held back for hours, and not tried a third time", async () => {
+  test("-404 at connect, repeatedly: proves no death; the session backs off for hours, and there is no third attempt", async () => {
     const { server, open, toldOf } = await stage({ accounts: 1 });
     const pool = await open();
     server.failTransport({ account: "account1", code: -404 });
@@ -26,7 +26,7 @@ describe("transport errors", () => {
     expect(server.connections().length).toBe(2);
   });
 
-  test("-404 once: the next connect serves, and it is forgotten", async () => {
+  test("-404 once: the next connect works and resets the count", async () => {
     const { server, open } = await stage({ accounts: 1 });
     const pool = await open();
     const rule = server.failTransport({ account: "account1", code: -404 });
@@ -35,7 +35,7 @@ describe("transport errors", () => {
     expect(await within(5_000, pool.use(nameOf))).toBe("account1");
   });
 
-  test("AUTH_KEY_PERM_EMPTY once is no death, twice is", async () => {
+  test("AUTH_KEY_PERM_EMPTY once is no death, twice is one", async () => {
     const { server, open } = await stage({ accounts: 1 });
     const pool = await open();
     const fail = () => server.fail({ method: "users.GetUsers", code: 401, message: "AUTH_KEY_PERM_EMPTY", times: 1 });
@@ -48,7 +48,7 @@ describe("transport errors", () => {
     expect(pool.get("account1")?.state).toBe("dead");
   });
 
-  test("-404 in mid-life: the read goes on elsewhere, the write is unknown", async () => {
+  test("-404 on a working connection: the read continues on another session, the write's outcome is unknown", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
@@ -71,7 +71,7 @@ describe("transport errors", () => {
     expect(await within(4_000, pool.use(nameOf))).toBe("account1");
   });
 
-  test("-429 once in mid-life: the read succeeds", async () => {
+  test("-429 once on a working connection: the read succeeds", async () => {
     const { server, open } = await stage();
     const pool = await open();
     await pool.use(nameOf);
@@ -81,7 +81,7 @@ describe("transport errors", () => {
 });
 
 describe("mute server", () => {
-  test("at connect: connectTimeoutMs, then the next session", async () => {
+  test("at connect: after connectTimeoutMs, the next session serves", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ connectTimeoutMs: 1_000 });
     server.ignore({ account: "account1" });
@@ -101,14 +101,14 @@ describe("mute server", () => {
     expect(error.message).toContain("connectTimeoutMs");
   });
 
-  test("initConnection is never answered: connectTimeoutMs too", async () => {
+  test("without an answer to initConnection: connectTimeoutMs ends it, too", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ connectTimeoutMs: 1_000 });
     server.mute({ account: "account1", connect: "only" });
     for (let i = 0; i < 2; i++) expect(await within(8_000, pool.use(nameOf))).toBe("account2");
   });
 
-  test("in mid-life: a read rotates after callTimeoutMs", async () => {
+  test("on a working connection: a read rotates after callTimeoutMs", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open({ callTimeoutMs: 1_000 });
     await Promise.all([pool.use(nameOf), pool.use(nameOf)]);
@@ -117,7 +117,7 @@ describe("mute server", () => {
     expect(names).toEqual(["account2", "account2"]);
   });
 
-  test("in mid-life, alone: CallTimeoutError for a read, OutcomeUnknownError for a write", async () => {
+  test("on a working connection, with one session: CallTimeoutError for a read, OutcomeUnknownError for a write", async () => {
     const { server, open } = await stage();
     const pool = await open({ callTimeoutMs: 1_000 });
     const rule = server.mute({ method: ["users.GetUsers", "messages.SendMessage", "account.UpdateStatus"] });
@@ -152,7 +152,7 @@ describe("mute server", () => {
     for (let i = 0; i < 2; i++) await within(2_000, pool.use(nameOf));
   });
 
-  test("timeoutMs over a mute connect: AttemptTimeoutError too", async () => {
+  test("timeoutMs during connecting: AttemptTimeoutError, too", async () => {
     const { server, open } = await stage();
     const pool = await open({ connectTimeoutMs: 2_000 });
     server.ignore();
@@ -175,12 +175,12 @@ describe("mute server", () => {
   });
 });
 
-describe("a dead line", () => {
+describe("a half-open connection", () => {
   /** Twenty times as quick: a ping every second, half a second for its answer. */
   const clock = { ...systemClock, setTimer: (ms: number, run: () => void) => systemClock.setTimer(ms / 20, run) };
   const patience = { connectTimeoutMs: 60_000, callTimeoutMs: 1_200_000, storageTimeoutMs: 200_000 };
 
-  test("with nothing in flight: it is noticed, and the next call goes over a new one", async () => {
+  test("without calls in flight: is detected, and the next call uses a new one", async () => {
     const { server, open, toldOf } = await stage();
     const pool = await open({ clock, ...patience });
     await pool.use(nameOf);
@@ -192,7 +192,7 @@ describe("a dead line", () => {
     expect(server.maxConnectionsPerKey()).toBe(1);
   });
 
-  test("with calls in flight: they settle long before callTimeoutMs, and the write is unknown", async () => {
+  test("with calls in flight: they settle long before callTimeoutMs, and the write's outcome is unknown", async () => {
     const { server, open, toldOf } = await stage();
     const pool = await open({ clock, leasesPerSession: 2, ...patience });
     await pool.use(nameOf);
@@ -220,7 +220,7 @@ describe("initConnection refused", () => {
     await until("it is closed", () => server.connections()[0]?.closedAt !== null);
   });
 
-  test("400 API_ID_INVALID: nobody is retired, ConnectError says why", async () => {
+  test("400 API_ID_INVALID: no session is retired, ConnectError says why", async () => {
     const { server, open, toldOf } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ connect: "only", code: 400, message: "API_ID_INVALID" });

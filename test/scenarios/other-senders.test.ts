@@ -51,7 +51,7 @@ describe("downloads", () => {
     expect(callsOf(server, "upload.GetFile")).toEqual([]);
   });
 
-  test("downloadFile() - in the middle of it the lease ends: LeaseReleasedError, no more parts", async () => {
+  test("downloadFile() - when the lease ends in the middle: LeaseReleasedError, no more parts", async () => {
     const { server, open } = await stage();
     serveFile(server);
     server.delay({ method: "upload.GetFile", delayMs: 50 });
@@ -71,7 +71,7 @@ describe("downloads", () => {
 });
 
 /** In a process of its own: a client that loops without a pause can be ended only from outside. */
-describe("another data center that nobody can reach", () => {
+describe("another data center that cannot be reached", () => {
   test.each([
     ["not in the configuration", ["download", "invoke"]],
     ["no leave to log in there", ["download", "invoke", "cooling", "FILE_MIGRATE_4"]],

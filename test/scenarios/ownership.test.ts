@@ -76,9 +76,9 @@ async function sees(neighbour: Talk, what: string, holds: (states: readonly stri
 
 const isForeign = (state: string): boolean => state === "foreign";
 
-describe("a process that is stopped past its ttl and goes on (SIGSTOP, SIGCONT)", () => {
+describe("a process that is stopped past its ttl and continued (SIGSTOP, SIGCONT)", () => {
   test(
-    "on the same host nobody takes its sessions; it gives them up by its own clock, and then they are another's",
+    "on the same host, keeps its sessions until it releases them by its own clock",
     async () => {
       const scene = await stage({ accounts: 2 });
       const ttlMs = TTL_MS;
@@ -106,7 +106,7 @@ describe("a process that is stopped past its ttl and goes on (SIGSTOP, SIGCONT)"
   );
 
   test(
-    "another host takes its sessions, as they stand; it sends nothing on them any more",
+    "on another host, loses its sessions with their state, and sends nothing on them",
     async () => {
       const scene = await stage({ accounts: 2 });
       const { server } = scene;
@@ -153,7 +153,7 @@ describe("a process that is stopped past its ttl and goes on (SIGSTOP, SIGCONT)"
 
 describe("two processes that start at once with the same sessions", () => {
   test(
-    "add() - every session once; they share by use, and what one gives up by close() is the other's",
+    "add() - every session once; they share by use, and what one releases by close() the other can use",
     async () => {
       const scene = await stage({ accounts: 4 });
       const names = scene.server.accounts.map(({ name }) => name);
@@ -190,7 +190,7 @@ describe("two processes that start at once with the same sessions", () => {
 
 describe("a worker thread", () => {
   test(
-    "has its own sessions beside the main thread's; they are free when it was terminated",
+    "has its own sessions beside the main thread's; they are free after it was terminated",
     async () => {
       const scene = await stage({ accounts: 3 });
       const thread = startNeighbourThread(scene, JSON.stringify({ ownership: {} }));

@@ -30,7 +30,7 @@ async function hashes(client: TelegramClient, keys: readonly (string | number | 
 }
 
 describe("a restart", () => {
-  test("known peers - are found by id and username, without asking Telegram", async () => {
+  test("known peers - are found by id and username, without a request", async () => {
     const { server, file, open } = await stage();
     const first = await open();
     const before = await first.use((client) => hashes(client, LONG_AGO));
@@ -55,7 +55,7 @@ describe("a restart", () => {
     expect(callsOf(server, RESOLVE)).toHaveLength(LONG_AGO.length);
   });
 
-  test("another account - has to ask for itself", async () => {
+  test("another account - sends its own request", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const first = await open();
     await first.use((client) => hashes(client, ["user1"]), { id: "account1" });
@@ -66,7 +66,7 @@ describe("a restart", () => {
   });
 });
 
-test("an idle client that was closed - its next one knows the same peers, written or not", async () => {
+test("an idle client that was closed - its successor knows the same peers, written or not", async () => {
   const { server, open } = await stage();
   const pool = await open({ idleTimeoutMs: 30 });
   for (let round = 0; round < 3; round++) {
@@ -77,7 +77,7 @@ test("an idle client that was closed - its next one knows the same peers, writte
 });
 
 describe("what is stored", () => {
-  test("remove() - clears the session's peers and no other's", async () => {
+  test("remove() - deletes the session's peers and no other's", async () => {
     const { file, open } = await stage({ accounts: 2 });
     const pool = await open();
     for (const id of ["account1", "account2"]) await pool.use((client) => hashes(client, ["user1"]), { id });
@@ -87,7 +87,7 @@ describe("what is stored", () => {
     expect((await storedIn(file, "account2")).length).toBeGreaterThan(0);
   });
 
-  test("update({ session }) - with another key the former account's peers are of no use", async () => {
+  test("update({ session }) - with another key, the former account's peers are not used", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const first = await open({ add: ["account1"] });
     await first.invoke(message("as the first"));
@@ -101,7 +101,7 @@ describe("what is stored", () => {
   });
 });
 
-test("add() - of a new session under an id that left its peers behind: they are not its own", async () => {
+test("add() - of a new session under an id with old peers: they are not used", async () => {
   const { server, file, open } = await stage();
   const storage = sqlite(file);
   await storage.open?.();

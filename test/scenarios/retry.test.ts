@@ -91,7 +91,7 @@ describe('retry "safe"', () => {
     [400, "CONNECTION_NOT_INITED"],
     [400, "CONNECTION_LAYER_INVALID"],
     [401, "AUTH_KEY_PERM_EMPTY"],
-  ])("%i %s - the connection is made anew, and what was refused goes over it", async (code, text) => {
+  ])("%i %s - the connection is replaced, and the refused request is sent over the new one", async (code, text) => {
     const { server, open, toldOf } = await stage();
     const pool = await open();
     await pool.use(nameOf);
@@ -103,7 +103,7 @@ describe('retry "safe"', () => {
     expectPeace(server);
   });
 
-  test("420 FLOOD_SKIP_FAILED_WAIT on a write: refused for sure, so it is sent again on the same session", async () => {
+  test("420 FLOOD_SKIP_FAILED_WAIT on a write proves non-execution: it is sent again on the same session", async () => {
     const { server, open, toldOf } = await stage();
     const pool = await open();
     server.fail({ method: "messages.SendMessage", code: 420, message: "FLOOD_SKIP_FAILED_WAIT", times: 1 });
@@ -111,29 +111,32 @@ describe('retry "safe"', () => {
     expect([textsOf(server), toldOf("cooled")]).toEqual([["once"], []]);
   });
 
-  test.each([0, 9])("use() - 50 sends at once, the one after %i floods: nothing goes into the wait", async (skip) => {
-    const { server, open } = await stage({ accounts: 2 });
-    const pool = await open();
-    const rule = server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_2", skip, times: 1 });
-    const results: PromiseSettledResult<unknown>[] = [];
-    let runs = 0;
-    const work = pool.use(async (client) => {
-      runs += 1;
-      const first = runs === 1;
-      const sends = Array.from({ length: 50 }, (_, i) => client.sendMessage("user1", { message: `p${i}` }));
-      const settled = await Promise.allSettled(sends);
-      if (first) results.push(...settled);
-      const failed = settled.find((one) => one.status === "rejected");
-      if (failed?.status === "rejected") throw failed.reason;
-    });
-    if (skip === 0) await work;
-    else expect(await rejection(work)).toBeInstanceOf(RotationUnsafeError);
-    expect(rule.hits).toBe(1);
-    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(skip);
-    expect(textsOf(server)).toHaveLength(skip === 0 ? 50 : skip);
-    expect(server.inFlight()).toEqual([]);
-    expectPeace(server);
-  });
+  test.each([0, 9])(
+    "use() - 50 parallel sends, the one after %i floods: nothing is sent during the wait",
+    async (skip) => {
+      const { server, open } = await stage({ accounts: 2 });
+      const pool = await open();
+      const rule = server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_2", skip, times: 1 });
+      const results: PromiseSettledResult<unknown>[] = [];
+      let runs = 0;
+      const work = pool.use(async (client) => {
+        runs += 1;
+        const first = runs === 1;
+        const sends = Array.from({ length: 50 }, (_, i) => client.sendMessage("user1", { message: `p${i}` }));
+        const settled = await Promise.allSettled(sends);
+        if (first) results.push(...settled);
+        const failed = settled.find((one) => one.status === "rejected");
+        if (failed?.status === "rejected") throw failed.reason;
+      });
+      if (skip === 0) await work;
+      else expect(await rejection(work)).toBeInstanceOf(RotationUnsafeError);
+      expect(rule.hits).toBe(1);
+      expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(skip);
+      expect(textsOf(server)).toHaveLength(skip === 0 ? 50 : skip);
+      expect(server.inFlight()).toEqual([]);
+      expectPeace(server);
+    },
+  );
 
   test("use() - Promise.all of reads and writes with a flooded read: the write decides", async () => {
     const { server, open } = await stage({ accounts: 2 });
@@ -182,7 +185,7 @@ describe("other policies", () => {
     expect(server.violations()).toEqual([]);
   });
 
-  test('retry "none" - Telegram\'s own error comes out, the session cools all the same', async () => {
+  test('retry "none" - Telegram\'s own error comes out, the session still cools', async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "messages.SendMessage", message: "FLOOD_WAIT_30", times: 1 });
@@ -192,7 +195,7 @@ describe("other policies", () => {
     expect(pool.status().cooling).toBe(1);
   });
 
-  test('retry "none" - a 500 on a write comes out as Telegram said it', async () => {
+  test('retry "none" - a 500 on a write comes out unchanged', async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "messages.SendMessage", message: "RPC_CALL_FAIL", code: 500 });

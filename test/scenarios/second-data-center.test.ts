@@ -42,7 +42,7 @@ async function twoDataCenters(
 
 const farConnections = ({ server }: Stage) => server.connections().filter(({ account }) => account === FAR_NAME);
 
-describe("the address of another data center", () => {
+describe("address of another data center", () => {
   const V4 = "149.154.167.92";
   const V6 = "2001:67c:4e8:f004::a";
   const option = (ipAddress: string, fields: object = {}) => ({ id: FAR, ipAddress, port: 443, ...fields });
@@ -93,7 +93,7 @@ function recordingSocket(dialled: string[], port: () => number): unknown {
 }
 
 describe("files in another data center", () => {
-  test("one connection, authorised once, closed with the client", async () => {
+  test("use one connection, authorized once, closed with the client", async () => {
     const scene = await twoDataCenters();
     const { server, pool } = scene;
     for (let i = 0; i < 2; i++) expect(await within(8_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
@@ -105,7 +105,7 @@ describe("files in another data center", () => {
     await until("both are closed", () => server.connections().every(({ closedAt }) => closedAt !== null));
   });
 
-  test("refused while the session cools, before anything is opened", async () => {
+  test("are refused while the session cools, before a connection is opened", async () => {
     const scene = await twoDataCenters();
     using lease = await scene.pool.acquire();
     lease.coolDown(30);
@@ -124,7 +124,7 @@ describe("files in another data center", () => {
     expect(server.violations()).toEqual([]);
   });
 
-  test("the lease ends in the middle: LeaseReleasedError, no more parts", async () => {
+  test("when the lease ends in the middle: LeaseReleasedError, no more parts", async () => {
     const { server, pool } = await twoDataCenters();
     server.delay({ method: FILES, delayMs: 50 });
     const lease = await pool.acquire();
@@ -138,7 +138,7 @@ describe("files in another data center", () => {
     expect(callsOf(server, FILES).length).toBeLessThanOrEqual(length + 1);
   });
 
-  test("401 from there is not the account's death: it is authorised anew, and the file comes", async () => {
+  test("a 401 from there does not kill the account: it is authorized again, and the file arrives", async () => {
     const scene = await twoDataCenters();
     const { server, pool, toldOf } = scene;
     server.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED", skip: 1, times: 1 });
@@ -148,7 +148,7 @@ describe("files in another data center", () => {
     expect(farConnections(scene)).toHaveLength(2);
   });
 
-  test("401 from there, always: ConnectError, and the account lives", async () => {
+  test("repeated 401s from there: ConnectError, and the account stays usable", async () => {
     const { server, pool, toldOf } = await twoDataCenters();
     server.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED" });
     const error = await rejection(pool.use(download));
@@ -157,7 +157,7 @@ describe("files in another data center", () => {
     expect(await pool.use(nameOf)).toBe("account1");
   });
 
-  test("its line is dead: noticed by a ping, without a call; the next download opens another", async () => {
+  test("when its connection is half-open: a ping detects it without a call; the next download opens another", async () => {
     // A minute in three seconds.
     const clock = { ...systemClock, setTimer: (ms: number, run: () => void) => systemClock.setTimer(ms / 20, run) };
     const patience = {
@@ -177,7 +177,7 @@ describe("files in another data center", () => {
     expect(server.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
-  test("its connection is cut in the middle: the parts go on", async () => {
+  test("when its connection is cut in the middle: the parts continue", async () => {
     const scene = await twoDataCenters();
     const { server, pool } = scene;
     server.cut({ method: FILES, at: "before", skip: 2, times: 1 });
@@ -185,7 +185,7 @@ describe("files in another data center", () => {
     expect(server.connections().filter(({ account }) => account === "account1")).toHaveLength(1);
   });
 
-  test("a file reference that expired is the caller's: Telegram's own error, a session in order", async () => {
+  test("an expired file reference: Telegram's own error, and the session stays usable", async () => {
     const { server, pool, toldOf } = await twoDataCenters();
     server.fail({ method: FILES, code: 400, message: "FILE_REFERENCE_EXPIRED" });
     expect(await rejection(pool.use(download))).toMatchObject({ code: 400, errorMessage: "FILE_REFERENCE_EXPIRED" });

@@ -93,7 +93,7 @@ describe("secrets", () => {
     expectNoSecret(seen(client), session);
   });
 
-  test("events and errors of floods, deaths, timeouts and closing carry none", async () => {
+  test("events and errors of floods, deaths, timeouts and closing contain none", async () => {
     const { server, open, told } = await stage({ accounts: 2 });
     const [session = ""] = server.sessions;
     const pool = await open({ callTimeoutMs: 1_000 });

@@ -13,7 +13,7 @@ const update = (text: string) =>
     date: 1,
   } as never) as never;
 
-describe("what one lease does to its client", () => {
+describe("changes of a client under one lease", () => {
   test("setLogLevel() ends with the lease", async () => {
     const { open } = await stage();
     const pool = await open();
@@ -24,7 +24,7 @@ describe("what one lease does to its client", () => {
     expect(log).not.toHaveBeenCalled();
   });
 
-  test("the session object cannot be bent: the next connect goes where it went before", async () => {
+  test("the session object cannot be changed: the next connect uses the same address", async () => {
     const { server, open } = await stage();
     const pool = await open({ connectTimeoutMs: 500 });
     const before = await pool.exportSession("account1");
@@ -46,7 +46,7 @@ describe("what one lease does to its client", () => {
     expect(await pool.exportSession("account1")).toBe(before);
   });
 
-  test("a thousand answers about one user are remembered once", async () => {
+  test("a thousand answers about one user are stored once", async () => {
     const { open } = await stage();
     const pool = await open();
     await pool.use(async (client) => {
@@ -78,7 +78,7 @@ describe("what one lease does to its client", () => {
     expect(seen).toContain("raw");
   });
 
-  test("leasesPerSession 2 - handlers and settings of one lease are not the other's", async () => {
+  test("leasesPerSession 2 - handlers and settings of one lease do not affect the other", async () => {
     const { server, open } = await stage();
     const pool = await open({ leasesPerSession: 2, client: { updates: true } });
     const [first, second] = await Promise.all([pool.acquire(), pool.acquire()]);

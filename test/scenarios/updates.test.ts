@@ -98,7 +98,7 @@ describe("updates", () => {
     expect(seen).toEqual(["account1 one"]);
   });
 
-  test("keepConnected - that account listens, the others do not", async () => {
+  test("keepConnected - that account receives updates, the others do not", async () => {
     const scene = await stage({ accounts: 2 });
     const { pool, seen, arrive } = await listening(scene);
     await pool.update("account2", { profile: { keepConnected: true } });
@@ -184,7 +184,7 @@ describe("handlers that throw", () => {
     expect(warned.filter((text) => text.includes("a handler's own"))).toHaveLength(1);
   });
 
-  test("client.onError - is told of each instead", async () => {
+  test("client.onError - is called with each error instead", async () => {
     const scene = await stage();
     const warned = warningsOf();
     const told: unknown[] = [];
@@ -200,7 +200,7 @@ describe("handlers that throw", () => {
     expect([told.length, warned]).toEqual([2, []]);
   });
 
-  test("removeEventHandler(), listEventHandlers() - know a handler as it was given", async () => {
+  test("removeEventHandler(), listEventHandlers() - accept a handler as it was added", async () => {
     const { open } = await stage();
     const own = () => {};
     const pool = await open({

@@ -48,7 +48,7 @@ describe("uploads", () => {
     expectPeace(server);
   });
 
-  test("uploadFile() - parts at once, a flood among them: no part goes into the wait", async () => {
+  test("uploadFile() - parallel parts, a flood among them: no part is sent during the wait", async () => {
     const { server, open } = await stage({ accounts: 2 });
     const pool = await open();
     server.fail({ method: "upload.SaveFilePart", message: "FLOOD_PREMIUM_WAIT_30", skip: 2, times: 1 });
@@ -59,7 +59,7 @@ describe("uploads", () => {
     expectPeace(server);
   });
 
-  test("uploadFile() - alone: fails at once instead of sleeping the wait out", async () => {
+  test("uploadFile() - with one account: fails at once instead of waiting", async () => {
     const { server, open } = await stage();
     const pool = await open();
     server.fail({ method: "upload.SaveFilePart", message: "FLOOD_WAIT_3", skip: 1, times: 1 });
@@ -109,7 +109,7 @@ describe("uploads", () => {
     expect(callsOf(server, "upload.SaveFilePart").length).toBeLessThanOrEqual(4);
   });
 
-  test("uploadFile() - a connection cut in the middle: the parts go on over a new one", async () => {
+  test("uploadFile() - a connection cut in the middle: the parts continue over a new one", async () => {
     const { server, open } = await stage();
     const pool = await open();
     server.cut({ method: "upload.SaveFilePart", at: "before", skip: 2, times: 1 });
@@ -176,7 +176,7 @@ describe("albums", () => {
     expectPeace(server);
   });
 
-  test("sendFile() - the connection is cut in answer to messages.uploadMedia: goes on over a new one", async () => {
+  test("sendFile() - the connection is cut in answer to messages.uploadMedia: continues over a new one", async () => {
     const { server, pool, sent } = await albums();
     server.cut({ method: "messages.UploadMedia", at: "after", times: 1 });
     await within(8_000, pool.use(album));

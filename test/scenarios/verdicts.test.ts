@@ -51,7 +51,7 @@ const blurred: typeof answers = [
 ];
 const thrown = [...answers, ...blurred];
 
-test("every row of the table is thrown", () => {
+test("classifyTelegramError() - every row of the table is thrown by the client", () => {
   const untold = verdictTable.filter((row) => !thrown.some(([, text]) => row.pattern.test(text)));
   expect(untold).toEqual([]);
 });
