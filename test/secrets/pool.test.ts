@@ -37,7 +37,7 @@ function expectNoSecret(value: unknown): void {
   }
 }
 
-test("a pool's every face is without session string, api hash and proxy password", async () => {
+test("a pool's events, errors, logs and inspect() - contain no session string, api hash or proxy password", async () => {
   const seen: unknown[] = [];
   const log = (message: string): void => void seen.push(message);
   const logger = { debug: log, info: log, warn: log, error: log };
@@ -88,7 +88,7 @@ test("a pool's every face is without session string, api hash and proxy password
   for (const value of [...seen, told]) expectNoSecret(value);
 });
 
-test("toJSON() - the pool in numbers, whoever listens to it", async () => {
+test("toJSON() - shows the pool in numbers, with any listeners", async () => {
   const { pool } = await openPool({ sessions: ["a"] });
   pool.on("leased", () => {});
   expect(JSON.parse(JSON.stringify({ pool }))).toEqual({ pool: pool.status() });

@@ -13,7 +13,7 @@ test("redactError() - keeps name, message and code, and no secret anywhere", () 
   expect(redactError("a text", []).message).toBe("a text");
 });
 
-test("redactError() - a short secret is cut out where it stands alone, and eats no letters of other words", () => {
+test("redactError() - a short secret is removed where it stands alone, and not inside other words", () => {
   const error = new Error("getaddrinfo ENOTFOUND proxy.invalid for socks5://joe:x@proxy.invalid");
   expect(redactError(error, ["x"]).message).toBe(
     "getaddrinfo ENOTFOUND proxy.invalid for socks5://joe:[redacted]@proxy.invalid",
