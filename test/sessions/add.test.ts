@@ -65,7 +65,7 @@ describe("add()", () => {
     },
   );
 
-  test("of a known id with its key keeps state and cooldown; tags and profile, when given, replace", async () => {
+  test("for a known id with its key, keeps state and cooldown; given tags and profile replace the old ones", async () => {
     const { pool, events, storage } = await openPool();
     await pool.add("a", sessionString("a"), { tags: ["x"], profile: { deviceModel: "One" } });
     const lease = await pool.acquire();
@@ -84,7 +84,7 @@ describe("add()", () => {
     expect(events("sessionChanged")).toEqual([{ id: "a" }, { id: "a" }]);
   });
 
-  test("of a known id with another key, or a known key under another id, is DuplicateSessionError", async () => {
+  test("for a known id with another key, or a known key under another id, rejects with DuplicateSessionError", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     const other = watch(pool.add("a", sessionString("b")));
     const twin = watch(pool.add("b", sessionString("a")));
@@ -97,7 +97,7 @@ describe("add()", () => {
     await pool.add("b", sessionString("b"));
   });
 
-  test("many at once of one id, or of one key: one wins", async () => {
+  test("for many parallel calls with one id, or one key, lets one win", async () => {
     const { pool } = await openPool();
     await Promise.all([pool.add("a", sessionString("a")), pool.add("a", sessionString("a"))]);
     const results = await Promise.allSettled(["b", "c", "d"].map((id) => pool.add(id, sessionString("one"))));
@@ -118,7 +118,7 @@ describe("add()", () => {
     await expect(adding).rejects.toBeInstanceOf(OptionsError);
   });
 
-  test("refuses what is no session, repeating nothing of it", async () => {
+  test("refuses what is no session string, and repeats nothing of it", async () => {
     const { pool, storage } = await openPool();
     for (const text of ["", "hunter2hunter2", sessionString().slice(0, -9), undefined, 5]) {
       const adding = watch(pool.add("a", text as string));
@@ -129,7 +129,7 @@ describe("add()", () => {
     expect(storage.writes).toEqual([]);
   });
 
-  test("that storage refuses rejects, holds nothing, and can be tried again", async () => {
+  test("when the storage refuses, rejects, adds nothing, and can be repeated", async () => {
     const { pool, storage, clock } = await openPool();
     for (const fate of ["fails", "hangs"] as const) {
       storage.fateOfWrite = (id) => (id === "a" ? fate : "works");
@@ -145,7 +145,7 @@ describe("add()", () => {
 });
 
 describe("update()", () => {
-  test("a new session string makes a dead session free and drops the old key", async () => {
+  test("with a new session string, frees a dead session and drops the old key", async () => {
     const { pool, telegram, events } = await openPool({ sessions: ["a"] });
     telegram.onCall = () => {
       throw dead();
@@ -162,7 +162,7 @@ describe("update()", () => {
     await expect(pool.add("c", sessionString("a2"))).rejects.toMatchObject({ sessionId: "a" });
   });
 
-  test("a key that another id holds is DuplicateSessionError, an unknown id SessionNotFoundError", async () => {
+  test("with a key of another id rejects with DuplicateSessionError, for an unknown id with SessionNotFoundError", async () => {
     const { pool } = await openPool({ sessions: ["a", "b"] });
     await expect(pool.update("a", { session: sessionString("b") })).rejects.toMatchObject({
       code: "DUPLICATE_SESSION",
@@ -172,7 +172,7 @@ describe("update()", () => {
     expect(await pool.exportSession("a")).toBe(sessionString("a"));
   });
 
-  test("under a lease: the next lease has the new key, even if the connection was made anew meanwhile", async () => {
+  test("under a lease, the next lease has the new key, even if the connection was replaced meanwhile", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const former = telegram.handle("a");
@@ -186,7 +186,7 @@ describe("update()", () => {
     expect(telegram.violations).toEqual([]);
   });
 
-  test("tags serve those who wait for them, and fail those who now wait in vain", async () => {
+  test("with new tags, serves callers that wait for them and rejects those that can no longer be served", async () => {
     const { pool } = await openPool();
     await pool.add("a", sessionString("a"), { tags: ["x"] });
     await pool.add("b", sessionString("b"), { tags: ["y"] });
@@ -201,7 +201,7 @@ describe("update()", () => {
 });
 
 describe("remove()", () => {
-  test("forgets the session, its record and its key; the second time says false", async () => {
+  test("deletes the session, its record and its key; a second call resolves false", async () => {
     const { pool, storage, telegram } = await openPool({ sessions: ["a"] });
     (await pool.acquire()).release();
     expect(await pool.remove("a")).toBe(true);
@@ -210,7 +210,7 @@ describe("remove()", () => {
     await pool.add("b", sessionString("a"));
   });
 
-  test("under a lease: it ends first, then the session leaves", async () => {
+  test("under a lease, waits for its end, then removes the session", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     expect(await pool.remove("a")).toBe(true);
@@ -222,7 +222,7 @@ describe("remove()", () => {
     expect(pool.status()).toMatchObject({ total: 0, free: 0, cooling: 0 });
   });
 
-  test("a dead one can be added anew under its id", async () => {
+  test("after it, a dead session can be added again under its id", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     telegram.onCall = () => {
       throw dead();
@@ -236,7 +236,7 @@ describe("remove()", () => {
 });
 
 describe("disable() and enable()", () => {
-  test("disable() lets the lease finish, is durable, and says why", async () => {
+  test("disable() lets the lease finish, is durable, and gives the reason", async () => {
     const { pool, storage, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     await pool.disable("a", "on holiday");
@@ -250,7 +250,7 @@ describe("disable() and enable()", () => {
     await expect(pool.acquire({ id: "a" })).rejects.toBeInstanceOf(NoSessionAvailableError);
   });
 
-  test("enable() revives dead, restricted and disabled; a cooldown stays", async () => {
+  test("enable() revives dead, restricted and disabled sessions; a cooldown stays", async () => {
     const { pool, telegram, events } = await openPool({ sessions: ["a", "b"] });
     telegram.onCall = ({ id }) => {
       throw id === "a" ? dead() : flood(60);
@@ -272,7 +272,7 @@ test("acquire({ id }) - unknown: SessionNotFoundError; known without the tags: N
   await expect(pool.acquire({ id: "a", tags: ["x"] })).rejects.toBeInstanceOf(NoSessionAvailableError);
 });
 
-test("a record whose session cannot be read - is set aside however it was damaged, and the others load", async () => {
+test("a record whose session string cannot be read - is set aside however it was damaged, and the others load", async () => {
   const session = sessionString("a");
   const damages: Readonly<Record<string, string>> = {
     cutOff: session.slice(0, -1),

@@ -38,7 +38,7 @@ describe("connecting - while the session gets another key", () => {
     expect([two.events("died"), two.pool.get("a")?.state]).toEqual([[], "free"]);
   });
 
-  test("by update() in the same process: who waits for the connect gets the new one", async () => {
+  test("by update() in the same process: the caller that waits for the connect gets the new one", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     let go = (): void => {};
     telegram.onConnect = () => new Promise<void>((resolve) => (go = resolve));
@@ -54,7 +54,7 @@ describe("connecting - while the session gets another key", () => {
   });
 });
 
-describe("a verdict on a key that the session does not have any more", () => {
+describe("a verdict on a former key of the session", () => {
   test("a death - is none of the session: it stays free", async () => {
     const { pool, telegram, storage, events } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire({ id: "a" });
@@ -112,7 +112,7 @@ describe("a verdict on a key that the session does not have any more", () => {
 });
 
 describe("update() - that ends in the middle", () => {
-  test("before the record is written: the key is nobody's, and another id may have it", async () => {
+  test("before the record is written: the key is free for another id", async () => {
     const storage = new FaultyStorage();
     const { pool, clock } = await openPool({ storage, sessions: ["alice"], storageTimeoutMs: 300 });
     storage.fateOfWrite = (id) => (id === "alice" ? "hangs" : "works");
@@ -138,7 +138,7 @@ describe("update() - that ends in the middle", () => {
     expect(await storage.stored(reservationOf("new"))).toMatchObject({ id: "a", isConfirmed: true });
   });
 
-  test("because another id was faster: it has its former key, and says whose the new one is", async () => {
+  test("because another id was faster: it keeps its former key, and the error names the holder of the new one", async () => {
     const { pool, storage, telegram } = await openPool({ sessions: ["a"] });
     const write = storage.write.bind(storage);
     storage.write = async (id, expected, data) => {
@@ -158,7 +158,7 @@ describe("update() - that ends in the middle", () => {
     expect(await storage.stored(reservationOf("a"))).toMatchObject({ id: "a", isConfirmed: true });
   });
 
-  test("after the record was written: the former key is nobody's once no client has it", async () => {
+  test("after the record was written: the former key is free once no client has it", async () => {
     const { pool, storage, clock } = await openPool({ sessions: ["a"] });
     storage.fateOfWrite = (id, data) => (id === reservationOf("a") && data === null ? "fails" : "works");
     await pool.update("a", { session: sessionString("new") });
@@ -170,7 +170,7 @@ describe("update() - that ends in the middle", () => {
   });
 });
 
-test("add() - whose record cannot be written: the key is given back", async () => {
+test("add() - whose record cannot be written: the key is free again", async () => {
   const { pool, storage } = await openPool();
   storage.fateOfWrite = (id) => (id === "a" ? "fails" : "works");
   await expect(pool.add("a", sessionString("a"))).rejects.toMatchObject({ code: "STORAGE_FAILED" });
@@ -205,7 +205,7 @@ describe("a session whose login was not finished", () => {
   });
 });
 
-test("USER_RESTRICTED - the rest of the account goes on; what it cannot do is tried again after restrictedForMs", async () => {
+test("USER_RESTRICTED - other methods of the account continue; the refused one is tried again after restrictedForMs", async () => {
   const { pool, telegram, clock } = await openPool({ sessions: ["a"], restrictedForMs: 60_000 });
   telegram.onCall = ({ method }) => {
     if (method === "channels.CreateChannel") throw new FakeRpcError(403, "USER_RESTRICTED");

@@ -41,7 +41,7 @@ describe.each([
     expect(trusting.pool.sessions().map(({ id }) => id)).toEqual(["a", "b"]);
   });
 
-  test("whose fingerprint is another key's - is set aside: one key is not loaded under two ids", async () => {
+  test("whose fingerprint belongs to another key - is set aside: one key is not loaded under two ids", async () => {
     const storage = new FaultyStorage();
     const before = await openPool({ storage, sessions: ["a"], ...options });
     await before.pool.close();

@@ -36,7 +36,7 @@ test("remove() - whose record cannot be deleted yet: the session has gone, and t
   await pool.add("b", sessionString("a"));
 });
 
-test("remove() - whose key cannot be given back: the session has gone, and the key can be added", async () => {
+test("remove() - whose key cannot be released: the session is gone, and the key can be added", async () => {
   const { pool, storage, events } = await openPool({ sessions: ["a"] });
   storage.fateOfWrite = (id, data) => (id.startsWith("~key:") && data === null ? "fails" : "works");
   expect(await pool.remove("a")).toBe(true);
@@ -44,7 +44,7 @@ test("remove() - whose key cannot be given back: the session has gone, and the k
   await pool.add("b", sessionString("a"));
 });
 
-test("remove() - that fails: the session stays, and who wanted it gets it", async () => {
+test("remove() - that fails: the session stays, and waiting callers get it", async () => {
   const { pool, storage, clock } = await openPool({ sessions: ["a", "b"] });
   await pool.acquire({ id: "b" });
   storage.fateOfWrite = () => "hangs";
@@ -128,7 +128,7 @@ describe("remove() - whose record is gone already", () => {
   });
 });
 
-test("hold() - of a session without a record: the caller hears of it, and nothing spins", async () => {
+test("hold() - of a session without a record: the caller is rejected, and nothing spins", async () => {
   const { pool, storage } = await openPool({ sessions: ["a"] });
   // A way nobody knows of: the ledger forgets the record while the session stays.
   const read = storage.read.bind(storage);
@@ -142,7 +142,7 @@ test("hold() - of a session without a record: the caller hears of it, and nothin
 });
 
 describe("a session that was removed", () => {
-  test("whose client takes its time to close - is not shown, not counted and not exported from the release on", async () => {
+  test("whose client closes slowly - is not shown, not counted and not exported from the release on", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     let isClosed = (): void => {};
     telegram.onClose = (id) => (id === "a" ? new Promise<void>((resolve) => (isClosed = resolve)) : undefined);
