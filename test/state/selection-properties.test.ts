@@ -131,7 +131,7 @@ test("weight - one without a weight above 0 serves only when no other can", () =
   expect(taken).toEqual(["s4", "s0", "s1", "s2", "s3"]);
 });
 
-test("weight - who was away begins where the others are", () => {
+test("weight - a session that was away starts where the others are", () => {
   const order = new WeightedOrder(() => 1);
   const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
   const entries = [0, 1, 2].map((index) => new SessionEntry(`s${index}`, [], 0));
@@ -164,7 +164,7 @@ test.each([Number.NaN, -1, 1, 7, Number.POSITIVE_INFINITY])(
   },
 );
 
-test("warm - as few sessions as there are callers at once, also after a burst", () => {
+test("warm - uses as few sessions as there are parallel callers, also after a burst", () => {
   const order = new ConnectedFirstOrder();
   const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
   sessionTable.add(

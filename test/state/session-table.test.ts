@@ -26,7 +26,7 @@ test("take() - over n·k leases each of n sessions serves k", () => {
   expect([...served.values()]).toEqual(Array(7).fill(10));
 });
 
-test("take() - with several leases a session, sessions that nobody uses come first", () => {
+test("take() - with several leases a session, unused sessions come first", () => {
   const { sessionTable } = rosterOf(3, 2);
   const order = Array.from({ length: 7 }, () => sessionTable.reserve(ANY, NOW)?.id);
   expect(order).toEqual(["s0", "s1", "s2", "s0", "s1", "s2", undefined]);
@@ -195,7 +195,7 @@ test("add() - after a restart: never used first, as they come, then by last use"
   expect(entries.map(() => sessionTable.reserve(ANY, NOW)?.id)).toEqual(["new", "newer", "early", "late"]);
 });
 
-test("advance() - so many at once: status, id and key see what is due all the same, and order is kept", () => {
+test("advance() - when too many are due for one batch: status, id and key see all that is due, and order is kept", () => {
   const { sessionTable, entries } = rosterOf(1_000);
   for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
   sessionTable.restrict(at(entries, 0), { reason: "PEER_FLOOD", until: NOW + 5 }, NOW);
@@ -215,7 +215,7 @@ test("advance() - so many at once: status, id and key see what is due all the sa
   expect(sessionTable.reserve(ANY, NOW + 10)).toBeUndefined();
 });
 
-test("canServe() - lets out for a caller what only is due", () => {
+test("canServe() - returns due sessions for a caller first", () => {
   const { sessionTable, entries } = rosterOf(50);
   for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
   expect(sessionTable.canServe(ANY, NOW + 9)).toBe(false);
