@@ -25,23 +25,20 @@ function storageThat(answers: Partial<Record<"list" | "read" | "write" | "watch"
   });
 }
 
-describe("write() - what is no version", () => {
-  test.each([null, Number.NaN, 0, -1, 1.5, "2", true, {}])(
-    "%s - is a failure, and not taken for success",
-    async (version) => {
-      const storage = checkedStorage(storageThat({ write: version }));
-      await expect(storage.write("a", 0, "text")).rejects.toThrow(StorageError);
-    },
-  );
+describe("write() - an invalid version", () => {
+  test.each([null, Number.NaN, 0, -1, 1.5, "2", true, {}])("%s - is a failure, not a success", async (version) => {
+    const storage = checkedStorage(storageThat({ write: version }));
+    await expect(storage.write("a", 0, "text")).rejects.toThrow(StorageError);
+  });
 });
 
-describe("read() - what is no record", () => {
+describe("read() - an invalid record", () => {
   test.each([null, "text", {}, { id: "b", version: 1, data: "b's" }, []])("%j - is a failure", async (record) => {
     const storage = checkedStorage(storageThat({ read: record }));
     await expect(storage.read("a")).rejects.toThrow(/read\(\) must resolve the record/);
   });
 
-  test("a damaged one - is given with its id, for the pool to set aside", async () => {
+  test("a damaged one - is returned with its id, for the pool to set aside", async () => {
     const storage = checkedStorage(storageThat({ read: { id: "a", version: "x", data: null } }));
     await expect(storage.read("a")).resolves.toEqual({ id: "a", version: 1, data: "" });
   });
@@ -84,7 +81,7 @@ describe("list()", () => {
 });
 
 describe("watch()", () => {
-  test("what is no id - is left out", () => {
+  test("an invalid id - is left out", () => {
     const told: unknown[] = [];
     const given = storageThat({});
     const watched = Object.assign(given, {
@@ -97,7 +94,7 @@ describe("watch()", () => {
     expect(told).toEqual(["a"]);
   });
 
-  test("what does not return a function - is a failure that the pool tells, and works on", async () => {
+  test("a result that is no function - is reported as a failure, and the pool works", async () => {
     const storage = Object.assign(new FaultyStorage(), { watch: () => undefined });
     const { pool, clock, events } = await openPool({ storage: storage as never, sessions: ["a"] });
     await clock.advance(0);
@@ -117,7 +114,7 @@ describe("peers.load()", () => {
   });
 });
 
-describe("open() and close() of an object that several use", () => {
+describe("open() and close() of a shared storage object", () => {
   test("the last of two pools closes it", async () => {
     const storage = new FaultyStorage();
     storage.shared = false;
@@ -129,7 +126,7 @@ describe("open() and close() of an object that several use", () => {
     expect(storage.isClosed).toBe(true);
   });
 
-  test("a pool closes no checkpoint's storage that is another pool's", async () => {
+  test("a pool does not close a checkpoint's storage that another pool uses", async () => {
     const storage = new FaultyStorage();
     const [jobs, other] = [await openPool({ sessions: ["a"] }), await openPool({ storage })];
     const run = jobs.pool.map([1], async () => 1, { checkpoint: { storage, name: "job", key: String } });

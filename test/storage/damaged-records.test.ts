@@ -72,7 +72,7 @@ function withValue(record: unknown, [key, ...rest]: Path, value: unknown): unkno
 const NONSENSE = [null, undefined, 0, -1, 1.5, 1e308, "", "x", true, [], {}, [null], { until: null }, "user:1"];
 
 describe("open() - a damaged record", () => {
-  test("whatever stands at whatever place of it - no caller fails for it, and it is not written over", async () => {
+  test("any value at any place of it - no caller fails for it, and it is not overwritten", async () => {
     const { storage, record } = await storageWith();
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...pathsIn(record)), fc.constantFrom(...NONSENSE), async (path, value) => {
@@ -116,7 +116,7 @@ describe("open() - a damaged record", () => {
     expect(sealed.pool.rejected()).toEqual([{ id: "a", reason: "what was sealed has a damaged profile" }]);
   });
 
-  test("of a session that serves already - is told once, typed, and left as it is", async () => {
+  test("of a session that serves already - is reported once, typed, and left unchanged", async () => {
     const { storage, record } = await storageWith();
     await put(storage, JSON.stringify({ ...record, owner: null, restriction: null, cooldown: null }));
     const { pool, clock, events } = await openPool({ storage });

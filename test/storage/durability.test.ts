@@ -22,7 +22,7 @@ describe("events and writes", () => {
     ["cooled", flood(60)],
     ["died", dead()],
     ["restricted", peerFlood()],
-  ] as const)("%s is told only when the record is written", async (name, error) => {
+  ] as const)("%s is emitted only when the record is written", async (name, error) => {
     const { pool, telegram, storage, events } = await openPool({ sessions: ["a"] });
     const gate = deferred();
     storage.fateOfWrite = () => gate.promise;
@@ -38,7 +38,7 @@ describe("events and writes", () => {
   });
 
   test.each(["fails", "hangs"] as const)(
-    "a storage that %s: memory goes on, the failure is told once, the event after storageTimeoutMs",
+    "when a storage %s: memory continues, the failure is reported once, the event follows after storageTimeoutMs",
     async (fate) => {
       const { pool, telegram, storage, clock, events } = await openPool({ sessions: ["a", "b"] });
       await Promise.all(["a", "b"].map((id) => pool.use((client) => client.call(READ), { id })));
@@ -62,7 +62,7 @@ describe("events and writes", () => {
     },
   );
 
-  test("writes of one session are coalesced, never two at once, and the last state wins", async () => {
+  test("writes of one session are coalesced, never parallel, and the last state wins", async () => {
     const { pool, storage } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
     const gate = deferred();
@@ -85,7 +85,7 @@ describe("events and writes", () => {
   });
 });
 
-describe("a restart", () => {
+describe("restarting a process", () => {
   test("keeps cooldowns to the millisecond: of sessions, methods and peers", async () => {
     const first = await openPool({ sessions: ["a", "b"] });
     const [a, b] = [await first.pool.acquire({ id: "a" }), await first.pool.acquire({ id: "b" })];
@@ -109,7 +109,7 @@ describe("a restart", () => {
     expect(waiting.state).toBe("resolved");
   });
 
-  test("frees what has passed while nothing ran", async () => {
+  test("frees what has expired while nothing ran", async () => {
     const first = await openPool({ sessions: ["a"] });
     const lease = await first.pool.acquire();
     lease.coolDown(60);
@@ -167,7 +167,7 @@ describe("a restart", () => {
     await expect(pool.acquire({ id: "a" })).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
   });
 
-  test("a restriction ends restrictedForMs after it began", async () => {
+  test("ends a restriction restrictedForMs after it began", async () => {
     const first = await openPool({ sessions: ["a"], restrictedForMs: 100_000 });
     first.telegram.onCall = () => {
       throw peerFlood();
@@ -212,7 +212,7 @@ describe("a shared storage", () => {
     return [first, await openPool({ storage: new FaultyStorage(inner), clock })];
   };
 
-  test("two pools that add one key under two ids: one wins, the other is told who", async () => {
+  test("when two pools add one key under two ids, one wins and the other's error names the holder", async () => {
     const [inner, clock] = [memory(), new VirtualClock()];
     const [one, two] = [
       await openPool({ storage: new FaultyStorage(inner), clock }),
@@ -229,7 +229,7 @@ describe("a shared storage", () => {
     expect(pool.sessions().map(({ id }) => id)).toEqual([["a", "b"][won]]);
   });
 
-  test("an id that another process added meanwhile is taken in", async () => {
+  test("when another process added an id meanwhile, it is loaded", async () => {
     const [one, two] = await both();
     await one.pool.add("new", sessionString("new"), { tags: ["x"] });
     expect(await two.pool.add("new", sessionString("new"))).toMatchObject({ tags: ["x"] });
@@ -240,7 +240,7 @@ describe("a shared storage", () => {
     await two.pool.add("more", sessionString("other"));
   });
 
-  test("another process's longer cooldown is taken in with the next write, in every count", async () => {
+  test("when another process's cooldown is longer, it is merged with the next write, in every count", async () => {
     const [one, two] = await both();
     const lease = await one.pool.acquire();
     lease.coolDown(3_600);
@@ -254,7 +254,7 @@ describe("a shared storage", () => {
     expect(await two.storage.stored("a")).toMatchObject({ tags: ["x"], cooldown: { until: START + 3_600_000 } });
   });
 
-  test("another process's death and disabling are not undone by the next write", async () => {
+  test("when another process wrote a death or disabling, the next write does not undo it", async () => {
     const [one, two] = await both();
     const lease = await one.pool.acquire();
     lease.retire("banned");
@@ -264,7 +264,7 @@ describe("a shared storage", () => {
   });
 });
 
-test("a session that another process removed is gone here with the next write", async () => {
+test("a session that another process removed - is gone with the next write", async () => {
   const { pool, storage } = await openPool({ sessions: ["a", "b"] });
   await storage.write("a", (await storage.read("a"))?.version ?? 0, null);
   await pool.update("a", { tags: ["x"] }).catch(() => {});
@@ -272,7 +272,7 @@ test("a session that another process removed is gone here with the next write", 
   expect([pool.get("a"), pool.status().total]).toEqual([undefined, 1]);
 });
 
-test("recovered - of a session that was free again when it was loaded is told after open() has resolved", async () => {
+test("recovered - for a session that was free again when it was loaded, is emitted after open() has resolved", async () => {
   const one = await openPool({ sessions: ["a"] });
   const lease = await one.pool.acquire();
   lease.coolDown(5);
@@ -297,7 +297,7 @@ describe("open()", () => {
     expect([storage.isClosed, storage.writes, clock.pending]).toEqual([true, [], 0]);
   });
 
-  test("ends though the storage never answers", async () => {
+  test("when the storage never answers, ends by storageTimeoutMs", async () => {
     const storage = new FaultyStorage();
     storage.fateOfList = () => "hangs";
     const clock = new VirtualClock();

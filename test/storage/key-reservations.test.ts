@@ -39,7 +39,7 @@ function inTurns(storage: SessionStorage, turn: () => Promise<void>): SessionSto
 }
 
 describe("KeyReservations", () => {
-  test("take() - the second id is told who holds the key", async () => {
+  test("take() - for a second id, names the holder of the key", async () => {
     const storage = memory();
     expect([await add(storage, "a"), await add(storage, "b")]).toEqual(["won", "lost"]);
     expect(await reservationsOn(storage).reserve(KEY, "b")).toBe("a");
@@ -80,7 +80,7 @@ describe("KeyReservations", () => {
     expect(await storage.read(RESERVED_PREFIXES.key + KEY)).toBeUndefined();
   });
 
-  test("of any number that add one key in any order of operations exactly one wins", async () => {
+  test("when one key is added several times, in any order of operations, exactly one wins", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.scheduler(),

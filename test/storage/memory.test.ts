@@ -10,7 +10,7 @@ test("memory() - the entry point gives the same storage", () => {
   expect(fromAdapters).toBe(memory);
 });
 
-test("list() - what is handed out is a copy", async () => {
+test("list() - returns copies", async () => {
   const storage = memory();
   await storage.write("a", 0, "one");
   const [listed] = await storage.list();
@@ -19,7 +19,7 @@ test("list() - what is handed out is a copy", async () => {
   expect(await storage.read("a")).toEqual({ id: "a", version: 1, data: "one" });
 });
 
-test("save() - what is handed in is copied", async () => {
+test("save() - stores copies", async () => {
   const { peers } = memory();
   const peer = { id: "1", accessHash: "2" };
   await peers?.save("a", [peer]);
@@ -27,7 +27,7 @@ test("save() - what is handed in is copied", async () => {
   expect(await peers?.load("a")).toEqual([{ id: "1", accessHash: "2" }]);
 });
 
-test("open() - after close, what it held is there again", async () => {
+test("open() - after close(), the records are there again", async () => {
   const storage = memory();
   await storage.write("a", 0, "one");
   await storage.close?.();

@@ -24,7 +24,7 @@ function journalOn(storage = new FaultyPeers()) {
 }
 
 describe("learnt()", () => {
-  test("many at once - are one write, after a while", async () => {
+  test("several at once - are written together, after a while", async () => {
     const { journal, storage, clock } = journalOn();
     const notes = journal.for("a");
     for (const one of many(3)) notes.save(one);
@@ -38,7 +38,7 @@ describe("learnt()", () => {
     expect(storage.saves).toHaveLength(1);
   });
 
-  test("a name that not every database keeps - is written without what it cannot keep", async () => {
+  test("a name with characters that some databases reject - is written without them", async () => {
     const { journal, storage, clock } = journalOn();
     journal.for("a").save(peer(1, { name: "nul \0 half \uD800 😀", username: "plain" }));
     await clock.advance(2_000);
@@ -78,7 +78,7 @@ describe("learnt()", () => {
     expect(await storage.stored("a")).toEqual([peer(1, { username: "new" }), peer(2)]);
   });
 
-  test("many sessions - a few are written at once", async () => {
+  test("many sessions - a few are written in parallel", async () => {
     const { journal, storage, clock } = journalOn();
     storage.fateOfSave = () => settled();
     for (let session = 0; session < 100; session++) journal.for(`s${session}`).save(peer(session));
@@ -109,7 +109,7 @@ describe("learnt()", () => {
 });
 
 describe("load()", () => {
-  test("what is stored and what is not written yet - the latest last", async () => {
+  test("stored and unwritten peers - the latest last", async () => {
     const { journal, storage } = journalOn();
     await storage.put("a", [peer(1, { name: "old" }), peer(2)]);
     journal.for("a").save(peer(1, { name: "new" }));
@@ -121,13 +121,13 @@ describe("load()", () => {
     ["an access hash that a driver has lost", { id: "7", accessHash: "undefined" }],
     ["no id", { accessHash: "70" }],
     ["nothing", null],
-  ])("a row with %s - is left out, the others come", async (_, row) => {
+  ])("a row with %s - is left out, the others load", async (_, row) => {
     const { journal, storage } = journalOn();
     storage.load = async () => [peer(1), row as StoredPeer, peer(2)];
     expect(await journal.for("a").load()).toEqual([peer(1), peer(2)]);
   });
 
-  test("a storage that fails or hangs - an empty list in time, told once until it works", async () => {
+  test("a storage that fails or hangs - an empty list in time, reported once until it works", async () => {
     const { journal, storage, clock, errors } = journalOn();
     await storage.put("a", [peer(1)]);
     storage.fateOfLoad = () => "fails";
@@ -151,7 +151,7 @@ describe("load()", () => {
     expect([storage.clears, storage.saves]).toEqual([[], []]);
   });
 
-  test("more than twice the limit - the latest are written anew, alone, with what is learnt meanwhile", async () => {
+  test("more than twice the limit - the latest are written again, alone, with those learned meanwhile", async () => {
     const { journal, storage, clock } = journalOn();
     await storage.put("a", many(20_001));
     const notes = journal.for("a");
@@ -164,7 +164,7 @@ describe("load()", () => {
 });
 
 describe("a storage that fails", () => {
-  test("write - told once, tried again ever more rarely, made up for when it works", async () => {
+  test("write - is reported once, retried with growing delays, completed when it works", async () => {
     const { journal, storage, clock, errors } = journalOn();
     storage.fateOfSave = () => "fails";
     const notes = journal.for("a");
@@ -195,7 +195,7 @@ describe("a storage that fails", () => {
     expect(storage.saves).toHaveLength(1_000 + failed);
   });
 
-  test("one session's peers are refused - the others' are written all the same", async () => {
+  test("one session's peers are refused - the others' are written", async () => {
     const { journal, storage, clock, errors } = journalOn();
     storage.fateOfSave = (id) => (id === "bad" ? "fails" : "works");
     journal.for("bad").save(peer(1));
@@ -207,7 +207,7 @@ describe("a storage that fails", () => {
     expect(errors).toHaveLength(1);
   });
 
-  test("what waits - is bounded, the latest are kept", async () => {
+  test("unwritten peers - are bounded, the latest are kept", async () => {
     const { journal, storage, clock } = journalOn();
     storage.fateOfSave = () => "fails";
     const notes = journal.for("a");
@@ -239,7 +239,7 @@ describe("a storage that fails", () => {
 });
 
 describe("flush()", () => {
-  test("writes at once all that is known", async () => {
+  test("writes all known peers at once", async () => {
     const { journal, storage, clock } = journalOn();
     for (const one of many(1_200)) journal.for("a").save(one);
     journal.for("b").save(peer(9));
@@ -249,7 +249,7 @@ describe("flush()", () => {
     expect(storage.saves).toHaveLength(4);
   });
 
-  test("a storage that fails - ends at once; one that hangs - at the deadline, told", async () => {
+  test("a storage that fails - ends at once; one that hangs - at the deadline, reported", async () => {
     const { journal, storage, clock, errors } = journalOn();
     storage.fateOfSave = () => "fails";
     journal.for("a").save(peer(1));
@@ -263,7 +263,7 @@ describe("flush()", () => {
     expect(flushed.state).toBe("resolved");
   });
 
-  test("close() - nothing is written or told after it, no timer is left", async () => {
+  test("close() - afterwards nothing is written or reported, and no timer is left", async () => {
     const { journal, storage, clock, errors } = journalOn();
     const gate = deferred();
     storage.fateOfSave = () => gate.promise;
@@ -281,7 +281,7 @@ describe("flush()", () => {
 });
 
 describe("clear()", () => {
-  test("what was learnt - is neither stored nor written any more, whoever learns it", async () => {
+  test("known peers - are neither stored nor written any more, whichever client learns them", async () => {
     const { journal, storage, clock } = journalOn();
     await storage.put("a", [peer(1)]);
     const former = journal.for("a");
@@ -295,7 +295,7 @@ describe("clear()", () => {
     expect(await storage.ids("a")).toEqual(["4"]);
   });
 
-  test("a save under way - is waited for, then cleared with the rest", async () => {
+  test("a running save - is waited for, then deleted with the rest", async () => {
     const { journal, storage, clock } = journalOn();
     const gate = deferred();
     storage.fateOfSave = () => gate.promise;
@@ -324,7 +324,7 @@ describe("clear()", () => {
     expect(await storage.ids("a")).toEqual(["7"]);
   });
 
-  test("while it is being loaded - nothing of it is given out, or written anew", async () => {
+  test("during a load - nothing of it is returned, or written again", async () => {
     const { journal, storage, clock } = journalOn();
     await storage.put("a", many(20_001));
     const gate = deferred();
@@ -353,7 +353,7 @@ describe("clear()", () => {
   });
 });
 
-test("any order of learning, clearing, failing and lagging - what was learnt last is stored in the end, and no more", async () => {
+test("PeerCacheWriter - in any order of learning, clearing, failing and lagging, the last state is stored in the end, and no more", async () => {
   const step = fc.record({
     what: fc.constantFrom("learn", "learn", "learn", "learn", "clear", "load", "wait", "long", "fate", "answer"),
     session: fc.constantFrom("a", "b", "c"),

@@ -48,7 +48,7 @@ async function ledgerOf(): Promise<{
 }
 
 describe("isAllSettled", () => {
-  test("false from a change until it is on disk", async () => {
+  test("is false from a change until it is on disk", async () => {
     const { recordWriter, want } = await ledgerOf();
     want.text = "second";
     const saving = recordWriter.save("a");
@@ -61,7 +61,7 @@ describe("isAllSettled", () => {
     expect([recordWriter.isIdle, recordWriter.isSettled("a")]).toEqual([true, true]);
   });
 
-  test("true again once a change was waited for in vain", async () => {
+  test("is true again once the wait for a change has timed out", async () => {
     const { recordWriter, storage, clock } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
     watch(recordWriter.save("a"));
@@ -71,14 +71,14 @@ describe("isAllSettled", () => {
     expect(recordWriter.isIdle).toBe(true);
   });
 
-  test("a change that nobody has to wait for does not count", async () => {
+  test("ignores a change that no caller waits for", async () => {
     const { recordWriter, storage } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
     watch(recordWriter.saveInBackground("a"));
     expect(recordWriter.isIdle).toBe(true);
   });
 
-  test.each(["by another writer", "here"])("nothing is owed of a record that was deleted %s", async (where) => {
+  test.each(["by another writer", "here"])("is true for a record that was deleted %s", async (where) => {
     const { recordWriter, storage, clock, want } = await ledgerOf();
     if (where === "here") want.text = undefined;
     else await storage.write("a", 1, null);
@@ -87,7 +87,7 @@ describe("isAllSettled", () => {
     expect(recordWriter.isIdle).toBe(true);
   });
 
-  test("closed with a change that was never written: nobody waits for it", async () => {
+  test("is true after close() with an unwritten change", async () => {
     const { recordWriter, storage } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
     watch(recordWriter.save("a"));
@@ -100,14 +100,14 @@ describe("isAllSettled", () => {
 });
 
 describe("save()", () => {
-  test("resolves when it is on disk, and leaves no timer", async () => {
+  test("resolves when the change is on disk, and leaves no timer", async () => {
     const { recordWriter, want, onDisk, clock } = await ledgerOf();
     want.text = "second";
     await recordWriter.save("a");
     expect([await onDisk(), recordWriter.isSettled("a"), clock.pending]).toEqual(["second", true, 0]);
   });
 
-  test("of a record that another writer has deleted is told, and not tried again", async () => {
+  test("when another writer has deleted the record, reports it and does not retry", async () => {
     const { recordWriter, storage, gone, failures, clock } = await ledgerOf();
     await storage.write("a", (await storage.read("a"))?.version ?? 0, null);
     storage.writes.length = 0;
@@ -116,7 +116,7 @@ describe("save()", () => {
     expect([gone, failures, storage.writes.length, clock.pending]).toEqual([["a"], [], 1, 0]);
   });
 
-  test("that the storage refuses at every version it tells is a failure, not an endless loop", async () => {
+  test("when the storage refuses every version it returns, fails instead of looping", async () => {
     const { recordWriter, storage, failures, clock, want } = await ledgerOf();
     want.text = "second";
     storage.write = async () => undefined;
@@ -126,13 +126,13 @@ describe("save()", () => {
     expect(failures[0]?.message).toMatch(/refused 100 writes/);
   });
 
-  test("of an id that is not tracked resolves and writes nothing", async () => {
+  test("for an id that is not tracked, resolves and writes nothing", async () => {
     const { recordWriter, storage } = await ledgerOf();
     await recordWriter.save("x");
     expect(storage.writes).toEqual([]);
   });
 
-  test("while a write runs: one more for all that changed, never two at once, the last state wins", async () => {
+  test("during a write, writes all later changes in one more, never in parallel, and the last state wins", async () => {
     const { recordWriter, storage, want, onDisk } = await ledgerOf();
     const gate = deferred();
     storage.fateOfWrite = () => gate.promise;
@@ -148,7 +148,7 @@ describe("save()", () => {
     expect([storage.writes.map(({ data }) => data), storage.mostAtOnce, await onDisk()]).toEqual([["1", "4"], 1, "4"]);
   });
 
-  test("that fails is told once, tried again until it succeeds, and resolves then", async () => {
+  test("when a write fails, reports it once, retries until it succeeds, and resolves then", async () => {
     const { recordWriter, storage, failures, clock, want, onDisk } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
     want.text = "second";
@@ -161,7 +161,7 @@ describe("save()", () => {
     expect([saving.state, await onDisk(), failures.length]).toEqual(["resolved", "second", 1]);
   });
 
-  test("tries again ever more slowly", async () => {
+  test("retries with growing delays", async () => {
     const { recordWriter, storage, clock } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
     watch(recordWriter.save("a"));
@@ -170,7 +170,7 @@ describe("save()", () => {
     expect(storage.writes.length).toBeLessThan(140);
   });
 
-  test("that hangs resolves after storageTimeoutMs; one failure is told for all who wait", async () => {
+  test("when a write hangs, resolves after storageTimeoutMs and reports one failure for all callers", async () => {
     const { recordWriter, storage, failures, clock } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
     const saving = [watch(recordWriter.save("a")), watch(recordWriter.save("a")), watch(recordWriter.flush("a"))];
@@ -181,7 +181,7 @@ describe("save()", () => {
     expect([failures.length, recordWriter.isSettled("a")]).toEqual([1, true]);
   });
 
-  test("that hangs for ever is tried again", async () => {
+  test("when a write hangs for ever, retries", async () => {
     const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
     want.text = "second";
@@ -192,7 +192,7 @@ describe("save()", () => {
     expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["second", true]);
   });
 
-  test("that lands late, after a newer one: the newer state stays", async () => {
+  test("when a write lands late, after a newer one, keeps the newer state", async () => {
     const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
     const late = deferred();
     storage.fateOfWrite = () => late.promise;
@@ -209,7 +209,7 @@ describe("save()", () => {
     expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
   });
 
-  test("that lands late, before the next try: the newer state goes over it", async () => {
+  test("when a write lands late, before the retry, overwrites it with the newer state", async () => {
     const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
     const late = deferred();
     storage.fateOfWrite = () => late.promise;
@@ -223,7 +223,7 @@ describe("save()", () => {
     expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
   });
 
-  test("another writer was faster: what it wrote is taken in, then written over", async () => {
+  test("when another writer was faster, merges its state, then overwrites it", async () => {
     const { recordWriter, storage, merged, want, onDisk } = await ledgerOf();
     await storage.write("a", 1, "theirs");
     want.text = "ours";
@@ -233,7 +233,7 @@ describe("save()", () => {
 });
 
 describe("delete()", () => {
-  test("deletes, also what another writer wrote meanwhile", async () => {
+  test("deletes the record, also after another writer's change", async () => {
     const { recordWriter, storage, onDisk } = await ledgerOf();
     await storage.write("a", 1, "theirs");
     await recordWriter.delete("a");
@@ -241,7 +241,7 @@ describe("delete()", () => {
     await recordWriter.delete("a");
   });
 
-  test("that fails leaves the record written and tracked", async () => {
+  test("when it fails, leaves the record written and tracked", async () => {
     const { recordWriter, storage, want, onDisk, clock } = await ledgerOf();
     storage.fateOfWrite = () => "fails";
     await expect(recordWriter.delete("a")).rejects.toBeInstanceOf(StorageError);
@@ -252,7 +252,7 @@ describe("delete()", () => {
     expect([saving.state, await onDisk()]).toEqual(["resolved", "second"]);
   });
 
-  test("of a record whose write keeps failing leaves no timer", async () => {
+  test("for a record whose write keeps failing, leaves no timer", async () => {
     const { recordWriter, storage, clock } = await ledgerOf();
     storage.fateOfWrite = (_, data) => (data === null ? "works" : "fails");
     watch(recordWriter.save("a"));
@@ -262,7 +262,7 @@ describe("delete()", () => {
   });
 });
 
-test("flush() - tries again at once, and ends by storageTimeoutMs", async () => {
+test("flush() - retries at once, and ends by storageTimeoutMs", async () => {
   const { recordWriter, storage, clock, want, onDisk } = await ledgerOf();
   storage.fateOfWrite = () => "fails";
   want.text = "second";
@@ -290,7 +290,7 @@ test("close() - ends the retries: no timer, no write afterwards", async () => {
   expect([saving.state, clock.pending, storage.writes.length]).toEqual(["resolved", 0, writes]);
 });
 
-test("a record that was deleted and made anew while an older write looks for it - is tracked", async () => {
+test("a record that was deleted and created again while an older write reads it - is tracked", async () => {
   const { recordWriter, storage, want, gone } = await ledgerOf();
   await storage.write("a", 1, null);
   const looking = deferred();

@@ -40,7 +40,7 @@ describe("decodeRecord()", () => {
     expect(() => decodeRecord(data)).toThrow();
   });
 
-  test("names a newer format, which it leaves alone", () => {
+  test("names a newer format, and leaves it alone", () => {
     expect(() => decodeRecord(changed({ v: 2 }))).toThrow("newer version");
   });
 
@@ -65,7 +65,7 @@ describe("decodeRecord()", () => {
     { restriction: { until: 5 } },
     { deadReason: 5 },
     { disabledReason: undefined },
-  ])("refuses %j, naming the field and repeating nothing", (change) => {
+  ])("refuses %j, names the field and repeats no value", (change) => {
     const [field] = Object.keys(change);
     expect(() => decodeRecord(changed(change))).toThrow(`"${field}"`);
     expect(() => decodeRecord(changed(change))).not.toThrow("canary");

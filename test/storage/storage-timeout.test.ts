@@ -23,7 +23,7 @@ test("run() - whatever the operation throws, rejects or is late with is a Storag
   expect(clock.pending).toBe(0);
 });
 
-test("run() - what an adapter's error repeats of the record it was to write goes no further", async () => {
+test("run() - a record repeated in an adapter's error is not passed on", async () => {
   const deadline = new StorageTimeout(new VirtualClock(), 5_000);
   const data = JSON.stringify({ v: 1, session: `1${"AgAOMTQ5LjE1NC4xNjcuNTE".repeat(15)}==`, tags: ["readers"] });
   const inMessage = new Error(`no such column: ${data}`);
