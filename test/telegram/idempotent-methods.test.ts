@@ -77,7 +77,7 @@ test("isRead() - every judged name exists in a library, on one side only", () =>
   expect(judged.filter((name, index) => judged.indexOf(name) !== index)).toEqual([]);
 });
 
-test.each([...all].filter(isWrapper))("methodOf() - %s is judged by what it carries", (className) => {
+test.each([...all].filter(isWrapper))("methodOf() - %s is judged by the query in it", (className) => {
   expect(methodOf({ className, query: { className: "messages.GetHistory" } } as TelegramRequest)).toBe(
     "messages.GetHistory",
   );

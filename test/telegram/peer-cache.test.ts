@@ -5,7 +5,7 @@ import { type KnownPeer, PeerCache } from "../../src/telegram/peer-cache.js";
 const peer = (id: string, rest: Partial<KnownPeer> = {}): KnownPeer => ({ id, accessHash: `${id}0`, ...rest });
 
 describe("put()", () => {
-  test("the same peer again - is kept once, as it is told last", () => {
+  test("the same peer again - is kept once, with its latest fields", () => {
     const peers = new PeerCache(10);
     for (let index = 0; index < 1_000; index++) peers.put(peer("7", { username: "alice", name: `name ${index}` }));
     expect([peers.size, peers.byId("7")?.name, peers.byUsername("alice")?.name]).toEqual([1, "name 999", "name 999"]);
@@ -26,7 +26,7 @@ describe("put()", () => {
     ]);
   });
 
-  test("a username that moved - the former holder is told of, without it", () => {
+  test("a username that moved - the former holder is reported without it", () => {
     const displaced: KnownPeer[] = [];
     const peers = new PeerCache(10, (former) => displaced.push(former));
     peers.put(peer("1", { username: "shop", phone: "555", name: "Old" }));
@@ -38,7 +38,7 @@ describe("put()", () => {
     expect(displaced).toHaveLength(1);
   });
 
-  test("over the limit - the one not asked for or told of for longest goes", () => {
+  test("over the limit - the least recently used goes", () => {
     const peers = new PeerCache(2);
     peers.put(peer("1", { username: "one" }));
     peers.put(peer("2", { username: "two" }));
@@ -49,7 +49,7 @@ describe("put()", () => {
 });
 
 describe("take()", () => {
-  test("another's username - is nobody's; one's own stays", () => {
+  test("another peer's username - belongs to none; its own stays", () => {
     const displaced: KnownPeer[] = [];
     const peers = new PeerCache(10, (former) => displaced.push(former));
     peers.put(peer("1", { username: "shop" }));
@@ -61,7 +61,7 @@ describe("take()", () => {
 });
 
 describe("restore()", () => {
-  test("what was learnt meanwhile - is newer than what was kept", () => {
+  test("peers learned meanwhile - are newer than the restored ones", () => {
     const displaced: KnownPeer[] = [];
     const peers = new PeerCache(3, (former) => displaced.push(former));
     peers.put(peer("2", { username: "shop", name: "new" }));
@@ -80,7 +80,7 @@ describe("restore()", () => {
   });
 });
 
-test("any order of puts and look-ups - as a plain list would answer, and never over the limit", () => {
+test("PeerCache - in any order of calls, answers as a plain list would, and never exceeds the limit", () => {
   const name = fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined });
   const told = fc.record({ id: fc.constantFrom("1", "2", "3", "4"), username: name, phone: name, name });
   fc.assert(

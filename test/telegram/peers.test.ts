@@ -61,7 +61,7 @@ describe("peerOf() - requests", () => {
   });
 });
 
-test("isPeerKey() - what peerOf() gives and nothing else", () => {
+test("isPeerKey() - accepts what peerOf() returns and nothing else", () => {
   const good = ["user:1", "chat:77", "channel:1234567890123", "user:self"];
   const bad = ["user:", "user:0", "user:-1", "user:01", "bot:1", "77", "channel:self", "user:1 ", " user:1", "user:x"];
   expect(good.filter(isPeerKey)).toEqual(good);

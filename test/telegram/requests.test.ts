@@ -65,7 +65,7 @@ test.each([
   ["", ""],
 ])("canonicalMethod() - %j is %j", (text, method) => expect(canonicalMethod(text)).toBe(method));
 
-test("hasRandomId() - by what the innermost query carries", () => {
+test("hasRandomId() - follows the innermost query", () => {
   const peer = new Api.InputPeerSelf();
   const send = new Api.messages.SendMessage({ peer, message: "hi" });
   const forward = new Api.messages.ForwardMessages({ fromPeer: peer, toPeer: peer, id: [1, 2] });

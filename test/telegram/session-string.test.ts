@@ -92,14 +92,14 @@ describe("parseSession() - each format", () => {
   });
 });
 
-describe("parseSession() - what others write", () => {
+describe("parseSession() - strings of other programs", () => {
   test.each(Object.entries(byMtcute))("@mtcute/convert: %s", (_, text) => {
     const session = parseSession(text);
     expect(Buffer.from(session.authKey)).toEqual(key);
     expect(formatSession(session, session.format)).toBe(text);
   });
 
-  test("@mtcute/convert writes what was laid out by hand", () => {
+  test("@mtcute/convert - writes the strings that were laid out by hand", () => {
     const { gramjs, telethon, telethon6, pyrogram } = byMtcute;
     expect({ ...vectors, gramjs, telethon, telethon6, pyrogram }).toEqual(vectors);
     const { mtcuteFromPyrogram: text } = byMtcute;
@@ -108,7 +108,7 @@ describe("parseSession() - what others write", () => {
   });
 });
 
-describe("parseSession() - what GramJS and teleproto themselves write and read", () => {
+describe("parseSession() - strings of GramJS and teleproto", () => {
   test.each([
     ["telegram", savedByGramjs],
     ["teleproto", savedByTeleproto],
@@ -122,7 +122,7 @@ describe("parseSession() - what GramJS and teleproto themselves write and read",
     }
   });
 
-  test.each(["telethon", "telethon6", "pyrogram32", "mtcute"] as const)("what is converted from %s", async (name) => {
+  test.each(["telethon", "telethon6", "pyrogram32", "mtcute"] as const)("strings converted from %s", async (name) => {
     const session = parseSession(vectors[name]);
     const loaded = new StringSession(formatSession(session, "gramjs"));
     await loaded.load();
@@ -130,7 +130,7 @@ describe("parseSession() - what GramJS and teleproto themselves write and read",
     expect(loaded.getAuthKey()?.getKey()).toEqual(key);
   });
 
-  test.each(["telethon", "telethon6"] as const)("a string of %s, which it reads as we do", (name) => {
+  test.each(["telethon", "telethon6"] as const)("a string of %s, which reads it the same way", (name) => {
     const session = parseSession(vectors[name]);
     const loaded = new StringSession(vectors[name]);
     expect([loaded.dcId, loaded.serverAddress, loaded.port]).toEqual([2, session.serverAddress, session.port]);
@@ -183,7 +183,7 @@ describe("formatSession() - there and back", () => {
   });
 });
 
-describe("parseSession() - what is not a session string", () => {
+describe("parseSession() - an invalid session string", () => {
   const flip = (text: string) => text.replaceAll("+", "-").replaceAll("/", "_");
   const zero = Buffer.alloc(256);
 
@@ -294,12 +294,12 @@ describe("parseSession() - what is not a session string", () => {
     ["another path", "./accounts/alice.txt", /path/],
     ["a line of an .env file", `SESSION=${vectors.gramjs}`, /line of settings.*behind its first =/],
     ["the name of a journal", "alice.session-journal", /name of a session file/],
-  ])("%s: what it is, and what helps", (_, text, expected) => {
+  ])("%s: the message says what it is, and what helps", (_, text, expected) => {
     expect(() => parseSession(text as string)).toThrow(InvalidSessionError);
     expect(() => parseSession(text as string)).toThrow(expected);
   });
 
-  test("formatSession() - arguments of the wrong kind", () => {
+  test("formatSession() - wrong arguments", () => {
     const session = parseSession(vectors.gramjs);
     const nothing = Object.create(null) as never;
     for (const wrong of [null, undefined, 5, "text", Symbol("x")]) {
@@ -316,7 +316,7 @@ describe("parseSession() - what is not a session string", () => {
     }
   });
 
-  test("any damage to a string is noticed or harmless, and no message repeats a piece of it", () => {
+  test("any damage to a string is noticed or harmless, and no message repeats a part of it", () => {
     const texts = fc.constantFrom(...Object.values(vectors));
     const damage = fc.tuple(texts, fc.nat(360), fc.nat(360), fc.string({ maxLength: 3 }));
     fc.assert(
@@ -340,11 +340,11 @@ describe("identifySession()", () => {
     }
   };
 
-  test.each(Object.entries(vectors))("takes %s", (_, text) => {
+  test.each(Object.entries(vectors))("accepts %s", (_, text) => {
     expect(() => identifySession(text)).not.toThrow();
   });
 
-  test("throws for exactly what parseSession() does not read, and says the same", () => {
+  test("throws for exactly what parseSession() does not read, with the same message", () => {
     const damage = fc.oneof(
       fc.tuple(fc.nat(400), fc.constant("")).map(([at, put]) => ({ at, cut: 400, put })),
       fc.record({ at: fc.nat(400), cut: fc.nat(4), put: fc.string({ maxLength: 4 }) }),

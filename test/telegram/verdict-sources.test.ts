@@ -125,8 +125,8 @@ function answerOf({ code, pattern }: VerdictRow): readonly [number, string] {
   return code.startsWith("MSG") ? [-503, code] : [420, code.replace("X", "4")];
 }
 
-describe("classifyTelegramError() - whose error it is", () => {
-  test("every row of the table is looked at", () => {
+describe("classifyTelegramError() - source of an error", () => {
+  test("every row of the table is checked", () => {
     expect(Object.keys(ORIGINS).sort()).toEqual(verdictTable.map(({ code }) => code).sort());
   });
 
@@ -136,7 +136,7 @@ describe("classifyTelegramError() - whose error it is", () => {
     ),
   );
 
-  test.each(cases)("%s of %s is the %s's", (_, method, owner, code, text) => {
+  test.each(cases)("%s of %s belongs to the %s", (_, method, owner, code, text) => {
     const verdicts = [
       classifyTelegramError(thrown("gramjs", code, text, method)),
       classifyTelegramError(thrown("teleproto", code, text, method)),
@@ -149,7 +149,7 @@ describe("classifyTelegramError() - whose error it is", () => {
     }
   });
 
-  test("an error about an argument or a peer never takes the session away", () => {
+  test("an error about an argument or a peer never retires the session", () => {
     const isTaking = ({ kind, scope }: VerdictRow): boolean =>
       (kind === "dead" || kind === "restricted") && scope !== "session";
     expect(verdictTable.filter(isTaking)).toEqual([]);
@@ -187,7 +187,7 @@ describe("classifyTelegramError() - where Telegram's text is unknown, the number
     }
   });
 
-  test("a flood in words rests for a minute", () => {
+  test("a flood in words cools for a minute", () => {
     const error = thrown("gramjs", 420, "Too many requests", "messages.SendMessage");
     expect(classifyTelegramError(error)).toMatchObject({ scope: "session", seconds: 60, isGuess: true });
   });

@@ -78,7 +78,7 @@ test("classifyTelegramError() - whatever the libraries make of an answer: sound,
   );
 });
 
-test("classifyTelegramError() - what the transport says, which nobody has signed, is never a death", () => {
+test("classifyTelegramError() - a transport error, which is not authenticated, is never a death", () => {
   const code = fc.oneof(fc.constantFrom(404, 429, 444, 403, 500, 1), fc.integer({ min: 1, max: 2 ** 31 - 1 }));
   fc.assert(
     fc.property(code, fc.boolean(), (value, isGramjs) => {

@@ -38,12 +38,12 @@ describe("classifyTelegramError() - answers", () => {
     expect(untold.map((row) => row.code)).toEqual(["FLOOD_PREMIUM_WAIT_X", "MSG_WAIT_TIMEOUT"]);
   });
 
-  test("every row says who says so", () => {
+  test("every row names its source", () => {
     expect(verdictTable.filter((row) => row.source === "")).toEqual([]);
   });
 });
 
-describe("classifyTelegramError() - what the libraries blur", () => {
+describe("classifyTelegramError() - errors that the libraries alter", () => {
   test("GramJS makes FLOOD_PREMIUM_WAIT a FloodWaitError, teleproto keeps it", () => {
     expect(brief(classifyTelegramError(gramjs(420, "FLOOD_PREMIUM_WAIT_4")))).toBe("cooldown session 4 FLOOD_WAIT");
     expect(brief(classifyTelegramError(teleproto(420, "FLOOD_PREMIUM_WAIT_4")))).toBe(
@@ -56,7 +56,7 @@ describe("classifyTelegramError() - what the libraries blur", () => {
     expect(brief(classifyTelegramError(teleproto(503, "MSG_WAIT_TIMEOUT")))).toBe("retry server MSG_WAIT_TIMEOUT ?");
   });
 
-  test("a minifier took the class names", () => {
+  test("class names are lost to a minifier", () => {
     for (const text of ["SLOWMODE_WAIT_12", "FLOOD_TEST_PHONE_WAIT_9", "FLOOD_WAIT_33", "MSG_WAIT_FAILED"]) {
       const error = gramjs(420, text) as Error;
       const anonymous = { ...error, message: error.message };
@@ -64,21 +64,21 @@ describe("classifyTelegramError() - what the libraries blur", () => {
     }
   });
 
-  test("classes of GramJS that nobody throws put a word where the code was", () => {
+  test("unused classes of GramJS have a word in place of the code", () => {
     const error = new errors.AuthKeyError("AUTH_KEY_DUPLICATED", request as never, 406);
     expect(error.errorMessage).toBe("AUTH_KEY");
     expect(brief(classifyTelegramError(error))).toBe("dead session AUTH_KEY_DUPLICATED");
   });
 
   test.each(["PEER_FLOOD", "AUTH_KEY_UNREGISTERED", "FROZEN_METHOD_INVALID", "SLOWMODE_WAIT_9", "RPC_CALL_FAIL"])(
-    "a plain Error that says %s and no more",
+    "a plain Error with only the message %s",
     (text) => {
       expect(classifyTelegramError(new Error(text))).toEqual(classifyTelegramError(text));
       expect(classifyTelegramError(new Error(text)).kind).not.toBe("none");
     },
   );
 
-  test("attempts spent: the cause is lost", () => {
+  test("the cause is lost when attempts are spent", () => {
     const expected = "retry server REQUEST_UNSUCCESSFUL ?";
     expect(brief(classifyTelegramError(new Error("Request was unsuccessful 5 time(s)")))).toBe(expected);
     expect(brief(classifyTelegramError("Request was unsuccessful 1 time(s)"))).toBe(expected);
@@ -101,7 +101,7 @@ describe("classifyTelegramError() - what the libraries blur", () => {
     expect(brief(classifyTelegramError(short))).toBe("retry server TRANSPORT_ERROR ?");
   });
 
-  test("a message the server would not take", () => {
+  test("a message that the server does not accept", () => {
     const error = new errors.BadMessageError(request as never, 20);
     expect(brief(classifyTelegramError(error))).toBe("retry server BAD_MESSAGE ?");
   });
