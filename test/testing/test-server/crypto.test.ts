@@ -57,7 +57,7 @@ describe("openPacket()", () => {
     expect(openPacket(packet, authKey)).toBeUndefined();
   });
 
-  test("the other side's packet - is refused", () => {
+  test("a packet of the other direction - is refused", () => {
     expect(openPacket(sealPacket(randomBytes(64), authKey, authKeyId, "server"), authKey)).toBeUndefined();
   });
 });

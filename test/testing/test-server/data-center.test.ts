@@ -18,7 +18,7 @@ afterEach(async () => {
 const self = (): Api.users.GetUsers => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
 
 describe("startTestServer()", () => {
-  test("connect() - resolves true and getMe() tells the account", async () => {
+  test("connect() - resolves true and getMe() returns the account", async () => {
     const client = await connectedClient(server, server.accounts[1]);
     expect((await client.getMe()).username).toBe("account2");
     expect(server.calls().map((call) => [call.method, call.isConnect])).toEqual([

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { FixedWindows } from "../../../src/testing/test-server/fixed-windows.js";
 
 describe("take()", () => {
-  test("a full window - lasts until so long after its first call", () => {
+  test("a full window - lasts its length from its first call", () => {
     const windows = new FixedWindows({ calls: 2, perMs: 5_000 });
     expect([windows.take("a", 0), windows.take("a", 4_000), windows.take("a", 4_100)]).toEqual([
       undefined,

@@ -32,7 +32,7 @@ async function isReachable(port: number): Promise<boolean> {
 }
 
 describe("forkTestServer()", () => {
-  test("a client - connects, and what it does is reported", async () => {
+  test("a client - connects, and its calls are reported", async () => {
     const client = await connectedClient(server, server.accounts[0]);
     await client.sendMessage("channel7", { message: "hello" });
     const report = await server.report();
@@ -71,11 +71,11 @@ describe("forkTestServer()", () => {
     expect(await isReachable(server.port)).toBe(true);
   });
 
-  test("an option it does not know - rejects with its name", async () => {
+  test("an unknown option - rejects with its name", async () => {
     expect((await rejection(forkTestServer({ latency: 1 } as never))).message).toContain("latency");
   });
 
-  test("close() - ends the process, and what is asked of it later rejects", async () => {
+  test("close() - ends the process, and later calls reject", async () => {
     const other = await forkTestServer();
     await other.close();
     expect(await isReachable(other.port)).toBe(false);

@@ -23,7 +23,7 @@ const refusal = async (request: Api.AnyRequest, by = other): Promise<string> =>
   (await rejection(by.invoke(request))).message;
 
 describe("contacts.resolveUsername", () => {
-  test("any proper name - is somebody, the same in every test server", async () => {
+  test("any valid name - resolves to a user, the same in every test server", async () => {
     await using second = await startTestServer();
     const elsewhere = await connectedClient(second, second.accounts[0]);
     for (const name of ["user7", "durov", "account2"]) {
@@ -34,7 +34,7 @@ describe("contacts.resolveUsername", () => {
     expect(await client.getEntity("channel7")).toMatchObject({ className: "Channel", title: "Channel 7" });
   });
 
-  test("nobody… - is not occupied, and an improper name invalid", async () => {
+  test("nobody… - is not occupied, and an invalid name is rejected", async () => {
     const resolve = (username: string): Promise<string> => refusal(new Api.contacts.ResolveUsername({ username }));
     expect(await resolve("nobody1")).toContain("USERNAME_NOT_OCCUPIED");
     expect(await resolve("a b")).toContain("USERNAME_INVALID");
@@ -147,7 +147,7 @@ describe("messages.getHistory", () => {
     expect([...(await page(4))]).toEqual([3, 2]);
   });
 
-  test("after an edit and a deletion - tells of both", async () => {
+  test("after an edit and a deletion - shows both", async () => {
     const [first, second] = [
       await client.sendMessage("user7", { message: "first" }),
       await client.sendMessage("user7", { message: "second" }),

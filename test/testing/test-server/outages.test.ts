@@ -11,7 +11,7 @@ import { RawClient } from "./raw-client.js";
 const self = (): Buffer => new Api.users.GetUsers({ id: [new Api.InputUserSelf()] }).getBytes();
 
 describe("pause()", () => {
-  test("connections end and none is accepted, until resume() on the same port", async () => {
+  test("ends connections and accepts none, until resume() on the same port", async () => {
     await using server = await startTestServer();
     const { port } = server;
     using raw = await RawClient.connect(server, server.accounts[0]);
@@ -27,7 +27,7 @@ describe("pause()", () => {
 });
 
 describe("connections()", () => {
-  test("maxConnectionsPerKey() - counts what was open at once", async () => {
+  test("maxConnectionsPerKey() - counts simultaneous connections", async () => {
     await using server = await startTestServer({ accounts: 2 });
     const [one, two] = server.accounts;
     using first = await RawClient.connect(server, one);
@@ -55,7 +55,7 @@ describe("connections()", () => {
     expect((await two.call(self())).error).toBeUndefined();
   });
 
-  test("what is not MTProto - is hung up on and not recorded", async () => {
+  test("a client that does not speak MTProto - is disconnected and not recorded", async () => {
     await using server = await startTestServer();
     const socket = connect(server.port, server.host);
     const closed = new Promise((resolve) => socket.once("close", resolve));
@@ -108,7 +108,7 @@ describe("startTestServer()", () => {
     await server.resume();
   });
 
-  test("an option it does not know, or of the wrong kind - rejects", async () => {
+  test("an unknown option, or one of the wrong type - rejects", async () => {
     expect((await rejection(startTestServer({ latency: 5 } as never))).message).toContain(
       'unknown option "latency". Did you mean "latencyMs"?',
     );

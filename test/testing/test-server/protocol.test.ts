@@ -25,7 +25,7 @@ const kinds = (messages: readonly { readonly body: Buffer }[]): readonly number[
   messages.map(({ body }) => body.readUInt32LE(0));
 
 describe("a packet", () => {
-  test("with salt 0 - is told the right one, and nothing of it is done", async () => {
+  test("with salt 0 - gets the right one, and is not processed", async () => {
     using fresh = await RawClient.connect(server, server.accounts[0], false);
     const [id] = fresh.send(self());
     const [answer] = (await fresh.receive()).messages;
@@ -41,7 +41,7 @@ describe("a packet", () => {
     expect(kinds((await raw.receive()).messages)).toEqual([SERVICE.rpcResult]);
   });
 
-  test("after changeSalt() - is told the new one", async () => {
+  test("after changeSalt() - gets the new one", async () => {
     await raw.call(self());
     server.changeSalt("account1");
     raw.send(self());
@@ -91,7 +91,7 @@ describe("a message", () => {
     expect(server.calls().map(({ method }) => method)).toEqual(["users.GetUsers"]);
   });
 
-  test("get_future_salts - tells the current salt", async () => {
+  test("get_future_salts - returns the current salt", async () => {
     await raw.call(self());
     raw.send(request(SERVICE.getFutureSalts, 4));
     const [answer] = (await raw.receive()).messages;
@@ -131,7 +131,7 @@ describe("a message", () => {
     expect(server.calls().map(({ method, outcome }) => [method, outcome])).toEqual([["users.GetUsers", "ok"]]);
   });
 
-  test("of a method nobody answers - gets METHOD_INVALID", async () => {
+  test("of an unknown method - gets METHOD_INVALID", async () => {
     expect((await raw.call(new Api.help.GetNearestDc().getBytes())).error).toBe("METHOD_INVALID");
   });
 
@@ -147,7 +147,7 @@ describe("invokeAfterMsg()", () => {
     return Buffer.concat([wrapper, self()]);
   };
 
-  test("after a call that failed - gets MSG_WAIT_FAILED, and so does what comes after it", async () => {
+  test("after a failed call - gets MSG_WAIT_FAILED, and so do the calls after it", async () => {
     server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_5", times: 1 });
     const [first] = raw.send(self());
     expect((await raw.answerTo(first)).error).toBe("FLOOD_WAIT_5");

@@ -80,7 +80,7 @@ describe("limit()", () => {
     expect((await two.call(self())).error).toBe("FLOOD_WAIT_60");
   });
 
-  test("shape: window - all calls come back at once", async () => {
+  test("shape: window - all calls are allowed again at once", async () => {
     using raw = await connect();
     server.limit("users.GetUsers", { calls: 2, perMs: 1_000, shape: "window" });
     const outcomes = async () => [await raw.call(self()), await raw.call(self()), await raw.call(self())];
@@ -103,7 +103,7 @@ describe("limit()", () => {
 });
 
 describe("fail()", () => {
-  test("a wait - goes on for that account and method, with the seconds left rounded up", async () => {
+  test("a wait - continues for that account and method, with the seconds left rounded up", async () => {
     using one = await connect(0);
     using two = await connect(1);
     server.fail({ message: "FLOOD_WAIT_2", times: 1 });
@@ -118,7 +118,7 @@ describe("fail()", () => {
     expect(server.waits()).toHaveLength(1);
   });
 
-  test("a wait that is not sticky - is told once", async () => {
+  test("a wait that is not sticky - is sent once", async () => {
     using raw = await connect();
     server.fail({ message: "FLOOD_WAIT_30", sticky: false, times: 1 });
     expect((await raw.call(self())).error).toBe("FLOOD_WAIT_30");
@@ -126,7 +126,7 @@ describe("fail()", () => {
     expect(server.waits()).toMatchObject([{ error: "FLOOD_WAIT_30" }]);
   });
 
-  test("SLOWMODE_WAIT - goes on for that peer only", async () => {
+  test("SLOWMODE_WAIT - continues for that peer only", async () => {
     const client = await connectedClient(server, server.accounts[0]);
     await client.getInputEntity("channel1");
     await client.getInputEntity("channel2");
@@ -147,7 +147,7 @@ describe("fail()", () => {
     expect(server.calls().at(-1)).toMatchObject({ outcome: "INTERNAL", executed: true });
   });
 
-  test("three sends at once, the first one flooded - the others get MSG_WAIT_FAILED first", async () => {
+  test("three parallel sends, the first one flooded - the others get MSG_WAIT_FAILED first", async () => {
     const client = await connectedClient(server, server.accounts[0]);
     const peer = await client.getInputEntity("channel1");
     server.clear();
@@ -162,7 +162,7 @@ describe("fail()", () => {
 });
 
 describe("mute()", () => {
-  test("the call takes effect, is acknowledged and never answered", async () => {
+  test("applies the call, acknowledges it and never answers", async () => {
     using raw = await connect();
     await raw.call(self());
     server.mute({ method: "updates.getState" });
@@ -241,7 +241,7 @@ describe("failTransport()", () => {
 });
 
 describe("ignore()", () => {
-  test("packets get nothing at all until it is removed", async () => {
+  test("leaves packets unanswered until it is removed", async () => {
     const rule = server.ignore({ account: "account1" });
     using raw = await RawClient.connect(server, server.accounts[0], false);
     raw.send(request(SERVICE.ping, 8));
@@ -254,7 +254,7 @@ describe("ignore()", () => {
 });
 
 describe("revoke()", () => {
-  test("connects all the same, then everything gets AUTH_KEY_UNREGISTERED", async () => {
+  test("accepts the connection, then answers everything with AUTH_KEY_UNREGISTERED", async () => {
     server.revoke("account1");
     const client = await connectedClient(server, server.accounts[0]);
     expect(await rejection(client.getMe())).toMatchObject({ code: 401, errorMessage: "AUTH_KEY_UNREGISTERED" });
@@ -277,7 +277,7 @@ describe("revoke()", () => {
 });
 
 describe("handle()", () => {
-  test("answers a method, by either of its names", async () => {
+  test("answers a method by either of its names", async () => {
     const client = await connectedClient(server, server.accounts[0]);
     server.handle("help.getNearestDc", ({ account, tl }) =>
       tl("NearestDc", { country: account, thisDc: 2, nearestDc: 2 }),

@@ -38,7 +38,7 @@ describe("TransportDetector.read()", () => {
     expect(() => new TransportDetector().read(frame)).toThrow("CRC32");
   });
 
-  test("what is not MTProto - throws", () => {
+  test("other protocols than MTProto - throws", () => {
     expect(() => new TransportDetector().read(Buffer.from("GET / HTTP/1.1\r\n\r\n"))).toThrow("cannot be");
   });
 });

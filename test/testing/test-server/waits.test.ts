@@ -67,7 +67,7 @@ describe("violations()", () => {
     expect(server.violations()).toMatchObject([{ method: "updates.GetState", connection: 2 }]);
   });
 
-  test("a call a second after a flood nobody acknowledged - is one", async () => {
+  test("a call a second after an unacknowledged flood - is one", async () => {
     flood();
     await raw.call(self());
     await vi.waitUntil(
@@ -150,7 +150,7 @@ describe("violations()", () => {
 });
 
 describe("waits()", () => {
-  test("tell when and for how long", async () => {
+  test("return start and length", async () => {
     flood();
     await raw.call(self());
     const [wait] = server.waits();
@@ -161,7 +161,7 @@ describe("waits()", () => {
 });
 
 describe("clear()", () => {
-  test("forgets what is over, and keeps what runs", async () => {
+  test("deletes expired waits and keeps running ones", async () => {
     flood();
     const { id } = await raw.call(self());
     raw.acknowledge(id);
