@@ -21,7 +21,7 @@ function askable<T extends FakeTelegram>(telegram: T, answer: () => unknown): T 
 }
 
 describe("check()", () => {
-  test("an answer that names the account - alive, and what it says", async () => {
+  test("an answer that names the account - alive, with the account", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     askable(telegram, () => user({ premium: true }));
     expect(await pool.check("a")).toEqual({
@@ -123,7 +123,7 @@ describe("check()", () => {
     await expect(pool.check("a")).rejects.toMatchObject({ code: "POOL_CLOSED" });
   });
 
-  test("an adapter that cannot ask - not alive, and the reason says so", async () => {
+  test("an adapter that cannot check - not alive, with that as the reason", async () => {
     const { pool } = await openPool();
     await pool.add("a", sessionString("a"));
     expect(await pool.check("a")).toMatchObject({ isAlive: false, reason: expect.stringContaining("ownUserRequest") });

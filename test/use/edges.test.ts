@@ -46,8 +46,8 @@ describe("use() - signal", () => {
   });
 });
 
-describe("while it connects", () => {
-  test("disabled or removed: nobody is handed a session that is gone", async () => {
+describe("while a session connects", () => {
+  test("disabled or removed: no caller gets a session that is gone", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const gate = deferred();
     telegram.onConnect = () => gate.promise;
@@ -73,8 +73,8 @@ describe("while it connects", () => {
   });
 });
 
-describe("verdicts one after the other", () => {
-  test("the longer flood holds, whichever comes last; each that moves it is told", async () => {
+describe("several verdicts", () => {
+  test("the longer flood wins, in either order; each that moves the end is emitted", async () => {
     const { pool, telegram, events, clock } = await openPool({ sessions: ["a"], leasesPerSession: 3 });
     const gates = [deferred(), deferred(), deferred()];
     telegram.onCall = ({ number }) => gates[number - 1]?.promise;
@@ -93,7 +93,7 @@ describe("verdicts one after the other", () => {
     expect(pool.get("a")).toMatchObject({ state: "cooling", availableAt: START + 60_000 });
   });
 
-  test("a death under several leases ends what each of them asks next", async () => {
+  test("a death under several leases ends the next call of each", async () => {
     const { pool, telegram, events } = await openPool({ sessions: ["a"], leasesPerSession: 2 });
     const [one, two] = [await pool.acquire(), await pool.acquire()];
     telegram.onCall = () => {
@@ -108,7 +108,7 @@ describe("verdicts one after the other", () => {
     expect([events("died").length, pool.get("a")?.state, telegram.online]).toEqual([1, "dead", []]);
   });
 
-  test("a restriction without an end is not given one by PEER_FLOOD", async () => {
+  test("PEER_FLOOD does not end a restriction that has no end", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], restrictedForMs: 1_000 });
     const lease = await pool.acquire();
     telegram.onCall = ({ number }) => {
@@ -121,7 +121,7 @@ describe("verdicts one after the other", () => {
     expect(pool.get("a")?.state).toBe("restricted");
   });
 
-  test("AUTH_KEY_DUPLICATED and a ban kill; the session is not handed out by id, key or tag", async () => {
+  test("AUTH_KEY_DUPLICATED and a ban kill; the session is not leased by id, key or tag", async () => {
     for (const [code, text] of [
       [406, "AUTH_KEY_DUPLICATED"],
       [401, "USER_DEACTIVATED_BAN"],
@@ -141,7 +141,7 @@ describe("verdicts one after the other", () => {
 });
 
 describe("key", () => {
-  test("the same key gets the same session; leased: waits for it; dead: the next", async () => {
+  test("gives the same key the same session; when leased, waits for it; when dead, gives the next", async () => {
     const { pool } = await openPool({ sessions: ["a", "b", "c", "d"] });
     const home = await pool.use((_, lease) => lease.id, { key: "user 7" });
     for (let turn = 0; turn < 5; turn++) expect(await pool.use((_, lease) => lease.id, { key: "user 7" })).toBe(home);
@@ -156,8 +156,8 @@ describe("key", () => {
   });
 });
 
-describe("one who waits in vain", () => {
-  test("is told as soon as the last hope is disabled, restricted or loses its tag", async () => {
+describe("a caller that can no longer be served", () => {
+  test("is rejected as soon as the last session is disabled, restricted or loses its tag", async () => {
     const { pool, telegram } = await openPool();
     await pool.add("a", sessionString("a"), { tags: ["x"] });
     const lease = await pool.acquire();
@@ -183,7 +183,7 @@ describe("one who waits in vain", () => {
   });
 });
 
-test("a session added again while its last lease still runs is refused; afterwards it is added", async () => {
+test("add() - of a removed session whose last lease still runs is refused; afterwards it works", async () => {
   const { pool } = await openPool({ sessions: ["a"] });
   const lease = await pool.acquire();
   await pool.remove("a");
@@ -195,7 +195,7 @@ test("a session added again while its last lease still runs is refused; afterwar
   expect(await pool.add("a", sessionString("new"))).toMatchObject({ state: "free" });
 });
 
-test("acquire() - every timer that fires early is armed again, nobody is served early", async () => {
+test("acquire() - every timer that fires early is set again, no caller is served early", async () => {
   const { pool, clock } = await openPool({ sessions: ["a"] });
   const lease = await pool.acquire();
   lease.coolDown(1);

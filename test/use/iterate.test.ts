@@ -25,7 +25,7 @@ describe("iterate()", () => {
     expect(pool.get("a")?.state).toBe("free");
   });
 
-  test("asks for an item only when it is wanted", async () => {
+  test("reads an item only when it is requested", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const items = pool.iterate((client) => answers(client, 5));
     await settled();
@@ -39,7 +39,7 @@ describe("iterate()", () => {
     expect([telegram.calls.length, pool.status().free]).toEqual([2, 1]);
   });
 
-  test("left by break or by an error - the lease is given back, and the iterator was told", async () => {
+  test("when the loop ends by break or an error - the lease is released, and the iterator was closed", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     let isTold = false;
     async function* endless(): AsyncGenerator<number> {
@@ -75,7 +75,7 @@ describe("iterate()", () => {
     expect([pool.status().cooling, (await items.next()).done]).toEqual([2, true]);
   });
 
-  test("an array, a promise of one, and nothing at all", async () => {
+  test("accepts an array, a promise of one, and an empty one", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     expect(await collect(pool.iterate(() => [1, 2]))).toEqual([1, 2]);
     expect(await collect(pool.iterate(async () => [3]))).toEqual([3]);
@@ -102,7 +102,7 @@ describe("iterate()", () => {
     await expect(items.next()).rejects.toMatchObject({ code: "POOL_CLOSED" });
   });
 
-  test("nobody to lease, options and work of the wrong kind", async () => {
+  test("rejects without a session to lease, and for wrong options and work", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     await pool.disable("a");
     await expect(pool.iterate(() => [1]).next()).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
@@ -111,7 +111,7 @@ describe("iterate()", () => {
   });
 });
 
-test("use() whose work returns an iterator - its error names pool.iterate", async () => {
+test("use() - when the work returns an iterator, its error names pool.iterate", async () => {
   const { pool } = await openPool({ sessions: ["a"] });
   const items = await pool.use((client) => answers(client, 3));
   const error = await items.next().catch((reason: unknown) => reason);

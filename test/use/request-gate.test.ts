@@ -17,13 +17,13 @@ async function losing(times: number): Promise<Awaited<ReturnType<typeof openPool
 }
 
 describe("a request whose connection is lost", () => {
-  test("a read is sent again on the same session", async () => {
+  test("is sent again on the same session if it is a read", async () => {
     const { pool, telegram } = await losing(1);
     expect(await pool.use((client) => client.call(READ))).toBe("2");
     expect(telegram.calls.map(({ id }) => id)).toEqual(["a", "a"]);
   });
 
-  test("a write with a random_id is sent again once; RANDOM_ID_DUPLICATE proves it was executed", async () => {
+  test("is sent again once if it is a write with a random_id; RANDOM_ID_DUPLICATE proves it was executed", async () => {
     const { pool, telegram } = await losing(1);
     expect(await pool.use((client) => client.call(WRITE, { hasRandomId: true }))).toBe("2");
     telegram.calls.length = 0;
@@ -40,7 +40,7 @@ describe("a request whose connection is lost", () => {
     expect(made.telegram.calls).toHaveLength(2);
   });
 
-  test("a write with a random_id is not sent a third time", async () => {
+  test("is not sent a third time if it is a write with a random_id", async () => {
     const { pool, telegram } = await losing(9);
     await expect(pool.use((client) => client.call(WRITE, { hasRandomId: true }))).rejects.toMatchObject({
       executed: "unknown",
@@ -48,7 +48,7 @@ describe("a request whose connection is lost", () => {
     expect(telegram.calls.map(({ id }) => id)).toEqual(["a", "a"]);
   });
 
-  test("any other write is OutcomeUnknownError and not repeated", async () => {
+  test("is OutcomeUnknownError and not repeated if it is any other write", async () => {
     const { pool, telegram } = await losing(1);
     await expect(pool.use((client) => client.call(WRITE), { retry: "any" })).rejects.toMatchObject({
       executed: "unknown",
@@ -57,7 +57,7 @@ describe("a request whose connection is lost", () => {
     expect(telegram.calls).toHaveLength(1);
   });
 
-  test("the second copy is refused by a flood: the outcome is unknown, the session cools, nobody else sends it", async () => {
+  test("when its second copy is flooded, the outcome is unknown, the session cools, and no other session sends it", async () => {
     const { pool, telegram } = await losing(1);
     const { onCall } = telegram;
     telegram.onCall = (call) => {
@@ -70,7 +70,7 @@ describe("a request whose connection is lost", () => {
     expect([telegram.calls.length, pool.get("a")?.state]).toEqual([2, "cooling"]);
   });
 
-  test("cooling since: neither reads nor writes go again", async () => {
+  test("when the session cools since, is not sent again, read or write", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     telegram.onCall = () => new Promise(() => {});
     const lease = await pool.acquire();
@@ -86,7 +86,7 @@ describe("a request whose connection is lost", () => {
 });
 
 describe("inlineWaitMs", () => {
-  test("a flood so short is slept out in the call when nobody else is free; the work runs once", async () => {
+  test("when a flood is that short and no other session is free, waits in the call; the work runs once", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], inlineWaitMs: 10_000 });
     telegram.onCall = ({ number }) => {
       if (number === 2) throw flood(5);
@@ -105,7 +105,7 @@ describe("inlineWaitMs", () => {
     expect([work.value, runs]).toEqual([[1, 3], 1]);
   });
 
-  test("another session is free and rotation is safe: it rotates", async () => {
+  test("when another session is free and rotation is safe, rotates", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"], inlineWaitMs: 10_000 });
     telegram.onCall = ({ id }) => {
       if (id === "a") throw flood(5);
@@ -114,7 +114,7 @@ describe("inlineWaitMs", () => {
     expect(await pool.use((client) => client.call(WRITE))).toBe("b");
   });
 
-  test("rotation would be unsafe: slept out though another is free", async () => {
+  test("when rotation would be unsafe, waits though another session is free", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"], inlineWaitMs: 10_000 });
     telegram.onCall = ({ id, number }) => {
       if (number === 2) throw flood(5);
@@ -125,7 +125,7 @@ describe("inlineWaitMs", () => {
     expect(work.value).toEqual(["a", "a"]);
   });
 
-  test("a longer flood is not slept out", async () => {
+  test("when the flood is longer, does not wait", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"], inlineWaitMs: 4_999 });
     telegram.onCall = () => {
       throw flood(5);
@@ -135,7 +135,7 @@ describe("inlineWaitMs", () => {
     });
   });
 
-  test("the lease's end ends the sleep", async () => {
+  test("when the lease ends, stops waiting", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"], inlineWaitMs: 10_000 });
     telegram.onCall = () => {
       throw flood(5);
@@ -152,7 +152,7 @@ describe("inlineWaitMs", () => {
 });
 
 describe("ordered requests", () => {
-  test("go out one at a time; a flooded first one stops the rest", async () => {
+  test("are sent one at a time; a flooded first one stops the rest", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     const first = deferred<string>();
     telegram.onCall = ({ number }) => (number === 1 ? first.promise : `${number}`);
@@ -178,7 +178,7 @@ describe("ordered requests", () => {
   });
 });
 
-test("a request of a cooling session, method or peer is refused before it is sent, with the seconds left", async () => {
+test("invoke() - a request of a cooling session, method or peer is refused before it is sent, with the seconds left", async () => {
   const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
   const lease = await pool.acquire();
   lease.coolDown(10, { method: WRITE });
@@ -191,7 +191,7 @@ test("a request of a cooling session, method or peer is refused before it is sen
   expect(await lease.client.call(WRITE)).toBe(`${WRITE} by a`);
 });
 
-test("on a lease that is held the whole session is refused to the last millisecond, then works again", async () => {
+test("lease - when held through a cooldown, refuses calls to the last millisecond, then works again", async () => {
   const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
   const lease = await pool.acquire();
   lease.coolDown(10);
@@ -202,7 +202,7 @@ test("on a lease that is held the whole session is refused to the last milliseco
   expect(await lease.client.call(READ)).toBe(`${READ} by a`);
 });
 
-test("a 401 of another data center is not the account's death", async () => {
+test("invoke() - a 401 of another data center does not kill the account", async () => {
   const { pool, telegram } = await openPool({ sessions: ["a"] });
   telegram.onCall = () => {
     throw new FakeRpcError(401, "AUTH_KEY_UNREGISTERED");

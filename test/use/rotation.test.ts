@@ -28,7 +28,7 @@ function refuseOn(
 
 const ran = (telegram: FakeTelegram): readonly string[] => telegram.calls.map(({ id, method }) => `${method} ${id}`);
 
-test("wait - is what a job may wait in all, over all its attempts", async () => {
+test("wait - bounds the waiting of a job over all its attempts", async () => {
   const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
   telegram.onCall = () => {
     throw flood(2);
@@ -40,7 +40,7 @@ test("wait - is what a job may wait in all, over all its attempts", async () => 
 });
 
 describe('retry: "safe"', () => {
-  test("a refused write is run again on another session, and the flood is durable when use() resolves", async () => {
+  test("repeats a refused write on another session, and the flood is durable when use() resolves", async () => {
     const { pool, telegram, events, storage } = await openPool({ sessions: ["a", "b"] });
     refuseOn(telegram, flood(60));
     expect(await pool.use((client) => client.call(WRITE))).toBe(`${WRITE} by b`);
@@ -50,7 +50,7 @@ describe('retry: "safe"', () => {
     expect(pool.status()).toMatchObject({ free: 1, cooling: 1, leased: 0 });
   });
 
-  test("reads before the flood do not matter, a write that was done does", async () => {
+  test("ignores reads before the flood, but not an executed write", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const error = flood(60);
     refuseOn(telegram, error, ({ id, number }) => id === "a" && number % 2 === 0);
@@ -68,7 +68,7 @@ describe('retry: "safe"', () => {
     expect(made.telegram.calls).toHaveLength(2);
   });
 
-  test("a write on the wire beside a refused read: what Telegram answers decides", async () => {
+  test("with a write on the wire beside a refused read, Telegram's answer decides", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     telegram.onCall = async ({ id, method }) => {
       if (id === "a" && method === READ) throw flood(60);
@@ -82,7 +82,7 @@ describe('retry: "safe"', () => {
     expect(work.error).toBeInstanceOf(RotationUnsafeError);
   });
 
-  test("the wait for what is on the wire ends by the attempt's deadline and the signal", async () => {
+  test("ends the wait for what is on the wire by the attempt's deadline and the signal", async () => {
     for (const how of ["timeoutMs", "signal"] as const) {
       const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
       telegram.onCall = ({ method }) => {
@@ -100,7 +100,7 @@ describe('retry: "safe"', () => {
     }
   });
 
-  test.each([dead, peerFlood])("a session that is lost is left for another", async (make) => {
+  test.each([dead, peerFlood])("leaves a session that is lost for another", async (make) => {
     const { pool, telegram, events } = await openPool({ sessions: ["a", "b"] });
     refuseOn(telegram, make());
     expect(await pool.use((client) => client.call(WRITE))).toBe(`${WRITE} by b`);
@@ -109,7 +109,7 @@ describe('retry: "safe"', () => {
     expect(telegram.online).not.toContain(make === dead ? "a" : "nobody");
   });
 
-  test("an error about the request, or the work's own, comes through unchanged and costs no session", async () => {
+  test("passes errors about the request, or of the work itself, on unchanged; no session is affected", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const [bad, own] = [badRequest(), new Error("FLOOD_WAIT_99")];
     refuseOn(telegram, bad);
@@ -123,7 +123,7 @@ describe('retry: "safe"', () => {
     expect(pool.status()).toMatchObject({ free: 2 });
   });
 
-  test("a flood that the work itself caught is no reason to rotate", async () => {
+  test("does not rotate for a flood that the work itself caught", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     refuseOn(telegram, flood(60));
     expect(await pool.use((client) => client.call(WRITE).catch(() => "caught"))).toBe("caught");
@@ -146,8 +146,8 @@ test('retry: "any" - also after a write was done', async () => {
   expect(await work).toEqual([`${WRITE} by b`, `${WRITE} by b`]);
 });
 
-describe("when nobody is left", () => {
-  test("waits for the first, then goes on", async () => {
+describe("when no session is left", () => {
+  test("waits for the first, then continues", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     refuseOn(telegram, flood(60), ({ number }) => number <= 2);
     const work = watch(pool.use((client) => client.call(WRITE)));
@@ -157,7 +157,7 @@ describe("when nobody is left", () => {
     expect(work.value).toBe(`${WRITE} by a`);
   });
 
-  test.each([false, 1_000])("wait: %s rejects with the flood as cause", async (wait) => {
+  test.each([false, 1_000])("with wait: %s rejects with the flood as cause", async (wait) => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const error = flood(60);
     refuseOn(telegram, error, () => true);
@@ -167,7 +167,7 @@ describe("when nobody is left", () => {
     expect(failed.error).toMatchObject({ cause: error, waitingCount: 2, retryAt: START + 60_000 });
   });
 
-  test("maxAttempts spent: the last Telegram error itself", async () => {
+  test("when maxAttempts is spent, rejects with the last Telegram error itself", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b", "c"] });
     const errors = [flood(10), flood(20), flood(30)];
     telegram.onCall = ({ number }) => Promise.reject(errors[number - 1] as Error);
@@ -177,7 +177,7 @@ describe("when nobody is left", () => {
 });
 
 describe("cooldown scopes", () => {
-  test("SLOWMODE rests the peer: another session takes over, the first stays free", async () => {
+  test("SLOWMODE cools the peer: another session takes over, the first stays free", async () => {
     const { pool, telegram, events } = await openPool({ sessions: ["a", "b"] });
     refuseOn(telegram, slowMode(30), ({ id, peer }) => id === "a" && peer === "channel:5");
     expect(await pool.use((client) => client.call(WRITE, { peer: "channel:5" }))).toBe(`${WRITE} by b`);
@@ -186,7 +186,7 @@ describe("cooldown scopes", () => {
     await expect(pool.acquire({ peer: "channel:5", id: "a", wait: false })).rejects.toMatchObject({ waitingCount: 1 });
   });
 
-  test("alone with a slow peer: a free session is not picked for ever, use() waits", async () => {
+  test("with one session and a slow peer, waits instead of picking the free session for ever", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
     refuseOn(telegram, slowMode(30), ({ number }) => number === 1);
     const work = watch(pool.use((client) => client.call(WRITE, { peer: "channel:5" })));
@@ -196,7 +196,7 @@ describe("cooldown scopes", () => {
     expect(work.value).toBe(`${WRITE} by a`);
   });
 
-  test('cooldownScope: "method" rests the method alone', async () => {
+  test('cooldownScope: "method" cools only the method', async () => {
     const { pool, telegram, events } = await openPool({ sessions: ["a", "b"], cooldownScope: "method" });
     refuseOn(telegram, flood(30), ({ id, method }) => id === "a" && method === READ);
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
@@ -210,7 +210,7 @@ describe("cooldown scopes", () => {
 });
 
 describe("timeoutMs", () => {
-  test("the attempt's deadline is final: the lease is revoked, its client dead", async () => {
+  test("is final for the attempt: the lease is revoked, its client dead", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     telegram.onCall = () => new Promise(() => {});
     const seen: { call?: ReturnType<typeof watch>; signal?: AbortSignal } = {};
@@ -234,7 +234,7 @@ describe("timeoutMs", () => {
     expect(pool.status().free).toBe(2);
   });
 
-  test("connecting counts", async () => {
+  test("includes connecting", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
     telegram.onConnect = () => new Promise<void>((resolve) => void clock.setTimer(600, resolve));
     const work = watch(
@@ -247,8 +247,8 @@ describe("timeoutMs", () => {
   });
 });
 
-describe("a call that is not answered, or by a fault", () => {
-  test("a single read that timed out may rotate; a write is OutcomeUnknownError", async () => {
+describe("a call without an answer, or with a server error", () => {
+  test("may rotate if it is a single read that timed out; a write is OutcomeUnknownError", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"], callTimeoutMs: 1_000 });
     telegram.onCall = ({ id }) => (id === "a" ? new Promise(() => {}) : id);
     const read = watch(pool.use((client) => client.call(READ)));
@@ -263,7 +263,7 @@ describe("a call that is not answered, or by a fault", () => {
     expect(telegram.calls.filter(({ method }) => method === WRITE)).toHaveLength(1);
   });
 
-  test("a write answered with a 500 is OutcomeUnknownError and not repeated; a read is asked again", async () => {
+  test("is OutcomeUnknownError and not repeated if it is a write answered with a 500; a read is repeated", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     const error = serverFault();
     refuseOn(telegram, error, ({ method, number }) => method === WRITE || number <= 2);
@@ -278,7 +278,7 @@ describe("a call that is not answered, or by a fault", () => {
     expect(telegram.calls).toHaveLength(before + 1);
   });
 
-  test("the work's own network error after a write is not taken for Telegram's", async () => {
+  test("the work's own network error after a write is not mistaken for Telegram's", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a"] });
     refuseOn(telegram, badRequest(), ({ method }) => method === READ);
     const own = Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:5432"), { code: "ECONNREFUSED" });
@@ -292,7 +292,7 @@ describe("a call that is not answered, or by a fault", () => {
 });
 
 describe("no endless loop", () => {
-  test("a 401 from another data center - authorised anew once by every session, the pool stays as it is", async () => {
+  test("a 401 from another data center - is authorized again once by every session, the pool is unchanged", async () => {
     const { pool, telegram } = await openPool({ sessions: ["a", "b"] });
     const error = dead();
     refuseOn(telegram, error, () => true);
@@ -349,7 +349,7 @@ describe("a connection that is lost while its session must not connect", () => {
   });
 });
 
-describe("use() whose work begins from the start", () => {
+describe("use() whose work starts over", () => {
   /** Every session grants so many requests, then tells to wait for a second. */
   const granting = (telegram: FakeTelegram, most: number): void => {
     const granted = new Map<string, number>();
@@ -363,7 +363,7 @@ describe("use() whose work begins from the start", () => {
     for (let made = 0; made < count; made++) await client.call(READ);
   };
 
-  test("is given up with NoProgressError when it gets no further on any session", async () => {
+  test("rejects with NoProgressError when it gets no further on any session", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     granting(telegram, 3);
     const job = watch(pool.use(calls(5)));
@@ -373,7 +373,7 @@ describe("use() whose work begins from the start", () => {
     expect(pool.status()).toMatchObject({ free: 2, leased: 0 });
   });
 
-  test("is not given up while its first request is refused", async () => {
+  test("does not reject while its first request is refused", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     telegram.onCall = ({ number }) => {
       if (number < 60) throw flood(1);
@@ -384,14 +384,14 @@ describe("use() whose work begins from the start", () => {
   });
 });
 
-describe("a transfer that is told to wait in the middle", () => {
+describe("a transfer that is flooded in the middle", () => {
   const PART = "upload.SaveFilePart";
   const upload = async (client: FakeClient, { id }: { readonly id: string }): Promise<string> => {
     for (let part = 0; part < 4; part++) await client.call(PART);
     return id;
   };
 
-  test("sleeps a short wait out on its session, and sends that part again", async () => {
+  test("waits on its session if the wait is short, and sends that part again", async () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
     telegram.onCall = ({ number }) => {
       if (number === 3) throw flood(9);
@@ -404,7 +404,7 @@ describe("a transfer that is told to wait in the middle", () => {
     expect(telegram.calls).toHaveLength(5);
   });
 
-  test("moves on at its first part, for a long wait, and when its caller would not wait", async () => {
+  test("rotates at its first part, for a long wait, and when its caller would not wait", async () => {
     for (const [refused, seconds, options] of [
       [1, 9, {}],
       [3, 30, {}],
@@ -465,7 +465,7 @@ test("use() - a signal that aborts in the synchronous part of the work ends it",
   expect(pool.leases()).toEqual([]);
 });
 
-test("a signal and a deadline do not wait for the storage", async () => {
+test("use() - a signal and a deadline do not wait for the storage", async () => {
   const { pool, telegram, storage, clock } = await openPool({ sessions: ["a"], storageTimeoutMs: 3_000 });
   telegram.onCall = ({ method }) => {
     if (method === READ) throw flood(30);
