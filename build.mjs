@@ -17,6 +17,7 @@ const ENTRY_POINTS = {
   index: "src/index.ts",
   adapter: "src/adapter.ts",
   cli: "src/cli/main.ts",
+  import: "src/import/index.ts",
   gramjs: "adapters/client/gramjs.ts",
   teleproto: "adapters/client/teleproto.ts",
   memory: "adapters/storage/memory.ts",

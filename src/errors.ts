@@ -21,7 +21,8 @@ export type SessionPoolErrorCode =
   | "OWNERSHIP_LOST"
   | "STORAGE_FAILED"
   | "STORAGE_CORRUPT"
-  | "INVALID_OPTIONS";
+  | "INVALID_OPTIONS"
+  | "ACCOUNT_FILE";
 
 /** Details of an error besides its message. */
 export interface SessionPoolErrorDetails {

@@ -20,12 +20,12 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^\s*[\da-f]{32}\s*$/i, "The text is an api hash, not a session string. It belongs into the client's options."],
   [
     /^[^\n]*\.session(?:-journal|-wal)?\s*$/,
-    "The text is the name of a session file. Hand over a session string exported from it.",
+    "The text is the name of a session file. Read the file by importAccounts(pool, path) of telegram-session-pool/import.",
   ],
   [
     /(?:^|[\\/])tdata[\\/]*\s*$/i,
-    "The text is the path of a tdata folder of Telegram Desktop, not a session string. Convert the folder first, for " +
-      "instance by convertToGramjsSession(await convertFromTdata({ path })) of @mtcute/convert, and hand over the result.",
+    "The text is the path of a tdata folder of Telegram Desktop, not a session string. Read the folder by " +
+      "importAccounts(pool, path) of telegram-session-pool/import.",
   ],
   [
     /^\s*(?:~|\.{1,2})?[\\/][^\n]{0,255}$|^\s*[a-z]:[\\/]/i,
@@ -54,8 +54,8 @@ const databaseStart = "SQLite format 3\0";
 export function assertText(text: unknown): asserts text is string {
   if (isDatabase(text)) {
     throw new InvalidSessionError(
-      "This is the content of a session file, an SQLite database, and not a session string. Export a string from it with " +
-        "the library that wrote it: StringSession.save(client.session) in Telethon, export_session_string() in Pyrogram.",
+      "This is the content of a session file, an SQLite database, and not a session string. Read the file by " +
+        "importAccounts(pool, path) of telegram-session-pool/import, or export a string from it with the library that wrote it.",
     );
   }
   if (typeof text !== "string") {

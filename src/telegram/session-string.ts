@@ -10,7 +10,14 @@ import {
 import { decodeLoosely } from "./session-formats/base64.js";
 import { addressLengthOf, formatGramjs, parseGramjs } from "./session-formats/gramjs.js";
 import { formatMtcute, isMtcute, olderMtcuteVersion, parseMtcute } from "./session-formats/mtcute.js";
-import { formatPyrogram, isPyrogram, isPyrogramLength, parsePyrogram } from "./session-formats/pyrogram.js";
+import {
+  forkTextOf,
+  formatPyrogram,
+  isPyrogram,
+  isPyrogramLength,
+  parsePyrogram,
+  parsePyrogramFork,
+} from "./session-formats/pyrogram.js";
 import { formatTelethon, parseTelethon } from "./session-formats/telethon.js";
 import { assertText, checkForMistakes } from "./session-string-hints.js";
 
@@ -20,7 +27,8 @@ export { authKeyFingerprint, type DataCenterAddress, type SessionData, type Sess
  * Reads a session string of GramJS, teleproto, Telethon, Pyrogram or mtcute; which of them it is follows from the text.
  * `add` and `update` do so by themselves: use it to look at a session, or to convert one with {@link formatSession}.
  *
- * Strict: what is read formats back to the same characters (of mtcute: to what its current release writes). Throws
+ * Strict: what is read formats back to the same characters (of mtcute: to what its current release writes; of forks of
+ * Pyrogram: to Pyrogram's own form). Throws
  * `InvalidSessionError`, which says what is wrong and what to do, and repeats nothing of the text.
  *
  * @example
@@ -61,6 +69,9 @@ function readAny(text: string): SessionData {
   if (text.startsWith("1")) return parseVersion1(text.slice(1));
   const bytes = decodeLoosely(text);
   if (isPyrogramLength(text.replace(/=+$/, "").length)) return parsePyrogram(text, bytes);
+  // Before mtcute's: both may begin with a 3.
+  const forkText = forkTextOf(text);
+  if (forkText !== undefined) return parsePyrogramFork(forkText);
   if (isMtcute(bytes)) return parseMtcute(text, bytes);
   throw unrecognised(text, bytes);
 }
@@ -139,7 +150,7 @@ function unrecognised(text: string, bytes: Buffer): InvalidSessionError {
       "The text begins like a Pyrogram string, and has not one of its lengths (351, 356, 362 characters). " +
         (text.length < 362
           ? "Copy it whole."
-          : "It is joined with something else, or of a fork of Pyrogram: copy it alone, or export it from Pyrogram itself."),
+          : "It is joined with something else, or of a fork that is not known: copy it alone, or export it from Pyrogram itself."),
     );
   }
   if (text.length > 300) {

@@ -6,6 +6,7 @@ import { Installed } from "./installed.js";
 const ENTRY_POINTS = [
   "",
   "/adapter",
+  "/import",
   "/gramjs",
   "/teleproto",
   "/memory",

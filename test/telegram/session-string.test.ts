@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { inspect } from "node:util";
+import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { AuthKey } from "telegram/crypto/AuthKey.js";
 import { StringSession } from "telegram/sessions/index.js";
@@ -273,22 +274,22 @@ describe("parseSession() - an invalid session string", () => {
     ["gogram's older ones", `1BvX${url(key, Buffer.from(":_:149.154.167.51:443:_:2:_:6"))}`, /gogram.*does not read/],
     ["gotd's", `{"Version":1,"Data":{"DC":2,"AuthKey":"${key.toString("base64")}"}}`, /gotd/],
     [
-      "a fork of Pyrogram's, with the server's address",
-      url([2, 0, 0, 0, 9, 0], key, Buffer.alloc(32, 7)),
-      /fork of Pyrogram/,
+      "an unknown fork of Pyrogram's, with something behind it",
+      url([2, 0, 0, 0, 9, 0], key, Buffer.alloc(41, 7)),
+      /a fork that is not known/,
     ],
     [
       "a session file read as text",
       `SQLite format 3\0${"x".repeat(30_000)}`,
-      /content of a session file.*Export a string/,
+      /content of a session file.*export a string/,
     ],
-    ["a session file", Buffer.from(`SQLite format 3\0${"x".repeat(99)}`), /content of a session file.*Export a string/],
+    ["a session file", Buffer.from(`SQLite format 3\0${"x".repeat(99)}`), /content of a session file.*export a string/],
     ["a Buffer", Buffer.from(vectors.gramjs), /bytes: read the file as text/],
-    ["the path of a tdata folder", "/home/me/Telegram Desktop/tdata", /tdata folder.*convertFromTdata/],
+    ["the path of a tdata folder", "/home/me/Telegram Desktop/tdata", /tdata folder.*importAccounts/],
     [
       "the path of a tdata folder of Windows",
       "C:\\Users\\me\\Telegram Desktop\\tdata\\",
-      /tdata folder.*convertFromTdata/,
+      /tdata folder.*importAccounts/,
     ],
     ["the name of a tdata folder", "tdata", /tdata folder/],
     ["another path", "./accounts/alice.txt", /path/],
@@ -419,3 +420,45 @@ function expectStrict(text: string): void {
     }
   }
 }
+
+describe("parseSession() - strings of Pyrogram's forks, which carry an address", () => {
+  const address = (length: number) => Buffer.from("149.154.167.91".padEnd(length, "\0"), "latin1");
+  const fork = (version: number, length: number) =>
+    Buffer.concat([
+      Buffer.from([version, 4, 0, 0, 0, 9, 0]),
+      key,
+      Buffer.from([0, 0, 0, 1, 0, 0, 0, 5, 1, 1, 187]),
+      address(length),
+    ]);
+  const withChecksum = (bytes: Buffer) => {
+    const checksum = Buffer.alloc(4);
+    checksum.writeUInt32LE(crc32(bytes), 0);
+    return Buffer.concat([bytes, checksum]);
+  };
+  const read = { dcId: 4, serverAddress: "149.154.167.91", port: 443, apiId: 9, userId: 2 ** 32 + 5, isBot: true };
+
+  test.each([
+    ["290 bytes", fork(2, 16)],
+    ["294 bytes", withChecksum(fork(2, 16))],
+    ["322 bytes", fork(3, 48)],
+    ["326 bytes", withChecksum(fork(3, 48))],
+  ])("%s - reads it with and without its prefix, and writes Pyrogram's own form", (_, bytes) => {
+    const text = bytes.toString("base64url");
+    for (const session of [parseSession(text), parseSession(`WZ_${text}`)]) {
+      expect(session).toMatchObject({ ...read, format: "pyrogram" });
+      expect(parseSession(formatSession(session, "pyrogram"))).toMatchObject({
+        dcId: 4,
+        apiId: 9,
+        userId: read.userId,
+      });
+    }
+  });
+
+  test.each([
+    ["a byte changed under its checksum", Buffer.concat([Buffer.from([2, 5]), withChecksum(fork(2, 16)).subarray(2)])],
+    ["another version", Buffer.concat([Buffer.from([9]), fork(2, 16).subarray(1)])],
+    ["the version of the other length", fork(3, 16)],
+  ])("%s - InvalidSessionError", (_, bytes) => {
+    expect(() => parseSession(bytes.toString("base64url"))).toThrow(InvalidSessionError);
+  });
+});

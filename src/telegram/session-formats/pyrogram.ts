@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { InvalidSessionError } from "../../errors.js";
 import { addressOfDataCenter } from "../data-centers.js";
 import { authKeyBytes, type SessionData } from "../session-data.js";
@@ -21,6 +22,52 @@ const layouts: readonly Layout[] = [
 
 export function isPyrogramLength(characters: number): boolean {
   return layouts.some((layout) => layout.characters === characters);
+}
+
+/**
+ * Strings of forks, which carry an address: version u8, number u8, api id u32, test u8, key, user id u64, bot u8, port u16,
+ * address of 16 (version 2) or 48 bytes (version 3), zeros behind it, and some a CRC-32 of all that, little-endian. Their
+ * prefix is optional. Source: the forks' storage.py (">BBI?256sQ?H16s", ">BBI?256sQ?H48s").
+ */
+const forkPrefix = "WZ_";
+const forkAddressAt = 274;
+const forkVersions: ReadonlyMap<number, number> = new Map([
+  [2, 290],
+  [3, 322],
+]);
+
+/** The text without its prefix and padding, if it has the length of a fork's string and begins like one. */
+export function forkTextOf(text: string): string | undefined {
+  const bare = (text.startsWith(forkPrefix) ? text.slice(forkPrefix.length) : text).replace(/=+$/, "");
+  if (!FORK_CHARACTERS.has(bare.length)) return undefined;
+  const [version = 0, dcId = 0, , , , , testFlag = 2] = Buffer.from(bare.slice(0, 12), "base64url");
+  return forkVersions.has(version) && dcId >= 1 && dcId <= 5 && testFlag <= 1 ? bare : undefined;
+}
+
+/** Without and with the CRC-32. */
+const FORK_CHARACTERS: ReadonlySet<number> = new Set([387, 392, 430, 435]);
+
+/** Reads a string of a fork of Pyrogram; `text` is what {@link forkTextOf} gives. */
+export function parsePyrogramFork(text: string): SessionData {
+  const bytes = Buffer.from(text, "base64url");
+  checkBase64(text, bytes, base64, "Pyrogram");
+  const length = forkVersions.get(bytes.readUInt8(0));
+  if (length === undefined || (bytes.length !== length && bytes.length !== length + 4)) throw damaged();
+  if (bytes.length > length && crc32(bytes.subarray(0, length)) !== bytes.readUInt32LE(length)) throw damaged();
+  const isTest = flagAt(bytes, 6);
+  const address = bytes.subarray(forkAddressAt, length).toString("latin1").replace(/\0+$/, "");
+  const dcId = bytes.readUInt8(1);
+  return {
+    dcId,
+    serverAddress: address === "" ? knownAddress(dcId, isTest) : address,
+    port: bytes.readUInt16BE(forkAddressAt - 2),
+    authKey: bytes.subarray(7, 7 + authKeyBytes),
+    format: "pyrogram",
+    isTest,
+    userId: userIdIn(bytes.subarray(263, 271)),
+    isBot: flagAt(bytes, 271),
+    apiId: bytes.readUInt32BE(2),
+  };
 }
 
 /** Whether these bytes begin as Pyrogram's do: with the number of a data center. */
