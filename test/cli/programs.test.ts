@@ -27,6 +27,6 @@ describe.skipIf(!hasPseudoTerminal)("test-server", () => {
 
 test("test-server --accounts - a number that is none is refused", async () => {
   const { code, stderr } = await new Folder().run(["test-server", "--accounts", "many"]);
-  expect(stderr).toMatch(/^error: --accounts must be a whole number from 1; got "many"\.$/m);
+  expect(stderr).toMatch(/^error: --accounts must be a whole number from 1 to 100000; got "many"\.$/m);
   expect(code).toBe(2);
 });
