@@ -26,7 +26,7 @@ import { PoolLifecycle } from "./pool-lifecycle.js";
 import { createRateLimiting } from "./rate-limits/rate-limiting.js";
 import type { SessionInfo } from "./session-info.js";
 import { Reencryption } from "./sessions/reencryption.js";
-import { RecordDiscovery, RecordMerger } from "./sessions/remote-records.js";
+import { RemoteRecords } from "./sessions/remote-records.js";
 import { SessionAdmin } from "./sessions/session-admin.js";
 import { SessionKeys } from "./sessions/session-keys.js";
 import { SessionRemoval } from "./sessions/session-removal.js";
@@ -160,22 +160,22 @@ function createRecords<Client>(
     backOffs,
     reservations,
   );
-  const discovery = new RecordDiscovery(context, registry, ownership, recordWriter, reservations, removal);
-  const merger = new RecordMerger(
+  const remoteRecords = new RemoteRecords(
     context,
     lifecycle,
     registry,
     serializer,
     ownership,
     sessionState,
+    recordWriter,
     peers,
     connections,
     backOffs,
     keys,
     removal,
   );
-  recordWriter.attach(merger);
-  return { keys, removal, discovery };
+  recordWriter.attach(remoteRecords);
+  return { keys, removal, remoteRecords };
 }
 
 /** How sessions come, change and go, in this process and in others. */
@@ -187,7 +187,7 @@ function createSessions<Client>(
 ) {
   const { serializer, registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
   const { connections, backOffs } = connecting;
-  const { keys, removal, discovery } = createRecords(context, lifecycle, state, connecting);
+  const { keys, removal, remoteRecords } = createRecords(context, lifecycle, state, connecting);
   const admin = new SessionAdmin(
     context,
     registry,
@@ -199,9 +199,9 @@ function createSessions<Client>(
     backOffs,
     keys,
     removal,
-    discovery,
+    remoteRecords,
   );
-  const storageSync = new StorageSync(context, lifecycle, registry, ownership, recordWriter, discovery, rateLimits);
+  const storageSync = new StorageSync(context, lifecycle, registry, ownership, recordWriter, remoteRecords, rateLimits);
   const { encryption } = serializer;
   const reencryption = new Reencryption(context, lifecycle, registry, encryption, recordWriter, storageSync);
   return { removal, admin, storageSync, reencryption };

@@ -10,7 +10,6 @@ import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import { KeyTakenError, type SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
-import type { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord, type SessionRecord } from "../storage/record.js";
 import type { RecordDraft, RecordSource, RecordWriter } from "../storage/record-writer.js";
@@ -20,16 +19,18 @@ import type { SessionKeys } from "./session-keys.js";
 import type { SessionRemoval } from "./session-removal.js";
 
 /**
- * Merges the records that other processes have written. Changes of this process that are not written yet win; for everything
- * else the record is authoritative, except that a cooldown only ever moves later.
+ * Applies the records that other processes have written: adds unknown sessions, and merges the records of known ones.
+ * Changes of this process that are not written yet win; for everything else the record is authoritative, except that a
+ * cooldown only ever moves later.
  */
-export class RecordMerger implements RecordSource {
+export class RemoteRecords implements RecordSource {
   readonly #context: PoolContext;
   readonly #lifecycle: PoolLifecycle;
   readonly #registry: SessionRegistry;
   readonly #serializer: SessionSerializer;
   readonly #ownership: Ownership;
   readonly #sessionState: SessionStateManager;
+  readonly #recordWriter: RecordWriter;
   readonly #peers: PeerCacheWriter;
   readonly #connections: ConnectionPool<unknown>;
   readonly #backOffs: ConnectBackoff;
@@ -45,6 +46,7 @@ export class RecordMerger implements RecordSource {
     serializer: SessionSerializer,
     ownership: Ownership,
     sessionState: SessionStateManager,
+    recordWriter: RecordWriter,
     peers: PeerCacheWriter,
     connections: ConnectionPool<unknown>,
     backOffs: ConnectBackoff,
@@ -57,6 +59,7 @@ export class RecordMerger implements RecordSource {
     this.#serializer = serializer;
     this.#ownership = ownership;
     this.#sessionState = sessionState;
+    this.#recordWriter = recordWriter;
     this.#peers = peers;
     this.#connections = connections;
     this.#backOffs = backOffs;
@@ -95,6 +98,53 @@ export class RecordMerger implements RecordSource {
       // They may have been changed here meanwhile.
       this.#applyChanges(known, record, known.pendingChanges.has("credentials") ? known.credentials : credentials);
     });
+  }
+
+  /**
+   * Handles the record of an unknown session: another process has added it, or has not finished removing it. Resolves with
+   * whether that may change without another write of the record.
+   */
+  async onUnknownRecord(id: string): Promise<boolean> {
+    return this.#registry.change(id, undefined, async () => {
+      if (this.#registry.get(id) !== undefined) return false;
+      const stored = await this.#recordWriter.read(id);
+      if (stored === undefined) {
+        this.#registry.forgetRejected(id);
+        return false;
+      }
+      return this.#addUnknown(stored);
+    });
+  }
+
+  /** Adds a session that another process has added. Rejects if its record cannot be read or its key is taken. */
+  async adopt(stored: StoredRecord): Promise<PooledSession> {
+    // An abandoned write may still be applied after another process has added the key under another id.
+    const holder = await this.#keys.reservations.ownerOf(decodeRecord(stored.data).fingerprint);
+    if (holder !== undefined && holder !== stored.id) throw new KeyTakenError(holder);
+    const { known, owner } = await this.#registry.adopt(stored);
+    this.#recordWriter.track(stored.id, stored.version);
+    this.#ownership.onRecordRead(stored.id, owner);
+    return known;
+  }
+
+  /** Resolves as `onUnknownRecord`: a process that is removing it may die, and a taken key may be released. */
+  async #addUnknown(stored: StoredRecord): Promise<boolean> {
+    const { id } = stored;
+    const isNew = this.#registry.rejection(id) === undefined;
+    try {
+      const state = await this.#removal.finishPendingRemoval(stored);
+      if (state === "stays") await this.adopt(stored);
+      this.#registry.forgetRejected(id);
+      this.#context.events.emit("available");
+      return state === "leaving";
+    } catch (error) {
+      if (error instanceof StorageError && !(error instanceof StorageCorruptError)) throw error;
+      this.#registry.reject(id, error);
+      if (isNew) {
+        this.#context.events.publish("recordRejected", { id, reason: this.#registry.rejection(id) ?? "" });
+      }
+      return error instanceof KeyTakenError;
+    }
   }
 
   /** A record that another writer has damaged is reported once and never overwritten: it stays until it is repaired. */
@@ -172,77 +222,4 @@ function credentialsIn({ session, profile }: SessionRecord): StoredCredentials {
 
 function latest(one: number | null, other: number | null): number | null {
   return one === null || other === null ? (one ?? other) : Math.max(one, other);
-}
-
-/** Adds the sessions that other processes have added. */
-export class RecordDiscovery {
-  readonly #context: PoolContext;
-  readonly #registry: SessionRegistry;
-  readonly #ownership: Ownership;
-  readonly #recordWriter: RecordWriter;
-  readonly #reservations: KeyReservations;
-  readonly #removal: SessionRemoval;
-
-  constructor(
-    context: PoolContext,
-    registry: SessionRegistry,
-    ownership: Ownership,
-    recordWriter: RecordWriter,
-    reservations: KeyReservations,
-    removal: SessionRemoval,
-  ) {
-    this.#context = context;
-    this.#registry = registry;
-    this.#ownership = ownership;
-    this.#recordWriter = recordWriter;
-    this.#reservations = reservations;
-    this.#removal = removal;
-  }
-
-  /**
-   * Handles the record of an unknown session: another process has added it, or has not finished removing it. Resolves with
-   * whether that may change without another write of the record.
-   */
-  async onUnknownRecord(id: string): Promise<boolean> {
-    return this.#registry.change(id, undefined, async () => {
-      if (this.#registry.get(id) !== undefined) return false;
-      const stored = await this.#recordWriter.read(id);
-      if (stored === undefined) {
-        this.#registry.forgetRejected(id);
-        return false;
-      }
-      return this.#takeIn(stored);
-    });
-  }
-
-  /** Adds a session that another process has added. Rejects if its record cannot be read or its key is taken. */
-  async adopt(stored: StoredRecord): Promise<PooledSession> {
-    // An abandoned write may still be applied after another process has added the key under another id.
-    const holder = await this.#reservations.ownerOf(decodeRecord(stored.data).fingerprint);
-    if (holder !== undefined && holder !== stored.id) throw new KeyTakenError(holder);
-    const { known, owner } = await this.#registry.adopt(stored);
-    this.#recordWriter.track(stored.id, stored.version);
-    this.#ownership.onRecordRead(stored.id, owner);
-    return known;
-  }
-
-  /** Resolves as `onUnknownRecord`: a process that is removing it may die, and a taken key may be released. */
-  async #takeIn(stored: StoredRecord): Promise<boolean> {
-    const { id } = stored;
-    const isNew = this.#registry.rejection(id) === undefined;
-    try {
-      const state = await this.#removal.finishPendingRemoval(stored);
-      if (state === "stays") await this.adopt(stored);
-      this.#registry.forgetRejected(id);
-      this.#context.events.emit("available");
-      return state === "leaving";
-    } catch (error) {
-      if (error instanceof StorageError && !(error instanceof StorageCorruptError)) throw error;
-      this.#registry.reject(id, error);
-      if (isNew) {
-        this.#context.events.publish("recordRejected", { id, reason: this.#registry.rejection(id) ?? "" });
-      }
-      return error instanceof KeyTakenError;
-    }
-  }
 }

@@ -29,7 +29,7 @@ import type { SessionSerializer } from "../storage/session-serializer.js";
 import { isTelegramAddress } from "../telegram/data-centers.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { reencrypt } from "./reencryption.js";
-import type { RecordDiscovery } from "./remote-records.js";
+import type { RemoteRecords } from "./remote-records.js";
 import type { SessionKeys } from "./session-keys.js";
 import type { SessionRemoval } from "./session-removal.js";
 
@@ -48,7 +48,7 @@ export class SessionAdmin {
   readonly #backOffs: ConnectBackoff;
   readonly #keys: SessionKeys;
   readonly #removal: SessionRemoval;
-  readonly #discovery: RecordDiscovery;
+  readonly #remoteRecords: RemoteRecords;
 
   constructor(
     context: PoolContext,
@@ -61,7 +61,7 @@ export class SessionAdmin {
     backOffs: ConnectBackoff,
     keys: SessionKeys,
     removal: SessionRemoval,
-    discovery: RecordDiscovery,
+    remoteRecords: RemoteRecords,
   ) {
     this.#context = context;
     this.#registry = registry;
@@ -73,7 +73,7 @@ export class SessionAdmin {
     this.#backOffs = backOffs;
     this.#keys = keys;
     this.#removal = removal;
-    this.#discovery = discovery;
+    this.#remoteRecords = remoteRecords;
   }
 
   async add(id: string, session: string, options: AddOptions): Promise<SessionInfo> {
@@ -205,7 +205,7 @@ export class SessionAdmin {
       const state = await this.#removal.finishPendingRemoval(stored);
       if (state === "leaving") throw removalPendingError(id);
       if (state === "gone") return await again();
-      known = await this.#discovery.adopt(stored);
+      known = await this.#remoteRecords.adopt(stored);
     } catch (error) {
       if (error instanceof SessionPoolError && !(error instanceof StorageCorruptError)) throw error;
       throw unreadableRecordError(id, error instanceof Error ? error.message : String(error));

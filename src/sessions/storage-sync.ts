@@ -11,7 +11,7 @@ import { ownerAmong } from "../storage/key-reservations.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { asStorageError, LISTING_TAKES, StorageTimeout } from "../storage/storage-timeout.js";
-import type { RecordDiscovery } from "./remote-records.js";
+import type { RemoteRecords } from "./remote-records.js";
 
 /** Failures of the storage in a row after which the rest of a round is left to the next one. */
 const FAILURES_PER_ROUND = 3;
@@ -30,7 +30,7 @@ export class StorageSync {
   readonly #registry: SessionRegistry;
   readonly #ownership: Ownership;
   readonly #recordWriter: RecordWriter;
-  readonly #discovery: RecordDiscovery;
+  readonly #remoteRecords: RemoteRecords;
   readonly #rateLimits: RateLimiting | undefined;
   /**
    * Versions of records that cannot be used, so that they are not read repeatedly. Bound: the records of the storage at
@@ -51,7 +51,7 @@ export class StorageSync {
     registry: SessionRegistry,
     ownership: Ownership,
     recordWriter: RecordWriter,
-    discovery: RecordDiscovery,
+    remoteRecords: RemoteRecords,
     rateLimits: RateLimiting | undefined,
   ) {
     const { clock, options } = context;
@@ -62,7 +62,7 @@ export class StorageSync {
     this.#registry = registry;
     this.#ownership = ownership;
     this.#recordWriter = recordWriter;
-    this.#discovery = discovery;
+    this.#remoteRecords = remoteRecords;
     this.#rateLimits = rateLimits;
   }
 
@@ -75,7 +75,7 @@ export class StorageSync {
       (fingerprint) => ownerAmong(fingerprint, listed),
     );
     for (const { known, version, owner } of loaded) {
-      if (known.isRemoved) this.#lifecycle.runInBackground(this.#discovery.onUnknownRecord(known.id));
+      if (known.isRemoved) this.#lifecycle.runInBackground(this.#remoteRecords.onUnknownRecord(known.id));
       else {
         this.#recordWriter.track(known.id, version);
         this.#ownership.onRecordRead(known.id, owner);
@@ -186,7 +186,7 @@ export class StorageSync {
 
   /** Handles a record of an unknown session. Resolves with whether it has to be read again even if it is not written again. */
   #discover(id: string): Promise<boolean> {
-    return this.#discovery.onUnknownRecord(id).finally(() => this.#context.events.emit("discovered", id));
+    return this.#remoteRecords.onUnknownRecord(id).finally(() => this.#context.events.emit("discovered", id));
   }
 
   /** A record of the pool itself. */
