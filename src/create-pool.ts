@@ -1,8 +1,7 @@
-import { AbortListeners } from "./acquire/abort-listeners.js";
 import { LeaseScheduler } from "./acquire/lease-scheduler.js";
 import { Nesting } from "./acquire/nesting.js";
 import { SessionAcquirer } from "./acquire/session-acquirer.js";
-import { WaitQueueEntrance } from "./acquire/wait-queue-entrance.js";
+import { AbortListeners } from "./common/abort-listeners.js";
 import type { ProcessRef } from "./common/process-ref.js";
 import { ConnectBackoff } from "./connections/connect-backoff.js";
 import { ConnectionFactory } from "./connections/connection-factory.js";
@@ -10,13 +9,12 @@ import { ConnectionPool } from "./connections/connection-pool.js";
 import { HealthProbe } from "./connections/health-probe.js";
 import { PersistentConnections } from "./connections/persistent-connections.js";
 import { CredentialEncryption } from "./encryption/credentials.js";
-import { ownershipLost, unknownSessionError } from "./error-factories.js";
+import { ownershipLost } from "./error-factories.js";
 import { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
 import { JobRunner } from "./jobs/job-runner.js";
-import { coolDown } from "./lease/cool-down.js";
 import { LeaseManager } from "./lease/lease-manager.js";
 import type { ResolvedOptions, SessionPoolOptions } from "./options/options.js";
-import { checkPoolOptions, checkReason } from "./options/validate.js";
+import { checkPoolOptions } from "./options/validate.js";
 import { LocalOwnership } from "./ownership/local-ownership.js";
 import type { Ownership } from "./ownership/ownership.js";
 import { SharedOwnership } from "./ownership/shared-ownership.js";
@@ -24,7 +22,6 @@ import type { SingleProcessLock } from "./ownership/single-process-lock.js";
 import { createContext, type IsHeard, type PoolContext, type Publish } from "./pool-context.js";
 import { PoolLifecycle } from "./pool-lifecycle.js";
 import { createRateLimiting } from "./rate-limits/rate-limiting.js";
-import type { SessionInfo } from "./session-info.js";
 import { Reencryption } from "./sessions/reencryption.js";
 import { RemoteRecords } from "./sessions/remote-records.js";
 import { SessionAdmin } from "./sessions/session-admin.js";
@@ -218,76 +215,48 @@ function createLeasing<Client>(
   { connections, backOffs }: Connecting<Client>,
   { removal }: Sessions,
 ) {
-  const { options, clock: poolClock, time, events } = context;
-  // What a caller waits for is timed in the caller's async context.
-  const { clock } = options;
+  const { events } = context;
   const { sessionTable, registry, recordWriter, sessionState } = state;
-  const signals = new AbortListeners();
-  const scheduler = new LeaseScheduler(context, sessionTable);
-  const leases: LeaseManager<Client> = new LeaseManager({
-    clock,
-    time,
+  const abortListeners = new AbortListeners();
+  const nesting = new Nesting(context.options.traceLeases);
+  const scheduler = new LeaseScheduler(context, sessionTable, abortListeners, processRef);
+  const leases = new LeaseManager<Client>(
+    context,
     sessionTable,
-    scheduler,
+    registry,
+    sessionState,
     connections,
     processRef,
-    maxLeaseMs: options.maxLeaseMs,
-    info: (id) => infoOf(registry, id),
-    coolDown: (entry, seconds, scope) => coolDown(sessionState, entry, seconds, scope),
-    retire: (entry, reason, isOfItsKey) => {
-      checkReason("retire", reason);
-      if (isOfItsKey) sessionState.markDead(entry, reason);
-    },
-    onLastLeaseEnded: (id) => lifecycle.runInBackground(removal.onLastLeaseEnded(id)),
-    isHeard: events.isHeard,
-    emit: events.publish,
-  });
+    scheduler,
+  );
+  const acquirer = new SessionAcquirer<Client>(
+    context,
+    lifecycle,
+    sessionTable,
+    recordWriter,
+    connections,
+    backOffs,
+    leases,
+    scheduler,
+    abortListeners,
+    processRef,
+    nesting,
+  );
+  const jobRunner = new JobRunner<Client>(context, leases, scheduler, acquirer, abortListeners, nesting);
+  const bulkRuns = new BulkRunManager<Client>(
+    context,
+    lifecycle,
+    sessionTable,
+    scheduler,
+    jobRunner,
+    abortListeners,
+    processRef,
+  );
+  events.on("vacated", (id) => lifecycle.runInBackground(removal.onLastLeaseEnded(id)));
   events.on("ownershipLost", (id) => {
     leases.revoke(id, ownershipLost(id), "its ownership was lost");
     void connections.close(id, "its ownership was lost");
     events.publish("ownershipLost", { id });
   });
-  const waitQueueEntrance = new WaitQueueEntrance(context, sessionTable, scheduler, signals, processRef);
-  const nesting = new Nesting(options.traceLeases);
-  const acquirer = new SessionAcquirer<Client>({
-    clock,
-    time,
-    sessionTable,
-    scheduler,
-    connections,
-    leases,
-    signals,
-    processRef,
-    recordWriter,
-    nesting,
-    waitQueueEntrance,
-    maxWaiters: options.maxWaiters,
-    connectTimeoutMs: options.connectTimeoutMs,
-    traceLeases: options.traceLeases,
-    status: () => scheduler.status(),
-    closed: (isUnderWay) => lifecycle.closedError(isUnderWay),
-    backOff: (id) => {
-      const known = registry.get(id);
-      if (known !== undefined) backOffs.backOff(known);
-    },
-  });
-  const jobRunner = new JobRunner<Client>({ clock, time, scheduler, acquirer, signals, nesting, leases });
-  const bulkRuns = new BulkRunManager<Client>({
-    options,
-    time,
-    sessionTable,
-    jobRunner,
-    signals,
-    processRef,
-    deadline: new StorageTimeout(poolClock, options.storageTimeoutMs),
-    status: () => scheduler.status(),
-    closed: () => lifecycle.closedError(),
-  });
   return { scheduler, leases, acquirer, jobRunner, bulkRuns };
-}
-
-function infoOf(registry: SessionRegistry, id: string): SessionInfo {
-  const known = registry.get(id);
-  if (known === undefined) throw unknownSessionError(id);
-  return registry.info(known);
 }

@@ -38,6 +38,8 @@ export interface PartEvents {
   discovered(id: string): void;
   /** The session may need a persistent connection now, or need it no longer. */
   changed(id: string): void;
+  /** The last lease of a session that is being removed has ended. */
+  vacated(id: string): void;
   /** Another process may use the session: its leases and its client have to go at once. */
   ownershipLost(id: string): void;
   /** The storage has failed; with `part`, what works again by itself. */

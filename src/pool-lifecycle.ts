@@ -7,6 +7,8 @@ export class PoolLifecycle {
   /** Work under way. */
   readonly #pending = new Set<Promise<unknown>>();
   #state: "open" | "closing" | "closed" = "open";
+  /** Whether new callers are served. A field, because every request for a lease reads it. */
+  isOpen = true;
   #reason: Error | undefined;
 
   constructor(events: PoolEvents) {
@@ -32,6 +34,7 @@ export class PoolLifecycle {
 
   /** New callers are refused from now on. */
   beginClosing(): void {
+    this.isOpen = false;
     if (this.#state === "open") this.#state = "closing";
   }
 
@@ -42,6 +45,7 @@ export class PoolLifecycle {
 
   /** Callers under way are refused, too. */
   endWaiting(): void {
+    this.isOpen = false;
     this.#state = "closed";
   }
 

@@ -1,5 +1,4 @@
-import type { AcquireRequest } from "./acquire/acquire-request.js";
-import { asRequestFactory, toAcquireRequest, toJob } from "./acquire/parse-options.js";
+import { AcquireRequest } from "./acquire/acquire-request.js";
 import { inBackground, inOwnContext } from "./common/own-context.js";
 import { ProcessRef } from "./common/process-ref.js";
 import { type CreatedPool, createPool, resolveOptions } from "./create-pool.js";
@@ -8,8 +7,9 @@ import { OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
 import { BulkRun } from "./jobs/bulk/bulk-run.js";
 import { checkSession } from "./jobs/check-session.js";
+import { createInvokeJob } from "./jobs/invoke.js";
 import { type IterateWork, iterate } from "./jobs/iterate.js";
-import { RequestFactory } from "./jobs/request-factory.js";
+import { createJob } from "./jobs/job-runner.js";
 import type { Lease, LeaseInfo } from "./lease/lease.js";
 import type {
   AcquireOptions,
@@ -35,7 +35,6 @@ import type { PoolStatus, SessionHealth, SessionInfo } from "./session-info.js";
 import { isInMemory } from "./storage/memory.js";
 import type { StoredRecord } from "./storage/storage.js";
 import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";
-import { methodOf, type TelegramRequest } from "./telegram/requests.js";
 
 const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
 
@@ -210,15 +209,15 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `PoolClosedError`, `OptionsError`, or the signal's reason.
    */
   acquire(options: AcquireOptions = DEFAULT_ACQUIRE_OPTIONS): Promise<Lease<Client>> {
-    let acquireRequest: AcquireRequest;
+    let request: AcquireRequest;
     // Not an async function: another promise between the caller and the acquirer would slow down every lease.
     try {
       if (options !== DEFAULT_ACQUIRE_OPTIONS) checkAcquireOptions(options);
-      acquireRequest = toAcquireRequest(options);
+      request = new AcquireRequest(options);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#parts.acquirer.acquireDurably(acquireRequest);
+    return this.#parts.acquirer.acquireDurably(request);
   }
 
   /**
@@ -229,7 +228,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   async use<T>(work: (client: Client, lease: Lease<Client>) => T | Promise<T>, options: UseOptions = {}): Promise<T> {
     checkUseArguments("use", work, options);
-    return this.#parts.jobRunner.run(toJob(work, options));
+    return this.#parts.jobRunner.run(createJob(work, options));
   }
 
   /**
@@ -238,16 +237,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   async invoke<R>(request: R | (() => R), options: UseOptions = {}): Promise<ResponseOf<R>> {
     checkUseArguments("invoke", request, options);
-    const source = asRequestFactory(request);
-    const copies = new RequestFactory(source);
-    const method = options.method ?? (typeof source === "function" ? undefined : methodOf(source as TelegramRequest));
-    const job = toJob<Client, unknown>(
-      (client, lease) => this.#options.client.invoke(client, copies.forSession(lease.id)),
-      {
-        ...options,
-        method,
-      },
-    );
+    const job = createInvokeJob(this.#options.client, request, options);
     return (await this.#parts.jobRunner.run(job)) as ResponseOf<R>;
   }
 

@@ -79,7 +79,7 @@ export class Shutdown {
     lifecycle.beginClosing();
     // One turn later: nothing is rejected in the stack of the caller of `close`.
     await Promise.resolve();
-    scheduler.fail(() => lifecycle.toClosedError());
+    scheduler.rejectAll(() => lifecycle.toClosedError());
     const bulkRunsEnd = bulkRuns.end(lifecycle.toClosedError());
     if (timeoutMs !== undefined && !this.#isForced) await this.#drainLeases(timeoutMs);
     lifecycle.endWaiting();
@@ -152,7 +152,7 @@ const NOTICE_AFTER_MS = 1_000;
 const MOST_NAMED = 10;
 
 /** What a closing pool waits for: without this message the process seems to hang. */
-function waitNotice(all: Pick<LeaseManager<unknown>, "list" | "expected">, leftMs: number): string {
+function waitNotice(all: Pick<LeaseManager<unknown>, "list" | "pendingCount">, leftMs: number): string {
   const leases = all.list();
   const named = leases.slice(0, MOST_NAMED).map(({ id, heldMs, stack }) => {
     const place = stack === undefined ? "" : `, taken at${stack.replace(/^[^\n]*/, "")}`;
@@ -162,7 +162,7 @@ function waitNotice(all: Pick<LeaseManager<unknown>, "list" | "expected">, leftM
   const end = Number.isFinite(leftMs)
     ? ` for ${Math.max(0, Math.ceil(leftMs / 1000))} s more, then takes them back`
     : "";
-  if (leases.length === 0) return `close() waits for ${all.expected} callers whose session still connects${end}.`;
+  if (leases.length === 0) return `close() waits for ${all.pendingCount} callers whose session still connects${end}.`;
   const hint = leases.some(({ stack }) => stack !== undefined)
     ? ""
     : " Was release() forgotten? traceLeases: true shows where they were taken.";

@@ -1,111 +1,139 @@
 import { type AttemptTracker, NOOP_TRACKER } from "../connections/attempt.js";
-import type { Criteria } from "../state/criteria.js";
+import type { AcquireOptions } from "../options/options.js";
+import { ANY, type Criteria } from "../state/criteria.js";
 import { PooledSession } from "../state/pooled-session.js";
-
-/** What a caller asks for. */
-export interface AcquireRequestInit {
-  readonly criteria: Criteria;
-  readonly waitMs: number;
-  readonly priority: number;
-  readonly signal: AbortSignal | undefined;
-  readonly attemptTimeoutMs: number;
-  readonly maxAttempts: number;
-}
+import { canonicalMethod } from "../telegram/requests.js";
 
 const NO_FAILURES: ReadonlyMap<string, Error> = new Map();
 
-/** One caller's wish, and what has become of it so far. */
+/** A caller's request for a lease, and the attempts that were made to fulfill it. */
 export class AcquireRequest {
+  /** The sessions that can serve the caller. A job narrows them after each attempt: see {@link narrow}. */
   criteria: Criteria;
-  /** Milliseconds that it may still wait in all; `Infinity`: as long as it can help. */
+  /** The criteria without the sessions that have failed for this caller. */
+  candidates: Criteria;
+  /** Milliseconds left of {@link givenWaitMs}; `Infinity` to wait as long as a session can become available. */
   waitMs: number;
-  /** What of it the caller gave: for messages. */
+  /** The option `wait` in milliseconds. */
   readonly givenWaitMs: number;
   readonly priority: number;
   readonly signal: AbortSignal | undefined;
-  /** Milliseconds that one attempt may take, connecting included; `Infinity`: what `connectTimeoutMs` allows. */
+  /** Timeout for one attempt, connecting included; `Infinity` for none but `connectTimeoutMs`. */
   readonly attemptTimeoutMs: number;
-  /** Connects that fail count as well. */
+  /** Maximum number of attempts, failed connects included. */
   readonly maxAttempts: number;
   attempts = 0;
-  /** Connects that fail from now on count for this caller. */
-  readonly began: number = PooledSession.connectFailures;
-  /** Milliseconds spent on connecting, by this attempt and in all. */
-  connectingMs = 0;
-  allConnectingMs = 0;
-  /** Why the caller waits for no connect any more: its time has passed, or its signal has aborted. */
-  ending: unknown = undefined;
-  /** An attempt has failed, and the next one has no lease yet: a pool that closes waits for it. */
-  isBetween = false;
-  /** What the requests are held against of the lease that is wanted. */
+  /** Value of `PooledSession.connectFailures` at the start: later failures count for this caller. */
+  readonly initialConnectFailures: number = PooledSession.connectFailures;
+  /** Milliseconds that the current attempt has spent on connecting. */
+  attemptConnectMs = 0;
+  /** Milliseconds that all attempts have spent on connecting. */
+  totalConnectMs = 0;
+  /** The error of a caller that stopped waiting for a connect, at its deadline or by its signal. */
+  abandonedWith: unknown = undefined;
+  /** Observes the requests of the lease. */
   tracker: AttemptTracker = NOOP_TRACKER;
-  /** When the session was found that it has now. */
+  /** When the current session was reserved, on the pool's time line. */
   reservedAt = 0;
-  /** Who asked; only with `traceLeases`. */
+  /** Stack of the caller, with `traceLeases`. */
   stack: string | undefined = undefined;
-  #firstTried: string | undefined = undefined;
-  #othersTried: Set<string> | undefined = undefined;
-  /** Why another session is wanted. */
+  /** The error that made the caller look for another session. */
   cause: unknown = undefined;
-  #failures: Map<string, Error> | undefined;
-  #lastingFailures: Map<string, Error> | undefined;
+  /** Sessions that have failed for this caller, each with its latest error. */
+  failures: ReadonlyMap<string, Error> = NO_FAILURES;
+  /** Whether a session has been tried: then a pool that closes does not reject the request at once. */
+  isUnderWay = false;
+  #firstTriedId = "";
+  #otherTriedIds: Set<string> | undefined = undefined;
+  #failures: Map<string, Error> | undefined = undefined;
+  /** Those among them that this caller does not try again. */
+  #permanentFailures: Map<string, Error> | undefined = undefined;
 
-  constructor({ criteria, waitMs, priority, signal, attemptTimeoutMs, maxAttempts }: AcquireRequestInit) {
-    this.criteria = criteria;
-    this.waitMs = waitMs;
-    this.givenWaitMs = waitMs;
-    this.priority = priority;
-    this.signal = signal;
+  /** `options` MUST be valid. */
+  constructor(
+    options: AcquireOptions,
+    attemptTimeoutMs: number = Number.POSITIVE_INFINITY,
+    maxAttempts: number = Number.POSITIVE_INFINITY,
+  ) {
+    this.criteria = criteriaOf(options);
+    this.candidates = this.criteria;
+    this.waitMs = waitMsOf(options.wait);
+    this.givenWaitMs = this.waitMs;
+    this.priority = options.priority ?? 0;
+    this.signal = options.signal;
     this.attemptTimeoutMs = attemptTimeoutMs;
     this.maxAttempts = maxAttempts;
   }
 
-  /** Sessions that failed this caller already, and how. */
-  get failures(): ReadonlyMap<string, Error> {
-    return this.#failures ?? NO_FAILURES;
+  /** Every session that was tried: for most requests there is one. */
+  get triedIds(): readonly string[] {
+    return this.isUnderWay ? [this.#firstTriedId, ...(this.#otherTriedIds ?? [])] : [];
   }
 
-  /** `isPassing`: the session rests for it, and may be tried again by this caller after that. */
-  recordFailure(id: string, error: Error, isPassing: boolean): void {
+  markTried(id: string): void {
+    if (!this.isUnderWay) {
+      this.isUnderWay = true;
+      this.#firstTriedId = id;
+    } else if (id !== this.#firstTriedId) {
+      this.#otherTriedIds ??= new Set();
+      this.#otherTriedIds.add(id);
+    }
+  }
+
+  /** Replaces the criteria for the next attempt. */
+  narrow(criteria: Criteria): void {
+    this.criteria = criteria;
+    this.candidates = excluding(criteria, this.failures);
+  }
+
+  /** Records that a session failed for this caller. `isTransient`: the caller may try it again once it is available. */
+  recordFailure(id: string, error: Error, isTransient: boolean): void {
     this.#failures ??= new Map();
     this.#failures.set(id, error);
-    if (isPassing) return;
-    this.#lastingFailures ??= new Map();
-    this.#lastingFailures.set(id, error);
+    this.failures = this.#failures;
+    this.candidates = excluding(this.criteria, this.failures);
+    if (isTransient) return;
+    this.#permanentFailures ??= new Map();
+    this.#permanentFailures.set(id, error);
   }
 
-  /** Those among them that are not to be tried again by this caller. */
-  get lastingFailures(): ReadonlyMap<string, Error> {
-    return this.#lastingFailures ?? NO_FAILURES;
+  /** The criteria of a caller that waits: it also gets sessions whose failure was transient. */
+  get waitCriteria(): Criteria {
+    return excluding(this.criteria, this.#permanentFailures ?? NO_FAILURES);
   }
 
-  /** The error, with the reason why another session was wanted. */
+  /** Records the duration of a connect, which counts as waiting. */
+  recordConnectTime(ms: number): void {
+    this.attemptConnectMs += ms;
+    this.totalConnectMs += ms;
+    this.waitMs = Math.max(this.waitMs - ms, 0);
+  }
+
+  /** The error, with the reason why another session was needed as its `cause`. */
   withCause(error: Error): Error {
     if (this.cause !== undefined && error.cause === undefined) error.cause = this.cause;
     return error;
   }
+}
 
-  /** Takes note of time that went into a connect. */
-  spend(ms: number): void {
-    this.connectingMs += ms;
-    this.allConnectingMs += ms;
-    this.waitMs = Math.max(this.waitMs - ms, 0);
+function criteriaOf({ id, key, tags, method, peer }: AcquireOptions): Criteria {
+  if (id === undefined && key === undefined && tags === undefined && method === undefined && peer === undefined) {
+    return ANY;
   }
+  return {
+    id,
+    key,
+    tags: tags ?? [],
+    methods: method === undefined ? [] : [canonicalMethod(method)],
+    peers: peer === undefined ? [] : [peer],
+  };
+}
 
-  /** Whether a session was found for it before: closing the pool does not stop it at once. */
-  get isUnderWay(): boolean {
-    return this.#firstTried !== undefined;
-  }
+function excluding(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Criteria {
+  return excluded.size === 0 ? criteria : { ...criteria, excluded };
+}
 
-  /** Every session that was tried for this caller: for most it is one. */
-  get triedIds(): readonly string[] {
-    return this.#firstTried === undefined ? [] : [this.#firstTried, ...(this.#othersTried ?? [])];
-  }
-
-  markTried(id: string): void {
-    this.#firstTried ??= id;
-    if (id === this.#firstTried) return;
-    this.#othersTried ??= new Set();
-    this.#othersTried.add(id);
-  }
+function waitMsOf(wait: boolean | number | undefined): number {
+  if (wait === undefined || wait === true) return Number.POSITIVE_INFINITY;
+  return wait === false ? 0 : wait;
 }

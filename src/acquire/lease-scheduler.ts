@@ -1,137 +1,277 @@
-import type { Clock, Timer } from "../common/clock.js";
-import type { PoolTime } from "../common/pool-time.js";
-import { type NamedSession, unavailableError } from "../error-factories.js";
-import type { NoSessionAvailableError } from "../errors.js";
-import type { PoolContext, PoolEvents } from "../pool-context.js";
+import type { AbortListeners } from "../common/abort-listeners.js";
+import type { Timer } from "../common/clock.js";
+import type { ProcessRef } from "../common/process-ref.js";
+import { acquireTimeoutError, type NamedSession, unavailableError } from "../error-factories.js";
+import { CallTimeoutError, ConnectError, type NoSessionAvailableError } from "../errors.js";
+import type { PoolContext } from "../pool-context.js";
 import type { PoolStatus } from "../session-info.js";
 import type { Availability } from "../state/availability.js";
 import { ANY, type Criteria, matches } from "../state/criteria.js";
-import type { PooledSession } from "../state/pooled-session.js";
+import { type ConnectFailure, connectFailureSince, PooledSession } from "../state/pooled-session.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
-import { type Waiter, WaitQueue } from "./wait-queue.js";
+import type { AcquireRequest } from "./acquire-request.js";
+import { type ServeRequest, Waiter, WaitQueue } from "./wait-queue.js";
 
-/** Sessions that are let out in one turn of the event loop: this takes about a millisecond. */
-const MAX_PER_TURN = 500;
+/** Maximum number of sessions whose cooldowns end in one turn of the event loop: about a millisecond. */
+const MAX_EXPIRIES_PER_TURN = 500;
 
 /**
- * Brings free sessions and waiting callers together: when one is given back, when a cooldown ends, when a session is
- * added; and tells those who wait in vain as soon as that is known. One timer serves all cooldowns.
+ * Reserves sessions for callers, at once or after a wait: when a session is released or added, or when a cooldown ends.
+ * Rejects waiters as soon as no session can become available for them in time. One timer serves all cooldowns.
  */
 export class LeaseScheduler {
+  readonly #context: PoolContext;
   readonly #sessionTable: SessionTable<PooledSession>;
-  readonly #time: PoolTime;
-  readonly #clock: Clock;
-  readonly #events: PoolEvents;
+  readonly #abortListeners: AbortListeners;
+  readonly #processRef: ProcessRef;
   readonly #waiters = new WaitQueue();
   #isClosed = false;
-  /** More was due than is let out at once: the timer goes on with it. */
+  /** Whether more cooldowns have ended than one turn handles: the timer handles the rest. */
   #hasBacklog = false;
   #timer: { readonly at: number; readonly timer: Timer } | undefined;
 
-  constructor({ time, clock, events }: PoolContext, sessionTable: SessionTable<PooledSession>) {
+  constructor(
+    context: PoolContext,
+    sessionTable: SessionTable<PooledSession>,
+    abortListeners: AbortListeners,
+    processRef: ProcessRef,
+  ) {
+    this.#context = context;
     this.#sessionTable = sessionTable;
-    this.#time = time;
-    this.#clock = clock;
-    this.#events = events;
+    this.#abortListeners = abortListeners;
+    this.#processRef = processRef;
+    const { events } = context;
     events.on("available", () => this.serveWaiters());
-    events.on("unavailable", () => this.rejectHopeless());
-    events.on("connectFailed", () => this.connectFailed());
-    // Without a waiter no timer has to be set either.
+    events.on("unavailable", () => this.rejectUnservable());
+    events.on("connectFailed", () => this.#rejectUnreachable());
+    // No timer has to be set either while there are no waiters.
     events.on("rateLimited", () => {
-      if (this.waiting > 0) this.rejectHopeless();
+      if (this.#waiters.size > 0) this.rejectUnservable();
     });
   }
 
-  get waiting(): number {
+  /** Number of waiters. */
+  get waiterCount(): number {
     return this.#waiters.size;
   }
 
-  /** The pool in numbers, as it is now. */
+  /** Current status of the pool. */
   status(): PoolStatus {
     this.advanceToNow();
-    const { nextAvailableAt, ...counts } = this.#sessionTable.status(this.#time.now());
+    const { time } = this.#context;
+    const { nextAvailableAt, ...counts } = this.#sessionTable.status(time.now());
     return Object.freeze({
       ...counts,
       waiters: this.#waiters.size,
-      nextAvailableAt: nextAvailableAt === null ? null : this.#time.toWall(nextAvailableAt),
+      nextAvailableAt: nextAvailableAt === null ? null : time.toWall(nextAvailableAt),
     });
   }
 
-  /** Leases a session to the caller if one can serve now. */
-  take(criteria: Criteria, now: number): PooledSession | undefined {
-    this.#serveDue(now);
+  /** Reserves an available session that matches, after serving the waiters. Returns `undefined` if there is none. */
+  reserve(criteria: Criteria, now: number): PooledSession | undefined {
+    if (this.#sessionTable.nextDueAt <= now) this.#expireBefore(now);
     return this.#sessionTable.reserve(criteria, now);
   }
 
-  /** Whether the caller could be served at once, after those who wait already. */
-  canServe(criteria: Criteria): boolean {
-    const now = this.#time.now();
-    this.#serveDue(now);
+  /** Returns whether {@link reserve} would succeed now. */
+  canReserve(criteria: Criteria): boolean {
+    const now = this.#context.time.now();
+    if (this.#sessionTable.nextDueAt <= now) this.#expireBefore(now);
     return this.#sessionTable.canServe(criteria, now);
   }
 
-  enqueue(waiter: Waiter): void {
-    this.#waiters.add(waiter);
-    this.#arm();
+  /**
+   * Waits until a session is reserved for the request, at most until `deadline` or until the request's signal aborts.
+   * `serve` turns the session into the result, synchronously in the stack of the call that made the session available.
+   */
+  wait<Result>(request: AcquireRequest, deadline: number, serve: ServeRequest<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const waiter = new Waiter(request, request.waitCriteria, deadline, serve, { resolve, reject });
+      if (request.signal !== undefined || deadline !== Number.POSITIVE_INFINITY) this.#limit(waiter);
+      this.#processRef.ref();
+      this.#waiters.add(waiter);
+      this.#arm();
+      // A waiter may get a session that was not offered to it before, because it has failed for this caller.
+      if (request.failures.size > 0) this.serveWaiters();
+      if (waiter.isLinked) this.#publishWaiting();
+    });
   }
 
-  /** Whether the caller was still waiting. */
-  dequeue(waiter: Waiter): boolean {
-    return this.#waiters.remove(waiter);
-  }
-
-  /** A session may have become free. */
-  serveWaiters(now: number = this.#time.now()): void {
-    // Most often nothing is due, and nobody waits.
+  /** Offers the available sessions to the waiters, after cooldowns that have ended. */
+  serveWaiters(now: number = this.#context.time.now()): void {
     if (!this.#hasBacklog && this.#sessionTable.nextDueAt <= now)
-      this.#hasBacklog = !this.#sessionTable.expireDue(now, MAX_PER_TURN);
+      this.#hasBacklog = !this.#sessionTable.expireDue(now, MAX_EXPIRIES_PER_TURN);
     if (this.#sessionTable.hasRecovered)
       for (const entry of this.#sessionTable.takeRecovered()) this.#emitRecovered(entry);
     if (this.#waiters.size > 0) this.#serve(now);
     this.#arm();
   }
 
-  /** Brings the state of all sessions, or of one, up to now. */
+  /** Ends the cooldowns of all sessions, or of one, that are over by now. */
   advanceToNow(id?: string): void {
-    const now = this.#time.now();
+    const now = this.#context.time.now();
     if (this.#sessionTable.nextDueAt > now) return;
     if (id !== undefined) this.#sessionTable.expire(id, now);
     else this.#sessionTable.expireDue(now);
     this.serveWaiters(now);
   }
 
-  /** A session rests longer, or is lost: some may wait in vain now. */
-  rejectHopeless(): void {
+  /** Rejects the waiters for which no session can become available in time. */
+  rejectUnservable(): void {
     if (this.#waiters.size > 0) this.advanceToNow();
     this.serveWaiters();
     if (this.#waiters.size === 0) return;
-    const now = this.#time.now();
-    const hasAnyone = this.#sessionTable.canServeBy(ANY, now, Number.POSITIVE_INFINITY);
-    const hopes = new Hopes(this.#sessionTable, now);
+    const now = this.#context.time.now();
+    const canServeAny = this.#sessionTable.canServeBy(ANY, now, Number.POSITIVE_INFINITY);
+    const forecasts = new ForecastCache(this.#sessionTable, now);
     for (const waiter of this.#waiters.inOrder()) {
-      if (hasAnyone && hopes.has(waiter)) continue;
-      if (this.#waiters.remove(waiter)) waiter.fail(this.unavailableError(waiter.criteria, hopes.availability(waiter)));
+      if (canServeAny && forecasts.canServe(waiter)) continue;
+      if (!this.#waiters.remove(waiter)) continue;
+      const error = this.unavailableError(waiter.criteria, forecasts.availabilityFor(waiter));
+      this.#reject(waiter, waiter.request.withCause(error));
     }
   }
 
-  /** Sessions could not connect, and rest: they may have been the last that a caller could hope for. */
-  connectFailed(): void {
+  /** Rejects every waiter. */
+  rejectAll(toError: () => Error): void {
+    for (const waiter of this.#waiters.inOrder())
+      if (this.#waiters.remove(waiter)) this.#reject(waiter, waiter.request.withCause(toError()));
+  }
+
+  /**
+   * The error of a caller for which every session has failed that could have served it, in its own attempts or in those of
+   * other callers since it began; `undefined` while there is one that has not.
+   */
+  unreachableError({ criteria, failures, initialConnectFailures }: AcquireRequest): Error | undefined {
+    if (failures.size === 0 && PooledSession.connectFailures === initialConnectFailures) return undefined;
+    const sessionTable = this.#sessionTable;
+    const now = this.#context.time.now();
+    const hasFailed = (id: string): boolean =>
+      failures.has(id) || connectFailureSince(sessionTable.get(id), initialConnectFailures) !== undefined;
+    if (sessionTable.canServeBy({ ...criteria, excluded: { has: hasFailed } }, now, Number.POSITIVE_INFINITY))
+      return undefined;
+    const last = [...failures.values()].at(-1);
+    if (last === undefined) return this.#latestConnectError(criteria, initialConnectFailures);
+    if (last instanceof ConnectError || last instanceof CallTimeoutError) return last;
+    return this.unavailableError(criteria, sessionTable.forecast(criteria, now), last);
+  }
+
+  /** The error of a caller that no session can serve. */
+  unavailableError(criteria: Criteria, availability: Availability, cause?: unknown): NoSessionAvailableError {
+    const { time } = this.#context;
+    const { earliest, cooling } = availability;
+    return unavailableError(criteria, this.status(), {
+      waitingCount: cooling,
+      waitMs: earliest === null ? null : Math.max(earliest - time.now(), 0),
+      retryAt: earliest === null ? null : time.toWall(earliest),
+      isFull: this.#sessionTable.isFull,
+      cause,
+      named: this.#describeNamed(criteria),
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.timer.cancel();
+    this.#timer = undefined;
+  }
+
+  /** Ends the wait at its deadline or when the caller's signal aborts. */
+  #limit(waiter: Waiter): void {
+    const { options, time } = this.#context;
+    const { request, deadline } = waiter;
+    const { signal } = request;
+    const end = (error: () => unknown): (() => void) | undefined =>
+      this.#waiters.remove(waiter) ? () => this.#reject(waiter, error()) : undefined;
+    const timeoutError = (): unknown => acquireTimeoutError(request.givenWaitMs, this.status(), request.cause);
+    const stopListening = signal && this.#abortListeners.onAbort(signal, () => end(() => signal.reason));
+    const timer = Number.isFinite(deadline)
+      ? options.clock.setTimer(Math.max(deadline - time.now(), 0), () => end(timeoutError)?.())
+      : undefined;
+    waiter.stopLimits = () => {
+      stopListening?.();
+      timer?.cancel();
+    };
+  }
+
+  #publishWaiting(): void {
+    const { events } = this.#context;
+    if (!events.isHeard("waiting")) return;
+    const { waiters, nextAvailableAt } = this.status();
+    queueMicrotask(() => events.publish("waiting", { waiters, nextAvailableAt }));
+  }
+
+  #emitRecovered(entry: SessionEntry): void {
+    const isAnnounced = entry.shouldEmitRecovered;
+    entry.shouldEmitRecovered = false;
+    this.#context.events.emit("recovered", entry.id, isAnnounced);
+  }
+
+  /** Ends the cooldowns that are over, and serves the waiters before a caller that comes later. */
+  #expireBefore(now: number): void {
+    if (!this.#hasBacklog) this.serveWaiters(now);
+    if (this.#waiters.size === 0 || this.#sessionTable.nextDueAt > now) return;
+    // Otherwise the new caller alone would get the sessions of the backlog.
+    this.#sessionTable.expireDue(now);
+    this.#hasBacklog = false;
+    this.serveWaiters(now);
+  }
+
+  #serve(now: number): void {
+    // The common case: one available session, for the first waiter.
+    while (this.#serveFirst(now)) if (!this.#sessionTable.hasAvailable) return;
+    if (this.#waiters.size <= 1 || !this.#sessionTable.hasAvailable) return;
+    // While this loop runs no session becomes available, so one failed selection holds for the whole group.
+    const unservedGroups = new Set<string>();
+    for (const waiter of this.#waiters.inOrder()) {
+      const group = waiter.selectionGroup;
+      if (group !== undefined && unservedGroups.has(group)) continue;
+      if (!this.#serveOne(waiter, now)) {
+        if (group !== undefined) unservedGroups.add(group);
+      } else if (!this.#sessionTable.hasAvailable) return;
+    }
+  }
+
+  #serveFirst(now: number): boolean {
+    const waiter = this.#sessionTable.hasAvailable ? this.#waiters.first : undefined;
+    return waiter !== undefined && this.#serveOne(waiter, now);
+  }
+
+  /** Returns whether there was a session for the waiter. */
+  #serveOne(waiter: Waiter, now: number): boolean {
+    const entry = this.#sessionTable.reserveAvailable(waiter.criteria, now);
+    if (entry === undefined) return false;
+    this.#waiters.remove(waiter);
+    waiter.serve(entry, now);
+    this.#processRef.unref();
+    return true;
+  }
+
+  /** Rejects a waiter that has been removed from the queue. */
+  #reject(waiter: Waiter, error: unknown): void {
+    waiter.reject(error);
+    this.#processRef.unref();
+  }
+
+  /** Rejects the waiters for which every session has failed to connect since they began. */
+  #rejectUnreachable(): void {
     if (this.#waiters.size === 0) return;
-    const oldest = new Map<string, number>();
+    const firstFailures = new Map<string, number>();
     for (const waiter of this.#waiters.inOrder()) {
-      const { group, criteria, began } = waiter;
+      const { group, criteria, request } = waiter;
       if (group !== undefined) {
-        const order = oldest.get(group) ?? this.#oldestFailure(criteria);
-        oldest.set(group, order);
-        if (order <= began) continue;
+        const first = firstFailures.get(group) ?? this.#oldestConnectFailure(criteria);
+        firstFailures.set(group, first);
+        if (first <= request.initialConnectFailures) continue;
       }
-      if (waiter.failIfUnreachable()) this.#waiters.remove(waiter);
+      const error = this.unreachableError(request);
+      if (error !== undefined && this.#waiters.remove(waiter)) this.#reject(waiter, error);
     }
   }
 
-  /** Of the sessions that can serve such a caller, when the first has failed; 0 while one has not. */
-  #oldestFailure(criteria: Criteria): number {
+  /** Order of the oldest failure among the sessions that match; 0 if one of them has not failed. */
+  #oldestConnectFailure(criteria: Criteria): number {
     let oldest = Number.POSITIVE_INFINITY;
     for (const entry of this.#sessionTable.entries()) {
       if (!entry.canEverServe || !matches(entry, criteria)) continue;
@@ -141,99 +281,34 @@ export class LeaseScheduler {
     return oldest;
   }
 
-  /** The error for a caller that no session can serve. */
-  unavailableError(criteria: Criteria, availability: Availability, cause?: unknown): NoSessionAvailableError {
-    const [time, sessionTable] = [this.#time, this.#sessionTable];
-    const { earliest, cooling } = availability;
-    return unavailableError(criteria, this.status(), {
-      waitingCount: cooling,
-      waitMs: earliest === null ? null : Math.max(earliest - time.now(), 0),
-      retryAt: earliest === null ? null : time.toWall(earliest),
-      isFull: sessionTable.isFull,
-      cause,
-      named: this.#named(criteria),
-    });
+  #latestConnectError(criteria: Criteria, since: number): Error | undefined {
+    let latest: ConnectFailure | undefined;
+    for (const entry of this.#sessionTable.entries()) {
+      const failure = entry.canEverServe && matches(entry, criteria) ? connectFailureSince(entry, since) : undefined;
+      if (failure !== undefined && failure.order > (latest?.order ?? 0)) latest = failure;
+    }
+    return latest?.error;
   }
 
-  #named({ id, methods, peers }: Criteria): NamedSession | undefined {
+  #describeNamed({ id, methods, peers }: Criteria): NamedSession | undefined {
     const entry = id === undefined ? undefined : this.#sessionTable.get(id);
     if (entry === undefined) return undefined;
-    const now = this.#time.now();
-    const { reason } = entry;
-    return {
-      state: entry.stateAt(now),
-      reason,
-      isHeld: entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined,
-    };
+    const now = this.#context.time.now();
+    const isHeld = entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined;
+    return { state: entry.stateAt(now), reason: entry.reason, isHeld };
   }
 
-  #emitRecovered(entry: SessionEntry): void {
-    const isAnnounced = entry.shouldEmitRecovered;
-    entry.shouldEmitRecovered = false;
-    this.#events.emit("recovered", entry.id, isAnnounced);
-  }
-
-  /** Ends every wait. */
-  fail(error: (waiter: Waiter) => Error): void {
-    for (const waiter of this.#waiters.inOrder()) if (this.#waiters.remove(waiter)) waiter.fail(error(waiter));
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.#timer?.timer.cancel();
-    this.#timer = undefined;
-  }
-
-  /** Gives what is due to the callers who wait, before anybody who comes later can have it. */
-  #serveDue(now: number): void {
-    if (this.#sessionTable.nextDueAt > now) return;
-    if (!this.#hasBacklog) this.serveWaiters(now);
-    if (this.#waiters.size === 0 || this.#sessionTable.nextDueAt > now) return;
-    // What is left to the timer would be let out for the newcomer alone.
-    this.#sessionTable.expireDue(now);
-    this.#hasBacklog = false;
-    this.serveWaiters(now);
-  }
-
-  #serve(now: number): void {
-    // Most often there is one session, for the first in the queue.
-    while (this.#serveFirst(now)) if (!this.#sessionTable.hasAvailable) return;
-    if (this.#waiters.size <= 1 || !this.#sessionTable.hasAvailable) return;
-    // Once one of them finds none, none is there for the others who want the same: sessions only go meanwhile.
-    const unserved = new Set<string>();
-    for (const waiter of this.#waiters.inOrder()) {
-      const kind = kindOf(waiter);
-      if (kind !== undefined && unserved.has(kind)) continue;
-      const entry = this.#sessionTable.reserveAvailable(waiter.criteria, now);
-      if (entry === undefined) {
-        if (kind !== undefined) unserved.add(kind);
-        continue;
-      }
-      this.#waiters.remove(waiter);
-      waiter.serve(entry, now);
-      if (!this.#sessionTable.hasAvailable) return;
-    }
-  }
-
-  /** Whether the first in the queue could be served. */
-  #serveFirst(now: number): boolean {
-    const waiter = this.#sessionTable.hasAvailable ? this.#waiters.first : undefined;
-    const entry = waiter && this.#sessionTable.reserveAvailable(waiter.criteria, now);
-    if (waiter === undefined || entry === undefined) return false;
-    this.#waiters.remove(waiter);
-    waiter.serve(entry, now);
-    return true;
-  }
-
+  /** Sets the timer to the end of the next cooldown. */
   #arm(): void {
     const at = this.#sessionTable.nextDueAt;
-    if (this.#isClosed || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
-    this.#setTimer(at);
+    if (at === Number.POSITIVE_INFINITY || this.#isClosed) return;
+    if (this.#timer === undefined || at < this.#timer.at) this.#setTimer(at);
   }
 
   #setTimer(at: number): void {
     this.#timer?.timer.cancel();
-    const timer = this.#clock.setTimer(Math.max(at - this.#time.now(), 0), () => {
+    const { clock, time } = this.#context;
+    const timer = clock.setTimer(Math.max(at - time.now(), 0), () => {
       this.#timer = undefined;
       this.#hasBacklog = false;
       this.serveWaiters();
@@ -242,42 +317,37 @@ export class LeaseScheduler {
   }
 }
 
-/** What decides which session a caller gets: a key prefers one of those that its group could have. */
-function kindOf({ group, criteria }: Waiter): string | undefined {
-  return group === undefined || criteria.key === undefined ? group : `${group} ${criteria.key}`;
-}
-
-/** What callers can hope for at one instant: each group is looked at once, however many callers are in it. */
-class Hopes {
+/** What waiters can expect at one instant. Computed once for each group of waiters with the same criteria. */
+class ForecastCache {
   readonly #sessionTable: SessionTable<PooledSession>;
   readonly #now: number;
-  readonly #isEver = new Map<string, boolean>();
-  readonly #outlooks = new Map<string, Availability>();
+  readonly #canServeGroup = new Map<string, boolean>();
+  readonly #availabilities = new Map<string, Availability>();
 
   constructor(sessionTable: SessionTable<PooledSession>, now: number) {
     this.#sessionTable = sessionTable;
     this.#now = now;
   }
 
-  has(waiter: Waiter): boolean {
+  /** Whether a session can become available for the waiter before its deadline. */
+  canServe(waiter: Waiter): boolean {
     const { group, criteria, deadline } = waiter;
     if (group === undefined) return this.#sessionTable.canServeBy(criteria, this.#now, deadline);
-    let isEver = this.#isEver.get(group);
-    if (isEver === undefined) {
-      isEver = this.#sessionTable.canServeBy(criteria, this.#now, Number.POSITIVE_INFINITY);
-      this.#isEver.set(group, isEver);
+    let canServe = this.#canServeGroup.get(group);
+    if (canServe === undefined) {
+      canServe = this.#sessionTable.canServeBy(criteria, this.#now, Number.POSITIVE_INFINITY);
+      this.#canServeGroup.set(group, canServe);
     }
-    if (!isEver || deadline === Number.POSITIVE_INFINITY) return isEver;
-    const { earliestPossibleAt } = this.availability(waiter);
+    if (!canServe || deadline === Number.POSITIVE_INFINITY) return canServe;
+    const { earliestPossibleAt } = this.availabilityFor(waiter);
     return earliestPossibleAt !== null && earliestPossibleAt <= deadline;
   }
 
-  availability(waiter: Waiter): Availability {
-    const kind = kindOf(waiter);
-    const known = kind === undefined ? undefined : this.#outlooks.get(kind);
-    if (known !== undefined) return known;
-    const availability = this.#sessionTable.forecast(waiter.criteria, this.#now);
-    if (kind !== undefined) this.#outlooks.set(kind, availability);
+  availabilityFor({ criteria, selectionGroup }: Waiter): Availability {
+    const cached = selectionGroup === undefined ? undefined : this.#availabilities.get(selectionGroup);
+    if (cached !== undefined) return cached;
+    const availability = this.#sessionTable.forecast(criteria, this.#now);
+    if (selectionGroup !== undefined) this.#availabilities.set(selectionGroup, availability);
     return availability;
   }
 }

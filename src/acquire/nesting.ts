@@ -2,41 +2,44 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { LeaseScope } from "../connections/lease-scope.js";
 import type { SessionEntry } from "../state/session-entry.js";
 
-/** A lease whose work runs, and the one around it. */
-interface Holder {
+/** The lease of work that runs, and the lease of the work around it. */
+interface NestedLease {
   readonly scope: LeaseScope;
-  readonly outer: Holder | undefined;
+  readonly outer: NestedLease | undefined;
 }
 
-/** From this version on an AsyncLocalStorage costs next to nothing (AsyncContextFrame); before, it slows every promise of the process. */
-const CHEAP_SINCE = 24;
+/**
+ * First version of Node.js in which an AsyncLocalStorage is cheap, because it uses AsyncContextFrame. Earlier versions
+ * hook into every promise of the process.
+ */
+const FIRST_CHEAP_NODE_VERSION = 24;
 
 /**
- * Knows, of a call that is made inside `use`, which leases the works around it hold: one that waits for a session that only
- * they can give back would wait for itself.
+ * Tracks which leases are held by the work around a call, to detect a call inside `use` that would wait for the session of
+ * that very `use`.
  *
- * Without effect where knowing it would slow down the whole process, unless that is wanted (`traceLeases`).
+ * Has no effect in versions of Node.js where it would slow down the process, unless `isForced` (`traceLeases`).
  */
 export class Nesting {
-  readonly #holders: AsyncLocalStorage<Holder> | undefined;
+  readonly #storage: AsyncLocalStorage<NestedLease> | undefined;
 
-  constructor(isWanted: boolean) {
+  constructor(isForced: boolean) {
     const [major] = process.versions.node.split(".");
-    this.#holders = isWanted || Number(major) >= CHEAP_SINCE ? new AsyncLocalStorage() : undefined;
+    this.#storage = isForced || Number(major) >= FIRST_CHEAP_NODE_VERSION ? new AsyncLocalStorage() : undefined;
   }
 
   /** Runs the work of a lease. */
   run<Result>(scope: LeaseScope, work: () => Result): Result {
-    const holders = this.#holders;
-    return holders === undefined ? work() : holders.run({ scope, outer: holders.getStore() }, work);
+    const storage = this.#storage;
+    return storage === undefined ? work() : storage.run({ scope, outer: storage.getStore() }, work);
   }
 
-  /** How many leases of each session the works around this call hold; `undefined` when there are none. */
-  held(): ReadonlyMap<string, number> | undefined {
+  /** Number of leases, by session id, that the work around this call holds; `undefined` if there are none. */
+  heldLeases(): ReadonlyMap<string, number> | undefined {
     let held: Map<string, number> | undefined;
-    for (let holder = this.#holders?.getStore(); holder !== undefined; holder = holder.outer) {
-      const { sessionId, hasEnded: isOver } = holder.scope;
-      if (isOver) continue;
+    for (let lease = this.#storage?.getStore(); lease !== undefined; lease = lease.outer) {
+      const { sessionId, hasEnded } = lease.scope;
+      if (hasEnded) continue;
       held ??= new Map();
       held.set(sessionId, (held.get(sessionId) ?? 0) + 1);
     }
@@ -44,7 +47,7 @@ export class Nesting {
   }
 }
 
-/** Whether nobody but the works around a call can give this session back. */
-export function isHeldBy(held: ReadonlyMap<string, number>, entry: SessionEntry): boolean {
+/** Whether all leases of the session are held by the work around a call. */
+export function isHeldByCaller(held: ReadonlyMap<string, number>, entry: SessionEntry): boolean {
   return entry.leases > 0 && !entry.isDraining && held.get(entry.id) === entry.leases;
 }

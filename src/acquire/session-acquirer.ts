@@ -1,6 +1,6 @@
-import type { Clock } from "../common/clock.js";
-import type { PoolTime } from "../common/pool-time.js";
+import type { AbortListeners } from "../common/abort-listeners.js";
 import type { ProcessRef } from "../common/process-ref.js";
+import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import { type Connection, SessionChangedError } from "../connections/connection.js";
 import { type ConnectionPool, Opening } from "../connections/connection-pool.js";
 import {
@@ -11,317 +11,325 @@ import {
   unknownSessionError,
   waitsForItself,
 } from "../error-factories.js";
-import { ConnectError, type PoolClosedError } from "../errors.js";
-import type { ActiveLease } from "../lease/active-lease.js";
+import { ConnectError } from "../errors.js";
 import type { Lease } from "../lease/lease.js";
-import type { LeaseManager } from "../lease/lease-manager.js";
-import type { PoolStatus } from "../session-info.js";
+import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { Criteria } from "../state/criteria.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
-import type { AbortListeners } from "./abort-listeners.js";
 import type { AcquireRequest } from "./acquire-request.js";
 import type { LeaseScheduler } from "./lease-scheduler.js";
-import { isHeldBy, type Nesting } from "./nesting.js";
-import type { OnServed, WaitQueueEntrance } from "./wait-queue-entrance.js";
+import { isHeldByCaller, type Nesting } from "./nesting.js";
+import type { ServeRequest } from "./wait-queue.js";
 
-/** What acquiring needs. */
-export interface SessionAcquirerDeps<Client> {
-  readonly clock: Clock;
-  readonly time: PoolTime;
-  readonly sessionTable: SessionTable<PooledSession>;
-  readonly scheduler: LeaseScheduler;
-  readonly connections: ConnectionPool<Client>;
-  readonly leases: LeaseManager<Client>;
-  readonly signals: AbortListeners;
-  readonly processRef: ProcessRef;
-  readonly recordWriter: RecordWriter;
-  readonly nesting: Nesting;
-  readonly waitQueueEntrance: WaitQueueEntrance;
-  readonly maxWaiters: number;
-  readonly connectTimeoutMs: number;
-  readonly traceLeases: boolean;
-  status(): PoolStatus;
-  /** Why nobody gets a lease any more. Callers that are under way may go on for a while when the pool closes. */
-  closed(isUnderWay: boolean): PoolClosedError | undefined;
-  /** A session has not connected in its caller's time, or not for a reason that would end. */
-  backOff(id: string): void;
-}
-
-/** When a caller waits for a connect no longer. */
+/** What ends a caller's wait for a connect, besides the timeout of the connect itself. */
 interface ConnectLimit {
   readonly ms: number;
-  /** Its attempt's own deadline: the session counts as one that cannot connect. */
+  /** Whether it is the timeout of the attempt: then the session backs off as after a failed connect. */
   readonly isAttempt: boolean;
   error(): Error;
 }
 
-/** Finds a session, waits for one, connects it, tries another when that fails. */
+/** Fulfills requests for a lease: reserves a session or waits for one, connects it, and tries another one if that fails. */
 export class SessionAcquirer<Client> {
-  readonly #parts: SessionAcquirerDeps<Client>;
-  /** Sessions that were not connected the last time, though nothing kept them back then. */
-  readonly #refused = new WeakSet<PooledSession>();
-  readonly #lease: OnServed<ActiveLease<Client>> = (entry, acquireRequest) =>
-    this.#tryLease(entry, acquireRequest) ?? this.#connectAndLease(entry, acquireRequest);
+  readonly #context: PoolContext;
+  readonly #lifecycle: PoolLifecycle;
+  readonly #sessionTable: SessionTable<PooledSession>;
+  readonly #recordWriter: RecordWriter;
+  readonly #connections: ConnectionPool<Client>;
+  readonly #backOffs: ConnectBackoff;
+  readonly #leases: LeaseManager<Client>;
+  readonly #scheduler: LeaseScheduler;
+  readonly #abortListeners: AbortListeners;
+  readonly #processRef: ProcessRef;
+  readonly #nesting: Nesting;
+  /** Sessions whose latest connection was closed while it was being opened, without a reason in their state. */
+  readonly #closedWhileOpening = new WeakSet<PooledSession>();
+  readonly #serve: ServeRequest<ActiveLease<Client>> = (entry, request) =>
+    this.#leaseConnected(entry, request) ?? this.#connectAndLease(entry, request);
 
-  constructor(parts: SessionAcquirerDeps<Client>) {
-    this.#parts = parts;
+  constructor(
+    context: PoolContext,
+    lifecycle: PoolLifecycle,
+    sessionTable: SessionTable<PooledSession>,
+    recordWriter: RecordWriter,
+    connections: ConnectionPool<Client>,
+    backOffs: ConnectBackoff,
+    leases: LeaseManager<Client>,
+    scheduler: LeaseScheduler,
+    abortListeners: AbortListeners,
+    processRef: ProcessRef,
+    nesting: Nesting,
+  ) {
+    this.#context = context;
+    this.#lifecycle = lifecycle;
+    this.#sessionTable = sessionTable;
+    this.#recordWriter = recordWriter;
+    this.#connections = connections;
+    this.#backOffs = backOffs;
+    this.#leases = leases;
+    this.#scheduler = scheduler;
+    this.#abortListeners = abortListeners;
+    this.#processRef = processRef;
+    this.#nesting = nesting;
   }
 
   /**
-   * Leases a session: synchronously when one is available and connected, otherwise as soon as one is. Throws, or rejects,
-   * when no session can serve the request.
+   * Leases a session: synchronously if one is available and connected, otherwise once one is. Throws or rejects when no
+   * session can serve the request.
    */
-  acquire(acquireRequest: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
-    const entry = this.#tryReserve(acquireRequest);
-    return entry === undefined ? this.#wait(acquireRequest, this.#lease) : this.#lease(entry, acquireRequest);
+  acquire(request: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
+    const entry = this.#reserve(request);
+    if (entry === undefined) return this.#wait(request, this.#serve);
+    return this.#leaseConnected(entry, request) ?? this.#connectAndLease(entry, request);
   }
 
-  /** Like `acquire`, and resolves only when what it changed is durable. An aborted signal ends that wait, too. */
-  async acquireDurably(acquireRequest: AcquireRequest): Promise<Lease<Client>> {
-    const leased = this.acquire(acquireRequest);
-    if (!(leased instanceof Promise) && this.isDurable(acquireRequest)) return leased.lease;
+  /**
+   * As {@link acquire}, and resolves only once every change of a session's state on the way there is durable. An aborted
+   * signal ends that wait as well.
+   */
+  async acquireDurably(request: AcquireRequest): Promise<Lease<Client>> {
+    const leased = this.acquire(request);
+    if (!(leased instanceof Promise) && this.#recordWriter.isIdle) return leased.lease;
     try {
       return (leased instanceof Promise ? await leased : leased).lease;
     } finally {
-      if (!acquireRequest.signal?.aborted && !this.isDurable(acquireRequest)) await this.untilDurable(acquireRequest);
+      if (!request.signal?.aborted && !this.isDurable(request)) await this.untilDurable(request);
     }
   }
 
-  /** Whether the records of all sessions tried for the request are on disk, or their writes timed out. */
-  isDurable(acquireRequest: AcquireRequest): boolean {
-    const { recordWriter } = this.#parts;
-    return recordWriter.isIdle || acquireRequest.triedIds.every((id) => recordWriter.isSettled(id));
+  /** Whether the records of all sessions that were tried for the request are on disk, or their writes have timed out. */
+  isDurable(request: AcquireRequest): boolean {
+    return this.#recordWriter.isIdle || request.triedIds.every((id) => this.#recordWriter.isSettled(id));
   }
 
-  /** Resolves when `isDurable`. */
+  /** Resolves when {@link isDurable} is true. */
   async untilDurable({ triedIds }: AcquireRequest): Promise<void> {
-    const { recordWriter, processRef } = this.#parts;
-    await processRef.whileRunning(() => Promise.all(triedIds.map((id) => recordWriter.flush(id))));
+    await this.#processRef.whileRunning(() => Promise.all(triedIds.map((id) => this.#recordWriter.flush(id))));
   }
 
-  /** Reserves a session that can serve the request now, if there is one. Throws when the pool is closed or the signal aborted. */
-  #tryReserve(acquireRequest: AcquireRequest): PooledSession | undefined {
-    const closed = this.#parts.closed(acquireRequest.isUnderWay);
-    if (closed !== undefined) throw acquireRequest.withCause(closed);
-    acquireRequest.signal?.throwIfAborted();
-    // Captured synchronously: without `await`, later stacks no longer contain the caller.
-    if (this.#parts.traceLeases) acquireRequest.stack ??= new Error("leased here").stack;
-    acquireRequest.reservedAt = this.#parts.time.now();
-    return this.#parts.scheduler.take(
-      excluding(acquireRequest.criteria, acquireRequest.failures),
-      acquireRequest.reservedAt,
-    );
+  /** Records that the work of a job failed on a session: the caller needs another one. */
+  exclude(request: AcquireRequest, id: string, error: Error): void {
+    // A session that is available at once would be tried again at once, and forever.
+    const isCooling = (this.#sessionTable.get(id)?.unavailableUntil ?? 0) > this.#context.time.now();
+    request.recordFailure(id, error, error instanceof ConnectError && isCooling);
+  }
+
+  /** Reserves a session, if one is available. Throws if the pool is closed or the signal has aborted. */
+  #reserve(request: AcquireRequest): PooledSession | undefined {
+    const { time, options } = this.#context;
+    if (!this.#lifecycle.isOpen) this.#assertOpen(request, request.isUnderWay);
+    request.signal?.throwIfAborted();
+    // Captured synchronously: without `await`, later stacks do not contain the caller.
+    if (options.traceLeases) request.stack ??= new Error("leased here").stack;
+    request.reservedAt = time.now();
+    return this.#scheduler.reserve(request.candidates, request.reservedAt);
   }
 
   /** Leases the reserved session if its client is connected. */
-  #tryLease(entry: PooledSession, acquireRequest: AcquireRequest): ActiveLease<Client> | undefined {
-    const { reservedAt, tracker, stack } = acquireRequest;
-    const { connections, time, leases } = this.#parts;
+  #leaseConnected(entry: PooledSession, request: AcquireRequest): ActiveLease<Client> | undefined {
+    const { reservedAt, tracker, stack } = request;
     let connection: Connection<Client> | undefined;
     try {
-      connection = connections.tryCheckOut(entry, time.toMonotonic(reservedAt));
+      connection = this.#connections.tryCheckOut(entry, this.#context.time.toMonotonic(reservedAt));
     } catch (error) {
-      // Deferred: the next waiter is served by this, and its client adapter may throw as well.
-      queueMicrotask(() => leases.cancelReservation(entry));
+      // Deferred: it serves the next waiter, for which the client adapter may throw as well.
+      queueMicrotask(() => this.#leases.cancelReservation(entry));
       throw error;
     }
     if (connection === undefined) return undefined;
-    acquireRequest.markTried(entry.id);
-    return leases.grant({ entry, connection, tracker, since: reservedAt, stack });
+    request.markTried(entry.id);
+    return this.#leases.grant(entry, connection, tracker, reservedAt, stack);
   }
 
-  /** Connects the reserved session and leases it, or another one when that fails. */
-  async #connectAndLease(reserved: PooledSession, acquireRequest: AcquireRequest): Promise<ActiveLease<Client>> {
-    const { leases, time, processRef } = this.#parts;
-    leases.expect();
+  /** Connects the reserved session and leases it; another session if that fails. */
+  async #connectAndLease(reserved: PooledSession, request: AcquireRequest): Promise<ActiveLease<Client>> {
+    this.#leases.beginPending();
     try {
-      // Leaves the stack of the `release()` that freed the session.
+      // Leaves the stack of the `release()` that made the session available.
       await undefined;
-      for (
-        let entry = reserved;
-        ;
-        entry = this.#tryReserve(acquireRequest) ?? (await this.#wait(acquireRequest, identity))
-      ) {
-        const granted = this.#tryLease(entry, acquireRequest);
-        if (granted !== undefined) return granted;
-        acquireRequest.markTried(entry.id);
-        const connection = await processRef.whileRunning(() => this.#connect(entry, acquireRequest));
-        if (connection === undefined) continue;
-        const { tracker, stack } = acquireRequest;
-        return leases.grant({ entry, connection, tracker, since: time.now(), stack });
+      let entry = reserved;
+      for (;;) {
+        const lease = this.#leaseConnected(entry, request) ?? (await this.#leaseAfterConnect(entry, request));
+        if (lease !== undefined) return lease;
+        entry = this.#reserve(request) ?? (await this.#wait(request, (served) => served));
       }
     } finally {
-      leases.expectNoMore();
+      this.#leases.endPending();
     }
   }
 
-  /** Waits for a session, as long as that can help and is wanted. */
-  #wait<Result>(acquireRequest: AcquireRequest, serve: OnServed<Result>): Promise<Result> {
-    const { sessionTable, scheduler, waitQueueEntrance } = this.#parts;
-    const now = acquireRequest.reservedAt;
-    const closed = this.#parts.closed(false);
-    if (closed !== undefined) throw acquireRequest.withCause(closed);
-    acquireRequest.cause ??= [...acquireRequest.failures.values()].at(-1);
-    const failure = this.#parts.waitQueueEntrance.unreachable(acquireRequest);
-    if (failure !== undefined) throw failure;
-    const criteria = excluding(acquireRequest.criteria, acquireRequest.lastingFailures);
-    const { id } = acquireRequest.criteria;
+  /** Connects the reserved session and leases it. Resolves with `undefined` if another session is to be tried. */
+  async #leaseAfterConnect(entry: PooledSession, request: AcquireRequest): Promise<ActiveLease<Client> | undefined> {
+    request.markTried(entry.id);
+    const connection = await this.#processRef.whileRunning(() => this.#connect(entry, request));
+    if (connection === undefined) return undefined;
+    return this.#leases.grant(entry, connection, request.tracker, this.#context.time.now(), request.stack);
+  }
+
+  /** Waits for a session. Throws if the wait would be in vain. */
+  #wait<Result>(request: AcquireRequest, serve: ServeRequest<Result>): Promise<Result> {
+    const sessionTable = this.#sessionTable;
+    const scheduler = this.#scheduler;
+    const { maxWaiters } = this.#context.options;
+    this.#assertOpen(request, false);
+    request.cause ??= [...request.failures.values()].at(-1);
+    const unreachable = scheduler.unreachableError(request);
+    if (unreachable !== undefined) throw unreachable;
+    const { id } = request.criteria;
     if (id !== undefined && sessionTable.get(id) === undefined) throw unknownSessionError(id);
-    const deadline = now + acquireRequest.waitMs;
-    if (acquireRequest.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline)) {
-      throw this.#parts.scheduler.unavailableError(
-        acquireRequest.criteria,
-        sessionTable.forecast(criteria, now),
-        acquireRequest.cause,
-      );
-    }
-    this.#assertNotOwn(criteria);
-    if (scheduler.waiting >= this.#parts.maxWaiters) throw queueFullError(this.#parts.maxWaiters);
-    return waitQueueEntrance.wait(acquireRequest, criteria, deadline, serve);
+    const criteria = request.waitCriteria;
+    const now = request.reservedAt;
+    const deadline = now + request.waitMs;
+    if (request.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline))
+      throw scheduler.unavailableError(request.criteria, sessionTable.forecast(criteria, now), request.cause);
+    this.#assertNotNested(criteria);
+    if (scheduler.waiterCount >= maxWaiters) throw queueFullError(maxWaiters);
+    return scheduler.wait(request, deadline, serve);
   }
 
-  /** Throws when the caller would wait for itself: only the works around it could give a session back. */
-  #assertNotOwn(criteria: Criteria): void {
-    const { nesting, sessionTable } = this.#parts;
-    const held = nesting.held();
-    if (held === undefined || !sessionTable.areAll(criteria, (entry) => isHeldBy(held, entry))) return;
-    const { id } = criteria;
-    throw waitsForItself([...held.keys()], this.#parts.status(), id);
+  #assertOpen(request: AcquireRequest, isUnderWay: boolean): void {
+    const error = this.#lifecycle.closedError(isUnderWay);
+    if (error !== undefined) throw request.withCause(error);
   }
 
-  /** The connected client of a session that was taken; `undefined` when it cannot be had and another is to be tried. */
-  async #connect(entry: PooledSession, acquireRequest: AcquireRequest): Promise<Connection<Client> | undefined> {
-    const { connections, time } = this.#parts;
-    const began = time.now();
+  /** Throws if only the work around this call could release a session, which waits for this call. */
+  #assertNotNested(criteria: Criteria): void {
+    const held = this.#nesting.heldLeases();
+    if (held === undefined || !this.#sessionTable.areAll(criteria, (entry) => isHeldByCaller(held, entry))) return;
+    throw waitsForItself([...held.keys()], this.#scheduler.status(), criteria.id);
+  }
+
+  /** Connects a reserved session. Resolves with `undefined` if another session is to be tried. */
+  async #connect(entry: PooledSession, request: AcquireRequest): Promise<Connection<Client> | undefined> {
+    const { time } = this.#context;
+    const startedAt = time.now();
     let connection: Connection<Client> | undefined;
     try {
-      connection = await this.#open(entry, acquireRequest);
-      acquireRequest.signal?.throwIfAborted();
-      this.#assertOpen();
-      this.#refused.delete(entry);
+      connection = await this.#open(entry, request);
+      request.signal?.throwIfAborted();
+      this.#throwIfClosed();
+      this.#closedWhileOpening.delete(entry);
       return connection;
     } catch (error) {
-      if (connection !== undefined) void connections.checkIn(connection);
-      this.#letGo(entry, acquireRequest, error);
-      this.#assertOpen();
-      this.#missed(entry, acquireRequest, error);
+      if (connection !== undefined) void this.#connections.checkIn(connection);
+      this.#cancelReservation(entry, request, error);
+      this.#throwIfClosed();
+      this.#throwIfFinal(entry, request, error);
       return undefined;
     } finally {
-      acquireRequest.spend(time.now() - began);
+      request.recordConnectTime(time.now() - startedAt);
     }
   }
 
-  #assertOpen(): void {
-    const closed = this.#parts.closed(true);
-    if (closed !== undefined) throw closed;
+  #throwIfClosed(): void {
+    const error = this.#lifecycle.closedError(true);
+    if (error !== undefined) throw error;
   }
 
-  /** Gives a session back that was not connected. One that nothing else keeps back would be taken again at once. */
-  #letGo(entry: PooledSession, { ending }: AcquireRequest, error: unknown): void {
-    const { time, backOff, leases } = this.#parts;
-    const isKeptBack = entry.isForeign || !entry.canEverServe || entry.unavailableUntil > time.now();
-    const isRefused = !isKeptBack && error instanceof SessionChangedError;
-    const isFailed = !isKeptBack && error instanceof ConnectError && error !== ending;
-    if (isFailed || (isRefused && this.#refused.has(entry))) backOff(entry.id);
-    if (isRefused) this.#refused.add(entry);
-    else this.#refused.delete(entry);
-    leases.cancelReservation(entry);
+  /**
+   * Makes a session available again that did not connect. It backs off if nothing else keeps it from being reserved again
+   * at once: after a failed connect, and when its connection was closed while it was being opened for the second time in a
+   * row.
+   */
+  #cancelReservation(entry: PooledSession, { abandonedWith }: AcquireRequest, error: unknown): void {
+    const isUnavailable = entry.isForeign || !entry.canEverServe || entry.unavailableUntil > this.#context.time.now();
+    const wasClosed = !isUnavailable && error instanceof SessionChangedError;
+    const hasFailed = !isUnavailable && error instanceof ConnectError && error !== abandonedWith;
+    if (hasFailed || (wasClosed && this.#closedWhileOpening.has(entry))) this.#backOff(entry.id);
+    if (wasClosed) this.#closedWhileOpening.add(entry);
+    else this.#closedWhileOpening.delete(entry);
+    this.#leases.cancelReservation(entry);
   }
 
-  /** Takes note of a session that was not connected. Throws what ends the caller's search. */
-  #missed(entry: PooledSession, acquireRequest: AcquireRequest, error: unknown): void {
-    if (error === acquireRequest.ending || error === acquireRequest.signal?.reason) throw error;
+  /** Throws the error of a connect if it ends the request; otherwise records it for the next attempt. */
+  #throwIfFinal(entry: PooledSession, request: AcquireRequest, error: unknown): void {
+    if (error === request.abandonedWith || error === request.signal?.reason) throw error;
     if (error instanceof SessionChangedError) return;
     const isConnectError = error instanceof ConnectError;
-    // Telegram's own verdict on connecting has changed the session's state already: another one is next, or none.
+    // A verdict of Telegram has changed the state of the session already.
     if (!isConnectError && !affectsSession(classifyTelegramError(error))) throw error;
-    acquireRequest.attempts++;
-    if (
-      acquireRequest.attempts >= acquireRequest.maxAttempts ||
-      (isConnectError && acquireRequest.criteria.id !== undefined)
-    )
-      throw error;
-    if (isConnectError) acquireRequest.recordFailure(entry.id, error, true);
-    else acquireRequest.cause ??= error;
+    request.attempts++;
+    const isOnlyCandidate = isConnectError && request.criteria.id !== undefined;
+    if (request.attempts >= request.maxAttempts || isOnlyCandidate) throw error;
+    if (isConnectError) request.recordFailure(entry.id, error, true);
+    else request.cause ??= error;
   }
 
-  #open(entry: PooledSession, acquireRequest: AcquireRequest): Promise<Connection<Client>> {
-    const { clock, signals, connections, backOff } = this.#parts;
+  /** Opens the connection of a session, within the limits of the caller. */
+  #open(entry: PooledSession, request: AcquireRequest): Promise<Connection<Client>> {
     const opening = new Opening();
-    const opened = connections.checkOut(entry.id, opening);
-    const limit = this.#limitOf(entry, acquireRequest);
-    const { signal } = acquireRequest;
-    if (limit === undefined && signal === undefined) return opened;
+    const opened = this.#connections.checkOut(entry.id, opening);
+    const limit = this.#connectLimit(entry, request);
+    if (limit === undefined && request.signal === undefined) return opened;
     return new Promise((resolve, reject) => {
-      const end = (error: unknown): void => {
-        acquireRequest.ending = error;
+      const stopLimits = this.#limit(entry, request, opening, limit, (error) => {
+        request.abandonedWith = error;
         reject(error);
-      };
-      const timer =
-        limit &&
-        clock.setTimer(Math.max(limit.ms, 0), () => {
-          if (limit.isAttempt) {
-            backOff(entry.id);
-            connections.giveUp(opening);
-          } else connections.leave(opening);
-          end(limit.error());
-        });
-      const atAbort = (): void => {
-        connections.giveUp(opening);
-        end(signal?.reason);
-      };
-      const stopListening = signal && signals.onAbort(signal, atAbort);
-      const settled = (): void => {
-        timer?.cancel();
-        stopListening?.();
-      };
+      });
       opened
         .then((connection) => {
-          if (opening.isGivenUp) void connections.end(opening);
+          if (opening.isGivenUp) void this.#connections.end(opening);
           else resolve(connection);
         }, reject)
-        .finally(settled);
+        .finally(stopLimits);
     });
   }
 
-  /** What ends the caller's wait for a connect first, besides the connect's own limit. */
-  #limitOf(entry: PooledSession, acquireRequest: AcquireRequest): ConnectLimit | undefined {
-    const { attemptTimeoutMs, connectingMs, allConnectingMs, givenWaitMs, waitMs, cause } = acquireRequest;
-    const { connectTimeoutMs } = this.#parts;
-    const attempt: ConnectLimit = {
-      ms: attemptTimeoutMs - connectingMs,
-      isAttempt: true,
-      error: () => attemptTimeoutError(entry.id, attemptTimeoutMs),
+  /** Calls `abandon` when a limit is reached or the signal aborts. Returns the function that prevents it. */
+  #limit(
+    entry: PooledSession,
+    { signal }: AcquireRequest,
+    opening: Opening,
+    limit: ConnectLimit | undefined,
+    abandon: (error: unknown) => void,
+  ): () => void {
+    const expire = ({ isAttempt, error }: ConnectLimit): void => {
+      if (isAttempt) {
+        this.#backOff(entry.id);
+        this.#connections.giveUp(opening);
+      } else this.#connections.leave(opening);
+      abandon(error());
     };
-    const wait: ConnectLimit =
-      givenWaitMs === 0
-        ? {
-            ms: connectTimeoutMs - allConnectingMs,
-            isAttempt: false,
-            error: () => notConnectedInTime(entry.id, connectTimeoutMs, cause),
-          }
-        : { ms: waitMs, isAttempt: false, error: () => connectTookTooLong(entry.id, givenWaitMs, cause) };
-    const first = attempt.ms <= wait.ms ? attempt : wait;
+    const timer = limit && this.#context.options.clock.setTimer(Math.max(limit.ms, 0), () => expire(limit));
+    const stopListening =
+      signal &&
+      this.#abortListeners.onAbort(signal, () => {
+        this.#connections.giveUp(opening);
+        abandon(signal.reason);
+      });
+    return () => {
+      timer?.cancel();
+      stopListening?.();
+    };
+  }
+
+  /** The limit that is reached first; `undefined` if there is none. */
+  #connectLimit(entry: PooledSession, request: AcquireRequest): ConnectLimit | undefined {
+    const { attemptTimeoutMs, attemptConnectMs } = request;
+    const wait = this.#waitLimit(entry, request);
+    const attemptMs = attemptTimeoutMs - attemptConnectMs;
+    const error = (): Error => attemptTimeoutError(entry.id, attemptTimeoutMs);
+    const first = attemptMs <= wait.ms ? { ms: attemptMs, isAttempt: true, error } : wait;
     return Number.isFinite(first.ms) ? first : undefined;
   }
 
-  /** A session failed the work that was done with it: the caller wants another one. */
-  exclude(acquireRequest: AcquireRequest, id: string, error: Error): void {
-    const { sessionTable, time } = this.#parts;
-    // Without a rest it would be tried again at once, and for ever.
-    const isResting = (sessionTable.get(id)?.unavailableUntil ?? 0) > time.now();
-    acquireRequest.recordFailure(id, error, error instanceof ConnectError && isResting);
+  /** Without `wait`, connecting is limited by `connectTimeoutMs` over all attempts. */
+  #waitLimit({ id }: PooledSession, request: AcquireRequest): ConnectLimit {
+    const { totalConnectMs, givenWaitMs, waitMs, cause } = request;
+    if (givenWaitMs > 0)
+      return { ms: waitMs, isAttempt: false, error: () => connectTookTooLong(id, givenWaitMs, cause) };
+    const { connectTimeoutMs } = this.#context.options;
+    const ms = connectTimeoutMs - totalConnectMs;
+    return { ms, isAttempt: false, error: () => notConnectedInTime(id, connectTimeoutMs, cause) };
   }
-}
 
-/** The criteria without some sessions. */
-function excluding(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Criteria {
-  return excluded.size === 0 ? criteria : { ...criteria, excluded };
-}
-
-function identity(entry: PooledSession): PooledSession {
-  return entry;
+  #backOff(id: string): void {
+    const entry = this.#sessionTable.get(id);
+    if (entry !== undefined) this.#backOffs.backOff(entry);
+  }
 }

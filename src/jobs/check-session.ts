@@ -1,4 +1,3 @@
-import { toJob } from "../acquire/parse-options.js";
 import type { ClientAdapter } from "../connections/client-adapter.js";
 import {
   AcquireTimeoutError,
@@ -12,7 +11,7 @@ import type { SessionHealth, SessionInfo } from "../session-info.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError } from "../telegram/verdicts.js";
-import type { JobRunner } from "./job-runner.js";
+import { createJob, type JobRunner } from "./job-runner.js";
 
 /** What a check works with. */
 export interface CheckParts<Client> {
@@ -69,7 +68,7 @@ async function ask<Client>(parts: CheckParts<Client>, id: string, signal?: Abort
   const { client, jobRunner, registry, waitMs } = parts;
   const options = { id, wait: waitMs, retry: "none", maxAttempts: 1, signal } as const;
   try {
-    const job = toJob<Client, unknown>((leased) => client.invoke(leased, client.ownUserRequest?.()), options);
+    const job = createJob<Client, unknown>((leased) => client.invoke(leased, client.ownUserRequest?.()), options);
     return readUser(await jobRunner.run(job));
   } catch (error) {
     if (signal?.aborted === true || error instanceof PoolClosedError || error instanceof SessionNotFoundError) {

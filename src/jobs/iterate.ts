@@ -1,16 +1,14 @@
-import { toJob } from "../acquire/parse-options.js";
 import type { Lease } from "../lease/lease.js";
 import type { UseOptions } from "../options/options.js";
-import { AsyncRendezvous } from "./async-rendezvous.js";
-import type { JobRunner } from "./job-runner.js";
+import { createJob, type JobRunner } from "./job-runner.js";
 
-/** Makes what is to be iterated, on the client it is given. */
+/** Creates the iterable of `pool.iterate`, with the client that it is given. */
 export type IterateWork<Client, T> = (
   client: Client,
   lease: Lease<Client>,
 ) => AsyncIterable<T> | Iterable<T> | Promise<AsyncIterable<T> | Iterable<T>>;
 
-/** A failure after the first item: whatever Telegram said, the job must not begin anew on another session. */
+/** Wraps an error after the first item: whatever its verdict, the job must not start again on another session. */
 class IterationFailure {
   readonly cause: unknown;
 
@@ -20,22 +18,18 @@ class IterationFailure {
 }
 
 /**
- * Iterates on one session: its lease lasts until the iteration ends. Another session may take over as in `use`, but only
- * before the first item; a later failure comes out, for no other account can go on in the middle.
+ * Iterates on one session, whose lease lasts until the iteration ends. Retries on another session as `use` does, but only
+ * before the first item: no other account can continue in the middle.
  */
 export async function* iterate<Client, T>(
   jobRunner: JobRunner<Client>,
   work: IterateWork<Client, T>,
   options: UseOptions,
 ): AsyncGenerator<T, void, undefined> {
-  const handoff = new AsyncRendezvous<T>();
-  let hasBegun = false;
-  const begun = (): void => {
-    hasBegun = true;
-  };
+  const handoff = new Handoff<T>();
   const job = {
-    ...toJob<Client, void>((client, lease) => pump(handoff, work(client, lease), begun), options),
-    isBound: () => hasBegun,
+    ...createJob<Client, void>((client, lease) => sendItems(handoff, work(client, lease)), options),
+    isBound: () => handoff.hasBegun,
   };
   const running = jobRunner.run(job).then(
     () => handoff.end(),
@@ -49,19 +43,83 @@ export async function* iterate<Client, T>(
   }
 }
 
-async function pump<T>(
-  handoff: AsyncRendezvous<T>,
-  items: ReturnType<IterateWork<unknown, T>>,
-  begun: () => void,
-): Promise<void> {
+async function sendItems<T>(handoff: Handoff<T>, items: ReturnType<IterateWork<unknown, T>>): Promise<void> {
   let hasBegun = false;
   try {
     for await (const item of await items) {
       hasBegun = true;
-      begun();
       if (!(await handoff.send(item))) return;
     }
   } catch (error) {
     throw hasBegun ? new IterationFailure(error) : error;
+  }
+}
+
+interface Received<T> {
+  readonly item: T;
+}
+
+/** Passes items from the job to the reader one by one: the next is created only after the reader asked for it. */
+class Handoff<T> {
+  #receiver: { resolve(next: Received<T> | undefined): void; reject(error: unknown): void } | undefined;
+  /** The item that was sent before it was asked for. */
+  #sent: Received<T> | undefined;
+  #sender: ((isWanted: boolean) => void) | undefined;
+  #end: { readonly error: unknown; readonly hasFailed: boolean } | undefined;
+  #hasBegun = false;
+
+  /** Whether an item has been sent. */
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  /** Resolves with whether the reader wants another item, once it has said so. */
+  send(item: T): Promise<boolean> {
+    this.#hasBegun = true;
+    if (this.#end !== undefined) return Promise.resolve(false);
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    if (receiver === undefined) this.#sent = { item };
+    else receiver.resolve({ item });
+    return new Promise((resolve) => {
+      this.#sender = resolve;
+    });
+  }
+
+  /** Asks for the next item. Resolves with `undefined` at the end; rejects with the error of a failed iteration. */
+  receive(): Promise<Received<T> | undefined> {
+    const sent = this.#sent;
+    this.#sent = undefined;
+    if (sent !== undefined) return Promise.resolve(sent);
+    if (this.#end?.hasFailed) return Promise.reject(this.#end.error);
+    if (this.#end !== undefined) return Promise.resolve(undefined);
+    this.#answerSender(true);
+    return new Promise((resolve, reject) => {
+      this.#receiver = { resolve, reject };
+    });
+  }
+
+  /** Ends the iteration, from either side. */
+  end(): void {
+    this.#finish({ error: undefined, hasFailed: false });
+  }
+
+  fail(error: unknown): void {
+    this.#finish({ error, hasFailed: true });
+  }
+
+  #finish(end: { readonly error: unknown; readonly hasFailed: boolean }): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#answerSender(false);
+    if (end.hasFailed) this.#receiver?.reject(end.error);
+    else this.#receiver?.resolve(undefined);
+    this.#receiver = undefined;
+  }
+
+  #answerSender(isWanted: boolean): void {
+    const sender = this.#sender;
+    this.#sender = undefined;
+    sender?.(isWanted);
   }
 }

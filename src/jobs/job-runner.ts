@@ -1,10 +1,8 @@
-import type { AbortListeners } from "../acquire/abort-listeners.js";
-import type { AcquireRequest } from "../acquire/acquire-request.js";
+import { AcquireRequest } from "../acquire/acquire-request.js";
 import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
 import type { Nesting } from "../acquire/nesting.js";
 import type { SessionAcquirer } from "../acquire/session-acquirer.js";
-import type { Clock } from "../common/clock.js";
-import type { PoolTime } from "../common/pool-time.js";
+import type { AbortListeners } from "../common/abort-listeners.js";
 import { Attempt, type WriteObserver } from "../connections/attempt.js";
 import type { LeaseScope } from "../connections/lease-scope.js";
 import { attemptTimeoutError } from "../error-factories.js";
@@ -15,219 +13,245 @@ import {
   OutcomeUnknownError,
   RotationUnsafeError,
 } from "../errors.js";
-import type { ActiveLease } from "../lease/active-lease.js";
 import type { Lease } from "../lease/lease.js";
-import type { LeaseManager } from "../lease/lease-manager.js";
-import type { RetryPolicy } from "../options/options.js";
+import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
+import type { RetryPolicy, UseOptions } from "../options/options.js";
+import type { PoolContext } from "../pool-context.js";
 import type { CooldownScope } from "../state/cooldowns.js";
 import type { Criteria } from "../state/criteria.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 
-/** What rotation needs. */
-export interface JobRunnerDeps<Client> {
-  readonly clock: Clock;
-  readonly time: PoolTime;
-  readonly scheduler: LeaseScheduler;
-  readonly acquirer: SessionAcquirer<Client>;
-  readonly signals: AbortListeners;
-  readonly nesting: Nesting;
-  /** A pool that closes waits for a caller that is between two leases. */
-  readonly leases: Pick<LeaseManager<Client>, "expect" | "expectNoMore">;
-}
+type Work<Client, T> = (client: Client, lease: Lease<Client>) => T | Promise<T>;
 
-/** One job, and how it is to be run. */
+/** Work and how it is run. MUST be run once only. */
 export interface Job<Client, T> {
-  readonly work: (client: Client, lease: Lease<Client>) => T | Promise<T>;
-  /** For this run alone. */
-  readonly acquireRequest: AcquireRequest;
+  readonly work: Work<Client, T>;
+  readonly request: AcquireRequest;
   readonly retry: RetryPolicy;
   readonly timeoutMs: number;
-  /** Ends an attempt that runs. The wish's own signal keeps the next one from starting. */
+  /** Ends an attempt that runs, while the signal of the request prevents the next one. */
   readonly attemptSignal: AbortSignal | undefined;
-  /** Whether it can go on on its session only. */
+  /** Whether no other session can continue the job. */
   isBound?(): boolean;
   readonly effectWatch?: WriteObserver | undefined;
 }
 
-/** How one attempt has ended. */
-type Outcome<T> =
-  | { readonly isDone: true; readonly value: T }
-  /** `isCut`: by the attempt's deadline or the caller's signal. */
-  | { readonly isDone: false; readonly error: unknown; readonly isCut: boolean };
-
-/**
- * Runs a job on one session after the other until it is done, as long as that is harmless: see `RetryPolicy`.
- */
-export class JobRunner<Client> {
-  readonly #parts: JobRunnerDeps<Client>;
-
-  constructor(parts: JobRunnerDeps<Client>) {
-    this.#parts = parts;
-  }
-
-  async run<T>(job: Job<Client, T>): Promise<T> {
-    const { acquirer } = this.#parts;
-    const { acquireRequest } = job;
-    let isCut = false;
-    let restarts: Restarts | undefined;
-    try {
-      for (;;) {
-        const attempt = this.#begin(job);
-        acquireRequest.tracker = attempt;
-        acquireRequest.connectingMs = 0;
-        const granted = await acquirer.acquire(acquireRequest);
-        this.#endBetween(acquireRequest);
-        const { id } = granted.lease;
-        acquireRequest.attempts++;
-        const outcome = await this.#attempt(job, granted, attempt);
-        if (outcome.isDone) return outcome.value;
-        isCut = outcome.isCut;
-        if (attempt.hasNoEffects) job.effectWatch?.onNoEffect();
-        const failure = this.#decideRetry(job, outcome.error, attempt, id);
-        if (failure.isFinal) throw failure.error;
-        restarts ??= new Restarts();
-        if (restarts.isFutile(id, attempt.grantedCount))
-          throw noProgress(id, failure.error, acquireRequest.attempts, restarts.furthest);
-        if (failure.isExcluded) acquirer.exclude(acquireRequest, id, failure.error);
-        acquireRequest.cause = failure.error;
-        acquireRequest.criteria = excludeRefused(acquireRequest.criteria, attempt);
-      }
-    } finally {
-      this.#endBetween(acquireRequest);
-      // A deadline and a signal end the job at once; the storage has its own deadline.
-      if (!isCut && !acquireRequest.signal?.aborted && !acquirer.isDurable(acquireRequest))
-        await acquirer.untilDurable(acquireRequest);
-    }
-  }
-
-  #begin<T>(job: Job<Client, T>): Attempt {
-    const { acquireRequest, retry, effectWatch } = job;
-    return new Attempt({
-      hasAlternative: (tried, scope) => {
-        const mayMove =
-          retry !== "none" && acquireRequest.attempts < acquireRequest.maxAttempts && job.isBound?.() !== true;
-        return mayMove && this.#parts.scheduler.canServe(excludeRefused(acquireRequest.criteria, tried, scope));
-      },
-      wouldWait: (waitMs) => retry !== "none" && waitMs <= acquireRequest.waitMs,
-      effectWatch,
-    });
-  }
-
-  #endBetween(acquireRequest: AcquireRequest): void {
-    if (!acquireRequest.isBetween) return;
-    acquireRequest.isBetween = false;
-    this.#parts.leases.expectNoMore();
-  }
-
-  /** Runs the work once, until it is over or its deadline or its caller's signal ends it, and gives the session back. */
-  async #attempt<T>(job: Job<Client, T>, granted: ActiveLease<Client>, attempt: Attempt): Promise<Outcome<T>> {
-    const { lease } = granted;
-    const limits = this.#limit(job, granted);
-    try {
-      const value = await raceRevocation(
-        granted,
-        (async () => this.#parts.nesting.run(granted, () => job.work(lease.client, lease)))(),
-      );
-      granted.returnedIterator = isAsyncIterable(value);
-      return { isDone: true, value };
-    } catch (error) {
-      job.acquireRequest.isBetween = true;
-      this.#parts.leases.expect();
-      if (job.retry === "safe" && !attempt.hasNoEffects && attempt.hadRefusal) await untilIdleOrEnded(granted);
-      const isCut = limits.hasExpired();
-      return { isDone: false, error: isCut ? limits.reason() : error, isCut };
-    } finally {
-      limits.dispose();
-      lease.release();
-    }
-  }
-
-  /** Takes the lease back at the attempt's deadline, or when the caller gives up. */
-  #limit<T>(job: Job<Client, T>, granted: ActiveLease<Client>): AttemptDeadline {
-    const { id } = granted.lease;
-    const signal = job.attemptSignal;
-    const leftMs = job.timeoutMs - job.acquireRequest.connectingMs;
-    if (!Number.isFinite(leftMs) && signal === undefined) return NO_DEADLINE;
-    let isReached = false;
-    let reason: unknown;
-    const end = (cause: unknown, what: string): void => {
-      isReached = true;
-      reason = cause;
-      granted.revoke(asError(cause), what);
-    };
-    const timer = Number.isFinite(leftMs)
-      ? this.#parts.clock.setTimer(Math.max(leftMs, 0), () =>
-          end(attemptTimeoutError(id, job.timeoutMs), "an attempt took longer than timeoutMs"),
-        )
-      : undefined;
-    const stopListening = signal && this.#parts.signals.onAbort(signal, () => end(signal.reason, "its caller gave up"));
-    return {
-      hasExpired: () => isReached,
-      reason: () => reason,
-      dispose: () => {
-        timer?.cancel();
-        stopListening?.();
-      },
-    };
-  }
-
-  /** What becomes of a job whose attempt has failed. */
-  #decideRetry<T>(job: Job<Client, T>, error: unknown, attempt: Attempt, id: string): Failure {
-    const final = { isFinal: true, error } as const;
-    if (job.retry === "none") return final;
-    const isSessionFault = isFaultOfSession(error, id);
-    const verdict = classifyTelegramError(error);
-    const isRefusal = attempt.hadRefusal && affectsSession(verdict);
-    if (!isRefusal && !isSessionFault) {
-      const isUnknown = verdict.kind === "retry" && !attempt.hasNoEffects && attempt.isTelegramError(error);
-      return isUnknown ? { isFinal: true, error: outcomeUnknown(id, error) } : final;
-    }
-    if (job.retry === "safe" && !attempt.hasNoEffects) return { isFinal: true, error: unsafeRetryError(id, error) };
-    if (job.acquireRequest.attempts >= job.acquireRequest.maxAttempts) return final;
-    // Only a wait is known to end: what was refused for another reason is not tried again by this job.
-    return { isFinal: false, error: asError(error), isExcluded: verdict.kind !== "cooldown" };
-  }
+/** The job of `pool.use`. `options` MUST be valid. */
+export function createJob<Client, T>(work: Work<Client, T>, options: UseOptions): Job<Client, T> {
+  const { retry = "safe", timeoutMs = Number.POSITIVE_INFINITY, maxAttempts, signal } = options;
+  return {
+    work,
+    request: new AcquireRequest(options, timeoutMs, maxAttempts),
+    retry,
+    timeoutMs,
+    attemptSignal: signal,
+  };
 }
 
+/** `isCut`: ended by the timeout of the attempt or by the caller's signal. */
+type Outcome<T> =
+  | { readonly isDone: true; readonly value: T }
+  | { readonly isDone: false; readonly error: unknown; readonly isCut: boolean };
+
+/** `isExcluded`: the job does not try the session again. */
 type Failure =
   | { readonly isFinal: true; readonly error: unknown }
   | { readonly isFinal: false; readonly error: Error; readonly isExcluded: boolean };
 
-/** Times that a job may come back to a session it had tried, and not get further than it did before. */
-const MOST_FUTILE_RESTARTS = 10;
+/** The timeout of one attempt and the caller's signal. */
+interface AttemptLimit {
+  isReached: boolean;
+  /** What the attempt fails with once the limit is reached: any value if it comes from an abort signal. */
+  error: unknown;
+  cancel(): void;
+}
 
-/** How far the attempts of one job have come. */
-class Restarts {
-  /** Sessions that this job has tried. */
-  readonly #tried = new Set<string>();
-  #furthest = 0;
-  #futile = 0;
+/** Runs a job on one session after another until it is done, as far as its `retry` policy allows. */
+export class JobRunner<Client> {
+  readonly #context: PoolContext;
+  readonly #leases: LeaseManager<Client>;
+  readonly #scheduler: LeaseScheduler;
+  readonly #acquirer: SessionAcquirer<Client>;
+  readonly #abortListeners: AbortListeners;
+  readonly #nesting: Nesting;
 
-  /** The most requests that Telegram has granted to one attempt. */
-  get furthest(): number {
-    return this.#furthest;
+  constructor(
+    context: PoolContext,
+    leases: LeaseManager<Client>,
+    scheduler: LeaseScheduler,
+    acquirer: SessionAcquirer<Client>,
+    abortListeners: AbortListeners,
+    nesting: Nesting,
+  ) {
+    this.#context = context;
+    this.#leases = leases;
+    this.#scheduler = scheduler;
+    this.#acquirer = acquirer;
+    this.#abortListeners = abortListeners;
+    this.#nesting = nesting;
   }
 
-  /**
-   * Whether beginning from the start leads nowhere: the work needs more requests than any session grants at once. What
-   * was refused at its first request has lost nothing, and only waits.
-   */
-  isFutile(id: string, granted: number): boolean {
-    if (granted > this.#furthest) {
-      this.#furthest = granted;
-      this.#futile = 0;
-    } else if (granted > 0 && this.#tried.has(id)) this.#futile++;
-    this.#tried.add(id);
-    return this.#futile >= MOST_FUTILE_RESTARTS;
+  /** Resolves with the result of the work, or rejects with the error that no other session can help with. */
+  async run<T>(job: Job<Client, T>): Promise<T> {
+    const { request } = job;
+    let isPending = false;
+    let isCut = false;
+    let progress: Progress | undefined;
+    try {
+      for (;;) {
+        const attempt = this.#createAttempt(job);
+        request.tracker = attempt;
+        request.attemptConnectMs = 0;
+        const active = await this.#acquirer.acquire(request);
+        if (isPending) this.#leases.endPending();
+        isPending = false;
+        request.attempts++;
+        const outcome = await this.#runAttempt(job, active, attempt);
+        if (outcome.isDone) return outcome.value;
+        isPending = true;
+        isCut = outcome.isCut;
+        if (attempt.hasNoEffects) job.effectWatch?.onNoEffect();
+        const failure = this.#judge(job, outcome.error, attempt, active.sessionId);
+        if (failure.isFinal) throw failure.error;
+        progress ??= new Progress();
+        progress.assertMade(active.sessionId, attempt.grantedCount, request.attempts, failure.error);
+        this.#prepareNext(request, attempt, active.sessionId, failure);
+      }
+    } finally {
+      if (isPending) this.#leases.endPending();
+      // A timeout and a signal end the job at once; writes to the storage have a timeout of their own.
+      if (!isCut && !request.signal?.aborted && !this.#acquirer.isDurable(request))
+        await this.#acquirer.untilDurable(request);
+    }
+  }
+
+  #createAttempt<T>({ request, retry, isBound, effectWatch }: Job<Client, T>): Attempt {
+    return new Attempt({
+      hasAlternative: (attempt, scope) => {
+        const mayRetry = retry !== "none" && request.attempts < request.maxAttempts && isBound?.() !== true;
+        return mayRetry && this.#scheduler.canReserve(withoutRefused(request.criteria, attempt, scope));
+      },
+      wouldWait: (waitMs) => retry !== "none" && waitMs <= request.waitMs,
+      effectWatch,
+    });
+  }
+
+  /** Runs the work once and releases the lease. A failed attempt leaves the job pending in the lease manager. */
+  async #runAttempt<T>(job: Job<Client, T>, active: ActiveLease<Client>, attempt: Attempt): Promise<Outcome<T>> {
+    const isLimited = job.timeoutMs !== Number.POSITIVE_INFINITY || job.attemptSignal !== undefined;
+    const limit = isLimited ? this.#limit(job, active) : undefined;
+    try {
+      const value = await this.#runWork(job.work, active);
+      active.returnedIterator = isAsyncIterable(value);
+      return { isDone: true, value };
+    } catch (error) {
+      this.#leases.beginPending();
+      // Whether the unanswered requests took effect decides whether the work can run on another session.
+      if (job.retry === "safe" && !attempt.hasNoEffects && attempt.hadRefusal) await untilIdleOrEnded(active);
+      return { isDone: false, error: limit?.isReached ? limit.error : error, isCut: limit?.isReached === true };
+    } finally {
+      limit?.cancel();
+      this.#leases.end(active);
+    }
+  }
+
+  /** The result of the work, or a rejection as soon as its lease is revoked. */
+  #runWork<T>(work: Work<Client, T>, active: ActiveLease<Client>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const rejectIfRevoked = (): void => {
+        if (active.revoked !== undefined) reject(active.revoked);
+      };
+      rejectIfRevoked();
+      active.onEnd(rejectIfRevoked);
+      const { lease } = active;
+      const result = this.#nesting.run(active, () => work(lease.client, lease));
+      Promise.resolve(result).then(resolve, reject);
+    });
+  }
+
+  /** Revokes the lease at the timeout of the attempt, or when the caller's signal aborts. */
+  #limit<T>(job: Job<Client, T>, active: ActiveLease<Client>): AttemptLimit {
+    const { timeoutMs, attemptSignal: signal, request } = job;
+    const leftMs = timeoutMs - request.attemptConnectMs;
+    const end = (error: unknown, reason: string): void => {
+      limit.isReached = true;
+      limit.error = error;
+      this.#leases.end(active, { cause: toError(error), reason, discardsClient: false });
+    };
+    const timer = Number.isFinite(leftMs)
+      ? this.#context.options.clock.setTimer(Math.max(leftMs, 0), () =>
+          end(attemptTimeoutError(active.sessionId, timeoutMs), "an attempt took longer than timeoutMs"),
+        )
+      : undefined;
+    const stopListening =
+      signal && this.#abortListeners.onAbort(signal, () => end(signal.reason, "the caller's signal aborted"));
+    const cancel = (): void => {
+      timer?.cancel();
+      stopListening?.();
+    };
+    const limit: AttemptLimit = { isReached: false, error: undefined, cancel };
+    return limit;
+  }
+
+  /** Decides whether a job whose attempt failed may run on another session. */
+  #judge<T>(job: Job<Client, T>, error: unknown, attempt: Attempt, id: string): Failure {
+    const { retry, request } = job;
+    const final = { isFinal: true, error } as const;
+    if (retry === "none") return final;
+    const verdict = classifyTelegramError(error);
+    const isRefusal = attempt.hadRefusal && affectsSession(verdict);
+    if (!isRefusal && !isFaultOfSession(error, id)) {
+      const isUnknown = verdict.kind === "retry" && !attempt.hasNoEffects && attempt.isTelegramError(error);
+      return isUnknown ? { isFinal: true, error: outcomeUnknownError(id, error) } : final;
+    }
+    if (retry === "safe" && !attempt.hasNoEffects) return { isFinal: true, error: rotationUnsafeError(id, error) };
+    if (request.attempts >= request.maxAttempts) return final;
+    // Only a cooldown is known to end: after any other refusal the job does not try the session again.
+    return { isFinal: false, error: toError(error), isExcluded: verdict.kind !== "cooldown" };
+  }
+
+  #prepareNext(request: AcquireRequest, attempt: Attempt, id: string, failure: Failure & { isFinal: false }): void {
+    if (failure.isExcluded) this.#acquirer.exclude(request, id, failure.error);
+    request.cause = failure.error;
+    request.narrow(withoutRefused(request.criteria, attempt));
   }
 }
 
-/** The session could not connect, or did not answer a read: another one may do better. */
-function isFaultOfSession(error: unknown, id: string): error is Error {
+/** Maximum number of attempts on a session tried before that get no further than the attempts before them. */
+const MAX_FUTILE_ATTEMPTS = 10;
+
+/** How many requests the attempts of one job have got through. */
+class Progress {
+  readonly #triedIds = new Set<string>();
+  /** The most requests that Telegram has granted to one attempt. */
+  #furthest = 0;
+  #futileAttempts = 0;
+
+  /**
+   * Throws `NoProgressError` if starting again leads nowhere, because the work needs more requests than any session is
+   * granted at once. An attempt that was refused at its first request counts as neither: it only waited.
+   */
+  assertMade(id: string, granted: number, attempts: number, error: Error): void {
+    if (granted > this.#furthest) {
+      this.#furthest = granted;
+      this.#futileAttempts = 0;
+    } else if (granted > 0 && this.#triedIds.has(id)) this.#futileAttempts++;
+    this.#triedIds.add(id);
+    if (this.#futileAttempts < MAX_FUTILE_ATTEMPTS) return;
+    throw new NoProgressError(
+      `The work was started ${attempts} times, and no attempt got further than ${this.#furthest} requests before its session was refused. Send fewer requests in one use(), or raise inlineWaitMs so that the pool waits in the middle of the work.`,
+      { cause: error, sessionId: id },
+    );
+  }
+}
+
+/** Whether the session could not connect or did not answer a read: another session may succeed. */
+function isFaultOfSession(error: unknown, id: string): boolean {
   return (error instanceof ConnectError || error instanceof CallTimeoutError) && error.sessionId === id;
 }
 
-function excludeRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope): Criteria {
+/** The criteria without sessions that would refuse the same methods and peers as the attempt's. */
+function withoutRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope): Criteria {
   const methods = new Set([...criteria.methods, ...attempt.refusedMethods]);
   const peers = new Set([...criteria.peers, ...attempt.refusedPeers]);
   if (scope?.kind === "method" || scope?.kind === "budget") methods.add(scope.method);
@@ -236,57 +260,27 @@ function excludeRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownSc
   return { ...criteria, methods: [...methods], peers: [...peers] };
 }
 
-function unsafeRetryError(id: string, cause: unknown): RotationUnsafeError {
+function rotationUnsafeError(id: string, cause: unknown): RotationUnsafeError {
   return new RotationUnsafeError(
-    `Session "${id}" was refused after the work had sent a write that may have taken effect, so it is not run again on another session. Do one write per use(), or pass retry: "any" if repeating is harmless.`,
+    `Session "${id}" was refused after the work had sent a write that may have taken effect, so the work is not run again on another session. Send one write per use(), or pass retry: "any" if repeating it is harmless.`,
     { cause, sessionId: id },
   );
 }
 
-function noProgress(id: string, cause: unknown, attempts: number, furthest: number): NoProgressError {
-  return new NoProgressError(
-    `The work was begun ${attempts} times, and no attempt got further than ${furthest} requests before its session was refused. Make fewer requests in one use(), or raise inlineWaitMs so that the wait is slept out in the middle of the work.`,
-    { cause, sessionId: id },
-  );
-}
-
-function outcomeUnknown(id: string, cause: unknown): OutcomeUnknownError {
+function outcomeUnknownError(id: string, cause: unknown): OutcomeUnknownError {
   return new OutcomeUnknownError(
-    `Telegram failed while it handled a write of session "${id}": it may have taken effect. It is not repeated; check before you send it again.`,
+    `Telegram failed while it handled a write of session "${id}", which may have taken effect. It is not repeated: check before you send it again.`,
     "unknown",
     { cause, sessionId: id },
   );
 }
 
-/** What ends an attempt from outside. */
-interface AttemptDeadline {
-  hasExpired(): boolean;
-  /** Why it was ended, if it was: whatever an abort signal carries. */
-  reason(): unknown;
-  dispose(): void;
-}
-
-const NO_DEADLINE: AttemptDeadline = { hasExpired: () => false, reason: () => undefined, dispose: () => {} };
-
-/** Whether it makes its items later, with a client that it has no lease of any more. */
+/** Whether the value requests its items later, after the lease of the work has ended. */
 function isAsyncIterable(value: unknown): boolean {
   return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }
 
-/** The work's result, unless the lease is taken away under it. */
-function raceRevocation<T>(scope: LeaseScope, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const rejectIfRevoked = (): void => {
-      if (scope.revoked !== undefined) reject(scope.revoked);
-    };
-    // The synchronous part of the work has run: its signal may have been aborted in it.
-    rejectIfRevoked();
-    const stop = scope.onEnd(rejectIfRevoked);
-    work.then(resolve, reject).finally(stop);
-  });
-}
-
-/** Waits for what is still on the wire: whether it took effect decides whether the work may run elsewhere. */
+/** Resolves when no request of the lease is unanswered, or when the lease has ended. */
 function untilIdleOrEnded(scope: LeaseScope): Promise<void> {
   if (scope.hasEnded) return Promise.resolve();
   return new Promise((resolve) => {
@@ -295,6 +289,6 @@ function untilIdleOrEnded(scope: LeaseScope): Promise<void> {
   });
 }
 
-function asError(error: unknown): Error {
+function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,215 +1,351 @@
-import type { LeaseScheduler } from "../acquire/lease-scheduler.js";
-import type { Clock } from "../common/clock.js";
-import { LinkedList } from "../common/linked-list.js";
-import type { PoolTime } from "../common/pool-time.js";
+import type { Timer } from "../common/clock.js";
+import { LinkedList, type ListNode } from "../common/linked-list.js";
 import type { ProcessRef } from "../common/process-ref.js";
+import type { AttemptTracker } from "../connections/attempt.js";
+import type { Connection } from "../connections/connection.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
-import type { LeaseScope } from "../connections/lease-scope.js";
-import { LeaseReleasedError, PoolClosedError } from "../errors.js";
-import type { SessionPoolEvents } from "../events.js";
+import { LeaseScope } from "../connections/lease-scope.js";
+import { unknownSessionError } from "../error-factories.js";
+import { LeaseReleasedError, OptionsError, PoolClosedError } from "../errors.js";
+import { checkCoolDown, checkReason } from "../options/validate.js";
+import type { PoolContext } from "../pool-context.js";
 import type { SessionInfo } from "../session-info.js";
+import type { CooldownScope } from "../state/cooldowns.js";
 import type { SessionEntry } from "../state/session-entry.js";
+import type { SessionRegistry } from "../state/session-registry.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
-import { ActiveLease, type ActiveLeaseInit, type LeaseCallbacks, type Revocation } from "./active-lease.js";
-import type { CooldownTarget, LeaseInfo } from "./lease.js";
+import { canonicalMethod } from "../telegram/requests.js";
+import { type CooldownTarget, createLeaseSignal, type Lease, type LeaseInfo } from "./lease.js";
 
-type LeaseEvents = Pick<SessionPoolEvents, "leased" | "released" | "leaked">;
+/** Shortest cooldown that a caller can start, in seconds. */
+const SHORTEST_COOLDOWN_SECONDS = 1;
+/** Longest cooldown that a caller can start: 365 days. */
+const LONGEST_COOLDOWN_SECONDS = 365 * 86_400;
 
-/** What giving leases needs. */
-export interface LeaseManagerDeps<Client> {
-  readonly clock: Clock;
-  readonly time: PoolTime;
-  readonly sessionTable: SessionTable;
-  readonly scheduler: LeaseScheduler;
-  readonly connections: ConnectionPool<Client>;
-  readonly processRef: ProcessRef;
-  readonly maxLeaseMs: number;
-  info(id: string): SessionInfo;
-  coolDown(entry: SessionEntry, seconds: number, scope: CooldownTarget): void;
-  retire(entry: SessionEntry, reason: string, isOfItsKey: boolean): void;
-  /** The last lease of a session that was removed has ended. */
-  onLastLeaseEnded(id: string): void;
-  isHeard(name: keyof LeaseEvents): boolean;
-  emit<Name extends keyof LeaseEvents>(name: Name, event: Parameters<LeaseEvents[Name]>[0]): void;
+/** Why a lease ends other than by `release()`. */
+export interface Revocation {
+  /** Reason of the lease's signal, and rejection of the work that runs under the lease. */
+  readonly cause: Error;
+  /** Reason in the event `disconnected`, if the client is closed. */
+  readonly reason: string;
+  /** Whether the client is replaced even if none of the lease's requests is unanswered. */
+  readonly discardsClient: boolean;
 }
 
-/** The leases of one pool: who holds what, and how each of them ends. */
-export class LeaseManager<Client> {
-  readonly #parts: LeaseManagerDeps<Client>;
-  readonly #active = new LinkedList<ActiveLease<Client>>();
-  readonly #office: LeaseCallbacks<Client>;
-  #idleCallbacks: (() => void)[] = [];
-  /** Callers that are between two leases, or whose session connects. */
-  #expected = 0;
+/** One lease as the pool sees it: the scope of its requests, its session and its connection. */
+export class ActiveLease<Client> extends LeaseScope implements ListNode<ActiveLease<Client>> {
+  isLinked = false;
+  previous: ActiveLease<Client> | null = null;
+  next: ActiveLease<Client> | null = null;
+  readonly entry: SessionEntry;
+  readonly connection: Connection<Client>;
+  /** Start of the lease on the pool's time line. */
+  readonly since: number;
+  /** Stack of the caller, with `traceLeases`. */
+  readonly stack: string | undefined;
+  /** What the caller gets. */
+  readonly lease: Lease<Client>;
+  /** Ends the lease after `maxLeaseMs`. */
+  timer: Timer | undefined = undefined;
 
-  constructor(parts: LeaseManagerDeps<Client>) {
-    this.#parts = parts;
-    const { info, coolDown, retire } = parts;
-    this.#office = { info, coolDown, retire, end: (active, revocation) => this.#end(active, revocation) };
+  constructor(
+    leases: LeaseManager<Client>,
+    entry: SessionEntry,
+    connection: Connection<Client>,
+    tracker: AttemptTracker,
+    since: number,
+    stack: string | undefined,
+  ) {
+    super(entry.id, tracker);
+    this.entry = entry;
+    this.connection = connection;
+    this.since = since;
+    this.stack = stack;
+    this.lease = new LeaseHandle(this, leases);
+  }
+}
+
+/** One lease as its caller sees it. Holds nothing in plain sight: callers log it. */
+class LeaseHandle<Client> implements Lease<Client> {
+  readonly id: string;
+  readonly #active: ActiveLease<Client>;
+  readonly #leases: LeaseManager<Client>;
+  #client: Client | undefined;
+  #signal: AbortSignal | undefined;
+
+  constructor(active: ActiveLease<Client>, leases: LeaseManager<Client>) {
+    this.id = active.sessionId;
+    this.#active = active;
+    this.#leases = leases;
   }
 
-  grant(grant: ActiveLeaseInit<Client>): ActiveLease<Client> {
-    const active = new ActiveLease(grant, this.#office);
+  get client(): Client {
+    // Created on first use: leases are also taken for the session alone.
+    this.#client ??= this.#active.connection.handle.guard(this.#active);
+    return this.#client;
+  }
+
+  get session(): SessionInfo {
+    return this.#leases.info(this.id);
+  }
+
+  get signal(): AbortSignal {
+    this.#signal ??= createLeaseSignal(this.#active);
+    return this.#signal;
+  }
+
+  coolDown(seconds: number, scope: CooldownTarget = {}): void {
+    this.#leases.coolDown(this.#active, seconds, scope);
+  }
+
+  retire(reason: string): void {
+    this.#leases.retire(this.#active, reason);
+  }
+
+  release(): void {
+    this.#leases.end(this.#active);
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.release();
+  }
+}
+
+/** The leases of one pool: grants them, knows who holds what, and ends them. */
+export class LeaseManager<Client> {
+  readonly #context: PoolContext;
+  readonly #sessionTable: SessionTable;
+  readonly #registry: SessionRegistry;
+  readonly #sessionState: SessionStateManager;
+  readonly #connections: ConnectionPool<Client>;
+  readonly #processRef: ProcessRef;
+  readonly #waiters: { serveWaiters(now: number): void };
+  readonly #active = new LinkedList<ActiveLease<Client>>();
+  #idleCallbacks: (() => void)[] = [];
+  #pendingCount = 0;
+
+  /** `waiters` are the callers that the session of an ended lease is offered to. */
+  constructor(
+    context: PoolContext,
+    sessionTable: SessionTable,
+    registry: SessionRegistry,
+    sessionState: SessionStateManager,
+    connections: ConnectionPool<Client>,
+    processRef: ProcessRef,
+    waiters: { serveWaiters(now: number): void },
+  ) {
+    this.#context = context;
+    this.#sessionTable = sessionTable;
+    this.#registry = registry;
+    this.#sessionState = sessionState;
+    this.#connections = connections;
+    this.#processRef = processRef;
+    this.#waiters = waiters;
+  }
+
+  /** Makes a lease of a reserved session and its connected client. */
+  grant(
+    entry: SessionEntry,
+    connection: Connection<Client>,
+    tracker: AttemptTracker,
+    since: number,
+    stack: string | undefined,
+  ): ActiveLease<Client> {
+    const active = new ActiveLease(this, entry, connection, tracker, since, stack);
     this.#active.add(active);
-    this.#parts.processRef.ref();
-    // Functions that make others are only called for that: V8 sets up their scope on entry, whatever they do then.
-    if (Number.isFinite(this.#parts.maxLeaseMs)) this.#limit(active);
-    if (this.#parts.isHeard("leased")) this.#emitLeased(active);
+    this.#processRef.ref();
+    // In functions of their own: V8 allocates the context of a closure on entry of the function around it.
+    if (this.#context.options.maxLeaseMs !== Number.POSITIVE_INFINITY) this.#limit(active);
+    if (this.#context.events.isHeard("leased")) this.#publishLeased(entry.id);
     return active;
   }
 
-  /** Gives a session back that was taken, but not leased after all. */
+  /** Makes a reserved session available again that was not leased after all. */
   cancelReservation(entry: SessionEntry): void {
-    const now = this.#parts.time.now();
-    this.#parts.sessionTable.cancel(entry, now);
-    this.#onLeaseEnded(entry, now);
+    const now = this.#context.time.now();
+    this.#sessionTable.cancel(entry, now);
+    this.#afterEnd(entry, now);
   }
 
+  /** Ends a lease: without `revocation` as its caller wants it. Has no effect on a lease that has ended. */
+  end(active: ActiveLease<Client>, revocation?: Revocation): void {
+    if (active.hasEnded) return;
+    active.end(revocation === undefined ? releasedError : revokedError, revocation?.cause);
+    active.timer?.cancel();
+    this.#active.remove(active);
+    const { entry, connection } = active;
+    const { time, events } = this.#context;
+    const now = time.now();
+    const isIdle = active.isIdle;
+    if (isIdle) {
+      const reason = revocation?.discardsClient ? revocation.reason : closeReasonOf(entry);
+      void this.#connections.checkIn(connection, reason, time.toMonotonic(now));
+    }
+    this.#sessionTable.release(entry, now, time.wallNow(now), !isIdle);
+    if (!isIdle) this.#drain(active, revocation);
+    this.#afterEnd(entry, now);
+    // After the waiters: a listener that calls acquire() comes after the callers that wait already.
+    if (events.isHeard("released"))
+      events.publish("released", { id: entry.id, heldMs: Math.round(now - active.since) });
+    this.#processRef.unref();
+  }
+
+  /** Revokes the leases of one session and replaces its client. */
+  revoke(id: string, cause: Error, reason: string): void {
+    for (const active of this.#active.toArray()) {
+      if (active.entry.id === id) this.end(active, { cause, reason, discardsClient: true });
+    }
+  }
+
+  /** Revokes every lease. With `isLeak` each one is published as `leaked`. */
+  revokeAll(causeOf: (id: string) => Error, reason: string, isLeak: boolean): void {
+    for (const active of this.#active.toArray()) {
+      if (isLeak) this.#publishLeaked(active);
+      this.end(active, { cause: causeOf(active.entry.id), reason, discardsClient: true });
+    }
+  }
+
+  /** Current state of a session. Throws `SessionNotFoundError`. */
+  info(id: string): SessionInfo {
+    const known = this.#registry.get(id);
+    if (known === undefined) throw unknownSessionError(id);
+    return this.#registry.info(known);
+  }
+
+  /** See {@link Lease.coolDown}. */
+  coolDown({ ended, entry }: ActiveLease<Client>, seconds: number, target: CooldownTarget): void {
+    if (ended !== undefined) throw ended;
+    checkCoolDown(seconds, target);
+    const boundedSeconds = Math.min(Math.max(seconds, SHORTEST_COOLDOWN_SECONDS), LONGEST_COOLDOWN_SECONDS);
+    this.#sessionState.startCooldown(entry, cooldownScopeOf(target), boundedSeconds, "coolDown");
+  }
+
+  /** See {@link Lease.retire}. */
+  retire({ ended, entry, connection }: ActiveLease<Client>, reason: string): void {
+    if (ended !== undefined) throw ended;
+    checkReason("retire", reason);
+    if (connection.hasCurrentKey) this.#sessionState.markDead(entry, reason);
+  }
+
+  /** The active leases, in the order in which they were granted. */
   list(): readonly LeaseInfo[] {
-    const now = this.#parts.time.now();
+    const { time } = this.#context;
+    const now = time.now();
     return this.#active.toArray().map(({ entry, since, stack }) => ({
       id: entry.id,
-      leasedAt: this.#parts.time.toWall(since),
+      leasedAt: time.toWall(since),
       heldMs: Math.round(now - since),
       ...(stack === undefined ? {} : { stack }),
     }));
   }
 
-  /** A caller is on its way to a lease. */
-  expect(): void {
-    this.#expected++;
+  /** Number of callers that connect a session or are between two leases of one job. */
+  get pendingCount(): number {
+    return this.#pendingCount;
   }
 
-  /** It has it, or gets none. */
-  expectNoMore(): void {
-    this.#expected--;
-    this.#tellIdle();
+  /** Counts a caller as pending: a pool that closes waits for it. MUST be followed by {@link endPending}. */
+  beginPending(): void {
+    this.#pendingCount++;
   }
 
-  /** How many callers are on their way. */
-  get expected(): number {
-    return this.#expected;
+  endPending(): void {
+    this.#pendingCount--;
+    this.#resolveIfIdle();
   }
 
-  get #isIdle(): boolean {
-    return this.#active.size === 0 && this.#expected === 0;
-  }
-
-  /** Resolves when no lease is left, and nobody is on the way to one. */
+  /** Resolves once there are no leases and no pending callers. */
   idle(): Promise<void> {
-    if (this.#isIdle) return Promise.resolve();
-    return new Promise((resolve) => this.#idleCallbacks.push(resolve));
-  }
-
-  /** Takes the leases of one session back. */
-  revoke(id: string, cause: Error, reason: string): void {
-    for (const active of this.#active.toArray()) {
-      if (active.entry.id === id) this.#end(active, { cause, reason, discardsClient: true });
-    }
-  }
-
-  /** Takes every lease back. With `isLeak` each is told as `leaked`. */
-  revokeAll(cause: (id: string) => Error, reason: string, isLeak: boolean): void {
-    for (const active of this.#active.toArray()) {
-      if (isLeak) this.#emitLeaked(active);
-      this.#end(active, { cause: cause(active.entry.id), reason, discardsClient: true });
-    }
-  }
-
-  #limit(active: ActiveLease<Client>): void {
-    const { maxLeaseMs, clock } = this.#parts;
-    active.timer = clock.setTimer(maxLeaseMs, () => {
-      const { id } = active.entry;
-      this.#emitLeaked(active);
-      const cause = new LeaseReleasedError(
-        `The lease of session "${id}" was held longer than ${maxLeaseMs} ms (maxLeaseMs) and was taken back.`,
-        { sessionId: id },
-      );
-      this.#end(active, { cause, reason: "its lease was held too long", discardsClient: true });
+    return new Promise((resolve) => {
+      this.#idleCallbacks.push(resolve);
+      this.#resolveIfIdle();
     });
   }
 
-  /** Never in the stack of whoever asked for it, or gave the session back to it. */
-  #emitLeased({ sessionId: id }: ActiveLease<Client>): void {
-    queueMicrotask(() => this.#parts.emit("leased", { id }));
+  #limit(active: ActiveLease<Client>): void {
+    const { clock, maxLeaseMs } = this.#context.options;
+    active.timer = clock.setTimer(maxLeaseMs, () => {
+      const { id } = active.entry;
+      this.#publishLeaked(active);
+      const cause = new LeaseReleasedError(
+        `The lease of session "${id}" was revoked: it was held for longer than ${maxLeaseMs} ms (maxLeaseMs).`,
+        { sessionId: id },
+      );
+      this.end(active, { cause, reason: "a lease was held for longer than maxLeaseMs", discardsClient: true });
+    });
   }
 
-  #emitLeaked({ entry, since, stack }: ActiveLease<Client>): void {
-    const heldMs = Math.round(this.#parts.time.now() - since);
-    this.#parts.emit("leaked", { id: entry.id, heldMs, ...(stack === undefined ? {} : { stack }) });
-  }
-
-  #end(active: ActiveLease<Client>, revocation?: Revocation): void {
-    if (active.hasEnded) return;
-    active.end(revocation === undefined ? released : revoked, revocation?.cause);
-    const { entry, connection } = active;
-    active.timer?.cancel();
-    this.#active.remove(active);
-    const { sessionTable, time, connections } = this.#parts;
-    const now = time.now();
-    if (active.isIdle) {
-      const reason = closeReason(entry, revocation?.discardsClient ? revocation : undefined);
-      void connections.checkIn(connection, reason, time.toMonotonic(now));
-      sessionTable.release(entry, now, time.wallNow(now), false);
-    } else {
-      sessionTable.release(entry, now, time.wallNow(now), true);
-      this.#drain(active, revocation);
-      if (revocation !== undefined && connection.users === 1) void connections.close(entry.id, revocation.reason);
-    }
-    const { isHeard, emit, processRef } = this.#parts;
-    this.#onLeaseEnded(entry, now);
-    // After the queue was served: a listener that asks for a session comes behind the callers who wait.
-    if (isHeard("released")) emit("released", { id: entry.id, heldMs: Math.round(now - active.since) });
-    processRef.unref();
-  }
-
+  /** Keeps the session from further leases until the requests that are still unanswered have ended. */
   #drain(active: ActiveLease<Client>, revocation: Revocation | undefined): void {
-    active.onIdle(() => this.#drained(active, revocation));
+    const { entry, connection } = active;
+    active.onIdle(() => {
+      void this.#connections.checkIn(connection, revocation?.reason ?? closeReasonOf(entry));
+      const now = this.#context.time.now();
+      this.#sessionTable.drained(entry, now);
+      this.#afterEnd(entry, now);
+    });
+    if (revocation !== undefined && connection.users === 1) void this.#connections.close(entry.id, revocation.reason);
   }
 
-  #drained({ entry, connection }: ActiveLease<Client>, revocation: Revocation | undefined): void {
-    void this.#parts.connections.checkIn(connection, closeReason(entry, revocation));
-    const now = this.#parts.time.now();
-    this.#parts.sessionTable.drained(entry, now);
-    this.#onLeaseEnded(entry, now);
+  #afterEnd(entry: SessionEntry, now: number): void {
+    this.#waiters.serveWaiters(now);
+    if (entry.isRemoving && !entry.isLeased) this.#context.events.emit("vacated", entry.id);
+    if (this.#idleCallbacks.length > 0) this.#resolveIfIdle();
   }
 
-  #onLeaseEnded(entry: SessionEntry, now: number): void {
-    this.#parts.scheduler.serveWaiters(now);
-    if (entry.isRemoving && !entry.isLeased) this.#parts.onLastLeaseEnded(entry.id);
-    this.#tellIdle();
-  }
-
-  #tellIdle(): void {
-    if (this.#idleCallbacks.length === 0 || !this.#isIdle) return;
+  #resolveIfIdle(): void {
+    if (this.#active.size > 0 || this.#pendingCount > 0) return;
     const callbacks = this.#idleCallbacks;
     this.#idleCallbacks = [];
     for (const callback of callbacks) callback();
   }
+
+  /** In a microtask: listeners never run in the stack of the caller, or of the release that served it. */
+  #publishLeased(id: string): void {
+    queueMicrotask(() => this.#context.events.publish("leased", { id }));
+  }
+
+  #publishLeaked({ entry, since, stack }: ActiveLease<Client>): void {
+    const { time, events } = this.#context;
+    const heldMs = Math.round(time.now() - since);
+    events.publish("leaked", { id: entry.id, heldMs, ...(stack === undefined ? {} : { stack }) });
+  }
 }
 
-function released({ sessionId: id, returnedIterator: hasLeftIterator }: LeaseScope): LeaseReleasedError {
-  const advice = hasLeftIterator
-    ? "The function given to use() has returned an iterator, which asks for its items later: iterate by pool.iterate(work, options), which holds the lease until the iteration ends."
+function cooldownScopeOf({ method, peer }: CooldownTarget): CooldownScope {
+  if (method !== undefined && peer !== undefined) {
+    throw new OptionsError("coolDown: pass either method or peer, not both.");
+  }
+  if (method !== undefined) return { kind: "method", method: canonicalMethod(method) };
+  return peer === undefined ? { kind: "session" } : { kind: "peer", peer };
+}
+
+function releasedError({ sessionId: id, returnedIterator }: LeaseScope): LeaseReleasedError {
+  const advice = returnedIterator
+    ? "The function given to use() returned an iterator, whose items are requested later: use pool.iterate(work, options), which holds the lease until the iteration ends."
     : "Await every call before release() or before the function given to use() returns.";
   return new LeaseReleasedError(
-    `The lease of session "${id}" was given back; its client cannot be used any more. ${advice}`,
+    `The lease of session "${id}" has been released, and its client can no longer be used. ${advice}`,
     { sessionId: id },
   );
 }
 
-function revoked({ sessionId: id, revoked: cause }: LeaseScope): LeaseReleasedError {
+function revokedError({ sessionId: id, revoked: cause }: LeaseScope): LeaseReleasedError {
   if (cause instanceof LeaseReleasedError) return cause;
   const root = cause instanceof PoolClosedError ? (cause.cause ?? cause) : cause;
-  return new LeaseReleasedError(`The lease of session "${id}" was taken back: ${cause?.message}`, {
+  return new LeaseReleasedError(`The lease of session "${id}" was revoked: ${cause?.message}`, {
     cause: root,
     sessionId: id,
   });
 }
 
-/** Why the client is not to be kept for the next lease, if so. */
-function closeReason(entry: SessionEntry, revocation: Revocation | undefined): string | undefined {
-  if (revocation !== undefined) return revocation.reason;
+/** Why the client of the session is closed instead of kept for the next lease; `undefined` if it is kept. */
+function closeReasonOf(entry: SessionEntry): string | undefined {
   if (entry.isUnblocked) return undefined;
   if (entry.isRemoving) return "the session was removed";
   if (entry.deadReason !== null) return `the session is dead: ${entry.deadReason}`;

@@ -1,7 +1,8 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
-import { AbortListeners } from "../../src/acquire/abort-listeners.js";
-import { type Waiter, WaitQueue } from "../../src/acquire/wait-queue.js";
+import { AcquireRequest } from "../../src/acquire/acquire-request.js";
+import { Waiter, WaitQueue } from "../../src/acquire/wait-queue.js";
+import { AbortListeners } from "../../src/common/abort-listeners.js";
 import { PoolTime } from "../../src/common/pool-time.js";
 import { ANY } from "../../src/state/criteria.js";
 import { KeyedMutex } from "../../src/state/session-registry.js";
@@ -44,19 +45,10 @@ describe("PoolTime", () => {
 });
 
 describe("Waiters", () => {
-  const waiter = (priority: number): Waiter => ({
-    criteria: ANY,
-    group: "",
-    priority,
-    deadline: Number.POSITIVE_INFINITY,
-    serve: () => {},
-    fail: () => {},
-    began: 0,
-    failIfUnreachable: () => false,
-    isLinked: false,
-    previous: null,
-    next: null,
-  });
+  const waiter = (priority: number): Waiter => {
+    const settle = { resolve: () => {}, reject: () => {} };
+    return new Waiter(new AcquireRequest({ priority }), ANY, Number.POSITIVE_INFINITY, () => {}, settle);
+  };
 
   test("inOrder() - when waiters leave during iteration, visits every one that stays", () => {
     for (const removed of [0, 1, 2, 3]) {

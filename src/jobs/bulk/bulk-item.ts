@@ -1,4 +1,3 @@
-import { toJob } from "../../acquire/parse-options.js";
 import { isApplicationRefused } from "../../connections/connect-backoff.js";
 import {
   AcquireTimeoutError,
@@ -15,89 +14,93 @@ import { checkItemOptions } from "../../options/validate.js";
 import type { Criteria } from "../../state/criteria.js";
 import type { Checkpoint } from "../../storage/checkpoint/checkpoint.js";
 import { classifyTelegramError } from "../../telegram/verdicts.js";
-import type { Job, JobRunner } from "../job-runner.js";
+import { createJob, type Job, type JobRunner } from "../job-runner.js";
 
-/** What the items of one run have in common. */
-export interface ItemParts<Client, I, O> {
+/** What the items of one run share. */
+export interface ItemContext<Client, I, O> {
   readonly jobRunner: JobRunner<Client>;
   readonly work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>;
   readonly options: MapOptions<I>;
   readonly checkpoint: Checkpoint | undefined;
+  /** Options that do not depend on the item: see {@link commonOptions}. */
   readonly common: UseOptions;
-  /** Who began the run; only with `traceLeases`. */
+  /** Stack of the call of `map`, with `traceLeases`. */
   readonly stack: string | undefined;
-  /** Whether an item ends so because the whole run does. */
-  isEnd(error: unknown): boolean;
-  /** The checkpoint could not be written. */
-  failed(error: unknown): void;
+  /** Whether the error of an item comes from the end of the run. */
+  isEndOfRun(error: unknown): boolean;
+  /** Called when the checkpoint could not be written. */
+  onCheckpointFailed(error: unknown): void;
 }
 
 type Outcome<O> = { readonly ok: true; readonly value: O } | { readonly ok: false; readonly error: unknown };
 
-/** One item on its way. */
+/** One item of a run: runs its job, records its outcome in the checkpoint, and creates its result. */
 export class BulkItem<Client, I, O> {
-  readonly #parts: ItemParts<Client, I, O>;
+  readonly #context: ItemContext<Client, I, O>;
   readonly #item: I;
   readonly #index: number;
-  /** What the checkpoint knows it by. */
+  /** Identifies the item in the checkpoint. */
   readonly #key: string | undefined;
   #job: Job<Client, O> | undefined;
   #attempts = 0;
   #sessionId: string | null = null;
   #isRunning = false;
   #lastError: unknown;
-  /** Settles when its first write may be sent. */
-  #begun: Promise<void> | undefined;
-  /** What its requests failed with that was no answer of Telegram's. Bound: the requests of one item. */
-  readonly #broken = new Set<unknown>();
+  /** Resolves when the checkpoint says that the item was started: its first write waits for that. */
+  #started: Promise<void> | undefined;
+  /** Errors of its requests that are not answers of Telegram. */
+  readonly #requestFailures = new Set<unknown>();
 
-  constructor(parts: ItemParts<Client, I, O>, item: I, index: number, key: string | undefined) {
-    this.#parts = parts;
+  constructor(context: ItemContext<Client, I, O>, item: I, index: number, key: string | undefined) {
+    this.#context = context;
     this.#item = item;
     this.#index = index;
     this.#key = key;
   }
 
-  /** What it waits for, when its work does not run. */
-  get waitsFor(): Criteria | undefined {
-    return this.#isRunning ? undefined : this.#job?.acquireRequest.criteria;
+  /** The sessions that the item waits for; `undefined` while its work runs. */
+  get awaitedCriteria(): Criteria | undefined {
+    return this.#isRunning ? undefined : this.#job?.request.criteria;
   }
 
-  /** Resolves its result when that is durable; `undefined` when the end of the run has cut it. Rejects with `StorageError`. */
+  /**
+   * Resolves with the result once it is durable, or with `undefined` if the end of the run has interrupted the item.
+   * Rejects with `StorageError`.
+   */
   async run(): Promise<MapResult<I, O> | undefined> {
     const outcome = await this.#outcome();
-    const isCut = !outcome.ok && this.#parts.isEnd(outcome.error);
-    if (this.#key !== undefined) await this.#mark(this.#key, outcome, isCut);
-    return isCut ? undefined : this.#result(outcome);
+    const isInterrupted = !outcome.ok && this.#context.isEndOfRun(outcome.error);
+    if (this.#key !== undefined) await this.#mark(this.#key, outcome, isInterrupted);
+    return isInterrupted ? undefined : this.#result(outcome);
   }
 
   async #outcome(): Promise<Outcome<O>> {
     for (;;) {
       try {
         this.#job = this.#makeJob();
-        return { ok: true, value: await this.#parts.jobRunner.run(this.#job) };
+        return { ok: true, value: await this.#context.jobRunner.run(this.#job) };
       } catch (error) {
-        if (!this.#waitsOutOutage(error)) return { ok: false, error };
+        if (!this.#shouldTryAgain(error)) return { ok: false, error };
       }
     }
   }
 
   /**
-   * Whether an item that found no session that connects is tried again: the back-offs of the sessions pace it, and the
-   * run's end stops it. Not where the caller has bounded waiting or attempts, or the application itself is refused.
+   * Whether an item for which no session could connect is tried again, paced by the back-offs of the sessions until the
+   * run ends: unless the caller has limited waiting or attempts, or Telegram refuses the application itself.
    */
-  #waitsOutOutage(error: unknown): boolean {
-    const { wait = true, retry, maxAttempts = Number.POSITIVE_INFINITY } = this.#parts.options;
-    const isBounded = (wait !== true && wait !== Number.POSITIVE_INFINITY) || Number.isFinite(maxAttempts);
-    if (!(error instanceof ConnectError) || isBounded || retry === "none") return false;
+  #shouldTryAgain(error: unknown): boolean {
+    const { wait = true, retry, maxAttempts = Number.POSITIVE_INFINITY } = this.#context.options;
+    const isLimited = (wait !== true && wait !== Number.POSITIVE_INFINITY) || Number.isFinite(maxAttempts);
+    if (!(error instanceof ConnectError) || isLimited || retry === "none") return false;
     return !isApplicationRefused(classifyTelegramError(error.cause));
   }
 
   #makeJob(): Job<Client, O> {
-    const { options, common, stack } = this.#parts;
+    const { options, common, stack } = this.#context;
     const work = (client: Client, lease: Lease<Client>): Promise<O> => this.#attempt(client, lease);
-    const job = toJob(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
-    job.acquireRequest.stack = stack;
+    const job = createJob(work, hasOwnOptions(options) ? { ...common, ...ownOptions(options, this.#item) } : common);
+    job.request.stack = stack;
     return Object.assign(job, { attemptSignal: options.signal, effectWatch: this.#effectWatch() });
   }
 
@@ -106,7 +109,7 @@ export class BulkItem<Client, I, O> {
     this.#sessionId = lease.id;
     this.#isRunning = true;
     try {
-      return await this.#parts.work(client, this.#item, lease);
+      return await this.#context.work(client, this.#item, lease);
     } catch (error) {
       this.#lastError = error;
       throw error;
@@ -116,49 +119,49 @@ export class BulkItem<Client, I, O> {
   }
 
   #effectWatch(): Job<Client, O>["effectWatch"] {
-    const { checkpoint, options, failed } = this.#parts;
+    const { checkpoint, options, onCheckpointFailed } = this.#context;
     const key = this.#key;
     if (checkpoint === undefined || key === undefined) return undefined;
     return {
-      broke: (error) => this.#broken.add(error),
+      broke: (error) => this.#requestFailures.add(error),
       beforeWrite: () => {
-        // Who may repeat everything has nothing to note.
+        // An item that may be repeated in any case needs no record of its start.
         if (options.retry === "any") return undefined;
-        this.#begun ??= checkpoint.markStarted(key).catch((error: unknown) => {
-          failed(error);
+        this.#started ??= checkpoint.markStarted(key).catch((error: unknown) => {
+          onCheckpointFailed(error);
           throw error;
         });
-        return this.#begun;
+        return this.#started;
       },
       onNoEffect: () => {
-        if (this.#begun === undefined) return;
-        this.#begun = undefined;
-        checkpoint.unmarkStarted(key).catch(failed);
+        if (this.#started === undefined) return;
+        this.#started = undefined;
+        checkpoint.unmarkStarted(key).catch(onCheckpointFailed);
       },
     };
   }
 
-  async #mark(key: string, outcome: Outcome<O>, isCut: boolean): Promise<void> {
-    const { checkpoint } = this.#parts;
-    const fate = outcome.ok ? "done" : this.#dispositionOf(outcome.error, isCut);
-    if (fate === "open") checkpoint?.release(key);
-    else await checkpoint?.markFinished(key, fate);
+  async #mark(key: string, outcome: Outcome<O>, isInterrupted: boolean): Promise<void> {
+    const { checkpoint } = this.#context;
+    const state = outcome.ok ? "done" : this.#stateAfter(outcome.error, isInterrupted);
+    if (state === "open") checkpoint?.release(key);
+    else await checkpoint?.markFinished(key, state);
   }
 
-  /** What the next run has to know of an item that failed: only Telegram's answer and the work's own error are final. */
-  #dispositionOf(error: unknown, isCut: boolean): "done" | "unknown" | "open" {
-    const isRepeatable = this.#parts.options.retry === "any";
+  /** State of a failed item for the next run: it is done only after an answer of Telegram or an error of the work itself. */
+  #stateAfter(error: unknown, isInterrupted: boolean): "done" | "unknown" | "open" {
+    const isRepeatable = this.#context.options.retry === "any";
     const outcome = causesOf(error).find((cause) => cause instanceof OutcomeUnknownError);
     if (outcome?.executed === "yes") return "done";
     if (outcome !== undefined && !isRepeatable) return "unknown";
-    if (!isCut && !this.#isAboutPool(error)) return "done";
-    return this.#begun === undefined ? "open" : "unknown";
+    if (!isInterrupted && !this.#isPoolError(error)) return "done";
+    return this.#started === undefined ? "open" : "unknown";
   }
 
-  /** Whether it failed for a reason that is neither an answer to it nor an error of its own, also where the work has wrapped it. */
-  #isAboutPool(error: unknown): boolean {
+  /** Whether an error, also one that the work has wrapped, is neither an answer to a request nor an error of the work itself. */
+  #isPoolError(error: unknown): boolean {
     if (classifyTelegramError(error).kind !== "none") return true;
-    return causesOf(error).some((cause) => cause instanceof SessionPoolError || this.#broken.has(cause));
+    return causesOf(error).some((cause) => cause instanceof SessionPoolError || this.#requestFailures.has(cause));
   }
 
   #result(outcome: Outcome<O>): MapResult<I, O> {
@@ -167,12 +170,12 @@ export class BulkItem<Client, I, O> {
     const attempts = this.#attempts;
     if (outcome.ok) return { item, index, ok: true, value: outcome.value, sessionId: this.#sessionId, attempts };
     const { error } = outcome;
-    const sessionId = error !== this.#lastError && isWithoutSession(error) ? null : this.#sessionId;
+    const sessionId = error !== this.#lastError && isNoSessionError(error) ? null : this.#sessionId;
     return { item, index, ok: false, error, sessionId, attempts };
   }
 }
 
-/** What `use` takes, as far as it is the same for every item. `stop` keeps what has not begun from beginning. */
+/** The options of `use` that are the same for every item. The signal `stop` prevents further attempts. */
 export function commonOptions<I>(options: MapOptions<I>, stop: AbortSignal): UseOptions {
   const { id, key, peer, tags, method, wait, priority, retry, maxAttempts, timeoutMs } = options;
   const texts = { id: textOr(id), key: textOr(key), peer: textOr(peer) };
@@ -187,7 +190,7 @@ function hasOwnOptions<I>({ id, key, peer }: MapOptions<I>): boolean {
   return typeof id === "function" || typeof key === "function" || typeof peer === "function";
 }
 
-/** What follows from the item. Throws what a function of the user's throws, and `OptionsError`. */
+/** The options of `use` that depend on the item. Throws `OptionsError`, and the errors of the user's functions. */
 function ownOptions<I>({ id, key, peer }: MapOptions<I>, item: I): Pick<UseOptions, "id" | "key" | "peer"> {
   const own = { id: valueFor(id, item), key: valueFor(key, item), peer: valueFor(peer, item) };
   checkItemOptions(own);
@@ -198,22 +201,57 @@ function valueFor<I>(value: PerItem<I> | undefined, item: I): string | undefined
   return typeof value === "function" ? value(item) : value;
 }
 
-/** A chain of causes is rarely longer; one may be a circle. */
-const MOST_CAUSES = 10;
+/** Maximum length of a chain of causes, which may be circular. */
+const MAX_CAUSES = 10;
 
-/** The error and what it was caused by. */
+/** The error and its causes. */
 function causesOf(error: unknown): readonly unknown[] {
   const causes: unknown[] = [];
-  for (let cause = error; cause !== undefined && causes.length < MOST_CAUSES; ) {
+  for (let cause = error; cause !== undefined && causes.length < MAX_CAUSES; ) {
     causes.push(cause);
     cause = cause instanceof Error ? cause.cause : undefined;
   }
   return causes;
 }
 
-/** Whether the pool has said so for want of a session, after whatever was tried before. */
-function isWithoutSession(error: unknown): boolean {
+/** Whether the error says that there was no session, after whatever attempts. */
+function isNoSessionError(error: unknown): boolean {
   return [NoSessionAvailableError, AcquireTimeoutError, QueueFullError, SessionNotFoundError].some(
     (type) => error instanceof type,
   );
+}
+
+/** The items of one run that were started and have not ended: at most `concurrency`. */
+export class ActiveItems<Client, I, O> {
+  readonly #items = new Set<BulkItem<Client, I, O>>();
+  #onIdle: () => void = () => {};
+
+  add(item: BulkItem<Client, I, O>): void {
+    this.#items.add(item);
+  }
+
+  delete(item: BulkItem<Client, I, O>): void {
+    this.#items.delete(item);
+    if (this.#items.size === 0) this.#onIdle();
+  }
+
+  /** Resolves when there are none. */
+  idle(): Promise<void> {
+    if (this.#items.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+    });
+  }
+
+  /** The distinct criteria of the items if all of them wait for a session; empty while the work of one runs. */
+  get awaitedCriteria(): readonly Criteria[] {
+    const distinct = new Map<string, Criteria>();
+    for (const { awaitedCriteria } of this.#items) {
+      if (awaitedCriteria === undefined) return [];
+      // Without the key: it says which session is preferred, not which one can serve.
+      const { id, tags, methods, peers } = awaitedCriteria;
+      distinct.set(JSON.stringify([id, tags, methods, peers]), awaitedCriteria);
+    }
+    return [...distinct.values()];
+  }
 }

@@ -3,85 +3,81 @@ import type { Lease } from "../../lease/lease.js";
 import type { MapOptions, MapResult, MapRun } from "../../options/options.js";
 import { checkItemKey } from "../../options/validate.js";
 import type { Checkpoint } from "../../storage/checkpoint/checkpoint.js";
-import { ActiveItems } from "./active-items.js";
-import { BulkItem, commonOptions, type ItemParts } from "./bulk-item.js";
+import { ActiveItems, BulkItem, commonOptions, type ItemContext } from "./bulk-item.js";
 import type { ActiveBulkRun, BulkRunManager } from "./bulk-run-manager.js";
 import { ItemPuller } from "./item-puller.js";
-import { ITERATOR_DONE, PendingReads } from "./pending-reads.js";
 import { ProgressReport, sizeOf } from "./progress-report.js";
-import { ResultBuffer } from "./result-buffer.js";
+import { ITERATOR_DONE, ResultQueue, type ResultSlot } from "./result-queue.js";
 
 type Next<I, O> = IteratorResult<MapResult<I, O>, undefined>;
 
-/** How the iteration ends when nothing is under way any more. */
+/** How the iteration ends once no item is under way. */
 interface Ending {
   readonly failure: { readonly error: unknown } | undefined;
-  /** Whether something could not be made durable: that is told whatever else happens. */
+  /** Whether the checkpoint could not be written: this failure takes precedence over all others. */
   readonly isDurabilityFailure: boolean;
 }
 
-const IN_ORDER: Ending = { failure: undefined, isDurabilityFailure: false };
+const NORMAL_ENDING: Ending = { failure: undefined, isDurabilityFailure: false };
 
 /**
- * One run of `map`: pulls items while there is room, runs each as `use` would, hands the results over.
+ * One run of `map`: pulls items while there is room, runs each one as `use` does, and passes the results to the reader.
  *
- * It ends with its items, or for a reason: then nothing more is pulled, what waits for a session is given up, what runs
- * may finish (but for the caller's own signal, which ends that too), and what there is of results is handed over first.
+ * A run ends with its items, with an error, or when its reader leaves. From then on no item is pulled, and items that wait
+ * for a session are dropped. Work that runs may finish, unless the caller's own signal ends it. Results that exist are
+ * read before the error.
  */
 export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
-  readonly #maps: BulkRunManager<Client>;
+  readonly #runs: BulkRunManager<Client>;
   readonly #options: MapOptions<I>;
-  readonly #feed: ItemPuller<I>;
-  readonly #parts: ItemParts<Client, I, O>;
+  readonly #puller: ItemPuller<I>;
+  readonly #itemContext: ItemContext<Client, I, O>;
   readonly #checkpoint: Checkpoint | undefined;
   readonly #progress: ProgressReport;
-  readonly #results: ResultBuffer<MapResult<I, O>>;
-  readonly #readers: PendingReads<MapResult<I, O>>;
-  readonly #underWay = new ActiveItems<Client, I, O>();
+  readonly #results: ResultQueue<MapResult<I, O>>;
+  readonly #activeItems = new ActiveItems<Client, I, O>();
   readonly #stop = new AbortController();
   #stopListening: () => void = () => {};
   #opening: Promise<void> | undefined;
   #isOpen = false;
-  /** Items that were pulled and whose results were not handed over. */
+  /** Number of items that were pulled and whose results were not read. */
   #buffered = 0;
-  /** Results that were handed over since somebody asked: whoever has them is not done with them yet. */
+  /** Number of results that were read since the last call of `next`: the reader still processes them. */
   #unacknowledged = 0;
   #ending: Ending | undefined;
   #finishing: Promise<void> | undefined;
-  /** Nobody wants further results. */
-  #isGivenUp = false;
+  /** Whether the reader has left. */
+  #isAbandoned = false;
   #isFinished = false;
 
   constructor(
-    maps: BulkRunManager<Client>,
+    runs: BulkRunManager<Client>,
     items: Iterable<I> | AsyncIterable<I>,
     work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>,
     options: MapOptions<I>,
   ) {
-    const { time, jobRunner, processRef } = maps.parts;
-    const { clock, traceLeases } = maps.parts.options;
-    const { checkpoint, onProgress, total = sizeOf(items) } = options;
-    this.#maps = maps;
+    const { context, jobRunner, processRef } = runs;
+    const { checkpoint, onProgress, total = sizeOf(items), ordered = false } = options;
+    this.#runs = runs;
     this.#options = options;
-    this.#feed = new ItemPuller(items, {
+    this.#puller = new ItemPuller(items, {
       hasRoom: () => this.#hasRoom(),
       onItem: (item, index) => this.#accept(item, index),
-      ended: (failure) => this.#end({ failure, isDurabilityFailure: false }),
+      onEnd: (failure) => this.#setEnding({ failure, isDurabilityFailure: false }),
       onProgress: () => this.#advance(),
     });
-    this.#checkpoint = checkpoint && maps.checkpoint(checkpoint);
-    this.#results = new ResultBuffer(options.ordered ?? false);
-    this.#readers = new PendingReads(processRef);
-    this.#progress = new ProgressReport({ clock, time, onProgress, total, waitingUntil: () => this.#waitingUntil() });
-    this.#parts = {
+    this.#checkpoint = checkpoint && runs.createCheckpoint(checkpoint);
+    this.#results = new ResultQueue(processRef, ordered);
+    this.#progress = new ProgressReport(context, onProgress, total, () => this.#waitingUntil());
+    this.#itemContext = {
       jobRunner,
       work,
       options,
       checkpoint: this.#checkpoint,
       common: commonOptions(options, this.#stop.signal),
-      stack: traceLeases ? new Error("leased for map() here").stack : undefined,
-      isEnd: (error) => this.#isEnd(error),
-      failed: (error) => this.#fail(error, true),
+      stack: context.options.traceLeases ? new Error("leased for map() here").stack : undefined,
+      isEndOfRun: (error) => this.#isEndOfRun(error),
+      onCheckpointFailed: (error) => this.#fail(error, true),
     };
   }
 
@@ -96,17 +92,17 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
   next(): Promise<Next<I, O>> {
     this.#opening ??= this.#open();
     this.#unacknowledged = 0;
-    const result = this.#readers.isWaited ? undefined : this.#take();
-    const next = result === undefined ? this.#readers.wait() : Promise.resolve(result);
+    const result = this.#results.hasReader ? undefined : this.#take();
+    const next = result === undefined ? this.#results.read() : Promise.resolve(result);
     this.#advance();
     return next;
   }
 
   async drain(): Promise<void> {
     this.#opening ??= Promise.resolve();
-    this.#ending ??= IN_ORDER;
+    this.#ending ??= NORMAL_ENDING;
     try {
-      await this.#quiet();
+      await this.#stopAndFinish();
     } finally {
       this.#advance();
     }
@@ -114,10 +110,10 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
 
   async return(): Promise<Next<I, O>> {
     this.#opening ??= Promise.resolve();
-    if (this.#ending?.isDurabilityFailure !== true) this.#ending = IN_ORDER;
-    this.#isGivenUp = true;
+    if (this.#ending?.isDurabilityFailure !== true) this.#ending = NORMAL_ENDING;
+    this.#isAbandoned = true;
     this.#results.clear();
-    await this.#quiet();
+    await this.#stopAndFinish();
     const { failure } = this.#takeEnding();
     this.#advance();
     if (failure !== undefined) throw failure.error;
@@ -132,9 +128,9 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
     await this.return();
     const { checkpoint } = this.#options;
     if (checkpoint === undefined) return;
-    await this.#maps.parts.processRef.whileRunning(async () => {
-      await this.#maps.openStorage(checkpoint.storage);
-      await this.#maps.checkpoint(checkpoint).erase();
+    await this.#runs.processRef.whileRunning(async () => {
+      await this.#runs.openStorage(checkpoint.storage);
+      await this.#runs.createCheckpoint(checkpoint).erase();
     });
   }
 
@@ -143,12 +139,12 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
     await this.#finish();
   }
 
-  /** Resolves when what runs is over; nothing else begins. Rejects with what the source throws at its end. */
-  async #quiet(): Promise<void> {
+  /** Starts no further item, and resolves when no item is under way. Rejects with what closing the iterable throws. */
+  async #stopAndFinish(): Promise<void> {
     this.#stop.abort(new Error("The iteration has ended."));
-    await this.#maps.parts.processRef.whileRunning(async () => {
+    await this.#runs.processRef.whileRunning(async () => {
       try {
-        await this.#feed.close();
+        await this.#puller.close();
       } finally {
         await this.#finish();
       }
@@ -156,17 +152,17 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
   }
 
   async #open(): Promise<void> {
-    const { signals, closed } = this.#maps.parts;
+    const { abortListeners, lifecycle } = this.#runs;
     const { signal, checkpoint } = this.#options;
-    this.#maps.began(this);
+    this.#runs.add(this);
     this.#progress.start();
-    const end = closed();
-    if (end !== undefined) return this.#fail(end);
+    const closedError = lifecycle.closedError();
+    if (closedError !== undefined) return this.#fail(closedError);
     if (signal?.aborted) return this.#fail(signal.reason);
-    if (signal !== undefined) this.#stopListening = signals.onAbort(signal, () => this.#fail(signal.reason));
+    if (signal !== undefined) this.#stopListening = abortListeners.onAbort(signal, () => this.#fail(signal.reason));
     if (checkpoint !== undefined) {
       try {
-        await this.#maps.openStorage(checkpoint.storage);
+        await this.#runs.openStorage(checkpoint.storage);
         await this.#checkpoint?.open(this.#stop.signal);
       } catch (error) {
         return this.#fail(error, true);
@@ -176,15 +172,15 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
     this.#advance();
   }
 
-  /** Hands over what there is, pulls while there is room, ends when that is all. */
+  /** Passes results to waiting readers, pulls items while there is room, and finishes a run that has ended. */
   #advance(): void {
-    while (this.#readers.isWaited) {
+    while (this.#results.hasReader) {
       const result = this.#take();
-      if (result !== undefined) this.#readers.answer(result);
-      else if (this.#isFinished) this.#tellEnd();
+      if (result !== undefined) this.#results.resolveReader(result);
+      else if (this.#isFinished) this.#deliverEnding();
       else break;
     }
-    this.#feed.pull();
+    this.#puller.pull();
     if (this.#ending !== undefined && this.#finishing === undefined) void this.#finish().then(() => this.#advance());
   }
 
@@ -196,23 +192,23 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
     return { done: false, value };
   }
 
-  #tellEnd(): void {
+  #deliverEnding(): void {
     const { failure } = this.#takeEnding();
-    if (failure === undefined) this.#readers.answer(ITERATOR_DONE);
-    else this.#readers.fail(failure.error);
+    if (failure === undefined) this.#results.resolveReader(ITERATOR_DONE);
+    else this.#results.rejectReader(failure.error);
   }
 
-  /** A failure is told once. */
+  /** The ending for the reader. A failure is delivered once. */
   #takeEnding(): Ending {
-    const ending = this.#ending ?? IN_ORDER;
-    this.#ending = IN_ORDER;
+    const ending = this.#ending ?? NORMAL_ENDING;
+    this.#ending = NORMAL_ENDING;
     return ending;
   }
 
   #hasRoom(): boolean {
     if (!this.#isOpen || this.#ending !== undefined) return false;
-    const inHand = this.#readers.isWaited ? 0 : this.#unacknowledged;
-    return this.#buffered + inHand < (this.#options.concurrency ?? this.#maps.defaultConcurrency());
+    const processing = this.#results.hasReader ? 0 : this.#unacknowledged;
+    return this.#buffered + processing < (this.#options.concurrency ?? this.#runs.defaultConcurrency());
   }
 
   #accept(item: I, index: number): boolean {
@@ -221,16 +217,16 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
       key = this.#keyOf(item);
     } catch (error) {
       this.#buffered++;
-      this.#settle(this.#results.open(), { item, index, ok: false, error, sessionId: null, attempts: 0 });
+      this.#settle(this.#results.createSlot(), { item, index, ok: false, error, sessionId: null, attempts: 0 });
       queueMicrotask(() => this.#advance());
       return true;
     }
     if (key !== undefined && this.#checkpoint?.take(key) === false) {
-      this.#progress.skipped();
+      this.#progress.countSkipped();
       return false;
     }
     this.#buffered++;
-    void this.#run(new BulkItem(this.#parts, item, index, key));
+    void this.#run(new BulkItem(this.#itemContext, item, index, key));
     return true;
   }
 
@@ -242,67 +238,68 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
   }
 
   async #run(item: BulkItem<Client, I, O>): Promise<void> {
-    const place = this.#results.open();
-    this.#underWay.add(item);
+    const slot = this.#results.createSlot();
+    this.#activeItems.add(item);
     let result: MapResult<I, O> | undefined;
     try {
       result = await item.run();
     } catch (error) {
       this.#fail(error, true);
     }
-    this.#settle(place, result);
-    this.#underWay.delete(item);
+    this.#settle(slot, result);
+    this.#activeItems.delete(item);
     this.#advance();
   }
 
-  #settle(place: ReturnType<ResultBuffer<MapResult<I, O>>["open"]>, result: MapResult<I, O> | undefined): void {
-    if (result !== undefined) this.#progress.completed(result.ok);
-    this.#results.settle(place, this.#isGivenUp ? undefined : result);
+  #settle(slot: ResultSlot<MapResult<I, O>>, result: MapResult<I, O> | undefined): void {
+    if (result !== undefined) this.#progress.countCompleted(result.ok);
+    this.#results.settle(slot, this.#isAbandoned ? undefined : result);
   }
 
-  #isEnd(error: unknown): boolean {
-    if (error instanceof PoolClosedError && this.#maps.parts.closed() !== undefined) return true;
+  #isEndOfRun(error: unknown): boolean {
+    if (error instanceof PoolClosedError && this.#runs.lifecycle.closedError() !== undefined) return true;
     return this.#stop.signal.aborted && error === this.#stop.signal.reason;
   }
 
-  /** The first failure stands, but for a loss. */
-  #end(ending: Ending): void {
-    const stands = this.#ending?.failure !== undefined || this.#isGivenUp;
-    if (!stands || (ending.isDurabilityFailure && this.#ending?.isDurabilityFailure !== true)) this.#ending = ending;
+  /** Keeps the first failure, unless the new one is the first durability failure. */
+  #setEnding(ending: Ending): void {
+    const isSettled = this.#ending?.failure !== undefined || this.#isAbandoned;
+    if (!isSettled || (ending.isDurabilityFailure && this.#ending?.isDurabilityFailure !== true)) this.#ending = ending;
   }
 
   #fail(error: unknown, isDurabilityFailure = false): void {
     if (this.#isFinished) return;
-    this.#end({ failure: { error }, isDurabilityFailure });
+    this.#setEnding({ failure: { error }, isDurabilityFailure });
     this.#stop.abort(error);
-    this.#feed.close().catch(() => {});
+    this.#puller.close().catch(() => {});
     this.#advance();
   }
 
-  /** Resolves when nothing of it is under way, nor listens, nor is claimed. */
+  /** Resolves when no item is under way and the checkpoint is closed. */
   #finish(): Promise<void> {
     this.#finishing ??= (async () => {
       await this.#opening;
-      await this.#underWay.idle();
+      await this.#activeItems.idle();
       this.#stopListening();
       await this.#checkpoint?.close();
       this.#progress.stop();
-      this.#maps.ended(this);
+      this.#runs.delete(this);
       this.#isFinished = true;
     })();
     return this.#finishing;
   }
 
-  /** The first instant at which a session can serve any of its items, when no work runs and none can begin. */
+  /** When a session can serve any of the items, if all of them wait and none can be served now; otherwise `null`. */
   #waitingUntil(): number | null {
-    const { sessionTable, time } = this.#maps.parts;
-    const now = time.now();
-    let first: number | null = null;
-    for (const criteria of this.#underWay.waitFor) {
+    const { sessionTable, context } = this.#runs;
+    const now = context.time.now();
+    let earliest: number | null = null;
+    for (const criteria of this.#activeItems.awaitedCriteria) {
       const { earliestPossibleAt } = sessionTable.forecast(criteria, now);
       if (earliestPossibleAt !== null && earliestPossibleAt <= now) return null;
-      if (earliestPossibleAt !== null && (first === null || earliestPossibleAt < first)) first = earliestPossibleAt;
+      if (earliestPossibleAt !== null && (earliest === null || earliestPossibleAt < earliest))
+        earliest = earliestPossibleAt;
     }
-    return first;
+    return earliest;
   }
 }

@@ -1,73 +1,113 @@
-import { ItemSource, type Pulled } from "./item-source.js";
+/** What a pull has returned: an item, or the end. */
+type Pulled<I> = IteratorResult<I, unknown>;
 
-/** Where the items go. */
-export interface ItemPullerHooks<I> {
+/** What a bulk run does with its items. */
+export interface ItemConsumer<I> {
   /** Whether another item may be pulled now. */
   hasRoom(): boolean;
-  /** Takes an item on. `false`: it is left out. */
+  /** Starts an item. Returns `false` if the item is skipped. */
   onItem(item: I, index: number): boolean;
-  /** There are no more, because of an error or because that was all. */
-  ended(failure: { readonly error: unknown } | undefined): void;
-  /** An item has come, or may come now. */
+  /** The items have ended, or pulling one has failed. */
+  onEnd(failure: { readonly error: unknown } | undefined): void;
+  /** A pull has ended, or may go on after a pause. */
   onProgress(): void;
 }
 
-/** So many items are left out in one go before others have their turn. */
-const SKIPS_AT_ONCE = 1_000;
+/** Maximum number of consecutive items that are skipped in one turn of the event loop. */
+const MAX_SKIPS_PER_TURN = 1_000;
 
-/** Pulls items as long as there is room for them, one at a time. */
+/** Pulls items from an iterable of either kind, one at a time, while its consumer has room. */
 export class ItemPuller<I> {
-  readonly #source: ItemSource<I>;
-  readonly #policy: ItemPullerHooks<I>;
+  readonly #items: Iterable<I> | AsyncIterable<I>;
+  readonly #consumer: ItemConsumer<I>;
+  #iterator: Iterator<I, unknown> | AsyncIterator<I, unknown> | undefined;
   #index = 0;
-  #isPausing = false;
+  /** Whether a pull is unanswered. */
+  #isPulling = false;
+  #isPaused = false;
+  /** Whether no further item is wanted. */
   #isClosed = false;
+  /** Whether the iterator has returned or thrown. */
+  #hasEnded = false;
 
-  constructor(items: Iterable<I> | AsyncIterable<I>, policy: ItemPullerHooks<I>) {
-    this.#source = new ItemSource(items);
-    this.#policy = policy;
+  constructor(items: Iterable<I> | AsyncIterable<I>, consumer: ItemConsumer<I>) {
+    this.#items = items;
+    this.#consumer = consumer;
   }
 
-  /** Nothing more is wanted. Rejects with what the source throws at that. */
-  close(): Promise<void> {
-    this.#isClosed = true;
-    return this.#source.close();
-  }
-
+  /** Pulls items while there is room; an asynchronous iterable continues by `onProgress`. */
   pull(): void {
     try {
       for (let skips = 0; this.#mayPull(); ) {
-        const pulled = this.#source.pull();
+        const pulled = this.#next();
         if (pulled instanceof Promise) this.#receive(pulled);
         else if (!this.#accept(pulled)) skips++;
-        if (skips === SKIPS_AT_ONCE) this.#pause();
+        if (skips === MAX_SKIPS_PER_TURN) this.#pause();
       }
     } catch (error) {
       this.#end({ error });
     }
   }
 
+  /**
+   * Stops pulling and closes the iterator. Rejects with what its `return` throws. An iterator that is busy is not waited
+   * for.
+   */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const iterator = this.#iterator;
+    if (this.#hasEnded || iterator === undefined) return;
+    this.#hasEnded = true;
+    const closed = Promise.resolve(iterator.return?.());
+    if (this.#isPulling) closed.catch(() => {});
+    else await closed;
+  }
+
   #mayPull(): boolean {
-    return !this.#isClosed && !this.#isPausing && !this.#source.isPulling && this.#policy.hasRoom();
+    return !this.#isClosed && !this.#isPaused && !this.#isPulling && this.#consumer.hasRoom();
+  }
+
+  /** The next item, synchronously where the iterable allows it. */
+  #next(): Pulled<I> | Promise<Pulled<I>> {
+    try {
+      this.#iterator ??= iteratorOf(this.#items);
+      const pulled = this.#iterator.next();
+      return isPromise(pulled) ? this.#untilPulled(pulled) : this.#noteEnd(pulled);
+    } catch (error) {
+      this.#hasEnded = true;
+      throw error;
+    }
+  }
+
+  async #untilPulled(pulled: PromiseLike<Pulled<I>>): Promise<Pulled<I>> {
+    this.#isPulling = true;
+    try {
+      return this.#noteEnd(await pulled);
+    } catch (error) {
+      this.#hasEnded = true;
+      throw error;
+    } finally {
+      this.#isPulling = false;
+    }
+  }
+
+  #noteEnd(pulled: Pulled<I>): Pulled<I> {
+    if (pulled.done === true) this.#hasEnded = true;
+    return pulled;
   }
 
   #accept(pulled: Pulled<I>): boolean {
-    if (pulled.done !== true) return this.#policy.onItem(pulled.value, this.#index++);
+    if (pulled.done !== true) return this.#consumer.onItem(pulled.value, this.#index++);
     this.#end(undefined);
     return true;
   }
 
-  #end(failure: { readonly error: unknown } | undefined): void {
-    this.#isClosed = true;
-    this.#policy.ended(failure);
-  }
-
-  /** An item that comes too late is not taken on. */
-  #receive(coming: Promise<Pulled<I>>): void {
-    coming.then(
+  /** An item that arrives after `close` is dropped. */
+  #receive(pulling: Promise<Pulled<I>>): void {
+    pulling.then(
       (pulled) => {
         if (!this.#isClosed) this.#accept(pulled);
-        this.#policy.onProgress();
+        this.#consumer.onProgress();
       },
       (error: unknown) => {
         if (!this.#isClosed) this.#end({ error });
@@ -75,11 +115,26 @@ export class ItemPuller<I> {
     );
   }
 
+  #end(failure: { readonly error: unknown } | undefined): void {
+    this.#isClosed = true;
+    this.#consumer.onEnd(failure);
+  }
+
   #pause(): void {
-    this.#isPausing = true;
+    this.#isPaused = true;
     setImmediate(() => {
-      this.#isPausing = false;
-      this.#policy.onProgress();
+      this.#isPaused = false;
+      this.#consumer.onProgress();
     });
   }
+}
+
+function iteratorOf<I>(items: Iterable<I> | AsyncIterable<I>): Iterator<I, unknown> | AsyncIterator<I, unknown> {
+  // Not with `in`, which throws for a string.
+  const asynchronous = (items as Partial<AsyncIterable<I>>)[Symbol.asyncIterator];
+  return asynchronous === undefined ? (items as Iterable<I>)[Symbol.iterator]() : asynchronous.call(items);
+}
+
+function isPromise<T extends object>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as Partial<PromiseLike<T>>).then === "function";
 }

@@ -1,23 +1,17 @@
-import type { Clock, Timer } from "../../common/clock.js";
-import type { PoolTime } from "../../common/pool-time.js";
+import type { Timer } from "../../common/clock.js";
 import { callSafely, textOf, warn } from "../../common/process-warning.js";
 import type { MapProgress } from "../../options/options.js";
+import type { PoolContext } from "../../pool-context.js";
 
-/** What telling of progress needs. */
-export interface ProgressParts {
-  readonly clock: Clock;
-  readonly time: PoolTime;
-  readonly onProgress: ((progress: MapProgress) => void) | undefined;
-  readonly total: number | undefined;
-  /** Until when nothing can go on, on the pool's time line. */
-  waitingUntil(): number | null;
-}
-
+/** Interval between two reports. */
 const INTERVAL_MS = 1_000;
 
-/** Counts what is over, and tells it once a second. */
+/** Counts the items of a bulk run and reports the progress once a second. */
 export class ProgressReport {
-  readonly #parts: ProgressParts;
+  readonly #context: PoolContext;
+  readonly #onProgress: ((progress: MapProgress) => void) | undefined;
+  readonly #total: number | undefined;
+  readonly #waitingUntil: () => number | null;
   #done = 0;
   #failed = 0;
   #skipped = 0;
@@ -25,42 +19,53 @@ export class ProgressReport {
   #timer: Timer | undefined;
   #hasFailed = false;
 
-  constructor(parts: ProgressParts) {
-    this.#parts = parts;
+  /** `waitingUntil` returns when any item can go on, on the pool's time line; `null` if one can, or none ever can. */
+  constructor(
+    context: PoolContext,
+    onProgress: ((progress: MapProgress) => void) | undefined,
+    total: number | undefined,
+    waitingUntil: () => number | null,
+  ) {
+    this.#context = context;
+    this.#onProgress = onProgress;
+    this.#total = total;
+    this.#waitingUntil = waitingUntil;
   }
 
   start(): void {
-    this.#startedAt = this.#parts.time.now();
-    if (this.#parts.onProgress !== undefined) this.#arm();
+    this.#startedAt = this.#context.time.now();
+    if (this.#onProgress !== undefined) this.#arm();
   }
 
-  skipped(): void {
+  /** Counts an item that an earlier run has finished. */
+  countSkipped(): void {
     this.#done++;
     this.#skipped++;
   }
 
-  completed(isOk: boolean): void {
+  /** Counts an item that has a result. */
+  countCompleted(isOk: boolean): void {
     this.#done++;
     if (!isOk) this.#failed++;
   }
 
-  /** Tells for the last time, if it was started. */
+  /** Reports for the last time, if it was started. */
   stop(): void {
     this.#timer?.cancel();
-    if (this.#startedAt !== undefined) this.#tell();
+    if (this.#startedAt !== undefined) this.#report();
   }
 
   #arm(): void {
-    this.#timer = this.#parts.clock.setTimer(INTERVAL_MS, () => {
+    this.#timer = this.#context.options.clock.setTimer(INTERVAL_MS, () => {
       this.#arm();
-      this.#tell();
+      this.#report();
     });
   }
 
-  /** A callback that throws or rejects stops nothing, as a listener of an event. */
-  #tell(): void {
+  /** A callback that throws or rejects stops nothing; the first failure becomes a process warning. */
+  #report(): void {
     callSafely(
-      () => this.#parts.onProgress?.(this.#progress()),
+      () => this.#onProgress?.(this.#progress()),
       (error) => {
         if (!this.#hasFailed) warn(`onProgress failed: ${textOf(error)}`);
         this.#hasFailed = true;
@@ -69,12 +74,13 @@ export class ProgressReport {
   }
 
   #progress(): MapProgress {
-    const { time, total } = this.#parts;
+    const { time } = this.#context;
+    const total = this.#total;
     const now = time.now();
-    const worked = this.#done - this.#skipped;
+    const completed = this.#done - this.#skipped;
     const seconds = (now - (this.#startedAt ?? now)) / 1_000;
-    const perSecond = seconds > 0 ? worked / seconds : 0;
-    const waitingUntil = this.#parts.waitingUntil();
+    const perSecond = seconds > 0 ? completed / seconds : 0;
+    const waitingUntil = this.#waitingUntil();
     const etaAt = this.#eta(now, perSecond, waitingUntil);
     return Object.freeze({
       done: this.#done,
@@ -88,7 +94,7 @@ export class ProgressReport {
   }
 
   #eta(now: number, perSecond: number, waitingUntil: number | null): number | null {
-    const { total } = this.#parts;
+    const total = this.#total;
     if (total === undefined) return null;
     const left = Math.max(total - this.#done, 0);
     if (left === 0) return now;
@@ -96,7 +102,7 @@ export class ProgressReport {
   }
 }
 
-/** How many items there are, where that can be told without looking at them. */
+/** Number of items, where it is known without iterating. */
 export function sizeOf(items: unknown): number | undefined {
   if (Array.isArray(items)) return items.length;
   return items instanceof Set || items instanceof Map ? items.size : undefined;

@@ -1,4 +1,7 @@
-/** What is done when a signal aborts. A function that it returns is called soon after, and may wait for its turn. */
+/**
+ * Called when a signal aborts. A function that it returns is called soon after, in a later turn of the event loop if there
+ * are thousands of them.
+ */
 export type AbortCallback = () => unknown;
 
 interface Subscription {
@@ -6,15 +9,18 @@ interface Subscription {
   readonly listener: () => void;
 }
 
+/** Maximum number of deferred functions that are called in one turn of the event loop: a few milliseconds. */
+const MAX_PER_TURN = 1_000;
+
 /**
- * Listens to abort signals with one listener each, however many callers share it: thousands of listeners on one
- * signal are a warning, and slow.
+ * Listens to each abort signal with one listener, however many callers share the signal. Node.js warns of a leak when a
+ * signal has thousands of listeners, and removing one of them takes time in proportion to their number.
  */
 export class AbortListeners {
   /** One for each signal that a caller waits with. */
   readonly #subscriptions = new Map<AbortSignal, Subscription>();
 
-  /** Calls back when the signal aborts, or soon if it has. Returns the function that takes this back. */
+  /** Calls back when the signal aborts, or in a microtask if it has aborted. Returns the function that unsubscribes. */
   onAbort(signal: AbortSignal, callback: AbortCallback): () => void {
     if (signal.aborted) return nextMicrotask(callback);
     const { callbacks } = this.#subscriptions.get(signal) ?? this.#subscribe(signal);
@@ -29,12 +35,12 @@ export class AbortListeners {
     const callbacks = new Set<AbortCallback>();
     const listener = (): void => {
       this.#subscriptions.delete(signal);
-      const left: (() => void)[] = [];
+      const deferred: (() => void)[] = [];
       for (const callback of callbacks) {
-        const rest = callback();
-        if (typeof rest === "function") left.push(rest as () => void);
+        const result = callback();
+        if (typeof result === "function") deferred.push(result as () => void);
       }
-      runInBatches(left);
+      runInBatches(deferred);
     };
     const subscription = { callbacks, listener };
     this.#subscriptions.set(signal, subscription);
@@ -50,24 +56,20 @@ export class AbortListeners {
   }
 }
 
-/** So many callers learn in one turn of the event loop that they are refused, which takes some milliseconds. */
-const AT_ONCE = 1_000;
-
-/** Thousands that go on at once would hold the event loop. */
 function runInBatches(callbacks: readonly (() => void)[]): void {
-  for (const callback of callbacks.slice(0, AT_ONCE)) callback();
-  if (callbacks.length > AT_ONCE) setImmediate(() => runInBatches(callbacks.slice(AT_ONCE)));
+  for (const callback of callbacks.slice(0, MAX_PER_TURN)) callback();
+  if (callbacks.length > MAX_PER_TURN) setImmediate(() => runInBatches(callbacks.slice(MAX_PER_TURN)));
 }
 
-/** Calls back in the next microtask, unless that is taken back. */
+/** Calls back in the next microtask. Returns the function that prevents the call. */
 function nextMicrotask(callback: AbortCallback): () => void {
-  let isWanted = true;
+  let isCanceled = false;
   queueMicrotask(() => {
-    if (!isWanted) return;
-    const rest = callback();
-    if (typeof rest === "function") rest();
+    if (isCanceled) return;
+    const result = callback();
+    if (typeof result === "function") result();
   });
   return () => {
-    isWanted = false;
+    isCanceled = true;
   };
 }

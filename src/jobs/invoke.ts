@@ -1,0 +1,61 @@
+import type { ClientAdapter } from "../connections/client-adapter.js";
+import { OptionsError } from "../errors.js";
+import type { UseOptions } from "../options/options.js";
+import { methodOf, rebuild, type TelegramRequest } from "../telegram/requests.js";
+import { createJob, type Job } from "./job-runner.js";
+
+type RequestSource = TelegramRequest | (() => TelegramRequest);
+
+/**
+ * The job of `pool.invoke`: sends one request, which is created again for each session. `options.method` defaults to the
+ * method of the request. Throws `OptionsError` if `request` is neither a request nor a function.
+ */
+export function createInvokeJob<Client>(
+  adapter: ClientAdapter<Client>,
+  request: unknown,
+  options: UseOptions,
+): Job<Client, unknown> {
+  const source = checkSource(request);
+  const method = options.method ?? (typeof source === "function" ? undefined : methodOf(source));
+  const copies = new RequestCopies(source);
+  return createJob((client, lease) => adapter.invoke(client, copies.forSession(lease.id)), { ...options, method });
+}
+
+function checkSource(value: unknown): RequestSource {
+  if (typeof value === "function") return value as () => TelegramRequest;
+  const className: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "className") : undefined;
+  if (typeof className === "string") return value as TelegramRequest;
+  throw new OptionsError(
+    "invoke: expected a request, for instance new Api.users.GetUsers({ … }), or a function that creates one.",
+  );
+}
+
+/**
+ * One request for each session. The second attempt on a session sends the same request, so that Telegram can recognize the
+ * duplicate by its `random_id`.
+ */
+class RequestCopies {
+  readonly #source: RequestSource;
+  /** One for each session that the job has tried. */
+  readonly #copies = new Map<string, TelegramRequest>();
+
+  constructor(source: RequestSource) {
+    this.#source = source;
+  }
+
+  forSession(sessionId: string): TelegramRequest {
+    const existing = this.#copies.get(sessionId);
+    if (existing !== undefined) return existing;
+    const created = typeof this.#source === "function" ? this.#source() : this.#copy(this.#source);
+    this.#copies.set(sessionId, created);
+    return created;
+  }
+
+  /** The first copy keeps the `random_id` that the caller can read on the original. */
+  #copy(original: TelegramRequest): TelegramRequest {
+    const copy = rebuild(original);
+    const randomId: unknown = Reflect.get(original, "randomId");
+    if (this.#copies.size === 0 && randomId !== undefined && copy !== original) Reflect.set(copy, "randomId", randomId);
+    return copy;
+  }
+}
