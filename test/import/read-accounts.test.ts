@@ -8,6 +8,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -172,6 +173,26 @@ describe("readAccounts() - databases in use", () => {
     cpSync(fixturePath("telethon-v7.session"), join(folder, "a.session"));
     writeFileSync(join(folder, "a.session-journal"), Buffer.from("d9d505f920a163d700000001", "hex"));
     expect((await theError(folder)).message).toMatch(/being written.*Close the program/);
+  });
+});
+
+describe("readAccounts() - large inputs", () => {
+  test("files of a gigabyte - take little time and memory", async () => {
+    cpSync(fixturePath("telethon-v8.session"), join(folder, "a.session"));
+    writeFileSync(join(folder, "b.txt"), "text\n");
+    writeFileSync(join(folder, "c.json"), "{");
+    // Of each the rest is a hole, which takes no room on the disk.
+    for (const name of ["a.session", "b.txt", "c.json"]) truncateSync(join(folder, name), 1_000_000_000);
+    const before = process.memoryUsage.rss();
+    const found = await allOf(folder);
+    expect(found.map(({ error }) => error === undefined)).toEqual([true, false, false]);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(100_000_000);
+  });
+
+  test("thousands of files - each is one entry", async () => {
+    for (let index = 0; index < 3_000; index++) writeFileSync(join(folder, `${index}.bin`), Buffer.from([0, 1, 2]));
+    const found = await allOf(folder);
+    expect(found.filter(({ error }) => error instanceof AccountFileError)).toHaveLength(3_000);
   });
 });
 
