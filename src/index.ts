@@ -58,7 +58,14 @@ export type {
 export type { PoolStatus, SessionHealth, SessionInfo, SessionState } from "./session-info.js";
 export { type ResponseOf, SessionPool } from "./session-pool.js";
 export { memory } from "./storage/memory.js";
-export type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage/storage.js";
+export type {
+  PeerStorage,
+  RecordWrite,
+  SessionStorage,
+  StoredPeer,
+  StoredRecord,
+  WriteResult,
+} from "./storage/storage.js";
 export {
   type DataCenterAddress,
   formatSession,

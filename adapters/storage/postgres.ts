@@ -1,6 +1,6 @@
 import { OptionsError, StorageError } from "../../src/errors.js";
 import { assertKnownOptions } from "../../src/options/validators.js";
-import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/storage/storage.js";
+import type { PeerStorage, RecordWrite, SessionStorage, StoredRecord, WriteResult } from "../../src/storage/storage.js";
 import { ClientErrors } from "./client-errors.js";
 import {
   ChangeNotifier,
@@ -11,6 +11,7 @@ import {
   type Row,
 } from "./postgres/postgres-client.js";
 import { postgresPeers, type Statements, statementsFor } from "./postgres/statements.js";
+import { writeBatch } from "./sql-batch.js";
 import { fields, toRecords } from "./sql-rows.js";
 import { codeOf, toStorageError } from "./to-storage-error.js";
 
@@ -24,13 +25,15 @@ export interface PostgresOptions {
 
 /** What a second process that creates the same table at the same instant gets. */
 const DUPLICATE_CODES = ["23505", "42P07", "42710"];
+/** Data exception, transaction rollback, program limit exceeded: the statement has changed nothing. */
+const REFUSAL_CLASSES = /^(22|40|54)\w{3}$/;
 /** data_corrupted, index_corrupted. */
 const CORRUPTION_CODES = ["XX001", "XX002"];
 
 /**
  * Keeps records in Postgres, for any number of processes on any number of hosts: the safest of the shared storages.
  *
- * One statement per write, durable when it resolves (unless the database runs with `synchronous_commit = off`); `list`
+ * One statement per write, or per up to 500 writes of one moment, durable when it resolves (unless the database runs with `synchronous_commit = off`); `list`
  * is one SELECT. `open` creates the two tables where they are missing. With a pool of `pg`, or postgres.js, LISTEN on one
  * more connection tells of other processes' writes. The client stays the caller's: `close` does not end it. While the
  * storage is open it listens to the client's `error` events, so that a restart of the server does not end the process. A
@@ -109,6 +112,20 @@ class PostgresStorage implements SessionStorage {
     const parameters = expected === 0 ? [id, data, payload] : [id, data, payload, expected];
     const [row] = await this.#run(expected === 0 ? insert : replace, ...parameters);
     return row && Number(fields(row)[0]);
+  }
+
+  writeMany(writes: readonly RecordWrite[]): Promise<readonly WriteResult[]> {
+    const { insertMany, replaceMany } = this.#statements;
+    const run = (statement: string, rows: readonly RecordWrite[]): Promise<readonly Row[]> => {
+      const given = rows.map((row) => ({ ...row, payload: this.#changes.payloadFor(row.id) }));
+      return this.#run(statement, JSON.stringify(given));
+    };
+    return writeBatch(writes, {
+      create: (rows) => run(insertMany, rows),
+      replace: (rows) => run(replaceMany, rows),
+      write: ({ id, expected, data }) => this.write(id, expected, data),
+      isRefusal: (error) => error instanceof Error && REFUSAL_CLASSES.test(String(codeOf(error.cause))),
+    });
   }
 
   async close(): Promise<void> {

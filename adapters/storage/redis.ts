@@ -1,10 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { OptionsError, StorageError } from "../../src/errors.js";
+
 import { assertKnownOptions } from "../../src/options/validators.js";
-import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "../../src/storage/storage.js";
+import type {
+  PeerStorage,
+  RecordWrite,
+  SessionStorage,
+  StoredPeer,
+  StoredRecord,
+  WriteResult,
+} from "../../src/storage/storage.js";
 import { ClientErrors } from "./client-errors.js";
 import { KeptWatch } from "./kept-watch.js";
 import { createEvaluator, type Evaluate, type RedisClient, subscription } from "./redis/redis-client.js";
+
 import { toStorageError } from "./to-storage-error.js";
 
 export type { RedisClient } from "./redis/redis-client.js";
@@ -18,8 +27,8 @@ export interface RedisOptions {
 /**
  * Keeps records in Redis or Valkey, for any number of processes on any number of hosts.
  *
- * One script per write, one command per read; `list` reads a thousand records per command. Where the client can
- * `duplicate()`, a second connection tells of other processes' writes. The client has to be connected and stays the
+ * One script per write, or per up to 500 writes of one moment, one command per read; `list` reads a thousand records per
+ * command. Where the client can `duplicate()`, a second connection tells of other processes' writes. The client has to be connected and stays the
  * caller's: `close` does not end it. While the storage is open it listens to the client's `error` events, so that a
  * restart of the server does not end the process.
  *
@@ -99,10 +108,23 @@ class RedisStorage implements SessionStorage {
   }
 
   async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
-    const { records, counter, channel } = this.#keys;
-    const change = data === null ? ["delete", ""] : ["set", data];
-    const version = await this.#run(WRITE, [records, counter], [id, `${expected}`, ...change, channel, this.#writer]);
+    const version = await this.#write(WRITE, [{ id, expected, data }]);
     return version === null || version === undefined ? undefined : Number(version);
+  }
+
+  async writeMany(writes: readonly RecordWrite[]): Promise<readonly WriteResult[]> {
+    const versions = (await this.#write(WRITE_MANY, writes)) as readonly unknown[];
+    return versions.map((version) => (Number(version) === 0 ? undefined : Number(version)));
+  }
+
+  #write(script: string, writes: readonly RecordWrite[]): Promise<unknown> {
+    const { records, counter, channel } = this.#keys;
+    const changes = writes.flatMap(({ id, expected, data }) => [
+      id,
+      `${expected}`,
+      ...(data === null ? ["delete", ""] : ["set", data]),
+    ]);
+    return this.#run(script, [records, counter], [channel, this.#writer, ...changes]);
   }
 
   async close(): Promise<void> {
@@ -204,24 +226,40 @@ export function redisKeys(prefix: string): {
  * Compare-and-set, in one step as every script. A record is "<version>:<data>" in one hash. Versions come from a counter
  * of the whole store, so that a re-created record goes on above its old ones. The message is a hint: where publishing is
  * not allowed the write stands all the same. A text of another form is a damaged record, which counts as version 1.
- * Keys: records, counter. Parameters: id, expected, "set" or "delete", data, channel, writer.
  */
-export const WRITE = `
-local found = redis.call('HGET', KEYS[1], ARGV[1])
-local current = '0'
-if found then
-  current = string.match(found, '^([1-9]%d*):') or '1'
-  if #current > 16 or tonumber(current) > 9007199254740991 then current = '1' end
+const COMPARE_AND_SET = `
+local function write(channel, writer, id, expected, change, data)
+  local found = redis.call('HGET', KEYS[1], id)
+  local current = '0'
+  if found then
+    current = string.match(found, '^([1-9]%d*):') or '1'
+    if #current > 16 or tonumber(current) > 9007199254740991 then current = '1' end
+  end
+  if current ~= expected or (change == 'delete' and not found) then return false end
+  local counter = redis.call('INCR', KEYS[2])
+  local version = math.max(counter, tonumber(current) + 1)
+  local text = string.format('%.0f', version)
+  if version > counter then redis.call('SET', KEYS[2], text) end
+  if change == 'delete' then redis.call('HDEL', KEYS[1], id)
+  else redis.call('HSET', KEYS[1], id, text .. ':' .. data) end
+  redis.pcall('PUBLISH', channel, writer .. ' ' .. id)
+  return version
+end`;
+
+/** Keys: records, counter. Parameters: channel, writer, id, expected, "set" or "delete", data. */
+export const WRITE: string = `${COMPARE_AND_SET}
+return write(unpack(ARGV))`;
+
+/**
+ * Many writes. Versions, 0 where another writer won. Keys: records, counter. Parameters: channel, writer, then id,
+ * expected, "set" or "delete", data of each.
+ */
+export const WRITE_MANY: string = `${COMPARE_AND_SET}
+local versions = {}
+for i = 3, #ARGV, 4 do
+  versions[#versions + 1] = write(ARGV[1], ARGV[2], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) or 0
 end
-if current ~= ARGV[2] or (ARGV[3] == 'delete' and not found) then return false end
-local counter = redis.call('INCR', KEYS[2])
-local version = math.max(counter, tonumber(current) + 1)
-local text = string.format('%.0f', version)
-if version > counter then redis.call('SET', KEYS[2], text) end
-if ARGV[3] == 'delete' then redis.call('HDEL', KEYS[1], ARGV[1])
-else redis.call('HSET', KEYS[1], ARGV[1], text .. ':' .. ARGV[4]) end
-redis.pcall('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. ARGV[1])
-return version`;
+return versions`;
 
 /** Keys: records. Parameters: id. */
 export const READ = "return redis.call('HGET', KEYS[1], ARGV[1])";

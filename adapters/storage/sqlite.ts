@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
 import { OptionsError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import { assertKnownOptions } from "../../src/options/validators.js";
-import type { PeerStorage, SessionStorage, StoredRecord } from "../../src/storage/storage.js";
+import type { PeerStorage, RecordWrite, SessionStorage, StoredRecord, WriteResult } from "../../src/storage/storage.js";
+import { writeBatch } from "./sql-batch.js";
 import { fields, toRecords } from "./sql-rows.js";
 import { assertPrivate, fileGuard, prepareFile } from "./sqlite/file.js";
 import { handleDriver, nodeDriver, type SqliteHandle } from "./sqlite/handle-driver.js";
@@ -26,12 +27,22 @@ const CREATE = `INSERT INTO telegram_session_pool (id, version, data) VALUES (?,
 const REPLACE = `UPDATE telegram_session_pool SET version = version + 1, data = ?
   WHERE id = ? AND version = ? AND data IS NOT NULL RETURNING version`;
 
+/** Creates many records by one statement. Its parameter: a JSON array of `{ id, data }`. */
+const CREATE_MANY = `INSERT INTO telegram_session_pool (id, version, data)
+  SELECT value ->> 'id', 1, value ->> 'data' FROM json_each(?) WHERE true
+  ON CONFLICT (id) DO UPDATE SET version = version + 1, data = excluded.data WHERE data IS NULL RETURNING id, version`;
+/** Replaces and deletes many. Its parameter: a JSON array of `{ id, expected, data }`. */
+const REPLACE_MANY = `UPDATE telegram_session_pool SET version = version + 1, data = given.value ->> 'data'
+  FROM json_each(?) AS given
+  WHERE telegram_session_pool.id = given.value ->> 'id' AND version = given.value ->> 'expected' AND data IS NOT NULL
+  RETURNING telegram_session_pool.id, version`;
+
 /**
  * Keeps records in one SQLite file: for one process or several on one host, never on a network file system.
  *
  * Uses the SQLite of Node.js (22.13 and newer), else the package `@keyv/sqlite`. The file is created with mode 0600
  * and opened with full durability: an acknowledged write survives a power cut. A write is one statement and one commit
- * (a few milliseconds, by the disk; writes of one moment share it); `list` is one SELECT. A deleted record leaves its id
+ * (a few milliseconds, by the disk); writes of one moment share the commit, and up to 500 of them one statement; `list` is one SELECT. A deleted record leaves its id
  * and version. Writes of other processes are noticed within about a second.
  *
  * @param database A path (its folder must exist), `":memory:"`, or an open handle of node:sqlite or better-sqlite3,
@@ -96,6 +107,19 @@ class SqliteStorage implements SessionStorage {
     const version = Number(fields(row)[0]);
     for (const watch of this.#watches) watch.wrote(id, version);
     return version;
+  }
+
+  async writeMany(writes: readonly RecordWrite[]): Promise<readonly WriteResult[]> {
+    const results = await writeBatch(writes, {
+      create: (rows) => this.#run(CREATE_MANY, JSON.stringify(rows)),
+      replace: (rows) => this.#run(REPLACE_MANY, JSON.stringify(rows)),
+      write: ({ id, expected, data }) => this.write(id, expected, data),
+    });
+    for (const [index, version] of results.entries()) {
+      const id = writes[index]?.id;
+      if (id !== undefined && typeof version === "number") for (const watch of this.#watches) watch.wrote(id, version);
+    }
+    return results;
   }
 
   close(): Promise<void> {

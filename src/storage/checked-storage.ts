@@ -2,7 +2,8 @@ import { ignoreRejection } from "../common/process-warning.js";
 import { sharedByCopies } from "../common/shared-by-copies.js";
 import { StorageError } from "../errors.js";
 import { describeType, isObject } from "../options/validators.js";
-import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
+import type { PeerStorage, RecordWrite, SessionStorage, StoredPeer, StoredRecord, WriteResult } from "./storage.js";
+import { WriteBatcher } from "./write-batcher.js";
 
 const handles = new WeakMap<SessionStorage, CheckedStorage>();
 
@@ -35,7 +36,9 @@ class CheckedStorage implements SessionStorage {
   readonly given: SessionStorage;
   readonly peers?: PeerStorage;
   readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
+  readonly writeMany?: (writes: readonly RecordWrite[]) => Promise<readonly WriteResult[]>;
   readonly #uses: Uses;
+  readonly #batcher: WriteBatcher | undefined;
 
   constructor(given: SessionStorage) {
     this.given = given;
@@ -43,6 +46,9 @@ class CheckedStorage implements SessionStorage {
     uses.set(given, this.#uses);
     if (given.peers !== undefined) this.peers = checkedPeers(given.peers);
     if (given.watch !== undefined) this.watch = (changed, failed) => this.#watch(changed, failed);
+    if (given.writeMany === undefined) return;
+    this.writeMany = (writes) => this.#writeMany(writes);
+    this.#batcher = new WriteBatcher((write) => this.#writeOne(write), this.writeMany);
   }
 
   get shared(): boolean {
@@ -84,12 +90,28 @@ class CheckedStorage implements SessionStorage {
     );
   }
 
-  async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+  write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+    const write = { id, expected, data };
+    return this.#batcher?.write(write) ?? this.#writeOne(write);
+  }
+
+  async #writeOne({ id, expected, data }: RecordWrite): Promise<number | undefined> {
     const version: unknown = await this.given.write(id, expected, data);
     if (version === undefined || isVersion(version)) return version;
-    throw new StorageError(
-      `The storage's write() must resolve the new version, a whole number of at least 1, or undefined when another writer won; it resolved ${describeType(version)}.`,
-    );
+    throw notAVersion("write()", "the new version", version);
+  }
+
+  async #writeMany(writes: readonly RecordWrite[]): Promise<readonly WriteResult[]> {
+    const results: unknown = await this.given.writeMany?.(writes);
+    if (!Array.isArray(results) || results.length !== writes.length) {
+      throw new StorageError(
+        `The storage's writeMany() must resolve an array with one result for each of the ${writes.length} writes; it resolved ${Array.isArray(results) ? `one of ${results.length}` : describeType(results)}.`,
+      );
+    }
+    return Array.from(results, (result: unknown) => {
+      if (result === undefined || result instanceof Error || isVersion(result)) return result;
+      return notAVersion("writeMany()", "for each write the new version", result);
+    });
   }
 
   #watch(changed: (id: string) => void, failed?: (error: Error) => void): () => void {
@@ -106,6 +128,12 @@ class CheckedStorage implements SessionStorage {
 
 /** Of an entry that the storage has lost: no schema accepts it. */
 const LOST = "";
+
+function notAVersion(method: string, what: string, value: unknown): StorageError {
+  return new StorageError(
+    `The storage's ${method} must resolve ${what}, a whole number of at least 1, or undefined when another writer won; it resolved ${describeType(value)}.`,
+  );
+}
 
 function isVersion(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 1;

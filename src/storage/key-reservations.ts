@@ -1,9 +1,9 @@
 import { StorageCorruptError } from "../errors.js";
 import { isObject, RESERVED_PREFIXES } from "../options/validators.js";
 import { decodeRecord, type SessionRecord } from "./record.js";
-import type { SessionStorage, StoredRecord } from "./storage.js";
+import type { RecordWrite, SessionStorage, StoredRecord } from "./storage.js";
 import type { StorageTimeout } from "./storage-timeout.js";
-import { type RecordUpdate, type RecordWrite, updateRecord } from "./update-record.js";
+import { type RecordUpdate, updateRecord } from "./update-record.js";
 
 /** Format version; increased when older versions of this package can no longer read the record. */
 const FORMAT = 1;
@@ -92,7 +92,11 @@ export class KeyReservations {
     return isConfirmed && (record === undefined || record.owner !== null || this.#isConnected(fingerprint, id));
   }
 
-  #update(fingerprint: string, change: Parameters<typeof updateRecord>[1], first?: RecordWrite): Promise<RecordUpdate> {
+  #update(
+    fingerprint: string,
+    change: Parameters<typeof updateRecord>[1],
+    first?: Omit<RecordWrite, "id">,
+  ): Promise<RecordUpdate> {
     const id = RESERVED_PREFIXES.key + fingerprint;
     const write = (expected: number, data: string | null): Promise<number | undefined> =>
       this.#deadline.run("write the record of an auth key", () => this.#storage.write(id, expected, data));

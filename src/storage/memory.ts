@@ -1,6 +1,6 @@
 import { StorageError } from "../errors.js";
 import { givenStorage } from "./checked-storage.js";
-import type { PeerStorage, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
+import type { PeerStorage, RecordWrite, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
 
 /** A record's place. `data` null: deleted; the version stays, so that a re-created record goes on from there. */
 interface Slot {
@@ -50,6 +50,14 @@ class MemoryStorage implements SessionStorage {
   }
 
   async write(id: string, expected: number, data: string | null): Promise<number | undefined> {
+    return this.#write({ id, expected, data });
+  }
+
+  async writeMany(writes: readonly RecordWrite[]): Promise<readonly (number | undefined)[]> {
+    return writes.map((write) => this.#write(write));
+  }
+
+  #write({ id, expected, data }: RecordWrite): number | undefined {
     this.#assertOpen();
     const slot = this.#slots.get(id) ?? { version: 0, data: null };
     const current = slot.data === null ? 0 : slot.version;

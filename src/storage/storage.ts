@@ -8,6 +8,18 @@ export interface StoredRecord {
   readonly data: string;
 }
 
+/** One of the writes of `writeMany`: a compare-and-set, as by `write(id, expected, data)`. */
+export interface RecordWrite {
+  readonly id: string;
+  /** The version that the record has to be at; 0 creates it. */
+  readonly expected: number;
+  /** `null` deletes the record. */
+  readonly data: string | null;
+}
+
+/** The new version, `undefined` when another writer won, or why this write failed. */
+export type WriteResult = number | undefined | Error;
+
 /**
  * The whole contract of a storage adapter.
  *
@@ -34,6 +46,14 @@ export interface SessionStorage {
    * `undefined` when the record is not at `expected` (another writer won). MUST be durable when it resolves.
    */
   write(id: string, expected: number, data: string | null): Promise<number | undefined>;
+  /**
+   * Optional: many writes in one transaction, pipeline or statement; the pool sends what it writes in one turn of the
+   * event loop together. Each write is a compare-and-set of its own, as `write` would do it, and atomic by itself;
+   * whether others win makes no difference to it. No id occurs twice. Resolves with one result per write, in their
+   * order: what `write` would resolve, or an `Error` for a write that failed while others may not have. MUST be durable
+   * when it resolves. Rejects when all of them failed.
+   */
+  writeMany?(writes: readonly RecordWrite[]): Promise<readonly WriteResult[]>;
   /** Whether `write` is atomic across processes. `false`: the pool has to be the only process. */
   readonly shared: boolean;
   /** Optional: persists what each session knows of its peers. */

@@ -1,5 +1,5 @@
 import { StorageError } from "../errors.js";
-import type { StoredRecord } from "./storage.js";
+import type { RecordWrite, StoredRecord } from "./storage.js";
 
 /** Compare-and-set losses in a row after which the storage is considered broken: no real contention lasts that long. */
 export const MAX_CONFLICTS: number = 100;
@@ -11,12 +11,6 @@ export function endlessConflict(key: string): StorageError {
   );
 }
 
-/** A compare-and-set: `expected` 0 creates the record, `data` null deletes it. */
-export interface RecordWrite {
-  readonly expected: number;
-  readonly data: string | null;
-}
-
 /** One record, and how to reach it. */
 export interface RecordAccess {
   readonly id: string;
@@ -24,7 +18,7 @@ export interface RecordAccess {
   /** Resolves with the new version, or `undefined` if another writer won. */
   write(expected: number, data: string | null): Promise<number | undefined>;
   /** Write to try before the record is read, for callers that expect to know its version. */
-  readonly first?: RecordWrite;
+  readonly first?: Omit<RecordWrite, "id">;
 }
 
 /** Result of `updateRecord`. */

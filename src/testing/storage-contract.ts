@@ -1,3 +1,4 @@
+import { batchCases, batchRestartCases } from "./storage-contract/batch-cases.js";
 import { conflictCases, recordCases } from "./storage-contract/cases.js";
 import { Contract, type ContractCases, type StorageContractOptions } from "./storage-contract/contract.js";
 import {
@@ -28,8 +29,9 @@ export function testSessionStorage(options: StorageContractOptions): void {
     ...conflictCases,
     ...lifeCases,
     ...peerCases,
+    ...batchCases,
     ...modelCases,
-    ...(options.reopen ? restartCases : {}),
+    ...(options.reopen ? { ...restartCases, ...batchRestartCases } : {}),
     ...(options.reopen && options.corrupt ? corruptionCases : {}),
     ...(options.damage ? damageCases : {}),
     ...(options.reopen && options.interrupt ? interruptionCases : {}),

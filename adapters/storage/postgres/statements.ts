@@ -12,6 +12,9 @@ export interface Statements {
   readonly read: string;
   readonly insert: string;
   readonly replace: string;
+  /** Both resolve id and version of the writes that won. Parameter: a JSON array of `{ id, expected, data, payload }`. */
+  readonly insertMany: string;
+  readonly replaceMany: string;
   readonly loadPeers: string;
   readonly savePeers: string;
   readonly clearPeers: string;
@@ -28,6 +31,9 @@ export function statementsFor(table: string): Statements {
   const peers = quoted(`${table}_peers`);
   const told = (change: string): string =>
     `WITH written AS (${change} RETURNING version) SELECT version, pg_notify('${CHANNEL}', $3::text) FROM written`;
+  // Rows are locked in the order of their ids, so that no two batches ever wait for each other.
+  const toldMany = (change: string, locked = ""): string =>
+    `WITH given AS (SELECT * FROM json_to_recordset($1::text::json) AS g (id text, expected bigint, data text, payload text))${locked}, written AS (${change}) SELECT written.id, written.version, pg_notify('${CHANNEL}', given.payload) FROM written JOIN given ON given.id = written.id`;
   return {
     find: `SELECT to_regclass('${records}') IS NOT NULL AND to_regclass('${peers}') IS NOT NULL AS found`,
     create: [
@@ -42,6 +48,13 @@ export function statementsFor(table: string): Statements {
     ),
     replace: told(
       `UPDATE ${records} SET version = version + 1, data = $2 WHERE id = $1 AND version = $4 AND data IS NOT NULL`,
+    ),
+    insertMany: toldMany(
+      `INSERT INTO ${records} AS r (id, version, data) SELECT id, 1, data FROM given ORDER BY id COLLATE "C" ON CONFLICT (id) DO UPDATE SET version = r.version + 1, data = excluded.data WHERE r.data IS NULL RETURNING r.id, r.version`,
+    ),
+    replaceMany: toldMany(
+      `UPDATE ${records} AS r SET version = r.version + 1, data = locked.data FROM locked WHERE r.id = locked.id AND r.version = locked.expected AND r.data IS NOT NULL RETURNING r.id, r.version`,
+      `, locked AS (SELECT g.id, g.expected, g.data FROM ${records} r JOIN given g ON g.id = r.id ORDER BY r.id FOR UPDATE OF r)`,
     ),
     loadPeers: `SELECT id, access_hash, username, phone, name FROM ${peers} WHERE session_id = $1 ORDER BY place`,
     savePeers: `INSERT INTO ${peers} (session_id, id, access_hash, username, phone, name)
