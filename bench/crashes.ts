@@ -2,7 +2,7 @@
  * Processes that are killed with SIGKILL in the middle of work, one after the other, on one SQLite file: what is lost, and how
  * long it takes until the next one works.
  *
- *     npx tsx bench/crashes.ts [kills]
+ *     npx tsx bench/crashes.ts [kills] [seed]
  *
  * GramJS works against the test server in a process of its own, with limits that make FLOOD_WAITs. The next
  * process is loaded before the killing and goes on in its moment.
@@ -15,6 +15,7 @@ import type { Child } from "../test/ownership/processes/child.js";
 import { killMany } from "../test/scenarios/killings.js";
 
 const kills = Number(process.argv[2] ?? 200);
+const seed = Number(process.argv[3] ?? 1 + (Date.now() % 1_000_000));
 const folder = mkdtempSync(join(tmpdir(), "crashes-"));
 const children = new Set<Child>();
 const servers: ForkedTestServer[] = [];
@@ -28,6 +29,7 @@ try {
   const found = await killMany({
     file: join(folder, "sessions.db"),
     kills,
+    seed,
     onChild: (child) => {
       children.add(child);
       void child.ended.then(() => children.delete(child));
@@ -36,6 +38,7 @@ try {
     onKill: (done) => done % 20 === 0 && console.log(`${done} killed`),
   });
   const { lost, broken, damages, failures, takeoversMs, ...counts } = found;
+  console.log(`seed ${seed}`);
   console.table({
     ...counts,
     "acknowledged and lost": lost.length,

@@ -2,18 +2,10 @@ import { expect, test } from "vitest";
 import type { UseOptions } from "../../src/options/options.js";
 import { FakeTelegram, READ } from "../fakes/fake-telegram.js";
 import { openPool, type TestPool, type Watched, watch } from "../fakes/pools.js";
+import { seededIntegers } from "../fakes/seeded-random.js";
 import { sessionString } from "../fakes/sessions.js";
 import { badRequest, dead, flood } from "../fakes/telegram-errors.js";
 import { settled, VirtualClock } from "../fakes/virtual-clock.js";
-
-/** Park and Miller: the same run for the same seed. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state * 48_271) % 0x7fffffff;
-    return state % below;
-  };
-}
 
 /** Looks at the clock in one turn of the event loop; a loop that never ends looks more often than any work does. */
 const MOST_LOOKS = 50_000;
@@ -50,7 +42,7 @@ class Chaos {
   constructor(made: TestPool, clock: GuardedClock, seed: number) {
     this.made = made;
     this.clock = clock;
-    this.#random = randomOf(seed);
+    this.#random = seededIntegers(seed);
     made.telegram.onConnect = (id) => this.#connect(this.#weather.get(id) ?? "fine");
   }
 

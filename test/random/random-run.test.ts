@@ -6,17 +6,9 @@ import type { AcquireOptions } from "../../src/options/options.js";
 import type { FakeClient } from "../fakes/fake-telegram.js";
 import { READ, WRITE } from "../fakes/fake-telegram.js";
 import { openPool, type TestPool, type Watched, watch } from "../fakes/pools.js";
+import { seededIntegers } from "../fakes/seeded-random.js";
 import { FakeRpcError } from "../fakes/telegram-errors.js";
 import { settled } from "../fakes/virtual-clock.js";
-
-/** Park and Miller: the same run for the same seed. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state * 48_271) % 0x7fffffff;
-    return state % below;
-  };
-}
 
 const PEERS = ["channel:1", "channel:2"];
 const IDS = ["s0", "s1", "s2", "s3", "s4", "s5"];
@@ -40,7 +32,7 @@ class Run {
 
   constructor(made: TestPool, seed: number, leasesPerSession: number) {
     this.made = made;
-    this.#random = randomOf(seed);
+    this.#random = seededIntegers(seed);
     this.#leasesPerSession = leasesPerSession;
     made.telegram.onCall = (call) => {
       for (const place of [call.id, `${call.id} ${call.peer}`]) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { NoSessionAvailableError } from "../../src/index.js";
 import { watchChild } from "../canary/output-watch.js";
+import { testSeed } from "../fakes/test-seed.js";
 import { startChild } from "./child-processes.js";
 import { killMany } from "./killings.js";
 import { nameOf, rejection, stage } from "./support.js";
@@ -60,6 +61,7 @@ describe("kill -9", () => {
       const found = await killMany({
         file: join(folder, "sessions.db"),
         kills: KILLS,
+        seed: testSeed(),
         onChild: (child) => {
           watchChild("a killed process", child.process);
           onTestFinished(() => {

@@ -3,6 +3,7 @@ import { nodeDriver } from "../../adapters/storage/sqlite/handle-driver.js";
 import { keyvDriver } from "../../adapters/storage/sqlite/keyv-driver.js";
 import { retryWhileBusy, type SqliteDriver } from "../../adapters/storage/sqlite/sqlite-driver.js";
 import { type CallDuringWait, type ForkedTestServer, forkTestServer } from "../../src/testing/index.js";
+import { seededRandom } from "../fakes/seeded-random.js";
 import { type Child, type Line, startScript } from "../ownership/processes/child.js";
 
 /** The account that no limit is on. */
@@ -52,6 +53,8 @@ export interface Findings {
 export interface KillingOptions {
   readonly file: string;
   readonly kills: number;
+  /** Of the random moments at which processes are killed. */
+  readonly seed: number;
   /** Told of every process, to end it whatever happens, and to watch it. */
   onChild(child: Child): void;
   /** Told of the test server, to end it whatever happens. */
@@ -76,6 +79,7 @@ export async function killMany(options: KillingOptions): Promise<Findings> {
 class Killings {
   readonly #server: ForkedTestServer;
   readonly #options: KillingOptions;
+  readonly #random: () => number;
   readonly #standings = new Map<string, Standing>();
   readonly #cooled = new Map<string, number>();
   readonly #told: { readonly id: string; readonly until: number; readonly killedAt: number }[] = [];
@@ -91,6 +95,7 @@ class Killings {
   constructor(server: ForkedTestServer, options: KillingOptions) {
     this.#server = server;
     this.#options = options;
+    this.#random = seededRandom(options.seed);
   }
 
   async run(): Promise<void> {
@@ -150,7 +155,7 @@ class Killings {
 
   /** A random moment; in every fourth round right after a flood was told, if one is. */
   async #middleOfWork(child: Child, round: number): Promise<void> {
-    const pause = new Promise((resolve) => setTimeout(resolve, Math.random() * 500));
+    const pause = new Promise((resolve) => setTimeout(resolve, this.#random() * 500));
     const flooded = round % 4 === 3 ? child.said("cooled").catch(() => {}) : new Promise(() => {});
     await Promise.race([flooded, pause]);
   }

@@ -4,6 +4,7 @@ import { keyvDriver } from "../../adapters/storage/sqlite/keyv-driver.js";
 import type { SqliteDriver } from "../../adapters/storage/sqlite/sqlite-driver.js";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import { isReserved } from "../../src/options/validators.js";
+import { testSeed } from "../fakes/test-seed.js";
 import type { Talk } from "../ownership/processes/child.js";
 import { type Child, type Line, startChild, startNeighbourThread } from "./child-processes.js";
 import { expectPeace, type Stage, stage, until } from "./support.js";
@@ -21,7 +22,10 @@ interface NeighbourOptions {
 
 /** Processes that wait to be told to open their pools. */
 async function startNeighbours(scene: Stage, ...options: readonly NeighbourOptions[]): Promise<readonly Child[]> {
-  const children = options.map((given) => startChild(scene, "neighbour", JSON.stringify(given)));
+  const seed = testSeed();
+  const children = options.map((given, index) =>
+    startChild(scene, "neighbour", JSON.stringify({ ...given, seed: seed + index })),
+  );
   await Promise.all(children.map((child) => child.said("loaded")));
   return children;
 }

@@ -1,5 +1,6 @@
 import { createInterface } from "node:readline";
 import { type Lease, NoSessionAvailableError, OwnershipLostError, SessionPool } from "../../../src/index.js";
+import { seededRandom } from "../../fakes/seeded-random.js";
 import { sessionString } from "../../fakes/sessions.js";
 import { openPlace, type PlaceAddress } from "./places.js";
 import { Referee, refereedClient } from "./refereed-client.js";
@@ -9,6 +10,8 @@ interface Contest {
   readonly address: PlaceAddress;
   /** Where the lock files are. */
   readonly folder: string;
+  /** Of the order and the pauses of this process. */
+  readonly seed: number;
   readonly ttlMs?: number;
   readonly idleTimeoutMs?: number;
 }
@@ -22,14 +25,14 @@ const say = (word: string, details: object = {}): void => {
 const commands = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const nextCommand = async () => JSON.parse((await commands.next()).value ?? '{"word":"leave"}');
 
-function shuffled<T>(items: readonly T[]): T[] {
-  const drawn = items.map((item) => ({ item, at: Math.random() }));
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const drawn = items.map((item) => ({ item, at: random() }));
   return drawn.sort((one, other) => one.at - other.at).map(({ item }) => item);
 }
 
 /** Takes every session that it can get, in an order of its own, and keeps them. */
-async function claimAll(pool: SessionPool<object>): Promise<readonly Lease<object>[]> {
-  const wanted = shuffled(pool.sessions()).values();
+async function claimAll(pool: SessionPool<object>, random: () => number): Promise<readonly Lease<object>[]> {
+  const wanted = shuffled(pool.sessions(), random).values();
   const leases: Lease<object>[] = [];
   const hand = async (): Promise<void> => {
     for (const { id } of wanted) {
@@ -45,11 +48,11 @@ async function claimAll(pool: SessionPool<object>): Promise<readonly Lease<objec
 }
 
 /** Takes one after the other, whichever it gets, and gives it up at once. */
-async function passOn(pool: SessionPool<object>, rounds: number): Promise<void> {
+async function passOn(pool: SessionPool<object>, rounds: number, random: () => number): Promise<void> {
   let left = rounds;
   const hand = async (): Promise<void> => {
     while (left-- > 0) {
-      const used = pool.use(() => new Promise((resolve) => setTimeout(resolve, Math.random() * 3)));
+      const used = pool.use(() => new Promise((resolve) => setTimeout(resolve, random() * 3)));
       // On a busy machine it may not come to renewing so short a claim: to give it up is right.
       await used.catch((error: unknown) => {
         if (!(error instanceof OwnershipLostError)) throw error;
@@ -77,9 +80,10 @@ const changes: Readonly<Record<string, Change>> = {
   remove: (pool, id) => pool.remove(id),
 };
 
-async function take({ address, folder, ttlMs, idleTimeoutMs }: Contest): Promise<void> {
+async function take({ address, folder, seed, ttlMs, idleTimeoutMs }: Contest): Promise<void> {
   const { storage, end } = openPlace(address);
   const referee = new Referee(folder);
+  const random = seededRandom(seed);
   const lost: string[] = [];
   const failures: string[] = [];
   const pool = await SessionPool.open({
@@ -93,8 +97,8 @@ async function take({ address, folder, ttlMs, idleTimeoutMs }: Contest): Promise
   say("opened", { sessions: pool.sessions().length });
   for (let command = await nextCommand(); command.word !== "close"; command = await nextCommand()) {
     const from = performance.now();
-    if (command.word === "claim") await claimAll(pool);
-    if (command.word === "pass on") await passOn(pool, command.rounds);
+    if (command.word === "claim") await claimAll(pool, random);
+    if (command.word === "pass on") await passOn(pool, command.rounds, random);
     await changes[command.word]?.(pool, command.id);
     const { connected, connects, violations } = referee;
     say("done", { tookMs: performance.now() - from, connected, connects, violations, lost, failures });

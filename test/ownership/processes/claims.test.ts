@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { isServerThere } from "../../adapters/storage/servers.js";
 import { watchChild } from "../../canary/output-watch.js";
+import { testSeed } from "../../fakes/test-seed.js";
 import type { Child } from "./child.js";
 import { endClaimants, fill, type Outcome, play, startClaimants } from "./contest.js";
 import { makePlace, type Place, type PlaceAddress, POSTGRES_URL, REDIS_URL } from "./places.js";
@@ -21,7 +22,7 @@ let claimants: readonly Child[] = [];
 beforeAll(async () => {
   claimants = await startClaimants(8);
   for (const { process } of claimants) watchChild("a claimant", process);
-});
+}, TIMEOUT_MS);
 
 afterAll(() => endClaimants(claimants));
 
@@ -43,8 +44,9 @@ describe.each(["sqlite", "redis", "postgres"] as const)("%s", (engine) => {
     "two, then eight processes claim the same sessions in random order: each session has one owner",
     async () => {
       const place = await filledPlace(engine, SESSIONS);
+      const seed = testSeed();
       for (const count of [2, 8]) {
-        const outcome = await play({ place, processes: claimants.slice(0, count), game: { word: "claim" } });
+        const outcome = await play({ place, processes: claimants.slice(0, count), game: { word: "claim" }, seed });
         expectFairPlay(outcome);
         const { scores, owners } = outcome;
         expect(scores.flatMap(({ lost }) => lost)).toEqual([]);
@@ -61,7 +63,14 @@ describe.each(["sqlite", "redis", "postgres"] as const)("%s", (engine) => {
     async () => {
       const place = await filledPlace(engine, 6);
       const game = { word: "pass on", rounds: 10 } as const;
-      const outcome = await play({ place, processes: claimants, game, ttlMs: 1_000, idleTimeoutMs: 0 });
+      const outcome = await play({
+        place,
+        processes: claimants,
+        game,
+        seed: testSeed(),
+        ttlMs: 1_000,
+        idleTimeoutMs: 0,
+      });
       expectFairPlay(outcome);
       expect(outcome.scores.map(({ connects }) => connects >= 10)).toEqual(Array(8).fill(true));
     },

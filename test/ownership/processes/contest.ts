@@ -44,6 +44,8 @@ export interface ContestOptions {
   readonly place: Place;
   readonly processes: readonly Child[];
   readonly game: Game;
+  /** Of the random choices of all processes. */
+  readonly seed: number;
   readonly ttlMs?: number;
   readonly idleTimeoutMs?: number;
 }
@@ -80,10 +82,11 @@ export async function fill({ address }: Place, sessions: number): Promise<void> 
 }
 
 /** Lets the processes play on the place, all from the same moment on. */
-export async function play({ place, processes, game, ttlMs, idleTimeoutMs }: ContestOptions): Promise<Outcome> {
+export async function play({ place, processes, game, seed, ttlMs, idleTimeoutMs }: ContestOptions): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), "referee-"));
   try {
-    await all(processes, "opened", { word: "take", address: place.address, folder, ttlMs, idleTimeoutMs });
+    const take = { word: "take", address: place.address, folder, ttlMs, idleTimeoutMs };
+    await all(processes, "opened", take, (index) => ({ seed: seed + index }));
     const from = performance.now();
     const lines = await all(processes, "done", game);
     const tookMs = performance.now() - from;
@@ -103,12 +106,17 @@ export async function play({ place, processes, game, ttlMs, idleTimeoutMs }: Con
 type Command = { readonly word: string } & Readonly<Record<string, unknown>>;
 
 /** Tells all of them the same, and waits for what each says to it. */
-async function all(children: readonly Child[], answer: string, { word, ...details }: Command) {
+async function all(
+  children: readonly Child[],
+  answer: string,
+  { word, ...details }: Command,
+  own: (index: number) => object = () => ({}),
+) {
   const answers = children.map((child) => {
     const before = child.lines.filter((line) => line.word === answer).length;
     return child.said(answer, before + 1, PLAYS_WITHIN_MS);
   });
-  for (const child of children) child.tell(word, details);
+  for (const [index, child] of children.entries()) child.tell(word, { ...details, ...own(index) });
   return Promise.all(answers);
 }
 

@@ -29,7 +29,7 @@ async function watched(engine: "redis" | "postgres") {
   if (other === undefined) throw new Error("one was started");
   onTestFinished(() => endClaimants([other]));
   watchChild("a claimant", other.process);
-  const contest = { address: place.address, folder: join(folder, "locks"), idleTimeoutMs: 0 };
+  const contest = { address: place.address, folder: join(folder, "locks"), seed: 1, idleTimeoutMs: 0 };
   other.tell("take", contest);
   const { storage, end } = openPlace(place.address);
   onTestFinished(end);

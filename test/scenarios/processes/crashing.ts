@@ -24,11 +24,15 @@ tell("used");
 while (pool.status().foreign > 0) await new Promise((resolve) => setTimeout(resolve, 5));
 tell("found", { sessions: pool.sessions(), now: Date.now(), rejected: pool.rejected() });
 
+/** Messages so far: each has its own text, in every process of a run. */
+let sent = 0;
+const startedAt = Date.now();
+
 async function send(): Promise<void> {
   const work = orders.accounts.map(({ name }) => name).filter((name) => name !== "steady");
   for (let i = 0; ; i++) {
     const id = work[i % work.length] ?? "";
-    const text = `${process.pid}-${i}-${Math.random()}`;
+    const text = `${process.pid}-${startedAt}-${sent++}`;
     await pool
       .use((client) => client.sendMessage("user1", { message: text }), { id, wait: 20, retry: "none" })
       .catch(() => new Promise((resolve) => setTimeout(resolve, 5)));

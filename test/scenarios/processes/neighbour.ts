@@ -1,10 +1,12 @@
 import { createInterface } from "node:readline";
 import type { TelegramClient } from "telegram";
 import type { Lease, SessionPool } from "../../../src/index.js";
+import { seededRandom } from "../../fakes/seeded-random.js";
 import { openPool, orders, tell } from "./child.js";
 
 /** A process that shares its file with others: it does what it is told, and tells what becomes of it. */
-const options = JSON.parse(orders.mode);
+const { seed = 1, ...options } = JSON.parse(orders.mode);
+const random = seededRandom(seed);
 const ids = orders.accounts.map(({ name }) => name);
 let pool: SessionPool<TelegramClient> | undefined;
 let isWorking = false;
@@ -46,7 +48,7 @@ async function callInTurn(leases: readonly Lease<TelegramClient>[]): Promise<voi
 async function work(): Promise<void> {
   isWorking = true;
   while (isWorking) {
-    const id = ids[Math.floor(Math.random() * ids.length)] ?? "";
+    const id = ids[Math.floor(random() * ids.length)] ?? "";
     const done = opened().use((client) => client.getMe(), { id, wait: 50 });
     await done.then(
       () => tell("worked", { id }),

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { TestServerAccount } from "../../../src/testing/index.js";
@@ -35,7 +36,7 @@ export class RawClient implements Disposable {
   readonly #socket: Socket;
   readonly #transport = new TransportDetector();
   readonly #authKey: Buffer;
-  readonly #sessionId = BigInt(Math.floor(Math.random() * 2 ** 48));
+  readonly #sessionId = randomBytes(8).readBigInt64LE();
   readonly #received: Received[] = [];
   #arrived: () => void = () => undefined;
   #lastId = BigInt(Math.floor(Date.now() / 1000)) << 32n;
