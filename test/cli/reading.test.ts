@@ -1,8 +1,10 @@
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { sqlite } from "../../adapters/storage/sqlite.js";
+import { COMMANDS } from "../../src/cli/command-list.js";
 import { SessionPool } from "../../src/session-pool.js";
-import { ensureBuilt } from "../examples/build.js";
+import { ensureBuilt, root } from "../examples/build.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
 import { sessionString } from "../fakes/sessions.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
@@ -140,6 +142,23 @@ describe("the command line", () => {
     expect(stderr).toMatch(/every user of this machine can see/);
     expect(stderr).not.toContain("hunter2");
     expect(code).toBe(2);
+  });
+
+  test.each(Object.keys(COMMANDS))("%s --help - fits a screen and shows one example", async (name) => {
+    const { code, stdout } = await new Folder().run([name, "--help"]);
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines.length).toBeLessThanOrEqual(24);
+    expect(lines.filter((line) => line.length > 80)).toEqual([]);
+    expect(lines.filter((line) => line.startsWith("Example: "))).toHaveLength(1);
+    expect(code).toBe(0);
+  });
+
+  test("every command and every option is in docs/cli.md", async () => {
+    const page = readFileSync(join(root, "docs/cli.md"), "utf8");
+    for (const [name, { load }] of Object.entries(COMMANDS)) {
+      expect(page).toContain(`| \`${name}`);
+      for (const option of Object.keys((await load()).options)) expect(page).toContain(`--${option}`);
+    }
   });
 
   test("--version and --help print and exit with 0", async () => {
