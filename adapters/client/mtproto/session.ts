@@ -42,25 +42,35 @@ export type SessionClass = new (text: string, store: PeerStore) => PeerSession;
  * them; beside it, the client's `_entityCache` keeps each peer again. {@link SessionPeers} stands in for both.
  */
 export function sessionClass(library: Library): SessionClass {
-  // The look-ups are typed as private parts of other shapes: they are replaced, not called.
-  const Base = library.StringSession as unknown as new (text: string) => SessionBase;
-  return class PooledSession extends Base implements PeerSession {
+  return class PooledSession extends peerCachingClass(library) {
     /** The data center and the key of the session string. */
     readonly #origin: Origin;
-    readonly #peers: SessionPeers;
-    readonly entityCache: EntityCacheView;
 
     constructor(text: string, store: PeerStore) {
-      super(text);
+      super(text, store);
       this.#origin = originOf(this);
-      this.#peers = new SessionPeers(library, store);
-      this.entityCache = this.#peers.asEntityCache();
     }
 
     /** Each connect begins here, and goes to the same place, whatever the session was set to meanwhile. */
     override async load(): Promise<void> {
       Object.assign(this, this.#origin, { _loaded: false });
       await super.load();
+    }
+  } as unknown as SessionClass;
+}
+
+/** The library's session class with {@link SessionPeers}. */
+function peerCachingClass(library: Library): new (text: string, store: PeerStore) => SessionBase & PeerSession {
+  // The look-ups are typed as private parts of other shapes: they are replaced, not called.
+  const Base = library.StringSession as unknown as new (text: string) => SessionBase;
+  return class PeerCachingSession extends Base implements PeerSession {
+    readonly entityCache: EntityCacheView;
+    readonly #peers: SessionPeers;
+
+    constructor(text: string, store: PeerStore) {
+      super(text);
+      this.#peers = new SessionPeers(library, store);
+      this.entityCache = this.#peers.asEntityCache();
     }
 
     restorePeers(): Promise<void> {
@@ -80,9 +90,8 @@ export function sessionClass(library: Library): SessionClass {
     override _entityToRow(entity: Entity): Row | undefined {
       if (entity === undefined || entity === null) return undefined;
       try {
-        return entity.min === true
-          ? this.#peers.learnUsername(entity)
-          : this.#peers.completed(entity, super._entityToRow(entity));
+        if (entity.min === true) return this.#peers.learnUsername(entity);
+        return this.#peers.completed(entity, super._entityToRow(entity));
       } catch {
         return undefined;
       }
@@ -108,7 +117,7 @@ export function sessionClass(library: Library): SessionClass {
     getEntityRowsById(id: unknown, isExact = true): PeerRef {
       return refTo(isExact ? this.#peers.cache.byId(String(id)) : this.#peers.byAnyId(String(id)));
     }
-  } as unknown as SessionClass;
+  };
 }
 
 function originOf({ _dcId, _serverAddress, _port, _key }: Origin): Origin {
