@@ -1,5 +1,5 @@
 import type { Clock } from "../common/clock.js";
-import type { ClientProfile } from "../options/client-profile.js";
+import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import type { SessionData } from "../telegram/session-string.js";
@@ -93,6 +93,8 @@ export interface CreateClientOptions {
 /** One client of one session, connected or not. */
 export interface ClientHandle<Client> {
   readonly isConnected: boolean;
+  /** The proxy that the client connects through, if the adapter's own options name one. Error messages give its address. */
+  readonly proxy?: ProxyProfile | undefined;
   /**
    * Connects once, without retries. Rejects with the cause, or when `signal` aborts, and MUST have closed what it
    * opened by then. MUST be callable again after it failed or the connection was lost; never called twice at once.

@@ -1,7 +1,7 @@
 import { inOwnContext } from "../common/own-context.js";
 import { redactError } from "../common/redact-error.js";
 import { ConnectError } from "../errors.js";
-import { type ClientProfile, isHost, secretsOf } from "../options/client-profile.js";
+import { type ClientProfile, isHost, type ProxyProfile, secretsOf } from "../options/client-profile.js";
 import type { ClaimHandle, Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
@@ -22,6 +22,8 @@ interface ClientOrigin {
   readonly known: PooledSession;
   readonly fingerprint: string;
   readonly profile: ClientProfile;
+  /** The proxy of the profile, else that of the client adapter's options, which is known once the client is created. */
+  proxy: ProxyProfile | undefined;
 }
 
 /** Creates the connections of a pool: each with its client, its request gate and its back-off. */
@@ -61,7 +63,8 @@ export class ConnectionFactory<Client> {
   create(id: string): Connection<Client> {
     const known = this.#registry.get(id);
     if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
-    const origin: ClientOrigin = { known, fingerprint: known.fingerprint, profile: known.credentials.profile };
+    const { profile } = known.credentials;
+    const origin: ClientOrigin = { known, fingerprint: known.fingerprint, profile, proxy: profile.proxy };
     try {
       return inOwnContext(() => this.#create(origin));
     } catch (error) {
@@ -81,20 +84,19 @@ export class ConnectionFactory<Client> {
       this.#ownership,
       this.#rateLimits,
     );
-    const connection: Connection<Client> = new Connection(
+    const handle = options.client.create({
       id,
-      options.client.create({
-        id,
-        session: parseSession(known.credentials.reveal()),
-        profile,
-        gate,
-        clock,
-        peers: this.#peers.for(id),
-        connectTimeoutMs: options.connectTimeoutMs,
-        onDisconnect: (reason) => connection.lost(reason),
-      }),
-      this.#hooksOf(origin, () => connection),
-    );
+      session: parseSession(known.credentials.reveal()),
+      profile,
+      gate,
+      clock,
+      peers: this.#peers.for(id),
+      connectTimeoutMs: options.connectTimeoutMs,
+      onDisconnect: (reason) => connection.lost(reason),
+    });
+    origin.proxy ??= handle.proxy;
+    const hooks = this.#hooksOf(origin, () => connection);
+    const connection: Connection<Client> = new Connection(id, handle, hooks);
     // The gate and the client know the connection, and the connection knows the client.
     gate.connection = connection;
     known.connection = connection;
@@ -113,7 +115,7 @@ export class ConnectionFactory<Client> {
       isPersistent: isPersistent(options, known),
       connectTimeoutMs: options.connectTimeoutMs,
       hasCurrentKey: () => this.#hasItsKey(origin),
-      route: throughProxy(profile),
+      route: throughProxy(origin.proxy),
       refusal: () => this.#refusal(origin),
       claim: () => this.#claim(known),
       closed: () => {
@@ -185,26 +187,26 @@ export class ConnectionFactory<Client> {
     this.#sessionState.applyVerdict(id, error, verdict, undefined, isOfItsKey);
     if (!isOfItsKey) return new SessionChangedError(`"${id}" has another auth key.`);
     if (affectsSession(verdict) && error instanceof Error) return error;
-    const failure = error instanceof ConnectError ? error : connectError(id, profile, error, verdict);
+    const failure = error instanceof ConnectError ? error : connectError(origin, error, verdict);
     this.#backOffs.failed(known, profile, error, verdict, failure);
     return failure;
   }
 }
 
-function connectError(id: string, profile: ClientProfile, error: unknown, verdict: Verdict): ConnectError {
+function connectError({ known: { id }, profile, proxy }: ClientOrigin, error: unknown, verdict: Verdict): ConnectError {
   const cause = withoutSecrets(profile, error);
   const whose = profile.apiId === undefined ? "the client adapter" : "the session's profile";
   const why = isApplicationRefused(verdict)
     ? `Telegram refuses the application (${verdict.code}), so no session can connect with it. Check apiId and apiHash of ${whose}, for instance gramjs({ apiId, apiHash }) or teleproto({ apiId, apiHash }): both are from my.telegram.org, and one that is published in other programs may be blocked.`
     : `${cause.message}.`;
-  return new ConnectError(`Session "${id}" could not connect${throughProxy(profile)}: ${why}`, {
+  return new ConnectError(`Session "${id}" could not connect${throughProxy(proxy)}: ${why}`, {
     cause,
     sessionId: id,
   });
 }
 
 /** The proxy as an error message names it; without its user name and password. */
-function throughProxy({ proxy }: ClientProfile): string {
+function throughProxy(proxy: ProxyProfile | undefined): string {
   // A user may have put a whole URL there, with a password in it.
   if (proxy === undefined || !isHost(proxy.ip)) return proxy === undefined ? "" : " through its proxy";
   return ` through its proxy ${proxy.ip}:${proxy.port}`;

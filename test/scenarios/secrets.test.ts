@@ -201,6 +201,7 @@ describe("secrets", () => {
       await rejection(pool.use(nameOf), 3_000).catch(() => {});
     });
     expect(error).toMatchObject({ code: "CONNECT_FAILED" });
+    expect((error as Error).message).toContain(`through its proxy 127.0.0.1:${proxy.port}`);
     expectNoSecret(seen(error), session);
     expectNoSecret(output, session);
     expectNoSecret(lines.join("\n"), session);

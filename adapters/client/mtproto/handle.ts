@@ -74,6 +74,10 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
     this.#exportedSenders = new ExportedSenders(classes.library, this.#dialer, this, request);
   }
 
+  get proxy(): ProxyProfile | undefined {
+    return (this.#settings.clientOptions.proxy as ProxyProfile | null | undefined) ?? undefined;
+  }
+
   get isConnected(): boolean {
     return this.#sender?.isLost === false;
   }
@@ -207,9 +211,8 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
 
   sanitize(error: unknown): Error {
     if (error instanceof this.#library.errors.RPCError || error instanceof SessionPoolError) return error;
-    const { apiHash, clientOptions } = this.#settings;
-    const proxy = clientOptions.proxy as ProxyProfile | undefined;
-    return redactError(error, [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#request.profile)]);
+    const { apiHash } = this.#settings;
+    return redactError(error, [...secretsOf({ apiHash, proxy: this.proxy }), ...secretsOf(this.#request.profile)]);
   }
 
   /** Uploads use the one connection of the account: a second one with the same key can cost the account. */
