@@ -1,35 +1,37 @@
 import type { SessionInfo } from "../session-info.js";
 
-/** A request that is held against budgets. */
+/** A request to which rate limits apply. */
 export interface BudgetedCall {
   readonly session: SessionInfo;
-  /** In the spelling `messages.SendMessage`. */
+  /** The method, spelled as in `messages.SendMessage`. */
   readonly method: string;
-  /** `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`, if it names one. */
+  /** The peer that the request names: `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`; `undefined` if it names none. */
   readonly peer: string | undefined;
-  /** Now, epoch milliseconds by the pool's clock. */
+  /** The current time, epoch milliseconds of the pool's clock. */
   readonly at: number;
 }
 
 /**
- * Budgets by a rule of a user's own: a token bucket, hours of the day, limits by tag, a quota shared by sessions. It says
- * when the next call may go; the pool does the rest, as for budgets of its own: the session is passed over for that
- * method, the wait is known in advance, the call is refused before it is sent. It only ever adds to what Telegram told.
+ * Rate limits of your own: a token bucket, hours of the day, limits by tag, a quota shared by sessions. The strategy
+ * returns when the next call is permitted, and the pool does the rest as for its own rate limits: it skips the session
+ * for that method, knows the wait in advance, and refuses the request before it is sent. Waits by Telegram always apply
+ * in addition.
  *
- * All methods are called in the middle of a change: they must be quick, and must not call the pool. One that throws, and
- * a wait that is no number, count as no limit; the first of these is told
- * by a process warning and to the `logger`.
+ * All methods are called in the middle of a change: they must be quick and must not call the pool. If a method throws, or
+ * returns a wait that is not a number, no limit applies; the first such failure is reported by a process warning and to
+ * the `logger`.
  */
 export interface BudgetStrategy {
   /**
-   * Milliseconds before the session may make such a call, whoever the peer; 0: it may go now. Asked before a call is
-   * sent, and again when it was: so that the wait is known before the next one. What was said once stands.
+   * Returns the milliseconds until the session may make such a call to any peer; 0 if it may now. Called before a request
+   * is sent, and again after it, so that the wait is known before the next one. A wait that was returned cannot be
+   * shortened.
    */
   waitMs(call: BudgetedCall): number;
-  /** The same for this method and peer alone; of calls that name a peer. @default 0 */
+  /** The same for this method and peer only; called for requests that name a peer. @default 0 */
   peerWaitMs?(call: BudgetedCall): number;
-  /** The call is put on the wire. */
+  /** Called when the request is sent. */
   sent(call: BudgetedCall): void;
-  /** Telegram refused it: how many seconds it told to wait. The pool rests the session for them in any case. */
+  /** Called when Telegram has refused the request with a wait, for which the session cools down in any case. */
   refused?(call: BudgetedCall, seconds: number): void;
 }

@@ -3,37 +3,36 @@ import { canonicalMethod } from "../telegram/requests.js";
 import type { BudgetStrategy } from "./budget-strategy.js";
 import { check, describeType, hasMethods, isObject, methodName, type Rules, type Validator } from "./validators.js";
 
-/** So many calls in any so many milliseconds: a sliding window, so that no stretch of time has more. */
+/** A maximum number of calls in any window of a given length: a sliding window, not one that is reset at fixed times. */
 export interface CallLimit {
-  /** Calls. */
+  /** Maximum number of calls. */
   readonly calls: number;
-  /** Milliseconds in which no more than `calls` are sent. */
+  /** Length of the window in milliseconds. */
   readonly perMs: number;
 }
 
-/** What one session may send of one method. */
+/** The rate limit of one session for one method. */
 export interface Budget extends CallLimit {
   /**
-   * `true`: the limit is one for each peer, and the session as a whole has none. `{ calls, perMs }`: a limit for each
-   * peer besides. A request that names no peer is not held against it. @default false
+   * `true`: the limit applies to each peer, and the session as a whole has none. `{ calls, perMs }`: an additional limit
+   * for each peer. Limits for peers do not apply to requests that name none. @default false
    */
   readonly perPeer?: boolean | CallLimit | undefined;
 }
 
 /**
- * Limits of your own for each session, by the name of the method in either spelling (`"messages.SendMessage"`,
- * `"messages.sendMessage"`); `"learn"`: limits are found out from the floods that Telegram tells, one for all sessions;
- * or a rule of your own.
+ * Rate limits of each session by method name, in either spelling (`"messages.SendMessage"`, `"messages.sendMessage"`);
+ * `"learn"` to learn them from flood waits, one limit for all sessions; or a strategy of your own.
  */
 export type Budgets = Readonly<Record<string, Budget>> | "learn" | BudgetStrategy;
 
-/** The limits of one method, apart. */
+/** The validated limits of one method. */
 export interface MethodBudget {
   readonly perSession: CallLimit | undefined;
   readonly perPeer: CallLimit | undefined;
 }
 
-/** Budgets that were checked: those by name by the canonical name of the method. */
+/** Validated budgets, by canonical method name. */
 export type ParsedBudgets = ReadonlyMap<string, MethodBudget> | "learn" | BudgetStrategy;
 
 const calls: Validator = {
@@ -53,7 +52,7 @@ const BUDGET: Rules = {
   },
 };
 
-/** Whether it can be budgets at all; what is in them {@link parseBudgets} looks at. */
+/** Accepts the type of the option; its contents are validated by {@link parseBudgets}. */
 export const budgets: Validator = {
   expected:
     '"learn", an object of budgets by method, for instance { "messages.SendMessage": { calls: 20, perMs: 60_000 } }, or an object with the methods waitMs and sent',
@@ -66,14 +65,14 @@ function isStrategy(value: unknown): value is BudgetStrategy {
   return hasMethods(value, ["waitMs", "sent"]) && ["peerWaitMs", "refused"].every(isMethodOrNone);
 }
 
-/** One of a class that is no strategy would count as no budgets at all. */
+/** Rejects instances of classes: an incomplete strategy would count as an object without limits. */
 function isPlainObject(value: unknown): boolean {
   if (!isObject(value) || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** The budgets of the option, checked. Throws `OptionsError` that names the method and what is wrong with it. */
+/** Validates the option `budgets`. Throws `OptionsError` that names the method and what is wrong. */
 export function parseBudgets(option: Budgets | undefined): ParsedBudgets | undefined {
   if (option === undefined || option === "learn" || isStrategy(option)) return option;
   const plan = new Map<string, MethodBudget>();
@@ -95,11 +94,8 @@ function methodBudgetOf(place: string, budget: Budget): MethodBudget {
   check(place, budget, BUDGET, ["calls", "perMs"]);
   const { perPeer = false } = budget;
   const limit: CallLimit = { calls: budget.calls, perMs: budget.perMs };
-  if (typeof perPeer !== "object") return perPeer ? both(undefined, limit) : both(limit, undefined);
+  if (perPeer === false) return { perSession: limit, perPeer: undefined };
+  if (perPeer === true) return { perSession: undefined, perPeer: limit };
   check(`${place}: perPeer`, perPeer, LIMIT, ["calls", "perMs"]);
-  return both(limit, { calls: perPeer.calls, perMs: perPeer.perMs });
-}
-
-function both(perSession: CallLimit | undefined, perPeer: CallLimit | undefined): MethodBudget {
-  return { perSession, perPeer };
+  return { perSession: limit, perPeer: { calls: perPeer.calls, perMs: perPeer.perMs } };
 }

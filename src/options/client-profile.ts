@@ -2,8 +2,8 @@ import { isIP } from "node:net";
 import { boolean, isObject, nonEmptyString, type Rules, type Validator } from "./validators.js";
 
 /**
- * How one account shows itself to Telegram. Sticky for life: an account that changes its device or address at every
- * start looks stolen.
+ * The device, application and proxy with which one account connects. They should never change: an account that changes
+ * its device or address at every start looks stolen.
  */
 export interface ClientProfile {
   readonly apiId?: number | undefined;
@@ -25,26 +25,26 @@ export interface ClientProfile {
 
 /** A SOCKS proxy, or an MTProto proxy when `secret` is given. */
 export interface ProxyProfile {
-  /** An address or a host name alone: no URL, no port, no login. */
+  /** An address or a host name, without protocol, port or credentials. */
   readonly ip: string;
   readonly port: number;
   readonly socksType?: 4 | 5 | undefined;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
-  /** Of an MTProto proxy, as its link has it: hexadecimal or base64. */
+  /** The secret of an MTProto proxy, as in its link: hexadecimal or base64. */
   readonly secret?: string | undefined;
-  /** Seconds that the proxy may take to connect. */
+  /** Timeout for connecting to the proxy, in seconds. */
   readonly timeout?: number | undefined;
 }
 
-/** Underscores are in the names of some gateways. */
+/** The names of some gateways contain underscores. */
 const LABEL = /^[\p{L}\p{N}_](?:[\p{L}\p{N}_-]{0,61}[\p{L}\p{N}_])?$/u;
-const LONGEST_NAME = 253;
+const MAX_HOST_LENGTH = 253;
 
-/** Whether a text is an address or a host name, and so holds no password. */
+/** Whether a text is an address or a host name and nothing else, so that it contains no password. */
 export function isHost(text: string): boolean {
   if (isIP(text) !== 0) return true;
-  return text.length <= LONGEST_NAME && text.split(".").every((label) => LABEL.test(label));
+  return text.length <= MAX_HOST_LENGTH && text.split(".").every((label) => LABEL.test(label));
 }
 
 const host: Validator = {
@@ -70,7 +70,7 @@ function isSecret(text: string): boolean {
   return bytes.length > SECRET_BYTES + 1 && bytes[0] === FAKE_TLS;
 }
 
-/** What each field of a proxy has to be. */
+/** Validators for the fields of a proxy. */
 export const PROXY_RULES: Rules = {
   ip: host,
   port: {
@@ -87,10 +87,10 @@ export const PROXY_RULES: Rules = {
   },
 };
 
-/** A former version took more for a proxy: what cannot work fails when it connects, and loses no session. */
+/** Earlier versions accepted more: a stored proxy that cannot work fails when it connects, instead of losing the session. */
 const STORED_PROXY_RULES: Rules = { ...PROXY_RULES, ip: nonEmptyString, secret: nonEmptyString };
 
-/** What each field of a profile has to be; its proxy has rules of its own. */
+/** Validators for the fields of a profile, but for those of its proxy. */
 export const PROFILE_RULES: Rules = {
   apiId: { expected: "a whole number, more than 0", accepts: (value) => Number.isInteger(value) && Number(value) > 0 },
   apiHash: nonEmptyString,
@@ -104,8 +104,7 @@ export const PROFILE_RULES: Rules = {
 };
 
 /**
- * Whether a profile that was stored can be used. Fields that this version does not know are left alone: a newer one may
- * have written them.
+ * Whether a stored profile can be used. Unknown fields are ignored, as a newer version may have written them.
  */
 export function isProfile(value: unknown): value is ClientProfile {
   if (!isPlain(value) || !holdsAll(value, PROFILE_RULES)) return false;
@@ -124,7 +123,7 @@ function isPlain(value: unknown): value is Record<string, unknown> {
   return isObject(value) && !Array.isArray(value);
 }
 
-/** What of a profile must not be in any message. */
+/** The values of a profile that must not appear in any message. */
 export function secretsOf({
   apiHash,
   proxy,

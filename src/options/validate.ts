@@ -126,7 +126,7 @@ const MAP: Rules = {
   checkpoint: { expected: "an object: { storage, name, key }", accepts: isObject },
 };
 
-/** A text that becomes a part of a record's id. */
+/** A part of the id of a record. */
 const recordName: Validator = {
   expected: `a non-empty string of at most ${LONGEST_ID_BYTES} bytes, without U+0000 and lone surrogates`,
   accepts: (value) => nonEmptyString.accepts(value) && isStorableId(String(value)),
@@ -139,7 +139,7 @@ const UPDATE: Rules = { ...ADD, session: nonEmptyString };
 const COOL_DOWN: Rules = { method: methodName, peer };
 const CLOSE: Rules = { timeoutMs: milliseconds };
 
-/** Checks the options of `open` and fills in the defaults, but for the storage. Throws `OptionsError`. */
+/** Validates the options of `open` and fills in all defaults but the storage. Throws `OptionsError`. */
 export function checkPoolOptions<Client>(
   options: SessionPoolOptions<Client>,
 ): Omit<ResolvedOptions<Client>, "storage"> {
@@ -173,13 +173,13 @@ export function checkPoolOptions<Client>(
   };
 }
 
-/** Throws `OptionsError` when the options of `acquire` are not valid. */
+/** Throws `OptionsError` if the options of `acquire` are not valid. */
 export function checkAcquireOptions(options: AcquireOptions): void {
   if (typeof options === "string") throw new OptionsError("acquire: a session is named by an option: acquire({ id }).");
   check("acquire", options, ACQUIRE);
 }
 
-/** Throws `OptionsError` when the arguments of `use`, `invoke` or `iterate` are not valid; `call` is which of them. */
+/** Throws `OptionsError` if the arguments of `use`, `invoke` or `iterate` are not valid; `call` is which of them. */
 export function checkUseArguments(call: "use" | "invoke" | "iterate", first: unknown, options: UseOptions): void {
   const isSwapped = typeof first !== "function" && (typeof options === "function" || hasClassName(options));
   if (isSwapped) {
@@ -198,12 +198,12 @@ function hasClassName(value: unknown): boolean {
   return isObject(value) && typeof value.className === "string";
 }
 
-/** Throws `OptionsError` when the options of `check` are not valid. */
+/** Throws `OptionsError` if the options of `check` are not valid. */
 export function checkCheckOptions(options: Pick<AcquireOptions, "signal">): void {
   check("check", options, CHECK);
 }
 
-/** Throws `OptionsError` when the arguments of `map` are not valid. */
+/** Throws `OptionsError` if the arguments of `map` are not valid. */
 export function checkMapArguments<I>(items: unknown, work: unknown, options: MapOptions<I>): void {
   if (typeof items === "function" && isIterable(work)) {
     throw new OptionsError(
@@ -220,13 +220,13 @@ export function checkMapArguments<I>(items: unknown, work: unknown, options: Map
   if (checkpoint !== undefined) check("map: checkpoint", checkpoint, CHECKPOINT, Object.keys(CHECKPOINT));
 }
 
-/** What a function has given for an item. Throws `OptionsError` when it is not valid. */
+/** Validates the options that functions returned for an item. Throws `OptionsError`. */
 export function checkItemOptions(options: Pick<UseOptions, "id" | "key" | "peer">): void {
   for (const value of Object.values(options)) ignoreRejection(value);
   check("map, for this item", options, ACQUIRE);
 }
 
-/** What the checkpoint's `key` has given for an item. Throws `OptionsError` when it is no text. */
+/** Validates the key that the checkpoint's `key` returned for an item. Throws `OptionsError`. */
 export function checkItemKey(key: unknown): asserts key is string {
   if (nonEmptyString.accepts(key)) return;
   ignoreRejection(key);
@@ -239,31 +239,31 @@ function isIterable(value: unknown): boolean {
   return [Symbol.asyncIterator, Symbol.iterator].some((method) => typeof Reflect.get(value, method) === "function");
 }
 
-/** Throws `OptionsError` when the arguments of `add` are not valid; the session string is somebody else's matter. */
+/** Throws `OptionsError` if the arguments of `add` are not valid. The session string is validated by `parseSession`. */
 export function checkAddArguments(id: unknown, options: AddOptions): void {
   checkId("add", id);
   check("add", options, ADD);
   checkProfile("add", options.profile);
 }
 
-/** Throws `OptionsError` when the change of `update` is not valid. */
+/** Throws `OptionsError` if the change of `update` is not valid. */
 export function checkChange(change: SessionChange): void {
   check("update", change, UPDATE);
   checkProfile("update", change.profile);
 }
 
-/** Throws `OptionsError` when the options of `close` are not valid. */
+/** Throws `OptionsError` if the options of `close` are not valid. */
 export function checkCloseOptions(options: { readonly timeoutMs?: number | undefined }): void {
   check("close", options, CLOSE);
 }
 
-/** Throws `OptionsError` when the reason of `disable` or `retire` is no text: it goes into the record. */
+/** Throws `OptionsError` if the reason of `disable` or `retire` is not a text: it is stored in the record. */
 export function checkReason(call: string, reason: unknown): asserts reason is string {
   if (!nonEmptyString.accepts(reason))
     throw new OptionsError(`${call}: reason must be ${nonEmptyString.expected}; got ${describeType(reason)}.`);
 }
 
-/** What `coolDown` rests. Throws `OptionsError` when it is not valid. */
+/** Validates the arguments of `coolDown`. Throws `OptionsError`. */
 export function checkCoolDown(seconds: unknown, scope: unknown): void {
   check("coolDown", scope, COOL_DOWN);
   if (typeof seconds !== "number" || !(seconds >= 0)) {
@@ -271,7 +271,7 @@ export function checkCoolDown(seconds: unknown, scope: unknown): void {
   }
 }
 
-/** Throws `OptionsError` when the id of a session that is to be there already is no text. */
+/** Throws `OptionsError` if the id of a session is not a text. */
 export function checkTextId(call: string, id: unknown): asserts id is string {
   if (!nonEmptyString.accepts(id))
     throw new OptionsError(`${call}: id must be ${nonEmptyString.expected}; got ${describeType(id)}.`);
@@ -296,7 +296,7 @@ function checkId(call: string, id: unknown): asserts id is string {
   }
 }
 
-/** An id is in every log line: a session string must not become one. */
+/** Ids appear in logs, so a session string must not become one. */
 function isSession(text: string): boolean {
   try {
     parseSession(text);

@@ -1,20 +1,21 @@
 import { OptionsError } from "../errors.js";
 
-/** What a value has to be, in words, and whether it is. */
+/** A check of one value. */
 export interface Validator {
+  /** What the value must be, to complete "must be …". */
   readonly expected: string;
   accepts(value: unknown): boolean;
 }
 
-/** A rule for each known option. */
+/** Validators by the name of the option. */
 export type Rules = Readonly<Record<string, Validator>>;
 
-/** Whether it has fields at all. */
+/** Whether a value is an object, an array included. */
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-/** Whether it is an object with these methods. */
+/** Whether a value is an object with these methods. */
 export function hasMethods(value: unknown, names: readonly string[]): boolean {
   return isObject(value) && names.every((name) => typeof value[name] === "function");
 }
@@ -55,7 +56,7 @@ export const nonNegativeInteger: Validator = {
   accepts: (value) => Number.isInteger(value) && Number(value) >= 0,
 };
 export const functionValue: Validator = { expected: "a function", accepts: (value) => typeof value === "function" };
-/** The same rule for a value that a function of the item may give. */
+/** Accepts the value or a function of the item that returns it. */
 export const perItem = (rule: Validator): Validator => ({
   expected: `${rule.expected}, or a function of the item`,
   accepts: (value) => typeof value === "function" || rule.accepts(value),
@@ -73,7 +74,7 @@ export const methods = (what: string, ...names: readonly string[]): Validator =>
   accepts: (value) => hasMethods(value, names),
 });
 
-/** The name of a request. Which names there are only the client library knows; one of another form is none of them. */
+/** The name of a method, by its form: only the client library knows which names exist. */
 export const methodName: Validator = {
   expected: 'the name of a request, for instance "messages.SendMessage"',
   accepts: (value) => typeof value === "string" && /^(?:[A-Za-z]\w*\.)?[A-Za-z]\w*$/.test(value),
@@ -91,10 +92,7 @@ export const selection: Validator = {
   },
 };
 
-/**
- * Holds options against their rules. Throws `OptionsError` for an unknown key, a value that breaks its rule, and a
- * required key that is missing.
- */
+/** Validates options. Throws `OptionsError` for an unknown key, an invalid value, or a missing required key. */
 export function check(call: string, options: unknown, rules: Rules, required: readonly string[] = []): void {
   if (!isObject(options) || Array.isArray(options)) {
     throw new OptionsError(`${call}: expected an object of options; got ${describeType(options)}.`);
@@ -113,7 +111,7 @@ export function check(call: string, options: unknown, rules: Rules, required: re
   }
 }
 
-/** What is wrong with an option that does not exist, and which one was probably meant. */
+/** The error for an unknown option, with the known one that was probably meant. */
 export function unknownOption(call: string, key: string, known: readonly string[]): OptionsError {
   const meant = nearestName(key, known);
   const hint = meant === undefined ? "" : ` Did you mean "${meant}"?`;
@@ -131,7 +129,7 @@ export function assertKnownOptions(call: string, options: unknown, known: readon
   if (unknown !== undefined) throw unknownOption(call, unknown, known);
 }
 
-/** The known name that differs from this one by a few letters at most; `undefined` when none is that near. */
+/** The known name closest to a name; `undefined` if none differs by only a few letters. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   if (name.length > 100) return undefined;
   const wanted = name.toLowerCase();
@@ -145,7 +143,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
   return distance <= Math.max(1, Math.floor(wanted.length / 3)) ? nearest : undefined;
 }
 
-/** Letters to insert, delete, replace or swap with their neighbor until one text is the other. */
+/** The number of letters to insert, delete, replace or swap with a neighbor that turns one text into the other. */
 function editDistance(from: string, to: string): number {
   let before: readonly number[] = [];
   let last: readonly number[] = Array.from({ length: to.length + 1 }, (_, column) => column);
@@ -170,7 +168,7 @@ function editDistance(from: string, to: string): number {
   return last[to.length] ?? Number.POSITIVE_INFINITY;
 }
 
-/** Says what came without repeating a text that may be a secret. */
+/** Describes a value without repeating a text, which may be a secret. */
 export function describeType(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
@@ -179,7 +177,7 @@ export function describeType(value: unknown): string {
   return value === undefined ? "undefined" : `a value of type ${typeof value}`;
 }
 
-/** Of a proxy that was revoked nothing can be told. */
+/** `Array.isArray`, which throws for a revoked `Proxy`. */
 function isArray(value: unknown): boolean {
   try {
     return Array.isArray(value);
@@ -188,7 +186,7 @@ function isArray(value: unknown): boolean {
   }
 }
 
-/** Prefixes of the ids of the pool's own records; none of them is a session's. */
+/** Prefixes of the ids of the pool's own records. */
 export const RESERVED_PREFIXES = { key: "~key:", pool: "~pool:", map: "~map:" } as const;
 
 const PREFIXES: readonly string[] = Object.values(RESERVED_PREFIXES);
