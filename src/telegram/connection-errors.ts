@@ -1,15 +1,16 @@
 import type { ErrorShape } from "./error-shape.js";
 import type { VerdictScope } from "./verdict-table.js";
 
-/** A failure below the API: the transport refused, or the line is down. Always worth another try, never a proof. */
+/** A failure below the API: a transport error or a lost connection. Always retryable, and never proof of anything. */
 export interface ConnectionFailure {
   readonly code: string;
   readonly scope: VerdictScope;
 }
 
 /**
- * Four bytes instead of an answer. 404: the server does not know the auth key (TDLib, mtcute and Pyrogram reconnect once
- * before they believe it). 429: too many connections from this address. 444: no such data center.
+ * Transport errors, which are four bytes instead of an answer. 404: the server does not know the auth key (TDLib, mtcute
+ * and Pyrogram reconnect once before they believe it). 429: too many connections from this address. 444: invalid data
+ * center.
  * Source: core.telegram.org/mtproto/mtproto-transports#transport-errors.
  */
 const transportScopes: ReadonlyMap<number, VerdictScope> = new Map([
@@ -18,7 +19,7 @@ const transportScopes: ReadonlyMap<number, VerdictScope> = new Map([
   [444, "session"],
 ]);
 
-/** The codes of Node's own network errors (`node:net`, `node:dns`). */
+/** The codes of Node.js network errors (`node:net`, `node:dns`). */
 const systemCodes: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
@@ -34,10 +35,10 @@ const systemCodes: ReadonlySet<string> = new Set([
   "EAI_AGAIN",
 ]);
 
-/** Names under which Node and the libraries throw such errors; an HTTP client's error has a name of its own. */
+/** Names of such errors in Node.js and the libraries. Errors of HTTP clients have other names. */
 const systemNames: ReadonlySet<string> = new Set(["", "Error", "Object", "AggregateError", "SystemError"]);
 
-/** The whole messages of GramJS 2.26 and teleproto 1.229 (network/, client/users.js, extensions/). */
+/** The complete messages of GramJS 2.26 and teleproto 1.229 (network/, client/users.js, extensions/). */
 const messages: readonly RegExp[] = [
   /^Not connected$/,
   /^TIMEOUT$/,
@@ -55,10 +56,10 @@ const messages: readonly RegExp[] = [
 
 const rejectedKey = /^(?:Authorization|Temporary auth) key for dc \d+ was rejected by the server$/;
 const invalidBuffer = /^Invalid response buffer \(HTTP code (\d+)\)$/;
-/** As this package's own client adapters say it. */
-const toldTransportError = /\(transport error -(\d+)\)$/;
+/** The message of this package's client adapters. */
+const reportedTransportError = /\(transport error -(\d+)\)$/;
 
-/** The failure of the connection this error tells of, if that is what it does. */
+/** The connection failure that an error reports; `undefined` for any other error. */
 export function connectionFailureOf(shape: ErrorShape): ConnectionFailure | undefined {
   const transport = transportErrorOf(shape);
   if (transport !== undefined) {
@@ -74,17 +75,17 @@ export function connectionFailureOf(shape: ErrorShape): ConnectionFailure | unde
   return connectionFailureOfText(shape.message);
 }
 
-/** The same for a bare message: GramJS rejects some calls with a string. */
+/** The same for a message: GramJS rejects some calls with a string. */
 export function connectionFailureOfText(text: string): ConnectionFailure | undefined {
   if (rejectedKey.test(text)) return { code: "TRANSPORT_404", scope: "session" };
   if (messages.some((message) => message.test(text))) return { code: "NOT_CONNECTED", scope: "proxy" };
   return undefined;
 }
 
-// GramJS turns the sign round: its InvalidBufferError of −404 has the code 404.
+// GramJS inverts the sign: its InvalidBufferError for −404 has the code 404.
 function transportErrorOf(shape: ErrorShape): number | undefined {
   if (shape.number !== undefined && transportScopes.has(-shape.number)) return -shape.number;
   if (shape.name === "InvalidBufferError" && shape.number !== undefined) return Math.abs(shape.number);
-  const match = invalidBuffer.exec(shape.message) ?? toldTransportError.exec(shape.message);
+  const match = invalidBuffer.exec(shape.message) ?? reportedTransportError.exec(shape.message);
   return match === null ? undefined : Number(match[1]);
 }

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from "node:net";
 
 /**
- * The addresses of Telegram's data centers by their number, for session formats that carry only the number.
+ * The addresses of Telegram's data centers by number, for session formats that contain only the number.
  * Source: pyrogram/session/internals/data_center.py; the same networks in TDLib's and Telegram Desktop's built-in lists.
  */
 const production: ReadonlyMap<number, string> = new Map([
@@ -12,7 +12,7 @@ const production: ReadonlyMap<number, string> = new Map([
   [5, "91.108.56.130"],
 ]);
 
-/** The same of the test servers, whose accounts are separate (core.telegram.org/api/auth#test-accounts). */
+/** The same for the test servers, which have separate accounts (core.telegram.org/api/auth#test-accounts). */
 const test: ReadonlyMap<number, string> = new Map([
   [1, "149.154.175.10"],
   [2, "149.154.167.40"],
@@ -21,12 +21,12 @@ const test: ReadonlyMap<number, string> = new Map([
 
 const testAddresses: ReadonlySet<string> = new Set(test.values());
 
-/** Where a data center is, IPv4; `undefined` for a number that is not known. */
+/** The IPv4 address of a data center; `undefined` for an unknown number. */
 export function addressOfDataCenter(id: number, isTest: boolean): string | undefined {
   return (isTest ? test : production).get(id);
 }
 
-/** Whether this is the address of one of Telegram's test servers. */
+/** Whether an address is one of Telegram's test servers. */
 export function isTestAddress(address: string): boolean {
   return testAddresses.has(address);
 }
@@ -47,7 +47,7 @@ const networks: readonly string[] = [
   "2001:b28:f23d::/48",
   "2001:b28:f23f::/48",
   "2a0a:f280::/32",
-  // Not in that list, but a second address of data center 2 in TDLib (DcOptions) and Telegram Desktop (BuiltInDc).
+  // Not in that list, but an additional address of data center 2 in TDLib (DcOptions) and Telegram Desktop (BuiltInDc).
   "95.161.76.100/32",
 ];
 
@@ -62,7 +62,7 @@ const webHost = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+web\.telegram\.org$
 
 /**
  * Whether an address belongs to Telegram: an IP address in one of its networks, or a host under `web.telegram.org`. A
- * session that names another server would hand its key to whoever runs that server.
+ * session with another server would reveal its key to the operator of that server.
  */
 export function isTelegramAddress(address: string): boolean {
   const family = isIP(address);

@@ -1,20 +1,20 @@
-/** What can be read of a thrown value without trusting it: any of its getters may throw. */
+/** The fields of a thrown value, read without trusting it: any getter may throw. */
 export interface ErrorShape {
-  /** Its own `name`, or its constructor's. */
+  /** Its `name`, or that of its constructor. */
   readonly name: string;
   readonly message: string;
-  /** The number Telegram answers with: 420, 401, -503. */
+  /** The number of an answer of Telegram: 420, 401, -503. */
   readonly number: number | undefined;
-  /** The `code` of an error of Node's: `"ECONNREFUSED"`. */
+  /** The `code` of a Node.js error: `"ECONNREFUSED"`. */
   readonly systemCode: string | undefined;
   readonly errorMessage: string | undefined;
   readonly seconds: unknown;
 }
 
-/** What is behind it is not looked at. */
+/** Longer messages are cut off. */
 const longestText = 512;
 
-/** Reads the few fields that tell the libraries' errors apart; never throws. */
+/** Reads the fields that identify the errors of the libraries. Never throws. */
 export function shapeOf(error: object): ErrorShape {
   const code = read(error, "code");
   const number = typeof code === "number" ? code : read(error, "errorCode");
@@ -28,7 +28,7 @@ export function shapeOf(error: object): ErrorShape {
   };
 }
 
-// The `socks` package names the class of its errors, not the errors.
+// Errors of the `socks` package have no `name` of their own, only their class has.
 function nameOf(error: object): string {
   const name = textOf(read(error, "name"));
   if (name !== undefined && name !== "" && name !== "Error") return name;

@@ -123,20 +123,20 @@ const names = `
 `;
 
 /**
- * The requests that are harmless to repeat, on this account or on another: they change nothing that anybody can see.
- * Full names as the libraries' classes have them, of the layers of GramJS 2.26 (198) and teleproto 1.229 (229), each
- * judged by its page under core.telegram.org/methods. Never add one for its name: `messages.GetBotCallbackAnswer` presses
- * a button. Upload parts belong here: a part that is sent again replaces itself. So does `messages.UploadMedia`, which
- * makes a file ready "without actually sending it to the chat".
+ * The methods whose requests can be repeated without harm, on the same account or another one: they change nothing that
+ * is visible to anyone. Full names of the classes in the layers of GramJS 2.26 (198) and teleproto 1.229 (229), each
+ * judged by its page under core.telegram.org/methods. MUST NOT be extended by name alone: `messages.GetBotCallbackAnswer`
+ * presses a button. Upload parts are included, as a part that is sent again replaces itself, and so is
+ * `messages.UploadMedia`, which prepares a file "without actually sending it to the chat".
  */
 export const reads: ReadonlySet<string> = new Set(names.trim().split(/\s+/));
 
-/** Whether the method (`"messages.GetHistory"`) is known to be harmless to repeat; anything not known is a write. */
+/** Whether a method (`"messages.GetHistory"`) can be repeated without harm. Unknown methods count as writes. */
 export function isIdempotent(method: string): boolean {
   return reads.has(method);
 }
 
-/** The requests that carry one part of a file: of no use without the others. Source: core.telegram.org/api/files. */
+/** The methods that transfer one part of a file, useless without the other parts. Source: core.telegram.org/api/files. */
 const transfers: ReadonlySet<string> = new Set([
   "upload.SaveFilePart",
   "upload.SaveBigFilePart",
@@ -145,7 +145,7 @@ const transfers: ReadonlySet<string> = new Set([
   "upload.GetWebFile",
 ]);
 
-/** Whether the method carries a part of a file, up or down. */
+/** Whether a method uploads or downloads a part of a file. */
 export function isTransfer(method: string): boolean {
   return transfers.has(method);
 }

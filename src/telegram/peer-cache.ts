@@ -1,8 +1,8 @@
-/** What one account knows of a user, group or channel. The access hash is of use to that account alone. */
+/** A user, group or channel as known to one account. The access hash is valid for that account only. */
 export interface KnownPeer {
-  /** Telegram's marked id: users as they are, chats negative, channels with the `-100` prefix. */
+  /** The marked id: unchanged for users, negative for chats, with the prefix `-100` for channels. */
   readonly id: string;
-  /** In decimal; `"0"` for basic groups, which have none. */
+  /** Decimal; `"0"` for basic groups, which have none. */
   readonly accessHash: string;
   /** In lower case. */
   readonly username?: string;
@@ -14,19 +14,19 @@ export interface KnownPeer {
 type Handle = "username" | "phone";
 
 /**
- * The peers that one account knows, found by id, username or phone in one step. Bounded: the one that was not looked up
- * or told of for longest goes first. Knows no client library.
+ * The peers known to one account, by id, username and phone. Bounded: the peer that was not looked up or updated for
+ * longest is evicted first. Independent of the client library.
  */
 export class PeerCache {
   readonly #limit: number;
   readonly #displaced: (peer: KnownPeer) => void;
-  /** Bound: `#limit`, as the maps beside it. */
+  /** Bound: `#limit`, which also bounds the other maps. */
   readonly #peers = new Map<string, KnownPeer>();
   readonly #holders: Readonly<Record<Handle, Map<string, string>>> = { username: new Map(), phone: new Map() };
-  /** How many have each display name, so that a name nobody has costs no look through all of them. */
+  /** Number of peers by display name, so that looking up an unknown name does not visit all peers. */
   readonly #names = new Map<string, number>();
 
-  /** `displaced` is told of each peer that has lost its username or phone to another one, as it is from then on. */
+  /** @param displaced called for each peer that has lost its username or phone to another one, with what remains of it */
   constructor(limit: number, displaced: (peer: KnownPeer) => void = () => {}) {
     this.#limit = limit;
     this.#displaced = displaced;
@@ -36,18 +36,18 @@ export class PeerCache {
     return this.#peers.size;
   }
 
-  /** Takes in the latest that is known of a peer. A username or phone that moved belongs to its new holder alone. */
+  /** Adds or replaces a peer. Its username and phone are taken away from any other peer. */
   put(peer: KnownPeer): void {
     this.#forget(peer.id);
-    if (peer.username !== undefined) this.take("username", peer.username, peer.id);
-    if (peer.phone !== undefined) this.take("phone", peer.phone, peer.id);
+    if (peer.username !== undefined) this.reassign("username", peer.username, peer.id);
+    if (peer.phone !== undefined) this.reassign("phone", peer.phone, peer.id);
     this.#enter(peer);
     if (this.#peers.size <= this.#limit) return;
     const [oldest] = this.#peers.keys();
     if (oldest !== undefined) this.#forget(oldest);
   }
 
-  /** Takes in what was known in former times, the latest last: what was learnt since is newer. */
+  /** Adds peers from an earlier time, in ascending order; they do not replace those that are in the cache. */
   restore(peers: readonly KnownPeer[]): void {
     const newer = [...this.#peers.values()];
     for (const { id } of newer) this.#forget(id);
@@ -55,14 +55,14 @@ export class PeerCache {
     for (const peer of newer) this.put(peer);
   }
 
-  /** Takes a username or phone away from whoever had it, unless that is `owner`. */
-  take(handle: Handle, value: string, owner: string): void {
+  /** Removes a username or phone from the peer that has it, unless that is `owner`. */
+  reassign(handle: Handle, value: string, owner: string): void {
     const holder = this.#holders[handle].get(value);
     const former = holder === undefined || holder === owner ? undefined : this.#peers.get(holder);
     if (former === undefined) return;
     this.#holders[handle].delete(value);
     const { [handle]: _, ...rest } = former;
-    // In its place: it was not asked for.
+    // Keeps its position, as it was not looked up.
     this.#peers.set(former.id, rest);
     this.#displaced(rest);
   }
@@ -83,21 +83,21 @@ export class PeerCache {
     return this.#found(this.#holders.phone.get(phone));
   }
 
-  /** The first one of this display name: a look through all of them, if there is one. */
+  /** A peer with a display name. Visits all peers if there is one. */
   byName(name: string): KnownPeer | undefined {
     if (!this.#names.has(name)) return undefined;
     for (const peer of this.#peers.values()) if (peer.name === name) return peer;
     return undefined;
   }
 
-  /** Lets go of one peer. Whether it was known. */
+  /** Removes a peer. Returns whether it was in the cache. */
   forget(id: string): boolean {
     const isKnown = this.#peers.has(id);
     this.#forget(id);
     return isKnown;
   }
 
-  /** Lets go of all of them. */
+  /** Removes all peers. */
   clear(): void {
     for (const id of [...this.#peers.keys()]) this.#forget(id);
   }

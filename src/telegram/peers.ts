@@ -1,9 +1,9 @@
 import { innermost, type TelegramRequest } from "./requests.js";
 
 /**
- * The user, group or channel a request is about: `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `"user:self"` where
- * the request says "self". Ids are Telegram's own, without the marks (`-100…`) of the Bot API. `undefined` for a request
- * about none or several, and for one that was not resolved yet (a user name).
+ * The user, group or channel that a request is about: `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `"user:self"` for
+ * the account itself. Ids are Telegram's own, without the prefixes (`-100…`) of the Bot API. `undefined` for a request
+ * about none or several, and for one whose peer is not resolved yet (a username).
  */
 export function peerOf(request: TelegramRequest): string | undefined {
   const query = innermost(request);
@@ -16,21 +16,21 @@ export function peerOf(request: TelegramRequest): string | undefined {
   return undefined;
 }
 
-/** Whether the text is what {@link peerOf} gives, as a caller may write it. */
+/** Whether a text has the form that {@link peerOf} returns. */
 export function isPeerKey(text: string): boolean {
   return /^(?:user:self|(?:user|chat|channel):[1-9]\d{0,18})$/.test(text);
 }
 
 /**
- * Where the requests of layer 198 name their peer. The first one that is set decides: a forward is about where it goes,
- * a change of a group's member about the group. `chatId` is the one that holds a bare id.
+ * The fields in which requests of layer 198 name their peer. The first one that is set counts: a forward is about its
+ * destination, a change of a group member about the group. Only `chatId` contains a bare id.
  */
 const peerFields: readonly string[] = ["toPeer", "peer", "channel", "chatId", "userId", "bot", "id", "toId"];
 
-/** Its `chatId` is a secret chat's. */
+/** Requests whose `chatId` is the id of a secret chat. */
 const withoutChat: ReadonlySet<string> = new Set(["messages.DiscardEncryption"]);
 
-/** The classes that name a peer (core.telegram.org/api/peers), and the field with the id. */
+/** The classes of peers (core.telegram.org/api/peers), each with its kind and the field that contains the id. */
 const peerClasses: ReadonlyMap<string, readonly [kind: string, field: string]> = new Map([
   ["InputPeerUser", ["user", "userId"]],
   ["InputPeerChat", ["chat", "chatId"]],
@@ -49,7 +49,7 @@ const peerClasses: ReadonlyMap<string, readonly [kind: string, field: string]> =
   ["Channel", ["channel", "id"]],
 ]);
 
-/** Classes around a peer. */
+/** Classes that wrap a peer. */
 const peerWrappers: ReadonlySet<string> = new Set(["InputDialogPeer", "InputNotifyPeer", "InputFolderPeer"]);
 
 function peerKeyOf(value: unknown): string | undefined {
@@ -68,7 +68,7 @@ function keyOf(kind: string, value: unknown): string | undefined {
   return id === undefined ? undefined : `${kind}:${id}`;
 }
 
-/** A `number`, a `bigint` or one of the big-integer package, which is told by what it prints. */
+/** The id in a `number`, a `bigint`, or an object of the big-integer package, which is identified by its text. */
 function idOf(value: unknown): string | undefined {
   if (typeof value !== "number" && typeof value !== "bigint" && typeof value !== "object") return undefined;
   const text = value === null ? "" : String(value);

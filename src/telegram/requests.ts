@@ -1,29 +1,29 @@
-/** A request of GramJS or teleproto, as far as this package has to know it: told by its class name, never by `instanceof`. */
+/** A request of GramJS or teleproto. Identified by its class name, never by `instanceof`. */
 export interface TelegramRequest {
   /** The full name: `"messages.GetHistory"`, `"Ping"`. */
   readonly className: string;
   readonly classType?: string;
-  /** What a wrapper wraps. */
+  /** The wrapped request, if this is a wrapper. */
   readonly query?: unknown;
 }
 
-/** One API request, as far as the pool has to know it. */
+/** An API request about to be sent. */
 export interface OutgoingRequest {
   /** The full name of the innermost query: `"messages.SendMessage"`. */
   readonly method: string;
-  /** `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `undefined` when the request names none. */
+  /** `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"`, or `undefined` if the request names none. */
   readonly peer: string | undefined;
-  /** Whether Telegram itself refuses a second copy, by its `random_id`. */
+  /** Whether Telegram refuses a second copy of the request, by its `random_id`. */
   readonly hasRandomId: boolean;
-  /** Whether the library would chain it to others (invokeAfterMsg), so that it has to go out alone. */
+  /** Whether the library would chain it to other requests (invokeAfterMsg), so that it must be sent alone. */
   readonly isOrdered: boolean;
-  /** Whether it goes to the account's own data center: a 401 from another one is not the account's death. */
+  /** Whether it is sent to the account's own data center: a 401 from another one does not mean that the session is dead. */
   readonly isHomeDc: boolean;
 }
 
 /**
- * Requests that only carry another one in `query`. Source: core.telegram.org/api/invoking; layer 198 of GramJS, the
- * last one of later layers.
+ * Requests that only wrap another one in `query`. Source: core.telegram.org/api/invoking; layer 198 of GramJS, the last one
+ * from later layers.
  */
 const wrappers: ReadonlySet<string> = new Set([
   "InvokeWithLayer",
@@ -42,8 +42,8 @@ const wrappers: ReadonlySet<string> = new Set([
 const deepestNesting = 16;
 
 /**
- * The query that is executed, out of all its wrappers. A wrapper without a query, or one nested deeper than any library
- * makes them, is returned as it is.
+ * The query inside all wrappers, which is the one that is executed. A wrapper without a query, or one nested deeper than
+ * any library nests them, is returned itself.
  */
 export function innermost(request: TelegramRequest): TelegramRequest {
   let current = request;
@@ -55,14 +55,14 @@ export function innermost(request: TelegramRequest): TelegramRequest {
   return current;
 }
 
-/** The name of the method that is executed: the class name of the innermost query. */
+/** The name of the executed method: the class name of the innermost query. */
 export function methodOf(request: TelegramRequest): string {
   return innermost(request).className;
 }
 
 /**
- * The name as the libraries' classes have it: `"contacts.resolveUsername"` (Telegram's documentation) and
- * `"contacts.ResolveUsername"` both give the latter; `"ping"` gives `"Ping"`.
+ * The method name as spelled by the classes of the libraries: `"contacts.ResolveUsername"` also for
+ * `"contacts.resolveUsername"`, as in Telegram's documentation; `"Ping"` for `"ping"`.
  */
 export function canonicalMethod(text: string): string {
   const nameAt = text.lastIndexOf(".") + 1;
@@ -70,8 +70,8 @@ export function canonicalMethod(text: string): string {
 }
 
 /**
- * Whether the query carries a `random_id` of its own (or one for each message), by which Telegram refuses a second copy
- * of it on the same account. Source: core.telegram.org/method/messages.sendMessage (RANDOM_ID_DUPLICATE).
+ * Whether the query has a `random_id` (or one for each message), by which Telegram refuses a second copy on the same
+ * account. Source: core.telegram.org/method/messages.sendMessage (RANDOM_ID_DUPLICATE).
  */
 export function hasRandomId(request: TelegramRequest): boolean {
   const query: object = innermost(request);
@@ -90,16 +90,16 @@ function fieldOf(value: unknown, key: string): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
 }
 
-/** A number other than zero: Telegram takes zero for none. */
+/** Whether a value is a number other than zero, which Telegram treats as missing. */
 function isId(value: unknown): boolean {
   if (value === undefined || value === null) return false;
   return /^-?0*[1-9]\d*$/.test(String(value));
 }
 
 /**
- * The same request as its caller made it, for another account: the libraries write one account's access hashes into the
- * object they send, and keep the caller's own arguments in `originalArgs`. A `random_id` that the caller did not give
- * is drawn anew. What is nested in the arguments is shared. Source: GramJS 2.26.22, tl/api.js.
+ * Creates the request again as the caller did, for another account: the libraries write the access hashes of one account
+ * into the request they send, and keep the caller's arguments in `originalArgs`. A `random_id` that the caller did not
+ * pass is generated again. Objects nested in the arguments are shared. Source: GramJS 2.26.22, tl/api.js.
  */
 export function rebuild<R extends TelegramRequest>(request: R): R {
   const args = fieldOf(request, "originalArgs");

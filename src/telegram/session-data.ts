@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 import { InvalidSessionError } from "../errors.js";
 
-/** The libraries whose session strings can be read and written; teleproto's are GramJS's. */
+/** The formats of session strings that can be read and written, by library; teleproto uses the format of GramJS. */
 export type SessionFormat = "gramjs" | "telethon" | "pyrogram" | "mtcute";
 
-/** A data center as mtcute's strings name it. */
+/** A data center in a session string of mtcute. */
 export interface DataCenterAddress {
   readonly dcId: number;
   readonly serverAddress: string;
@@ -13,19 +13,19 @@ export interface DataCenterAddress {
   readonly isMediaOnly: boolean;
 }
 
-/** What a session string says. Any object of this form can be formatted; {@link createSessionData} makes one that hides its key. */
+/** The contents of a session string. Any object of this shape can be formatted; {@link createSessionData} hides the key. */
 export interface SessionData {
-  /** The number of the data center the account lives in: 1 to 255. */
+  /** The number of the data center of the account: 1 to 255. */
   readonly dcId: number;
-  /** IPv4, IPv6 or, in GramJS's strings only, a host name. */
+  /** An IPv4 or IPv6 address or, in strings of GramJS only, a host name. */
   readonly serverAddress: string;
-  /** 1 to 65535. GramJS ignores it, and reads one above 32767 as negative: its strings carry a signed 16 bit number. */
+  /** 1 to 65535. GramJS ignores it, and reads one above 32767 as negative, as its strings contain a signed 16-bit number. */
   readonly port: number;
-  /** The 256 bytes that are the authorisation: a copy, to be kept as secret as the string. */
+  /** The 256 bytes of the auth key, as secret as the string. A copy. */
   readonly authKey: Uint8Array;
   /** The format it was read from. */
   readonly format: SessionFormat;
-  /** Whether it is of Telegram's test servers; where a format does not say, known by the address. */
+  /** Whether the session belongs to Telegram's test servers; determined by the address where the format does not say. */
   readonly isTest: boolean;
   /** The account's id (pyrogram, mtcute). */
   readonly userId?: number | undefined;
@@ -33,21 +33,21 @@ export interface SessionData {
   readonly isBot?: boolean | undefined;
   /** The application's id (pyrogram, the 362 characters form). */
   readonly apiId?: number | undefined;
-  /** Whether it was in Pyrogram's oldest form, of 351 characters, which has room for 32 bits of user id. */
+  /** Whether it was read from Pyrogram's oldest form, of 351 characters, with 32 bits for the user id. */
   readonly isShortUserId?: boolean | undefined;
-  /** The data center for transfers, where it is another one (mtcute). */
+  /** The data center for media, if it is a different one (mtcute). */
   readonly media?: DataCenterAddress | undefined;
 }
 
 export const authKeyBytes = 256;
 
-/** The data of a session, checked. Its key is in no `inspect` output, JSON, or copy by spreading. */
+/** Validates session data and returns it as an object whose key is not in `inspect` output, JSON or copies by spreading. */
 export function createSessionData(fields: SessionData): SessionData {
   checkSessionData(fields);
   return Object.freeze(new ParsedSession(fields));
 }
 
-/** Throws `InvalidSessionError` for data that no session could have. */
+/** Throws `InvalidSessionError` for impossible session data. */
 export function checkSessionData(fields: SessionData): void {
   checkKey(fields.authKey);
   checkServer(fields);
@@ -93,8 +93,8 @@ class ParsedSession implements SessionData {
 }
 
 /**
- * What tells one authorisation from another over all formats, without giving it away: the last 8 bytes of the SHA-1 of
- * the auth key, in hexadecimal. MTProto's own `auth_key_id` (core.telegram.org/mtproto/description#key-identifier).
+ * Identifies an authorization across all formats without revealing it: the last 8 bytes of the SHA-1 of the auth key, in
+ * hexadecimal. MTProto's own `auth_key_id` (core.telegram.org/mtproto/description#key-identifier).
  */
 export function authKeyFingerprint(authKey: Uint8Array): string {
   return createHash("sha1").update(authKey).digest("hex").slice(-16);
@@ -118,7 +118,7 @@ function checkNumber(value: number | undefined, largest: number): void {
   throw new InvalidSessionError("The session's user id or api id is no such number. Export the session again.");
 }
 
-/** IP addresses and host names; an address is never longer than GramJS can tell from an IPv6 address of Telethon. */
+/** IP addresses and host names. Longer ones could not be told from an IPv6 address of Telethon by GramJS. */
 const serverName = /^[A-Za-z0-9.:-]{1,100}$/;
 
 function checkServer(server: Partial<Record<"dcId" | "serverAddress" | "port", unknown>>): void {

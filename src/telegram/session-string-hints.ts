@@ -1,6 +1,6 @@
 import { InvalidSessionError } from "../errors.js";
 
-/** What people hand over instead of a session string, with what to do about it. No message repeats any of the text. */
+/** Texts that are commonly passed instead of a session string, each with what to do. No message repeats the text. */
 const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^\s*$/, "The session string is empty. Log in once and save what the library gives."],
   [
@@ -44,13 +44,13 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   [/=[^=]/, "The session string has padding in its middle: two texts were joined. Hand over one session string."],
 ];
 
-/** Longer than any session string by far: what is longer is not looked at. */
-const longestText = 4_096;
+/** Far longer than any session string; longer texts are not examined. */
+const maxTextLength = 4_096;
 
-/** How an SQLite database begins: the session files of Telethon and Pyrogram are such databases (sqlite.org/fileformat.html). */
-const databaseStart = "SQLite format 3\0";
+/** The header of an SQLite database, as which Telethon and Pyrogram store sessions (sqlite.org/fileformat.html). */
+const databaseHeader = "SQLite format 3\0";
 
-/** Throws for what is no text, or far too long for a session string. */
+/** Throws `InvalidSessionError` for a value that is not a text, or is far too long for a session string. */
 export function assertText(text: unknown): asserts text is string {
   if (isDatabase(text)) {
     throw new InvalidSessionError(
@@ -64,14 +64,14 @@ export function assertText(text: unknown): asserts text is string {
       `A session is a string, and this is ${kind}. Hand over what the library's session.save() returns.`,
     );
   }
-  if (text.length > longestText) {
+  if (text.length > maxTextLength) {
     throw new InvalidSessionError("The text is far too long for a session string. Hand over the session string alone.");
   }
 }
 
 function isDatabase(value: unknown): boolean {
-  if (typeof value === "string") return value.startsWith(databaseStart);
-  return value instanceof Uint8Array && Buffer.from(value.subarray(0, 16)).toString("latin1") === databaseStart;
+  if (typeof value === "string") return value.startsWith(databaseHeader);
+  return value instanceof Uint8Array && Buffer.from(value.subarray(0, 16)).toString("latin1") === databaseHeader;
 }
 
 function kindOf(value: unknown): string {
@@ -80,7 +80,7 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? "an array" : typeof value;
 }
 
-/** Throws for a text that is plainly something else. */
+/** Throws `InvalidSessionError` for a text that is obviously something else than a session string. */
 export function checkForMistakes(text: string): void {
   const mistake = mistakes.find(([pattern]) => pattern.test(text));
   if (mistake !== undefined) throw new InvalidSessionError(mistake[1]);

@@ -1,37 +1,37 @@
-/** What an error says about the session that met it. */
+/** What an error says about the session on which it occurred. */
 export type VerdictKind = "cooldown" | "restricted" | "dead" | "retry" | "none";
 
-/** What the verdict is about. A `"cooldown"` of scope `"session"` may be narrowed to the method by the pool's options. */
+/** What a verdict applies to. The option `cooldownScope` may narrow a cooldown of the session to the method. */
 export type VerdictScope = "session" | "method" | "peer" | "request" | "proxy" | "server";
 
 /**
- * How long a cooldown lasts: what the code's number says (as seconds, as minutes, or as seconds that may also be the
- * Unix time of its end), a fixed number of seconds, or nothing.
+ * The duration of a cooldown: the number in the code (as seconds, as minutes, or as seconds or the Unix time of its end), a
+ * fixed number of seconds, or none.
  */
 export type SecondsRule = "seconds" | "minutes" | "secondsOrDate" | number | null;
 
-/** What an error means when one of these requests is answered with it. */
+/** The meaning of an error for certain methods. */
 export interface MethodException {
-  /** Full names as the libraries' classes have them: `"auth.SignIn"`. */
+  /** Full names of methods: `"auth.SignIn"`. */
   readonly methods: ReadonlySet<string>;
   readonly kind: VerdictKind;
   readonly scope: VerdictScope;
 }
 
-/** What is known of one error code of Telegram. */
+/** The meaning of one error code of Telegram. */
 export interface VerdictRow {
-  /** The code as the documentation writes it; `X` stands for a number, a `*` at the end for any ending. */
+  /** The code as in the documentation; `X` stands for a number, and `*` at the end for any suffix. */
   readonly code: string;
-  /** Matches the text Telegram sends; its first group, where there is one, is the number. */
+  /** Matches the text that Telegram sends; the first group, if there is one, is the number. */
   readonly pattern: RegExp;
   readonly kind: VerdictKind;
   readonly scope: VerdictScope;
   readonly seconds: SecondsRule;
-  /** The error proves that the request took no effect. */
+  /** Whether the error proves that the request had no effect. */
   readonly provesNotExecuted: boolean;
-  /** Who says so. */
+  /** The source of this meaning. */
   readonly source: string;
-  /** Requests whose arguments the error is about, or which alone it is about. */
+  /** Methods for which the error means something else, such as a statement about their arguments. */
   readonly exception?: MethodException;
 }
 
@@ -73,15 +73,15 @@ const restricted = (code: string, source: string, exception?: MethodException): 
 const dead = (code: string, source: string, exception?: MethodException): VerdictRow =>
   row("dead", "session", code, source, exception && { exception });
 const surface = (scope: VerdictScope, code: string, source: string): VerdictRow => row("none", scope, code, source);
-/** The server failed on its side: what the request did is not known. */
+/** A failure of the server: whether the request had an effect is unknown. */
 const failed = (code: string, source: string): VerdictRow =>
   row("retry", "server", code, source, { provesNotExecuted: false });
 
 const day = 86_400;
 
 /**
- * Requests that sign in with what is in their arguments: a phone number, a token or a passkey. What Telegram says of an
- * account in reply is about the account that signs in. Source: core.telegram.org/api/auth, core.telegram.org/api/qr-login.
+ * Methods that sign in with their arguments: a phone number, a token or a passkey. Errors about an account concern the one
+ * that signs in. Source: core.telegram.org/api/auth, core.telegram.org/api/qr-login.
  */
 const signInMethods: readonly string[] = [
   "auth.SendCode",
@@ -109,7 +109,7 @@ const signInMethods: readonly string[] = [
   "auth.CheckPaidAuth",
 ];
 
-/** Requests that send a code to a phone number or mail address of their arguments, or take one: Telegram counts them by it. */
+/** Methods that send a code to, or take one for, a phone number or mail address, by which Telegram counts them. */
 const codeMethods: readonly string[] = [
   ...signInMethods,
   "account.SendChangePhoneCode",
@@ -124,7 +124,7 @@ const codeMethods: readonly string[] = [
 
 const ofTheOneWhoSignsIn: MethodException = { methods: new Set(signInMethods), kind: "none", scope: "request" };
 const countedByNumber: MethodException = { methods: new Set(codeMethods), kind: "cooldown", scope: "method" };
-/** A restricted account can still do everything else. */
+/** A restriction of certain methods: the account can use all others. */
 const ofNewChats: MethodException = {
   methods: new Set(["channels.CreateChannel", "channels.EditAdmin", "messages.CreateChat"]),
   kind: "restricted",
@@ -132,8 +132,8 @@ const ofNewChats: MethodException = {
 };
 
 const cooldowns: readonly VerdictRow[] = [
-  // Telegram calls it a limit of the method with its input; the pool rests the whole session unless told otherwise.
-  // A flood of codes is mostly the number's, and no reason to rest every session that asks for it.
+  // A limit of the method with its input, by the documentation; the pool cools the session, or by option the method.
+  // A flood of login codes usually concerns the number, and must not cool every session that requests one for it.
   row("cooldown", "session", "FLOOD_WAIT_X", `${official}; Telethon, mtcute and gotd count it per method`, {
     seconds: "seconds",
     exception: countedByNumber,
@@ -171,7 +171,7 @@ const sessionVerdicts: readonly VerdictRow[] = [
     `${official} (403, 406): spamreported, cannot create chats; telegramdesktop/tdesktop#1969: goes on reading and writing`,
     ofNewChats,
   ),
-  // Whatever it asks for is answered so until the password is given.
+  // The answer to every request until the password has been entered.
   restricted(
     "SESSION_PASSWORD_NEEDED",
     `${official} (401): half logged in; TDLib, mtcute and Telethon keep it`,
@@ -186,9 +186,9 @@ const sessionVerdicts: readonly VerdictRow[] = [
 ];
 
 const serverVerdicts: readonly VerdictRow[] = [
-  // It proves the opposite: Telegram has this message already.
+  // Proves the opposite: Telegram already has this message.
   row("none", "request", "RANDOM_ID_DUPLICATE", `${official} (500)`, { provesNotExecuted: false }),
-  // Refused before it was executed, and told to try again at once: TDLib and gotd wait 1 s.
+  // Refused before it was executed, to be retried at once: TDLib and gotd wait 1 s.
   row("retry", "request", "FLOOD_SKIP_FAILED_WAIT", "TDLib, gotd (420)"),
   failed("RPC_CALL_FAIL", `${official} (400, 500); Telethon repeats it`),
   failed("RPC_MCGET_FAIL", `${official} (400, 500); Telethon repeats it`),
@@ -235,7 +235,7 @@ const callerVerdicts: readonly VerdictRow[] = [
   surface("peer", "USER_PRIVACY_RESTRICTED", `${official} (403)`),
 ];
 
-/** Every error code of Telegram this package knows by name; any other is judged by its number. First match wins. */
+/** The known error codes of Telegram; others are classified by their number. The first match counts. */
 export const verdictTable: readonly VerdictRow[] = Object.freeze([
   ...cooldowns,
   ...sessionVerdicts,
@@ -246,7 +246,7 @@ export const verdictTable: readonly VerdictRow[] = Object.freeze([
 const exactRows: ReadonlyMap<string, VerdictRow> = new Map(verdictTable.map((entry) => [entry.code, entry]));
 const openRows: readonly VerdictRow[] = verdictTable.filter((entry) => /_X|\*$/.test(entry.code));
 
-/** The row that knows this text (`"FLOOD_WAIT_33"`), and the number in it, if it has one. */
+/** The row that matches a text (`"FLOOD_WAIT_33"`), and the number in it, if there is one. */
 export function findVerdictRow(text: string): { readonly row: VerdictRow; readonly number?: string } | undefined {
   const exact = exactRows.get(text);
   if (exact !== undefined) return { row: exact };

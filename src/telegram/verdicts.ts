@@ -12,49 +12,49 @@ import {
 
 export type { VerdictKind, VerdictScope } from "./verdict-table.js";
 
-/** What an error says about the session that met it. */
+/** What an error says about the session on which it occurred. */
 export interface Verdict {
   readonly kind: VerdictKind;
   readonly scope: VerdictScope;
-  /** How long a cooldown lasts, whole seconds from 1 to 365 days; `null` for every other kind. */
+  /** Duration of a cooldown in whole seconds, up to 365 days; `null` for every other kind. */
   readonly seconds: number | null;
   /**
    * Telegram's code without its number (`"FLOOD_WAIT"`), `"ERROR_500"` where Telegram sent words instead of a code, Node's
    * (`"ECONNREFUSED"`), or `"UNKNOWN"`.
    */
   readonly code: string;
-  /** The error proves that the request took no effect. */
+  /** Whether the error proves that the request had no effect. */
   readonly provesNotExecuted: boolean;
-  /** Set when Telegram's seconds could not be read and `seconds` is a guess: worth a line in the log. */
+  /** Set if Telegram's seconds could not be read and `seconds` is a guess, which is logged. */
   readonly isGuess?: true;
 }
 
-/** What is known of the request that met an error. */
+/** The request on which an error occurred. */
 export interface ErrorContext {
-  /** Its full name (`"auth.SignIn"`). @default what the error's message names as its cause */
+  /** The full name of the method (`"auth.SignIn"`). @default the cause that the error's message names */
   readonly method?: string | undefined;
-  /** The wall clock, epoch milliseconds, for the few codes that carry a date. @default the system's */
+  /** Wall-clock time in epoch milliseconds, for the few codes that contain a date. @default the system's */
   readonly now?: number | undefined;
 }
 
 /**
- * Whether a restriction ends by itself, although Telegram does not say when: PEER_FLOOD and USER_RESTRICTED do. FROZEN
- * ends by an appeal, SESSION_PASSWORD_NEEDED by a login. Source: core.telegram.org/api/errors, core.telegram.org/api/auth.
+ * Whether a restriction ends by itself, at a time that Telegram does not report: PEER_FLOOD and USER_RESTRICTED. FROZEN
+ * ends by an appeal, SESSION_PASSWORD_NEEDED by completing the login. Source: core.telegram.org/api/errors, core.telegram.org/api/auth.
  */
 export function expiresOnItsOwn(code: string): boolean {
   return code === "PEER_FLOOD" || code === "USER_RESTRICTED";
 }
 
-/** Whether the verdict changes what the session is good for, so that another one may do better. */
+/** Whether the verdict concerns the session, so that the request may succeed on another one. */
 export function affectsSession({ kind }: Verdict): boolean {
   return kind === "cooldown" || kind === "restricted" || kind === "dead";
 }
 
 const longestCooldown = 365 * 86_400;
 const guessedCooldown = 60;
-/** Of a 420 that this package does not know: it may be no wait at all. */
+/** For an unknown 420, which may not be a wait at all. */
 const longestUnknownCooldown = 3_600;
-/** In September 2001: a larger number of seconds is a date. One with more digits than a date of our time is neither. */
+/** A number of seconds from September 2001 on is a date; one with more digits than a current date is neither. */
 const firstDate = 1_000_000_000;
 const lastDate = 100_000_000_000;
 
@@ -67,15 +67,15 @@ const unknown: Verdict = Object.freeze({
 });
 
 /**
- * Answers with which a server refuses a request it did not execute. Anything else is like a 500: the outcome is not
- * known. Source: core.telegram.org/api/errors.
+ * Numbers of answers by which a server refuses a request without executing it. After any other, as after a 500, the
+ * outcome is unknown. Source: core.telegram.org/api/errors.
  */
 const refusals: ReadonlySet<number> = new Set([303, 400, 401, 403, 404, 406, 420]);
 
 /**
- * What a thrown value says about the session: rest it, restrict it, retire it, try again, or nothing. Knows the errors
- * of GramJS and teleproto by their shape, so that two copies of a library do not matter; an error of the caller's own
- * code is `"UNKNOWN"`, whatever words are in its message. Never throws.
+ * Classifies a thrown value: cooldown, restricted, dead, retry, or nothing about the session. Errors of GramJS and
+ * teleproto are identified by their shape, so that several copies of a library do not matter; an error of the caller's own
+ * code is `"UNKNOWN"`, whatever its message says. Never throws.
  */
 export function classifyTelegramError(error: unknown, context: ErrorContext = {}): Verdict {
   try {
@@ -110,10 +110,10 @@ function verdictOfString(text: string, context: ErrorContext): Verdict {
   return unsuccessful.test(text) ? retry("server", "REQUEST_UNSUCCESSFUL") : unknown;
 }
 
-/** Words of many programs: an Error that says no more may be anybody's. */
+/** Codes that are common in other programs as well: an Error with nothing else may come from anywhere. */
 const commonWords: ReadonlySet<string> = new Set(["SESSION_EXPIRED", "USER_RESTRICTED", "Timeout", "Timedout"]);
 
-/** An Error that says no more than a code that only Telegram uses; a wait has to have its number. */
+/** Whether an Error consists of a code that only Telegram uses. A wait must contain its number. */
 function verdictOfBareMessage({ name, message, seconds }: ErrorShape, context: ErrorContext): Verdict {
   const found = name === "Error" ? findVerdictRow(message) : undefined;
   if (found === undefined || commonWords.has(found.row.code) || !isCode(message)) return unknown;
@@ -121,12 +121,12 @@ function verdictOfBareMessage({ name, message, seconds }: ErrorShape, context: E
   return verdictOfCode({ text: message, seconds }, context);
 }
 
-// client/users.js of both libraries, when its own attempts are spent; the cause is lost.
+// Thrown by client/users.js of both libraries after their own attempts; the cause is lost.
 const unsuccessful = /^Request was unsuccessful \d+ time\(s\)$/;
 
-/** What Telegram has answered, as far as the error still has it. */
+/** The answer of Telegram, as far as the error contains it. */
 interface Answer {
-  /** Telegram's code; empty where it sent words. */
+  /** The error code; empty if Telegram sent words instead. */
   readonly text: string;
   readonly number?: number | undefined;
   readonly seconds?: unknown;
@@ -138,7 +138,7 @@ function verdictOfCode(answer: Answer, context: ErrorContext): Verdict {
   return verdictOfRow(found.row, { ...answer, inText: found.number }, context);
 }
 
-/** Every death is told with one of two numbers; a known word with another number says something that is not known. */
+/** The codes of death come with one of two numbers; with another number they mean something unknown. */
 function isAboutSomethingElse({ kind }: VerdictRow, { number }: Answer): boolean {
   return kind === "dead" && number !== undefined && Math.abs(number) !== 401 && Math.abs(number) !== 406;
 }
@@ -155,7 +155,7 @@ function verdictOfRow(row: VerdictRow, told: Told, { method = "", now = systemCl
   return kind === "cooldown" ? { ...rest, ...lengthOf(row.seconds, told, now) } : { ...rest, seconds: null };
 }
 
-/** An error this package does not know: a flood rests the session, a refusal is the caller's, the rest is like a 500. */
+/** The verdict on an unknown code, by its number: a 420 is a cooldown, a refusal is the caller's, others are like a 500. */
 function verdictOfNumber({ text, number, seconds }: Answer): Verdict {
   const whole = text === "" ? `ERROR_${Math.abs(number ?? 0)}` : text;
   if (number === 420) {

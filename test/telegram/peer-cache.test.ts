@@ -53,9 +53,9 @@ describe("take()", () => {
     const displaced: KnownPeer[] = [];
     const peers = new PeerCache(10, (former) => displaced.push(former));
     peers.put(peer("1", { username: "shop" }));
-    peers.take("username", "shop", "1");
+    peers.reassign("username", "shop", "1");
     expect(peers.byUsername("shop")?.id).toBe("1");
-    peers.take("username", "shop", "2");
+    peers.reassign("username", "shop", "2");
     expect([peers.byUsername("shop"), displaced]).toStrictEqual([undefined, [peer("1")]]);
   });
 });

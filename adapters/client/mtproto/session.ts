@@ -161,7 +161,7 @@ class SessionPeers {
     const username = textOf(entity.username) ?? activeUsernameOf(entity);
     if (username === undefined) return;
     const marked = entity.className === "User" ? String(entity.id) : `-100${entity.id}`;
-    this.cache.take("username", username.toLowerCase(), marked);
+    this.cache.reassign("username", username.toLowerCase(), marked);
   }
 
   /** The library's row about an entity, with what Telegram has omitted; `undefined` when it is of no use. */

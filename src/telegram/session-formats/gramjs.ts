@@ -1,7 +1,6 @@
 import { isTestAddress } from "../data-centers.js";
 import { authKeyBytes, type SessionData } from "../session-data.js";
-import { type Base64Variant, checkBase64, encode } from "./base64.js";
-import { checkLength } from "./lengths.js";
+import { type Base64Variant, checkBase64, checkLength, encode } from "./base64.js";
 
 // "1" and, in standard base64: number u8, address length i16, address, port i16, key. Big-endian.
 // Source: telegram/sessions/StringSession.js of GramJS 2.26.22; teleproto's is the same.
