@@ -18,7 +18,7 @@ import { checkPoolOptions } from "./options/validate.js";
 import { LocalOwnership } from "./ownership/local-ownership.js";
 import type { Ownership } from "./ownership/ownership.js";
 import { SharedOwnership } from "./ownership/shared-ownership.js";
-import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import { SingleProcessLock } from "./ownership/single-process-lock.js";
 import { createContext, type IsHeard, type PoolContext, type Publish } from "./pool-context.js";
 import { PoolLifecycle } from "./pool-lifecycle.js";
 import { createRateLimiting } from "./rate-limits/rate-limiting.js";
@@ -36,15 +36,43 @@ import { SessionRegistry } from "./state/session-registry.js";
 import { SessionStateManager } from "./state/session-state-manager.js";
 import { SessionTable } from "./state/session-table.js";
 import { checkedStorage } from "./storage/checked-storage.js";
-import { memory } from "./storage/memory.js";
+import { isInMemory, memory } from "./storage/memory.js";
 import { createPeerCacheWriter } from "./storage/peer-cache-writer.js";
 import { RecordWriter } from "./storage/record-writer.js";
 import { SessionSerializer } from "./storage/session-serializer.js";
-import { StorageTimeout } from "./storage/storage-timeout.js";
+import type { StoredRecord } from "./storage/storage.js";
+import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";
 
 /** The options of `open`, checked and with their defaults. Throws `OptionsError`. */
 export function resolveOptions<Client>(options: SessionPoolOptions<Client>): ResolvedOptions<Client> {
   return { ...checkPoolOptions(options), storage: checkedStorage(options.storage ?? memory()) };
+}
+
+/** An open storage, and what it holds. */
+export interface OpenedStorage {
+  readonly records: readonly StoredRecord[];
+  /** Held while a storage that is made for one process is open. */
+  readonly processLock: SingleProcessLock | undefined;
+}
+
+/** Loads the client library, opens the storage and reads it. Closes the storage again if a step fails. */
+export async function openStorage<Client>(options: ResolvedOptions<Client>): Promise<OpenedStorage> {
+  const { storage, clock, storageTimeoutMs } = options;
+  await options.client.open();
+  const deadline = new StorageTimeout(clock, storageTimeoutMs);
+  const listDeadline = deadline.times(LISTING_TAKES);
+  const isForOneProcess = !storage.shared && !isInMemory(storage);
+  const processLock = isForOneProcess ? new SingleProcessLock(options, deadline) : undefined;
+  try {
+    await listDeadline.run("be opened", () => storage.open?.());
+    await processLock?.claim();
+    const records = await listDeadline.run("be listed", () => storage.list());
+    return { records, processLock };
+  } catch (error) {
+    await processLock?.release().catch(() => {});
+    await deadline.run("be closed", () => storage.close?.()).catch(() => {});
+    throw error;
+  }
 }
 
 /** A pool that is built, and how it ends. */
@@ -70,6 +98,16 @@ export function createPool<Client>(
   const leasing = createLeasing(context, lifecycle, processRef, state, connecting, sessions);
   const parts: PoolParts<Client> = { ...base, ...state, ...connecting, ...sessions, ...leasing };
   return { ...parts, shutdown: new Shutdown(parts) };
+}
+
+/** Reports which records could not be loaded, and starts what runs without a caller. */
+export function startPool(pool: CreatedPool<unknown>): void {
+  const { storageSync, scheduler, persistentConnections, healthProbe } = pool;
+  storageSync.publishRejected();
+  scheduler.serveWaiters();
+  persistentConnections.ensureAll();
+  healthProbe.scheduleAll();
+  storageSync.start();
 }
 
 /** The sessions in memory, their records, and who may connect them. */

@@ -1,7 +1,7 @@
 import { AcquireRequest } from "./acquire/acquire-request.js";
 import { inBackground, inOwnContext } from "./common/own-context.js";
 import { ProcessRef } from "./common/process-ref.js";
-import { type CreatedPool, createPool, resolveOptions } from "./create-pool.js";
+import { type CreatedPool, createPool, openStorage, resolveOptions, startPool } from "./create-pool.js";
 import { unknownSessionError } from "./error-factories.js";
 import { OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
@@ -30,11 +30,8 @@ import {
   checkTextId,
   checkUseArguments,
 } from "./options/validate.js";
-import { SingleProcessLock } from "./ownership/single-process-lock.js";
+import type { SingleProcessLock } from "./ownership/single-process-lock.js";
 import type { PoolStatus, SessionHealth, SessionInfo } from "./session-info.js";
-import { isInMemory } from "./storage/memory.js";
-import type { StoredRecord } from "./storage/storage.js";
-import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";
 
 const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
 
@@ -96,7 +93,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
       await pool.destroy();
       throw error;
     }
-    inOwnContext(() => setImmediate(() => pool.#begin()));
+    inOwnContext(() => setImmediate(() => startPool(pool.#parts)));
     return pool;
   }
 
@@ -308,16 +305,6 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return this.close();
   }
 
-  /** Reports what could not be loaded, and starts what runs by itself. */
-  #begin(): void {
-    const { storageSync, scheduler, persistentConnections, healthProbe } = this.#parts;
-    storageSync.publishRejected();
-    scheduler.serveWaiters();
-    persistentConnections.ensureAll();
-    healthProbe.scheduleAll();
-    storageSync.start();
-  }
-
   #changeSession<T>(id: string, change: (parts: CreatedPool<Client>) => Promise<T>): Promise<T> {
     return this.#change((parts) => change(parts).finally(() => parts.context.events.emit("changed", id)));
   }
@@ -328,31 +315,5 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     const closed = lifecycle.closedError();
     if (closed !== undefined) throw closed;
     return lifecycle.track(this.#parts.processRef.whileRunning(() => change(this.#parts)));
-  }
-}
-
-interface OpenedStorage {
-  readonly records: readonly StoredRecord[];
-  /** Held while a storage that is made for one process is open. */
-  readonly processLock: SingleProcessLock | undefined;
-}
-
-/** Loads the client library, opens the storage and reads it. Closes the storage again if a step fails. */
-async function openStorage<Client>(options: ResolvedOptions<Client>): Promise<OpenedStorage> {
-  const { storage, clock, storageTimeoutMs } = options;
-  await options.client.open();
-  const deadline = new StorageTimeout(clock, storageTimeoutMs);
-  const patient = deadline.times(LISTING_TAKES);
-  const isForOne = !storage.shared && !isInMemory(storage);
-  const processLock = isForOne ? new SingleProcessLock(options, deadline) : undefined;
-  try {
-    await patient.run("be opened", () => storage.open?.());
-    await processLock?.claim();
-    const records = await patient.run("be listed", () => storage.list());
-    return { records, processLock };
-  } catch (error) {
-    await processLock?.release().catch(() => {});
-    await deadline.run("be closed", () => storage.close?.()).catch(() => {});
-    throw error;
   }
 }
