@@ -11,7 +11,7 @@ const LOGIN_CODE = "12345";
 
 /** `test-server`: a Telegram server of one's own. */
 export const testServerCommand: Command = {
-  usage: "[--accounts N] [--file FILE] [--sessions FILE]",
+  usage: "[--accounts N] [--file FILE] [--port N]",
   description:
     "Runs a Telegram server on 127.0.0.1 until Ctrl-C, with accounts that are made up and gone when it ends. With SESSION_POOL_TEST_SERVER=FILE the other commands use it.",
   options: {
