@@ -3,11 +3,11 @@ import { LruOrder } from "../src/state/selection-order.js";
 import { SessionEntry } from "../src/state/session-entry.js";
 import { SessionTable } from "../src/state/session-table.js";
 
-/** When it begins, on the clock that the bench moves. */
+/** Start of the time line, which the bench advances. */
 export const START = 1_700_000_000_000.5;
 export const HOUR_MS = 3_600_000;
 
-/** Numbers from 0 up to 1, always the same ones. */
+/** A reproducible generator of numbers from 0 to 1. */
 function chance(): () => number {
   let state = 1;
   return () => {
@@ -16,17 +16,21 @@ function chance(): () => number {
   };
 }
 
-/** A roster of so many sessions that were never used. */
-export function rosterOf(size: number, tags: (index: number) => readonly string[] = () => [], order = new LruOrder()) {
+/** A table of sessions that were never used. */
+export function createTable(
+  size: number,
+  tags: (index: number) => readonly string[] = () => [],
+  order = new LruOrder(),
+) {
   const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
   const entries = Array.from({ length: size }, (_, index) => new SessionEntry(`session-${index}`, tags(index), START));
   sessionTable.add(entries, START);
   return { sessionTable, entries };
 }
 
-/** Let out what is due, lease one, give it back, every tenth into a cooldown: nine tenths cool all the time. */
+/** Expires what is due, leases a session and releases it; every tenth then cools down, so that 90 % always do. */
 export function pickAndMark(size: number): (times: number) => void {
-  const { sessionTable, entries } = rosterOf(size);
+  const { sessionTable, entries } = createTable(size);
   const random = chance();
   const cooling = Math.floor(size * 0.9);
   // As many come back as go: one in ten picks floods, and a pick comes every hundredth of a millisecond.
@@ -49,9 +53,13 @@ export function pickAndMark(size: number): (times: number) => void {
   };
 }
 
-/** Lease one for a method that rests on 99 of 100, or with a tag that one in a thousand carries. */
+/** Leases a session for a method that 99 of 100 are cooling for, or with a tag that one in a thousand has. */
 export function narrow(criteria: Criteria, order = new LruOrder()): (times: number) => void {
-  const { sessionTable, entries } = rosterOf(100_000, (index) => (index % 1_000 === 0 ? ["rare"] : ["common"]), order);
+  const { sessionTable, entries } = createTable(
+    100_000,
+    (index) => (index % 1_000 === 0 ? ["rare"] : ["common"]),
+    order,
+  );
   for (const [index, entry] of entries.entries()) {
     if (index % 100 !== 99) sessionTable.cool(entry, { kind: "method", method: "M" }, START + HOUR_MS, "FLOOD", START);
   }

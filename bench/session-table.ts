@@ -2,14 +2,14 @@ import { ANY } from "../src/state/criteria.js";
 import { ConnectedFirstOrder, WeightedOrder } from "../src/state/selection-order.js";
 import { SessionEntry } from "../src/state/session-entry.js";
 import { SessionTable } from "../src/state/session-table.js";
-import { HOUR_MS, narrow, pickAndMark, rosterOf, START } from "./session-table-contest.js";
+import { createTable, HOUR_MS, narrow, pickAndMark, START } from "./session-table-contest.js";
 import { median, nanoseconds, shown } from "./timing.js";
 
 const NO_TAGS: readonly string[] = [];
 
 /** All of a crowd cool, and all are due at one instant. */
 function herd(size: number): { readonly cool: number; readonly letOut: number } {
-  const { sessionTable, entries } = rosterOf(size);
+  const { sessionTable, entries } = createTable(size);
   const began = performance.now();
   for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, START + HOUR_MS, "FLOOD", START);
   const cooled = performance.now();
@@ -17,7 +17,7 @@ function herd(size: number): { readonly cool: number; readonly letOut: number } 
   return { cool: cooled - began, letOut: performance.now() - cooled };
 }
 
-/** Bytes of heap that a session takes in a roster, but for its own strings. */
+/** Heap of one entry of a table in bytes, without its own strings. */
 function bytesPerSession(size: number): number {
   const ids = Array.from({ length: size }, (_, index) => `session-${index}`).slice();
   const heap = (): number => {
@@ -37,7 +37,7 @@ function bytesPerSession(size: number): number {
 }
 
 if (globalThis.gc !== undefined) {
-  console.log(`A session takes ${bytesPerSession(100_000).toFixed(0)} B in the roster, but for its own strings.`);
+  console.log(`A session takes ${bytesPerSession(100_000).toFixed(0)} B in the table, without its own strings.`);
 }
 const scoped = { ...ANY, methods: ["M"] };
 const measured = await nanoseconds(

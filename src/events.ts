@@ -82,7 +82,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
   /**
    * True once any listener is registered; checking this flag is much cheaper than looking up listeners on every lease.
    */
-  #isHeard = false;
+  #hasListeners = false;
 
   /** Known event names; `undefined` allows any. */
   readonly #names: readonly string[] | undefined;
@@ -96,11 +96,11 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     event: Name,
     ...values: EventEmitter.EventArgs<Events, Name>
   ): boolean {
-    return this.#isHeard && super.emit(event, ...values);
+    return this.#hasListeners && super.emit(event, ...values);
   }
 
   override listenerCount(event: EventEmitter.EventNames<Events>): number {
-    return this.#isHeard ? super.listenerCount(event) : 0;
+    return this.#hasListeners ? super.listenerCount(event) : 0;
   }
 
   override on<Name extends EventEmitter.EventNames<Events>>(
@@ -109,7 +109,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     context?: unknown,
   ): this {
     super.on(event, this.#wrap(event, listener), context);
-    return this.#looked();
+    return this.#updateHasListeners();
   }
 
   override addListener<Name extends EventEmitter.EventNames<Events>>(
@@ -126,7 +126,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     context?: unknown,
   ): this {
     super.once(event, this.#wrap(event, listener), context);
-    return this.#looked();
+    return this.#updateHasListeners();
   }
 
   override off<Name extends EventEmitter.EventNames<Events>>(
@@ -137,7 +137,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
   ): this {
     const wrapper = listener && (this.#wrappers.get(listener as Listener)?.get(event) ?? listener);
     super.off(event, wrapper as EventEmitter.EventListener<Events, Name> | undefined, context, once);
-    return this.#looked();
+    return this.#updateHasListeners();
   }
 
   override removeListener<Name extends EventEmitter.EventNames<Events>>(
@@ -151,11 +151,11 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
 
   override removeAllListeners(event?: EventEmitter.EventNames<Events>): this {
     super.removeAllListeners(event);
-    return this.#looked();
+    return this.#updateHasListeners();
   }
 
-  #looked(): this {
-    this.#isHeard = this.eventNames().length > 0;
+  #updateHasListeners(): this {
+    this.#hasListeners = this.eventNames().length > 0;
     return this;
   }
 

@@ -3,7 +3,7 @@ import { findVerdictRow } from "./verdict-table.js";
 
 /**
  * GramJS's classes that overwrite Telegram's code with a word or a sentence (errors/RPCErrorList.js). It makes
- * FLOOD_PREMIUM_WAIT a FloodWaitError too: the two cannot be told apart there.
+ * FLOOD_PREMIUM_WAIT a FloodWaitError too: the two are indistinguishable there.
  */
 const codesOfClasses: ReadonlyMap<string, string> = new Map([
   ["FloodWaitError", "FLOOD_WAIT"],

@@ -2,7 +2,7 @@ import { createHash, pbkdf2, randomBytes, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 
 /**
- * The proof that somebody knows the password of an account, without sending it: SRP as Telegram uses it.
+ * Proves knowledge of the password of an account, without sending it: SRP as Telegram uses it.
  *
  * Source: https://core.telegram.org/api/srp
  */

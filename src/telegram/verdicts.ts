@@ -143,16 +143,20 @@ function isAboutSomethingElse({ kind }: VerdictRow, { number }: Answer): boolean
   return kind === "dead" && number !== undefined && Math.abs(number) !== 401 && Math.abs(number) !== 406;
 }
 
-interface Told extends Answer {
+interface CodeAnswer extends Answer {
   /** The number in the code. */
   readonly inText: string | undefined;
 }
 
-function verdictOfRow(row: VerdictRow, told: Told, { method = "", now = systemClock.now() }: ErrorContext): Verdict {
+function verdictOfRow(
+  row: VerdictRow,
+  answer: CodeAnswer,
+  { method = "", now = systemClock.now() }: ErrorContext,
+): Verdict {
   const { kind, scope } = row.exception?.methods.has(method) ? row.exception : row;
-  const code = row.code.endsWith("*") ? told.text : row.code.replace(/_X(?:MIN)?(?=_|$)/, "");
+  const code = row.code.endsWith("*") ? answer.text : row.code.replace(/_X(?:MIN)?(?=_|$)/, "");
   const rest = { kind, scope, code, provesNotExecuted: row.provesNotExecuted };
-  return kind === "cooldown" ? { ...rest, ...lengthOf(row.seconds, told, now) } : { ...rest, seconds: null };
+  return kind === "cooldown" ? { ...rest, ...lengthOf(row.seconds, answer, now) } : { ...rest, seconds: null };
 }
 
 /** The verdict on an unknown code, by its number: a 420 is a cooldown, a refusal is the caller's, others are like a 500. */
@@ -160,9 +164,9 @@ function verdictOfNumber({ text, number, seconds }: Answer): Verdict {
   const whole = text === "" ? `ERROR_${Math.abs(number ?? 0)}` : text;
   if (number === 420) {
     const code = text === "" ? whole : text.replace(/_\d+$/, "");
-    const told = numberOf(/_(\d+)$/.exec(text)?.[1]) ?? numberOf(seconds);
-    if (told !== undefined && isDate(told)) return { ...unknown, code, provesNotExecuted: true };
-    return { kind: "cooldown", scope: "session", code, provesNotExecuted: true, ...shortened(told) };
+    const reported = numberOf(/_(\d+)$/.exec(text)?.[1]) ?? numberOf(seconds);
+    if (reported !== undefined && isDate(reported)) return { ...unknown, code, provesNotExecuted: true };
+    return { kind: "cooldown", scope: "session", code, provesNotExecuted: true, ...shortened(reported) };
   }
   if (number !== undefined && refusals.has(number)) return { ...unknown, code: whole, provesNotExecuted: true };
   return retry("server", whole);
@@ -177,7 +181,7 @@ interface Length {
   readonly isGuess?: true;
 }
 
-function lengthOf(rule: SecondsRule, { inText, seconds: inField }: Told, now: number): Length {
+function lengthOf(rule: SecondsRule, { inText, seconds: inField }: CodeAnswer, now: number): Length {
   if (typeof rule === "number") return { seconds: rule };
   const number = numberOf(inText) ?? numberOf(inField);
   if (number === undefined) return { seconds: guessedCooldown, isGuess: true };
@@ -185,10 +189,10 @@ function lengthOf(rule: SecondsRule, { inText, seconds: inField }: Told, now: nu
   return { seconds: bounded(rule === "minutes" ? number * 60 : number) };
 }
 
-function shortened(told: number | undefined): Length {
-  if (told === undefined) return { seconds: guessedCooldown, isGuess: true };
-  if (told > longestUnknownCooldown) return { seconds: longestUnknownCooldown, isGuess: true };
-  return { seconds: bounded(told) };
+function shortened(reported: number | undefined): Length {
+  if (reported === undefined) return { seconds: guessedCooldown, isGuess: true };
+  if (reported > longestUnknownCooldown) return { seconds: longestUnknownCooldown, isGuess: true };
+  return { seconds: bounded(reported) };
 }
 
 function bounded(seconds: number): number {

@@ -29,8 +29,8 @@ export interface ModelSession {
 /** Who of two comes first: negative for `a`. */
 export type ModelOrder = (a: ModelSession, b: ModelSession) => number;
 
-/** The roster told naively: every question is answered by looking at all sessions. */
-export class RosterModel {
+/** A naive session table: every question is answered by visiting all sessions. */
+export class SessionTableModel {
   readonly sessions: Map<string, ModelSession> = new Map();
   now: number;
   /** Ends of method and peer cooldowns that have not been passed: one for each that rests. */

@@ -5,7 +5,7 @@ import { ANY, type Criteria } from "../../src/state/criteria.js";
 import type { SelectionOrder } from "../../src/state/selection-order.js";
 import { SessionEntry } from "../../src/state/session-entry.js";
 import { SessionTable } from "../../src/state/session-table.js";
-import { type ModelOrder, type ModelScope, type ModelSession, RosterModel } from "./session-table-model.js";
+import { type ModelOrder, type ModelScope, type ModelSession, SessionTableModel } from "./session-table-model.js";
 
 const FIVE = ["a", "b", "c", "d", "e"];
 const TAGS: readonly (readonly string[])[] = [["x"], ["x", "y"], [], ["y"], ["x"]];
@@ -27,20 +27,20 @@ export const stepOf = (ids: readonly string[]): fc.Arbitrary<Step> =>
     fc.integer({ min: 1, max: 40 }),
   );
 
-/** How a roster and its model are set up. */
+/** Settings of a table and its model. */
 export interface PairSettings {
   readonly leasesPerSession?: number;
   readonly maxLeased?: number;
   readonly ids?: readonly string[];
   readonly order?: SelectionOrder;
-  /** `"any"`: the roster may take whichever can serve. */
+  /** `"any"`: the table may reserve any session that can serve. */
   readonly modelOrder?: ModelOrder | "any" | undefined;
 }
 
-/** The roster beside its model: every step goes to both. */
+/** A table and its model: every step is applied to both. */
 export class Pair {
   readonly sessionTable: SessionTable;
-  readonly model: RosterModel;
+  readonly model: SessionTableModel;
   now = 1_000;
   readonly #leasesPerSession: number;
   readonly #mayTakeAny: boolean;
@@ -57,7 +57,7 @@ export class Pair {
     this.#mayTakeAny = modelOrder === "any";
     this.sessionTable = new SessionTable({ leasesPerSession, maxLeased, order });
     const known = modelOrder === "any" ? undefined : modelOrder;
-    this.model = new RosterModel(leasesPerSession, maxLeased, this.now, known);
+    this.model = new SessionTableModel(leasesPerSession, maxLeased, this.now, known);
     for (const [place, id] of ids.entries()) this.#add(id, TAGS[place % TAGS.length] ?? []);
   }
 

@@ -6,7 +6,7 @@ import { SessionTable } from "../../src/state/session-table.js";
 const NOW = 1_000;
 const HOUR = 3_600_000;
 
-function rosterOf(count: number, leasesPerSession = 1): { sessionTable: SessionTable; entries: SessionEntry[] } {
+function createTable(count: number, leasesPerSession = 1): { sessionTable: SessionTable; entries: SessionEntry[] } {
   const sessionTable = new SessionTable({ leasesPerSession, maxLeased: Number.POSITIVE_INFINITY });
   const entries = Array.from({ length: count }, (_, index) => new SessionEntry(`s${index}`, [], 0));
   sessionTable.add(entries, NOW);
@@ -15,8 +15,8 @@ function rosterOf(count: number, leasesPerSession = 1): { sessionTable: SessionT
 
 const at = (entries: readonly SessionEntry[], index: number): SessionEntry => entries[index] as SessionEntry;
 
-test("take() - over n·k leases each of n sessions serves k", () => {
-  const { sessionTable } = rosterOf(7);
+test("reserve() - over n·k leases each of n sessions serves k", () => {
+  const { sessionTable } = createTable(7);
   const served = new Map<string, number>();
   for (let turn = 0; turn < 70; turn++) {
     const entry = sessionTable.reserve(ANY, NOW) as SessionEntry;
@@ -26,14 +26,14 @@ test("take() - over n·k leases each of n sessions serves k", () => {
   expect([...served.values()]).toEqual(Array(7).fill(10));
 });
 
-test("take() - with several leases a session, unused sessions come first", () => {
-  const { sessionTable } = rosterOf(3, 2);
+test("reserve() - with several leases a session, unused sessions come first", () => {
+  const { sessionTable } = createTable(3, 2);
   const order = Array.from({ length: 7 }, () => sessionTable.reserve(ANY, NOW)?.id);
   expect(order).toEqual(["s0", "s1", "s2", "s0", "s1", "s2", undefined]);
 });
 
-test("take() - one back from a cooldown goes before those used since", () => {
-  const { sessionTable, entries } = rosterOf(3);
+test("reserve() - one back from a cooldown goes before those used since", () => {
+  const { sessionTable, entries } = createTable(3);
   const [first] = entries.map(() => sessionTable.reserve(ANY, NOW));
   for (const entry of entries) sessionTable.release(entry, NOW, NOW, false);
   sessionTable.cool(first as SessionEntry, { kind: "session" }, NOW + 10, "flood", NOW);
@@ -44,8 +44,8 @@ test("take() - one back from a cooldown goes before those used since", () => {
   expect(order).toEqual(["s0", "s2", "s1"]);
 });
 
-test("take() - not a millisecond before the cooldown's end", () => {
-  const { sessionTable, entries } = rosterOf(1);
+test("reserve() - not a millisecond before the cooldown's end", () => {
+  const { sessionTable, entries } = createTable(1);
   sessionTable.cool(at(entries, 0), { kind: "session" }, NOW + HOUR, "flood", NOW);
   sessionTable.expireDue(NOW + HOUR - 1);
   expect(sessionTable.reserve(ANY, NOW + HOUR - 1)).toBeUndefined();
@@ -54,7 +54,7 @@ test("take() - not a millisecond before the cooldown's end", () => {
 });
 
 test("cool() - a shorter wait never shortens, a longer one extends", () => {
-  const { sessionTable, entries } = rosterOf(1);
+  const { sessionTable, entries } = createTable(1);
   const entry = at(entries, 0);
   for (const scope of [{ kind: "session" }, { kind: "method", method: "M" }, { kind: "peer", peer: "p" }] as const) {
     expect(sessionTable.cool(entry, scope, NOW + 100, "flood", NOW)).toBe(true);
@@ -67,7 +67,7 @@ test("cool() - a shorter wait never shortens, a longer one extends", () => {
 });
 
 test("cool() - of a method or peer leaves the session free for everything else", () => {
-  const { sessionTable, entries } = rosterOf(1);
+  const { sessionTable, entries } = createTable(1);
   sessionTable.cool(at(entries, 0), { kind: "method", method: "M" }, NOW + 10, "flood", NOW);
   sessionTable.cool(at(entries, 0), { kind: "peer", peer: "user:1" }, NOW + 20, "flood", NOW);
   expect(sessionTable.status(NOW)).toMatchObject({ free: 1, cooling: 0, nextAvailableAt: NOW });
@@ -83,8 +83,8 @@ test("cool() - of a method or peer leaves the session free for everything else",
   expect(sessionTable.canServe({ ...ANY, methods: ["M"] }, NOW + 10)).toBe(true);
 });
 
-test("take() - a key's session stays the same; a death moves only the keys of the dead", () => {
-  const { sessionTable, entries } = rosterOf(10);
+test("reserve() - a key's session stays the same; a death moves only the keys of the dead", () => {
+  const { sessionTable, entries } = createTable(10);
   const keys = Array.from({ length: 500 }, (_, index) => `key${index}`);
   const where = () =>
     keys.map((key) => {
@@ -103,8 +103,8 @@ test("take() - a key's session stays the same; a death moves only the keys of th
   }
 });
 
-test("take() - a key's session is waited for while leased, and stood in for while it cools", () => {
-  const { sessionTable } = rosterOf(5);
+test("reserve() - a key's session is waited for while leased, and stood in for while it cools", () => {
+  const { sessionTable } = createTable(5);
   const key = { ...ANY, key: "k" };
   const home = sessionTable.reserve(key, NOW) as SessionEntry;
   expect(sessionTable.reserve(key, NOW)).toBeUndefined();
@@ -117,8 +117,8 @@ test("take() - a key's session is waited for while leased, and stood in for whil
   expect(sessionTable.reserve(key, NOW + 10)?.id).toBe(home.id);
 });
 
-test("advance() - a session that cools while it has room for another lease is free for it at the instant", () => {
-  const { sessionTable, entries } = rosterOf(1, 2);
+test("expireDue() - a session that cools while it has room for another lease is free for it at the instant", () => {
+  const { sessionTable, entries } = createTable(1, 2);
   sessionTable.reserve(ANY, NOW);
   sessionTable.cool(at(entries, 0), { kind: "session" }, NOW + 10, "flood", NOW);
   expect(sessionTable.reserve(ANY, NOW)).toBeUndefined();
@@ -128,7 +128,7 @@ test("advance() - a session that cools while it has room for another lease is fr
 });
 
 test("cool() - of a session that was removed changes no count", () => {
-  const { sessionTable, entries } = rosterOf(1);
+  const { sessionTable, entries } = createTable(1);
   const entry = sessionTable.reserve(ANY, NOW) as SessionEntry;
   expect(sessionTable.remove(entry, NOW)).toBe(false);
   expect(sessionTable.status(NOW)).toMatchObject({ total: 1, leased: 1 });
@@ -143,7 +143,7 @@ test("cool() - of a session that was removed changes no count", () => {
 });
 
 test("status() - the first of leased, disabled, dead, restricted, foreign, cooling, free", () => {
-  const { sessionTable, entries } = rosterOf(1);
+  const { sessionTable, entries } = createTable(1);
   const entry = at(entries, 0);
   sessionTable.reserve(ANY, NOW);
   sessionTable.cool(entry, { kind: "session" }, NOW + HOUR, "flood", NOW);
@@ -170,8 +170,8 @@ test("status() - the first of leased, disabled, dead, restricted, foreign, cooli
   expect(seen).toEqual(["leased", "leased", "disabled", "dead", "restricted", "foreign", "cooling", "free"]);
 });
 
-test("advance() - 10,000 sessions due at once are let out in order and without holding the loop", () => {
-  const { sessionTable, entries } = rosterOf(10_000);
+test("expireDue() - 10,000 sessions due at once are let out in order and without holding the loop", () => {
+  const { sessionTable, entries } = createTable(10_000);
   for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
   const began = performance.now();
   sessionTable.expireDue(NOW + 10);
@@ -195,8 +195,8 @@ test("add() - after a restart: never used first, as they come, then by last use"
   expect(entries.map(() => sessionTable.reserve(ANY, NOW)?.id)).toEqual(["new", "newer", "early", "late"]);
 });
 
-test("advance() - when too many are due for one batch: status, id and key see all that is due, and order is kept", () => {
-  const { sessionTable, entries } = rosterOf(1_000);
+test("expireDue() - when too many are due for one batch: status, id and key see all that is due, and order is kept", () => {
+  const { sessionTable, entries } = createTable(1_000);
   for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
   sessionTable.restrict(at(entries, 0), { reason: "PEER_FLOOD", until: NOW + 5 }, NOW);
   sessionTable.setDisabled(at(entries, 1), "off", NOW);
@@ -216,12 +216,12 @@ test("advance() - when too many are due for one batch: status, id and key see al
 });
 
 test("canServe() - returns due sessions for a caller first", () => {
-  const { sessionTable, entries } = rosterOf(50);
+  const { sessionTable, entries } = createTable(50);
   for (const entry of entries) sessionTable.cool(entry, { kind: "session" }, NOW + 10, "flood", NOW);
   expect(sessionTable.canServe(ANY, NOW + 9)).toBe(false);
   expect(sessionTable.canServe(ANY, NOW + 10)).toBe(true);
   const key = { ...ANY, key: "k" };
   const home = sessionTable.reserve(key, NOW + 10)?.id;
-  const { sessionTable: fresh } = rosterOf(50);
+  const { sessionTable: fresh } = createTable(50);
   expect(fresh.reserve(key, NOW)?.id).toBe(home);
 });
