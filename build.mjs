@@ -18,6 +18,7 @@ const ENTRY_POINTS = {
   adapter: "src/adapter.ts",
   cli: "src/cli/main.ts",
   import: "src/import/index.ts",
+  login: "src/login/index.ts",
   gramjs: "adapters/client/gramjs.ts",
   teleproto: "adapters/client/teleproto.ts",
   memory: "adapters/storage/memory.ts",

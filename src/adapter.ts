@@ -14,6 +14,7 @@ export {
   UnreadableAnswerError,
 } from "./connections/client-adapter.js";
 export type { LeaseScope } from "./connections/lease-scope.js";
+export type { SignInClient, SignInOptions, TelegramObject } from "./connections/sign-in-client.js";
 export { type ClientGuardRules, guardClient as guard } from "./lease/guard-client.js";
 export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";

@@ -22,7 +22,18 @@ export type SessionPoolErrorCode =
   | "STORAGE_FAILED"
   | "STORAGE_CORRUPT"
   | "INVALID_OPTIONS"
-  | "ACCOUNT_FILE";
+  | "ACCOUNT_FILE"
+  | LoginErrorCode;
+
+/** Why somebody could not sign in. */
+export type LoginErrorCode =
+  | "LOGIN_FLOOD_WAIT"
+  | "LOGIN_PHONE_INVALID"
+  | "LOGIN_CODE_INVALID"
+  | "LOGIN_PASSWORD_INVALID"
+  | "LOGIN_PASSWORD_NEEDED"
+  | "LOGIN_REFUSED"
+  | "SIGN_UP_REQUIRED";
 
 /** Details of an error besides its message. */
 export interface SessionPoolErrorDetails {
@@ -234,5 +245,23 @@ export class StorageCorruptError extends StorageError {
 export class OptionsError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails = {}) {
     super("INVALID_OPTIONS", message, details);
+  }
+}
+
+/** Thrown by `login` and `duplicate` when Telegram lets nobody in; `code` tells why. Nothing is left behind. */
+export class LoginError extends SessionPoolError {
+  /** With `LOGIN_FLOOD_WAIT`: the seconds after which Telegram can be asked again. Otherwise `null`. */
+  readonly seconds: number | null;
+  /** Telegram's own code, such as `"PHONE_NUMBER_BANNED"`; `null` where it refused nothing. */
+  readonly reason: string | null;
+
+  constructor(
+    code: LoginErrorCode,
+    message: string,
+    details: SessionPoolErrorDetails & { readonly seconds?: number; readonly reason?: string } = {},
+  ) {
+    super(code, message, details);
+    this.seconds = details.seconds ?? null;
+    this.reason = details.reason ?? null;
   }
 }

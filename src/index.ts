@@ -10,6 +10,8 @@ export {
   DuplicateSessionError,
   InvalidSessionError,
   LeaseReleasedError,
+  LoginError,
+  type LoginErrorCode,
   NoProgressError,
   NoSessionAvailableError,
   OptionsError,

@@ -4,6 +4,7 @@ import type { KnownPeer } from "../telegram/peer-cache.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import type { SessionData } from "../telegram/session-string.js";
 import type { LeaseScope } from "./lease-scope.js";
+import type { SignInClient, SignInOptions } from "./sign-in-client.js";
 
 export type { OutgoingRequest } from "../telegram/requests.js";
 
@@ -129,4 +130,11 @@ export interface ClientAdapter<Client> {
   ownUserRequest?(): unknown;
   /** Sends one raw request. */
   invoke(client: Client, request: unknown): Promise<unknown>;
+  /**
+   * Makes a client with which nobody has signed in, without touching the network. Without it `login` and `duplicate`
+   * cannot be used.
+   */
+  createSignIn?(options: SignInOptions): SignInClient;
+  /** Makes a raw request for `invoke`, from what `SignInClient.call` takes. `duplicate` needs it. */
+  createRequest?(method: string, fields: Readonly<Record<string, unknown>>): unknown;
 }

@@ -1,4 +1,4 @@
-import { createHash, pbkdf2, randomBytes, timingSafeEqual } from "node:crypto";
+import { checkPrime, createHash, pbkdf2, randomBytes, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 
 /**
@@ -40,6 +40,26 @@ export const TELEGRAM_PRIME: Buffer = Buffer.from(
 );
 
 const derive = promisify(pbkdf2);
+const isPrime = promisify(checkPrime) as (candidate: bigint) => Promise<boolean>;
+
+/** By which a prime of 2048 bits may be divided with which remainder, so that a g generates what it has to. */
+const GENERATORS: Readonly<Record<number, readonly [divisor: bigint, remainders: readonly bigint[]]>> = {
+  2: [8n, [7n]],
+  3: [3n, [2n]],
+  4: [1n, [0n]],
+  5: [5n, [1n, 4n]],
+  6: [24n, [19n, 23n]],
+  7: [7n, [3n, 5n, 6n]],
+};
+
+/** Whether p is a safe prime, and g fits: with others a server could learn the password from the proof. */
+export async function isSafeGroup({ g, p }: Pick<PasswordAlgorithm, "g" | "p">): Promise<boolean> {
+  const prime = numberOf(p);
+  const [divisor, remainders] = GENERATORS[g] ?? [1n, []];
+  if (p.length !== NUMBER_BYTES || (p[0] ?? 0) < 0x80 || !remainders.includes(prime % divisor)) return false;
+  if (TELEGRAM_PRIME.equals(p)) return true;
+  return (await isPrime(prime)) && (await isPrime((prime - 1n) / 2n));
+}
 
 /** The number a password stands for: x. */
 async function secretOf(password: string, { salt1, salt2 }: PasswordAlgorithm): Promise<bigint> {

@@ -39,6 +39,7 @@ const all: readonly [errors.SessionPoolErrorCode, errors.SessionPoolError][] = [
   ["OWNERSHIP_LOST", new errors.OwnershipLostError("m", details)],
   ["STORAGE_FAILED", new errors.StorageError("m", details)],
   ["STORAGE_CORRUPT", new errors.StorageCorruptError("m", details)],
+  ["LOGIN_FLOOD_WAIT", new errors.LoginError("LOGIN_FLOOD_WAIT", "m", { ...details, seconds: 5 })],
   ["INVALID_OPTIONS", new errors.OptionsError("m", details)],
 ];
 

@@ -13,10 +13,10 @@ const LAYERS: readonly (readonly string[])[] = [
   ["telegram/", "options/", "events.ts", "error-factories.ts"],
   ["observability/", "pool-context.ts", "pool-lifecycle.ts"],
   ["state/", "rate-limits/", "connections/", "ownership/", "storage/", "encryption/"],
-  ["jobs/", "acquire/", "lease/", "sessions/"],
+  ["jobs/", "acquire/", "lease/", "sessions/", "login/"],
   ["shutdown.ts", "create-pool.ts"],
   ["session-pool.ts"],
-  ["index.ts", "adapter.ts", "import/", "login/", "dashboard/", "cli/", "testing/"],
+  ["index.ts", "adapter.ts", "import/", "dashboard/", "cli/", "testing/"],
 ];
 
 /** The contracts that a user implements: options name them, so `options` and what is below may import their types. */

@@ -35,6 +35,16 @@ async function importGramjs() {
   }
 }
 
+/** Only for private servers: Telegram's own keys are in the table. */
+async function serverKeys() {
+  try {
+    const { _serverKeys } = await import("telegram/crypto/RSA.js");
+    return _serverKeys;
+  } catch (error) {
+    throw partFailure(PACKAGE, error);
+  }
+}
+
 /** Imports GramJS. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
 export async function loadGramjs(): Promise<Library> {
   const { root, sender, state, objects, core, ige } = await importGramjs();
@@ -59,6 +69,7 @@ export async function loadGramjs(): Promise<Library> {
     helpers: root.helpers,
     handleUpdate: client.updates._handleUpdate,
     differences: gramjsDriver(root.errors),
+    serverKeys,
   } as unknown as Library;
   const missing = findMissingInternal(library);
   if (missing !== undefined) throw unknownVersion(PACKAGE, missing);

@@ -5,6 +5,8 @@ import { describeType, unknownOption } from "../../../src/options/validators.js"
 import { type ClientClasses, createClientClasses } from "./client.js";
 import { MtprotoHandle } from "./handle.js";
 import type { ClientParams, Library } from "./library.js";
+import { addServerKey, checkServer, type PrivateServer } from "./private-server.js";
+import { createRequest, MtprotoSignIn } from "./sign-in.js";
 
 /** How the pool makes its clients: the same for each library, with the library's own client and client options. */
 export interface AdapterOptions<Client, Params extends object = object> {
@@ -25,9 +27,15 @@ export interface AdapterOptions<Client, Params extends object = object> {
    * listen. @default false
    */
   readonly updates?: boolean | undefined;
+  /**
+   * A server of your own to connect to instead of Telegram, such as the `server` of a test server. Its RSA key is added
+   * to the library's table of keys, by its fingerprint: the library has one for the whole process, so its other clients
+   * trust that key, too. @default none: Telegram
+   */
+  readonly server?: PrivateServer | undefined;
 }
 
-const KNOWN: ReadonlySet<string> = new Set(["apiId", "apiHash", "clientOptions", "onConnect", "updates"]);
+const KNOWN: ReadonlySet<string> = new Set(["apiId", "apiHash", "clientOptions", "onConnect", "updates", "server"]);
 
 /**
  * The adapter for one library: `name` is what the user calls it by, `title` the library's own name. Throws
@@ -43,7 +51,10 @@ export function mtprotoAdapter<Client extends object>(
   let classes: ClientClasses | undefined;
   return {
     open: async () => {
-      classes ??= createClientClasses(await load());
+      if (classes !== undefined) return;
+      const library = await load();
+      if (options.server !== undefined) await addServerKey(library, options.server);
+      classes = { ...createClientClasses(library), server: options.server };
     },
     create: (request: CreateClientOptions): ClientHandle<Client> => {
       if (classes === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
@@ -58,6 +69,16 @@ export function mtprotoAdapter<Client extends object>(
       if (classes === undefined) throw new OptionsError(`${name}: open() has to come before ownUserRequest().`);
       const { Api } = classes.library;
       return new Api.users.GetUsers({ id: [new Api.InputUserSelf()] });
+    },
+    createSignIn: (request) => {
+      if (classes === undefined) throw new OptionsError(`${name}: open() has to come before createSignIn().`);
+      const { apiId, apiHash } = options;
+      const clientOptions = (options.clientOptions ?? {}) as ClientParams;
+      return new MtprotoSignIn(classes, { apiId, apiHash, clientOptions }, request);
+    },
+    createRequest: (method, fields) => {
+      if (classes === undefined) throw new OptionsError(`${name}: open() has to come before createRequest().`);
+      return createRequest(classes.library, method, fields);
     },
     invoke: (client, request) => (client as unknown as { invoke(of: unknown): Promise<unknown> }).invoke(request),
   };
@@ -92,6 +113,7 @@ function check(name: string, title: string, options: AdapterOptions<never, { rea
       `${name}: onConnect must be a function of the client and the session's id; got ${describeType(onConnect)}.`,
     );
   }
+  if (options.server !== undefined) checkServer(name, options.server);
   if (updates !== undefined && typeof updates !== "boolean") {
     throw new OptionsError(`${name}: updates must be true or false; got ${describeType(updates)}.`);
   }

@@ -3,6 +3,7 @@ import type { ClientProfile, ProxyProfile } from "../../../src/options/client-pr
 import { EventHandlers } from "./event-handlers.js";
 import type { ClientCalls } from "./leased-client.js";
 import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, TlRequest } from "./library.js";
+import type { PrivateServer } from "./private-server.js";
 import { hideSecrets } from "./secrets.js";
 import { createSenderClasses, type SenderClasses } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
@@ -33,6 +34,8 @@ export interface ClientSettings {
 export interface ClientClasses extends SenderClasses {
   readonly Client: PooledClientClass;
   readonly Session: SessionClass;
+  /** The one server to connect to, instead of Telegram. */
+  readonly server?: PrivateServer | undefined;
 }
 
 type PooledClientClass = new (

@@ -10,6 +10,7 @@ import type {
   SenderOptions,
   TlRequest,
 } from "./library.js";
+import { dialedAddress } from "./private-server.js";
 import { hideSecrets } from "./secrets.js";
 import { PooledSender } from "./sender.js";
 
@@ -77,7 +78,7 @@ export class Dialer {
       signal.throwIfAborted();
       await connection.connect();
       signal.throwIfAborted();
-      if (!(await sender.base.connect(connection, false))) throw new Error("the key exchange failed");
+      if (!(await sender.base.connect(connection, false))) throw new KeyExchangeError("the key exchange failed");
       await setUp(sender);
       this.#classes.library.differences.onConnected(sender.base);
       signal.throwIfAborted();
@@ -112,6 +113,7 @@ export class Dialer {
       proxy: client._proxy,
       socket: client.networkSocket,
       ...this.#classes.library.differences.connectionOptions(client, { port }),
+      ...(this.#classes.server === undefined ? {} : dialedAddress(this.#classes.server, { dcId, port })),
     });
   }
 
@@ -138,6 +140,11 @@ export class Dialer {
     if (typeof key === "object" && key !== null) hideSecrets(key, "auth key");
     return new PooledSender(this.#classes, key, options, owner);
   }
+}
+
+/** The library says no more: its own error goes to its log. */
+export class KeyExchangeError extends Error {
+  override readonly name = "KeyExchangeError";
 }
 
 /** How often a connection is checked, and how long Telegram may take to answer: together less than 40 s. */

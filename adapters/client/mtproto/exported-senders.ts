@@ -170,7 +170,7 @@ export class ExportedSenders {
  * count: those of a CDN, for media alone, and those that require obfuscation or a secret.
  * Source: core.telegram.org/constructor/dcOption.
  */
-function centerOf(options: readonly DcAddress[], dcId: number, usesIpv6: boolean): DcAddress | undefined {
+export function centerOf(options: readonly DcAddress[], dcId: number, usesIpv6: boolean): DcAddress | undefined {
   const usual = options.filter(
     ({ id, cdn, tcpoOnly, mediaOnly, secret }) =>
       id === dcId && cdn !== true && tcpoOnly !== true && mediaOnly !== true && !secret?.length,

@@ -26,6 +26,8 @@ export interface Library {
   readonly helpers: TlHelpers;
   readonly handleUpdate: (client: never, update: never) => void;
   readonly differences: LibraryDriver;
+  /** The RSA keys that its key exchange trusts, by fingerprint: one table for all clients of the process. */
+  readonly serverKeys: () => Promise<Map<string, { readonly n: Long; readonly e: number }>>;
 }
 
 /** Where the libraries differ. */

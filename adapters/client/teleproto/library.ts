@@ -42,6 +42,16 @@ async function importTeleproto() {
   }
 }
 
+/** Only for private servers: Telegram's own keys are in the table. */
+async function serverKeys() {
+  try {
+    const { _serverKeys } = await import("teleproto/crypto/RSA.js");
+    return _serverKeys;
+  } catch (error) {
+    throw partFailure(PACKAGE, error);
+  }
+}
+
 /** Imports teleproto. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
 export async function loadTeleproto(): Promise<Library> {
   const parts = await importTeleproto();
@@ -65,6 +75,7 @@ export async function loadTeleproto(): Promise<Library> {
     utils,
     helpers,
     handleUpdate: updates._handleUpdate,
+    serverKeys,
   } as unknown as Library;
   const missing = findMissingInternal(library);
   if (missing !== undefined) throw unknownVersion(PACKAGE, missing);
