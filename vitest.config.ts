@@ -2,8 +2,10 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const common = {
   setupFiles: ["test/canary/setup.ts"],
-  testTimeout: 20_000,
-  hookTimeout: 20_000,
+  // Ends tests that hang. No test needs more than some seconds of CPU, but on a machine with much else to do a second of CPU
+  // takes half a minute: what has to settle in time is checked by the clock of the test, not by this.
+  testTimeout: 90_000,
+  hookTimeout: 90_000,
 };
 
 /** What is true of both client libraries is tested over both: see test/fakes/client-library.ts. */

@@ -122,4 +122,4 @@ test("map() - delivers each item once, in order when asked, within its limits of
     }),
     { numRuns: 120 },
   );
-}, 60_000);
+});

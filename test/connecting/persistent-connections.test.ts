@@ -137,20 +137,21 @@ describe("profile.keepConnected", () => {
     expect(telegram.connects.length).toBeLessThan(15);
   });
 
-  test.each(Array.from({ length: 12 }, (_, turns) => turns))(
-    "a connection that is lost %i microtasks after it was made is made again",
+  // From the tenth microtask on the connect has ended: the loss of an established connection is tested above.
+  test.each(Array.from({ length: 10 }, (_, turns) => turns))(
+    "when the connection is lost %i microtasks after it was made, reconnects",
     async (turns) => {
       const { pool, telegram, clock } = await openPool();
-      let isFirst = true;
-      pool.on("connected", async ({ id }) => {
-        if (!isFirst) return;
-        isFirst = false;
+      await pool.add("a", sessionString("a"), KEPT);
+      await settled();
+      pool.once("connected", async ({ id }) => {
         for (let turn = 0; turn < turns; turn++) await undefined;
         telegram.handle(id).drop();
       });
-      await pool.add("a", sessionString("a"), KEPT);
+      // The end of add() looks after the session, too: what is tested is a reconnect by the pool alone.
+      telegram.handle("a").drop();
       await clock.advance(5_000);
-      expect({ online: telegram.online, connects: telegram.connects.length }).toEqual({ online: ["a"], connects: 2 });
+      expect({ online: telegram.online, connects: telegram.connects.length }).toEqual({ online: ["a"], connects: 3 });
     },
   );
 

@@ -41,7 +41,7 @@ describe("npm start", () => {
     expect(output).not.toContain("\u001b");
     expect(output).not.toMatch(/MaxListeners|Unhandled/);
     expect(code).toBe(0);
-  }, 60_000);
+  });
 
   test("in a pipe that nobody reads any more - ends and leaves nothing behind", async () => {
     const folder = mkdtempSync(join(tmpdir(), "demo-"));
@@ -54,7 +54,7 @@ describe("npm start", () => {
     expect(await once(demo, "exit")).toEqual([141, null]);
     expect(readdirSync(folder).filter((name) => name.startsWith("telegram-session-pool-"))).toEqual([]);
     rmSync(folder, { recursive: true });
-  }, 60_000);
+  });
 });
 
 describe("examples", () => {

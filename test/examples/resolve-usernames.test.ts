@@ -70,4 +70,4 @@ test("03-resolve-usernames - killed half-way and started again: each name exactl
   expect(resolutions(server)).toBeLessThanOrEqual(NAMES + 20);
   expect(server.violations()).toEqual([]);
   expect(server.maxConnectionsPerKey()).toBe(1);
-}, 90_000);
+});

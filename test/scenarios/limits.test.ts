@@ -23,7 +23,7 @@ describe.each(["session", "method"] as const)("eight accounts with limits, coold
     expect(toldOf("cooled").length).toBeGreaterThan(0);
     expect(pool.status().waiters).toBe(0);
     expect(pool.leases()).toEqual([]);
-  }, 30_000);
+  });
 
   test("use() - the same with the client's own methods", async () => {
     const { server, open } = await stage({ accounts: 8 });
@@ -37,5 +37,5 @@ describe.each(["session", "method"] as const)("eight accounts with limits, coold
     expectPeace(server, cooldownScope);
     expect(new Set(textsOf(server)).size).toBe(120);
     expect(textsOf(server)).toHaveLength(120);
-  }, 30_000);
+  });
 });

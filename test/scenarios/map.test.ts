@@ -100,7 +100,7 @@ describe("map()", () => {
     expect(open.filter((text) => !(unknown as string[]).includes(text))).toEqual([]);
     expect((unknown as string[]).length).toBeLessThanOrEqual(15);
     expectPeace(server);
-  }, 60_000);
+  });
 
   test("a second process with the same name - is refused, and does not disturb the first", async () => {
     const current = await stage({ accounts: 2, latencyMs: 25 });
@@ -113,5 +113,5 @@ describe("map()", () => {
     expect((await first.said("over")).unknown).toEqual([]);
     expect(textsOf(server)).toHaveLength(200);
     expectPeace(server);
-  }, 60_000);
+  });
 });

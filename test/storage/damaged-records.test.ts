@@ -80,7 +80,7 @@ describe("open() - a damaged record", () => {
       }),
       { numRuns: 150 },
     );
-  }, 60_000);
+  });
 
   test("whatever becomes of its characters - the same", async () => {
     const { storage, record } = await storageWith();
@@ -92,7 +92,7 @@ describe("open() - a damaged record", () => {
       }),
       { numRuns: 60 },
     );
-  }, 60_000);
+  });
 
   test.each([
     { proxy: null },
