@@ -131,14 +131,14 @@ function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecy
     : new LocalOwnership(context, sessionTable, recordWriter);
   const sessionState = new SessionStateManager(context, sessionTable, registry, recordWriter);
   const rateLimits = createRateLimiting(context, lifecycle, sessionTable, registry);
-  return { sessionTable, serializer, registry, recordWriter, peers, ownership, sessionState, rateLimits };
+  return { sessionTable, registry, recordWriter, peers, ownership, sessionState, rateLimits };
 }
 
 type State = ReturnType<typeof createState>;
 
 /** The clients of the sessions. */
 function createConnections<Client>(context: PoolContext<Client>, processRef: ProcessRef, state: State) {
-  const { sessionTable, registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
+  const { sessionTable, registry, peers, ownership, sessionState, rateLimits } = state;
   const { events } = context;
   const backOffs = new ConnectBackoff(context, sessionTable);
   const factory = new ConnectionFactory(
@@ -152,7 +152,7 @@ function createConnections<Client>(context: PoolContext<Client>, processRef: Pro
     backOffs,
   );
   const connections = new ConnectionPool<Client>(context, (id) => factory.create(id));
-  const healthProbe = new HealthProbe(context, registry, sessionTable, recordWriter, sessionState, connections);
+  const healthProbe = new HealthProbe(context, registry, sessionState, connections);
   const persistentConnections = new PersistentConnections(context, registry, connections, processRef);
   events.on("dead", (id) => {
     if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
@@ -169,12 +169,11 @@ function createRecords<Client>(
   state: State,
   { backOffs, factory, connections }: Connecting<Client>,
 ) {
-  const { serializer, registry, recordWriter, peers, ownership, sessionState } = state;
+  const { registry, recordWriter, peers, ownership, sessionState } = state;
   const keys = new SessionKeys(
     context,
     lifecycle,
     registry,
-    serializer,
     ownership,
     sessionState,
     recordWriter,
@@ -199,7 +198,6 @@ function createRecords<Client>(
     context,
     lifecycle,
     registry,
-    serializer,
     ownership,
     sessionState,
     recordWriter,
@@ -220,13 +218,12 @@ function createSessions<Client>(
   state: State,
   connecting: Connecting<Client>,
 ) {
-  const { serializer, registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
+  const { registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
   const { connections, backOffs } = connecting;
   const { keys, removal, remoteRecords } = createRecords(context, lifecycle, state, connecting);
   const admin = new SessionAdmin(
     context,
     registry,
-    serializer,
     sessionState,
     recordWriter,
     peers,
@@ -237,8 +234,7 @@ function createSessions<Client>(
     remoteRecords,
   );
   const storageSync = new StorageSync(context, lifecycle, registry, ownership, recordWriter, remoteRecords, rateLimits);
-  const { encryption } = serializer;
-  const reencryption = new Reencryption(context, lifecycle, registry, encryption, recordWriter, storageSync);
+  const reencryption = new Reencryption(context, lifecycle, registry, recordWriter, storageSync);
   return { removal, admin, storageSync, reencryption };
 }
 

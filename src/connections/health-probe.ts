@@ -1,11 +1,8 @@
 import type { Timer } from "../common/clock.js";
 import type { PoolContext } from "../pool-context.js";
-import { markDirty, type PooledSession } from "../state/pooled-session.js";
-import { NO_BACK_OFF } from "../state/session-entry.js";
+import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { isTelegramErrorCode, type SessionStateManager } from "../state/session-state-manager.js";
-import type { SessionTable } from "../state/session-table.js";
-import type { RecordWriter } from "../storage/record-writer.js";
 import { type ConnectionPool, Opening } from "./connection-pool.js";
 
 /**
@@ -16,8 +13,6 @@ import { type ConnectionPool, Opening } from "./connection-pool.js";
 export class HealthProbe {
   readonly #context: PoolContext;
   readonly #registry: SessionRegistry;
-  readonly #sessionTable: SessionTable;
-  readonly #recordWriter: RecordWriter;
   readonly #sessionState: SessionStateManager;
   readonly #connections: ConnectionPool<unknown>;
   /** By session. Bound: the sessions that may become free, and removed ones whose timer has not fired yet. */
@@ -28,15 +23,11 @@ export class HealthProbe {
   constructor(
     context: PoolContext,
     registry: SessionRegistry,
-    sessionTable: SessionTable,
-    recordWriter: RecordWriter,
     sessionState: SessionStateManager,
     connections: ConnectionPool<unknown>,
   ) {
     this.#context = context;
     this.#registry = registry;
-    this.#sessionTable = sessionTable;
-    this.#recordWriter = recordWriter;
     this.#sessionState = sessionState;
     this.#connections = connections;
     const schedule = (id: string): void => this.schedule(id);
@@ -75,7 +66,7 @@ export class HealthProbe {
     if (isProbeable(known) && this.#mayBeProbed(known)) {
       try {
         await this.#sessionState.whileProbed(id, async () => {
-          if (await this.#isAnswered(id)) this.#revive(known);
+          if ((await this.#isAnswered(id)) && isProbeable(known)) this.#sessionState.markAnswered(known);
         });
       } catch {
         // The error was applied where it was received: nothing has changed, or the session cools down or backs off.
@@ -104,19 +95,6 @@ export class HealthProbe {
       await connections.end(opening, isAnswered ? undefined : "the session is still not to be used");
     }
     return isAnswered;
-  }
-
-  #revive(known: PooledSession): void {
-    const sessionTable = this.#sessionTable;
-    if (!isProbeable(known)) return;
-    const now = this.#context.time.now();
-    this.#sessionState.clearFatal(known.id);
-    sessionTable.restrict(known, null, now);
-    sessionTable.backOff(known, NO_BACK_OFF, now);
-    sessionTable.setDead(known, null, now);
-    markDirty(known, "answered");
-    void this.#recordWriter.save(known.id);
-    this.#context.events.emit("available");
   }
 }
 

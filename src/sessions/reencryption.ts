@@ -17,7 +17,6 @@ export class Reencryption {
   readonly #context: PoolContext;
   readonly #lifecycle: PoolLifecycle;
   readonly #registry: SessionRegistry;
-  readonly #encryption: CredentialEncryption;
   readonly #recordWriter: RecordWriter;
   readonly #storageSync: StorageSync;
 
@@ -25,14 +24,12 @@ export class Reencryption {
     context: PoolContext,
     lifecycle: PoolLifecycle,
     registry: SessionRegistry,
-    encryption: CredentialEncryption,
     recordWriter: RecordWriter,
     storageSync: StorageSync,
   ) {
     this.#context = context;
     this.#lifecycle = lifecycle;
     this.#registry = registry;
-    this.#encryption = encryption;
     this.#recordWriter = recordWriter;
     this.#storageSync = storageSync;
   }
@@ -63,8 +60,9 @@ export class Reencryption {
     if (known === undefined) return false;
     await this.#rotatePeers(id);
     // Credentials that are encrypted again but not on disk yet count as not rewritten.
-    if (this.#encryption.isCurrent(known.credentials) && !known.pendingChanges.has("credentials")) return false;
-    await reencrypt(this.#encryption, known);
+    if (this.#registry.serializer.encryption.isCurrent(known.credentials) && !known.pendingChanges.has("credentials"))
+      return false;
+    await reencrypt(this.#registry.serializer.encryption, known);
     if (!(await this.#recordWriter.save(id))) throw writeTimedOutError(id);
     return true;
   }

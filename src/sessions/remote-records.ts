@@ -13,7 +13,6 @@ import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord, type SessionRecord } from "../storage/record.js";
 import type { RecordDraft, RecordSource, RecordWriter } from "../storage/record-writer.js";
-import type { SessionSerializer } from "../storage/session-serializer.js";
 import type { StoredRecord } from "../storage/storage.js";
 import type { SessionKeys } from "./session-keys.js";
 import type { SessionRemoval } from "./session-removal.js";
@@ -27,7 +26,6 @@ export class RemoteRecords implements RecordSource {
   readonly #context: PoolContext;
   readonly #lifecycle: PoolLifecycle;
   readonly #registry: SessionRegistry;
-  readonly #serializer: SessionSerializer;
   readonly #ownership: Ownership;
   readonly #sessionState: SessionStateManager;
   readonly #recordWriter: RecordWriter;
@@ -43,7 +41,6 @@ export class RemoteRecords implements RecordSource {
     context: PoolContext,
     lifecycle: PoolLifecycle,
     registry: SessionRegistry,
-    serializer: SessionSerializer,
     ownership: Ownership,
     sessionState: SessionStateManager,
     recordWriter: RecordWriter,
@@ -56,7 +53,6 @@ export class RemoteRecords implements RecordSource {
     this.#context = context;
     this.#lifecycle = lifecycle;
     this.#registry = registry;
-    this.#serializer = serializer;
     this.#ownership = ownership;
     this.#sessionState = sessionState;
     this.#recordWriter = recordWriter;
@@ -69,7 +65,7 @@ export class RemoteRecords implements RecordSource {
 
   draft(id: string): RecordDraft | undefined {
     const known = this.#registry.get(id);
-    return known && this.#serializer.toDraft(known, this.#ownership.draft(id));
+    return known && this.#registry.serializer.toDraft(known, this.#ownership.draft(id));
   }
 
   mayDelete(id: string): boolean {
@@ -90,7 +86,7 @@ export class RemoteRecords implements RecordSource {
     if (known.pendingChanges.has("credentials") || isDeepStrictEqual(known.credentials.stored, credentialsIn(record))) {
       return this.#applyChanges(known, record, known.credentials);
     }
-    const opened = this.#readable(known, stored, () => this.#serializer.encryption.open(stored.id, record));
+    const opened = this.#readable(known, stored, () => this.#registry.serializer.encryption.open(stored.id, record));
     if (!(opened instanceof Promise)) return this.#applyChanges(known, record, opened);
     const unreadable = (error: unknown): never => this.#refuse(known, stored, error);
     return opened.catch(unreadable).then((credentials) => {
@@ -167,13 +163,13 @@ export class RemoteRecords implements RecordSource {
     const hasCredentials = this.#applyCredentials(known, credentials, record.fingerprint);
     const hasTags = !known.pendingChanges.has("tags") && !isDeepStrictEqual(record.tags, known.tags);
     if (hasTags) this.#registry.setTags(known, record.tags);
-    for (const cooldown of this.#serializer.cooldownsOf(record))
+    for (const cooldown of this.#registry.serializer.cooldownsOf(record))
       this.#sessionState.mergeRemoteCooldown(known, cooldown);
     const { deadReason, disabledReason } = record;
     this.#sessionState.mergeRemoteState(known, {
       deadReason,
       disabledReason,
-      restriction: this.#serializer.restrictionOf(record),
+      restriction: this.#registry.serializer.restrictionOf(record),
     });
     known.lastUsedAt = latest(known.lastUsedAt, record.lastUsedAt);
     this.#ownership.onRecordRead(known.id, record.owner);

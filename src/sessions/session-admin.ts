@@ -25,7 +25,6 @@ import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
-import type { SessionSerializer } from "../storage/session-serializer.js";
 import { isTelegramAddress } from "../telegram/data-centers.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { reencrypt } from "./reencryption.js";
@@ -40,7 +39,6 @@ const ROUNDS = 5;
 export class SessionAdmin {
   readonly #context: PoolContext;
   readonly #registry: SessionRegistry;
-  readonly #serializer: SessionSerializer;
   readonly #sessionState: SessionStateManager;
   readonly #recordWriter: RecordWriter;
   readonly #peers: PeerCacheWriter;
@@ -53,7 +51,6 @@ export class SessionAdmin {
   constructor(
     context: PoolContext,
     registry: SessionRegistry,
-    serializer: SessionSerializer,
     sessionState: SessionStateManager,
     recordWriter: RecordWriter,
     peers: PeerCacheWriter,
@@ -65,7 +62,6 @@ export class SessionAdmin {
   ) {
     this.#context = context;
     this.#registry = registry;
-    this.#serializer = serializer;
     this.#sessionState = sessionState;
     this.#recordWriter = recordWriter;
     this.#peers = peers;
@@ -152,12 +148,12 @@ export class SessionAdmin {
   ): Promise<SessionInfo> {
     const { reservations } = this.#keys;
     const { time, events } = this.#context;
-    const credentials = await this.#serializer.encryption.seal(id, session, frozenProfile(options.profile));
+    const credentials = await this.#registry.serializer.encryption.seal(id, session, frozenProfile(options.profile));
     const holder = await reservations.reserve(fingerprint, id);
     if (holder !== undefined) throw duplicateKeyError(id, holder);
     const tags = Object.freeze([...(options.tags ?? [])]);
     const known = new PooledSession({ id, tags, addedAt: time.wallNow(), credentials, fingerprint });
-    const version = await this.#writeFirst(id, this.#serializer.serialize(known, null), fingerprint);
+    const version = await this.#writeFirst(id, this.#registry.serializer.serialize(known, null), fingerprint);
     if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
     // A process may have died after removing a session of this id and before clearing its peers.
     void this.#peers.clear(id);
@@ -227,7 +223,7 @@ export class SessionAdmin {
     const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
     const former = known.credentials.profile;
     // What may fail comes first, while nothing has changed.
-    if (hasProfile) await reencrypt(this.#serializer.encryption, known, frozenProfile(profile));
+    if (hasProfile) await reencrypt(this.#registry.serializer.encryption, known, frozenProfile(profile));
     if (hasTags) {
       this.#registry.setTags(known, tags);
       markDirty(known, "tags");

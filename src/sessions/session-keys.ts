@@ -12,7 +12,6 @@ import { isOfKey, type SessionStateManager } from "../state/session-state-manage
 import { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
-import type { SessionSerializer } from "../storage/session-serializer.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
 
 /** What a session had before its key was changed, as long as the new key is not confirmed. */
@@ -27,7 +26,6 @@ export class SessionKeys {
   readonly #context: PoolContext;
   readonly #lifecycle: PoolLifecycle;
   readonly #registry: SessionRegistry;
-  readonly #serializer: SessionSerializer;
   readonly #ownership: Ownership;
   readonly #sessionState: SessionStateManager;
   readonly #recordWriter: RecordWriter;
@@ -43,7 +41,6 @@ export class SessionKeys {
     context: PoolContext,
     lifecycle: PoolLifecycle,
     registry: SessionRegistry,
-    serializer: SessionSerializer,
     ownership: Ownership,
     sessionState: SessionStateManager,
     recordWriter: RecordWriter,
@@ -55,7 +52,6 @@ export class SessionKeys {
     this.#context = context;
     this.#lifecycle = lifecycle;
     this.#registry = registry;
-    this.#serializer = serializer;
     this.#ownership = ownership;
     this.#sessionState = sessionState;
     this.#recordWriter = recordWriter;
@@ -72,7 +68,7 @@ export class SessionKeys {
   /** Gives the session another session string, whose key may be the same. Throws `DuplicateSessionError`, `StorageError`. */
   async change(known: PooledSession, session: string, fingerprint: string): Promise<void> {
     const { id } = known;
-    const credentials = await this.#serializer.encryption.seal(id, session, known.credentials.profile);
+    const credentials = await this.#registry.serializer.encryption.seal(id, session, known.credentials.profile);
     if (known.fingerprint === fingerprint) return this.#replace(known, { credentials, fingerprint });
     const holder = this.#registry.holderOf(fingerprint) ?? (await this.reservations.reserve(fingerprint, id));
     if (holder !== undefined) throw duplicateKeyError(id, holder);

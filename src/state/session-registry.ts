@@ -28,7 +28,7 @@ export class KeyTakenError extends Error {
 export class SessionRegistry {
   readonly #sessionTable: SessionTable<PooledSession>;
   readonly #time: PoolTime;
-  readonly #records: SessionSerializer;
+  readonly serializer: SessionSerializer;
   readonly #locks = new KeyedMutex();
   /** Sessions being removed. They leave the table with their last lease, and this map with their client and record. */
   readonly #removing = new Map<string, PooledSession>();
@@ -37,10 +37,10 @@ export class SessionRegistry {
   /** Ids of rejected records that no known encryption key decrypts. Bound: the number of records. */
   readonly #locked = new Set<string>();
 
-  constructor(sessionTable: SessionTable<PooledSession>, time: PoolTime, records: SessionSerializer) {
+  constructor(sessionTable: SessionTable<PooledSession>, time: PoolTime, serializer: SessionSerializer) {
     this.#sessionTable = sessionTable;
     this.#time = time;
-    this.#records = records;
+    this.serializer = serializer;
   }
 
   /** Runs a change of a session, and of an auth key if one is given. Changes of the same session or key run in sequence. */
@@ -132,7 +132,7 @@ export class SessionRegistry {
 
   /** Adds a session whose record another process has written. Rejects where {@link load} would reject the record. */
   async adopt(stored: StoredRecord): Promise<LoadedSession> {
-    const revived = this.#indexed(await this.#records.deserialize(stored));
+    const revived = this.#indexed(await this.serializer.deserialize(stored));
     this.enter(revived.known);
     return revived;
   }
@@ -215,7 +215,7 @@ export class SessionRegistry {
       return undefined;
     };
     try {
-      const session = this.#records.deserialize(stored, tagLists);
+      const session = this.serializer.deserialize(stored, tagLists);
       return session instanceof Promise ? session.catch(reject) : session;
     } catch (error) {
       return reject(error);

@@ -7,7 +7,7 @@ import { findVerdictRow } from "../telegram/verdict-table.js";
 import { expiresOnItsOwn, type Verdict } from "../telegram/verdicts.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
-import type { Restriction, SessionEntry } from "./session-entry.js";
+import { NO_BACK_OFF, type Restriction, type SessionEntry } from "./session-entry.js";
 import type { SessionRegistry } from "./session-registry.js";
 import type { SessionTable } from "./session-table.js";
 
@@ -206,6 +206,18 @@ export class SessionStateManager {
   revive(known: PooledSession): void {
     this.clearFatal(known.id);
     this.#sessionTable.revive(known, this.#context.time.now());
+  }
+
+  /** Applies an answered probe: whatever Telegram said of the session before is void. */
+  markAnswered(known: PooledSession): void {
+    const now = this.#context.time.now();
+    this.clearFatal(known.id);
+    this.#sessionTable.restrict(known, null, now);
+    this.#sessionTable.backOff(known, NO_BACK_OFF, now);
+    this.#sessionTable.setDead(known, null, now);
+    markDirty(known, "answered");
+    void this.#recordWriter.save(known.id);
+    this.#context.events.emit("available");
   }
 
   /** Ends what concerned the former auth key of a session that has a new one. */
