@@ -6,7 +6,7 @@ import type { SessionPoolEvents } from "./events.js";
 import { PoolLog, type StoragePart } from "./observability/pool-log.js";
 import type { ResolvedOptions } from "./options/options.js";
 
-/** What every part of a pool shares: the first argument of its constructor, before the parts it is built on. */
+/** What all parts of a pool share: the first parameter of their constructors, before the parts that they are built on. */
 export interface PoolContext<Client = unknown> {
   /** The options, checked and with their defaults. Their clock times what a caller waits for, in the caller's async context. */
   readonly options: ResolvedOptions<Client>;
@@ -24,25 +24,25 @@ export interface PartEvents {
   available(): void;
   /** A session cools down longer or is lost: some callers may wait for nothing now. */
   unavailable(): void;
-  /** The rate limit of a session is reached: as `unavailable`, for those who wait alone. */
+  /** A rate limit of a session is reached. Like `unavailable`, but of no effect unless a caller waits. */
   rateLimited(): void;
-  /** Sessions could not connect and back off: they may have been the last that a caller could hope for. */
+  /** Sessions could not connect and back off: a waiting caller may have no other session left. */
   connectFailed(): void;
-  /** Nothing keeps the session from work any longer. `isAnnounced`: listeners of the pool heard of what did. */
+  /** A blocked session is free again. `isAnnounced`: an event for the user has announced what blocked it. */
   recovered(id: string, isAnnounced: boolean): void;
-  /** The session must not be used any more: its client can go. */
+  /** The session must not be used any more: its client can be closed. */
   dead(id: string): void;
-  /** Telegram has restricted the session, or called it dead. */
+  /** Telegram has restricted the session or declared it dead. */
   unhealthy(id: string): void;
-  /** A session that another process has added, or its record, was read. */
+  /** The record of a session that another process has added was read. */
   discovered(id: string): void;
-  /** The session may need a persistent connection now, or need it no longer. */
+  /** The session has changed in a way that may start or end its need of a persistent connection. */
   changed(id: string): void;
   /** The last lease of a session that is being removed has ended. */
   vacated(id: string): void;
-  /** Another process may use the session: its leases and its client have to go at once. */
+  /** Another process may use the session: its leases and its client must end at once. */
   ownershipLost(id: string): void;
-  /** The storage has failed; with `part`, what works again by itself. */
+  /** The storage has failed; `part` is given for traffic that is retried until it works again. */
   storageFailed(error: Error, part?: StoragePart): void;
   /** That part of the storage works. */
   storageWorks(part: StoragePart): void;
@@ -55,22 +55,22 @@ export type Publish = <Name extends keyof SessionPoolEvents>(
 ) => void;
 
 /** Whether the pool has a listener of that event. */
-export type IsHeard = (name: keyof SessionPoolEvents) => boolean;
+export type HasListener = (name: keyof SessionPoolEvents) => boolean;
 
 /** The events between the parts of a pool (`on`, `emit`), and those for the user's listeners (`publish`). */
 export class PoolEvents extends Emitter<PartEvents> {
   /** Logs the event and hands it to the listeners of the pool. */
   readonly publish: Publish;
-  /** Whether the pool has a listener: an event that comes with every lease is not even made without one. */
-  readonly isHeard: IsHeard;
+  /** Whether the pool has a listener: the events of every lease are not even created without one. */
+  readonly hasListener: HasListener;
 
-  constructor(log: PoolLog, publish: Publish, isHeard: IsHeard) {
+  constructor(log: PoolLog, publish: Publish, hasListener: HasListener) {
     super();
     this.publish = (name, event) => {
       log.event(name, event);
       publish(name, event);
     };
-    this.isHeard = isHeard;
+    this.hasListener = hasListener;
     this.on("storageFailed", (error, part) => {
       if (part === undefined) log.write("error", error.message, { event: "storageFailed", reason: error.message });
       else log.storageFailed(part, error);
@@ -80,13 +80,13 @@ export class PoolEvents extends Emitter<PartEvents> {
   }
 }
 
-/** Makes what the parts of one pool share. */
+/** Creates what the parts of one pool share. */
 export function createContext<Client>(
   options: ResolvedOptions<Client>,
   publish: Publish,
-  isHeard: IsHeard,
+  hasListener: HasListener,
 ): PoolContext<Client> {
   const clock = inBackground(options.clock);
   const log = new PoolLog(options.logger, clock);
-  return { options, clock, time: new PoolTime(options.clock), log, events: new PoolEvents(log, publish, isHeard) };
+  return { options, clock, time: new PoolTime(options.clock), log, events: new PoolEvents(log, publish, hasListener) };
 }

@@ -197,7 +197,7 @@ export class LeaseScheduler {
 
   #publishWaiting(): void {
     const { events } = this.#context;
-    if (!events.isHeard("waiting")) return;
+    if (!events.hasListener("waiting")) return;
     const { waiters, nextAvailableAt } = this.status();
     queueMicrotask(() => events.publish("waiting", { waiters, nextAvailableAt }));
   }
