@@ -35,7 +35,7 @@ export async function ensureBuilt(): Promise<void> {
   while (!isBuilt()) {
     if (!lock()) {
       if (Date.now() > deadline) throw new Error(`Another build does not end. Delete ${LOCK} if there is none.`);
-      await sleep(200);
+      await sleep(100);
       continue;
     }
     try {

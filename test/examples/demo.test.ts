@@ -43,7 +43,7 @@ describe("npm start", () => {
     expect(code).toBe(0);
   });
 
-  test("in a pipe that nobody reads any more - ends and leaves nothing behind", async () => {
+  test("in a pipe whose reader has gone - ends and leaves nothing behind", async () => {
     const folder = mkdtempSync(join(tmpdir(), "demo-"));
     const demo = spawn(process.execPath, [COMMAND, "demo"], {
       cwd: root,

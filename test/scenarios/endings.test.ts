@@ -56,7 +56,7 @@ describe("a process with a pool", () => {
       const scene = await stage();
       const child = startChild(scene, "endings", "listening");
       await child.said("done");
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await new Promise((resolve) => setTimeout(resolve, 100));
       expect(child.process.exitCode).toBeNull();
       const [account] = scene.server.accounts;
       scene.server.push(
@@ -107,7 +107,7 @@ describe("a process with a pool", () => {
       const scene = await stage();
       const child = startChild(scene, "endings", "holding");
       await child.said("done");
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await new Promise((resolve) => setTimeout(resolve, 100));
       expect(child.process.exitCode).toBeNull();
       expect(await within(1_000, child.kill(signal))).toBe(signal);
     },

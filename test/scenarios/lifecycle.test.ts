@@ -20,9 +20,9 @@ describe("connections", () => {
 
   test("idleTimeoutMs - a held lease is not idle", async () => {
     const { server, open } = await stage();
-    const pool = await open({ idleTimeoutMs: 60 });
+    const pool = await open({ idleTimeoutMs: 25 });
     using lease = await pool.acquire();
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 100));
     await lease.client.getMe();
     expect(server.connections()).toHaveLength(1);
   });

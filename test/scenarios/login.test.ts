@@ -120,7 +120,7 @@ describe("login() - phone and code", () => {
     await expectNothingLeft(server);
   });
 
-  test("a password and nobody to ask - LOGIN_PASSWORD_NEEDED", async () => {
+  test("a password without a callback for it - LOGIN_PASSWORD_NEEDED", async () => {
     const server = await alices({ password: PASSWORD });
     const error = await rejection(signIn(server, byPhone(server)));
     expect(error).toMatchObject({ code: "LOGIN_PASSWORD_NEEDED" });
@@ -251,7 +251,7 @@ describe("login() - QR code", () => {
     expect(await ownerOf(server, session)).toBe("alice");
   });
 
-  test("nobody scans - renewed before it expires", async () => {
+  test("when it is not scanned - is renewed before it expires", async () => {
     const server = await alices({}, { loginTokenMs: 4_000 });
     const shown: { url: string; expiresAt: number; at: number }[] = [];
     await signIn(server, {

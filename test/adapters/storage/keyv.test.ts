@@ -105,7 +105,7 @@ describe.each(majors)("%s", (_, Keyv) => {
       }
     }
 
-    test.each([false, true])("read(), list(), write() - reject, somebody listening to errors: %s", async (isHeard) => {
+    test.each([false, true])("read(), list(), write() - reject, with a listener of errors: %s", async (isHeard) => {
       const store = new FailingMap();
       const wrapper = new Keyv({ store });
       if (isHeard) wrapper.on("error", () => {});

@@ -160,7 +160,7 @@ describe.skipIf(!isThere)("on a server", () => {
     await vi.waitFor(async () => {
       version = (await other.write("a", version, "news")) ?? version;
       expect(heard).toContain("a");
-    }, 10_000);
+    }, 20_000);
     await storage.close?.();
     await other.close?.();
     client.disconnect();

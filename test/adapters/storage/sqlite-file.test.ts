@@ -188,10 +188,10 @@ test("watch() - reports other connections' writes and deletions, not its own", a
   await vi.waitFor(async () => {
     version = (await other.write("theirs", version, "news")) ?? version;
     expect(heard).toContain("theirs");
-  }, 5_000);
+  }, 20_000);
   await storage.write("mine", 0, "one");
   await other.write("old", 1, null);
-  await vi.waitFor(() => expect(heard).toContain("old"), 5_000);
+  await vi.waitFor(() => expect(heard).toContain("old"), 20_000);
   expect(heard).not.toContain("mine");
   stop?.();
   await storage.close?.();
@@ -207,7 +207,7 @@ test("watch() - reports what was written since the list was read", async () => {
   await other.write("old", 1, "two");
   const heard: string[] = [];
   storage.watch?.((id) => heard.push(id));
-  await vi.waitFor(() => expect([...heard].sort()).toEqual(["new", "old"]), 5_000);
+  await vi.waitFor(() => expect([...heard].sort()).toEqual(["new", "old"]), 20_000);
   await storage.close?.();
   await other.close?.();
 });
@@ -227,7 +227,7 @@ test("watch() - reports once that it fails, and resumes", async () => {
   await vi.waitFor(async () => {
     version = (await other.write("a", version, "news")) ?? version;
     expect(heard).toContain("a");
-  }, 5_000);
+  }, 20_000);
   expect(failures).toHaveLength(1);
   await storage.close?.();
   await other.close?.();

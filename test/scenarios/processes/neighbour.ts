@@ -11,6 +11,9 @@ const ids = orders.accounts.map(({ name }) => name);
 let pool: SessionPool<TelegramClient> | undefined;
 let isWorking = false;
 
+/** Between two rounds of calls: long enough for a test to stop the process meanwhile. */
+const BETWEEN_ROUNDS_MS = 300;
+
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code ?? String(error);
 const opened = (): SessionPool<TelegramClient> => {
@@ -40,7 +43,7 @@ async function callInTurn(leases: readonly Lease<TelegramClient>[]): Promise<voi
       }
     }
     tell("round", { left: left.size });
-    await pause(300);
+    await pause(BETWEEN_ROUNDS_MS);
   }
 }
 

@@ -34,7 +34,7 @@ describe("contacts.resolveUsername", () => {
     expect(await client.getEntity("channel7")).toMatchObject({ className: "Channel", title: "Channel 7" });
   });
 
-  test("nobody… - is not occupied, and an invalid name is rejected", async () => {
+  test("a name with the reserved prefix - is not occupied, and an invalid name is rejected", async () => {
     const resolve = (username: string): Promise<string> => refusal(new Api.contacts.ResolveUsername({ username }));
     expect(await resolve("nobody1")).toContain("USERNAME_NOT_OCCUPIED");
     expect(await resolve("a b")).toContain("USERNAME_INVALID");

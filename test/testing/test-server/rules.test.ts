@@ -86,7 +86,8 @@ describe("limit()", () => {
     const outcomes = async () => [await raw.call(self()), await raw.call(self()), await raw.call(self())];
     const expected = [undefined, undefined, "FLOOD_WAIT_1"];
     expect((await outcomes()).map(({ error }) => error)).toEqual(expected);
-    await new Promise((resolve) => setTimeout(resolve, 1_050));
+    const windowEnd = (server.calls()[0]?.at ?? 0) + 1_000;
+    await vi.waitUntil(() => Date.now() > windowEnd, { timeout: 5_000, interval: 10 });
     expect((await outcomes()).map(({ error }) => error)).toEqual(expected);
   });
 

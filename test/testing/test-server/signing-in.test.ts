@@ -66,7 +66,7 @@ describe.each(["telegram", "teleproto"] as const)("%s's own way to sign in", (li
     expect(server.maxConnectionsPerKey()).toBe(1);
   });
 
-  test("a key with which nobody has signed in - is refused what an account may", async () => {
+  test("a key without a login - is refused the calls of an account", async () => {
     await start({ library });
     const { client, Api } = await newClient(library, server);
     await client.connect();

@@ -136,7 +136,11 @@ describe("the state of updates", () => {
     // Each took one step; the next one is somebody else's.
     server.push("account1", update("next", sent.length + 2));
     await until("it came", () => seen.length === 1);
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    // A gap starts a timer, and its end asks for the difference.
+    const { updateManager } = lease.client as unknown as { updateManager: { readonly globalPtsTimer?: unknown } };
+    expect(updateManager.globalPtsTimer).toBeUndefined();
+    server.push("account1", update("after a gap", sent.length + 12));
+    await until("the gap is noticed", () => updateManager.globalPtsTimer !== undefined);
     expect(callsOf(server, "updates.GetDifference")).toEqual([]);
     lease.release();
     expect(await rejection(lease.client.catchUp())).toBeInstanceOf(LeaseReleasedError);
