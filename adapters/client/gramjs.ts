@@ -4,7 +4,7 @@ import type { ClientAdapter } from "../../src/connections/client-adapter.js";
 import { loadGramjs } from "./gramjs/library.js";
 import { type AdapterOptions, mtprotoAdapter } from "./mtproto/adapter.js";
 
-/** How the pool makes its GramJS clients. */
+/** Options of {@link gramjs}. */
 export type GramjsOptions = AdapterOptions<TelegramClient, TelegramClientParams>;
 
 /**

@@ -10,10 +10,13 @@ interface Listening {
   readonly listener: (error: unknown) => void;
 }
 
-/** Of each client with an open storage. One listener serves all of its storages. */
+/** The listeners of clients with an open storage: one serves all storages of its client. */
 const listening = new WeakMap<object, Listening>();
 
-/** Errors that follow each other so closely are one outage: a pool of connections has one for each. */
+/**
+ * Errors within this time are one outage: a pool of connections emits one for each. By the system's clock: the contract of a
+ * storage has none, and an outage of a server follows no injected clock.
+ */
 const ONE_OUTAGE_MS = 1_000;
 
 /**
@@ -27,7 +30,7 @@ export class ClientErrors {
   readonly #reports = new Set<(error: Error) => void>();
   #reportedAt = Number.NEGATIVE_INFINITY;
 
-  /** `sentence` stands before the client's own message. */
+  /** `sentence`: precedes the client's own message. */
   constructor(client: object, sentence: string) {
     this.#client = client;
     this.#sentence = sentence;
@@ -42,7 +45,7 @@ export class ClientErrors {
     }
     const storages = new Set([this as ClientErrors]);
     const listener = (error: unknown): void => {
-      for (const storage of storages) storage.#tell(error);
+      for (const storage of storages) storage.#onError(error);
     };
     this.#client.on("error", listener);
     listening.set(this.#client, { storages, listener });
@@ -55,14 +58,14 @@ export class ClientErrors {
     if (isEmitter(this.#client)) this.#client.off("error", known.listener);
   }
 
-  /** Reports them until the returned function is called. */
+  /** Calls `failed` with each error until the returned function is called. */
   report(failed: (error: Error) => void): () => void {
     const report = (error: Error): void => failed(error);
     this.#reports.add(report);
     return () => this.#reports.delete(report);
   }
 
-  #tell(error: unknown): void {
+  #onError(error: unknown): void {
     const now = performance.now();
     if (now - this.#reportedAt < ONE_OUTAGE_MS) return;
     this.#reportedAt = now;

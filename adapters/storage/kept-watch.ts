@@ -1,22 +1,23 @@
 import { toStorageError } from "./to-storage-error.js";
 
-/** What a subscription says about itself. */
+/** What a subscription reports. */
 export interface WatchSignals {
-  /** It hears, from now on or again. */
+  /** It receives messages, from now on or again. */
   works(): void;
-  /** It hears nothing just now, and its client connects again by itself. */
+  /** It receives none for now; its client reconnects by itself. */
   failing(error: unknown): void;
-  /** It hears nothing any more: a new one is needed. */
+  /** It has ended: a new one is needed. */
   lost(error: unknown): void;
 }
 
-/** Subscribes, and returns what ends the subscription, whether it hears already or not. */
+/** Subscribes, and returns the function that ends the subscription, established or not. */
 export type Subscribe = (signals: WatchSignals) => () => void | Promise<void>;
 
+// By the system's clock: the contract of a storage has none, and a server recovers by no injected clock.
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 
-/** Keeps one subscription alive: a lost one is replaced, ever more rarely, and each outage is reported once. */
+/** Keeps one subscription alive: replaces a lost one with growing pauses, and reports each outage once. */
 export class KeptWatch {
   readonly #subscribe: Subscribe;
   readonly #failed: (error: Error) => void;

@@ -17,7 +17,7 @@ import { codeOf, toStorageError } from "./to-storage-error.js";
 
 export type { PgClient, PostgresClient, PostgresJsClient } from "./postgres/postgres-client.js";
 
-/** What {@link postgres} can be told. */
+/** Options of {@link postgres}. */
 export interface PostgresOptions {
   /** The table, perhaps with its schema: `"app.sessions"`. Peers go into one more, `_peers`. @default "telegram_session_pool" */
   readonly table?: string;
@@ -35,7 +35,7 @@ const CORRUPTION_CODES = ["XX001", "XX002"];
  *
  * One statement per write, or per up to 500 writes of one moment, durable when it resolves (unless the database runs with `synchronous_commit = off`); `list`
  * is one SELECT. `open` creates the two tables where they are missing. With a pool of `pg`, or postgres.js, LISTEN on one
- * more connection tells of other processes' writes. The client stays the caller's: `close` does not end it. While the
+ * more connection reports the writes of other processes. The client stays the caller's: `close` does not end it. While the
  * storage is open it listens to the client's `error` events, so that a restart of the server does not end the process. A
  * deleted record leaves its id and version.
  *
@@ -164,7 +164,7 @@ class PostgresStorage implements SessionStorage {
   }
 }
 
-/** A client may have been told to leave booleans as the text that Postgres sends. */
+/** A client may be configured to leave booleans as the text that Postgres sends. */
 function isTrue(value: unknown): boolean {
   return value === true || value === "t";
 }

@@ -18,7 +18,7 @@ import { toStorageError } from "./to-storage-error.js";
 
 export type { RedisClient } from "./redis/redis-client.js";
 
-/** What {@link redis} can be told. */
+/** Options of {@link redis}. */
 export interface RedisOptions {
   /** Stands before every key, in braces: pools with one prefix are one pool. @default "telegram-session-pool" */
   readonly prefix?: string;
@@ -28,11 +28,11 @@ export interface RedisOptions {
  * Keeps records in Redis or Valkey, for any number of processes on any number of hosts.
  *
  * One script per write, or per up to 500 writes of one moment, one command per read; `list` reads a thousand records per
- * command. Where the client can `duplicate()`, a second connection tells of other processes' writes. The client has to be connected and stays the
+ * command. Where the client can `duplicate()`, a second connection reports the writes of other processes. The client has to be connected and stays the
  * caller's: `close` does not end it. While the storage is open it listens to the client's `error` events, so that a
  * restart of the server does not end the process.
  *
- * Redis is as durable as it is told to be: with `appendonly yes` and `appendfsync everysec` a crash of the server loses
+ * Redis is as durable as its configuration: with `appendonly yes` and `appendfsync everysec` a crash of the server loses
  * up to a second of acknowledged writes, a failover likewise, and two processes may then hold one session. Where that
  * matters take Postgres. A server that may evict the records is refused by `open`.
  *
@@ -224,7 +224,7 @@ export function redisKeys(prefix: string): {
 
 /**
  * Compare-and-set, in one step as every script. A record is "<version>:<data>" in one hash. Versions come from a counter
- * of the whole store, so that a re-created record goes on above its old ones. The message is a hint: where publishing is
+ * of the whole store, so that a re-created record continues above its old versions. The message is a hint: where publishing is
  * not allowed the write stands all the same. A text of another form is a damaged record, which counts as version 1.
  */
 const COMPARE_AND_SET = `
@@ -282,9 +282,9 @@ export const LOAD_PEERS = "return redis.call('HVALS', KEYS[1])";
 /** Keys: peers. */
 export const CLEAR_PEERS = "return redis.call('DEL', KEYS[1])";
 
-/** The server's memory settings, or nothing where it does not tell. */
+/** The server's memory settings, or nothing where it does not allow INFO. */
 export const MEMORY =
   "local info = redis.pcall('INFO', 'memory') if type(info) == 'table' then return '' end return info";
 
-/** Works everywhere, and tells nothing. */
+/** Works everywhere, and changes nothing. */
 export const NOOP_SCRIPT = "return 1";

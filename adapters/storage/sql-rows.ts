@@ -5,7 +5,7 @@ import type { StoredPeer, StoredRecord } from "../../src/storage/storage.js";
 export type AnyRow = Readonly<Record<string, unknown>> | readonly unknown[];
 
 /**
- * The fields of a row in the order of its columns. Never by name: drivers can be told to rename columns (`transform` of
+ * The fields of a row in the order of its columns. Never by name: drivers can be configured to rename columns (`transform` of
  * postgres.js) or to leave names out (`returnArrays` of node:sqlite).
  */
 export function fields(row: AnyRow): readonly unknown[] {

@@ -14,7 +14,7 @@ import { toStorageError } from "./to-storage-error.js";
 
 export type { SqliteHandle, SqliteStatement } from "./sqlite/handle-driver.js";
 
-/** What {@link sqlite} can be told. */
+/** Options of {@link sqlite}. */
 export interface SqliteOptions {
   /** Whether a file that other users of the machine own, can read or write is taken all the same. @default false */
   readonly allowOpenPermissions?: boolean;
@@ -68,7 +68,7 @@ class SqliteStorage implements SessionStorage {
   readonly #openEngine: () => Promise<SqliteDriver>;
   /** Bound: the watches that have not been stopped. */
   readonly #watches = new Set<SqliteWatch>();
-  /** The last list, as long as its caller keeps it: where a watch goes on from. */
+  /** The last list, for as long as its caller keeps it: a watch continues from it. */
   #listed: WeakRef<readonly StoredRecord[]> | undefined;
   #engine: Promise<SqliteDriver> | undefined;
   #closed: Promise<void> | undefined;
@@ -183,7 +183,7 @@ async function openFile(path: string, allowOpenPermissions: boolean): Promise<Sq
   };
 }
 
-/** `inspect` looks at what is there before anything is changed. */
+/** `inspect` runs before anything is changed. */
 async function openPath(path: string, inspect?: (engine: SqliteDriver) => Promise<void>): Promise<SqliteDriver> {
   try {
     const own = nodeDriver(path);

@@ -1,6 +1,6 @@
 import { StorageCorruptError, StorageError } from "../../src/errors.js";
 
-/** What {@link toStorageError} is told beside the driver's error. */
+/** Further arguments of {@link toStorageError}. */
 export interface FailureDetails {
   /** What the statement was given: texts of it that may be secret do not appear anywhere in the error. */
   readonly secrets?: readonly unknown[];

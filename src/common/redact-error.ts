@@ -1,9 +1,9 @@
 import { textOf } from "./process-warning.js";
 
 /**
- * A failure without what must not be seen: what a proxy or socket library throws may carry the proxy's password in its
- * fields or its text. Only name, message and code are kept, and the secrets are cut out of the message. What Telegram
- * calls the error comes first, where the library tells it only in prose.
+ * A copy of the error without secrets: the errors of a proxy or socket library may contain the proxy's password in their
+ * fields or their text. Only name, message and code are kept, and the secrets are removed from the message. Telegram's
+ * code of the error precedes it where the library gives that in prose only.
  */
 export function redactError(error: unknown, secrets: readonly (string | undefined)[]): Error {
   const source = error instanceof Error ? error : new Error(textOf(error));
@@ -15,7 +15,7 @@ export function redactError(error: unknown, secrets: readonly (string | undefine
   return typeof code === "string" || typeof code === "number" ? Object.assign(plain, { code }) : plain;
 }
 
-/** A shorter secret may be a part of any word: it is cut out only where it stands alone. */
+/** A shorter secret may be part of any word: it is removed only where it stands alone. */
 const LONG_SECRET = 8;
 
 function redact(message: string, secret: string): string {
@@ -28,9 +28,9 @@ function redact(message: string, secret: string): string {
   }, first);
 }
 
-/** teleproto has the word beside the message, GramJS in it; "FLOOD", which GramJS has for many, says nothing. */
+/** teleproto has the code beside the message, GramJS in it; "FLOOD", which GramJS uses for many, says nothing. */
 function prefixTelegramCode(error: Error): string {
   const word: unknown = Reflect.get(error, "errorMessage");
-  const isTold = typeof word !== "string" || !word.includes("_") || error.message.includes(word);
-  return isTold ? error.message : `${word}: ${error.message}`;
+  const isNamed = typeof word !== "string" || !word.includes("_") || error.message.includes(word);
+  return isNamed ? error.message : `${word}: ${error.message}`;
 }

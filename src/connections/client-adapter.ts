@@ -8,34 +8,34 @@ import type { SignInClient, SignInOptions } from "./sign-in-client.js";
 
 export type { OutgoingRequest } from "../telegram/requests.js";
 
-/** A request on its way. */
+/** A request that was sent. */
 export interface InFlightRequest {
   /**
    * Settles with Telegram's answer, or rejects with {@link ConnectionLostError}, {@link HeldBackError} or
    * {@link UnreadableAnswerError}.
    */
   readonly answer: Promise<unknown>;
-  /** Nobody waits for it any more; a late answer is dropped and it MUST NOT be sent again. */
+  /** Abandons the request: a late answer is dropped, and it MUST NOT be sent again. */
   abandon(): void;
 }
 
-/** What a request has to wait for: the seconds to tell the caller, and whether a peer's slow mode is the reason. */
+/** Why a request is refused: the seconds left to wait, and whether a peer's slow mode is the reason. */
 export interface FloodWait {
   readonly seconds: number;
   readonly isSlowMode: boolean;
 }
 
 /**
- * What every API request passes before it reaches the network, wherever the library sends it from. Written by the
+ * What every API request passes before it reaches the network, wherever the library sends it from. Implemented by the
  * pool, called by client adapters.
  */
 export interface RequestGate {
   /**
-   * Runs one request: refuses it while something of it is cooling, keeps ordered ones apart, puts it on the wire by
-   * `transmit` (again only where that is harmless), and settles by the answer, a deadline, or the end of the lease.
+   * Runs one request: refuses it while its session, method or peer is cooling, sends ordered ones one by one, sends it by
+   * `transmit` (again only where that is harmless), and settles with the answer, at a deadline, or when the lease ends.
    */
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown>;
-  /** Whether it may still go: MUST be asked once more when the bytes are about to be written. */
+  /** Whether it must not be sent any more: MUST be checked again right before the bytes are written. */
   isBlocked(request: OutgoingRequest): boolean;
 }
 
@@ -51,7 +51,7 @@ export class ConnectionLostError extends Error {
   }
 }
 
-/** Rejects a transmission that the gate held back at the last moment: it was not sent. */
+/** Rejects a transmission that the gate held back before it was written: it was not sent. */
 export class HeldBackError extends Error {
   override readonly name = "HeldBackError";
 }
@@ -62,22 +62,22 @@ export class UnreadableAnswerError extends Error {
 }
 
 /**
- * What a session knew of its peers before this client, and where the client tells what it learns. Written by the pool,
+ * The peers that a session knew before this client, and where the client saves those it learns. Implemented by the pool,
  * called by client adapters.
  */
 export interface PeerStore {
-  /** Peers worth keeping in memory. */
+  /** How many peers to keep in memory. */
   readonly limit: number;
   /**
-   * What was known before, the most recently learnt last. To be called once, before the client is used. Never rejects
+   * The known peers, the most recently learned last. To be called once, before the client is used. Never rejects
    * and ends in time: with an empty list when the storage does not answer.
    */
   load(): Promise<readonly KnownPeer[]>;
-  /** Takes in a peer that is new or has changed; SHOULD NOT be told of one that is as it was. Costs no I/O. */
+  /** Saves a peer that is new or has changed; SHOULD NOT be called for an unchanged one. Costs no I/O. */
   save(peer: KnownPeer): void;
 }
 
-/** What a client is made of. */
+/** What a client is created with. */
 export interface CreateClientOptions {
   readonly id: string;
   readonly session: SessionData;
@@ -85,7 +85,7 @@ export interface CreateClientOptions {
   readonly gate: RequestGate;
   readonly clock: Clock;
   readonly peers: PeerStore;
-  /** Milliseconds for connections that the client opens by itself, to other data centers. */
+  /** Timeout in milliseconds of the connections that the client opens to other data centers. */
   readonly connectTimeoutMs: number;
   /** To be called once for each connection that is lost, with a reason without secrets. */
   readonly onDisconnect: (reason: string) => void;
@@ -102,8 +102,8 @@ export interface ClientHandle<Client> {
    */
   connect(signal: AbortSignal): Promise<void>;
   /**
-   * The client as one lease may use it: see `guard`. The client itself MUST hide its secrets from `inspect` and JSON,
-   * which look through a Proxy.
+   * The client for use under one lease: see `guard`. The client itself MUST hide its secrets from `inspect` and JSON,
+   * which see through a Proxy.
    */
   guard(scope: LeaseScope): Client;
   /** The library's own error for a request that was not sent because of a cooldown. */
@@ -117,11 +117,11 @@ export interface ClientHandle<Client> {
   close(): Promise<void>;
 }
 
-/** The one place that knows a Telegram library. */
+/** Connects the pool to one Telegram library. */
 export interface ClientAdapter<Client> {
   /** Imports the library. Called by `SessionPool.open`; throws `OptionsError` with the fix when it is not installed. */
   open(): Promise<void>;
-  /** Makes a client without touching the network. */
+  /** Creates a client without touching the network. */
   create(request: CreateClientOptions): ClientHandle<Client>;
   /**
    * The raw request that asks Telegram for the account's own user (`users.getUsers` with `inputUserSelf`). Without it

@@ -1,23 +1,39 @@
 import type { LeaseScope } from "../connections/lease-scope.js";
 
-/** What a client adapter knows of its client, so that a lease's view of it can be guarded. */
+/** What a client adapter knows about its client, so that leases of it can be guarded. */
 export interface ClientGuardRules<Client extends object> {
-  /** Own implementations by name, for methods through which requests, handlers or connections go. */
+  /** The adapter's own implementation of a method that sends requests, adds handlers or opens connections. */
   override(name: string, scope: LeaseScope, guarded: Client): ((...values: never[]) => unknown) | undefined;
-  /** Fields that are not to be read from the client itself, by name. */
+  /** What a field reads as instead of the client's own value. May throw `scope.ended`. */
   substitute(name: string, scope: LeaseScope): { readonly value: unknown } | undefined;
-  /** Whether a method answers at once, so that a dead lease has to throw instead of reject. */
+  /** Whether a method returns synchronously: after the lease it throws instead of rejecting. */
   isSynchronous(name: string): boolean;
-  /** Whether a field is a cache of the client that all its leases share. Any other field set under a lease ends with it. */
+  /** Whether a field is a cache that all leases of the client share. Any other field set under a lease ends with it. */
   isClientWide(name: string): boolean;
-  /** Fields that a lease cannot change. */
+  /** Whether a field keeps its value, whatever a lease assigns. */
   isReadonly(name: string): boolean;
 }
 
 /**
- * The client as one lease may use it: the same class, the same methods, `this` being the guard itself, so that whatever
- * a method makes (messages, iterators, events) holds the guard and not the client. Once the lease has ended every
- * method throws or rejects.
+ * The client for use under one lease, as `ClientHandle.guard` returns it: the same class and the same methods, with
+ * the guard as `this`, so that whatever a method creates (messages, iterators, events) refers to the guard and not to the
+ * client. Once the lease has ended every method throws or rejects with `scope.ended`.
+ *
+ * @example
+ * // In the ClientHandle of a client that sends every request through its method `call`:
+ * guard(scope: LeaseScope): Client {
+ *   return guard(this.client, scope, {
+ *     override: (name) =>
+ *       name === "call" ? (request: Request) => this.gate.call(describe(request), scope, () => this.transmit(request)) : undefined,
+ *     substitute: (name) => {
+ *       if (name === "authKey" && scope.ended !== undefined) throw scope.ended;
+ *       return undefined;
+ *     },
+ *     isSynchronous: (name) => name === "on" || name === "off",
+ *     isClientWide: (name) => name === "me",
+ *     isReadonly: (name) => name === "floodWaitLimit",
+ *   });
+ * }
  */
 export function guardClient<Client extends object>(
   client: Client,

@@ -11,7 +11,7 @@ import type {
   TlRequest,
 } from "../mtproto/library.js";
 
-/** What GramJS's sender has inside, and teleproto's has not (network/MTProtoSender.js, 2.26.22). */
+/** Internals of GramJS's sender that teleproto's lacks (network/MTProtoSender.js, 2.26.22). */
 interface Sender extends SenderBase {
   _userConnected: boolean;
   userDisconnected: boolean;
@@ -24,7 +24,7 @@ interface Client extends ClientInternals {
   readonly useWSS: boolean;
 }
 
-/** How GramJS is built where teleproto is built in another way. */
+/** The internals of GramJS where they differ from those of teleproto. */
 export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
   return {
     name: "GramJS",
@@ -47,7 +47,7 @@ export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
       sender._sendQueue.clear();
     },
     onConnected: () => {},
-    // It dials 80 or 443, whatever the session or Telegram names (client/TelegramClient.js, 2.26.22).
+    // It connects to 80 or 443, whatever the session or Telegram names (client/TelegramClient.js, 2.26.22).
     connectionOptions: (client) => {
       const { useWSS, testServers } = client as Client;
       return { port: useWSS ? 443 : 80, testServers };
@@ -59,21 +59,21 @@ export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
   };
 }
 
-/** GramJS sleeps out a FloodWaitError in the middle of an upload, however long; any other class it lets through. */
+/** In an upload GramJS sleeps out any FloodWaitError, however long; it passes any other class on. */
 function toNonSleepableError(errors: LibraryErrors, error: unknown, request: TlRequest): unknown {
   if (!(error instanceof errors.FloodWaitError)) return error;
   const { seconds } = error as { seconds?: number };
   return Object.assign(new errors.RPCError(`FLOOD_WAIT_${seconds}`, request as never, 420), { seconds });
 }
 
-const patientBuilders = new WeakSet<EventBuilder>();
+const tolerantBuilders = new WeakSet<EventBuilder>();
 
 /**
- * A client that lets an event builder which has to ask Telegram first (`chats: ["name"]`) fail quietly and ask again
- * with the next update. GramJS awaits it where nobody catches, and the process would end.
+ * A client whose event builders may fail to resolve (`chats: ["name"]` asks Telegram) and retry with the next update.
+ * GramJS awaits them without a catch, which would end the process.
  */
 export function tolerantClient(Base: LibraryClientClass): LibraryClientClass {
-  return class PatientClient extends Base {
+  return class TolerantClient extends Base {
     override addEventHandler(...[callback, builder]: Parameters<LibraryClient["addEventHandler"]>): void {
       super.addEventHandler(callback, builder === undefined ? undefined : tolerateFailure(builder));
     }
@@ -81,8 +81,8 @@ export function tolerantClient(Base: LibraryClientClass): LibraryClientClass {
 }
 
 function tolerateFailure(builder: EventBuilder): EventBuilder {
-  if (patientBuilders.has(builder)) return builder;
-  patientBuilders.add(builder);
+  if (tolerantBuilders.has(builder)) return builder;
+  tolerantBuilders.add(builder);
   const resolve = builder.resolve.bind(builder);
   builder.resolve = (client) => resolve(client).catch(() => {});
   return builder;

@@ -45,7 +45,7 @@ async function serverKeys() {
   }
 }
 
-/** Imports GramJS. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
+/** Imports GramJS. Throws `OptionsError` with the fix when it is missing or of an unknown version. */
 export async function loadGramjs(): Promise<Library> {
   const { root, sender, state, objects, core, ige } = await importGramjs();
   // Not by imports of their own: Node.js reads and scans the file of each once more, 2 to 8 ms of CPU apiece.

@@ -8,14 +8,14 @@ import type { ClientParams, Library } from "./library.js";
 import { addServerKey, checkServer, type PrivateServer } from "./private-server.js";
 import { createRequest, MtprotoSignIn } from "./sign-in.js";
 
-/** How the pool makes its clients: the same for each library, with the library's own client and client options. */
+/** Options of a client adapter, with the library's own client and client options. */
 export interface AdapterOptions<Client, Params extends object = object> {
   /** From my.telegram.org. A session's profile may name its own. */
   readonly apiId: number;
   /** From my.telegram.org. A session's profile may name its own. */
   readonly apiHash: string;
   /**
-   * The library's own `TelegramClientParams`. The pool decides over retries, reconnects, the flood threshold and, unless
+   * The library's own `TelegramClientParams`. The pool sets retries, reconnects, the flood threshold and, unless
    * `baseLogger` is given, silence. @default {}
    */
   readonly clientOptions?: Params | undefined;
@@ -23,7 +23,7 @@ export interface AdapterOptions<Client, Params extends object = object> {
   readonly onConnect?: ((client: Client, id: string) => void | Promise<void>) | undefined;
   /**
    * Whether Telegram is to send the account's updates. Without them event handlers receive nothing, and a busy account
-   * costs no traffic beyond its calls. A session with `keepConnected` in its profile gets them all the same: it is there to
+   * costs no traffic beyond its calls. A session with `keepConnected` in its profile always gets them: its purpose is to
    * listen. @default false
    */
   readonly updates?: boolean | undefined;
@@ -38,7 +38,7 @@ export interface AdapterOptions<Client, Params extends object = object> {
 const KNOWN: ReadonlySet<string> = new Set(["apiId", "apiHash", "clientOptions", "onConnect", "updates", "server"]);
 
 /**
- * The adapter for one library: `name` is what the user calls it by, `title` the library's own name. Throws
+ * The adapter for one library. `name`: of the adapter's function; `title`: of the library. Throws
  * `OptionsError` when an option is missing or wrong.
  */
 export function mtprotoAdapter<Client extends object>(
@@ -60,7 +60,7 @@ export function mtprotoAdapter<Client extends object>(
       if (classes === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
       const { apiId, apiHash, updates = false } = options;
       const clientOptions = (options.clientOptions ?? {}) as ClientParams;
-      // The handle knows of the client what both libraries have; the user knows the library's own class.
+      // The handle knows the members that both libraries have; the user knows the library's own class.
       const onConnect = options.onConnect as ((client: unknown, id: string) => void | Promise<void>) | undefined;
       const handle = new MtprotoHandle(classes, { apiId, apiHash, clientOptions, onConnect, updates }, request);
       return handle as unknown as ClientHandle<Client>;
@@ -119,7 +119,7 @@ function check(name: string, title: string, options: AdapterOptions<never, { rea
   }
 }
 
-/** Fields that the libraries know and a profile does not are left alone. */
+/** Fields that only the libraries know are not checked. */
 function checkProxy(name: string, proxy: unknown): void {
   if (proxy === undefined || proxy === null) return;
   if (typeof proxy !== "object") throw new OptionsError(`${name}: clientOptions.proxy must be an object.`);

@@ -75,7 +75,7 @@ export function createClientClasses(library: Library): ClientClasses {
 
     override addEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void {
       const handlers = this[HANDLERS];
-      super.addEventHandler(handlers.wrap(callback), builder && handlers.tame(builder));
+      super.addEventHandler(handlers.wrap(callback), builder && handlers.isolate(builder));
     }
 
     override removeEventHandler(callback: (event: never) => unknown, builder?: EventBuilder): void {

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../../../src/common/clock.js";
 import type { RequestGate } from "../../../src/connections/client-adapter.js";
 import type { ClientClasses } from "./client.js";
-import { updateTaker } from "./event-handlers.js";
+import { updateHandler } from "./event-handlers.js";
 import type {
   ClientInternals,
   Library,
@@ -94,7 +94,7 @@ export class Dialer {
   }
 
   /**
-   * Wraps the first query of a connection, so that it tells Telegram the layer and the profile. Each request that is not
+   * Wraps the first query of a connection, so that Telegram gets the layer and the profile. Each request that is not
    * wrapped in invokeWithoutUpdates subscribes its connection to updates. Source: core.telegram.org/method/invokeWithoutUpdates.
    */
   initConnection(query: TlRequest): TlRequest {
@@ -132,7 +132,7 @@ export class Dialer {
       client: this.#client,
       securityChecks: client._securityChecks,
       _exportedSenderPromises: new Map(),
-      ...(isHomeDc ? { updateCallback: updateTaker(this.#classes.library) } : {}),
+      ...(isHomeDc ? { updateCallback: updateHandler(this.#classes.library) } : {}),
     };
     const receivesUpdates = this.#receivesUpdates && isHomeDc;
     const owner = { gate: this.#gate, isHomeDc, receivesUpdates, lost };
@@ -154,7 +154,7 @@ const PONG_WITHIN_MS = 10_000;
 const DISCONNECT_DELAY_SECONDS = 75;
 
 /**
- * Keeps one connection alive and detects when it is dead. A library's own loop keeps a finished process alive, and goes on
+ * Keeps one connection alive and detects when it is dead. A library's own loop keeps a finished process alive, and continues
  * after a disconnect; this one is unref'd and ends with its connection.
  */
 class Heartbeat {

@@ -6,10 +6,10 @@ type Handler = (event: never) => unknown;
 const WARNING = "SessionPoolWarning";
 
 /**
- * The event handlers of one client. A library tells of a handler that throws by its logger alone, which is silent under
- * a pool, and GramJS lets a filter or an album's handler end the process (client/updates.js, events/Album.js, 2.26.22).
- * Here each failure goes to the library's logger and to `client.onError`; without the latter the first one of each
- * handler becomes a process warning. The other handlers get their events all the same.
+ * The event handlers of one client. A library reports a handler that throws to its logger alone, which is silent under a
+ * pool, and in GramJS a filter or an album's handler can end the process (client/updates.js, events/Album.js, 2.26.22).
+ * Here each failure is reported to the library's logger and to `client.onError`; without the latter the first failure of
+ * each handler becomes a process warning. Other handlers still get their events.
  */
 export class EventHandlers {
   readonly #client: LibraryClient;
@@ -44,10 +44,10 @@ export class EventHandlers {
     return (typeof handler === "function" && this.#originals.get(handler)) || handler;
   }
 
-  /** Makes a builder that throws fail alone: its handler gets no event, the others do. */
-  tame(builder: EventBuilder): EventBuilder {
-    if (tamed.has(builder)) return builder;
-    tamed.add(builder);
+  /** A builder that throws: its handler gets no event, the others do. */
+  isolate(builder: EventBuilder): EventBuilder {
+    if (isolated.has(builder)) return builder;
+    isolated.add(builder);
     const report = this.#reporter("The filter of an event handler");
     for (const name of ["build", "filter"] as const) {
       const run = builder[name]?.bind(builder);
@@ -69,41 +69,41 @@ export class EventHandlers {
   }
 }
 
-/** Tells what failed of the user's own code: see {@link EventHandlers}. */
+/** Reports failures of the user's own code: see {@link EventHandlers}. */
 export function reporterOf(
   client: Pick<ClientInternals, "_log" | "_errorHandler">,
   what: string,
 ): (error: unknown) => undefined {
-  let isTold = false;
+  let hasWarned = false;
   return (error) => {
     const { _errorHandler: onError, _log: log } = client;
     log.error(`${what} failed: ${textOf(error)}`);
     if (typeof onError === "function") void call(onError, error);
-    else if (!isTold) process.emitWarning(`${what} failed: ${textOf(error)}`, WARNING);
-    isTold = true;
+    else if (!hasWarned) process.emitWarning(`${what} failed: ${textOf(error)}`, WARNING);
+    hasWarned = true;
   };
 }
 
-const tamed = new WeakSet<EventBuilder>();
+const isolated = new WeakSet<EventBuilder>();
 
 /**
- * How a connection hands updates to its client. An update that a library cannot take in must not lose the answers that
- * came in the same container, and a user of whom nothing came but an id must not lose the update he came with.
+ * How a connection passes updates to its client. An update that a library cannot process must not lose the answers in the
+ * same container, and a user without anything but an id must not lose its update.
  */
-export function updateTaker(library: Library): (client: never, update: never) => void {
+export function updateHandler(library: Library): (client: never, update: never) => void {
   return (client, update) => {
     const { users } = update as { users?: unknown };
-    if (Array.isArray(users)) Object.assign(update, { users: users.filter(isThere) });
+    if (Array.isArray(users)) Object.assign(update, { users: users.filter(isNotEmpty) });
     try {
       library.handleUpdate(client, update);
     } catch (error) {
-      (client as ClientInternals)._log.error(`An update was not taken in: ${textOf(error)}`);
+      (client as ClientInternals)._log.error(`An update was not processed: ${textOf(error)}`);
     }
   };
 }
 
-/** GramJS asks for the marked id of each, which this one has not (Utils.js, 2.26.22). */
-function isThere(user: unknown): boolean {
+/** GramJS reads the marked id of each user, which a `UserEmpty` lacks (Utils.js, 2.26.22). */
+function isNotEmpty(user: unknown): boolean {
   return Reflect.get(Object(user), "className") !== "UserEmpty";
 }
 
@@ -115,7 +115,7 @@ async function call(onError: (error: unknown) => unknown, error: unknown): Promi
   }
 }
 
-/** What a library's handlers throw to keep an event from the handlers behind them. */
+/** Whether a handler threw it to keep the event from the handlers after it. */
 function isStop(error: unknown): boolean {
   return error instanceof Error && error.constructor.name === "StopPropagation";
 }

@@ -1,8 +1,7 @@
 import type { TelegramRequest } from "../../../src/telegram/requests.js";
 
 /**
- * A Telegram library of GramJS's kind, as far as the clients of a pool are built on it: GramJS itself, and its fork
- * teleproto. All of it is internal, and no version promises it: `load-library.ts` checks it when a pool opens.
+ * GramJS or its fork teleproto, as far as the clients of a pool are built on it. All of it is internal, and no version promises it: `load-library.ts` checks it when a pool opens.
  */
 export interface Library {
   readonly TelegramClient: LibraryClientClass;
@@ -32,33 +31,33 @@ export interface Library {
 
 /** Where the libraries differ. */
 export interface LibraryDriver {
-  /** As it is called in what the user reads. */
+  /** Its name in messages. */
   readonly name: string;
-  /** Parts beyond those of {@link Library} that are built on, for the look when a pool opens. */
+  /** Internals beyond those of both libraries, for the check when a pool opens. */
   readonly parts: readonly string[];
-  /** Methods that answer at once, beyond those that both have. */
+  /** Methods that return synchronously, beyond those of both. */
   readonly synchronous: readonly string[];
   /** The requests of a sender that wait to be packed, to be changed in place. May hold gaps. */
   queue(sender: SenderBase): (RequestState | undefined)[];
-  /** Has `sift` run each time right before bytes are made of the queue. */
+  /** Runs `sift` each time right before the queue is packed. */
   onBeforePack(sender: SenderBase, sift: () => void): void;
-  /** How a sender's messages are handled, by constructor number. To be changed in place. */
+  /** The handlers of a sender's messages by constructor number. To be changed in place. */
   handlers(sender: SenderBase): Record<string, (message: RpcResultMessage) => unknown>;
   /** Ends a sender's loops, so that nothing is sent or reconnected any more. */
   stop(sender: SenderBase): void;
   /** The connection of a sender is set up: initConnection was answered. */
   onConnected(sender: SenderBase): void;
-  /** What a connection of this client is made with, beyond address and data center. */
+  /** Arguments of this client's connections beyond address and data center. */
   connectionOptions(client: ClientInternals, center: CenterPort): Readonly<Record<string, unknown>>;
-  /** A connect begins: updates that it brings are taken. */
+  /** A connect begins: its updates are to be processed. */
   onConnecting(client: ClientInternals): void;
-  /** The client is not connected any more: whatever the library does by itself between connections ends. */
+  /** The client is not connected any more: stops what the library does between connections. */
   disconnected(client: ClientInternals): void;
   /** Telegram has answered a request at home: applies what the answer says about the state of updates. */
   answered?(client: ClientInternals, request: TlRequest, result: unknown): void;
-  /** An error for a request that is not sent, as the library makes its own. */
+  /** Completes an error for a request that is not sent, as the library does with its own. */
   toLibraryError(error: Error & { seconds?: number }, code: string): Error;
-  /** What an upload or download of the library gets in the place of `error`. */
+  /** The error that an upload or download of the library gets instead of `error`. */
   toTransferError(error: unknown, request: TlRequest): unknown;
 }
 
@@ -93,11 +92,11 @@ export interface SenderOptions {
   readonly client: unknown;
   readonly onConnectionBreak?: unknown;
   readonly securityChecks: boolean;
-  /** GramJS alone asks for it. */
+  /** GramJS only. */
   readonly _exportedSenderPromises: Map<number, Promise<unknown>>;
 }
 
-/** A library's sender, with the inner parts that a sender of ours has to reach: its types call them private. */
+/** A library's sender, with internals that its types call private. */
 export interface SenderBase {
   _connection?: { disconnect(): Promise<void> };
   readonly _userConnected: boolean;
@@ -126,7 +125,7 @@ export interface ProtocolState {
   readonly id: Long;
   _getNewMsgId(): Long;
   _getSeqNo(isContent: boolean): number;
-  /** teleproto alone has the last argument. */
+  /** The last argument: teleproto only. */
   writeDataAsMessage(writer: Writer, data: Buffer, isContent: boolean, afterId?: Long, messageId?: Long): Promise<Long>;
   encryptMessageData(data: Buffer): Promise<Buffer>;
   decryptMessageData(body: Buffer): Promise<unknown>;
@@ -137,13 +136,13 @@ export interface Writer {
   write(bytes: Buffer): void;
 }
 
-/** An answer as a library hands it to its handler. */
+/** An answer as a library passes it to its handler. */
 export interface RpcResultMessage {
   readonly obj: {
     readonly reqMsgId: unknown;
     readonly body?: Buffer | undefined;
     readonly error?: unknown;
-    /** Why it could not even be unpacked: there is no body then. */
+    /** Why it could not be unpacked; then there is no body. */
     readonly unreadable?: unknown;
   };
 }
@@ -156,7 +155,7 @@ export type LibraryClientClass = new (
   params: ClientParams,
 ) => LibraryClient;
 
-/** The options of a library's client (`TelegramClientParams`), as far as a pool looks at them. */
+/** The options of a library's client (`TelegramClientParams`), as far as a pool reads them. */
 export interface ClientParams {
   readonly baseLogger?: unknown;
   readonly networkSocket?: SocketClass;
@@ -164,7 +163,7 @@ export interface ClientParams {
   readonly [option: string]: unknown;
 }
 
-/** What is used of a library's client that its types show, too. */
+/** The public members of a library's client that are used. */
 export interface LibraryClient {
   invoke(request: TlRequest, dcId?: number): Promise<unknown>;
   invokeWithSender(request: TlRequest, sender?: unknown): Promise<unknown>;
@@ -179,7 +178,7 @@ export interface LibraryClient {
   _eventBuilders: (readonly [builder: unknown, callback: unknown])[];
 }
 
-/** What tells which events a handler gets. */
+/** Determines which events a handler gets. */
 export interface EventBuilder {
   resolve(client: never): Promise<void>;
   /** Makes the event of an update, if it is one of this kind. */
@@ -188,7 +187,7 @@ export interface EventBuilder {
   filter?(...values: never[]): unknown;
 }
 
-/** The client's inner parts that an adapter has to reach. */
+/** Internals of the client that an adapter uses. */
 export interface ClientInternals {
   _sender: SenderBase | undefined;
   _loopStarted: boolean;
@@ -227,7 +226,7 @@ export interface DcAddress {
   readonly secret?: Uint8Array | null;
 }
 
-/** What stands in for a client's `_entityCache`: GramJS uses the first two, teleproto shows all of it to the user. */
+/** Replaces a client's `_entityCache`: GramJS uses the first two, teleproto exposes all of it to the user. */
 export interface EntityCacheView {
   add(result: unknown): void;
   get(id: unknown): object;
@@ -237,14 +236,14 @@ export interface EntityCacheView {
   clear(): void;
 }
 
-/** What this package's session has beyond the library's own. */
+/** Members of this package's session beyond the library's own. */
 export interface PeerSession {
   readonly entityCache: EntityCacheView;
-  /** Takes in what was known of peers before. Never rejects. */
+  /** Restores the peers that were known before. Never rejects. */
   restorePeers(): Promise<void>;
 }
 
-/** The session object of a client of ours. */
+/** The session object of a pooled client. */
 export interface LibrarySession extends PeerSession {
   readonly dcId: number;
   readonly serverAddress: string;

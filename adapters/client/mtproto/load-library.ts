@@ -3,15 +3,15 @@ import type { Library, SenderOptions } from "./library.js";
 
 /** A package to import. */
 export interface Package {
-  /** As the user calls the adapter: `"gramjs"`. */
+  /** The name of the adapter: `"gramjs"`. */
   readonly adapter: string;
-  /** On npm. */
+  /** Its name on npm. */
   readonly name: string;
-  /** The versions that the adapter knows. */
+  /** The versions that the adapter supports. */
   readonly range: string;
 }
 
-/** What is missing of a package that is there. */
+/** An installed package lacks a part. */
 export function unknownVersion({ adapter, name, range }: Package, missing: string): OptionsError {
   return new OptionsError(
     `${adapter}() does not know this version of "${name}" (${missing} is not there): npm install ${name}@${range}`,
@@ -24,7 +24,7 @@ export function packageFailure({ adapter, name, range }: Package, error: unknown
   return new OptionsError(`${adapter}() needs the package "${name}": npm install ${name}@${range}`, { cause: error });
 }
 
-/** Why an inner module of an installed package was not imported: an `OptionsError` when the package has no such module. */
+/** Why an internal module of an installed package was not imported: an `OptionsError` when the package has no such module. */
 export function partFailure(wanted: Package, error: unknown): unknown {
   if (!isMissing(error)) return error;
   // Node.js: "Cannot find module '/…/telegram/tl/index.js' …", "Package subpath './tl/index.js' is not defined …".
@@ -44,13 +44,13 @@ const MISSING_CODES: ReadonlySet<unknown> = new Set([
   "MODULE_NOT_FOUND",
 ]);
 
-/** Node.js tells it by a code; Vite, which resolves optional peers by itself, in words. */
+/** Node.js reports it by a code; Vite, which resolves optional peers itself, in words. */
 function isMissing(error: unknown): boolean {
   const { code, message } = error as NodeJS.ErrnoException;
   return MISSING_CODES.has(code) || (code === undefined && message.startsWith("Could not resolve "));
 }
 
-/** What both libraries have, by path from one of the samples. */
+/** Internals of both libraries, by path from one of the samples. */
 const PARTS: readonly string[] = [
   ...under(
     "client",
@@ -91,11 +91,11 @@ function under(owner: string, names: string): readonly string[] {
 }
 
 /**
- * Looks for everything that the clients of a pool are built on, on objects that are made for it and touch no network.
- * The first part that is not there, or `undefined` when all of them are.
+ * The first of the internals that the clients of a pool are built on which is missing, or `undefined`. Checks objects
+ * created for this purpose, without touching the network.
  */
 export function findMissingInternal(library: Library): string | undefined {
-  // A class that is not there is the first to be told of.
+  // A missing class is reported first: the samples are instances of the classes.
   const classes = under("library", "TelegramClient StringSession MTProtoSender Logger RequestState Api.help.GetConfig");
   const missing = classes.find((path) => !has({ library }, path));
   if (missing !== undefined) return missing;

@@ -2,13 +2,16 @@ import { Socket } from "node:net";
 import type { SocketClass } from "./library.js";
 import { refusal, type SocksProxy, socksHandshake } from "./socks.js";
 
-/** No packet is longer: what says so is not Telegram. TDLib takes 16 MB. */
+/** No packet of Telegram is longer. TDLib takes 16 MB. */
 const LONGEST_READ_BYTES = 32 * 1_024 * 1_024;
 
-/** Seconds that a SOCKS proxy may take, as in the libraries. */
+/**
+ * Seconds that a SOCKS proxy may take, as in the libraries. By the system's clock: the libraries construct the sockets
+ * themselves, and one class serves the clients of several pools.
+ */
 const PROXY_TIMEOUT_SECONDS = 5;
 
-/** The part of Node's socket that matters here. */
+/** The part of a Node.js socket that is used. */
 interface RawSocket {
   setNoDelay?(isOn: boolean): void;
   unref?(): void;
@@ -25,17 +28,17 @@ interface LibrarySocket {
 }
 
 /**
- * The user's own socket class with four habits more. It sends at once (GramJS leaves Nagle's algorithm on, which costs
- * 40 ms per concurrent call). It does not keep the process alive (the pool does, while it is in use). It reads no
- * length that cannot be: on a negative one GramJS never returns to the event loop, and anybody on the way can send
- * that. And a connect that is given up ends at once, also in the middle of a handshake with a SOCKS proxy.
+ * The user's socket class with four changes. It sends at once (GramJS leaves Nagle's algorithm on, which costs 40 ms per
+ * concurrent call). It does not keep the process alive (the pool does, while in use). It rejects impossible lengths: on a
+ * negative one, which anyone on the route can send, GramJS never returns to the event loop. And an aborted connect ends
+ * at once, even during the handshake with a SOCKS proxy.
  */
 export function configuredSocketClass(base: SocketClass): SocketClass {
   const known = classes.get(base);
   if (known !== undefined) return known;
   // The two classes a user can bring have no common constructor type.
   const Base = base as unknown as new (...values: unknown[]) => LibrarySocket;
-  const polite = class extends Base {
+  const configured = class extends Base {
     override async connect(...values: unknown[]): Promise<unknown> {
       const watch = new ConnectWatch(this);
       try {
@@ -49,7 +52,7 @@ export function configuredSocketClass(base: SocketClass): SocketClass {
 
     override async readExactly(length: number): Promise<Buffer> {
       if (!(length >= 0 && length <= LONGEST_READ_BYTES)) {
-        throw new Error(`A packet of ${length} bytes cannot be: what answered is not Telegram.`);
+        throw new Error(`A packet of ${length} bytes is impossible: the other side is not Telegram.`);
       }
       const parts: Buffer[] = [];
       for (let left = length; left > 0; ) {
@@ -60,13 +63,13 @@ export function configuredSocketClass(base: SocketClass): SocketClass {
       return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
     }
   } as unknown as SocketClass;
-  classes.set(base, polite);
-  return polite;
+  classes.set(base, configured);
+  return configured;
 }
 
 /**
- * Sees the raw socket of a connect as soon as it is made, which the libraries keep in the field `client`. Where a SOCKS
- * proxy is to be used, the handshake is made on that same socket: the libraries use a socket of their own, which cannot be closed from outside.
+ * Observes the raw socket of a connect as soon as it is created; the libraries keep it in the field `client`. With a SOCKS
+ * proxy the handshake runs on that socket: the libraries' own uses another one, which cannot be closed from outside.
  */
 class ConnectWatch {
   /** Rejects when the socket ends before the connect has. */
@@ -83,12 +86,12 @@ class ConnectWatch {
       this.#fail = reject;
     });
     this.failed.catch(() => {});
-    // A class of the user's that is built in another way is left alone.
-    const isLibrarys = Object.hasOwn(owner, "client");
-    this.#proxy = isLibrarys ? owner.proxy : undefined;
-    // Without it the libraries connect the socket by themselves, and to the address that is asked for.
+    // A user's class that is built differently is left as it is.
+    const isLibraryClass = Object.hasOwn(owner, "client");
+    this.#proxy = isLibraryClass ? owner.proxy : undefined;
+    // Without it the libraries connect the raw socket, to the requested address.
     if (this.#proxy !== undefined) owner.proxy = undefined;
-    if (isLibrarys) this.#watchField();
+    if (isLibraryClass) this.#watchField();
   }
 
   end(): void {
@@ -117,15 +120,15 @@ class ConnectWatch {
   #adopt(socket: Socket): void {
     configure(socket);
     socket.once("close", () => this.#fail(new Error("NetSocket was closed")));
-    if (this.#proxy !== undefined) this.#leadThrough(socket, this.#proxy);
+    if (this.#proxy !== undefined) this.#connectThrough(socket, this.#proxy);
   }
 
   /** The next `connect` of the socket goes to the proxy, and is over when the proxy has connected. */
-  #leadThrough(socket: Socket, proxy: NonNullable<LibrarySocket["proxy"]>): void {
+  #connectThrough(socket: Socket, proxy: NonNullable<LibrarySocket["proxy"]>): void {
     const connect = socket.connect.bind(socket) as (port: number, host: string, done: () => void) => Socket;
     const seconds = proxy.timeout ?? PROXY_TIMEOUT_SECONDS;
     const late = (): void => void socket.destroy(refusal(`the proxy did not connect within ${seconds} s`));
-    const leading = (port: number, host: string, done: () => void): Socket => {
+    const connectToProxy = (port: number, host: string, done: () => void): Socket => {
       this.#timer = setTimeout(late, seconds * 1_000).unref();
       return connect(proxy.port, proxy.ip, () => {
         socksHandshake(socket, proxy, { host, port }).then(
@@ -137,13 +140,13 @@ class ConnectWatch {
         );
       });
     };
-    Object.defineProperty(socket, "connect", { value: leading, ...PLAIN });
+    Object.defineProperty(socket, "connect", { value: connectToProxy, ...PLAIN });
   }
 }
 
 const PLAIN = { configurable: true, enumerable: true, writable: true } as const;
 
-/** The libraries' own class has its socket in a field called `client`; another one may call it as it likes. */
+/** The libraries' own class has its socket in the field `client`; another class may use any field. */
 function configure(field: unknown): void {
   if (typeof field !== "object" || field === null) return;
   const socket: RawSocket = field;

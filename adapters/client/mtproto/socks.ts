@@ -14,12 +14,12 @@ interface Destination {
   readonly port: number;
 }
 
-/** What a proxy may say at most before the handshake is over. */
+/** The most bytes that a proxy may send during the handshake. */
 const LONGEST_REPLY_BYTES = 1_024;
 
 /**
  * Asks the SOCKS proxy behind a connected socket to connect it to `to`. Resolves once the tunnel to the destination
- * is open; rejects when the proxy refuses, talks nonsense, or the socket ends. Starts no timer: the caller closes
+ * is open; rejects when the proxy refuses or violates the protocol, or the socket ends. Starts no timer: the caller closes
  * the socket. Source: RFC 1928, RFC 1929; SOCKS4a for names under SOCKS4.
  */
 export async function socksHandshake(socket: Socket, proxy: SocksProxy, to: Destination): Promise<void> {
@@ -55,7 +55,7 @@ async function socks5(socket: Socket, replies: Replies, proxy: SocksProxy, to: D
   socket.write(Buffer.concat([Buffer.of(5, 1, 0), destinationBytes(to.host), portBytes(to.port)]));
   const [, status, , kind] = await replies.take(4);
   if (status !== 0) throw refusal(`the proxy refused the connection (status ${status})`);
-  // The address it connects from: of no interest, but it has to be read.
+  // The address that it connects from: not used, but it has to be read.
   const length = kind === 1 ? 4 : kind === 4 ? 16 : ((await replies.take(1))[0] ?? 0);
   await replies.take(length + 2);
 }
@@ -94,7 +94,7 @@ function shortText(text: string): Buffer {
   return Buffer.concat([Buffer.of(bytes.length), bytes]);
 }
 
-/** The bytes that a proxy says during the handshake; what comes behind them stays in the socket. */
+/** The bytes that a proxy sends during the handshake; what follows remains in the socket. */
 class Replies {
   readonly #socket: Socket;
   #received: Buffer = Buffer.alloc(0);
@@ -134,7 +134,7 @@ class Replies {
   }
 }
 
-/** An error of a proxy, by the name that those of the `socks` package have: it is about the proxy, not the session. */
+/** An error of the proxy, named like those of the `socks` package: it concerns the proxy, not the session. */
 export function refusal(what: string): Error {
   return Object.assign(new Error(`SOCKS: ${what}`), { name: "SocksClientError" });
 }

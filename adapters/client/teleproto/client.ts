@@ -4,14 +4,14 @@ import { getScope } from "../mtproto/leased-client.js";
 import type { ClientInternals, ClientParams, LibraryClientClass } from "../mtproto/library.js";
 import { MediaTransfers, type TransferParts, type TransferWindows } from "./transfers.js";
 
-/** What teleproto's client is made of beyond what GramJS's has. */
+/** Parts of teleproto's client that GramJS's lacks. */
 export interface ClientParts extends TransferParts {
   createApiProxy(api: never, invoke: (request: unknown, dcId?: number) => Promise<unknown>): unknown;
   /** Since 1.229.0. */
   readonly ClientUpdates: (new (client: never) => unknown) | undefined;
 }
 
-/** What a client keeps of its own parts, hidden: an instance of them for each lease is made on demand. */
+/** The client's own parts, hidden: each lease gets instances of its own on demand. */
 interface Internals {
   updates: Updates | undefined;
   manager: UpdateManager;
@@ -22,9 +22,9 @@ interface Internals {
 const INTERNALS: unique symbol = Symbol("kept");
 
 /**
- * teleproto's client whose parts hold whom they were asked of. Its own `api`, `updates`, `updateManager` and uploads hold
- * the client itself, so that a lease could go on through them after its end, and files would go over connections of
- * their own with the account's auth key (client/TelegramClient.js, network/MediaScheduler.js, 1.229.0).
+ * teleproto's client with parts that belong to the lease they were obtained through. Its own `api`, `updates`,
+ * `updateManager` and uploads hold the client itself, so that a lease could continue through them after its end, and files
+ * would use further connections with the account's auth key (client/TelegramClient.js, network/MediaScheduler.js, 1.229.0).
  */
 export function leaseAwareClient(library: unknown, parts: ClientParts): LibraryClientClass {
   const Client = library as LibraryClientClass;
@@ -40,7 +40,7 @@ export function leaseAwareClient(library: unknown, parts: ClientParts): LibraryC
       internalsOf(this).updates = pipelineOf(this);
     }
 
-    /** Its own lends senders of a network that opens connections by itself. */
+    /** The original lends senders of a network that opens its own connections. */
     async _leaseSender(dcId: number): Promise<{ readonly sender: unknown; release(): void }> {
       return { sender: await this.getSender(dcId), release: () => {} };
     }
@@ -68,7 +68,7 @@ export function leaseAwareClient(library: unknown, parts: ClientParts): LibraryC
       internalsOf(this).manager = manager;
     }
 
-    /** Its pool of connections, which holds the client itself, and of which a pooled client uses none. */
+    /** Its pool of connections, which holds the client itself; a pooled client uses none of them. */
     get _network(): object | undefined {
       return getScope(this) === undefined ? internalsOf(this).network : NOTHING_CONNECTED;
     }
@@ -87,7 +87,7 @@ export function leaseAwareClient(library: unknown, parts: ClientParts): LibraryC
   };
 }
 
-/** Its own tells of a middleware that fails by the logger alone, unless `updates.onError` is set. */
+/** The original reports a failed middleware to the logger alone, unless `updates.onError` is set. */
 function reporting(updates: Updates, client: object): Updates {
   const report = reporterOf(client as ClientInternals, "A middleware of client.updates");
   const reportItself = updates.reportError?.bind(updates);
@@ -101,7 +101,7 @@ function reporting(updates: Updates, client: object): Updates {
 
 const NOTHING_CONNECTED = { purge: async (): Promise<void> => {}, close: async (): Promise<void> => {} };
 
-/** The client's own, also when it is asked by way of a lease. */
+/** Those of the client itself, even when `client` is a guarded one. */
 function internalsOf(client: { readonly [INTERNALS]?: Partial<Internals> }): Partial<Internals> {
   if (client[INTERNALS] === undefined) Object.defineProperty(client, INTERNALS, { value: {}, enumerable: false });
   return client[INTERNALS] as Partial<Internals>;
@@ -109,7 +109,7 @@ function internalsOf(client: { readonly [INTERNALS]?: Partial<Internals> }): Par
 
 type Middleware = (update: unknown, next: () => Promise<void>) => unknown;
 
-/** teleproto's pipeline of updates (client/updates/composer.js, 1.229.0), as far as it is led on. */
+/** teleproto's pipeline of updates (client/updates/composer.js, 1.229.0), as far as it is used. */
 interface Updates {
   use(middleware: Middleware): () => void;
   watch(...values: unknown[]): () => void;
@@ -119,7 +119,7 @@ interface Updates {
   reportError?(error: unknown, update: unknown): Promise<void>;
 }
 
-/** What teleproto follows the state of updates with (client/updates/manager.js, 1.229.0). */
+/** teleproto's tracker of the state of updates (client/updates/manager.js, 1.229.0). */
 interface UpdateManager {
   start(): void;
   stop(): void;
@@ -136,12 +136,12 @@ const ASYNCHRONOUS: ReadonlySet<string | symbol> = new Set([
   "recoverIfStale",
 ]);
 
-/** What a lease's watches need in order to end. */
+/** Methods that remain usable, so that the watches of a lease can end. */
 const AFTERWARDS: ReadonlySet<string | symbol> = new Set(["releaseChannel", "watchedChannelIds"]);
 
 /**
- * A lease's own pipeline: it takes part in the client's while the lease lives. `own` is one that was made with the
- * guarded client, so that what its handlers get holds that.
+ * A lease's own pipeline, attached to the client's for the time of the lease. `own` was created with the guarded client,
+ * so that its handlers get that one.
  */
 function leasedUpdates(main: Updates, own: Updates, scope: LeaseScope): Updates {
   const stops = new Set<() => void>();
@@ -161,7 +161,7 @@ function leasedUpdates(main: Updates, own: Updates, scope: LeaseScope): Updates 
   return throwAfterLease(own, scope, { watch });
 }
 
-/** The manager as one lease may use it; `client` is the guarded one, which it is to show instead of its own. */
+/** The manager for use under one lease; `client`: the guarded one, which it shows instead of its own. */
 function leasedManager(manager: UpdateManager, client: object, scope: LeaseScope): UpdateManager {
   return throwAfterLease(manager, scope, { client });
 }

@@ -52,7 +52,7 @@ async function serverKeys() {
   }
 }
 
-/** Imports teleproto. Throws `OptionsError` with the fix when it is missing, or is not as this package knows it. */
+/** Imports teleproto. Throws `OptionsError` with the fix when it is missing or of an unknown version. */
 export async function loadTeleproto(): Promise<Library> {
   const parts = await importTeleproto();
   const { root, sessions, logger, extensions, sender, state, registry, core, ige, updates } = parts;
@@ -82,7 +82,7 @@ export async function loadTeleproto(): Promise<Library> {
   return library;
 }
 
-/** A folder since 1.229.0; one file before, which today's types do not know. */
+/** A folder since 1.229.0; one file before, which the current types do not have. */
 async function updatesModule(): Promise<{ readonly _handleUpdate: unknown }> {
   try {
     return await import("teleproto/client/updates/dispatch.js");
@@ -117,7 +117,7 @@ async function apiProxyModule() {
   }
 }
 
-/** Before its network was written anew, which brought a scheduler of file parts, teleproto was built as GramJS is. */
+/** Before the rewrite of its network, which added a scheduler of file parts, teleproto was built like GramJS. */
 async function forInstalledVersion(
   Client: unknown,
   Api: object,

@@ -7,7 +7,7 @@ import type {
   TlRequest,
 } from "../mtproto/library.js";
 
-/** What teleproto's sender has inside, and GramJS's has not (network/MTProtoSender.js, 1.229.0). */
+/** Internals of teleproto's sender that GramJS's lacks (network/MTProtoSender.js, 1.229.0). */
 interface Sender extends SenderBase {
   _queued: RequestState[];
   _lifecycle: "disconnected" | "connecting" | "connected" | "reconnecting" | "dead";
@@ -20,7 +20,7 @@ interface Client extends ClientInternals {
   readonly _testServers: boolean;
   readonly _keepAliveInterval: number | undefined;
   readonly updateManager: {
-    /** Set once somebody has caught up: from then on gaps are looked for. */
+    /** Set once the client has caught up: from then on gaps are detected. */
     readonly state?: object;
     start(): void;
     stop(): void;
@@ -29,7 +29,7 @@ interface Client extends ClientInternals {
   };
 }
 
-/** How teleproto is built where GramJS is built in another way. */
+/** The internals of teleproto where they differ from those of GramJS. */
 export const teleprotoDriver: LibraryDriver = {
   name: "teleproto",
   parts: [
@@ -65,7 +65,7 @@ export const teleprotoDriver: LibraryDriver = {
     sender._queued.length = 0;
     sender._stopIo();
   },
-  // Else it would wrap the first request into a second initConnection.
+  // Otherwise it would wrap the first request into a second initConnection.
   onConnected: (sender) => {
     (sender as Sender)._needsInitConnection = false;
   },
@@ -73,7 +73,7 @@ export const teleprotoDriver: LibraryDriver = {
     const { _testServers: testServers, _keepAliveInterval: keepAliveInterval } = client as Client;
     return { port: dialPort(port), testServers, keepAliveInterval };
   },
-  // It lets updates pass only between start and stop; its own start is part of a loop that pings and asks by itself.
+  // It passes updates on only between start and stop; its own start belongs to a loop with pings and requests of its own.
   onConnecting: (client) => (client as Client).updateManager.start(),
   disconnected: (client) => (client as Client).updateManager.stop(),
   answered: applyUpdateState,
@@ -81,7 +81,7 @@ export const teleprotoDriver: LibraryDriver = {
   toTransferError: (error) => error,
 };
 
-/** Its writer takes from the array by itself, so that the array is asked for right before bytes are made of it. */
+/** Its writer reads the array directly: an accessor runs right before the requests are packed. */
 function dropBlocked(sender: SenderBase, sift: () => void): void {
   const queue = (sender as Sender)._queued;
   let isSifting = false;
@@ -106,8 +106,8 @@ function dialPort(port: number | undefined): number {
   return port < 0 ? port + 0x10000 : port;
 }
 
-/** What an answer tells of the state of updates: without it, what the client does itself would look like a gap. */
-interface Told {
+/** What an answer says about the state of updates: ignored, the client's own changes would look like a gap. */
+interface UpdateStateAnswer {
   readonly className?: string;
   /** A field that Telegram left out is `null`. */
   readonly pts?: number | null;
@@ -117,7 +117,7 @@ interface Told {
 function applyUpdateState(client: ClientInternals, request: TlRequest, result: unknown): void {
   const { updateManager } = client as Client;
   if (updateManager.state === undefined || typeof result !== "object" || result === null) return;
-  const { className = "", pts, ptsCount } = result as Told;
+  const { className = "", pts, ptsCount } = result as UpdateStateAnswer;
   if (/^Update/.test(className)) updateManager.onUpdates(result, true);
   else if (className.startsWith("messages.Affected") && typeof pts === "number" && typeof ptsCount === "number") {
     const channel = Reflect.get(request, "channel") as { readonly channelId?: unknown } | null | undefined;

@@ -1,6 +1,6 @@
 import type { LibraryErrors } from "../mtproto/library.js";
 
-/** What uploads and downloads of teleproto are made with. */
+/** The parts of teleproto that uploads and downloads need. */
 export interface TransferParts {
   readonly Api: object;
   readonly errors: Pick<LibraryErrors, "RPCError">;
@@ -10,7 +10,7 @@ export interface TransferParts {
   };
 }
 
-/** How much of a file is under way at once (network/MediaScheduler.js, 1.229.0). */
+/** How much of a file is transferred at once (network/MediaScheduler.js, 1.229.0). */
 export interface TransferWindows {
   readonly partSize: number;
   readonly cdnSupported: boolean;
@@ -35,10 +35,9 @@ interface Invoker {
 }
 
 /**
- * What stands in for teleproto's own scheduler of file parts. That one opens up to eight connections per data center,
- * binds temporary keys on them, sleeps out floods and repeats requests by itself; this one sends each part once, where
- * every other request of the client goes, so that the pool counts it, refuses it while the session rests, and ends it
- * with the lease.
+ * Replaces teleproto's own scheduler of file parts. That one opens up to eight connections per data center, binds
+ * temporary keys on them, sleeps out floods and repeats requests; this one sends each part once, like every other request
+ * of the client, so that the pool counts it, refuses it while the session is cooling, and ends it with the lease.
  */
 export class MediaTransfers {
   readonly opts: TransferWindows;
@@ -48,7 +47,7 @@ export class MediaTransfers {
   constructor(carrier: Invoker, parts: TransferParts, windows: TransferWindows) {
     this.#carrier = carrier;
     this.#parts = parts;
-    // One connection carries what is meant for eight of them, and has to answer all of it in one call's time.
+    // One connection carries the load of eight, and each part has to be answered within the timeout of a call.
     this.opts = {
       ...windows,
       download: { ...windows.download, maxSessions: 1 },
@@ -81,7 +80,7 @@ export class MediaTransfers {
     return this.#send(request, dcId, signal);
   }
 
-  /** There is nothing to let go of: its connections are the client's. */
+  /** Nothing to release: it uses the connections of the client. */
   async purge(): Promise<void> {}
 
   async close(): Promise<void> {}

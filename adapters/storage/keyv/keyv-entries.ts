@@ -80,7 +80,7 @@ const PROBE = "telegram-session-pool/probe";
 
 /**
  * A Keyv whose failures are errors. Keyv 5 resolves a failed read as a missing key unless `throwOnErrors` is on; Keyv 6
- * does when somebody listens to `error`; some of their adapters do it themselves and only emit. So a call that an
+ * does when there is a listener for `error`; some of their adapters do it themselves and only emit. So a call that an
  * `error` event fell into counts as failed. One call (or one batch) at a time: the caller MUST see to that.
  */
 export class StrictKeyv {
@@ -116,7 +116,7 @@ export class StrictKeyv {
     return (await this.getAll([key]))[0];
   }
 
-  /** Reads at once, each by itself: `getMany` hides failures and is quadratic in some adapters. */
+  /** Reads concurrently, one by one: `getMany` hides failures and is quadratic in some adapters. */
   getAll(keys: readonly string[]): Promise<readonly unknown[]> {
     return this.#call(() => Promise.all(keys.map((key) => this.#keyv.get(key))));
   }

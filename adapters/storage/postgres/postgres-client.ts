@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { KeptWatch, type Subscribe, type WatchSignals } from "../kept-watch.js";
 
-/** A function whose parameters are nobody's business here: so the clients' own, unlike types fit without a cast. */
+/** A function with any parameters, so that the differing types of the clients fit without a cast. */
 type AnyFunction = (...parameters: never[]) => unknown;
 
 /** `pg`'s Pool or Client, or anything with its `query(text, values)` that resolves `{ rows }`. */
@@ -21,7 +21,7 @@ export type PostgresClient = PgClient | PostgresJsClient;
 /** One row, by column name. */
 export type Row = Readonly<Record<string, unknown>>;
 
-/** Runs one statement, by itself a transaction. */
+/** Runs one statement, as a transaction of its own. */
 export async function query(
   client: PostgresClient,
   statement: string,
@@ -34,7 +34,7 @@ export async function query(
   return rows;
 }
 
-/** Where all tables' changes are told; each message says which table it is about. */
+/** The channel for the changes of all tables; each message names its table. */
 export const CHANNEL = "telegram_session_pool";
 
 /** What is used of `pg`'s Pool. */
@@ -123,7 +123,7 @@ interface PostgresJsListen {
 /** How many watches each client of postgres.js serves. */
 const watches = new WeakMap<PostgresJs, number>();
 
-/** postgres.js listens again by itself once it has listened; only a first LISTEN that fails is final. */
+/** postgres.js restores a subscription that was established; only a failure of the first LISTEN is final. */
 function listenWithPostgresJs(
   sql: PostgresJs,
   onPayload: (payload: string) => void,
@@ -196,7 +196,7 @@ function socketMaker(): (address: Address) => Socket {
 /** Postgres refuses a message of 8000 bytes. */
 const LONGEST_PAYLOAD = 7_900;
 
-/** Says which record of which table this storage changed, and hears what others did. */
+/** Announces which record of the table this storage has changed, and receives the changes of others. */
 export class ChangeNotifier {
   readonly #table: string;
   readonly #writer: string = randomUUID();
@@ -209,7 +209,7 @@ export class ChangeNotifier {
     this.#table = table;
   }
 
-  /** What to tell of a write. Nothing about an id too long to be told. */
+  /** The message about a write; empty when the id is too long for one. */
   payloadFor(id: string): string {
     const payload = JSON.stringify([this.#writer, this.#table, id]);
     return Buffer.byteLength(payload) > LONGEST_PAYLOAD ? "" : payload;
@@ -231,13 +231,13 @@ export class ChangeNotifier {
     return stop;
   }
 
-  /** Stops every watch, and waits until their connections are gone. */
+  /** Stops every watch, and waits until their connections are closed. */
   async close(): Promise<void> {
     for (const stop of this.#stops) stop();
     await Promise.all(this.#stopping);
   }
 
-  /** Anybody may notify on a channel: what is not a message of this table by another storage is nobody's. */
+  /** Any client may notify on a channel: ignores what is not a message about this table by another storage. */
   #foreignId(payload: string): string | undefined {
     const [table, writer] = [JSON.stringify(this.#table), JSON.stringify(this.#writer)];
     const parts = /^\[("[^"]*"),("[^"]*"),(".*")\]$/s.exec(payload);

@@ -21,7 +21,7 @@ export interface Statements {
 }
 
 /**
- * A deleted record stays as a row without data, so that its version can only grow. A write is one statement, which tells
+ * A deleted record stays as a row without data, so that its version can only grow. A write is one statement, which notifies
  * the listeners only when it has won. Peers that are saved again get a new place, which is the order of use.
  *
  * @param table A checked name, perhaps with a schema before a dot.
@@ -29,7 +29,7 @@ export interface Statements {
 export function statementsFor(table: string): Statements {
   const records = quoted(table);
   const peers = quoted(`${table}_peers`);
-  const told = (change: string): string =>
+  const notified = (change: string): string =>
     `WITH written AS (${change} RETURNING version) SELECT version, pg_notify('${CHANNEL}', $3::text) FROM written`;
   // Rows are locked in the order of their ids, so that no two batches ever wait for each other.
   const toldMany = (change: string, locked = ""): string =>
@@ -43,10 +43,10 @@ export function statementsFor(table: string): Statements {
     check: `SELECT r.id, r.version, r.data, p.place FROM ${records} r, ${peers} p LIMIT 0`,
     list: `SELECT id, version, data FROM ${records} WHERE data IS NOT NULL`,
     read: `SELECT id, version, data FROM ${records} WHERE id = $1 AND data IS NOT NULL`,
-    insert: told(
+    insert: notified(
       `INSERT INTO ${records} AS r (id, version, data) VALUES ($1, 1, $2) ON CONFLICT (id) DO UPDATE SET version = r.version + 1, data = excluded.data WHERE r.data IS NULL`,
     ),
-    replace: told(
+    replace: notified(
       `UPDATE ${records} SET version = version + 1, data = $2 WHERE id = $1 AND version = $4 AND data IS NOT NULL`,
     ),
     insertMany: toldMany(

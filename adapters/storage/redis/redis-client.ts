@@ -1,7 +1,7 @@
 import type { Subscribe, WatchSignals } from "../kept-watch.js";
 import { NOOP_SCRIPT } from "../redis.js";
 
-/** A function whose parameters are nobody's business here: so the clients' own, unlike types fit without a cast. */
+/** A function with any parameters, so that the differing types of the clients fit without a cast. */
 type AnyFunction = (...parameters: never[]) => unknown;
 
 /**
@@ -10,7 +10,7 @@ type AnyFunction = (...parameters: never[]) => unknown;
  */
 export interface RedisClient {
   readonly eval: AnyFunction;
-  /** Makes a second connection, which tells of other processes' writes. */
+  /** Creates a second connection, which receives the writes of other processes. */
   readonly duplicate?: AnyFunction;
 }
 
@@ -100,7 +100,7 @@ function subscribeNodeRedis(
 ): () => void {
   let isSubscribed = false;
   subscriber.on("error", (error) => (subscriber.isOpen === false ? lost(error) : failing(error)));
-  subscriber.on("ready", () => isSubscribed && works()); // node-redis has subscribed again by itself
+  subscriber.on("ready", () => isSubscribed && works()); // node-redis has resubscribed
   subscriber.on("end", () => lost(new Error("The connection has ended.")));
   subscriber.unref?.();
   const subscribe = async (): Promise<void> => {

@@ -98,7 +98,7 @@ export function assertPrivate(path: string): void {
   const { mode, uid } = statSync(path);
   if ((mode & 0o077) !== 0) {
     throw new StorageError(
-      `Other users can reach ${path} (mode ${(mode & 0o777).toString(8)}), and whoever reads it has the accounts: run "chmod 600 ${path}", or pass allowOpenPermissions: true.`,
+      `Other users can reach ${path} (mode ${(mode & 0o777).toString(8)}), and reading it is enough to use the accounts: run "chmod 600 ${path}", or pass allowOpenPermissions: true.`,
     );
   }
   const own = process.geteuid?.();

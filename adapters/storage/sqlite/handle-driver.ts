@@ -87,8 +87,8 @@ class Runner {
 
   /** Before Node.js 22.16 the handle does not say: then an empty transaction of our own does. */
   isInTransaction(): boolean {
-    const told = this.#handle.isTransaction ?? this.#handle.inTransaction;
-    if (typeof told === "boolean") return told;
+    const known = this.#handle.isTransaction ?? this.#handle.inTransaction;
+    if (typeof known === "boolean") return known;
     try {
       this.run("BEGIN", []);
       this.run("COMMIT", []);

@@ -15,7 +15,7 @@ interface KeyvSqliteModule {
 
 /**
  * SQLite by `query` of @keyv/sqlite, for Node.js versions without a SQLite of their own. Keyv itself is not used: it
- * has no compare-and-set and reports a failed read as "no such key". `inspect` looks at the file before the driver
+ * has no compare-and-set and reports a failed read as "no such key". `inspect` checks the file before the driver
  * changes it; what it throws is thrown.
  */
 export async function keyvDriver(
@@ -25,7 +25,7 @@ export async function keyvDriver(
 ): Promise<SqliteDriver> {
   const { KeyvSqlite } = (await load().catch(fail)) as KeyvSqliteModule;
   if (inspect !== undefined) await withPlainDriver(path, inspect);
-  // The constructor opens the file at once and creates the table it is told; nothing is ever written to that one.
+  // The constructor opens the file at once and creates the table that it is given; nothing is ever written to that one.
   const table = "telegram_session_pool_keyv";
   const store = new KeyvSqlite({ uri: `sqlite://${path}`, table, busyTimeout: BUSY_RETRY_MS });
   // MUST be in the same tick: a file that cannot be opened is an unhandled rejection while no query is pending.
@@ -84,7 +84,7 @@ function plainDriver(): Sqlite3 | undefined {
 
 /**
  * MUST run while no other statement of the connection does. One that was refused for another process's lock counts as
- * an active write until the driver has finalized it, which is after it has told so: what runs meanwhile is told as done,
+ * an active write until the driver has finalized it, which is after it has reported it: what runs meanwhile is reported as done,
  * is not committed, and is rolled back with it. Source: sqlite3VdbeHalt (`nVdbeWrite`), node-sqlite3's Statement::Process.
  */
 async function querySerialized(

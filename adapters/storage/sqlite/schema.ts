@@ -15,7 +15,7 @@ const RECORDS =
 const PEERS =
   "CREATE TABLE IF NOT EXISTS telegram_session_pool_peers (session_id TEXT NOT NULL, id TEXT NOT NULL, access_hash TEXT NOT NULL, username TEXT, phone TEXT, name TEXT, PRIMARY KEY (session_id, id)) STRICT";
 
-/** Makes a file of our own ready: is it ours, is it whole, is it durable; then its tables. */
+/** Prepares a file of this package: checks whose it is and its integrity, sets durability, creates the tables. */
 export async function prepareDatabase(engine: SqliteDriver, path: string): Promise<void> {
   await engine.query(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}`);
   await assertOurs(engine, path);
@@ -29,7 +29,7 @@ export async function prepareDatabase(engine: SqliteDriver, path: string): Promi
   await createTables(engine);
 }
 
-/** Makes the tables in a database that somebody else looks after: its mode, marks and timeouts stay as they are. */
+/** Creates the tables in a database of the application: its mode, marks and timeouts stay as they are. */
 export async function prepareHandle(engine: SqliteDriver): Promise<void> {
   if ((await value(engine, "PRAGMA application_id")) === APPLICATION_ID) await assertNotNewer(engine, "The database");
   await makeDurable(engine);
@@ -71,7 +71,7 @@ function isWalSafe(version: string): boolean {
   return major * 1_000_000 + minor * 1_000 + patch >= 3_051_003;
 }
 
-/** One statement, so one snapshot: another process may be making the same new file ready between any two of ours. */
+/** One statement, so one snapshot: another process may prepare the same new file between any two statements. */
 const MARKS = `SELECT
   (SELECT application_id FROM pragma_application_id) AS application_id,
   (SELECT user_version FROM pragma_user_version) AS user_version,
@@ -118,7 +118,7 @@ async function setPragma(engine: SqliteDriver, name: string, wanted: number): Pr
   }
 }
 
-/** The first column of the first row. Whole numbers come as bigint from a handle that was told so. */
+/** The first column of the first row. Integers are bigint where the handle is configured so. */
 async function value(engine: SqliteDriver, statement: string): Promise<unknown> {
   const [row] = await engine.query(statement);
   const [first] = fields(row ?? {});

@@ -5,19 +5,22 @@ import { codeOf } from "../to-storage-error.js";
 /** One row, by column name. */
 export type Row = Readonly<Record<string, unknown>>;
 
-/** The little of SQLite this adapter needs, over whichever driver there is. */
+/** The part of SQLite that this adapter needs, over any driver. */
 export interface SqliteDriver {
-  /** Runs one statement to its end, by itself a transaction, and resolves its rows. */
+  /** Runs one statement to its end, as a transaction of its own, and resolves its rows. */
   query(statement: string, ...parameters: readonly (string | number | null)[]): Promise<readonly Row[]>;
   close(): Promise<void>;
 }
 
-/** How long a statement is tried again before another process's lock fails it. */
+/**
+ * How long a statement is retried before the lock of another process fails it. By the system's clock: the contract of a
+ * storage has none, and other processes release their locks by no injected clock.
+ */
 export const BUSY_RETRY_MS = 5_000;
 
 /**
  * How long SQLite itself waits for a lock. Short: it would block the event loop with the synchronous drivers, and, since
- * it looks ever more rarely (every 100 ms in the end), starve behind processes that have just begun to wait.
+ * its own retries grow apart (to 100 ms in the end), starve behind processes that have just begun to wait.
  */
 export const BUSY_TIMEOUT_MS = 20;
 
@@ -30,7 +33,7 @@ export function isCorrupt(error: unknown): boolean {
   return isCode(error, SQLITE_CORRUPT, "SQLITE_CORRUPT") || isNoDatabase(error);
 }
 
-/** The file is something else than a database. */
+/** The file is not a database. */
 export function isNoDatabase(error: unknown): boolean {
   return isCode(error, SQLITE_NOTADB, "SQLITE_NOTADB");
 }
@@ -87,7 +90,7 @@ export function groupedEngine(run: SqliteDriver["query"], close: () => Promise<v
 
 /**
  * Writes that wait for the same lock are committed together: they take it once, and the disk is waited for once. Each
- * is answered when all are committed. When one of them fails nothing of it is kept, and each is run by itself.
+ * is answered when all are committed. When one of them fails the commit is rolled back, and each is run separately.
  */
 class GroupCommit {
   readonly #turns: Mutex;
@@ -121,7 +124,7 @@ class GroupCommit {
       await this.#run("BEGIN IMMEDIATE");
     } catch (error) {
       for (const { reject } of writes) reject(error);
-      return true; // all of them are told
+      return true; // all of them are settled
     }
     try {
       const answers: (readonly Row[])[] = [];

@@ -3,10 +3,13 @@ import type { StoredRecord } from "../../../src/storage/storage.js";
 import { columnsOf, fields } from "../sql-rows.js";
 import type { Run } from "./schema.js";
 
-/** How often the database is asked whether another connection has committed. */
-const LOOK_MS = 1_000;
-/** So many times as long as a look at all versions took nothing is looked at. */
-const REST_PER_LOOK = 50;
+/**
+ * How often the database is checked for commits of other connections. By the system's clock, as all times of the storages:
+ * their contract has none, and other processes write by no injected clock.
+ */
+const CHECK_EVERY_MS = 1_000;
+/** The pause after reading all versions, as a multiple of the time that it took. */
+const PAUSE_PER_CHECK = 50;
 
 const VERSIONS = "SELECT id, version, data IS NULL FROM telegram_session_pool";
 
@@ -26,7 +29,7 @@ export class SqliteWatch {
   #isFailing = false;
   #isStopped = false;
 
-  /** What is not at the `listed` version is reported first; without a list, what is written from now on. */
+  /** First reports records that are not at their `listed` version; without a list, only what is written from now on. */
   constructor(
     run: Run,
     listed: readonly StoredRecord[] | undefined,
@@ -41,7 +44,7 @@ export class SqliteWatch {
   }
 
   start(): this {
-    void this.#look();
+    void this.#check();
     return this;
   }
 
@@ -55,7 +58,7 @@ export class SqliteWatch {
     this.#versions.set(id, version);
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     let tookMs = 0;
     try {
       const [row = []] = await this.#run("PRAGMA data_version");
@@ -69,7 +72,7 @@ export class SqliteWatch {
       this.#isFailing = true;
     }
     if (this.#isStopped) return;
-    this.#timer = setTimeout(() => void this.#look(), Math.max(LOOK_MS, tookMs * REST_PER_LOOK)).unref();
+    this.#timer = setTimeout(() => void this.#check(), Math.max(CHECK_EVERY_MS, tookMs * PAUSE_PER_CHECK)).unref();
   }
 
   async #compare(): Promise<number> {
@@ -77,12 +80,12 @@ export class SqliteWatch {
     const rows = await this.#run(VERSIONS);
     const tookMs = performance.now() - began;
     const [id = "", version = "", isDeleted = ""] = columnsOf(rows);
-    for (const row of rows) this.#take(String(row[id]), Number(row[version]), Number(row[isDeleted]) === 1);
+    for (const row of rows) this.#onVersion(String(row[id]), Number(row[version]), Number(row[isDeleted]) === 1);
     this.#isSilent = false;
     return tookMs;
   }
 
-  #take(id: string, version: number, isDeleted: boolean): void {
+  #onVersion(id: string, version: number, isDeleted: boolean): void {
     const known = this.#versions.get(id);
     if (known !== undefined && known >= version) return;
     this.#versions.set(id, version);
