@@ -52,7 +52,7 @@ export function configuredSocketClass(base: SocketClass): SocketClass {
 
     override async readExactly(length: number): Promise<Buffer> {
       if (!(length >= 0 && length <= LONGEST_READ_BYTES)) {
-        throw new Error(`A packet of ${length} bytes is impossible: the other side is not Telegram.`);
+        throw new Error(`A packet cannot be ${length} bytes long: the other side is not Telegram.`);
       }
       const parts: Buffer[] = [];
       for (let left = length; left > 0; ) {
