@@ -44,9 +44,5 @@ export async function createClientAdapter(settings: Settings): Promise<ClientAda
   const { api, privateServer } = settings;
   const name = await findClientLibrary(settings);
   const adapter = await loadClientAdapter(name);
-  if (privateServer === undefined) return adapter(api);
-  const { testServerClientOptions } = await import("../testing/test-server/libraries.js");
-  const { host, port } = privateServer;
-  const clientOptions = await testServerClientOptions({ host, port, library: name === "gramjs" ? "telegram" : name });
-  return adapter({ ...api, clientOptions });
+  return adapter({ ...api, server: privateServer });
 }

@@ -8,6 +8,10 @@ export interface ListedCommand {
 
 /** Every command, in the order of the help. */
 export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
+  login: {
+    summary: "sign an account in, by QR code or phone number",
+    load: async () => (await import("./commands/login.js")).loginCommand,
+  },
   list: {
     summary: "show which accounts the storage holds",
     load: async () => (await import("./commands/list.js")).listCommand,

@@ -1,4 +1,5 @@
 import { LiveView, progressLine } from "./live-view.js";
+import { cutText } from "./table.js";
 import type { Terminal } from "./terminal.js";
 
 /** A bar on stderr while something takes its time. Without a terminal there is none. */
@@ -28,5 +29,32 @@ export class ProgressBar {
 
   #draw(note: string): void {
     this.#view?.draw([progressLine(this.#done, this.#total, note, this.#terminal.columns)]);
+  }
+}
+
+const SHORTEST_MS = 100;
+
+/** One line on stderr that changes while something of unknown length takes its time. Without a terminal there is none. */
+export class ProgressText {
+  readonly #terminal: Terminal;
+  #view: LiveView | undefined;
+  #shownAt = Number.NEGATIVE_INFINITY;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  /** Shows a text instead of the former one, but not more often than anybody could read. */
+  show(text: string): void {
+    const now = performance.now();
+    if (!this.#terminal.isNoteLive || now - this.#shownAt < SHORTEST_MS) return;
+    this.#shownAt = now;
+    this.#view ??= new LiveView(this.#terminal, this.#terminal.stderr);
+    this.#view.draw([cutText(text, this.#terminal.columns - 1)]);
+  }
+
+  /** Erases the line. */
+  end(): void {
+    this.#view?.end({ erase: true });
   }
 }

@@ -34,6 +34,7 @@ export async function runCommandLine(process: NodeJS.Process): Promise<number> {
   for (const [name, listener] of listeners) process.on(name, listener);
   const terminal = new Terminal(process, () => interrupt(SIGNAL_CODES.SIGINT));
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => interrupt(BROKEN_PIPE));
+  const restoreWarnings = noteWarnings(process, terminal);
   const words = process.argv.slice(2);
   try {
     return await run(words, process.env, terminal, interruption.signal);
@@ -41,8 +42,25 @@ export async function runCommandLine(process: NodeJS.Process): Promise<number> {
     return fail(interruption.signal.aborted ? interruption.signal.reason : error, isJsonAsked(words), words, terminal);
   } finally {
     for (const [name, listener] of listeners) process.off(name, listener);
+    restoreWarnings();
     terminal.close();
   }
+}
+
+/** Warnings of the process as messages. That SQLite of Node.js 22 is experimental is known, and nothing to act on. */
+function noteWarnings(process: NodeJS.Process, terminal: Terminal): () => void {
+  const former = process.listeners("warning");
+  const note = ({ name, message }: Error): void => {
+    if (name !== "ExperimentalWarning") terminal.note(`${terminal.paintNote("yellow", "warning:")} ${message}`);
+  };
+  process.removeAllListeners("warning").on("warning", note);
+  return () => {
+    // A warning is emitted in the next turn.
+    setImmediate(() => {
+      process.off("warning", note);
+      for (const listener of former) process.on("warning", listener);
+    });
+  };
 }
 
 async function run(

@@ -25,8 +25,8 @@ export interface PrivateServer {
   readonly dcId: number;
   readonly host: string;
   readonly port: number;
-  /** In PEM; needed for signing in only. */
-  readonly publicKey?: string | undefined;
+  /** In PEM. */
+  readonly publicKey: string;
 }
 
 /** The names of the client libraries. */
@@ -123,12 +123,7 @@ function isPrivateServer(value: unknown): value is PrivateServer {
   if (typeof value !== "object" || value === null) return false;
   const { dcId, host, port, publicKey } = value as Partial<Record<keyof PrivateServer, unknown>>;
   const isNumber = (one: unknown): boolean => Number.isInteger(one) && Number(one) > 0;
-  return (
-    isNumber(dcId) &&
-    isNumber(port) &&
-    typeof host === "string" &&
-    (publicKey === undefined || typeof publicKey === "string")
-  );
+  return isNumber(dcId) && isNumber(port) && typeof host === "string" && typeof publicKey === "string";
 }
 
 /** The variables of `.env` in the current folder. Throws `UsageError` when the file is there and cannot be read. */

@@ -20,8 +20,8 @@ export interface NamedStorage {
 
 /** How a storage is to be found. */
 export interface FindOptions {
-  /** Whether a SQLite file may be made. */
-  readonly mayCreate: boolean;
+  /** Whether a SQLite file may be made; `"inMemory"`: one that is not there is an empty storage, and stays away. */
+  readonly mayCreate: boolean | "inMemory";
 }
 
 const EXPECTED = "sqlite:FILE, redis://…, rediss://… or postgres://…";
@@ -40,20 +40,21 @@ export async function findStorage(url: string, { mayCreate }: FindOptions): Prom
   throw new UsageError(`The storage must be ${EXPECTED}.${hint}`);
 }
 
-async function findSqlite(file: string, mayCreate: boolean): Promise<NamedStorage> {
+async function findSqlite(file: string, mayCreate: FindOptions["mayCreate"]): Promise<NamedStorage> {
   if (file === "") throw new UsageError("The storage names no file: sqlite:sessions.db, for instance.");
   const path = resolve(file);
-  if (!mayCreate && !existsSync(path)) {
+  if (mayCreate === false && !existsSync(path)) {
     throw new CommandError(
       `There is no storage ${path} yet. "${PROGRAM} login" and "${PROGRAM} import" make one; --storage names another.`,
     );
   }
+  const isInMemory = mayCreate === "inMemory" && !existsSync(path);
   const { sqlite } = await import("../../adapters/storage/sqlite.js");
   return {
     kind: "sqlite",
     name: `sqlite:${file}`,
     path,
-    storage: sqlite(path),
+    storage: sqlite(isInMemory ? ":memory:" : path),
     ask: async () => undefined,
     end: async () => {},
   };

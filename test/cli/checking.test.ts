@@ -4,7 +4,7 @@ import { createClient } from "redis";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import { SessionPool } from "../../src/session-pool.js";
-import { type ForkedTestServer, forkTestServer } from "../../src/testing/test-server/fork.js";
+import { startTestServer, type TelegramTestServer } from "../../src/testing/index.js";
 import { isServerThere } from "../adapters/storage/servers.js";
 import { ensureBuilt } from "../examples/build.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
@@ -18,16 +18,16 @@ const hasRedis = await isServerThere("Redis", redisUrl);
 beforeAll(ensureBuilt, 120_000);
 
 /** A folder whose settings name a test server, and whose storage holds its accounts. */
-async function onServer(accounts: readonly string[]): Promise<{ folder: Folder; server: ForkedTestServer }> {
-  const server = await forkTestServer({ accounts: accounts.map((name) => ({ name })) });
+async function onServer(accounts: readonly string[]): Promise<{ folder: Folder; server: TelegramTestServer }> {
+  const server = await startTestServer({ accounts: accounts.map((name) => ({ name })) });
   onTestFinished(() => server.close());
   const folder = new Folder();
-  writeFileSync(folder.file("server.json"), JSON.stringify({ dcId: 2, host: server.host, port: server.port }));
+  writeFileSync(folder.file("server.json"), JSON.stringify(server.server));
   writeFileSync(folder.file(".env"), "SESSION_POOL_TEST_SERVER=server.json\n");
   return { folder, server };
 }
 
-async function fill(folder: Folder, { accounts }: ForkedTestServer): Promise<void> {
+async function fill(folder: Folder, { accounts }: TelegramTestServer): Promise<void> {
   await using pool = await SessionPool.open({
     client: new FakeTelegram(new VirtualClock()),
     storage: sqlite(folder.file("sessions.db")),
@@ -43,14 +43,14 @@ describe.each(["gramjs", "teleproto"])("check with %s", (client) => {
     const { code, stdout, stderr } = await folder.run(["check", "alice", "--client", client]);
     expect(stdout).toMatch(/^ID +ALIVE +ACCOUNT +DC +ABOUT\nalice +yes +700000001 +2\n1 of 1 alive\.\n$/);
     expect([code, stderr]).toEqual([0, ""]);
-    expect((await server.connections()).map(({ account }) => account)).toEqual(["alice"]);
+    expect(server.connections().map(({ account }) => account)).toEqual(["alice"]);
   });
 
   test("one is dead, one cools - exit code 1, and the storage has both states", async () => {
     const { folder, server } = await onServer(["alice", "bob", "carol"]);
     await fill(folder, server);
-    await server.fail({ account: "bob", code: 401, message: "SESSION_REVOKED" });
-    await server.fail({ account: "carol", method: "users.GetUsers", code: 420, message: "FLOOD_WAIT_300" });
+    server.fail({ account: "bob", code: 401, message: "SESSION_REVOKED" });
+    server.fail({ account: "carol", method: "users.GetUsers", code: 420, message: "FLOOD_WAIT_300" });
     const { code, stdout } = await folder.run(["check", "--json", "--client", client]);
     expect(code).toBe(1);
     const { sessions } = JSON.parse(stdout);
@@ -62,7 +62,7 @@ describe.each(["gramjs", "teleproto"])("check with %s", (client) => {
     const { stdout: status } = await folder.run(["status"]);
     expect(status).toMatch(/^bob +dead +SESSION_REVOKED$/m);
     expect(status).toMatch(/^carol +cooling +\S.*FLOOD_WAIT$/m);
-    expect(await server.violations()).toEqual([]);
+    expect(server.violations()).toEqual([]);
   });
 });
 
@@ -79,9 +79,11 @@ test.skipIf(!hasPseudoTerminal)("check at a terminal - a bar while it runs, and 
 test.skipIf(!hasPseudoTerminal)("check - Ctrl-C ends it, and no account stays claimed", async () => {
   const { folder, server } = await onServer(["alice"]);
   await fill(folder, server);
-  await server.mute({ method: "users.GetUsers" });
+  server.mute({ method: "users.GetUsers" });
   await using terminal = new TerminalSession(folder, ["check", "alice"]);
-  await expect.poll(async () => (await server.calls()).some(({ method }) => method === "users.GetUsers")).toBe(true);
+  await expect
+    .poll(() => server.calls().some(({ method }) => method === "users.GetUsers"), { timeout: 10_000 })
+    .toBe(true);
   terminal.interrupt();
   await terminal.until(/Interrupted\./);
   expect(await terminal.ended).toBe(130);

@@ -53,7 +53,7 @@ interface Setting {
 async function setUp({ key, profile = {}, aheadMs = 0 }: Setting = {}): Promise<Folder> {
   const folder = new Folder();
   const port = await listen(clockServer(aheadMs));
-  writeFileSync(folder.file("server.json"), JSON.stringify({ dcId: 2, host: "127.0.0.1", port }));
+  writeFileSync(folder.file("server.json"), JSON.stringify({ dcId: 2, host: "127.0.0.1", port, publicKey: "" }));
   writeFileSync(folder.file(".env"), "SESSION_POOL_TEST_SERVER=server.json\nAPI_ID=1\nAPI_HASH=x\n");
   if (key !== undefined) folder.environment.SESSION_POOL_KEY = key;
   await using pool = await SessionPool.open({

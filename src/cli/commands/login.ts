@@ -1,0 +1,79 @@
+import { login } from "../../login/index.js";
+import type { SessionPool } from "../../session-pool.js";
+import { createClientAdapter } from "../client-library.js";
+import { CLIENT_OPTIONS, type Command, type CommandContext, CommandError, STORAGE_OPTIONS } from "../command.js";
+import { PROGRAM } from "../command-line.js";
+import { phonePrompts, qrPrompts } from "../login-prompts.js";
+import { withOfflinePool } from "../pools.js";
+
+/** `login`: signs an account in, and adds it. */
+export const loginCommand: Command = {
+  usage: "[ID] [--phone] [--replace]",
+  description:
+    "Signs an account in and adds it to the storage: with a QR code that its phone scans, or with --phone by the phone number and a code. The password of the two-step verification is asked for when there is one. Without ID the account is named by its user id.",
+  options: {
+    ...STORAGE_OPTIONS,
+    ...CLIENT_OPTIONS,
+    phone: { type: "boolean", description: "sign in with the phone number and a code" },
+    replace: { type: "boolean", description: "give an account that is there the new session" },
+  },
+  positionals: { min: 0, max: 1 },
+  example: "telegram-session-pool login alice",
+  async run(context) {
+    const { settings } = context;
+    const client = await createClientAdapter(settings);
+    const [id] = context.arguments.positionals;
+    const isReplaced = context.arguments.flag("replace");
+    // The storage is opened first: nobody signs in for a session that could not be kept.
+    return withOfflinePool(
+      context,
+      async (pool) => {
+        assertFree(pool, id, isReplaced);
+        const { session, accountId } = await signIn(client, context);
+        const name = id ?? freeName(pool, accountId);
+        await keep(pool, name, session, isReplaced);
+        return { text: `${name} is signed in (account ${accountId}).`, json: { id: name, accountId } };
+      },
+      { mayCreate: true },
+    );
+  },
+};
+
+async function signIn(client: Parameters<typeof login>[0], { terminal, signal, arguments: given }: CommandContext) {
+  if (given.flag("phone")) return login(client, phonePrompts(terminal, signal));
+  const { QrView } = await import("../qr-view.js");
+  const view = new QrView(terminal);
+  try {
+    return await login(client, qrPrompts(terminal, signal, view));
+  } finally {
+    view.end();
+  }
+}
+
+function assertFree(pool: SessionPool<unknown>, id: string | undefined, isReplaced: boolean): void {
+  if (id === undefined) return;
+  const isThere = pool.get(id) !== undefined;
+  if (isThere && !isReplaced) {
+    throw new CommandError(`There is an account "${id}" already: choose another id, or add --replace.`);
+  }
+  if (!isThere && isReplaced) throw new CommandError(`There is no account "${id}" whose session could be replaced.`);
+}
+
+function freeName(pool: SessionPool<unknown>, accountId: string): string {
+  let name = accountId;
+  for (let number = 2; pool.get(name) !== undefined; number++) name = `${accountId}-${number}`;
+  return name;
+}
+
+async function keep(pool: SessionPool<unknown>, id: string, session: string, isReplaced: boolean): Promise<void> {
+  try {
+    if (isReplaced) await pool.update(id, { session });
+    else await pool.add(id, session);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CommandError(
+      `The account is signed in, but its session could not be stored: ${reason} End it in Telegram (Settings, Devices), then try "${PROGRAM} login" again.`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,168 @@
+import { randomUUID } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { createClient } from "redis";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { startTestServer, type TelegramTestServer, type TestServerOptions } from "../../src/testing/index.js";
+import { isServerThere } from "../adapters/storage/servers.js";
+import { remember } from "../canary/session-finder.js";
+import { ensureBuilt } from "../examples/build.js";
+import { Folder } from "./command.js";
+import { hasPseudoTerminal, TerminalSession } from "./terminal.js";
+
+const redisUrl = process.env.REDIS_URL ?? "redis://127.0.0.1:6379";
+const hasRedis = await isServerThere("Redis", redisUrl);
+
+const PHONE = "+99 966 123 45";
+const PASSWORD = "correct horse battery";
+
+type Account = NonNullable<Exclude<TestServerOptions["accounts"], number>>[number];
+
+beforeAll(ensureBuilt, 120_000);
+
+/** A folder whose settings name a server, on which Alice has an account. */
+async function alices(account: Account = {}, options: TestServerOptions = {}) {
+  const server = await startTestServer({ accounts: [{ name: "alice", phone: PHONE, ...account }], ...options });
+  onTestFinished(() => server.close());
+  for (const session of server.sessions) remember(session);
+  const folder = new Folder();
+  writeFileSync(folder.file("server.json"), JSON.stringify(server.server));
+  writeFileSync(folder.file(".env"), "SESSION_POOL_TEST_SERVER=server.json\n");
+  return { server, folder };
+}
+
+const codeOf = (server: TelegramTestServer): string => server.sentCodes(PHONE).at(-1)?.code ?? "";
+
+describe.skipIf(!hasPseudoTerminal).each(["gramjs", "teleproto"])("login with %s at a terminal", (client) => {
+  test("by QR code, with the password of the two-step verification", async () => {
+    const { server, folder } = await alices({ password: PASSWORD, passwordHint: "a horse" });
+    const words = ["login", "alice", "--client", client];
+    await using terminal = new TerminalSession(folder, words, { columns: 100, rows: 40 });
+    await terminal.until(/██ ▄▄▄▄▄ █.*█ ▄▄▄▄▄ ██/);
+    const [, url = ""] = await terminal.until(/(tg:\/\/login\?token=\S+)\n/);
+    server.acceptLogin("alice", url);
+    await terminal.until(/Password of the two-step verification \(hint: a horse\): /);
+    terminal.enter("wrong");
+    await terminal.until(/The password is wrong\.\nPassword/);
+    terminal.enter(PASSWORD);
+    await terminal.until(/alice is signed in \(account 700000001\)\./);
+    expect(await terminal.ended).toBe(0);
+    expect(terminal.output).not.toContain(PASSWORD);
+    expect(server.authorizationCount("alice")).toBe(2);
+    expect(await folder.run(["check", "--client", client])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^alice +yes +700000001 /m),
+    });
+  });
+
+  test("by phone: a wrong number, a wrong code, the right ones and the password", async () => {
+    const { server, folder } = await alices({ password: PASSWORD });
+    await using terminal = new TerminalSession(folder, ["login", "--phone", "--client", client], { columns: 120 });
+    await terminal.until(/Phone number, with the country code: /);
+    terminal.enter("+1 234");
+    await terminal.until(/Telegram knows no such number\.\nPhone number/);
+    terminal.enter(PHONE);
+    await terminal.until(/The code was sent as a message in Telegram, to the devices/);
+    await terminal.until(/Code \(5 digits\), or r to have it sent by SMS, after 1 min: /);
+    terminal.enter(codeOf(server) === "00000" ? "11111" : "00000");
+    await terminal.until(/The code is wrong\.\nCode/);
+    terminal.enter(codeOf(server));
+    await terminal.until(/Password of the two-step verification: /);
+    terminal.enter(PASSWORD);
+    await terminal.until(/700000001 is signed in \(account 700000001\)\./);
+    expect(await terminal.ended).toBe(0);
+    expect((await folder.run(["list"])).stdout).toMatch(/^700000001 +free/m);
+  });
+});
+
+describe.skipIf(!hasPseudoTerminal)("login", () => {
+  test("a QR code that expires - is replaced by another one in the same place", async () => {
+    const { server, folder } = await alices({}, { loginTokenMs: 4_000 });
+    await using terminal = new TerminalSession(folder, ["login", "alice"], { columns: 100, rows: 40 });
+    const [, first = ""] = await terminal.until(/(tg:\/\/login\?token=\S+)\n/);
+    const [, second = ""] = await terminal.until(/(tg:\/\/login\?token=\S+)\n/);
+    expect(second).not.toBe(first);
+    server.acceptLogin("alice", second);
+    await terminal.until(/alice is signed in/);
+    expect(await terminal.ended).toBe(0);
+  });
+
+  test("Ctrl-C while the code is shown - nothing is stored, no login is left at Telegram", async () => {
+    const { server, folder } = await alices();
+    await using terminal = new TerminalSession(folder, ["login", "alice"], { columns: 100, rows: 40 });
+    await terminal.until(/tg:\/\/login\?token=/);
+    terminal.interrupt();
+    await terminal.until(/Interrupted\./);
+    expect(await terminal.ended).toBe(130);
+    expect(server.authorizationCount("alice")).toBe(1);
+    expect((await folder.run(["list"])).stdout).toBe("sqlite:sessions.db holds no accounts.\n");
+  });
+
+  test("Ctrl-C at the password - exit code 130, nothing is stored", async () => {
+    const { server, folder } = await alices({ password: PASSWORD });
+    await using terminal = new TerminalSession(folder, ["login", "alice", "--phone"]);
+    await terminal.until(/Phone number/);
+    terminal.enter(PHONE);
+    await terminal.until(/Code \(5 digits\)/);
+    terminal.enter(codeOf(server));
+    await terminal.until(/Password of the two-step verification: /);
+    terminal.interrupt();
+    expect(await terminal.ended).toBe(130);
+    expect((await folder.run(["list"])).stdout).toBe("sqlite:sessions.db holds no accounts.\n");
+  });
+
+  test("an id that is there - is refused before anybody signs in; --replace gives it the new session", async () => {
+    const { server, folder } = await alices();
+    const signIn = async (words: readonly string[]): Promise<void> => {
+      await using terminal = new TerminalSession(folder, words, { columns: 100, rows: 40 });
+      const [, url = ""] = await terminal.until(/(tg:\/\/login\?token=\S+)\n/);
+      server.acceptLogin("alice", url);
+      await terminal.until(/alice is signed in/);
+      expect(await terminal.ended).toBe(0);
+    };
+    await signIn(["login", "alice"]);
+    expect(await folder.run(["login", "alice"])).toMatchObject({
+      code: 1,
+      stderr: 'error: There is an account "alice" already: choose another id, or add --replace.\n',
+    });
+    await signIn(["login", "alice", "--replace"]);
+    expect(await folder.run(["check"])).toMatchObject({ code: 0 });
+  });
+
+  test("a terminal that is too small for the code - says so, and shows the link", async () => {
+    const { folder } = await alices();
+    await using terminal = new TerminalSession(folder, ["login", "alice"], { columns: 30, rows: 24 });
+    await terminal.until(/The terminal is too small for the QR code/);
+    terminal.interrupt();
+    expect(await terminal.ended).toBe(130);
+  });
+
+  test.skipIf(!hasRedis)("into Redis", async () => {
+    const { server, folder } = await alices();
+    const prefix = `test-${randomUUID()}`;
+    folder.environment.SESSION_POOL_STORAGE = `${redisUrl}?prefix=${prefix}`;
+    const redisClient = await createClient({ url: redisUrl }).connect();
+    onTestFinished(async () => {
+      const keys = await redisClient.keys(`*${prefix}*`);
+      if (keys.length > 0) await redisClient.del(keys);
+      redisClient.destroy();
+    });
+    await using terminal = new TerminalSession(folder, ["login", "alice"], { columns: 100, rows: 40 });
+    const [, url = ""] = await terminal.until(/(tg:\/\/login\?token=\S+)\n/);
+    server.acceptLogin("alice", url);
+    await terminal.until(/alice is signed in/);
+    expect(await terminal.ended).toBe(0);
+    expect((await folder.run(["status"])).stdout).toMatch(/^alice +free/m);
+  });
+});
+
+test("login in a pipe - answers are the lines of stdin; the flood of Telegram is said with its seconds", async () => {
+  const { server, folder } = await alices({ code: "12345" });
+  const { code, stdout, stderr } = await folder.run(["login", "alice", "--phone", "--json"], `${PHONE}\n12345\n`);
+  expect(stderr).toMatch(/^The code was sent as a message in Telegram/);
+  expect(JSON.parse(stdout)).toEqual({ id: "alice", accountId: "700000001" });
+  expect(code).toBe(0);
+  server.fail({ method: "auth.SendCode", code: 420, message: "FLOOD_WAIT_300" });
+  const flooded = await folder.run(["login", "bob", "--phone"], `${PHONE}\n`);
+  expect(flooded.stderr).toMatch(/300/);
+  expect(flooded.code).toBe(1);
+});
