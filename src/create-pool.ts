@@ -19,7 +19,7 @@ import { LocalOwnership } from "./ownership/local-ownership.js";
 import type { Ownership } from "./ownership/ownership.js";
 import { SharedOwnership } from "./ownership/shared-ownership.js";
 import { SingleProcessLock } from "./ownership/single-process-lock.js";
-import { createContext, type HasListener, type PoolContext, type Publish } from "./pool-context.js";
+import { createContext, type PoolContext, type Publish, type SubscribedEvents } from "./pool-context.js";
 import { PoolLifecycle } from "./pool-lifecycle.js";
 import { createRateLimiting } from "./rate-limits/rate-limiting.js";
 import { Reencryption } from "./sessions/reencryption.js";
@@ -86,9 +86,9 @@ export function createPool<Client>(
   processRef: ProcessRef,
   processLock: SingleProcessLock | undefined,
   publish: Publish,
-  hasListener: HasListener,
+  subscribed: SubscribedEvents,
 ): CreatedPool<Client> {
-  const context = createContext(options, publish, hasListener);
+  const context = createContext(options, publish, subscribed);
   const lifecycle = new PoolLifecycle(context.events);
   const base = { context, lifecycle, processRef, processLock };
   if (processLock !== undefined) processLock.onOvertaken = (error) => context.events.emit("storageFailed", error);

@@ -79,28 +79,29 @@ type Listener = (...values: never[]) => unknown;
 export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
   /** Wrappers by listener and event. */
   readonly #wrappers = new WeakMap<Listener, Map<unknown, Listener>>();
-  /**
-   * True once any listener is registered; checking this flag is much cheaper than looking up listeners on every lease.
-   */
-  #hasListeners = false;
-
+  readonly #subscribed: Set<unknown>;
   /** Known event names; `undefined` allows any. */
   readonly #names: readonly string[] | undefined;
 
-  constructor(names?: readonly string[]) {
+  /**
+   * `subscribed` is kept equal to the names of the events that have listeners: looking there is much cheaper than counting
+   * listeners for each lease.
+   */
+  constructor(names?: readonly string[], subscribed: Set<unknown> = new Set()) {
     super();
     this.#names = names;
+    this.#subscribed = subscribed;
   }
 
   override emit<Name extends EventEmitter.EventNames<Events>>(
     event: Name,
     ...values: EventEmitter.EventArgs<Events, Name>
   ): boolean {
-    return this.#hasListeners && super.emit(event, ...values);
+    return this.#subscribed.size > 0 && super.emit(event, ...values);
   }
 
   override listenerCount(event: EventEmitter.EventNames<Events>): number {
-    return this.#hasListeners ? super.listenerCount(event) : 0;
+    return this.#subscribed.size > 0 ? super.listenerCount(event) : 0;
   }
 
   override on<Name extends EventEmitter.EventNames<Events>>(
@@ -109,7 +110,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     context?: unknown,
   ): this {
     super.on(event, this.#wrap(event, listener), context);
-    return this.#updateHasListeners();
+    return this.#updateSubscribed();
   }
 
   override addListener<Name extends EventEmitter.EventNames<Events>>(
@@ -126,7 +127,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
     context?: unknown,
   ): this {
     super.once(event, this.#wrap(event, listener), context);
-    return this.#updateHasListeners();
+    return this.#updateSubscribed();
   }
 
   override off<Name extends EventEmitter.EventNames<Events>>(
@@ -137,7 +138,7 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
   ): this {
     const wrapper = listener && (this.#wrappers.get(listener as Listener)?.get(event) ?? listener);
     super.off(event, wrapper as EventEmitter.EventListener<Events, Name> | undefined, context, once);
-    return this.#updateHasListeners();
+    return this.#updateSubscribed();
   }
 
   override removeListener<Name extends EventEmitter.EventNames<Events>>(
@@ -151,11 +152,12 @@ export class SafeEmitter<Events extends object> extends EventEmitter<Events> {
 
   override removeAllListeners(event?: EventEmitter.EventNames<Events>): this {
     super.removeAllListeners(event);
-    return this.#updateHasListeners();
+    return this.#updateSubscribed();
   }
 
-  #updateHasListeners(): this {
-    this.#hasListeners = this.eventNames().length > 0;
+  #updateSubscribed(): this {
+    this.#subscribed.clear();
+    for (const name of this.eventNames()) this.#subscribed.add(name);
     return this;
   }
 

@@ -54,23 +54,25 @@ export type Publish = <Name extends keyof SessionPoolEvents>(
   event: Parameters<SessionPoolEvents[Name]>[0],
 ) => void;
 
-/** Whether the pool has a listener of that event. */
-export type HasListener = (name: keyof SessionPoolEvents) => boolean;
+/** Names of the events that have listeners. */
+export interface SubscribedEvents {
+  has(name: keyof SessionPoolEvents): boolean;
+}
 
 /** The events between the parts of a pool (`on`, `emit`), and those for the user's listeners (`publish`). */
 export class PoolEvents extends Emitter<PartEvents> {
   /** Logs the event and hands it to the listeners of the pool. */
   readonly publish: Publish;
-  /** Whether the pool has a listener: the events of every lease are not even created without one. */
-  readonly hasListener: HasListener;
+  /** Which events have listeners: the events of every lease are not even created without one. */
+  readonly subscribed: SubscribedEvents;
 
-  constructor(log: PoolLog, publish: Publish, hasListener: HasListener) {
+  constructor(log: PoolLog, publish: Publish, subscribed: SubscribedEvents) {
     super();
     this.publish = (name, event) => {
       log.event(name, event);
       publish(name, event);
     };
-    this.hasListener = hasListener;
+    this.subscribed = subscribed;
     this.on("storageFailed", (error, part) => {
       if (part === undefined) log.write("error", error.message, { event: "storageFailed", reason: error.message });
       else log.storageFailed(part, error);
@@ -84,9 +86,9 @@ export class PoolEvents extends Emitter<PartEvents> {
 export function createContext<Client>(
   options: ResolvedOptions<Client>,
   publish: Publish,
-  hasListener: HasListener,
+  subscribed: SubscribedEvents,
 ): PoolContext<Client> {
   const clock = inBackground(options.clock);
   const log = new PoolLog(options.logger, clock);
-  return { options, clock, time: new PoolTime(options.clock), log, events: new PoolEvents(log, publish, hasListener) };
+  return { options, clock, time: new PoolTime(options.clock), log, events: new PoolEvents(log, publish, subscribed) };
 }

@@ -58,17 +58,18 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     processRef: ProcessRef,
     processLock: SingleProcessLock | undefined,
   ) {
-    super(EVENT_NAMES);
+    const subscribed = new Set<keyof SessionPoolEvents>();
+    super(EVENT_NAMES, subscribed);
     // Programs in JavaScript can call it.
     if (!(processRef instanceof ProcessRef)) {
       throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
     }
     this.#options = options;
     const publish = (name: string, event: unknown): void => {
-      if (this.listenerCount(name as keyof SessionPoolEvents) === 0) return;
+      if (!subscribed.has(name as keyof SessionPoolEvents)) return;
       inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
     };
-    this.#parts = createPool(options, processRef, processLock, publish, (name) => this.listenerCount(name) > 0);
+    this.#parts = createPool(options, processRef, processLock, publish, subscribed);
   }
 
   /**
@@ -184,7 +185,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     const { client, connectTimeoutMs, callTimeoutMs } = this.#options;
     const { jobRunner, registry } = this.#parts;
     const waitMs = connectTimeoutMs + callTimeoutMs;
-    return checkSession({ client, jobRunner, registry, waitMs }, session, options.signal);
+    return checkSession(client, jobRunner, registry, waitMs, session, options.signal);
   }
 
   /**

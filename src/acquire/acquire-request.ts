@@ -57,8 +57,10 @@ export class AcquireRequest {
   ) {
     this.criteria = criteriaOf(options);
     this.candidates = this.criteria;
-    this.waitMs = waitMsOf(options.wait);
-    this.givenWaitMs = this.waitMs;
+    const { wait = true } = options;
+    // `false` is 0 milliseconds.
+    this.givenWaitMs = wait === true ? Number.POSITIVE_INFINITY : Number(wait);
+    this.waitMs = this.givenWaitMs;
     this.priority = options.priority ?? 0;
     this.signal = options.signal;
     this.attemptTimeoutMs = attemptTimeoutMs;
@@ -131,9 +133,4 @@ function criteriaOf({ id, key, tags, method, peer }: AcquireOptions): Criteria {
 
 function excluding(criteria: Criteria, excluded: ReadonlyMap<string, Error>): Criteria {
   return excluded.size === 0 ? criteria : { ...criteria, excluded };
-}
-
-function waitMsOf(wait: boolean | number | undefined): number {
-  if (wait === undefined || wait === true) return Number.POSITIVE_INFINITY;
-  return wait === false ? 0 : wait;
 }

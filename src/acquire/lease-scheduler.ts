@@ -105,7 +105,7 @@ export class LeaseScheduler {
     if (this.#sessionTable.hasRecovered)
       for (const entry of this.#sessionTable.takeRecovered()) this.#emitRecovered(entry);
     if (this.#waiters.size > 0) this.#serve(now);
-    this.#arm();
+    if (this.#sessionTable.nextDueAt !== Number.POSITIVE_INFINITY) this.#arm();
   }
 
   /** Ends the cooldowns of all sessions, or of one, that are over by now. */
@@ -197,7 +197,7 @@ export class LeaseScheduler {
 
   #publishWaiting(): void {
     const { events } = this.#context;
-    if (!events.hasListener("waiting")) return;
+    if (!events.subscribed.has("waiting")) return;
     const { waiters, nextAvailableAt } = this.status();
     queueMicrotask(() => events.publish("waiting", { waiters, nextAvailableAt }));
   }

@@ -171,7 +171,7 @@ export class SessionAcquirer<Client> {
     return this.#leases.grant(entry, connection, request.tracker, this.#context.time.now(), request.stack);
   }
 
-  /** Waits for a session. Throws if the wait would be in vain. */
+  /** Waits for a session. Throws if no session can become available in time. */
   #wait<Result>(request: AcquireRequest, serve: ServeRequest<Result>): Promise<Result> {
     const sessionTable = this.#sessionTable;
     const scheduler = this.#scheduler;

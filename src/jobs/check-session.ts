@@ -6,21 +6,13 @@ import {
   SessionNotFoundError,
   SessionPoolError,
 } from "../errors.js";
+import type { UseOptions } from "../options/options.js";
 import { describeType, isObject } from "../options/validators.js";
 import type { SessionHealth, SessionInfo } from "../session-info.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { parseSession } from "../telegram/session-string.js";
 import { classifyTelegramError } from "../telegram/verdicts.js";
 import { createJob, type JobRunner } from "./job-runner.js";
-
-/** What a check works with. */
-export interface CheckParts<Client> {
-  readonly client: ClientAdapter<Client>;
-  readonly jobRunner: JobRunner<Client>;
-  readonly registry: SessionRegistry;
-  /** How long a lease is waited for, in milliseconds. */
-  readonly waitMs: number;
-}
 
 type Findings = Partial<Omit<SessionHealth, "id" | "isAlive" | "dcId">>;
 
@@ -30,15 +22,21 @@ type Findings = Partial<Omit<SessionHealth, "id" | "isAlive" | "dcId">>;
  * `SessionNotFoundError`, `PoolClosedError` or the signal's reason; every other failure is a finding.
  */
 export async function checkSession<Client>(
-  parts: CheckParts<Client>,
+  client: ClientAdapter<Client>,
+  jobRunner: JobRunner<Client>,
+  registry: SessionRegistry,
+  waitMs: number,
   session: SessionInfo,
   signal?: AbortSignal,
 ): Promise<SessionHealth> {
   const { id } = session;
-  const known = parts.registry.get(id);
+  const known = registry.get(id);
   const dcId = known === undefined ? 0 : parseSession(known.credentials.reveal()).dcId;
-  const unasked = whyNotAsked(session, parts.client);
-  const found = unasked === null ? await ask(parts, id, signal) : { reason: unasked };
+  const unasked = whyNotAsked(session, client);
+  const found =
+    unasked === null
+      ? await ask(client, jobRunner, registry, { id, wait: waitMs, retry: "none", maxAttempts: 1, signal })
+      : { reason: unasked };
   const isFrozen = isFrozenBy(session.reason) || isFrozenBy(found.reason) ? true : null;
   return Object.freeze({
     id,
@@ -64,9 +62,13 @@ function whyNotAsked({ state, reason }: SessionInfo, client: ClientAdapter<unkno
   return state === "disabled" || state === "restricted" ? `not asked: ${state}${why}` : null;
 }
 
-async function ask<Client>(parts: CheckParts<Client>, id: string, signal?: AbortSignal): Promise<Findings> {
-  const { client, jobRunner, registry, waitMs } = parts;
-  const options = { id, wait: waitMs, retry: "none", maxAttempts: 1, signal } as const;
+async function ask<Client>(
+  client: ClientAdapter<Client>,
+  jobRunner: JobRunner<Client>,
+  registry: SessionRegistry,
+  options: UseOptions & { readonly id: string },
+): Promise<Findings> {
+  const { id, signal } = options;
   try {
     const job = createJob<Client, unknown>((leased) => client.invoke(leased, client.ownUserRequest?.()), options);
     return readUser(await jobRunner.run(job));

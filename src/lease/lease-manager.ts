@@ -161,7 +161,7 @@ export class LeaseManager<Client> {
     this.#processRef.ref();
     // In functions of their own: V8 allocates the context of a closure on entry of the function around it.
     if (this.#context.options.maxLeaseMs !== Number.POSITIVE_INFINITY) this.#limit(active);
-    if (this.#context.events.hasListener("leased")) this.#publishLeased(entry.id);
+    if (this.#context.events.subscribed.has("leased")) this.#publishLeased(entry.id);
     return active;
   }
 
@@ -190,7 +190,7 @@ export class LeaseManager<Client> {
     if (!isIdle) this.#drain(active, revocation);
     this.#afterEnd(entry, now);
     // After the waiters: a listener that calls acquire() comes after the callers that wait already.
-    if (events.hasListener("released"))
+    if (events.subscribed.has("released"))
       events.publish("released", { id: entry.id, heldMs: Math.round(now - active.since) });
     this.#processRef.unref();
   }

@@ -63,6 +63,8 @@ export class RecordWriter {
   readonly #slots = new Map<string, WriteState | number>();
   /** Records a caller is waiting for. Usually empty, which lets the hot path skip the lookup. */
   readonly #awaited = new Set<WriteState>();
+  /** True if every record is settled. A field, because every lease reads it. */
+  isIdle = true;
   /** Records whose last write failed. Bound: the sessions of the pool. */
   readonly #failing = new Set<WriteState>();
   #isClosed = false;
@@ -155,11 +157,6 @@ export class RecordWriter {
     return typeof slot !== "object" || !this.#awaited.has(slot);
   }
 
-  /** True if every record is settled. */
-  get isIdle(): boolean {
-    return this.#awaited.size === 0;
-  }
-
   /**
    * Writes the current state of the record. Resolves to true once it is on disk, or to false after `storageTimeoutMs`;
    * then the failure has been reported.
@@ -169,6 +166,7 @@ export class RecordWriter {
     if (slot !== undefined && !this.#isClosed) {
       slot.awaitedSequence = slot.requestedSequence + 1;
       this.#awaited.add(slot);
+      this.isIdle = false;
     }
     return this.saveInBackground(id);
   }
@@ -319,6 +317,7 @@ export class RecordWriter {
 
   #account(slot: WriteState): void {
     if (Math.max(slot.writtenSequence, slot.timedOutSequence) >= slot.awaitedSequence) this.#awaited.delete(slot);
+    this.isIdle = this.#awaited.size === 0;
   }
 
   #isTracked(id: string, slot: WriteState): boolean {

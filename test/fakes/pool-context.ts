@@ -26,10 +26,6 @@ const NO_CLIENT: ClientAdapter<unknown> = {
 export function fakeContext(options: Partial<SessionPoolOptions<unknown>> = {}): FakeContext {
   const published: PublishedEvent[] = [];
   const resolved = resolveOptions({ client: NO_CLIENT, ...options });
-  const context = createContext(
-    resolved,
-    (name, event) => published.push({ name, event }),
-    () => true,
-  );
+  const context = createContext(resolved, (name, event) => published.push({ name, event }), { has: () => true });
   return { ...context, published };
 }
