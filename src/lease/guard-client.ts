@@ -38,9 +38,9 @@ export interface ClientGuardRules<Client extends object> {
 export function guardClient<Client extends object>(
   client: Client,
   scope: LeaseScope,
-  plan: ClientGuardRules<Client>,
+  rules: ClientGuardRules<Client>,
 ): Client {
-  const handler = new ClientGuard(client, scope, plan);
+  const handler = new ClientGuard(client, scope, rules);
   const guarded = new Proxy(client, handler);
   handler.guarded = guarded;
   return guarded;
@@ -51,16 +51,16 @@ type Method = (...values: unknown[]) => unknown;
 class ClientGuard<Client extends object> implements ProxyHandler<Client> {
   guarded: Client;
   readonly #scope: LeaseScope;
-  readonly #plan: ClientGuardRules<Client>;
-  /** Bound: the methods of a client. */
+  readonly #rules: ClientGuardRules<Client>;
+  /** Guarded methods by name, created on first use. */
   readonly #methods = new Map<string, Method>();
-  /** Bound: the fields that a work sets, for one lease. */
+  /** Fields that were set under the lease. */
   readonly #settings = new Map<string, unknown>();
 
-  constructor(client: Client, scope: LeaseScope, plan: ClientGuardRules<Client>) {
+  constructor(client: Client, scope: LeaseScope, rules: ClientGuardRules<Client>) {
     this.guarded = client;
     this.#scope = scope;
-    this.#plan = plan;
+    this.#rules = rules;
   }
 
   get(client: Client, name: string | symbol): unknown {
@@ -68,7 +68,7 @@ class ClientGuard<Client extends object> implements ProxyHandler<Client> {
     const known = this.#methods.get(name);
     if (known !== undefined) return known;
     if (this.#settings.has(name)) return this.#settings.get(name);
-    const replaced = this.#plan.substitute(name, this.#scope);
+    const replaced = this.#rules.substitute(name, this.#scope);
     if (replaced !== undefined) return replaced.value;
     const method = this.#method(client, name);
     if (method === undefined) return Reflect.get(client, name, this.guarded);
@@ -79,16 +79,16 @@ class ClientGuard<Client extends object> implements ProxyHandler<Client> {
   set(client: Client, name: string | symbol, value: unknown): boolean {
     if (this.#scope.ended !== undefined) throw this.#scope.ended;
     if (typeof name === "symbol") return Reflect.set(client, name, value);
-    if (this.#plan.isReadonly(name)) return true;
-    // An accessor of the client itself only hides its value.
+    if (this.#rules.isReadonly(name)) return true;
+    // An own accessor of the client only hides its value: see `substitute`.
     const setter = Object.hasOwn(client, name) ? undefined : propertyOf(client, name)?.set;
     if (setter !== undefined) setter.call(this.guarded, value);
-    else if (this.#plan.isClientWide(name)) return Reflect.set(client, name, value);
+    else if (this.#rules.isClientWide(name)) return Reflect.set(client, name, value);
     else this.#settings.set(name, value);
     return true;
   }
 
-  /** A property is shown as it is read: what `get` replaces is not to be had by its descriptor. */
+  /** The value as `get` returns it: a descriptor must not reveal what is substituted. */
   getOwnPropertyDescriptor(client: Client, name: string | symbol): PropertyDescriptor | undefined {
     const descriptor = Reflect.getOwnPropertyDescriptor(client, name);
     if (descriptor?.configurable !== true) return descriptor;
@@ -96,28 +96,28 @@ class ClientGuard<Client extends object> implements ProxyHandler<Client> {
     return { value: this.get(client, name), enumerable, writable: true, configurable: true };
   }
 
-  /** As an assignment is: it ends with the lease. An accessor is refused. */
+  /** Treated as an assignment, which ends with the lease. Accessors are refused. */
   defineProperty(client: Client, name: string | symbol, descriptor: PropertyDescriptor): boolean {
     return "value" in descriptor && this.set(client, name, descriptor.value);
   }
 
-  /** Only what the lease itself has set. */
+  /** Deletes only what was set under the lease. */
   deleteProperty(_: Client, name: string | symbol): boolean {
     if (this.#scope.ended !== undefined) throw this.#scope.ended;
     if (typeof name === "string") this.#settings.delete(name);
     return true;
   }
 
-  /** The guarded method of this name, if it is a method: not an accessor, nor a class that the client keeps in a field. */
+  /** Creates the guarded method; `undefined` for accessors, and for classes in a field of the client. */
   #method(client: Client, name: string): Method | undefined {
     if (Object.hasOwn(client, name) || name === "constructor") return undefined;
     const original: unknown = propertyOf(client, name)?.value;
     if (typeof original !== "function") return undefined;
-    const run = (this.#plan.override(name, this.#scope, this.guarded) as Method | undefined) ?? (original as Method);
+    const run = (this.#rules.override(name, this.#scope, this.guarded) as Method | undefined) ?? (original as Method);
     return (...values) => {
       const { ended } = this.#scope;
       if (ended === undefined) return run.apply(this.guarded, values);
-      if (this.#plan.isSynchronous(name)) throw ended;
+      if (this.#rules.isSynchronous(name)) throw ended;
       return Promise.reject(ended);
     };
   }
