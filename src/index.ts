@@ -35,6 +35,7 @@ export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
 export type {
   AcquireOptions,
   AddOptions,
+  DuplicateOptions,
   LogFields,
   Logger,
   LogLevel,

@@ -10,6 +10,7 @@ export class PoolLifecycle {
   /** Whether new callers are served. A field, because every request for a lease reads it. */
   isOpen = true;
   #reason: Error | undefined;
+  readonly #closing = new AbortController();
 
   constructor(events: PoolEvents) {
     this.#events = events;
@@ -32,10 +33,16 @@ export class PoolLifecycle {
     });
   }
 
+  /** Aborts when the pool begins to close, for work that closing is not to wait for. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   /** New callers are refused from now on. */
   beginClosing(): void {
     this.isOpen = false;
     if (this.#state === "open") this.#state = "closing";
+    this.#closing.abort(this.toClosedError());
   }
 
   /** The cause of every {@link PoolClosedError} from now on; the first one counts. */

@@ -11,9 +11,11 @@ import { createInvokeJob } from "./jobs/invoke.js";
 import { type IterateWork, iterate } from "./jobs/iterate.js";
 import { createJob } from "./jobs/job-runner.js";
 import type { Lease, LeaseInfo } from "./lease/lease.js";
+import { duplicateSession } from "./login/duplicate-session.js";
 import type {
   AcquireOptions,
   AddOptions,
+  DuplicateOptions,
   MapOptions,
   MapRun,
   ResolvedOptions,
@@ -186,6 +188,24 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     const { jobRunner, registry } = this.#parts;
     const waitMs = connectTimeoutMs + callTimeoutMs;
     return checkSession(client, jobRunner, registry, waitMs, session, options.signal);
+  }
+
+  /**
+   * Signs a second session of an account in, approved by the first, and adds it under `newId`: with an auth key of its
+   * own, so that both can be used at once. The first session is leased for it; its tags and profile are the new one's
+   * unless others are given. When anything fails, the new key is signed out again.
+   *
+   * Throws as `acquire` for the first session and as `add` for the new one (`DuplicateSessionError` when `newId` is
+   * taken, before anything is sent), `LoginError`, `ConnectError`, Telegram's refusal, or the signal's reason.
+   *
+   * @example
+   * ```ts
+   * await pool.duplicate("alice", "alice-laptop", { password: () => process.env.ALICE_PASSWORD ?? "" });
+   * const session = await pool.exportSession("alice-laptop");
+   * ```
+   */
+  async duplicate(id: string, newId: string, options: DuplicateOptions = {}): Promise<SessionInfo> {
+    return this.#changeSession(newId, (parts) => duplicateSession(parts, id, newId, options));
   }
 
   /**

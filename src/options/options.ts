@@ -278,6 +278,23 @@ export interface AddOptions {
   readonly profile?: ClientProfile | undefined;
 }
 
+/** Options of `duplicate`. */
+export interface DuplicateOptions extends AddOptions {
+  /**
+   * Asks for the account's password, with its hint (`null` when there is none); `attempt` counts from 1. Without it an
+   * account that has a password cannot be duplicated. @default none
+   */
+  readonly password?: ((hint: string | null, attempt: number) => string | Promise<string>) | undefined;
+  /** Tags of the new session. @default those of the first one */
+  readonly tags?: readonly string[] | undefined;
+  /** Profile of the new session. @default that of the first one, without `keepConnected` */
+  readonly profile?: ClientProfile | undefined;
+  /** How long to wait for a lease of the first session, as in `acquire`. @default true */
+  readonly wait?: boolean | number | undefined;
+  /** Cancels the call when aborted; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Changes for `update`; omitted fields stay as they are. */
 export interface SessionChange {
   readonly session?: string | undefined;

@@ -8,6 +8,7 @@ import { type ClientProfile, PROFILE_RULES, PROXY_RULES } from "./client-profile
 import type {
   AcquireOptions,
   AddOptions,
+  DuplicateOptions,
   MapOptions,
   ResolvedOptions,
   SessionChange,
@@ -136,6 +137,12 @@ const CHECKPOINT: Rules = { storage, name: recordName, key: functionValue };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", accepts: isObject } };
 const UPDATE: Rules = { ...ADD, session: nonEmptyString };
+const DUPLICATE: Rules = {
+  ...ADD,
+  password: { expected: "a function of the hint and the attempt", accepts: (value) => typeof value === "function" },
+  wait: ACQUIRE.wait as Validator,
+  signal,
+};
 const COOL_DOWN: Rules = { method: methodName, peer };
 const CLOSE: Rules = { timeoutMs: milliseconds };
 
@@ -244,6 +251,14 @@ export function checkAddArguments(id: unknown, options: AddOptions): void {
   checkId("add", id);
   check("add", options, ADD);
   checkProfile("add", options.profile);
+}
+
+/** Throws `OptionsError` if the arguments of `duplicate` are not valid. */
+export function checkDuplicateArguments(id: unknown, newId: unknown, options: DuplicateOptions): void {
+  checkTextId("duplicate", id);
+  checkId("duplicate", newId);
+  check("duplicate", options, DUPLICATE);
+  checkProfile("duplicate", options.profile);
 }
 
 /** Throws `OptionsError` if the change of `update` is not valid. */

@@ -1,0 +1,158 @@
+import { unknownSessionError, unreadableRecordError } from "../error-factories.js";
+import { DuplicateSessionError, LoginError, OptionsError } from "../errors.js";
+import { createJob, type JobRunner } from "../jobs/job-runner.js";
+import type { ClientProfile } from "../options/client-profile.js";
+import type { AddOptions, DuplicateOptions } from "../options/options.js";
+import { checkDuplicateArguments } from "../options/validate.js";
+import type { PoolContext } from "../pool-context.js";
+import type { PoolLifecycle } from "../pool-lifecycle.js";
+import type { SessionInfo } from "../session-info.js";
+import type { SessionAdmin } from "../sessions/session-admin.js";
+import type { PooledSession } from "../state/pooled-session.js";
+import type { SessionRegistry } from "../state/session-registry.js";
+import { StorageTimeout } from "../storage/storage-timeout.js";
+import { parseSession } from "../telegram/session-string.js";
+import { exportLoginToken } from "./login-token.js";
+import type { PasswordPrompt } from "./password.js";
+import { refusedError, type SignedIn, SignIn } from "./sign-in.js";
+
+/** What the duplication of a session works with. */
+export interface DuplicateParts<Client> {
+  readonly context: PoolContext<Client>;
+  readonly lifecycle: PoolLifecycle;
+  readonly registry: SessionRegistry;
+  readonly jobRunner: JobRunner<Client>;
+  readonly admin: SessionAdmin;
+}
+
+const METHOD = "auth.AcceptLoginToken";
+/** How long Telegram may take to tell the new client that its token was accepted, and how often it is asked. */
+const ACCEPTED_WITHIN_MS = 2_000;
+const MOST_EXPORTS = 5;
+
+/** The ids that are being made, by the sessions of a pool. */
+const idsInProgress = new WeakMap<SessionRegistry, Set<string>>();
+
+/**
+ * Signs a second session of an account in, approved by the first: a new client exports a login token, the pooled session
+ * accepts it over a lease, and the new key is added under an id of its own once Telegram has let it in. When anything
+ * fails the new key is signed out again.
+ *
+ * Source: core.telegram.org/api/qr-login.
+ */
+export async function duplicateSession<Client>(
+  parts: DuplicateParts<Client>,
+  id: string,
+  newId: string,
+  options: DuplicateOptions,
+): Promise<SessionInfo> {
+  checkDuplicateArguments(id, newId, options);
+  const original = parts.registry.shown(id);
+  if (original === undefined) throw unknownSessionError(id);
+  const ids = idsInProgress.get(parts.registry) ?? new Set();
+  idsInProgress.set(parts.registry, ids);
+  if (ids.has(newId)) throw takenError(newId);
+  ids.add(newId);
+  try {
+    await assertFree(parts, newId);
+    return await signInAndAdd(parts, original, newId, options);
+  } finally {
+    ids.delete(newId);
+  }
+}
+
+/** Nothing is sent for an id that is taken, also by another process. */
+async function assertFree<Client>({ context, registry }: DuplicateParts<Client>, newId: string): Promise<void> {
+  const rejection = registry.rejection(newId);
+  if (rejection !== undefined) throw unreadableRecordError(newId, rejection);
+  if (registry.get(newId) !== undefined) throw takenError(newId);
+  const { storage, storageTimeoutMs } = context.options;
+  const timeout = new StorageTimeout(context.clock, storageTimeoutMs);
+  const stored = await timeout.run(`read the record of "${newId}"`, () => storage.read(newId));
+  if (stored !== undefined) throw takenError(newId);
+}
+
+async function signInAndAdd<Client>(
+  parts: DuplicateParts<Client>,
+  original: PooledSession,
+  newId: string,
+  options: DuplicateOptions,
+): Promise<SessionInfo> {
+  const { context, lifecycle, admin } = parts;
+  const { client, connectTimeoutMs, callTimeoutMs } = context.options;
+  const profile = options.profile ?? inheritedProfile(original.credentials.profile);
+  const signal = AbortSignal.any([lifecycle.closing, ...(options.signal === undefined ? [] : [options.signal])]);
+  const address = parseSession(original.credentials.reveal());
+  const signInOptions = { profile, clock: context.clock, connectTimeoutMs, callTimeoutMs, address };
+  const signIn = new SignIn(client, signInOptions, signal, "duplicate");
+  try {
+    await approve(parts, signIn, original.id, options, signal);
+    const { session } = await complete(signIn, options.password);
+    signal.throwIfAborted();
+    const added: AddOptions = { tags: options.tags ?? original.tags, profile };
+    const info = await admin.add(newId, session, added);
+    await signIn.close();
+    return info;
+  } catch (error) {
+    await signIn.giveUp();
+    throw error;
+  }
+}
+
+/** Has the pooled session accept a token of the new client: over a lease, as every request of it. */
+async function approve<Client>(
+  { context, jobRunner }: DuplicateParts<Client>,
+  signIn: SignIn,
+  id: string,
+  { wait }: DuplicateOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { client } = context.options;
+  const { createRequest } = client;
+  if (createRequest === undefined) {
+    throw new OptionsError("duplicate: the client adapter has no createRequest().");
+  }
+  const accept = async (leased: Client): Promise<void> => {
+    const token = await exportFirstToken(signIn).catch((error: unknown) => {
+      throw refusedError(error);
+    });
+    await client.invoke(leased, createRequest(METHOD, { token }));
+  };
+  await jobRunner.run(createJob(accept, { id, wait, method: METHOD, retry: "none", maxAttempts: 1, signal }));
+}
+
+async function exportFirstToken(signIn: SignIn): Promise<Buffer> {
+  await signIn.connect();
+  const exported = await exportLoginToken(signIn, undefined);
+  if ("token" in exported) return exported.token;
+  throw new LoginError("LOGIN_REFUSED", "Telegram has let a new key in that nobody had approved.");
+}
+
+/** The new client asks once more, and is let in. */
+async function complete(signIn: SignIn, password: PasswordPrompt | undefined): Promise<SignedIn> {
+  try {
+    for (let exports = 0; exports < MOST_EXPORTS; exports++) {
+      const exported = await exportLoginToken(signIn, password);
+      if (!("token" in exported)) return exported;
+      await signIn.loginTokenAccepted(ACCEPTED_WITHIN_MS);
+    }
+  } catch (error) {
+    throw refusedError(error);
+  }
+  const message = "Telegram has not let the new session in, although the first one approved it. Try again.";
+  throw new LoginError("LOGIN_REFUSED", message);
+}
+
+/** Device and proxy of the first session. What only one of them is to do, listening, is not inherited. */
+function inheritedProfile({ keepConnected: _, ...profile }: ClientProfile): ClientProfile {
+  return profile;
+}
+
+function takenError(id: string): DuplicateSessionError {
+  return new DuplicateSessionError(
+    `duplicate: there is a session "${id}" already. Choose another id; nothing was sent.`,
+    {
+      sessionId: id,
+    },
+  );
+}
