@@ -73,6 +73,16 @@ describe("examples", () => {
     expect(code).toBe(0);
   });
 
+  test("06-login - runs to its end", async () => {
+    const { code, output } = await runExample("06-login.ts");
+    expect(output).toContain("signed in with the code");
+    expect(output).toContain("signed in with the QR code");
+    expect(output).toContain("alice-laptop is user 700000001");
+    expect(output).toContain("LOGIN_FLOOD_WAIT: Telegram asks to wait 60 s");
+    expect(output).toContain("alice has 4 sessions");
+    expect(code).toBe(0);
+  });
+
   test("04-two-processes - one serves while the other has the session, and takes over when it is killed", async () => {
     const { code, output } = await runExample("04-two-processes.ts");
     for (const line of ["alice is foreign, so bob serves", "alice is mine again", "session strings in them: none"]) {

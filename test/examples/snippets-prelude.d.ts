@@ -16,6 +16,8 @@ declare global {
   const texts: readonly string[];
   const pool: SessionPool<TelegramClient>;
   const gramjs: typeof gramjsAdapter;
+  const ask: (question: string) => Promise<string>;
+  const askHidden: (question: string) => Promise<string>;
   const work: (client: TelegramClient) => Promise<void>;
   const sendNewsletter: (pool: SessionPool<TelegramClient>) => Promise<void>;
   const server: TelegramTestServer;
