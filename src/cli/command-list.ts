@@ -40,6 +40,10 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
     summary: "print the session string of an account",
     load: async () => (await import("./commands/export.js")).exportCommand,
   },
+  duplicate: {
+    summary: "make a second session of an account",
+    load: async () => (await import("./commands/duplicate.js")).duplicateCommand,
+  },
   "rotate-keys": {
     summary: "encrypt every account with a new key",
     load: async () => (await import("./commands/rotate-keys.js")).rotateKeysCommand,

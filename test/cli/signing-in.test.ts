@@ -166,3 +166,39 @@ test("login in a pipe - answers are the lines of stdin; the flood of Telegram is
   expect(flooded.stderr).toMatch(/300/);
   expect(flooded.code).toBe(1);
 });
+
+describe("duplicate", () => {
+  test("a second session with a key of its own", async () => {
+    const { server, folder } = await alices({ code: "12345" });
+    await folder.run(["login", "alice", "--phone"], `${PHONE}\n12345\n`);
+    expect(await folder.run(["duplicate", "alice", "alice-laptop"])).toEqual({
+      code: 0,
+      stdout: "alice-laptop is a second session of alice.\n",
+      stderr: "",
+    });
+    expect(server.authorizationCount("alice")).toBe(3);
+    expect((await folder.run(["check"])).stdout).toMatch(/2 of 2 alive\./);
+  });
+
+  test.skipIf(!hasPseudoTerminal)("an account with a password - it is asked for", async () => {
+    const { server, folder } = await alices({ code: "12345", password: PASSWORD, passwordHint: "a horse" });
+    await folder.run(["login", "alice", "--phone"], `${PHONE}\n12345\n${PASSWORD}\n`);
+    await using terminal = new TerminalSession(folder, ["duplicate", "alice", "alice-laptop"]);
+    await terminal.until(/Password of the two-step verification \(hint: a horse\): /);
+    terminal.enter(PASSWORD);
+    await terminal.until(/alice-laptop is a second session of alice\./);
+    expect(await terminal.ended).toBe(0);
+    expect(server.authorizationCount("alice")).toBe(3);
+  });
+
+  test("an id that is there, or one that is not - one sentence", async () => {
+    const { folder } = await alices({ code: "12345" });
+    await folder.run(["login", "alice", "--phone"], `${PHONE}\n12345\n`);
+    expect((await folder.run(["duplicate", "alice", "alice"])).stderr).toBe(
+      'error: There is an account "alice" already.\n',
+    );
+    expect((await folder.run(["duplicate", "alcie", "bob"])).stderr).toBe(
+      'error: There is no account "alcie"; did you mean "alice"?\n',
+    );
+  });
+});
