@@ -26,15 +26,15 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
   },
   disable: {
     summary: "keep accounts back",
-    load: async () => (await import("./commands/disable.js")).disableCommand,
+    load: async () => (await import("./commands/change-sessions.js")).disableCommand,
   },
   enable: {
     summary: "let accounts work again",
-    load: async () => (await import("./commands/enable.js")).enableCommand,
+    load: async () => (await import("./commands/change-sessions.js")).enableCommand,
   },
   remove: {
     summary: "forget accounts",
-    load: async () => (await import("./commands/remove.js")).removeCommand,
+    load: async () => (await import("./commands/change-sessions.js")).removeCommand,
   },
   export: {
     summary: "print the session string of an account",

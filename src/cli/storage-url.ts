@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { SessionStorage } from "../storage/storage.js";
-import { CommandError, UsageError } from "./command.js";
+import { type CommandContext, CommandError, UsageError } from "./command.js";
 import { PROGRAM } from "./command-line.js";
 
 /** A storage that a URL names, not opened yet. */
@@ -38,6 +38,26 @@ export async function findStorage(url: string, { mayCreate }: FindOptions): Prom
   const isFile = !url.includes("://") && (/\.(db|sqlite3?)$/.test(url) || existsSync(url));
   const hint = isFile ? ` Did you mean sqlite:${url}?` : "";
   throw new UsageError(`The storage must be ${EXPECTED}.${hint}`);
+}
+
+/** Opens the storage that the command line names, and closes it whatever happens. */
+export async function withStorage<T>(
+  { settings, signal }: Pick<CommandContext, "settings" | "signal">,
+  work: (named: NamedStorage) => Promise<T>,
+  options: FindOptions = { mayCreate: false },
+): Promise<T> {
+  const named = await findStorage(settings.storageUrl, options);
+  try {
+    signal.throwIfAborted();
+    await named.storage.open?.();
+    try {
+      return await work(named);
+    } finally {
+      await named.storage.close?.();
+    }
+  } finally {
+    await named.end();
+  }
 }
 
 async function findSqlite(file: string, mayCreate: FindOptions["mayCreate"]): Promise<NamedStorage> {

@@ -8,6 +8,7 @@ import { checkNode } from "../../src/cli/doctor/system-checks.js";
 import { aesGcm } from "../../src/encryption/sealer.js";
 import type { ClientProfile } from "../../src/options/client-profile.js";
 import { SessionPool } from "../../src/session-pool.js";
+import { startTestServer } from "../../src/testing/index.js";
 import { isServerThere } from "../adapters/storage/servers.js";
 import { ensureBuilt } from "../examples/build.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
@@ -112,6 +113,24 @@ describe("doctor", () => {
     const { code, stdout } = await folder.run(["doctor"]);
     expect(stdout).toMatch(/^fail {2}encryption: the accounts are encrypted and SESSION_POOL_KEY is not set$/m);
     expect(code).toBe(1);
+  });
+
+  test("a text that is no key - fails, and is not repeated", async () => {
+    const folder = await setUp();
+    folder.environment.SESSION_POOL_KEY = "hunter2";
+    const { code, stdout } = await folder.run(["doctor"]);
+    expect(stdout).toMatch(/^fail {2}encryption: SESSION_POOL_KEY is no key: /m);
+    expect(stdout).not.toContain("hunter2");
+    expect(code).toBe(1);
+  });
+
+  test("the clock of a test server", async () => {
+    const folder = await setUp();
+    const server = await startTestServer();
+    onTestFinished(() => server.close());
+    writeFileSync(folder.file("server.json"), JSON.stringify(server.server));
+    const { stdout } = await folder.run(["doctor"]);
+    expect(stdout).toContain(`ok    clock: agrees with 127.0.0.1:${server.port} (within `);
   });
 
   test("a record that cannot be read - fails", async () => {

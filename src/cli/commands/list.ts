@@ -1,8 +1,8 @@
 import { type Command, STORAGE_OPTIONS } from "../command.js";
+import { withStorage } from "../storage-url.js";
 import { SessionReader } from "../stored-sessions.js";
 import { formatTable } from "../table.js";
 import { dateText } from "../time-text.js";
-import { withStorage } from "../with-storage.js";
 
 /** `list`: which accounts there are. */
 export const listCommand: Command = {

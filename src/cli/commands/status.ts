@@ -1,8 +1,8 @@
 import { type Command, type CommandContext, STORAGE_OPTIONS, UsageError } from "../command.js";
 import { statusSummary, statusTable } from "../session-table.js";
 import { watchStatus } from "../status-watch.js";
+import { withStorage } from "../storage-url.js";
 import { SessionReader, type StoredSessions } from "../stored-sessions.js";
-import { withStorage } from "../with-storage.js";
 
 /** `status`: who can work now. */
 export const statusCommand: Command = {

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { systemClock } from "../../common/clock.js";
 import { CredentialEncryption } from "../../encryption/credentials.js";
+import type { Sealer } from "../../encryption/sealer.js";
 import { type ClientProfile, isHost, type ProxyProfile } from "../../options/client-profile.js";
 import { StorageTimeout } from "../../storage/storage-timeout.js";
 import type { CommandContext } from "../command.js";
@@ -18,11 +19,15 @@ export async function checkCredentials(
 ): Promise<readonly Finding[]> {
   if (records.length === 0) return [];
   const { settings } = context;
-  const opener = new CredentialEncryption(
-    settings.sealer({ allowPlaintext: true }),
-    new StorageTimeout(systemClock, SEALER_TIMEOUT_MS),
-    true,
-  );
+  let sealer: Sealer | undefined;
+  try {
+    sealer = settings.sealer({ allowPlaintext: true });
+  } catch (error) {
+    return [
+      fail("encryption", `SESSION_POOL_KEY is no key: ${messageOf(error)}`, "Make one: openssl rand -base64 32."),
+    ];
+  }
+  const opener = new CredentialEncryption(sealer, new StorageTimeout(systemClock, SEALER_TIMEOUT_MS), true);
   const profiles: ClientProfile[] = [];
   const closed: string[] = [];
   let reason = "";
