@@ -80,7 +80,7 @@ export class SignIn {
   /** A request after whose answer the key may be the account's. */
   async callForAuthorization(method: string, fields?: Readonly<Record<string, unknown>>): Promise<TelegramObject> {
     this.#mayBeSignedIn = true;
-    return this.call(method, fields);
+    return this.callAtHome(method, fields);
   }
 
   /** Sends a request to the data center where the account lives: Telegram says so by its error. */

@@ -381,6 +381,29 @@ describe("login() - canceled", () => {
     await expectNothingLeft(server);
   });
 
+  test("ten logins, every second one given up - no timer and no socket is left", async () => {
+    const server = await alices();
+    const resources = (): readonly string[] =>
+      process.getActiveResourcesInfo().filter((name) => name === "Timeout" || name === "TCPSocketWrap");
+    await signIn(server, byPhone(server));
+    await until("every connection is closed", () => openConnections(server) === 0);
+    const before = resources().length;
+    for (let round = 0; round < 10; round++) {
+      const abort = new AbortController();
+      const code = (): CodeAnswer => {
+        if (round % 2 === 1) abort.abort(reason);
+        return codeOf(server);
+      };
+      const signingIn = signIn(server, { phone: () => PHONE, code, signal: abort.signal });
+      if (round % 2 === 1) expect(await rejection(signingIn)).toBe(reason);
+      else await signingIn;
+    }
+    await until("every connection is closed", () => openConnections(server) === 0);
+    // The timer of `until` itself has ended by now; what else ends in this moment is not counted.
+    await until("nothing is left", () => resources().length <= before);
+    expect(server.authorizationCount("alice")).toBe(7);
+  });
+
   test("before it begins - nothing is opened", async () => {
     const server = await alices();
     const login = signIn(server, { ...byPhone(server), signal: AbortSignal.abort(reason) });

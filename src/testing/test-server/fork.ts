@@ -18,6 +18,8 @@ import {
 } from "./report.js";
 import { RuleBook } from "./rule-book.js";
 import type { Action, Match } from "./rules.js";
+import type { SentCodeRecord } from "./sign-ins.js";
+import type { TestServerAddress } from "./test-server.js";
 import type { WaitRecord } from "./waits.js";
 
 /** A rule that stands in another process. */
@@ -93,6 +95,31 @@ export class ForkedTestServer extends RuleBook<Promise<RemoteRule>> implements A
   /** Sends an update to the connections of an account that take them. */
   push(account: string, update: TlWritable | Uint8Array): Promise<void> {
     return this.#remote.call("push", account, encodeAnswer(update));
+  }
+
+  /** What a client adapter needs to make new auth keys with it: the option `server` of `gramjs()` and `teleproto()`. */
+  server(): Promise<TestServerAddress> {
+    return this.#remote.call("server");
+  }
+
+  /** The codes that were sent to people who sign in, the oldest first: of one phone number, or all. */
+  sentCodes(phone?: string): Promise<readonly SentCodeRecord[]> {
+    return this.#remote.call("sentCodes", phone);
+  }
+
+  /** Expires the codes that were sent and not used. */
+  expireCodes(): Promise<void> {
+    return this.#remote.call("expireCodes");
+  }
+
+  /** Accepts a login token for an account, as its phone does when it scans the QR code. */
+  acceptLogin(account: string, url: string): Promise<void> {
+    return this.#remote.call("acceptLogin", account, url);
+  }
+
+  /** How many auth keys an account is signed in with. */
+  authorizationCount(account: string): Promise<number> {
+    return this.#remote.call("authorizationCount", account);
   }
 
   /** Becomes unreachable. */

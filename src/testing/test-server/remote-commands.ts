@@ -25,6 +25,11 @@ export interface RemoteCommands {
   inFlight(options?: ViolationOptions): ReturnType<TelegramTestServer["inFlight"]>;
   report(options?: ViolationOptions): ReturnType<TelegramTestServer["report"]>;
   clear(): void;
+  server(): TelegramTestServer["server"];
+  sentCodes(phone?: string): ReturnType<TelegramTestServer["sentCodes"]>;
+  expireCodes(): void;
+  acceptLogin(account: string, url: string): void;
+  authorizationCount(account: string): number;
   processorTime(): ProcessorTime;
 }
 
@@ -64,6 +69,11 @@ export function commandsOf(server: TelegramTestServer): RemoteCommands {
     inFlight: (options) => server.inFlight(options),
     report: (options) => server.report(options),
     clear: () => server.clear(),
+    server: () => server.server,
+    sentCodes: (phone) => server.sentCodes(phone),
+    expireCodes: () => server.expireCodes(),
+    acceptLogin: (account, url) => server.acceptLogin(account, url),
+    authorizationCount: (account) => server.authorizationCount(account),
     processorTime,
   };
 }

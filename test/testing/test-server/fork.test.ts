@@ -4,6 +4,8 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Api } from "telegram";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { gramjs } from "../../../adapters/client/gramjs.js";
+import { login } from "../../../src/login/index.js";
 import { type ForkedTestServer, forkTestServer } from "../../../src/testing/index.js";
 import { connectedClient, destroyClients, rejection } from "./clients.js";
 
@@ -32,6 +34,17 @@ async function isReachable(port: number): Promise<boolean> {
 }
 
 describe("forkTestServer()", () => {
+  test("login() - signs in there, by code and by QR code", async () => {
+    const client = gramjs({ apiId: 1, apiHash: "x", server: await server.server() });
+    const { phone = "" } = server.accounts[1] ?? {};
+    const code = async (): Promise<string> => (await server.sentCodes(phone)).at(-1)?.code ?? "";
+    const byCode = await login(client, { phone: () => phone, code });
+    const byQrCode = await login(client, { qr: (url) => server.acceptLogin("account2", url) });
+    expect(byCode.accountId).toBe(byQrCode.accountId);
+    expect(await server.authorizationCount("account2")).toBe(3);
+    await server.clear();
+  });
+
   test("a client - connects, and its calls are reported", async () => {
     const client = await connectedClient(server, server.accounts[0]);
     await client.sendMessage("channel7", { message: "hello" });
