@@ -31,7 +31,7 @@ describe("reserve()", () => {
     const waiter = parts.wait("first");
     await parts.clock.advance(1_000);
     expect(parts.scheduler.reserve(ANY, parts.context.time.now())).toBeUndefined();
-    expect([waiter.state, waiter.value]).toEqual(["resolved", "a"]);
+    expect({ waiter: waiter.state, waiterValue: waiter.value }).toEqual({ waiter: "resolved", waiterValue: "a" });
   });
 
   test("without an available session - returns undefined, and canReserve() is false", async () => {
@@ -77,7 +77,7 @@ describe("wait()", () => {
     await parts.clock.advance(1);
     expect(waiter.error).toBeInstanceOf(AcquireTimeoutError);
     release(parts, "a");
-    expect([parts.served, parts.scheduler.waiterCount]).toEqual([[], 0]);
+    expect({ served: parts.served, waiterCount: parts.scheduler.waiterCount }).toEqual({ served: [], waiterCount: 0 });
   });
 
   test("when its signal aborts - rejects with the reason, and the next waiter is served", async () => {
@@ -119,7 +119,7 @@ describe("cooldowns", () => {
     coolDown(parts, "b", 1_000);
     const [first, second] = [parts.wait("1"), parts.wait("2")];
     await parts.clock.advance(1_000);
-    expect([first.value, second.state]).toEqual(["b", "pending"]);
+    expect({ firstValue: first.value, second: second.state }).toEqual({ firstValue: "b", second: "pending" });
     parts.scheduler.close();
     await parts.clock.advance(10_000);
     expect(second.state).toBe("pending");

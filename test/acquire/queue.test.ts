@@ -67,7 +67,7 @@ describe("the queue", () => {
     const [onB, any] = [watch(pool.acquire({ id: "b" })), watch(pool.acquire())];
     a.release();
     await settled();
-    expect([onB.state, any.value?.id]).toEqual(["pending", "a"]);
+    expect({ onB: onB.state, anyId: any.value?.id }).toEqual({ onB: "pending", anyId: "a" });
     b.release();
     await settled();
     expect(onB.value?.id).toBe("b");
@@ -86,7 +86,7 @@ describe("the queue", () => {
     pool.sessions();
     const late = watch(pool.acquire({ wait: false }));
     await clock.advance(1);
-    expect([waiting.state, late.state]).toEqual(["resolved", "rejected"]);
+    expect({ waiting: waiting.state, late: late.state }).toEqual({ waiting: "resolved", late: "rejected" });
   });
 
   test("when more sessions are due than one batch returns, waiting callers come before a new one", async () => {
@@ -128,7 +128,7 @@ describe("the queue", () => {
     const late = pool.acquire({ id: "b", wait: false });
     await expect(late).rejects.toThrow(NoSessionAvailableError);
     await clock.advance(1);
-    expect([waiting.state, job.state]).toEqual(["resolved", "pending"]);
+    expect({ waiting: waiting.state, job: job.state }).toEqual({ waiting: "resolved", job: "pending" });
   });
 
   test("when a listener of released acquires a session, it comes after the waiting callers", async () => {
@@ -148,7 +148,7 @@ describe("the queue", () => {
     const [first, second] = [watch(pool.acquire()), watch(pool.acquire())];
     await pool.add("b", sessionString());
     await settled();
-    expect([first.value?.id, second.state]).toEqual(["b", "pending"]);
+    expect({ firstId: first.value?.id, second: second.state }).toEqual({ firstId: "b", second: "pending" });
   });
 
   test("when 10 sessions are due at once for 10,000 waiters, 10 are served in order and the rest keep their places", async () => {
@@ -203,7 +203,7 @@ describe("events in the same tick", () => {
     abort.abort();
     lease.release();
     await settled();
-    expect([aborted.state, next.state]).toEqual(["rejected", "resolved"]);
+    expect({ aborted: aborted.state, next: next.state }).toEqual({ aborted: "rejected", next: "resolved" });
   });
 
   test("when a release precedes the abort, acquire() has its lease", async () => {
@@ -277,7 +277,7 @@ describe("signal", () => {
     for (let turn = 0; turn < 20; turn++) await settled();
     process.off("warning", warned);
     expect([reasons.length, new Set(reasons).size, reasons[0]]).toEqual([10_000, 1, reason]);
-    expect([warnings, pool.status().waiters]).toEqual([[], 1]);
+    expect({ warnings, waiters: pool.status().waiters }).toEqual({ warnings: [], waiters: 1 });
     lease.release();
     await settled();
     expect(other.state).toBe("resolved");

@@ -90,7 +90,10 @@ test("acquire() - closed twice in a row: the session backs off, and is tried aga
   const caller = await acquire(parts);
   expect(parts.connections.opened).toEqual(["a", "a"]);
   expect(backedOff(parts)).toEqual(["a"]);
-  expect([caller.state, parts.scheduler.waiterCount]).toEqual(["pending", 1]);
+  expect({ caller: caller.state, waiterCount: parts.scheduler.waiterCount }).toEqual({
+    caller: "pending",
+    waiterCount: 1,
+  });
   await parts.clock.advance(2_000);
   expect(parts.connections.opened).toEqual(["a", "a", "a"]);
 });
@@ -136,6 +139,9 @@ test("acquire({ id }) - a session that does not connect: rejects with the error,
   const error = failed("a");
   parts.connections.errors = [error];
   const caller = await acquire(parts, { id: "a" });
-  expect([caller.error, parts.connections.opened]).toEqual([error, ["a"]]);
+  expect({ callerError: caller.error, opened: parts.connections.opened }).toEqual({
+    callerError: error,
+    opened: ["a"],
+  });
   expect(backedOff(parts)).toEqual(["a"]);
 });

@@ -74,7 +74,10 @@ describe("acquire({ wait: ms })", () => {
     await clock.advance(1);
     expect(waiting.error).toBeInstanceOf(AcquireTimeoutError);
     expect((waiting.error as Error).message).toMatch(/500 ms.*1 leased/);
-    expect([pool.status().waiters, clock.pending]).toEqual([0, before]);
+    expect({ waiters: pool.status().waiters, pendingTimers: clock.pending }).toEqual({
+      waiters: 0,
+      pendingTimers: before,
+    });
     lease.release();
     expect(pool.status().free).toBe(1);
   });
@@ -184,7 +187,10 @@ describe("acquire() - when no session can ever serve", () => {
       const waiting = watch(pool.acquire());
       const byTag = watch(pool.acquire({ tags: ["none"], wait: true }));
       await settled();
-      expect([waiting.state, byTag.error]).toEqual(["pending", expect.any(NoSessionAvailableError)]);
+      expect({ waiting: waiting.state, byTagError: byTag.error }).toEqual({
+        waiting: "pending",
+        byTagError: expect.any(NoSessionAvailableError),
+      });
       if (how === "dead") lease.retire("banned");
       if (how === "disabled") await pool.disable("a");
       if (how === "removed") await pool.remove("a");
@@ -202,7 +208,7 @@ describe("acquire() - when no session can ever serve", () => {
     const [onX, onY] = [watch(pool.acquire({ tags: ["x"] })), watch(pool.acquire({ tags: ["y"] }))];
     a.retire("banned");
     await settled();
-    expect([onX.state, onY.state]).toEqual(["rejected", "pending"]);
+    expect({ onX: onX.state, onY: onY.state }).toEqual({ onX: "rejected", onY: "pending" });
     b.release();
     await settled();
     expect(onY.value?.id).toBe("b");

@@ -175,7 +175,7 @@ describe("map({ checkpoint })", () => {
     own.open = async () => void opened++;
     for (let runs = 0; runs < 2; runs++)
       await all(pool.map([1, 2], read, { checkpoint: { ...checkpoint, storage: own } }));
-    expect([opened, own.isClosed]).toEqual([1, false]);
+    expect({ opened, isClosed: own.isClosed }).toEqual({ opened: 1, isClosed: false });
     await pool.close();
     expect(own.isClosed).toBe(true);
     const other = await begin();

@@ -357,15 +357,19 @@ describe("drain()", () => {
     await settled();
     const drained = watch(run.drain());
     await settled();
-    expect([pulled, telegram.calls.length, drained.state]).toEqual([4, 2, "pending"]);
+    expect({ pulled, calls: telegram.calls.length, drained: drained.state }).toEqual({
+      pulled: 4,
+      calls: 2,
+      drained: "pending",
+    });
     gate.resolve();
     await settled();
-    expect([drained.state, reading.state]).toEqual(["resolved", "resolved"]);
+    expect({ drained: drained.state, reading: reading.state }).toEqual({ drained: "resolved", reading: "resolved" });
     expect(results).toEqual([
       [0, true],
       [1, true],
     ]);
-    expect([telegram.calls.length, pulled]).toEqual([2, 4]);
+    expect({ calls: telegram.calls.length, pulled }).toEqual({ calls: 2, pulled: 4 });
   });
 
   test("keeps results for a later reader; before the first one it starts nothing", async () => {

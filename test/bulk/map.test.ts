@@ -64,7 +64,7 @@ describe("map()", () => {
     await settled();
     expect(pulled).toEqual([]);
     await run.return();
-    expect([pulled, telegram.calls]).toEqual([[], []]);
+    expect({ pulled, calls: telegram.calls }).toEqual({ pulled: [], calls: [] });
     expect(await run.next()).toEqual({ done: true, value: undefined });
   });
 

@@ -130,7 +130,7 @@ describe("a leak is seen in", () => {
   test.each(["stdout", "stderr"] as const)("a child process's %s", async (name) => {
     const print = `process.${name}.write("made up: " + process.argv[1])`;
     const { code, output } = await runNode(["-e", print, PIECE]);
-    expect([code, output]).toEqual([0, `made up: ${PIECE}`]);
+    expect({ code, output }).toEqual({ code: 0, output: `made up: ${PIECE}` });
     expect(await takeFindings()).toEqual([`the ${name} of a program (text)`]);
   });
 

@@ -88,7 +88,7 @@ describe("doctor", () => {
     ]) {
       expect(stdout).toMatch(line);
     }
-    expect([code, stderr]).toEqual([0, ""]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   });
 
   test("a clock that is wrong - a warning", async () => {

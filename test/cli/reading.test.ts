@@ -38,7 +38,7 @@ describe("list", () => {
     const { code, stdout, stderr } = await folder.run(["list"]);
     expect(stdout).toMatch(/^ID +STATE +TAGS +ADDED +LAST USED\nalice +free +eu +\d{4}-/);
     expect(stdout).toMatch(/^bob +disabled +eu /m);
-    expect([code, stderr]).toEqual([0, ""]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   });
 
   test("--json - one document", async () => {
@@ -55,7 +55,7 @@ describe("list", () => {
   test("a storage that is not there - is said, and not made", async () => {
     const folder = new Folder();
     const { code, stdout, stderr } = await folder.run(["list", "--storage", "sqlite:session.db"]);
-    expect([code, stdout]).toEqual([1, ""]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/^error: There is no storage \S+session\.db yet\./);
     expect(existsSync(folder.file("session.db"))).toBe(false);
   });

@@ -20,7 +20,12 @@ describe("close()", () => {
     expect(await lease.client.call("x")).toBe("x by a");
     lease.release();
     await settled();
-    expect([closing.state, telegram.online, storage.isClosed, clock.pending]).toEqual(["resolved", [], true, 0]);
+    expect({
+      closing: closing.state,
+      online: telegram.online,
+      isClosed: storage.isClosed,
+      pendingTimers: clock.pending,
+    }).toEqual({ closing: "resolved", online: [], isClosed: true, pendingTimers: 0 });
   });
 
   test.each([
@@ -34,7 +39,11 @@ describe("close()", () => {
       const [lease] = [await pool.acquire(), await pool.acquire()];
       const closing = watch(pool.close({ timeoutMs }));
       await clock.advance(ms);
-      expect([closing.state, telegram.online, clock.pending]).toEqual(["resolved", [], 0]);
+      expect({ closing: closing.state, online: telegram.online, pendingTimers: clock.pending }).toEqual({
+        closing: "resolved",
+        online: [],
+        pendingTimers: 0,
+      });
       expect(events("leaked")).toEqual([
         { id: "a", heldMs: ms },
         { id: "b", heldMs: ms },
@@ -91,7 +100,7 @@ describe("close()", () => {
     await settled();
     expect(clock.pending).toBe(0);
     await clock.advance(100_000);
-    expect([clock.pending, storage.writes.length]).toEqual([0, writes]);
+    expect({ pendingTimers: clock.pending, writes: storage.writes.length }).toEqual({ pendingTimers: 0, writes });
   });
 
   test("when a connect is under way, waits closeTimeoutMs, then its caller gets PoolClosedError", async () => {
@@ -103,10 +112,16 @@ describe("close()", () => {
       await settled();
       const closing = watch(pool.close({ timeoutMs: 1_000 }));
       await clock.advance(999);
-      expect([acquiring.state, closing.state]).toEqual(["pending", "pending"]);
+      expect({ acquiring: acquiring.state, closing: closing.state }).toEqual({
+        acquiring: "pending",
+        closing: "pending",
+      });
       await clock.advance(1);
-      expect([acquiring.error, closing.state]).toEqual([expect.any(PoolClosedError), "resolved"]);
-      expect([telegram.online, clock.pending]).toEqual([[], 0]);
+      expect({ acquiringError: acquiring.error, closing: closing.state }).toEqual({
+        acquiringError: expect.any(PoolClosedError),
+        closing: "resolved",
+      });
+      expect({ online: telegram.online, pendingTimers: clock.pending }).toEqual({ online: [], pendingTimers: 0 });
     }
   });
 
@@ -118,7 +133,10 @@ describe("close()", () => {
     await settled();
     const destroying = watch(pool.destroy());
     await settled();
-    expect([acquiring.error, destroying.state]).toEqual([expect.any(PoolClosedError), "resolved"]);
+    expect({ acquiringError: acquiring.error, destroying: destroying.state }).toEqual({
+      acquiringError: expect.any(PoolClosedError),
+      destroying: "resolved",
+    });
   });
 
   test("when a use() connects, waits until it is done", async () => {
@@ -128,10 +146,14 @@ describe("close()", () => {
     await settled();
     const closing = watch(pool.close());
     await clock.advance(499);
-    expect([work.state, closing.state]).toEqual(["pending", "pending"]);
+    expect({ work: work.state, closing: closing.state }).toEqual({ work: "pending", closing: "pending" });
     await expect(pool.use((client) => client.call(READ))).rejects.toBeInstanceOf(PoolClosedError);
     await clock.advance(1);
-    expect([work.value, closing.state, clock.pending]).toEqual([`${READ} by a`, "resolved", 0]);
+    expect({ workValue: work.value, closing: closing.state, pendingTimers: clock.pending }).toEqual({
+      workValue: `${READ} by a`,
+      closing: "resolved",
+      pendingTimers: 0,
+    });
   });
 
   test("when a use() rotates, lets it continue with a free session without queueing", async () => {
@@ -146,7 +168,10 @@ describe("close()", () => {
     const closing = watch(pool.close());
     gates[0]?.resolve();
     await settled();
-    expect([telegram.calls.map(({ id }) => id), closing.state]).toEqual([["a", "b"], "pending"]);
+    expect({ callIds: telegram.calls.map(({ id }) => id), closing: closing.state }).toEqual({
+      callIds: ["a", "b"],
+      closing: "pending",
+    });
     gates[1]?.resolve();
     await clock.advance(0);
     expect(work.error).toMatchObject({ code: "POOL_CLOSED", cause: { errorMessage: "FLOOD_WAIT_60" } });
@@ -162,7 +187,10 @@ describe("close()", () => {
     const closing = watch(pool.close());
     gate.reject(new Error("connect ECONNREFUSED"));
     await clock.advance(0);
-    expect([work.value, closing.state]).toEqual([`${READ} by b`, "resolved"]);
+    expect({ workValue: work.value, closing: closing.state }).toEqual({
+      workValue: `${READ} by b`,
+      closing: "resolved",
+    });
   });
 
   test.each(["close", "destroy"] as const)(
@@ -175,7 +203,12 @@ describe("close()", () => {
       lease.release();
       const closing = watch(pool[end]());
       await clock.advance(10_000);
-      expect([closing.state, telegram.online, clock.pending, pool.leases()]).toEqual(["resolved", [], 0, []]);
+      expect({
+        closing: closing.state,
+        online: telegram.online,
+        pendingTimers: clock.pending,
+        leases: pool.leases(),
+      }).toEqual({ closing: "resolved", online: [], pendingTimers: 0, leases: [] });
       expect(queued.state).not.toBe("pending");
     },
   );
@@ -190,12 +223,12 @@ describe("close()", () => {
     expect(closing.state).toBe("pending");
     gate.resolve();
     await settled();
-    expect([disabling.state, closing.state, storage.isClosed, clock.pending]).toEqual([
-      "resolved",
-      "resolved",
-      true,
-      0,
-    ]);
+    expect({
+      disabling: disabling.state,
+      closing: closing.state,
+      isClosed: storage.isClosed,
+      pendingTimers: clock.pending,
+    }).toEqual({ disabling: "resolved", closing: "resolved", isClosed: true, pendingTimers: 0 });
     expect(await storage.stored("a")).toMatchObject({ disabledReason: "disabled" });
   });
 
@@ -208,7 +241,7 @@ describe("close()", () => {
     lease.coolDown(60);
     const closing = watch(pool.close({ timeoutMs: 1_000 }));
     await clock.advance(60_000);
-    expect([closing.state, clock.pending]).toEqual(["resolved", 0]);
+    expect({ closing: closing.state, pendingTimers: clock.pending }).toEqual({ closing: "resolved", pendingTimers: 0 });
     expect(events("storageFailed").length).toBeGreaterThan(0);
   });
 
@@ -218,7 +251,7 @@ describe("close()", () => {
     (await pool.acquire()).release();
     telegram.onClose = () => Promise.reject(new Error("no"));
     await pool.close();
-    expect([telegram.online, storage.isClosed]).toEqual([[], true]);
+    expect({ online: telegram.online, isClosed: storage.isClosed }).toEqual({ online: [], isClosed: true });
   });
 
   test("is called by await using", async () => {
@@ -247,7 +280,11 @@ describe("destroy()", () => {
       expect((error as Error).cause).toBe(reason);
     }
     expect(call.error).toBeInstanceOf(LeaseReleasedError);
-    expect([lease.signal.aborted, telegram.online, clock.pending]).toEqual([true, [], 0]);
+    expect({ aborted: lease.signal.aborted, online: telegram.online, pendingTimers: clock.pending }).toEqual({
+      aborted: true,
+      online: [],
+      pendingTimers: 0,
+    });
     expect(events("leaked")).toEqual([]);
     await expect(pool.acquire()).rejects.toMatchObject({ cause: reason });
   });
@@ -266,7 +303,10 @@ describe("destroy()", () => {
 
 test("open() - then close() leaves nothing, also without a session", async () => {
   const { pool, clock } = await openPool();
-  expect([clock.pending, clock.referenced]).toEqual([1, 0]);
+  expect({ pendingTimers: clock.pending, referencedTimers: clock.referenced }).toEqual({
+    pendingTimers: 1,
+    referencedTimers: 0,
+  });
   await expect(pool.acquire()).rejects.toBeInstanceOf(NoSessionAvailableError);
   await pool.close();
   expect(clock.pending).toBe(0);
@@ -299,7 +339,7 @@ test("disable() and retire() - a reason that is no text is an OptionsError, and 
     await expect(pool.disable("a", reason as string)).rejects.toBeInstanceOf(OptionsError);
   }
   expect(() => lease.coolDown(5, { method: 5 as never })).toThrow(OptionsError);
-  expect([storage.writes.length, pool.get("a")?.state]).toEqual([writes, "leased"]);
+  expect({ writes: storage.writes.length, state: pool.get("a")?.state }).toEqual({ writes, state: "leased" });
 });
 
 test("close() - when ending the storage's watch fails, closes the storage and reports the failure", async () => {
@@ -312,7 +352,10 @@ test("close() - when ending the storage's watch fails, closes the storage and re
   const { pool, events } = await openPool({ storage, sessions: ["a"] });
   await settled();
   await pool.close();
-  expect([storage.isClosed, events("storageFailed").length]).toEqual([true, 1]);
+  expect({ isClosed: storage.isClosed, storageFailed: events("storageFailed").length }).toEqual({
+    isClosed: true,
+    storageFailed: 1,
+  });
 });
 
 test("watch() - a failure that the storage reports is emitted as storageFailed, until the pool is closed", async () => {
@@ -353,6 +396,6 @@ test.each([true, false])(
     expect(told[0]).toContain(traceLeases ? "close.test" : "traceLeases: true");
     lease.release();
     await clock.advance(20_000);
-    expect([closed.state, told.length]).toEqual(["resolved", 1]);
+    expect({ closed: closed.state, told: told.length }).toEqual({ closed: "resolved", told: 1 });
   },
 );

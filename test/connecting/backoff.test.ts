@@ -77,7 +77,10 @@ describe("a proxy that fails", () => {
     telegram.onConnect = refused;
     for (const id of ["a", "b", "c"]) await pool.acquire({ id }).catch(() => {});
     await settled();
-    expect([telegram.online, events("disconnected")]).toEqual([["d"], [{ id: "c", reason: "proxyFailed" }]]);
+    expect({ online: telegram.online, disconnected: events("disconnected") }).toEqual({
+      online: ["d"],
+      disconnected: [{ id: "c", reason: "proxyFailed" }],
+    });
     expect(await pool.use((client) => client.call(READ), { wait: false })).toBe(`${READ} by d`);
   });
 
@@ -179,7 +182,7 @@ describe("backedOff", () => {
     await settled();
     expect(events("backedOff")).toEqual([{ id: "a", until: at + 1_000, reason: "connect failed" }]);
     await clock.advance(2_000);
-    expect([pool.get("a")?.state, events("recovered")]).toEqual(["free", []]);
+    expect({ state: pool.get("a")?.state, recovered: events("recovered") }).toEqual({ state: "free", recovered: [] });
   });
 
   test("of a proxy - once for each session that backs off with it", async () => {
@@ -220,7 +223,7 @@ describe("-404, which nothing authenticates", () => {
     for (let times = 0; times < 8; times++) {
       await pool.acquire({ id: "a" }).catch(() => {});
       const { state, availableAt, reason } = pool.get("a") ?? {};
-      expect([state, reason]).toEqual(["cooling", "TRANSPORT_404"]);
+      expect({ state, reason }).toEqual({ state: "cooling", reason: "TRANSPORT_404" });
       rests.push(((availableAt ?? 0) - clock.now()) / 1000);
       await clock.advance((availableAt ?? 0) - clock.now());
     }

@@ -76,7 +76,11 @@ class Chaos {
     await expect(pool.use((_, lease) => lease.id)).resolves.toBeDefined();
     const closing = watch(pool.close());
     await clock.advance(60_000);
-    expect([closing.state, clock.pending, this.made.telegram.online]).toEqual(["resolved", 0, []]);
+    expect({ closing: closing.state, pendingTimers: clock.pending, online: this.made.telegram.online }).toEqual({
+      closing: "resolved",
+      pendingTimers: 0,
+      online: [],
+    });
   }
 
   #use(): void {

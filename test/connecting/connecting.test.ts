@@ -93,7 +93,10 @@ describe("a session that cannot connect", () => {
       if (id === "b") throw flood(60);
     };
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by c`);
-    expect([pool.get("a")?.state, pool.get("b")?.availableAt]).toEqual(["dead", START + 60_000]);
+    expect({ state: pool.get("a")?.state, availableAt: pool.get("b")?.availableAt }).toEqual({
+      state: "dead",
+      availableAt: START + 60_000,
+    });
     expect(await storage.stored("a")).toMatchObject({ deadReason: "AUTH_KEY_UNREGISTERED" });
   });
 
@@ -126,7 +129,10 @@ test("signal - aborting while it connects rejects at once and the session is not
   expect(pool.status()).toMatchObject({ leased: 0, free: 1 });
   telegram.onConnect = () => {};
   expect((await pool.acquire()).id).toBe("a");
-  expect([telegram.connects.length, telegram.violations]).toEqual([2, []]);
+  expect({ connects: telegram.connects.length, violations: telegram.violations }).toEqual({
+    connects: 2,
+    violations: [],
+  });
 });
 
 test("timeoutMs - a session that does not connect in time backs off and leaves its place to the next", async () => {
@@ -158,9 +164,9 @@ test("cooldown - no session connects while it cools", async () => {
   lease.release();
   const waiting = watch(pool.acquire());
   await clock.advance(59_999);
-  expect([waiting.state, telegram.connects.length]).toEqual(["pending", 1]);
+  expect({ waiting: waiting.state, connects: telegram.connects.length }).toEqual({ waiting: "pending", connects: 1 });
   await clock.advance(1);
-  expect([waiting.state, telegram.connects.length]).toEqual(["resolved", 2]);
+  expect({ waiting: waiting.state, connects: telegram.connects.length }).toEqual({ waiting: "resolved", connects: 2 });
 });
 
 describe("idleTimeoutMs", () => {
@@ -214,7 +220,11 @@ test("acquire() - while the old client of a changed session fails to close: a ne
   expect(next.state).toBe("pending");
   closing.reject(new Error("no"));
   await settled();
-  expect([next.state, next.error, telegram.online]).toEqual(["resolved", undefined, ["a"]]);
+  expect({ next: next.state, nextError: next.error, online: telegram.online }).toEqual({
+    next: "resolved",
+    nextError: undefined,
+    online: ["a"],
+  });
 });
 
 describe("maxConnected", () => {
@@ -228,7 +238,11 @@ describe("maxConnected", () => {
       (await pool.acquire()).release();
       await settled();
     }
-    expect([most, telegram.online.length, telegram.violations]).toEqual([2, 2, []]);
+    expect({ most, online: telegram.online.length, violations: telegram.violations }).toEqual({
+      most: 2,
+      online: 2,
+      violations: [],
+    });
   });
 
   test("when all are in use, callers wait though a session is free", async () => {
@@ -236,10 +250,10 @@ describe("maxConnected", () => {
     const lease = await pool.acquire({ id: "a" });
     const waiting = watch(pool.acquire({ id: "b" }));
     await expect(pool.acquire({ wait: false })).rejects.toBeInstanceOf(NoSessionAvailableError);
-    expect([waiting.state, telegram.online]).toEqual(["pending", ["a"]]);
+    expect({ waiting: waiting.state, online: telegram.online }).toEqual({ waiting: "pending", online: ["a"] });
     lease.release();
     await settled();
-    expect([waiting.value?.id, telegram.online]).toEqual(["b", ["b"]]);
+    expect({ waitingId: waiting.value?.id, online: telegram.online }).toEqual({ waitingId: "b", online: ["b"] });
   });
 
   test("when many callers share the places, all are served", async () => {

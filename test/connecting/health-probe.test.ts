@@ -33,11 +33,22 @@ describe("probeIntervalMs", () => {
     const scene = await refusedBy(code, message);
     const { pool, clock, events, telegram } = scene;
     await clock.advance(PROBE_MS - 1);
-    expect([pool.get("a")?.state, pool.get("a")?.reason, probesOf(scene)]).toEqual([state, message, 0]);
+    expect({ state: pool.get("a")?.state, reason: pool.get("a")?.reason, probes: probesOf(scene) }).toEqual({
+      state,
+      reason: message,
+      probes: 0,
+    });
     await clock.advance(1);
-    expect([pool.get("a")?.state, probesOf(scene), events("recovered")]).toEqual(["free", 1, [{ id: "a" }]]);
+    expect({ state: pool.get("a")?.state, probes: probesOf(scene), recovered: events("recovered") }).toEqual({
+      state: "free",
+      probes: 1,
+      recovered: [{ id: "a" }],
+    });
     expect(await pool.use((client) => client.call(READ))).toBe("answered");
-    expect([telegram.violations, clock.referenced]).toEqual([[], 0]);
+    expect({ violations: telegram.violations, referencedTimers: clock.referenced }).toEqual({
+      violations: [],
+      referencedTimers: 0,
+    });
     await clock.advance(PROBE_MS * 3);
     expect(probesOf(scene)).toBe(1);
   });
@@ -47,7 +58,10 @@ describe("probeIntervalMs", () => {
     const lease = await pool.acquire({ id: "b" });
     const acquired = watch(pool.acquire());
     await clock.advance(PROBE_MS);
-    expect([acquired.state, acquired.value?.id]).toEqual(["resolved", "a"]);
+    expect({ acquired: acquired.state, acquiredId: acquired.value?.id }).toEqual({
+      acquired: "resolved",
+      acquiredId: "a",
+    });
     acquired.value?.release();
     lease.release();
   });
@@ -59,11 +73,18 @@ describe("probeIntervalMs", () => {
       throw new FakeRpcError(400, "PEER_FLOOD");
     };
     await clock.advance(PROBE_MS * 3);
-    expect([pool.get("a")?.state, probesOf(scene), telegram.online]).toEqual(["restricted", 3, []]);
+    expect({ state: pool.get("a")?.state, probes: probesOf(scene), online: telegram.online }).toEqual({
+      state: "restricted",
+      probes: 3,
+      online: [],
+    });
     expect(events("restricted")).toHaveLength(1);
     telegram.onCall = () => "answered";
     await clock.advance(PROBE_MS);
-    expect([pool.get("a")?.state, events("recovered")]).toEqual(["free", [{ id: "a" }]]);
+    expect({ state: pool.get("a")?.state, recovered: events("recovered") }).toEqual({
+      state: "free",
+      recovered: [{ id: "a" }],
+    });
   });
 
   test("refused with a wait, or not to be connected - the session cools, and is probed after it", async () => {
@@ -75,14 +96,18 @@ describe("probeIntervalMs", () => {
     await clock.advance(PROBE_MS);
     telegram.onCall = () => "answered";
     await clock.advance(PROBE_MS * 2 - 1);
-    expect([probesOf(scene), telegram.connects.length, pool.get("a")?.state]).toEqual([1, 2, "dead"]);
+    expect({ probes: probesOf(scene), connects: telegram.connects.length, state: pool.get("a")?.state }).toEqual({
+      probes: 1,
+      connects: 2,
+      state: "dead",
+    });
     telegram.onConnect = () => {
       throw new Error("no way");
     };
     await clock.advance(PROBE_MS);
     telegram.onConnect = () => {};
     await clock.advance(PROBE_MS * 2);
-    expect([pool.get("a")?.state, probesOf(scene)]).toEqual(["free", 2]);
+    expect({ state: pool.get("a")?.state, probes: probesOf(scene) }).toEqual({ state: "free", probes: 2 });
   });
 
   test("retired or disabled by a person - not asked", async () => {
@@ -93,7 +118,11 @@ describe("probeIntervalMs", () => {
     lease.release();
     await pool.disable("a", "holiday");
     await clock.advance(PROBE_MS * 3);
-    expect([probesOf(scene), pool.get("a")?.state, pool.get("b")?.state]).toEqual([0, "disabled", "dead"]);
+    expect({ probes: probesOf(scene), stateOfA: pool.get("a")?.state, stateOfB: pool.get("b")?.state }).toEqual({
+      probes: 0,
+      stateOfA: "disabled",
+      stateOfB: "dead",
+    });
     await pool.enable("a");
     expect(pool.get("a")?.state).toBe("free");
   });
@@ -140,7 +169,7 @@ describe("probeIntervalMs", () => {
       return "answered";
     };
     await clock.advance(PROBE_MS);
-    expect([most, pool.status().free]).toEqual([1, 4]);
+    expect({ most, free: pool.status().free }).toEqual({ most: 1, free: 4 });
   });
 
   test("close() during a probe - ends, and leaves nothing", async () => {
@@ -149,13 +178,17 @@ describe("probeIntervalMs", () => {
     await clock.advance(PROBE_MS);
     const closed = watch(pool.close());
     await clock.advance(10_000);
-    expect([closed.state, clock.pending, telegram.online]).toEqual(["resolved", 0, []]);
+    expect({ closed: closed.state, pendingTimers: clock.pending, online: telegram.online }).toEqual({
+      closed: "resolved",
+      pendingTimers: 0,
+      online: [],
+    });
   });
 
   test("none by default; not a number - OptionsError", async () => {
     const scene = await refusedBy(401, "SESSION_REVOKED", { probeIntervalMs: undefined as never });
     await scene.clock.advance(PROBE_MS * 24);
-    expect([scene.pool.get("a")?.state, probesOf(scene)]).toEqual(["dead", 0]);
+    expect({ state: scene.pool.get("a")?.state, probes: probesOf(scene) }).toEqual({ state: "dead", probes: 0 });
     await expect(openPool({ probeIntervalMs: 0 })).rejects.toBeInstanceOf(OptionsError);
   });
 });

@@ -102,7 +102,10 @@ describe("ConnectError", () => {
     telegram.onConnect = refuse;
     const work = watch(pool.use((client) => client.call(READ)));
     await settled();
-    expect([work.error, telegram.connects.length]).toEqual([expect.any(ConnectError), 3]);
+    expect({ workError: work.error, connects: telegram.connects.length }).toEqual({
+      workError: expect.any(ConnectError),
+      connects: 3,
+    });
     expect((work.error as Error).message).toContain("through its proxy 192.0.2.7:1080: connect ECONNREFUSED");
     expect((work.error as Error).message).not.toMatch(/me@|proxy-password/);
   });
@@ -131,7 +134,10 @@ describe("a connect that the application's own mistake fails", () => {
       await settled();
       const message = expect.stringMatching(new RegExp(`${code}.*Check apiId and apiHash of the client adapter`));
       for (const { error } of works) expect(error).toMatchObject({ code: "CONNECT_FAILED", message });
-      expect([telegram.connects.length, pool.get("s2")?.reason]).toEqual([2, code]);
+      expect({ connects: telegram.connects.length, reason: pool.get("s2")?.reason }).toEqual({
+        connects: 2,
+        reason: code,
+      });
       telegram.onConnect = () => {};
       await clock.advance(1_000);
       expect(await pool.use((_, lease) => lease.id)).toBe("s0");
@@ -205,7 +211,7 @@ describe("maxConnected", () => {
     expect(telegram.connects.map(({ id }) => id)).toEqual(["kept"]);
     const acquired = watch(pool.acquire({ id: "s1" }));
     await clock.advance(300);
-    expect([acquired.value?.id, telegram.online]).toEqual(["s1", ["s1"]]);
+    expect({ acquiredId: acquired.value?.id, online: telegram.online }).toEqual({ acquiredId: "s1", online: ["s1"] });
     acquired.value?.release();
   });
 
@@ -255,7 +261,10 @@ describe("connects that hang", () => {
     telegram.onConnect = () => new Promise(() => {});
     const work = watch(pool.use((client) => client.call(READ), { wait: false }));
     await clock.advance(1_000);
-    expect([work.error, telegram.connects.length]).toEqual([expect.any(ConnectError), 1]);
+    expect({ workError: work.error, connects: telegram.connects.length }).toEqual({
+      workError: expect.any(ConnectError),
+      connects: 1,
+    });
   });
 
   test("wait: false - others are tried in the remaining time", async () => {
@@ -304,7 +313,10 @@ describe("connects that hang", () => {
     telegram.onConnect = () => new Promise(() => {});
     const work = watch(pool.use((client) => client.call(READ), { timeoutMs: 600 }));
     await clock.advance(600);
-    expect([work.error, telegram.connects.length]).toEqual([expect.any(AttemptTimeoutError), 2]);
+    expect({ workError: work.error, connects: telegram.connects.length }).toEqual({
+      workError: expect.any(AttemptTimeoutError),
+      connects: 2,
+    });
   });
 
   test("timeoutMs - does not count the time of connecting for the work", async () => {

@@ -14,11 +14,15 @@ describe("profile.keepConnected", () => {
     const { pool, telegram, clock } = await openPool({ sessions: ["b"], idleTimeoutMs: 0 });
     await pool.add("a", sessionString("a"), KEPT);
     await settled();
-    expect([telegram.online, pool.get("a")?.state, clock.referenced]).toEqual([["a"], "free", 1]);
+    expect({ online: telegram.online, state: pool.get("a")?.state, referencedTimers: clock.referenced }).toEqual({
+      online: ["a"],
+      state: "free",
+      referencedTimers: 1,
+    });
     await pool.use((client) => client.call(READ), { id: "a" });
     await pool.use((client) => client.call(READ), { id: "b" });
     await clock.advance(3_600_000);
-    expect([telegram.online, telegram.connects.length]).toEqual([["a"], 2]);
+    expect({ online: telegram.online, connects: telegram.connects.length }).toEqual({ online: ["a"], connects: 2 });
   });
 
   test("connects at once after a restart, and no more when it is switched off", async () => {
@@ -40,7 +44,10 @@ describe("profile.keepConnected", () => {
     const { pool, telegram, clock } = await openPool({ keepConnected: false, idleTimeoutMs: 1_000 });
     await pool.add("a", sessionString("a"), KEPT);
     await settled();
-    expect([telegram.online, clock.referenced]).toEqual([[], 0]);
+    expect({ online: telegram.online, referencedTimers: clock.referenced }).toEqual({
+      online: [],
+      referencedTimers: 0,
+    });
     await pool.use((client) => client.call(READ));
     expect(telegram.online).toEqual(["a"]);
     await clock.advance(2_000);
@@ -89,7 +96,7 @@ describe("profile.keepConnected", () => {
     telegram.onConnect = () => {};
     abort.abort();
     await clock.advance(1_000);
-    expect([acquired.state, telegram.online]).toEqual(["rejected", ["a"]]);
+    expect({ acquired: acquired.state, online: telegram.online }).toEqual({ acquired: "rejected", online: ["a"] });
   });
 
   test("keeps the process alive, connected or not, while it is on", async () => {
@@ -102,7 +109,10 @@ describe("profile.keepConnected", () => {
     };
     telegram.handle("a").drop();
     await clock.advance(100_000);
-    expect([pool.get("a")?.state, clock.referenced]).toEqual(["cooling", 1]);
+    expect({ state: pool.get("a")?.state, referencedTimers: clock.referenced }).toEqual({
+      state: "cooling",
+      referencedTimers: 1,
+    });
     await pool.disable("a");
     expect(clock.referenced).toBe(0);
     await pool.enable("a");
@@ -123,9 +133,12 @@ describe("profile.keepConnected", () => {
     await pool.add("a", sessionString("a"), KEPT);
     await pool.add("b", sessionString("b"), KEPT);
     await clock.advance(60_000);
-    expect([pool.get("a")?.state, clock.referenced]).toEqual(["dead", 1]);
+    expect({ state: pool.get("a")?.state, referencedTimers: clock.referenced }).toEqual({
+      state: "dead",
+      referencedTimers: 1,
+    });
     await pool.close();
-    expect([telegram.online, clock.pending]).toEqual([[], 0]);
+    expect({ online: telegram.online, pendingTimers: clock.pending }).toEqual({ online: [], pendingTimers: 0 });
   });
 
   test("when the server ends each connection at once, does not reconnect repeatedly within one turn of the event loop", async () => {
@@ -191,10 +204,13 @@ describe("profile.keepConnected", () => {
     await settled();
     const two = await openPool({ storage: new FaultyStorage(inner), clock, telegram });
     await settled();
-    expect([telegram.connects.length, two.pool.get("a")?.state]).toEqual([1, "foreign"]);
+    expect({ connects: telegram.connects.length, state: two.pool.get("a")?.state }).toEqual({
+      connects: 1,
+      state: "foreign",
+    });
     await one.pool.close();
     await clock.advance(20_000);
-    expect([telegram.online, telegram.violations]).toEqual([["a"], []]);
+    expect({ online: telegram.online, violations: telegram.violations }).toEqual({ online: ["a"], violations: [] });
   });
 
   test("when maxConnected is reached, waits for a place", async () => {
@@ -229,6 +245,10 @@ describe("profile.keepConnected", () => {
     await settled();
     const closed = watch(pool.destroy());
     await clock.advance(60_000);
-    expect([closed.state, telegram.online, clock.pending]).toEqual(["resolved", [], 0]);
+    expect({ closed: closed.state, online: telegram.online, pendingTimers: clock.pending }).toEqual({
+      closed: "resolved",
+      online: [],
+      pendingTimers: 0,
+    });
   });
 });

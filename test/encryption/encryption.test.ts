@@ -68,7 +68,10 @@ describe("encryption", () => {
     await pool.update("a", { session: sessionString("b"), profile: PROFILE });
     expect(await allOf(storage)).not.toContain(PROFILE.apiHash);
     const again = await openPool({ storage, encryption: aesGcm(NEW) });
-    expect([await again.pool.exportSession("a"), again.pool.rejected()]).toEqual([sessionString("b"), []]);
+    expect({ session: await again.pool.exportSession("a"), rejected: again.pool.rejected() }).toEqual({
+      session: sessionString("b"),
+      rejected: [],
+    });
   });
 
   test("with a slow sealer, works for every call, and does not open all records at once", async () => {
@@ -78,11 +81,17 @@ describe("encryption", () => {
     for (const id of ids) await one.pool.add(id, sessionString(id), { profile: PROFILE });
     const sealer = slowSealer();
     const two = await openPool({ storage: new FaultyStorage(storage), clock, encryption: sealer });
-    expect([two.pool.sessions().map(({ id }) => id), two.pool.rejected()]).toEqual([ids, []]);
+    expect({ ids: two.pool.sessions().map(({ id }) => id), rejected: two.pool.rejected() }).toEqual({
+      ids,
+      rejected: [],
+    });
     expect(sealer.most).toBe(32);
     await one.pool.update("s5", { session: sessionString("other"), tags: ["x"] });
     await clock.advance(20_000);
-    expect([await two.pool.exportSession("s5"), two.pool.get("s5")?.tags]).toEqual([sessionString("other"), ["x"]]);
+    expect({ session: await two.pool.exportSession("s5"), tags: two.pool.get("s5")?.tags }).toEqual({
+      session: sessionString("other"),
+      tags: ["x"],
+    });
     await one.pool.add("new", sessionString("new"));
     await clock.advance(20_000);
     expect(await two.pool.exportSession("new")).toBe(sessionString("new"));
@@ -100,7 +109,7 @@ describe("encryption", () => {
     expect(error).toBeInstanceOf(StorageError);
     expect(error).toMatchObject({ sessionId: "a", message: expect.stringContaining("the key service is down") });
     expect(inspect(error, { depth: 9 })).not.toContain(sessionString("a"));
-    expect([await storage.list(), pool.sessions()]).toEqual([[], []]);
+    expect({ records: await storage.list(), sessions: pool.sessions() }).toEqual({ records: [], sessions: [] });
   });
 });
 
@@ -113,7 +122,7 @@ describe("a sealer that returns no text", () => {
       const error = await pool.add("a", sessionString("a")).catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(StorageError);
       expect(error).toMatchObject({ message: expect.stringContaining("must return a non-empty text") });
-      expect([await storage.list(), pool.sessions()]).toEqual([[], []]);
+      expect({ records: await storage.list(), sessions: pool.sessions() }).toEqual({ records: [], sessions: [] });
     },
   );
 });
@@ -193,7 +202,10 @@ describe("records that cannot be opened", () => {
       JSON.stringify({ ...JSON.parse(data), session: JSON.parse(other).session });
     await storage.write("a", a?.version ?? 0, swap(a?.data, b?.data));
     const { pool } = await openPool({ storage, encryption: aesGcm(OLD) });
-    expect([pool.rejected().map(({ id }) => id), pool.sessions().map(({ id }) => id)]).toEqual([["a"], ["b"]]);
+    expect({
+      rejectedIds: pool.rejected().map(({ id }) => id),
+      sessionIds: pool.sessions().map(({ id }) => id),
+    }).toEqual({ rejectedIds: ["a"], sessionIds: ["b"] });
   });
 
   test("are refused when plain, unless allowPlaintext is on; rotateKeys() then seals them", async () => {
@@ -208,7 +220,10 @@ describe("records that cannot be opened", () => {
     expect(await allOf(storage)).not.toContain(PROFILE.apiHash);
     await migrating.pool.close();
     const after = await openPool({ storage, encryption: aesGcm(NEW) });
-    expect([after.pool.rejected(), await after.pool.exportSession("a")]).toEqual([[], sessionString("a")]);
+    expect({ rejected: after.pool.rejected(), session: await after.pool.exportSession("a") }).toEqual({
+      rejected: [],
+      session: sessionString("a"),
+    });
   });
 });
 
@@ -222,7 +237,10 @@ describe("rotateKeys()", () => {
     expect(await pool.rotateKeys()).toBe(2);
     expect(await pool.rotateKeys()).toBe(0);
     const { pool: after } = await openPool({ storage, encryption: aesGcm(NEW) });
-    expect([after.rejected(), await after.exportSession("b")]).toEqual([[], sessionString("b")]);
+    expect({ rejected: after.rejected(), session: await after.exportSession("b") }).toEqual({
+      rejected: [],
+      session: sessionString("b"),
+    });
   });
 
   test("includes records that another process has written since", async () => {
@@ -303,7 +321,7 @@ describe("rotateKeys()", () => {
       const ended = watch(end === "close" ? pool.close({ timeoutMs: 0 }) : pool.destroy());
       lag.resolve();
       await clock.advance(0);
-      expect([ended.state, rotated.state]).toEqual(["resolved", "rejected"]);
+      expect({ ended: ended.state, rotated: rotated.state }).toEqual({ ended: "resolved", rotated: "rejected" });
       expect(rotated.error).toBeInstanceOf(PoolClosedError);
       expect(storage.writes.length - writes).toBe(1);
     },

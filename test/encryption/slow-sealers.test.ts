@@ -16,7 +16,10 @@ describe("a sealer that never answers", () => {
     const { pool, clock, storage } = await openPool({ encryption: { ...OPEN_BOOK, seal: never } });
     const added = watch(pool.add("a", sessionString("a")));
     await clock.advance(5_000);
-    expect([added.state, added.error]).toEqual(["rejected", expect.any(StorageError)]);
+    expect({ added: added.state, addedError: added.error }).toEqual({
+      added: "rejected",
+      addedError: expect.any(StorageError),
+    });
     expect(String(added.error)).toContain("The encryption could not seal");
     await pool.close();
     expect(await storage.stored("a")).toBeUndefined();
@@ -46,7 +49,10 @@ test("a sealer that never answers for one record - the others are synchronized, 
   expect(two.pool.get("b")?.state).toBe("free");
   const removed = watch(two.pool.remove("a"));
   await clock.advance(30_000);
-  expect([removed.state, removed.error]).toEqual(["rejected", expect.any(StorageError)]);
+  expect({ removed: removed.state, removedError: removed.error }).toEqual({
+    removed: "rejected",
+    removedError: expect.any(StorageError),
+  });
 });
 
 describe("a slow sealer", () => {
@@ -89,7 +95,7 @@ describe("a slow sealer", () => {
     await clock.advance(20_000);
     sealing.resolve();
     await clock.advance(20_000);
-    expect([rotated.state, rotated.value]).toEqual(["resolved", 1]);
+    expect({ rotated: rotated.state, rotatedValue: rotated.value }).toEqual({ rotated: "resolved", rotatedValue: 1 });
     expect(await three.pool.exportSession("a")).toBe(sessionString("another"));
     expect(await one.pool.exportSession("a")).toBe(sessionString("another"));
   });

@@ -109,7 +109,7 @@ describe.each(Object.keys(BAD))("a user's function that %s", (how) => {
     );
     await turns();
     await clock.advance(10_000);
-    expect([read.state, seen]).toEqual(["resolved", [true, true]]);
+    expect({ read: read.state, seen }).toEqual({ read: "resolved", seen: [true, true] });
     await turns();
     expect(unhandled).toEqual([]);
     expect(warnings).toHaveLength(1);
@@ -200,7 +200,7 @@ describe.each(Object.keys(BAD))("a user's function that %s", (how) => {
     );
     await clock.advance(2_000);
     await turns();
-    expect([work.state, heard]).toEqual(["rejected", ["abort"]]);
+    expect({ work: work.state, heard }).toEqual({ work: "rejected", heard: ["abort"] });
     expect(unhandled).toEqual([]);
     expect(warnings).toHaveLength(1);
   });

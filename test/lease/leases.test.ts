@@ -42,7 +42,7 @@ describe("release()", () => {
     const next = watch(pool.acquire());
     await settled();
     expect(call.error).toBeInstanceOf(LeaseReleasedError);
-    expect([next.state, pool.status().leased]).toEqual(["pending", 1]);
+    expect({ next: next.state, leased: pool.status().leased }).toEqual({ next: "pending", leased: 1 });
     answer.resolve();
     await settled();
     expect(next.value?.id).toBe("a");
@@ -123,7 +123,7 @@ test("acquire() - an adapter that fails rejects its caller, waiting or not, and 
   Object.defineProperty(handle, "isConnected", { configurable: true, get: isConnected });
   expect(() => first.release()).not.toThrow();
   await settled();
-  expect([next.state, next.error]).toEqual(["rejected", new Error("mine")]);
+  expect({ next: next.state, nextError: next.error }).toEqual({ next: "rejected", nextError: new Error("mine") });
 });
 
 test("traceLeases - remembers who took a lease", async () => {
@@ -161,7 +161,7 @@ describe("maxLeaseMs", () => {
     const { signal } = lease;
     const next = watch(pool.acquire());
     await clock.advance(999);
-    expect([events("leaked"), signal.aborted]).toEqual([[], false]);
+    expect({ leaked: events("leaked"), aborted: signal.aborted }).toEqual({ leaked: [], aborted: false });
     await clock.advance(1);
     expect(events("leaked")).toEqual([{ id: "a", heldMs: 1_000 }]);
     expect(signal.aborted).toBe(true);
@@ -202,7 +202,11 @@ describe("coolDown()", () => {
     await clock.advance(59_999);
     expect(pool.status().cooling).toBe(1);
     await clock.advance(1);
-    expect([pool.status().free, events("recovered"), telegram.calls]).toEqual([1, [{ id: "a" }], []]);
+    expect({ free: pool.status().free, recovered: events("recovered"), calls: telegram.calls }).toEqual({
+      free: 1,
+      recovered: [{ id: "a" }],
+      calls: [],
+    });
   });
 
   test("after the release, throws LeaseReleasedError and does not disturb the next holder", async () => {
@@ -275,7 +279,7 @@ describe("retire()", () => {
     expect(events("died")).toEqual([{ id: "a", reason: "spam bot said no" }]);
     expect(await storage.stored("a")).toMatchObject({ deadReason: "spam bot said no" });
     await expect(pool.acquire({ id: "a" })).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
-    expect([telegram.calls, telegram.online]).toEqual([[], []]);
+    expect({ calls: telegram.calls, online: telegram.online }).toEqual({ calls: [], online: [] });
   });
 });
 
@@ -306,7 +310,11 @@ test("leasesPerSession - allows that many callers and no more", async () => {
   const [one, two] = [await pool.acquire(), await pool.acquire()];
   const third = watch(pool.acquire());
   await settled();
-  expect([third.state, telegram.connects.length, telegram.handles.length]).toEqual(["pending", 1, 1]);
+  expect({ third: third.state, connects: telegram.connects.length, handles: telegram.handles.length }).toEqual({
+    third: "pending",
+    connects: 1,
+    handles: 1,
+  });
   one.release();
   await settled();
   expect(third.state).toBe("resolved");

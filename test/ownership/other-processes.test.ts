@@ -29,7 +29,10 @@ describe("changes by another process", () => {
       await one.pool.add("A", sessionString("a"));
       await clock.advance(SEEN_AFTER);
       expect(two.pool.get("A")?.state).toBe("free");
-      expect([two.pool.rejected(), two.events("recordRejected")]).toEqual([[], []]);
+      expect({ rejected: two.pool.rejected(), recordRejected: two.events("recordRejected") }).toEqual({
+        rejected: [],
+        recordRejected: [],
+      });
     },
   );
 
@@ -45,7 +48,7 @@ describe("changes by another process", () => {
     expect(two.pool.rejected()).toMatchObject([{ id: "A" }]);
     two.storage.list = list;
     await clock.advance(2 * SEEN_AFTER);
-    expect([two.pool.get("A")?.state, two.pool.rejected()]).toEqual(["free", []]);
+    expect({ state: two.pool.get("A")?.state, rejected: two.pool.rejected() }).toEqual({ state: "free", rejected: [] });
   });
 });
 
@@ -92,7 +95,10 @@ test("update() - is not undone by another process's write while the former clien
   await clock.advance(2 * SEEN_AFTER);
   expect(updates.map(({ state }) => state)).toEqual(["resolved", "resolved"]);
   for (const { pool } of [one, two]) {
-    expect([await pool.exportSession("a"), pool.get("a")?.tags]).toEqual([sessionString("another"), ["x"]]);
+    expect({ session: await pool.exportSession("a"), tags: pool.get("a")?.tags }).toEqual({
+      session: sessionString("another"),
+      tags: ["x"],
+    });
   }
 });
 
@@ -104,7 +110,10 @@ test("disable() - does not undo a death that another process has just written", 
   await two.pool.disable("a", "holiday");
   await clock.advance(2 * SEEN_AFTER);
   const record = JSON.parse((await inner.read("a"))?.data ?? "");
-  expect([record.deadReason, record.disabledReason]).toEqual(["banned", "holiday"]);
+  expect({ deadReason: record.deadReason, disabledReason: record.disabledReason }).toEqual({
+    deadReason: "banned",
+    disabledReason: "holiday",
+  });
 });
 
 test("update() - of the session string does not undo that another process has just disabled it", async () => {
@@ -113,7 +122,10 @@ test("update() - of the session string does not undo that another process has ju
   await two.pool.update("a", { session: sessionString("another") });
   await clock.advance(2 * SEEN_AFTER);
   expect(JSON.parse((await inner.read("a"))?.data ?? "").disabledReason).toBe("holiday");
-  expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["disabled", "disabled"]);
+  expect({ stateInOne: one.pool.get("a")?.state, stateInTwo: two.pool.get("a")?.state }).toEqual({
+    stateInOne: "disabled",
+    stateInTwo: "disabled",
+  });
 });
 
 test("update() - of a dead session's string frees it, whatever the record said meanwhile", async () => {
@@ -125,7 +137,10 @@ test("update() - of a dead session's string frees it, whatever the record said m
   await one.pool.update("a", { tags: ["x"] });
   await two.pool.update("a", { session: sessionString("a") });
   await clock.advance(2 * SEEN_AFTER);
-  expect([one.pool.get("a")?.state, two.pool.get("a")?.state]).toEqual(["free", "free"]);
+  expect({ stateInOne: one.pool.get("a")?.state, stateInTwo: two.pool.get("a")?.state }).toEqual({
+    stateInOne: "free",
+    stateInTwo: "free",
+  });
 });
 
 test("add() - that lands late, after another process has added the key: the other process keeps it, everywhere", async () => {

@@ -156,7 +156,7 @@ describe("renewal", () => {
       beats.add((await ownerOf(inner, "a"))?.beat);
       expect(two.pool.get("a")?.state).toBe("foreign");
     }
-    expect([beats.size, one.events("ownershipLost")]).toEqual([30, []]);
+    expect({ beats: beats.size, ownershipLost: one.events("ownershipLost") }).toEqual({ beats: 30, ownershipLost: [] });
   });
 
   test("is not starved by other writes of the record", async () => {
@@ -167,7 +167,10 @@ describe("renewal", () => {
       lease.coolDown(second, { method: "a.b" });
       await clock.advance(1_000);
     }
-    expect([events("ownershipLost"), lease.signal.aborted]).toEqual([[], false]);
+    expect({ ownershipLost: events("ownershipLost"), aborted: lease.signal.aborted }).toEqual({
+      ownershipLost: [],
+      aborted: false,
+    });
   });
 
   test("at stopAt, whether or not the storage answers, leases are revoked and the client is closed", async () => {
@@ -176,11 +179,15 @@ describe("renewal", () => {
     const work = watch(one.pool.use(() => new Promise(() => {}), { id: "a", wait: false }).catch((error) => error));
     one.storage.fateOfWrite = () => "hangs";
     await clock.advance(STOPS_AFTER - 1);
-    expect([lease.signal.aborted, telegram.online]).toEqual([false, ["a"]]);
+    expect({ aborted: lease.signal.aborted, online: telegram.online }).toEqual({ aborted: false, online: ["a"] });
     await clock.advance(1);
     expect(lease.signal.reason).toBeInstanceOf(OwnershipLostError);
     await expect(lease.client.call(READ)).rejects.toBeInstanceOf(OwnershipLostError);
-    expect([telegram.online, one.events("ownershipLost"), work.state]).toEqual([[], [{ id: "a" }], "resolved"]);
+    expect({ online: telegram.online, ownershipLost: one.events("ownershipLost"), work: work.state }).toEqual({
+      online: [],
+      ownershipLost: [{ id: "a" }],
+      work: "resolved",
+    });
     expect(one.events("disconnected")).toEqual([{ id: "a", reason: "its ownership was lost" }]);
   });
 
@@ -191,7 +198,10 @@ describe("renewal", () => {
     await settled();
     one.storage.fateOfWrite = () => "hangs";
     await clock.advance(STOPS_AFTER);
-    expect([work.error, runs]).toMatchObject([{ code: "OWNERSHIP_LOST", sessionId: "a" }, 1]);
+    expect({ workError: work.error, runs }).toMatchObject({
+      workError: { code: "OWNERSHIP_LOST", sessionId: "a" },
+      runs: 1,
+    });
   });
 
   test("after a pause longer than the ttl, sends nothing, not even before the timer has fired", async () => {
@@ -229,7 +239,11 @@ describe("renewal", () => {
     clock.skip(TAKEN_AFTER);
     const again = watch(one.pool.acquire());
     await clock.advance(20_000);
-    expect([again.error, telegram.connects.length, telegram.online]).toMatchObject([{ code: "STORAGE_FAILED" }, 1, []]);
+    expect({ againError: again.error, connects: telegram.connects.length, online: telegram.online }).toMatchObject({
+      againError: { code: "STORAGE_FAILED" },
+      connects: 1,
+      online: [],
+    });
   });
 
   test("when the outcome is unknown because the storage hangs, sends nothing and leaves the claim in the record", async () => {
@@ -239,7 +253,10 @@ describe("renewal", () => {
     clock.turnWall(3_600_000);
     const call = watch(lease.client.call(READ));
     await clock.advance(5_000);
-    expect([call.error, telegram.calls]).toMatchObject([{ code: "STORAGE_FAILED" }, []]);
+    expect({ callError: call.error, calls: telegram.calls }).toMatchObject({
+      callError: { code: "STORAGE_FAILED" },
+      calls: [],
+    });
     one.storage.heal();
     watch(one.pool.update("a", { tags: ["x"] }));
     await clock.advance(10_000);
@@ -254,7 +271,7 @@ describe("renewal", () => {
     one.storage.writes.length = 0;
     expect(await lease.client.call(READ)).toBe(`${READ} by a`);
     await lease.client.call(READ);
-    expect([one.storage.writes.length, lease.signal.aborted]).toEqual([1, false]);
+    expect({ writes: one.storage.writes.length, aborted: lease.signal.aborted }).toEqual({ writes: 1, aborted: false });
   });
 
   test("when the machine sleeps again and again for a short time, writes the claim again", async () => {
@@ -277,7 +294,10 @@ describe("renewal", () => {
     await clock.advance(19_000);
     one.storage.heal();
     await clock.advance(20_000);
-    expect([lease.signal.aborted, one.events("ownershipLost")]).toEqual([false, []]);
+    expect({ aborted: lease.signal.aborted, ownershipLost: one.events("ownershipLost") }).toEqual({
+      aborted: false,
+      ownershipLost: [],
+    });
   });
 
   test("when the record is deleted under a lease, the lease is lost", async () => {
@@ -295,7 +315,11 @@ describe("renewal", () => {
     clock.turnWall(3_600_000);
     await leaveClaim(inner, "a", { ...(await ownerOf(inner, "a")), pool: "somebody", host: "four", beat: 1 });
     await expect(lease.client.call(READ)).rejects.toBeInstanceOf(OwnershipLostError);
-    expect([telegram.calls, lease.signal.aborted, telegram.online]).toEqual([[], true, []]);
+    expect({ calls: telegram.calls, aborted: lease.signal.aborted, online: telegram.online }).toEqual({
+      calls: [],
+      aborted: true,
+      online: [],
+    });
   });
 
   test("when lapsed and not taken, the session is claimed again, with a new client", async () => {
@@ -303,7 +327,7 @@ describe("renewal", () => {
     (await one.pool.acquire()).release();
     clock.skip(TAKEN_AFTER);
     expect(await one.pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
-    expect([telegram.connects.length, telegram.online]).toEqual([2, ["a"]]);
+    expect({ connects: telegram.connects.length, online: telegram.online }).toEqual({ connects: 2, online: ["a"] });
   });
 });
 
@@ -317,7 +341,7 @@ describe("another host", () => {
     await clock.advance(TAKEN_AFTER - 1);
     expect(taken.state).toBe("pending");
     await clock.advance(1);
-    expect([taken.value?.id, two.pool.get("a")?.state]).toEqual(["a", "leased"]);
+    expect({ takenId: taken.value?.id, state: two.pool.get("a")?.state }).toEqual({ takenId: "a", state: "leased" });
   });
 
   test("does not compare wall clocks: an owner whose clock is off by a day keeps its session", async () => {
@@ -387,7 +411,7 @@ describe("the same host", () => {
     const { pool } = await open();
     const taken = watch(pool.acquire());
     await clock.advance(86_400_000 / 24);
-    expect([taken.state, pool.get("a")?.state]).toEqual(["pending", "foreign"]);
+    expect({ taken: taken.state, state: pool.get("a")?.state }).toEqual({ taken: "pending", state: "foreign" });
     child.kill();
     await once(child, "exit");
     await clock.advance(2_000);
@@ -449,7 +473,10 @@ describe("synchronization with other processes", () => {
       "e free",
     ]);
     expect(two.pool.get("e")?.tags).toEqual(["x"]);
-    expect([two.events("died"), two.events("cooled").length]).toEqual([[{ id: "b", reason: "banned" }], 1]);
+    expect({ died: two.events("died"), cooled: two.events("cooled").length }).toEqual({
+      died: [{ id: "b", reason: "banned" }],
+      cooled: 1,
+    });
   });
 
   test("revives a session that was revived by hand in another process", async () => {
@@ -473,7 +500,10 @@ describe("synchronization with other processes", () => {
     await one.pool.close();
     expect(two.pool.get("a")?.state).toBe("free");
     await expect(two.pool.acquire({ wait: false })).rejects.toMatchObject({ nextReleaseIn: 3_600 });
-    expect([telegram.connects.length, two.pool.get("a")?.state]).toEqual([1, "cooling"]);
+    expect({ connects: telegram.connects.length, state: two.pool.get("a")?.state }).toEqual({
+      connects: 1,
+      state: "cooling",
+    });
     await clock.advance(3_600_000);
     expect((await two.pool.acquire()).id).toBe("a");
   });
@@ -495,7 +525,10 @@ describe("synchronization with other processes", () => {
     lease.release();
     await settled();
     await one.pool.use((client) => client.call(READ));
-    expect([await one.pool.exportSession("a"), telegram.connects.length]).toEqual([sessionString("new"), 2]);
+    expect({ session: await one.pool.exportSession("a"), connects: telegram.connects.length }).toEqual({
+      session: sessionString("new"),
+      connects: 2,
+    });
     expect(await two.pool.add("b", sessionString("a"))).toMatchObject({ id: "b", state: "free" });
   });
 
@@ -609,7 +642,11 @@ describe("a storage that is not shared", () => {
     await settled();
     written.resolve();
     await clock.advance(1_000);
-    expect([used.state, telegram.calls.length, two.pool.get("a")?.state]).toEqual(["rejected", 1, "cooling"]);
+    expect({ used: used.state, calls: telegram.calls.length, state: two.pool.get("a")?.state }).toEqual({
+      used: "rejected",
+      calls: 1,
+      state: "cooling",
+    });
   });
 
   test("when two pools share one memory(), a session belongs to one of them until it is released; nothing is written", async () => {
@@ -626,7 +663,11 @@ describe("a storage that is not shared", () => {
     lease.release();
     await one.pool.close();
     await settled();
-    expect([taken.state, telegram.violations, storage.writes]).toEqual(["resolved", [], []]);
+    expect({ taken: taken.state, violations: telegram.violations, writes: storage.writes }).toEqual({
+      taken: "resolved",
+      violations: [],
+      writes: [],
+    });
   });
 });
 
@@ -640,7 +681,7 @@ test("acquire() - a flood in one process is not met again by another", async () 
   telegram.onCall = ({ id }) => id;
   const work = watch(two.pool.use((client) => client.call(READ)));
   await clock.advance(59_999);
-  expect([work.state, telegram.calls.length]).toEqual(["pending", 1]);
+  expect({ work: work.state, calls: telegram.calls.length }).toEqual({ work: "pending", calls: 1 });
   await clock.advance(1);
   expect(work.value).toBe("a");
 });

@@ -63,7 +63,11 @@ describe("a storage that is not shared", () => {
     const error = await opened.catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(StorageError);
     expect((error as Error).message).toMatch(new RegExp(`pid ${process.ppid}.*sqlite\\(\\)`));
-    expect([storage.writes.length, storage.isClosed, clock.pending]).toEqual([before, true, 0]);
+    expect({ writes: storage.writes.length, isClosed: storage.isClosed, pendingTimers: clock.pending }).toEqual({
+      writes: before,
+      isClosed: true,
+      pendingTimers: 0,
+    });
   });
 
   test("when its process is gone, or the process id was reused, is taken over at once", async () => {
@@ -76,7 +80,10 @@ describe("a storage that is not shared", () => {
     const [storage, clock] = [await storageWith(claim({ host: "elsewhere" })), new VirtualClock()];
     const opening = watch(openPool({ storage, clock }));
     await clock.advance(74_999);
-    expect([opening.state, clock.referenced]).toEqual(["pending", 1]);
+    expect({ opening: opening.state, referencedTimers: clock.referenced }).toEqual({
+      opening: "pending",
+      referencedTimers: 1,
+    });
     await clock.advance(5_001);
     expect(opening.state).toBe("resolved");
   });

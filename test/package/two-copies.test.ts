@@ -27,7 +27,7 @@ test.each([true, false])(
     await settled();
     const waiting = watch(two.acquire({ id: "a" }));
     await settled();
-    expect([two.get("a")?.state, waiting.state]).toEqual(["foreign", "pending"]);
+    expect({ state: two.get("a")?.state, waiting: waiting.state }).toEqual({ state: "foreign", waiting: "pending" });
     await lease.client.call(READ);
     lease.release();
     await clock.advance(60_000);

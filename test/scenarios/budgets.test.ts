@@ -18,7 +18,7 @@ describe("budgets", () => {
     expect(Math.abs(Number(error.retryAt) - Date.now() - 2_000)).toBeLessThan(600);
     await Promise.all(Array.from({ length: 6 }, (_, index) => pool.invoke(message(`n${index}`))));
     const sent = callsOf(server, "messages.SendMessage");
-    expect([sent.length, floodsOf(sent)]).toEqual([12, 0]);
+    expect({ sent: sent.length, floods: floodsOf(sent) }).toEqual({ sent: 12, floods: 0 });
     expectPeace(server, "method");
   });
 

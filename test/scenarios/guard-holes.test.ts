@@ -107,7 +107,10 @@ describe("objects of a lease", () => {
     const lease = await pool.acquire();
     const { session } = lease.client;
     expect(String(session.save())).toHaveLength((await pool.exportSession("account1")).length);
-    expect([session.dcId, session instanceof StringSession]).toEqual([2, true]);
+    expect({ dcId: session.dcId, isStringSession: session instanceof StringSession }).toEqual({
+      dcId: 2,
+      isStringSession: true,
+    });
     lease.release();
     for (const call of [() => session.save(), () => session.setDC(1, "127.0.0.1", 80), () => session.delete()]) {
       expect(call).toThrow(LeaseReleasedError);

@@ -107,7 +107,10 @@ describe("an answer that cannot be read", () => {
     const pool = await open();
     const error = await rejection<OutcomeUnknownError>(pool.invoke(message("once")), 3_000);
     expect(error).toBeInstanceOf(OutcomeUnknownError);
-    expect([error.executed, callsOf(server, "messages.SendMessage").length]).toEqual(["unknown", 1]);
+    expect({ executed: error.executed, calls: callsOf(server, "messages.SendMessage").length }).toEqual({
+      executed: "unknown",
+      calls: 1,
+    });
     expect(await pool.use(nameOf)).toMatch(/account/);
   });
 

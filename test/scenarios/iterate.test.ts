@@ -11,7 +11,10 @@ test("iterate() - client.iterMessages() continues for as long as it is read, und
     expect(pool.get("account1")?.state).toBe("leased");
   }
   expect(texts).toEqual(["m4", "m3", "m2", "m1", "m0"]);
-  expect([pool.get("account1")?.state, server.violations()]).toEqual(["free", []]);
+  expect({ state: pool.get("account1")?.state, violations: server.violations() }).toEqual({
+    state: "free",
+    violations: [],
+  });
 });
 
 test("use() that returns client.iterMessages() - the error says what to do, and nothing is sent", async () => {

@@ -99,7 +99,7 @@ describe('retry "safe"', () => {
     await pool.invoke(message("once"));
     expect(textsOf(server)).toEqual(["once"]);
     expect(server.connections()).toHaveLength(2);
-    expect([pool.get("account1")?.state, toldOf("died")]).toEqual(["free", []]);
+    expect({ state: pool.get("account1")?.state, died: toldOf("died") }).toEqual({ state: "free", died: [] });
     expectPeace(server);
   });
 
@@ -108,7 +108,7 @@ describe('retry "safe"', () => {
     const pool = await open();
     server.fail({ method: "messages.SendMessage", code: 420, message: "FLOOD_SKIP_FAILED_WAIT", times: 1 });
     await pool.invoke(message("once"));
-    expect([textsOf(server), toldOf("cooled")]).toEqual([["once"], []]);
+    expect({ texts: textsOf(server), cooled: toldOf("cooled") }).toEqual({ texts: ["once"], cooled: [] });
   });
 
   test.each([0, 9])(

@@ -143,7 +143,7 @@ describe("files in another data center", () => {
     const { server, pool, toldOf } = scene;
     server.fail({ method: FILES, code: 401, message: "AUTH_KEY_UNREGISTERED", skip: 1, times: 1 });
     expect(await within(10_000, pool.use(download))).toHaveLength(CHUNKS * CHUNK);
-    expect([pool.get("account1")?.state, toldOf("died")]).toEqual(["free", []]);
+    expect({ state: pool.get("account1")?.state, died: toldOf("died") }).toEqual({ state: "free", died: [] });
     expect(callsOf(server, "auth.ExportAuthorization")).toHaveLength(2);
     expect(farConnections(scene)).toHaveLength(2);
   });
@@ -189,6 +189,10 @@ describe("files in another data center", () => {
     const { server, pool, toldOf } = await twoDataCenters();
     server.fail({ method: FILES, code: 400, message: "FILE_REFERENCE_EXPIRED" });
     expect(await rejection(pool.use(download))).toMatchObject({ code: 400, errorMessage: "FILE_REFERENCE_EXPIRED" });
-    expect([pool.get("account1")?.state, toldOf("cooled"), toldOf("died")]).toEqual(["free", [], []]);
+    expect({ state: pool.get("account1")?.state, cooled: toldOf("cooled"), died: toldOf("died") }).toEqual({
+      state: "free",
+      cooled: [],
+      died: [],
+    });
   });
 });

@@ -197,7 +197,7 @@ describe("handlers that throw", () => {
     const pool = await scene.open({ client: { updates: true, onConnect } });
     await pool.use(nameOf);
     await twice(scene, seen);
-    expect([told.length, warned]).toEqual([2, []]);
+    expect({ told: told.length, warned }).toEqual({ told: 2, warned: [] });
   });
 
   test("removeEventHandler(), listEventHandlers() - accept a handler as it was added", async () => {

@@ -61,7 +61,10 @@ describe("add()", () => {
         await expect(pool.add("b", as(other))).rejects.toMatchObject({ code: "DUPLICATE_SESSION", sessionId: "a" });
       }
       expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
-      expect([pool.sessions().length, telegram.connects.length]).toEqual([1, 1]);
+      expect({ sessions: pool.sessions().length, connects: telegram.connects.length }).toEqual({
+        sessions: 1,
+        connects: 1,
+      });
     },
   );
 
@@ -217,7 +220,11 @@ describe("remove()", () => {
     expect(await lease.client.call(READ)).toBe(`${READ} by a`);
     lease.release();
     await settled();
-    expect([pool.status().total, pool.sessions(), telegram.online]).toEqual([0, [], []]);
+    expect({ total: pool.status().total, sessions: pool.sessions(), online: telegram.online }).toEqual({
+      total: 0,
+      sessions: [],
+      online: [],
+    });
     expect(() => lease.coolDown(5)).toThrow(LeaseReleasedError);
     expect(pool.status()).toMatchObject({ total: 0, free: 0, cooling: 0 });
   });
@@ -259,7 +266,10 @@ describe("disable() and enable()", () => {
     await pool.disable("b");
     await pool.enable("a");
     await pool.enable("b");
-    expect([pool.get("a")?.state, pool.get("b")?.state]).toEqual(["free", "cooling"]);
+    expect({ stateOfA: pool.get("a")?.state, stateOfB: pool.get("b")?.state }).toEqual({
+      stateOfA: "free",
+      stateOfB: "cooling",
+    });
     expect(events("recovered")).toEqual([{ id: "a" }]);
     await expect(pool.enable("x")).rejects.toBeInstanceOf(SessionNotFoundError);
     await expect(pool.disable("x")).rejects.toBeInstanceOf(SessionNotFoundError);

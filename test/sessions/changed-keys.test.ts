@@ -35,7 +35,7 @@ describe("connecting - while the session gets another key", () => {
       if (telegram.handle("a").fingerprint !== fingerprintOf("new")) revoked();
     };
     expect(await two.pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
-    expect([two.events("died"), two.pool.get("a")?.state]).toEqual([[], "free"]);
+    expect({ died: two.events("died"), state: two.pool.get("a")?.state }).toEqual({ died: [], state: "free" });
   });
 
   test("by update() in the same process: the caller that waits for the connect gets the new one", async () => {
@@ -63,7 +63,11 @@ describe("a verdict on a former key of the session", () => {
     await expect(lease.client.call(READ)).rejects.toMatchObject({ errorMessage: "AUTH_KEY_UNREGISTERED" });
     lease.release();
     await settled();
-    expect([pool.get("a")?.state, events("died"), (await storage.stored("a"))?.deadReason]).toEqual(["free", [], null]);
+    expect({
+      state: pool.get("a")?.state,
+      died: events("died"),
+      deadReason: (await storage.stored("a"))?.deadReason,
+    }).toEqual({ state: "free", died: [], deadReason: null });
     telegram.onCall = () => "ok";
     expect(await pool.use((client) => client.call(READ), { wait: false })).toBe("ok");
   });
@@ -90,12 +94,16 @@ describe("a verdict on a former key of the session", () => {
     lease.retire("AUTH_KEY_UNREGISTERED");
     lease.release();
     await settled();
-    expect([pool.get("a")?.state, events("died"), (await storage.stored("a"))?.deadReason]).toEqual(["free", [], null]);
+    expect({
+      state: pool.get("a")?.state,
+      died: events("died"),
+      deadReason: (await storage.stored("a"))?.deadReason,
+    }).toEqual({ state: "free", died: [], deadReason: null });
     const next = await pool.acquire({ id: "a", wait: false });
     next.retire("banned");
     next.release();
     await settled();
-    expect([pool.get("a")?.state, events("died").length]).toEqual(["dead", 1]);
+    expect({ state: pool.get("a")?.state, died: events("died").length }).toEqual({ state: "dead", died: 1 });
   });
 
   test("a wait - counts all the same: it may be the account's", async () => {
@@ -200,7 +208,10 @@ describe("a session whose login was not finished", () => {
     };
     await pool.use((client) => client.call(READ), { id: "b" }).catch(() => {});
     for (const id of ["a", "b"]) await pool.update(id, { session: sessionString(`new ${id}`) });
-    expect([pool.get("a")?.state, pool.get("b")?.state]).toEqual(["free", "restricted"]);
+    expect({ stateOfA: pool.get("a")?.state, stateOfB: pool.get("b")?.state }).toEqual({
+      stateOfA: "free",
+      stateOfB: "restricted",
+    });
     expect((await storage.stored("a"))?.restriction).toBeNull();
   });
 });

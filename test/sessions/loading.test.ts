@@ -50,10 +50,10 @@ describe.each([
     await storage.write("a", stored?.version ?? 0, changed);
     const after = await openPool({ storage: storage.sibling(), ...options });
     await settled();
-    expect([after.pool.sessions(), after.events("recordRejected")]).toEqual([
-      [],
-      [{ id: "a", reason: expect.stringContaining("fingerprint") }],
-    ]);
+    expect({ sessions: after.pool.sessions(), recordRejected: after.events("recordRejected") }).toEqual({
+      sessions: [],
+      recordRejected: [{ id: "a", reason: expect.stringContaining("fingerprint") }],
+    });
   });
 
   test("that another process adds with such a server - is set aside", async () => {

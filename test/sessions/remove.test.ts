@@ -57,7 +57,11 @@ test("remove() - that fails: the session stays, and waiting callers get it", asy
   await clock.advance(4_000);
   storage.heal();
   await clock.advance(2_000);
-  expect([removed.state, waiting[0]?.value?.id, pool.get("a")?.state]).toEqual(["rejected", "a", "leased"]);
+  expect({ removed: removed.state, id: waiting[0]?.value?.id, state: pool.get("a")?.state }).toEqual({
+    removed: "rejected",
+    id: "a",
+    state: "leased",
+  });
   waiting[0]?.value?.release();
   await settled();
   expect(waiting[1]?.value?.id).toBe("a");
@@ -90,7 +94,11 @@ test("remove() - that fails after the last lease has ended meanwhile: the sessio
   expect(pool.get("a")).toBeUndefined();
   await clock.advance(5_000);
   storage.heal();
-  expect([removed.state, pool.get("a")?.state, pool.status().free]).toEqual(["rejected", "free", 1]);
+  expect({ removed: removed.state, state: pool.get("a")?.state, free: pool.status().free }).toEqual({
+    removed: "rejected",
+    state: "free",
+    free: 1,
+  });
   await clock.advance(10_000);
   expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   expect(await storage.stored("a")).toMatchObject({ isRemoved: false });
@@ -148,7 +156,7 @@ describe("a session that was removed", () => {
     telegram.onClose = (id) => (id === "a" ? new Promise<void>((resolve) => (isClosed = resolve)) : undefined);
     const lease = await pool.acquire({ id: "a" });
     await pool.remove("a");
-    expect([pool.get("a")?.state, pool.status().total]).toEqual(["leased", 2]);
+    expect({ state: pool.get("a")?.state, total: pool.status().total }).toEqual({ state: "leased", total: 2 });
     lease.release();
     for (let turn = 0; turn < 2; turn++) {
       expect([pool.get("a"), pool.sessions().map(({ id }) => id), pool.status().total]).toEqual([undefined, ["b"], 1]);

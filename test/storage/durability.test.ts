@@ -50,9 +50,13 @@ describe("events and writes", () => {
       };
       const work = watch(pool.use((client) => client.call(WRITE)));
       await settled();
-      expect([telegram.calls.length, work.state, events("cooled")]).toEqual([2, "pending", []]);
+      expect({ calls: telegram.calls.length, work: work.state, cooled: events("cooled") }).toEqual({
+        calls: 2,
+        work: "pending",
+        cooled: [],
+      });
       await clock.advance(5_000);
-      expect([work.value, events("cooled").length]).toEqual(["b", 1]);
+      expect({ workValue: work.value, cooled: events("cooled").length }).toEqual({ workValue: "b", cooled: 1 });
       if (fate === "hangs") expect(events("storageFailed")).toHaveLength(1);
       expect(events("storageFailed")[0]?.error).toBeInstanceOf(StorageError);
       expect(pool.get("a")?.state).toBe("cooling");
@@ -72,7 +76,7 @@ describe("events and writes", () => {
     await settled();
     gate.resolve();
     await settled();
-    expect([storage.writes.length, storage.mostAtOnce]).toEqual([2, 1]);
+    expect({ writes: storage.writes.length, mostAtOnce: storage.mostAtOnce }).toEqual({ writes: 2, mostAtOnce: 1 });
     expect(await storage.stored("a")).toMatchObject({ cooldown: { until: START + 59_000 } });
   });
 
@@ -177,7 +181,7 @@ describe("restarting a process", () => {
     await clock.advance(59_999);
     expect(pool.status().restricted).toBe(1);
     await clock.advance(1);
-    expect([pool.status().free, events("recovered")]).toEqual([1, [{ id: "a" }]]);
+    expect({ free: pool.status().free, recovered: events("recovered") }).toEqual({ free: 1, recovered: [{ id: "a" }] });
   });
 });
 
@@ -294,7 +298,11 @@ describe("open()", () => {
     await expect(SessionPool.open({ client: new FakeTelegram(clock), storage, clock })).rejects.toBeInstanceOf(
       StorageError,
     );
-    expect([storage.isClosed, storage.writes, clock.pending]).toEqual([true, [], 0]);
+    expect({ isClosed: storage.isClosed, writes: storage.writes, pendingTimers: clock.pending }).toEqual({
+      isClosed: true,
+      writes: [],
+      pendingTimers: 0,
+    });
   });
 
   test("when the storage never answers, ends by storageTimeoutMs", async () => {

@@ -48,7 +48,10 @@ describe("learnt()", () => {
   test("its timer - keeps no process alive", () => {
     const { journal, clock } = journalOn();
     journal.for("a").save(peer(1));
-    expect([clock.pending, clock.referenced]).toEqual([1, 0]);
+    expect({ pendingTimers: clock.pending, referencedTimers: clock.referenced }).toEqual({
+      pendingTimers: 1,
+      referencedTimers: 0,
+    });
   });
 
   test("more than a batch - goes in several calls, one at a time, in order", async () => {
@@ -94,7 +97,7 @@ describe("learnt()", () => {
     for (const one of many(10_000, 20_001)) journal.for("a").save(one);
     await clock.advance(10_000);
     expect(await storage.stored("a")).toEqual(many(10_000, 20_001));
-    expect([storage.clears, clock.pending]).toEqual([["a"], 0]);
+    expect({ clears: storage.clears, pendingTimers: clock.pending }).toEqual({ clears: ["a"], pendingTimers: 0 });
   });
 
   test("no storage for peers - nothing is kept", async () => {
@@ -104,7 +107,7 @@ describe("learnt()", () => {
     notes.save(peer(1));
     await journal.flush();
     await journal.clear("a");
-    expect([await notes.load(), clock.timersMade]).toEqual([[], 0]);
+    expect({ loaded: await notes.load(), timersMade: clock.timersMade }).toEqual({ loaded: [], timersMade: 0 });
   });
 });
 
@@ -135,7 +138,11 @@ describe("load()", () => {
     storage.fateOfLoad = () => "hangs";
     const late = watch(journal.for("a").load());
     await clock.advance(3_000);
-    expect([late.state, late.value, errors.length]).toEqual(["resolved", [], 1]);
+    expect({ late: late.state, lateValue: late.value, errors: errors.length }).toEqual({
+      late: "resolved",
+      lateValue: [],
+      errors: 1,
+    });
     storage.heal();
     expect(await journal.for("a").load()).toEqual([peer(1)]);
     storage.fateOfLoad = () => "fails";
@@ -148,7 +155,7 @@ describe("load()", () => {
     await storage.put("a", many(20_000));
     expect(await journal.for("a").load()).toEqual(many(10_000, 10_001));
     await clock.advance(10_000);
-    expect([storage.clears, storage.saves]).toEqual([[], []]);
+    expect({ clears: storage.clears, saves: storage.saves }).toEqual({ clears: [], saves: [] });
   });
 
   test("more than twice the limit - the latest are written again, alone, with those learned meanwhile", async () => {
@@ -159,7 +166,7 @@ describe("load()", () => {
     notes.save(peer(10_002, { name: "again" }));
     await clock.advance(10_000);
     expect(await storage.stored("a")).toEqual([...many(9_999, 10_003), peer(10_002, { name: "again" })]);
-    expect([storage.clears, storage.saves.length]).toEqual([["a"], 20]);
+    expect({ clears: storage.clears, saves: storage.saves.length }).toEqual({ clears: ["a"], saves: 20 });
   });
 });
 
@@ -229,7 +236,9 @@ describe("a storage that fails", () => {
     await clock.advance(600_000);
     journal.for("b").save(peer(5));
     await clock.advance(60_000);
-    expect([storage.saves.filter(({ sessionId }) => sessionId === "a").length, errors.length]).toEqual([1, 1]);
+    expect({ saves: storage.saves.filter(({ sessionId }) => sessionId === "a").length, errors: errors.length }).toEqual(
+      { saves: 1, errors: 1 },
+    );
     expect(await storage.ids("b")).toEqual(["5"]);
     gate.resolve();
     await clock.advance(60_000);
@@ -271,12 +280,16 @@ describe("flush()", () => {
     for (const one of many(1_000)) notes.save(one);
     const flushed = watch(journal.flush());
     await clock.advance(5_000);
-    expect([flushed.state, errors.length]).toEqual(["resolved", 1]);
+    expect({ flushed: flushed.state, errors: errors.length }).toEqual({ flushed: "resolved", errors: 1 });
     journal.close();
     notes.save(peer(1));
     gate.reject(new Error("closed"));
     await clock.advance(600_000);
-    expect([storage.saves.length, errors.length, clock.pending]).toEqual([1, 1, 0]);
+    expect({ saves: storage.saves.length, errors: errors.length, pendingTimers: clock.pending }).toEqual({
+      saves: 1,
+      errors: 1,
+      pendingTimers: 0,
+    });
   });
 });
 
@@ -289,7 +302,7 @@ describe("clear()", () => {
     await journal.clear("a");
     former.save(peer(3));
     await clock.advance(60_000);
-    expect([await storage.ids("a"), storage.saves]).toEqual([[], []]);
+    expect({ ids: await storage.ids("a"), saves: storage.saves }).toEqual({ ids: [], saves: [] });
     journal.for("a").save(peer(4));
     await clock.advance(2_000);
     expect(await storage.ids("a")).toEqual(["4"]);
@@ -306,7 +319,11 @@ describe("clear()", () => {
     expect(cleared.state).toBe("pending");
     gate.resolve();
     await settled();
-    expect([cleared.state, await storage.ids("a"), storage.saves.length]).toEqual(["resolved", [], 1]);
+    expect({ cleared: cleared.state, ids: await storage.ids("a"), saves: storage.saves.length }).toEqual({
+      cleared: "resolved",
+      ids: [],
+      saves: 1,
+    });
   });
 
   test("a storage that fails - resolves; nothing old is loaded, and it is cleared as soon as that works", async () => {
@@ -315,7 +332,7 @@ describe("clear()", () => {
     storage.fateOfClear = () => "fails";
     await journal.clear("a");
     const notes = journal.for("a");
-    expect([await notes.load(), errors.length]).toEqual([[], 1]);
+    expect({ loaded: await notes.load(), errors: errors.length }).toEqual({ loaded: [], errors: 1 });
     notes.save(peer(7));
     await clock.advance(60_000);
     expect(await storage.ids("a")).toEqual(["1"]);
@@ -336,7 +353,7 @@ describe("clear()", () => {
     expect(await loading).toEqual([]);
     storage.heal();
     await clock.advance(60_000);
-    expect([await storage.ids("a"), storage.saves]).toEqual([[], []]);
+    expect({ ids: await storage.ids("a"), saves: storage.saves }).toEqual({ ids: [], saves: [] });
   });
 
   test("a save under way that fails - is cleared all the same", async () => {
@@ -349,7 +366,11 @@ describe("clear()", () => {
     const cleared = watch(journal.clear("a"));
     gate.reject(new Error("disk full"));
     await settled();
-    expect([cleared.state, await storage.ids("a"), storage.saves.length]).toEqual(["resolved", [], 1]);
+    expect({ cleared: cleared.state, ids: await storage.ids("a"), saves: storage.saves.length }).toEqual({
+      cleared: "resolved",
+      ids: [],
+      saves: 1,
+    });
   });
 });
 

@@ -113,7 +113,12 @@ describe("save()", () => {
     storage.writes.length = 0;
     await recordWriter.save("a");
     await clock.advance(100_000);
-    expect([gone, failures, storage.writes.length, clock.pending]).toEqual([["a"], [], 1, 0]);
+    expect({ gone, failures, writes: storage.writes.length, pendingTimers: clock.pending }).toEqual({
+      gone: ["a"],
+      failures: [],
+      writes: 1,
+      pendingTimers: 0,
+    });
   });
 
   test("when the storage refuses every version it returns, fails instead of looping", async () => {
@@ -145,7 +150,11 @@ describe("save()", () => {
     gate.resolve();
     await settled();
     expect(saves.map(({ state }) => state)).toEqual(Array(4).fill("resolved"));
-    expect([storage.writes.map(({ data }) => data), storage.mostAtOnce, await onDisk()]).toEqual([["1", "4"], 1, "4"]);
+    expect({
+      data: storage.writes.map(({ data }) => data),
+      mostAtOnce: storage.mostAtOnce,
+      onDisk: await onDisk(),
+    }).toEqual({ data: ["1", "4"], mostAtOnce: 1, onDisk: "4" });
   });
 
   test("when a write fails, reports it once, retries until it succeeds, and resolves then", async () => {
@@ -154,11 +163,15 @@ describe("save()", () => {
     want.text = "second";
     const saving = watch(recordWriter.save("a"));
     await settled();
-    expect([failures.length, saving.state]).toEqual([1, "pending"]);
+    expect({ failures: failures.length, saving: saving.state }).toEqual({ failures: 1, saving: "pending" });
     expect(failures[0]).toBeInstanceOf(StorageError);
     storage.heal();
     await clock.advance(100);
-    expect([saving.state, await onDisk(), failures.length]).toEqual(["resolved", "second", 1]);
+    expect({ saving: saving.state, onDisk: await onDisk(), failures: failures.length }).toEqual({
+      saving: "resolved",
+      onDisk: "second",
+      failures: 1,
+    });
   });
 
   test("retries with growing delays", async () => {
@@ -228,7 +241,10 @@ describe("save()", () => {
     await storage.write("a", 1, "theirs");
     want.text = "ours";
     await recordWriter.save("a");
-    expect([merged.map(({ data }) => data), await onDisk()]).toEqual([["theirs"], "ours"]);
+    expect({ data: merged.map(({ data }) => data), onDisk: await onDisk() }).toEqual({
+      data: ["theirs"],
+      onDisk: "ours",
+    });
   });
 });
 
@@ -249,7 +265,7 @@ describe("delete()", () => {
     want.text = "second";
     const saving = watch(recordWriter.save("a"));
     await clock.advance(1_000);
-    expect([saving.state, await onDisk()]).toEqual(["resolved", "second"]);
+    expect({ saving: saving.state, onDisk: await onDisk() }).toEqual({ saving: "resolved", onDisk: "second" });
   });
 
   test("for a record whose write keeps failing, leaves no timer", async () => {
@@ -258,7 +274,10 @@ describe("delete()", () => {
     watch(recordWriter.save("a"));
     const deleting = watch(recordWriter.delete("a"));
     await clock.advance(5_000);
-    expect([deleting.state, clock.pending]).toEqual(["resolved", 0]);
+    expect({ deleting: deleting.state, pendingTimers: clock.pending }).toEqual({
+      deleting: "resolved",
+      pendingTimers: 0,
+    });
   });
 });
 
@@ -287,7 +306,11 @@ test("close() - ends the retries: no timer, no write afterwards", async () => {
   const writes = storage.writes.length;
   await recordWriter.save("a");
   await clock.advance(100_000);
-  expect([saving.state, clock.pending, storage.writes.length]).toEqual(["resolved", 0, writes]);
+  expect({ saving: saving.state, pendingTimers: clock.pending, writes: storage.writes.length }).toEqual({
+    saving: "resolved",
+    pendingTimers: 0,
+    writes,
+  });
 });
 
 test("a record that was deleted and created again while an older write reads it - is tracked", async () => {

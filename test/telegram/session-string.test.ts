@@ -127,14 +127,22 @@ describe("parseSession() - strings of GramJS and teleproto", () => {
     const session = parseSession(vectors[name]);
     const loaded = new StringSession(formatSession(session, "gramjs"));
     await loaded.load();
-    expect([loaded.dcId, loaded.serverAddress, loaded.port]).toEqual([2, session.serverAddress, 443]);
+    expect({ dcId: loaded.dcId, serverAddress: loaded.serverAddress, port: loaded.port }).toEqual({
+      dcId: 2,
+      serverAddress: session.serverAddress,
+      port: 443,
+    });
     expect(loaded.getAuthKey()?.getKey()).toEqual(key);
   });
 
   test.each(["telethon", "telethon6"] as const)("a string of %s, which reads it the same way", (name) => {
     const session = parseSession(vectors[name]);
     const loaded = new StringSession(vectors[name]);
-    expect([loaded.dcId, loaded.serverAddress, loaded.port]).toEqual([2, session.serverAddress, session.port]);
+    expect({ dcId: loaded.dcId, serverAddress: loaded.serverAddress, port: loaded.port }).toEqual({
+      dcId: 2,
+      serverAddress: session.serverAddress,
+      port: session.port,
+    });
   });
 });
 
@@ -166,7 +174,8 @@ describe("formatSession() - there and back", () => {
         expect(formatSession(read, format)).toBe(text);
         if (format !== "pyrogram") expect(read.port).toBe(fields.port);
         if (format === "pyrogram" || format === "mtcute") expect(read.userId ?? 0).toBe(fields.userId ?? 0);
-        if (format === "pyrogram") expect([read.apiId, read.isBot]).toEqual([fields.apiId, fields.isBot]);
+        if (format === "pyrogram")
+          expect({ apiId: read.apiId, isBot: read.isBot }).toEqual({ apiId: fields.apiId, isBot: fields.isBot });
       }),
     );
   });

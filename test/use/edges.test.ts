@@ -27,7 +27,7 @@ describe("use() - signal", () => {
     await settled();
     expect(work.error).toBe(reason);
     expect(seen).toEqual([reason, expect.any(LeaseReleasedError)]);
-    expect([pool.status().free, telegram.calls]).toEqual([1, []]);
+    expect({ free: pool.status().free, calls: telegram.calls }).toEqual({ free: 1, calls: [] });
   });
 
   test("aborted while it waits for the next session: rejects with its reason, nothing is sent any more", async () => {
@@ -60,7 +60,7 @@ describe("while a session connects", () => {
     acquiring.value?.release();
     await settled();
     expect([removing.state, acquiring.state === "pending"]).toEqual(["resolved", false]);
-    expect([pool.status().total, telegram.online]).toEqual([0, []]);
+    expect({ total: pool.status().total, online: telegram.online }).toEqual({ total: 0, online: [] });
   });
 
   test("many callers of one session share one connect", async () => {
@@ -69,7 +69,10 @@ describe("while a session connects", () => {
     const acquiring = Array.from({ length: 5 }, () => watch(pool.acquire()));
     await clock.advance(100);
     expect(acquiring.every(({ state }) => state === "resolved")).toBe(true);
-    expect([telegram.connects.length, telegram.violations]).toEqual([1, []]);
+    expect({ connects: telegram.connects.length, violations: telegram.violations }).toEqual({
+      connects: 1,
+      violations: [],
+    });
   });
 });
 
@@ -105,7 +108,11 @@ describe("several verdicts", () => {
     one.release();
     two.release();
     await settled();
-    expect([events("died").length, pool.get("a")?.state, telegram.online]).toEqual([1, "dead", []]);
+    expect({ died: events("died").length, state: pool.get("a")?.state, online: telegram.online }).toEqual({
+      died: 1,
+      state: "dead",
+      online: [],
+    });
   });
 
   test("PEER_FLOOD does not end a restriction that has no end", async () => {
@@ -148,7 +155,7 @@ describe("key", () => {
     const lease = await pool.acquire({ key: "user 7" });
     const waiting = watch(pool.acquire({ key: "user 7" }));
     await settled();
-    expect([lease.id, waiting.state]).toEqual([home, "pending"]);
+    expect({ id: lease.id, waiting: waiting.state }).toEqual({ id: home, waiting: "pending" });
     lease.retire("banned");
     lease.release();
     await settled();

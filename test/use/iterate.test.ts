@@ -36,7 +36,7 @@ describe("iterate()", () => {
     await items.next();
     expect(telegram.calls).toHaveLength(2);
     await items.return();
-    expect([telegram.calls.length, pool.status().free]).toEqual([2, 1]);
+    expect({ calls: telegram.calls.length, free: pool.status().free }).toEqual({ calls: 2, free: 1 });
   });
 
   test("when the loop ends by break or an error - the lease is released, and the iterator was closed", async () => {
@@ -50,7 +50,7 @@ describe("iterate()", () => {
       }
     }
     for await (const _ of pool.iterate(endless)) break;
-    expect([isTold, pool.status().free]).toEqual([true, 1]);
+    expect({ isTold, free: pool.status().free }).toEqual({ isTold: true, free: 1 });
     const failing = async (): Promise<void> => {
       for await (const _ of pool.iterate(endless)) throw new Error("mine");
     };

@@ -67,7 +67,7 @@ describe("a request whose connection is lost", () => {
     const work = watch(pool.use((client) => client.call(WRITE, { hasRandomId: true })));
     await settled();
     expect(work.state).toBe("rejected");
-    expect([telegram.calls.length, pool.get("a")?.state]).toEqual([2, "cooling"]);
+    expect({ calls: telegram.calls.length, state: pool.get("a")?.state }).toEqual({ calls: 2, state: "cooling" });
   });
 
   test("when the session cools since, is not sent again, read or write", async () => {
@@ -81,7 +81,7 @@ describe("a request whose connection is lost", () => {
     await settled();
     expect(read.error).toMatchObject({ errorMessage: "FLOOD_WAIT_60" });
     expect(write.error).toBeInstanceOf(OutcomeUnknownError);
-    expect([telegram.calls.length, telegram.connects.length]).toEqual([2, 1]);
+    expect({ calls: telegram.calls.length, connects: telegram.connects.length }).toEqual({ calls: 2, connects: 1 });
   });
 });
 
@@ -100,9 +100,9 @@ describe("inlineWaitMs", () => {
       }),
     );
     await clock.advance(4_999);
-    expect([work.state, telegram.calls.length]).toEqual(["pending", 2]);
+    expect({ work: work.state, calls: telegram.calls.length }).toEqual({ work: "pending", calls: 2 });
     await clock.advance(1);
-    expect([work.value, runs]).toEqual([[1, 3], 1]);
+    expect({ workValue: work.value, runs }).toEqual({ workValue: [1, 3], runs: 1 });
   });
 
   test("when another session is free and rotation is safe, rotates", async () => {

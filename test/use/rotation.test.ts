@@ -152,7 +152,7 @@ describe("when no session is left", () => {
     refuseOn(telegram, flood(60), ({ number }) => number <= 2);
     const work = watch(pool.use((client) => client.call(WRITE)));
     await clock.advance(59_999);
-    expect([work.state, telegram.calls.length]).toEqual(["pending", 2]);
+    expect({ work: work.state, calls: telegram.calls.length }).toEqual({ work: "pending", calls: 2 });
     await clock.advance(1);
     expect(work.value).toBe(`${WRITE} by a`);
   });
@@ -191,7 +191,7 @@ describe("cooldown scopes", () => {
     refuseOn(telegram, slowMode(30), ({ number }) => number === 1);
     const work = watch(pool.use((client) => client.call(WRITE, { peer: "channel:5" })));
     await clock.advance(29_999);
-    expect([work.state, telegram.calls.length]).toEqual(["pending", 1]);
+    expect({ work: work.state, calls: telegram.calls.length }).toEqual({ work: "pending", calls: 1 });
     await clock.advance(1);
     expect(work.value).toBe(`${WRITE} by a`);
   });
@@ -299,7 +299,7 @@ describe("no endless loop", () => {
     const job = watch(pool.use((client) => client.call(READ, { isHomeDc: false })));
     await settled();
     expect(job.error).toMatchObject({ code: "CONNECT_FAILED", cause: error });
-    expect([telegram.calls.length, pool.status().free]).toEqual([4, 2]);
+    expect({ calls: telegram.calls.length, free: pool.status().free }).toEqual({ calls: 4, free: 2 });
   });
 
   test("PEER_FLOOD with the shortest restriction - the same session is not asked again", async () => {
@@ -337,7 +337,7 @@ describe("a connection that is lost while its session must not connect", () => {
       telegram.handle(id).drop();
       return client.call(READ);
     });
-    expect([result, tried]).toEqual(["moved", ["a", "b"]]);
+    expect({ result, tried }).toEqual({ result: "moved", tried: ["a", "b"] });
   });
 
   test("acquire() - its client rejects with ConnectError", async () => {

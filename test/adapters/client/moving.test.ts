@@ -84,7 +84,7 @@ describe("a test server with both libraries", () => {
         return client.getMe();
       }),
     ]);
-    expect([me, you]).toMatchObject([{ username: "account1" }, { username: "account2" }]);
+    expect({ me, you }).toMatchObject({ me: { username: "account1" }, you: { username: "account2" } });
     expect(
       server
         .messages()

@@ -28,7 +28,10 @@ describe("contacts.resolveUsername", () => {
     const elsewhere = await connectedClient(second, second.accounts[0]);
     for (const name of ["user7", "durov", "account2"]) {
       const [here, there] = await Promise.all([client.getEntity(name), elsewhere.getEntity(name)]);
-      expect([here.className, there.className]).toEqual(["User", "User"]);
+      expect({ hereClassName: here.className, thereClassName: there.className }).toEqual({
+        hereClassName: "User",
+        thereClassName: "User",
+      });
       if (name !== "account2") expect(String(here.id)).toBe(String(there.id));
     }
     expect(await client.getEntity("channel7")).toMatchObject({ className: "Channel", title: "Channel 7" });

@@ -81,7 +81,10 @@ describe("startTestServer()", () => {
       using raw = await RawClient.connect(server, server.accounts[0]);
       for (let i = 0; i < 5; i++) await raw.call(self());
     }
-    expect([none.calls().length, some.calls().length]).toEqual([0, 2]);
+    expect({ callsInNone: none.calls().length, callsInSome: some.calls().length }).toEqual({
+      callsInNone: 0,
+      callsInSome: 2,
+    });
     expect(none.maxConnectionsPerKey()).toBe(1);
   });
 

@@ -216,7 +216,7 @@ describe("failTransport()", () => {
     const rule = server.failTransport({ code: -429, on: "connect", times: 1 });
     const client = await connectedClient(server, server.accounts[0]);
     expect((await client.getMe()).username).toBe("account1");
-    expect([rule.hits, server.connections().length]).toEqual([1, 2]);
+    expect({ hits: rule.hits, connections: server.connections().length }).toEqual({ hits: 1, connections: 2 });
   });
 
   test("-404 from now on - every packet of that account gets it", async () => {

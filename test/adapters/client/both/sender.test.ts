@@ -181,7 +181,11 @@ describe("disconnectWith()", () => {
     const before = sent.length;
     await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(ConnectionLostError);
     await turns();
-    expect([sent.length, lost, sender.isLost]).toEqual([before, ["pulled"], true]);
+    expect({ sent: sent.length, lost, isLost: sender.isLost }).toEqual({
+      sent: before,
+      lost: ["pulled"],
+      isLost: true,
+    });
   });
 
   test("requests sent and not sent - the errors tell them apart", async () => {

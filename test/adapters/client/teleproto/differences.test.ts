@@ -80,7 +80,7 @@ describe("Transfers", () => {
     const told: number[] = [];
     const note = (dcId: number): void => void told.push(dcId);
     expect(await transfers.getFile(2, undefined, 0, 1024, undefined, note)).toEqual(Buffer.from("abc"));
-    expect([sent, told]).toEqual([[2, 4], [4]]);
+    expect({ sent, told }).toEqual({ sent: [2, 4], told: [4] });
   });
 
   test("getFile() - after FILE_MIGRATE to the data center it already asks, throws Telegram's error once", async () => {
@@ -125,10 +125,10 @@ describe("Transfers", () => {
 
   test("opts - requests meant for eight connections use one", () => {
     const { opts } = transfersOn(() => undefined).transfers;
-    expect([opts.upload, opts.download, opts.partSize]).toEqual([
-      { maxSessions: 1, maxWindow: 2_097_152 },
-      { maxSessions: 1, maxWindow: 4_194_304 },
-      524_288,
-    ]);
+    expect({ upload: opts.upload, download: opts.download, partSize: opts.partSize }).toEqual({
+      upload: { maxSessions: 1, maxWindow: 2_097_152 },
+      download: { maxSessions: 1, maxWindow: 4_194_304 },
+      partSize: 524_288,
+    });
   });
 });
