@@ -42,7 +42,7 @@ describe.each(["gramjs", "teleproto"])("check with %s", (client) => {
     await fill(folder, server);
     const { code, stdout, stderr } = await folder.run(["check", "alice", "--client", client]);
     expect(stdout).toMatch(/^ID +ALIVE +ACCOUNT +DC +ABOUT\nalice +yes +700000001 +2\n1 of 1 alive\.\n$/);
-    expect([code, stderr]).toEqual([0, ""]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(server.connections().map(({ account }) => account)).toEqual(["alice"]);
   });
 
