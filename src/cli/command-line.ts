@@ -123,7 +123,7 @@ function twoColumns(rows: readonly (readonly string[])[]): readonly string[] {
   );
 }
 
-/** Breaks a text at its spaces into lines of at most so many characters, as far as its words allow. */
+/** Wraps a text at its spaces into lines of at most `width` characters; a longer word keeps a line of its own. */
 function wrap(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   let line = "";

@@ -7,7 +7,7 @@ export type ExitCode = 0 | 1 | 2;
 /** One `--option` of a command. */
 export interface OptionHelp {
   readonly type: "boolean" | "string";
-  /** What stands for its value in the help: `"FILE"`. */
+  /** Placeholder for its value in the help: `"FILE"`. */
   readonly value?: string;
   readonly description: string;
   /** Whether it may be given several times. */

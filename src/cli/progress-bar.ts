@@ -32,7 +32,7 @@ export class ProgressBar {
   }
 }
 
-const SHORTEST_MS = 100;
+const REDRAW_MS = 100;
 
 /** One line on stderr that changes while something of unknown length takes its time. Without a terminal there is none. */
 export class ProgressText {
@@ -44,10 +44,10 @@ export class ProgressText {
     this.#terminal = terminal;
   }
 
-  /** Shows a text instead of the former one, but not more often than anybody could read. */
+  /** Replaces the text, at most ten times a second. */
   show(text: string): void {
     const now = performance.now();
-    if (!this.#terminal.isNoteLive || now - this.#shownAt < SHORTEST_MS) return;
+    if (!this.#terminal.isNoteLive || now - this.#shownAt < REDRAW_MS) return;
     this.#shownAt = now;
     this.#view ??= new LiveView(this.#terminal, this.#terminal.stderr);
     this.#view.draw([cutText(text, this.#terminal.columns - 1)]);

@@ -27,7 +27,7 @@ export class Prompt {
     return this.#terminal.isInteractive ? this.#askPerson(question, true, signal) : this.#nextLine(question, signal);
   }
 
-  /** Asks for a yes; anything else is a no. Throws `UsageError` when there is nobody to ask. */
+  /** Asks for a yes; anything else is a no. Throws `UsageError` without a terminal. */
   async confirm(question: string): Promise<boolean> {
     if (!this.#terminal.isInteractive) {
       throw new UsageError("This asks before it acts, and there is no terminal to ask on: add --yes.");
@@ -35,7 +35,7 @@ export class Prompt {
     return /^\s*y(es)?\s*$/i.test(await this.ask(`${question} [y/N] `));
   }
 
-  /** Lets go of stdin. */
+  /** Stops reading stdin. */
   close(): void {
     void this.#lines?.return?.();
     this.#lines = undefined;

@@ -6,12 +6,12 @@ import { COMMANDS } from "./command-list.js";
 import { Settings } from "./settings.js";
 import { Terminal } from "./terminal.js";
 
-/** Of a process that a signal has ended, as shells count: 128 and the number of the signal. */
+/** Exit codes after a signal, as shells count them: 128 plus the signal's number. */
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-/** Of SIGPIPE: whoever read the output has gone, as in `… | head`. */
+/** The code of SIGPIPE: the reader of the output has ended, as in `… | head`. */
 const BROKEN_PIPE = 141;
 
-/** Rejects what runs when the user presses Ctrl-C or the process is told to end. */
+/** The reason of the command's signal after Ctrl-C or a signal that ends the process. */
 class Interruption extends Error {
   override readonly name = "Interruption";
   readonly exitCode: number;
@@ -26,7 +26,7 @@ class Interruption extends Error {
 export async function runCommandLine(process: NodeJS.Process): Promise<number> {
   const interruption = new AbortController();
   const interrupt = (exitCode: number): void => {
-    // Whoever asks twice wants out at once: every write of a storage is whole or not there.
+    // The second Ctrl-C exits at once, which is safe: every write of a storage is atomic.
     if (interruption.signal.aborted && exitCode !== BROKEN_PIPE) process.exit(exitCode);
     interruption.abort(new Interruption(exitCode));
   };
@@ -47,7 +47,7 @@ export async function runCommandLine(process: NodeJS.Process): Promise<number> {
   }
 }
 
-/** Warnings of the process as messages. That SQLite of Node.js 22 is experimental is known, and nothing to act on. */
+/** Warnings of the process as messages. Experimental features of Node.js (SQLite in version 22) are no concern of the user. */
 function noteWarnings(process: NodeJS.Process, terminal: Terminal): () => void {
   const former = process.listeners("warning");
   const note = ({ name, message }: Error): void => {

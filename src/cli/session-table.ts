@@ -58,7 +58,7 @@ function untilText({ availableAt, restrictedUntil }: StoredSession, now: number)
   return restrictedUntil === null ? "" : `about ${instantText(restrictedUntil, now)}`;
 }
 
-/** A method or peer that rests leaves the account free: it is said all the same. */
+/** A cooldown of one method or peer leaves the account free; it is shown as the reason nevertheless. */
 function reasonText({ reason, partialCooldowns }: StoredSession, now: number): string {
   if (reason !== null) return reason;
   const [first, ...others] = Object.entries(partialCooldowns).sort(([, one], [, other]) => other - one);

@@ -28,7 +28,7 @@ export async function watchStatus(
   }
 }
 
-/** Resolves when another process has written, where the storage tells. */
+/** Resolves when another process has written, if the storage reports that. */
 class ChangeSignal {
   #resolve: () => void = () => {};
   readonly #stop: () => void;
@@ -82,14 +82,14 @@ function lineView(terminal: Terminal): StatusView {
     show: (found, now) => {
       if (isFirst) terminal.print(statusSummary(found, now).join(" ").trim());
       isFirst = false;
-      const gone = new Set(before.keys());
+      const removed = new Set(before.keys());
       for (const session of found.sessions) {
         const text = stateLine(session, now);
-        gone.delete(session.id);
+        removed.delete(session.id);
         if (before.get(session.id) !== text) terminal.print(`${instantText(now, now)}  ${session.id}  ${text}`);
         before.set(session.id, text);
       }
-      for (const id of gone) {
+      for (const id of removed) {
         terminal.print(`${instantText(now, now)}  ${id}  removed`);
         before.delete(id);
       }

@@ -13,11 +13,11 @@ export interface HoldingProcess {
   readonly isLocal: boolean;
 }
 
-/** A session as its record says it stands. A lease is not in the record: a session that a process holds is `"foreign"`. */
+/** The state of a session by its record. Leases are not in the record: a session that a process owns is `"foreign"`. */
 export interface StoredSession extends SessionInfo {
   /** When a restriction is expected to end: a guess. `null` when there is none, or it does not end by itself. */
   readonly restrictedUntil: number | null;
-  /** The methods and peers that rest, with the instants at which they may be used again. */
+  /** Methods and peers that are cooling down, and until when. */
   readonly partialCooldowns: Readonly<Record<string, number>>;
   /** Who has it connected, or may. */
   readonly process: HoldingProcess | null;
@@ -33,8 +33,8 @@ export interface StoredSessions {
 }
 
 /**
- * Reads records as a pool does, and nothing else: it writes nothing, claims nothing and connects nothing. One reader tells
- * claims that are no longer renewed from live ones, the longer it is used.
+ * Reads records as a pool does, and nothing else: it writes nothing, claims nothing and connects nothing. A reader that
+ * is kept also recognizes claims of other hosts that are no longer renewed.
  */
 export class SessionReader {
   readonly #storage: SessionStorage;
@@ -83,7 +83,7 @@ export class SessionReader {
     };
   }
 
-  /** A claim is void once its process is gone, or, of another host, once it was seen not to be renewed for long enough. */
+  /** A claim is void when its process has ended or, on another host, when it was observed for its ttl without a renewal. */
   #holderOf(id: string, claim: Claim | null): HoldingProcess | null {
     if (claim === null) {
       this.#claims.forget(id);

@@ -78,7 +78,7 @@ function format({ text, paint = (plain) => plain }: Cell, size: number): string 
   return `${paint(cut)}${" ".repeat(Math.max(0, size - widthOf(cut)))}`;
 }
 
-/** A text in at most so many columns of a terminal. */
+/** Cuts a text to `size` columns of a terminal. */
 export function cutText(text: string, size: number): string {
   const clean = printable(text);
   if (widthOf(clean) <= size) return clean;

@@ -149,7 +149,9 @@ describe("rotate-keys", () => {
     const folder = await filled(older);
     writeFileSync(folder.file(".env"), `SESSION_POOL_KEY=${newer},${older}\n`);
     const { code, stdout } = await folder.run(["rotate-keys"]);
-    expect(stdout).toBe("2 of 2 accounts were encrypted anew; all 2 have the first key of SESSION_POOL_KEY now.\n");
+    expect(stdout).toBe(
+      "2 of 2 accounts were encrypted again; all of them have the first key of SESSION_POOL_KEY now.\n",
+    );
     expect(code).toBe(0);
     expect(await states(folder, newer)).toEqual({ alice: "free", bob: "free" });
   });

@@ -11,7 +11,7 @@ describe.skipIf(!hasPseudoTerminal)("test-server", () => {
     const folder = new Folder();
     const words = ["test-server", "--accounts", "2", "--file", "server.json", "--sessions", "sessions.txt"];
     await using terminal = new TerminalSession(folder, words);
-    const [, port] = await terminal.until(/A Telegram server listens on 127\.0\.0\.1:(\d+), with 2 accounts\./);
+    const [, port] = await terminal.until(/A Telegram server listens on 127\.0\.0\.1:(\d+)\. Accounts: 2\./);
     await terminal.until(/SESSION_POOL_TEST_SERVER=server\.json/);
     expect(JSON.parse(readFileSync(folder.file("server.json"), "utf8"))).toMatchObject({
       dcId: 2,

@@ -23,7 +23,7 @@ describe("npm start", () => {
   test("in a pipe - plain lines, all the work done, exit code 0", async () => {
     const { code, output } = await runNode([COMMAND, "demo"]);
     for (const line of [
-      /bob was told FLOOD_WAIT_6/,
+      /bob: FLOOD_WAIT_6/,
       /heidi is dead \(AUTH_KEY_UNREGISTERED\)/,
       /^ 500\/500 done/m,
       /^ {2}heidi .* dead: AUTH_KEY_UNREGISTERED$/m,

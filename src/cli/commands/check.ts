@@ -47,7 +47,7 @@ function concurrencyOf({ arguments: given }: CommandContext): number {
   throw new UsageError(`--concurrency must be a whole number from 1 to ${MOST_AT_ONCE}; got "${text}".`);
 }
 
-/** In the order of the ids, so many at a time. */
+/** Checks `concurrency` sessions at a time; the results are in the order of the ids. */
 async function checkAll(
   pool: SessionPool<unknown>,
   ids: readonly string[],

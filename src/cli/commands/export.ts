@@ -16,7 +16,7 @@ const FORMATS: Readonly<Record<string, SessionFormat>> = {
 export const exportCommand: Command = {
   usage: "ID [--format NAME] [--yes]",
   description:
-    "Prints the session string of an account on stdout. Whoever has it has the whole account, so it asks first. Never use one string in two programs at the same time: Telegram ends such a login for good.",
+    "Prints the session string of an account on stdout. It gives full access to the account, so the command asks first. Never use one string in two programs at the same time: Telegram ends such a login for good.",
   options: {
     ...STORAGE_OPTIONS,
     format: { type: "string", value: "NAME", description: `${Object.keys(FORMATS).join(", ")} (default gramjs)` },
@@ -37,7 +37,7 @@ export const exportCommand: Command = {
       const isAgreed =
         context.arguments.flag("yes") ||
         (await new Prompt(terminal, signal).confirm(
-          `Print the session string of ${id}? Whoever reads it has the whole account.`,
+          `Print the session string of ${id}? It gives full access to the account.`,
         ));
       if (!isAgreed) throw new CommandError("Nothing was exported.");
       const session = formatSession(parseSession(await pool.exportSession(id)), format);

@@ -24,7 +24,7 @@ export const loginCommand: Command = {
     const client = await createClientAdapter(settings);
     const [id] = context.arguments.positionals;
     const isReplaced = context.arguments.flag("replace");
-    // The storage is opened first: nobody signs in for a session that could not be kept.
+    // The storage is opened first, so that no session is created that could not be stored.
     return withOfflinePool(
       context,
       async (pool) => {

@@ -26,7 +26,7 @@ export const rotateKeysCommand: Command = {
         const rejected = pool.rejected();
         const { total } = pool.status();
         const text = [
-          `${rewritten} of ${total} accounts were encrypted anew; all ${total} have the first key of SESSION_POOL_KEY now.`,
+          `${rewritten} of ${total} accounts were encrypted again; all of them have the first key of SESSION_POOL_KEY now.`,
           ...rejected.map(({ id, reason }) => `${id}: left as it is (${reason}).`),
         ].join("\n");
         return { exitCode: rejected.length === 0 ? 0 : 1, text, json: { rewritten, total, rejected } };

@@ -6,14 +6,14 @@ import { CLIENT_OPTIONS, type Command, type CommandContext, CommandError, UsageE
 
 const LARGEST_PORT = 65_535;
 const LARGEST_COUNT = 100_000;
-/** Of every account, so that signing in can be tried. */
+/** The login code of every account. */
 const LOGIN_CODE = "12345";
 
 /** `test-server`: a Telegram server of one's own. */
 export const testServerCommand: Command = {
   usage: "[--accounts N] [--file FILE] [--port N]",
   description:
-    "Runs a Telegram server on 127.0.0.1 until Ctrl-C, with accounts that are made up and gone when it ends. With SESSION_POOL_TEST_SERVER=FILE the other commands use it.",
+    "Runs a Telegram server on 127.0.0.1 until Ctrl-C, with made-up accounts that exist until it ends. With SESSION_POOL_TEST_SERVER=FILE the other commands use it.",
   options: {
     accounts: { type: "string", value: "N", description: "how many accounts it has (default 1)" },
     port: { type: "string", value: "N", description: "its port (default any that is free)" },
@@ -40,7 +40,7 @@ export const testServerCommand: Command = {
       const named = server.accounts.map(({ name, userId, phone }) => ({ name, userId, phone: `+${phone}` }));
       if (given.flag("json")) terminal.print(JSON.stringify({ ...address, accounts: named }, undefined, 2));
       else {
-        terminal.print(`A Telegram server listens on ${server.host}:${server.port}, with ${named.length} accounts.`);
+        terminal.print(`A Telegram server listens on ${server.host}:${server.port}. Accounts: ${named.length}.`);
         terminal.print(`Phone number of the first one: ${named[0]?.phone}. Login code of all: ${LOGIN_CODE}.`);
         if (file !== undefined) terminal.print(`Other commands use it with SESSION_POOL_TEST_SERVER=${file}.`);
       }

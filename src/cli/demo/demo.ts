@@ -86,10 +86,10 @@ function reportEvents(pool: Pool, progress: Progress, startedAt: number): void {
   const report = (line: string): void =>
     progress.report(`${((Date.now() - startedAt) / 1_000).toFixed(1).padStart(5)}s  ${line}`);
   pool.on("cooled", ({ id, seconds }) =>
-    report(`${id} was told FLOOD_WAIT_${seconds}: it rests, another account goes on`),
+    report(`${id}: FLOOD_WAIT_${seconds}. It cools down, another account continues.`),
   );
-  pool.on("recovered", ({ id }) => report(`${id} is back`));
-  pool.on("died", ({ id, reason }) => report(`${id} is dead (${reason}): retired, another account goes on`));
+  pool.on("recovered", ({ id }) => report(`${id} is available again.`));
+  pool.on("died", ({ id, reason }) => report(`${id} is dead (${reason}). Another account continues.`));
 }
 
 /** Does the jobs, as many at once as there are workers: each takes the next one when it is done. The usernames that were resolved. */

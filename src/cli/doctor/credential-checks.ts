@@ -76,7 +76,7 @@ function keyFinding(
   }
   return warn(
     "encryption",
-    "accounts are stored as they are: whoever can read the storage has them",
+    "accounts are stored unencrypted: read access to the storage is access to the accounts",
     "Set SESSION_POOL_KEY (openssl rand -base64 32), then: rotate-keys --from-plaintext.",
   );
 }

@@ -8,7 +8,7 @@ import type { NamedStorage } from "../storage-url.js";
 import { type Finding, fail, messageOf, ok, warn } from "./finding.js";
 import { judgeClock } from "./system-checks.js";
 
-/** Who can read the file of a SQLite storage: whoever can has the accounts. */
+/** Who can access the file of a SQLite storage: read access to it is access to the accounts. */
 export function checkFile(path: string): readonly Finding[] {
   if (process.platform === "win32") return [];
   const { mode, uid } = statSync(path);
@@ -41,7 +41,7 @@ export async function checkDurability({ kind, ask }: NamedStorage): Promise<read
     return [
       warn(
         "durability",
-        `the server does not tell its settings (${messageOf(error)})`,
+        `the server does not show its settings (${messageOf(error)})`,
         "Look them up where the server is administered: docs/storage.md says which.",
       ),
     ];

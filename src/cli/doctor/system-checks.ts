@@ -6,7 +6,7 @@ import { durationText } from "../time-text.js";
 import { type Finding, fail, messageOf, ok, warn } from "./finding.js";
 import { measureClockOffset } from "./server-clock.js";
 
-/** A clock that is off by less does no harm: waits are longer than that. */
+/** A smaller clock offset is harmless: cooldowns are longer than that. */
 export const TOLERATED_OFFSET_MS = 2_000;
 
 /** Source: the field `engines` of package.json. */
@@ -17,7 +17,7 @@ export function checkNode(version: string = process.versions.node): Finding {
   return fail("Node.js", `${version} is too old`, "Install 20.19, or 22.12 or newer.");
 }
 
-/** Which SQLite there is: that of Node.js, or the package that stands in for it. */
+/** Which SQLite driver is available: the one of Node.js, or the package that replaces it. */
 export async function checkSqliteDriver(isNeeded: boolean): Promise<Finding> {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major > 22 || (major === 22 && minor >= 13)) return ok("SQLite", `of Node.js (${process.versions.sqlite ?? ""})`);

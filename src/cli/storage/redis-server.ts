@@ -43,7 +43,7 @@ function connectNodeRedis({ createClient }: typeof import("redis")): Connect {
       url,
       socket: {
         connectTimeout: CONNECT_TIMEOUT_MS,
-        // A first connect that fails is told at once; a connection that was lost is made again.
+        // Fails at once if the first connect fails; reconnects if the connection is lost later.
         reconnectStrategy: (retries, cause) => (isReady ? Math.min(retries * 100, 2_000) : cause),
       },
     });
