@@ -9,4 +9,13 @@ export type {
   UnreadableAccount,
 } from "./found-account.js";
 export { AccountFileError } from "./found-account.js";
+export {
+  type AccountPool,
+  type ImportAccountsOptions,
+  type ImportedAccount,
+  type ImportProgress,
+  type ImportReport,
+  importAccounts,
+  type RefusedAccount,
+} from "./import-accounts.js";
 export { type ReadAccountsOptions, readAccounts } from "./read-accounts.js";

@@ -1,8 +1,8 @@
-import type { Dirent } from "node:fs";
+import type { Dirent, Stats } from "node:fs";
 import { open, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { OptionsError } from "../errors.js";
-import { boolean, check, nonEmptyString } from "../options/validators.js";
+import { boolean, check, describeType, nonEmptyString } from "../options/validators.js";
 import { AccountDescriptions } from "./account-json.js";
 import { type AccountContent, AccountFileError, createFoundAccount, type ReadAccount } from "./found-account.js";
 import { readSessionDatabase } from "./session-database.js";
@@ -49,22 +49,25 @@ export async function* readAccounts(
   path: string,
   options: ReadAccountsOptions = {},
 ): AsyncGenerator<ReadAccount, void> {
-  checkPath("readAccounts", path);
   check("readAccounts", options, RULES);
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    throw new OptionsError(`readAccounts: there is no file and no folder at the given path (${error.code}).`, {
-      cause: error,
-    });
-  });
+  const found = await statPath("readAccounts", path);
   const reader = new AccountReader(options);
   if (found.isDirectory()) yield* reader.folder(path, 0);
   else yield* reader.file(path);
 }
 
-/** Throws `OptionsError` unless it can be the path of a file. */
-export function checkPath(call: string, path: unknown): asserts path is string {
-  if (nonEmptyString.accepts(path) && !String(path).includes("\0")) return;
-  throw new OptionsError(`${call}: path must be the path of a file or a folder, ${nonEmptyString.expected}.`);
+/** What is at a path. Throws `OptionsError` when that is nothing, or it can be no path. */
+export async function statPath(call: string, path: unknown): Promise<Stats> {
+  if (typeof path !== "string" || path === "" || path.includes("\0")) {
+    throw new OptionsError(`${call}: path must be the path of a file or a folder; got ${describeType(path)}.`);
+  }
+  return stat(path).catch((error: NodeJS.ErrnoException) => {
+    const reason =
+      error.code === "ENOENT"
+        ? "there is no file and no folder at the path"
+        : `the path cannot be read (${error.code})`;
+    throw new OptionsError(`${call}: ${reason}.`, { cause: error });
+  });
 }
 
 class AccountReader {
