@@ -23,6 +23,7 @@ export type SessionPoolErrorCode =
   | "STORAGE_CORRUPT"
   | "INVALID_OPTIONS"
   | "ACCOUNT_FILE"
+  | "ADD_MANY_INPUT"
   | LoginErrorCode;
 
 /** Why somebody could not sign in. */
@@ -263,5 +264,44 @@ export class LoginError extends SessionPoolError {
     super(code, message, details);
     this.seconds = details.seconds ?? null;
     this.reason = details.reason ?? null;
+  }
+}
+
+/** A session that `addMany` has added, or found in the pool. */
+export interface AddedSession {
+  /** Index among the entries of the input, from 0. */
+  readonly index: number;
+  readonly id: string;
+}
+
+/** An entry that `addMany` has not added. */
+export interface RefusedSession {
+  /** Index among the entries of the input, from 0. */
+  readonly index: number;
+  /** The entry's id; `""` if it has none, or a session string in its place. */
+  readonly id: string;
+  /** What `add` would have thrown. The `sessionId` of a `DuplicateSessionError` is the session that holds the key. */
+  readonly error: SessionPoolError;
+  /** The error's message. */
+  readonly reason: string;
+}
+
+/** What `addMany` did with each entry. Each list is in the order of the input. */
+export interface AddManyReport {
+  /** New in the pool. */
+  readonly added: readonly AddedSession[];
+  /** In the pool before, with this auth key under this id. */
+  readonly known: readonly AddedSession[];
+  readonly refused: readonly RefusedSession[];
+}
+
+/** Thrown when the input of `addMany` threw; `cause` is what it threw. What was added before stays in the pool. */
+export class AddManyInputError extends SessionPoolError {
+  /** What was done with the entries that came before. */
+  readonly report: AddManyReport;
+
+  constructor(message: string, report: AddManyReport, details: SessionPoolErrorDetails = {}) {
+    super("ADD_MANY_INPUT", message, details);
+    this.report = report;
   }
 }

@@ -4,6 +4,9 @@ export { type Clock, systemClock, type Timer } from "./common/clock.js";
 export { type AesGcmOptions, type AesKey, aesGcm, type Sealer } from "./encryption/sealer.js";
 export {
   AcquireTimeoutError,
+  type AddedSession,
+  AddManyInputError,
+  type AddManyReport,
   AttemptTimeoutError,
   CallTimeoutError,
   ConnectError,
@@ -19,6 +22,7 @@ export {
   OwnershipLostError,
   PoolClosedError,
   QueueFullError,
+  type RefusedSession,
   RotationUnsafeError,
   SessionNotFoundError,
   SessionPoolError,
@@ -34,6 +38,8 @@ export type { Budget, Budgets, CallLimit } from "./options/budgets.js";
 export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
 export type {
   AcquireOptions,
+  AddManyOptions,
+  AddManyProgress,
   AddOptions,
   DuplicateOptions,
   LogFields,
@@ -44,6 +50,7 @@ export type {
   MapProgress,
   MapResult,
   MapRun,
+  NewSession,
   OwnershipOptions,
   PerItem,
   RetryPolicy,

@@ -3,8 +3,9 @@ import { inBackground, inOwnContext } from "./common/own-context.js";
 import { ProcessRef } from "./common/process-ref.js";
 import { type CreatedPool, createPool, openStorage, resolveOptions, startPool } from "./create-pool.js";
 import { unknownSessionError } from "./error-factories.js";
-import { OptionsError } from "./errors.js";
+import { type AddManyReport, OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
+import { BulkAddition } from "./jobs/bulk/bulk-addition.js";
 import { BulkRun } from "./jobs/bulk/bulk-run.js";
 import { checkSession } from "./jobs/check-session.js";
 import { createInvokeJob } from "./jobs/invoke.js";
@@ -14,10 +15,12 @@ import type { Lease, LeaseInfo } from "./lease/lease.js";
 import { duplicateSession } from "./login/duplicate-session.js";
 import type {
   AcquireOptions,
+  AddManyOptions,
   AddOptions,
   DuplicateOptions,
   MapOptions,
   MapRun,
+  NewSession,
   ResolvedOptions,
   SessionChange,
   SessionPoolOptions,
@@ -25,6 +28,7 @@ import type {
 } from "./options/options.js";
 import {
   checkAcquireOptions,
+  checkAddManyArguments,
   checkCheckOptions,
   checkCloseOptions,
   checkMapArguments,
@@ -108,7 +112,30 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * `StorageCorruptError` (the id's record cannot be read), `StorageError`, `OptionsError`, `PoolClosedError`.
    */
   async add(id: string, session: string, options: AddOptions = {}): Promise<SessionInfo> {
-    return this.#changeSession(id, ({ admin }) => admin.add(id, session, options));
+    return this.#changeSession(id, async ({ admin }) => (await admin.add(id, session, options)).info);
+  }
+
+  /**
+   * Adds many sessions, each as `add` does it; one that is refused stops no other. What is pulled from the input at once is
+   * bounded, and a storage that can writes many records together. Safe to repeat: what is there is `known`.
+   *
+   * Throws `AddManyInputError` when the input throws, `PoolClosedError` when the pool is closed before the last entry, the
+   * signal's reason, `OptionsError`. What was added before stays added.
+   *
+   * @example
+   * ```ts
+   * const { added, known, refused } = await pool.addMany([{ id: "alice", session: aliceSession, tags: ["imported"] }]);
+   * for (const { id, reason } of refused) console.warn(`${id}: ${reason}`);
+   * ```
+   */
+  async addMany(
+    sessions: Iterable<NewSession> | AsyncIterable<NewSession>,
+    options: AddManyOptions = {},
+  ): Promise<AddManyReport> {
+    checkAddManyArguments(sessions, options);
+    return new BulkAddition(this.#parts.bulkRuns, sessions, options, ({ id, session, peers, ...rest }) =>
+      this.#changeSession(id, ({ admin }) => admin.add(id, session, rest, peers)),
+    ).run();
   }
 
   /** Changes a session. A new session string makes a dead session free. Throws as `add`, and `SessionNotFoundError`. */

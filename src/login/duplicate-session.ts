@@ -90,7 +90,7 @@ async function signInAndAdd<Client>(
     const { session } = await complete(signIn, options.password);
     signal.throwIfAborted();
     const added: AddOptions = { tags: options.tags ?? original.tags, profile };
-    const info = await admin.add(newId, session, added);
+    const { info } = await admin.add(newId, session, added);
     await signIn.close();
     return info;
   } catch (error) {

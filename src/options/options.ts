@@ -1,7 +1,7 @@
 import type { Clock } from "../common/clock.js";
 import type { ClientAdapter } from "../connections/client-adapter.js";
 import type { Sealer } from "../encryption/sealer.js";
-import type { SessionStorage } from "../storage/storage.js";
+import type { SessionStorage, StoredPeer } from "../storage/storage.js";
 import type { Budgets, ParsedBudgets } from "./budgets.js";
 import type { ClientProfile } from "./client-profile.js";
 import type { SessionSelection } from "./selection-strategy.js";
@@ -293,6 +293,33 @@ export interface DuplicateOptions extends AddOptions {
   readonly wait?: boolean | number | undefined;
   /** Cancels the call when aborted; it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** An entry of `addMany`: the arguments of `add`. */
+export interface NewSession extends AddOptions {
+  readonly id: string;
+  readonly session: string;
+  /** What another program has stored of the session's peers: seeds the peer cache of a session that is new. */
+  readonly peers?: readonly StoredPeer[] | undefined;
+}
+
+/** Progress of `addMany`. */
+export interface AddManyProgress {
+  /** Number of entries that are done: added, known or refused. */
+  readonly done: number;
+  /** Number of all entries, if known: the input is an array, a Set or a Map. */
+  readonly total?: number;
+  readonly added: number;
+  readonly known: number;
+  readonly refused: number;
+}
+
+/** Options of `addMany`. */
+export interface AddManyOptions {
+  /** Ends the addition: entries under way are finished, then it rejects with the signal's reason. @default none */
+  readonly signal?: AbortSignal | undefined;
+  /** Called at most ten times a second while entries are done, and once at the end. @default none */
+  readonly onProgress?: ((progress: AddManyProgress) => void) | undefined;
 }
 
 /** Changes for `update`; omitted fields stay as they are. */

@@ -7,9 +7,11 @@ import { budgets, parseBudgets } from "./budgets.js";
 import { type ClientProfile, PROFILE_RULES, PROXY_RULES } from "./client-profile.js";
 import type {
   AcquireOptions,
+  AddManyOptions,
   AddOptions,
   DuplicateOptions,
   MapOptions,
+  NewSession,
   ResolvedOptions,
   SessionChange,
   SessionPoolOptions,
@@ -136,6 +138,17 @@ const recordName: Validator = {
 const CHECKPOINT: Rules = { storage, name: recordName, key: functionValue };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", accepts: isObject } };
+const ADD_MANY: Rules = { signal, onProgress: functionValue };
+const anything: Validator = { expected: "a value", accepts: () => true };
+
+const storedPeers: Validator = {
+  expected:
+    'an array of peers { id, accessHash, username?, phone?, name? } with marked ids and access hashes as decimal texts ("-1001234567890")',
+  accepts: (value) => Array.isArray(value) && value.every(isStoredPeer),
+};
+
+/** Id and session are checked as by `add`. */
+const NEW_SESSION: Rules = { ...ADD, id: anything, session: anything, peers: storedPeers };
 const UPDATE: Rules = { ...ADD, session: nonEmptyString };
 const DUPLICATE: Rules = {
   ...ADD,
@@ -261,6 +274,34 @@ export function checkDuplicateArguments(id: unknown, newId: unknown, options: Du
   checkProfile("duplicate", options.profile);
 }
 
+/** Throws `OptionsError` if the arguments of `addMany` are not valid; its entries are another matter. */
+export function checkAddManyArguments(sessions: unknown, options: AddManyOptions): void {
+  if (!isIterable(sessions) || typeof sessions === "string") {
+    throw new OptionsError(
+      `addMany: the sessions must be iterable, also asynchronously; got ${describeType(sessions)}.`,
+    );
+  }
+  check("addMany", options, ADD_MANY);
+}
+
+/** Throws `OptionsError` if an entry of `addMany` is no object of the fields of one; `add` checks the rest. */
+export function checkNewSession(entry: unknown): asserts entry is NewSession {
+  check("addMany, for this entry", entry, NEW_SESSION);
+}
+
+/** Whether the text may be shown: a session string in the place of an id may not. */
+export function isShowableId(id: unknown): id is string {
+  return typeof id === "string" && !isSession(id);
+}
+
+function isStoredPeer(peer: unknown): boolean {
+  if (!isObject(peer)) return false;
+  const { id, accessHash, username, phone, name } = peer;
+  const isDecimal = (value: unknown): boolean => typeof value === "string" && /^-?\d{1,20}$/.test(value);
+  const isTextOrNone = (value: unknown): boolean => value === undefined || typeof value === "string";
+  return isDecimal(id) && isDecimal(accessHash) && [username, phone, name].every(isTextOrNone);
+}
+
 /** Throws `OptionsError` if the change of `update` is not valid. */
 export function checkChange(change: SessionChange): void {
   check("update", change, UPDATE);
@@ -311,8 +352,13 @@ function checkId(call: string, id: unknown): asserts id is string {
   }
 }
 
+/** A session string holds an auth key, which has 342 characters of base64 in every format. */
+const SHORTEST_SESSION = 300;
+
 /** Ids appear in logs, so a session string must not become one. */
 function isSession(text: string): boolean {
+  // Before the parser, whose error costs as much as the rest of an addition.
+  if (text.length < SHORTEST_SESSION) return false;
   try {
     parseSession(text);
     return true;

@@ -25,6 +25,7 @@ import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
+import type { StoredPeer } from "../storage/storage.js";
 import { isTelegramAddress } from "../telegram/data-centers.js";
 import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { reencrypt } from "./reencryption.js";
@@ -34,6 +35,15 @@ import type { SessionRemoval } from "./session-removal.js";
 
 /** How often an addition starts over because another process has removed the session meanwhile. */
 const ROUNDS = 5;
+
+/** What `add` has done. */
+export interface Addition {
+  readonly info: SessionInfo;
+  /** Whether the session was not in the pool before. */
+  readonly isNew: boolean;
+}
+
+type CreateOptions = AddOptions & { readonly peers: readonly StoredPeer[] | undefined };
 
 /** Adds, changes, disables and enables sessions. One change per session at a time. */
 export class SessionAdmin {
@@ -72,7 +82,8 @@ export class SessionAdmin {
     this.#remoteRecords = remoteRecords;
   }
 
-  async add(id: string, session: string, options: AddOptions): Promise<SessionInfo> {
+  /** `peers` seeds the peer cache of a session that is new. */
+  async add(id: string, session: string, options: AddOptions, peers?: readonly StoredPeer[]): Promise<Addition> {
     checkAddArguments(id, options);
     const fingerprint = this.#fingerprintOf(id, session);
     return this.#registry.change(id, fingerprint, async () => {
@@ -82,7 +93,7 @@ export class SessionAdmin {
       if (known !== undefined) return this.#addAgain(known, fingerprint, options);
       const holder = this.#registry.holderOf(fingerprint);
       if (holder !== undefined) throw duplicateKeyError(id, holder);
-      return this.#create(id, session, fingerprint, options);
+      return this.#create(id, session, fingerprint, { ...options, peers });
     });
   }
 
@@ -123,7 +134,7 @@ export class SessionAdmin {
     throw rejection === undefined ? unknownSessionError(id) : unreadableRecordError(id, rejection);
   }
 
-  async #addAgain(known: PooledSession, fingerprint: string, options: AddOptions): Promise<SessionInfo> {
+  async #addAgain(known: PooledSession, fingerprint: string, { tags, profile }: AddOptions): Promise<Addition> {
     const { id } = known;
     if (known.isRemoving) throw removalPendingError(id);
     if (known.fingerprint !== fingerprint) {
@@ -132,40 +143,43 @@ export class SessionAdmin {
         { sessionId: id },
       );
     }
-    if (await this.#describe(known, options)) {
+    if (await this.#describe(known, { tags, profile })) {
       await this.#save(known);
       this.#context.events.publish("sessionChanged", { id });
     }
-    return this.#registry.info(known);
+    return { info: this.#registry.info(known), isNew: false };
   }
 
   async #create(
     id: string,
     session: string,
     fingerprint: string,
-    options: AddOptions,
+    options: CreateOptions,
     round = 0,
-  ): Promise<SessionInfo> {
+  ): Promise<Addition> {
     const { reservations } = this.#keys;
     const { time, events } = this.#context;
     const credentials = await this.#registry.serializer.encryption.seal(id, session, frozenProfile(options.profile));
-    const holder = await reservations.reserve(fingerprint, id);
+    const { holder, version: reserved } = await reservations.reserve(fingerprint, id);
     if (holder !== undefined) throw duplicateKeyError(id, holder);
     const tags = Object.freeze([...(options.tags ?? [])]);
     const known = new PooledSession({ id, tags, addedAt: time.wallNow(), credentials, fingerprint });
     const version = await this.#writeFirst(id, this.#registry.serializer.serialize(known, null), fingerprint);
     if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
-    // A process may have died after removing a session of this id and before clearing its peers.
-    void this.#peers.clear(id);
-    const faster = await reservations.confirm(fingerprint, id);
+    // A process may have died after removing a session of this id and before clearing its peers;
+    // at version 1 there has never been one.
+    if (version > 1) void this.#peers.clear(id);
+    const faster = await reservations.confirm(fingerprint, id, reserved);
     this.#recordWriter.track(id, version);
     if (faster !== undefined) {
       await this.#recordWriter.delete(id);
       throw duplicateKeyError(id, faster);
     }
+    const seeded = options.peers && this.#peers.seed(id, options.peers);
     this.#registry.enter(known);
     events.emit("available");
-    return this.#registry.info(known);
+    await seeded;
+    return { info: this.#registry.info(known), isNew: true };
   }
 
   /** If the write fails the key is released, unless the record has been written nevertheless. */
@@ -185,15 +199,15 @@ export class SessionAdmin {
     id: string,
     session: string,
     fingerprint: string,
-    options: AddOptions,
+    options: CreateOptions,
     round: number,
-  ): Promise<SessionInfo> {
+  ): Promise<Addition> {
     if (round === ROUNDS) {
       throw new StorageError(`Another process keeps adding and removing "${id}". Nothing was added; try again.`, {
         sessionId: id,
       });
     }
-    const again = (): Promise<SessionInfo> => this.#create(id, session, fingerprint, options, round + 1);
+    const again = (): Promise<Addition> => this.#create(id, session, fingerprint, options, round + 1);
     const stored = await this.#recordWriter.read(id);
     if (stored === undefined) return again();
     let known: PooledSession;

@@ -70,7 +70,7 @@ export class SessionKeys {
     const { id } = known;
     const credentials = await this.#registry.serializer.encryption.seal(id, session, known.credentials.profile);
     if (known.fingerprint === fingerprint) return this.#replace(known, { credentials, fingerprint });
-    const holder = this.#registry.holderOf(fingerprint) ?? (await this.reservations.reserve(fingerprint, id));
+    const holder = this.#registry.holderOf(fingerprint) ?? (await this.reservations.reserve(fingerprint, id)).holder;
     if (holder !== undefined) throw duplicateKeyError(id, holder);
     const { gone } = this.#connections.get(id) ?? { gone: Promise.resolve() };
     const former: FormerKey = { credentials: known.credentials, fingerprint: known.fingerprint };

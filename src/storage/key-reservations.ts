@@ -14,6 +14,14 @@ interface Claim {
   readonly isConfirmed: boolean;
 }
 
+/** What `reserve` has done. */
+export interface Reservation {
+  /** The id that holds the key already; `undefined` if it is reserved now. */
+  readonly holder: string | undefined;
+  /** The version of the reservation, for `confirm`. */
+  readonly version: number | undefined;
+}
+
 /**
  * Ensures that one auth key belongs to one session. Each key is reserved by a record named after its fingerprint, so if
  * two processes add one key under two ids, the first wins.
@@ -39,8 +47,8 @@ export class KeyReservations {
     this.#isConnected = isConnected;
   }
 
-  /** Reserves the key for a session until `confirm`. Resolves with the id that holds it, or `undefined` on success. */
-  async reserve(fingerprint: string, id: string): Promise<string | undefined> {
+  /** Reserves the key for a session until `confirm`. */
+  async reserve(fingerprint: string, id: string): Promise<Reservation> {
     const first = { expected: 0, data: textOf({ id, isConfirmed: false }) };
     const change = async (reservation: StoredRecord | undefined): Promise<string | undefined> => {
       const claim = reservation && claimIn(reservation);
@@ -48,16 +56,21 @@ export class KeyReservations {
       // Written even if this session has it already: a release that is under way must find another version.
       return textOf({ id, isConfirmed: claim?.id === id && claim.isConfirmed });
     };
-    return holderIn(await this.#update(fingerprint, change, first));
+    const update = await this.#update(fingerprint, change, first);
+    return { holder: holderIn(update), version: update.version };
   }
 
   /**
-   * Confirms the reservation; the session's record MUST be on disk. Resolves with the id that was faster, or
-   * `undefined` on success.
+   * Confirms the reservation; the session's record MUST be on disk. `reserved` is the version that `reserve` has written:
+   * with it the reservation is read only if it has changed since. Resolves with the id that was faster, or `undefined`
+   * on success.
    */
-  async confirm(fingerprint: string, id: string): Promise<string | undefined> {
-    const update = await this.#update(fingerprint, (reservation) =>
-      confirmedIn(reservation) === undefined ? textOf({ id, isConfirmed: true }) : undefined,
+  async confirm(fingerprint: string, id: string, reserved?: number): Promise<string | undefined> {
+    const data = textOf({ id, isConfirmed: true });
+    const update = await this.#update(
+      fingerprint,
+      (reservation) => (confirmedIn(reservation) === undefined ? data : undefined),
+      reserved === undefined ? undefined : { expected: reserved, data },
     );
     const holder = holderIn(update);
     return holder === id ? undefined : holder;

@@ -78,6 +78,19 @@ export class PeerCacheWriter {
     else this.#drop(peers);
   }
 
+  /**
+   * Takes in peers that were known before a client was given the session's cache. They count at once; resolves when they
+   * are written, or are to be written when the storage works again. Never rejects.
+   */
+  async seed(sessionId: string, known: readonly StoredPeer[]): Promise<void> {
+    const peers = this.#of(sessionId);
+    if (peers === undefined || this.#isClosed) return;
+    for (const peer of known) peers.put(normalized(peer));
+    for (let attempt = 0; attempt < 2 && peers.hasWork; attempt++) await this.#write(peers);
+    if (peers.hasWork) this.#schedule(peers);
+    else this.#drop(peers);
+  }
+
   /** Writes everything now. Resolves when that is done, the storage has failed, or `storageTimeoutMs` has passed. */
   async flush(): Promise<void> {
     const written = async (): Promise<void> => {
@@ -342,6 +355,16 @@ export class SessionPeers {
  */
 function isUsable(peer: StoredPeer | null | undefined): boolean {
   return typeof peer?.id === "string" && /^-?\d+$/.test(String(peer.accessHash));
+}
+
+/** The peer as client adapters look for it. */
+function normalized(peer: StoredPeer): StoredPeer {
+  const { username, phone } = peer;
+  return {
+    ...peer,
+    ...(username === undefined ? {} : { username: username.replace(/^@/, "").toLowerCase() }),
+    ...(phone === undefined ? {} : { phone: phone.replace(/\D/g, "") }),
+  };
 }
 
 /** The peer with what no storage keeps replaced in its names: people choose them, and one must not fail a whole batch. */

@@ -1,7 +1,7 @@
 import type { Api as ApiTypes, TelegramClient } from "telegram";
 import { describe, expect, test } from "vitest";
 import { sqlite } from "../../adapters/storage/sqlite.js";
-import type { PeerStorage, SessionStorage, StoredPeer } from "../../src/index.js";
+import { memory, type PeerStorage, type SessionStorage, type StoredPeer } from "../../src/index.js";
 import { FaultyPeers } from "../fakes/faulty-peers.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { Api, callsOf, message, nameOf, stage, textsOf, until, within } from "./support.js";
@@ -141,4 +141,21 @@ describe("a storage of peers that fails or hangs", () => {
     expect(await within(1_000, pool.use(nameOf))).toBe("account1");
     peers.heal();
   });
+});
+
+test("addMany() - peers that another program knew are found by username and id, without a request", async () => {
+  const { server, file, open } = await stage();
+  const first = await open();
+  const before = await first.use((client) => hashes(client, LONG_AGO));
+  await first.close();
+  const peers = await storedIn(file, "account1");
+  const asked = callsOf(server, RESOLVE).length;
+  const [session = ""] = server.sessions;
+
+  const second = await open({ storage: memory(), add: [] });
+  const { added } = await second.addMany([{ id: "imported", session, peers }]);
+  expect(added).toEqual([{ index: 0, id: "imported" }]);
+  const names = LONG_AGO.map((name) => `@${name}`);
+  expect(await second.use((client) => hashes(client, names))).toEqual(before);
+  expect(callsOf(server, RESOLVE)).toHaveLength(asked);
 });

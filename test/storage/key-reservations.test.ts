@@ -15,9 +15,10 @@ const reservationsOn = (storage: SessionStorage): KeyReservations =>
 /** What `add` does: takes the key, writes the record, confirms, takes the record back when somebody was faster. */
 async function add(storage: SessionStorage, id: string): Promise<"won" | "lost"> {
   const keys = reservationsOn(storage);
-  if ((await keys.reserve(KEY, id)) !== undefined) return "lost";
+  const { holder, version: reserved } = await keys.reserve(KEY, id);
+  if (holder !== undefined) return "lost";
   const version = await storage.write(id, 0, "record");
-  if ((await keys.confirm(KEY, id)) === undefined) return "won";
+  if ((await keys.confirm(KEY, id, reserved)) === undefined) return "won";
   if (version !== undefined) await storage.write(id, version, null);
   return "lost";
 }
@@ -42,7 +43,7 @@ describe("KeyReservations", () => {
   test("take() - for a second id, names the holder of the key", async () => {
     const storage = memory();
     expect([await add(storage, "a"), await add(storage, "b")]).toEqual(["won", "lost"]);
-    expect(await reservationsOn(storage).reserve(KEY, "b")).toBe("a");
+    expect((await reservationsOn(storage).reserve(KEY, "b")).holder).toBe("a");
     expect(await storage.read("b")).toBeUndefined();
   });
 
@@ -61,8 +62,8 @@ describe("KeyReservations", () => {
   test("confirm() - the slow first still wins when the second has not written its record", async () => {
     const storage = memory();
     const keys = reservationsOn(storage);
-    expect(await keys.reserve(KEY, "a")).toBeUndefined();
-    expect(await keys.reserve(KEY, "b")).toBeUndefined();
+    expect((await keys.reserve(KEY, "a")).holder).toBeUndefined();
+    expect((await keys.reserve(KEY, "b")).holder).toBeUndefined();
     await storage.write("a", 0, "record");
     expect(await keys.confirm(KEY, "a")).toBeUndefined();
     await storage.write("b", 0, "record");
@@ -74,7 +75,7 @@ describe("KeyReservations", () => {
     await add(storage, "a");
     const keys = reservationsOn(storage);
     await keys.release(KEY, "b");
-    expect(await keys.reserve(KEY, "b")).toBe("a");
+    expect((await keys.reserve(KEY, "b")).holder).toBe("a");
     await storage.write("a", 1, null);
     await keys.release(KEY, "a");
     expect(await storage.read(RESERVED_PREFIXES.key + KEY)).toBeUndefined();

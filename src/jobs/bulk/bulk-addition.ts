@@ -1,0 +1,242 @@
+import { callSafely, textOf, warn } from "../../common/process-warning.js";
+import {
+  type AddedSession,
+  AddManyInputError,
+  type AddManyReport,
+  OptionsError,
+  PoolClosedError,
+  type RefusedSession,
+  SessionPoolError,
+} from "../../errors.js";
+import type { AddManyOptions, AddManyProgress, NewSession } from "../../options/options.js";
+import { checkNewSession, isShowableId } from "../../options/validate.js";
+import type { ActiveBulkRun, BulkRunManager } from "./bulk-run-manager.js";
+import { ItemPuller } from "./item-puller.js";
+import { sizeOf } from "./progress-report.js";
+
+/** Entries under way at first: what any storage takes. */
+const FIRST_CONCURRENCY = 32;
+/** Maximum number of entries under way. */
+const MAX_CONCURRENCY = 500;
+/** Maximum number of peers that the entries under way may carry together. */
+const MAX_PEERS = 50_000;
+/** An entry that takes more than this part of `storageTimeoutMs` has to wait for too many others. */
+const SLOW_PART = 1 / 4;
+/** Below this part there is room for more. */
+const FAST_PART = 1 / 10;
+/** Maximum time in which entries start without a turn of the event loop. */
+const MAX_TURN_MS = 10;
+const PROGRESS_INTERVAL_MS = 100;
+
+/** Adds one entry; resolves whether it is new. */
+type Add = (entry: NewSession) => Promise<{ readonly isNew: boolean }>;
+
+/**
+ * One run of `addMany`: pulls entries while there is room and adds each as `add` would. Entries that start in one turn of
+ * the event loop also write in one, and a storage with `writeMany` writes them together; so the more are under way, the
+ * fewer commits there are. How many that is follows from how long an entry takes.
+ */
+export class BulkAddition implements ActiveBulkRun {
+  readonly #runs: BulkRunManager<unknown>;
+  readonly #options: AddManyOptions;
+  readonly #add: Add;
+  readonly #total: number | undefined;
+  readonly #puller: ItemPuller<NewSession>;
+  readonly #added: AddedSession[] = [];
+  readonly #known: AddedSession[] = [];
+  readonly #refused: RefusedSession[] = [];
+  /** When the first entry of this turn of the event loop started, on the monotonic clock. */
+  #turnBeganAt: number | undefined;
+  #concurrency = FIRST_CONCURRENCY;
+  #active = 0;
+  #activePeers = 0;
+  #hasEnded = false;
+  /** Why the run ended before its input, if it did. */
+  #failure: { readonly error: unknown } | undefined;
+  /** What the input threw. */
+  #inputFailure: { readonly error: unknown } | undefined;
+  #reportedAt = Number.NEGATIVE_INFINITY;
+  #hasProgressFailed = false;
+  #settle: () => void = () => {};
+  readonly #settled: Promise<void>;
+
+  constructor(
+    runs: BulkRunManager<unknown>,
+    sessions: Iterable<NewSession> | AsyncIterable<NewSession>,
+    options: AddManyOptions,
+    add: Add,
+  ) {
+    this.#runs = runs;
+    this.#options = options;
+    this.#add = add;
+    this.#total = sizeOf(sessions);
+    this.#settled = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    this.#puller = new ItemPuller(sessions, {
+      hasRoom: () => this.#hasRoom(),
+      onItem: (entry, index) => {
+        if (!this.#hasEnded) void this.#process(entry, index);
+        return true;
+      },
+      onEnd: (failure) => {
+        this.#inputFailure = failure;
+        this.#end(undefined);
+      },
+      onProgress: () => this.#puller.pull(),
+    });
+  }
+
+  /** Rejects as `addMany` does, when no entry is under way any more. */
+  async run(): Promise<AddManyReport> {
+    const { lifecycle, abortListeners, processRef } = this.#runs;
+    const { signal } = this.#options;
+    const closed = lifecycle.closedError();
+    if (closed !== undefined) throw closed;
+    if (signal?.aborted) throw signal.reason;
+    const stopListening = signal && abortListeners.onAbort(signal, () => this.#end({ error: signal.reason }));
+    this.#runs.add(this);
+    try {
+      await processRef.whileRunning(() => {
+        this.#puller.pull();
+        return this.#settled;
+      });
+    } finally {
+      stopListening?.();
+      this.#runs.delete(this);
+    }
+    this.#reportProgress();
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const report = this.#report();
+    if (this.#inputFailure !== undefined) throw inputError(report, this.#inputFailure.error);
+    return report;
+  }
+
+  end(error: Error): Promise<void> {
+    this.#end({ error });
+    return this.#settled;
+  }
+
+  async #process(entry: NewSession, index: number): Promise<void> {
+    const { clock } = this.#runs.context;
+    const startedAt = clock.monotonic();
+    let peers = 0;
+    this.#active++;
+    try {
+      checkNewSession(entry);
+      peers = entry.peers?.length ?? 0;
+      this.#activePeers += peers;
+      const { isNew } = await this.#add(entry);
+      (isNew ? this.#added : this.#known).push({ index, id: entry.id });
+    } catch (error) {
+      this.#refuse(entry, index, error);
+    }
+    this.#active--;
+    this.#activePeers -= peers;
+    this.#adapt(clock.monotonic() - startedAt);
+    this.#onDone();
+  }
+
+  #hasRoom(): boolean {
+    if (this.#hasEnded || this.#active >= this.#concurrency || this.#activePeers >= MAX_PEERS) return false;
+    return !this.#isTurnOver();
+  }
+
+  /** Whether entries have started in this turn of the event loop for too long; the next turn goes on. */
+  #isTurnOver(): boolean {
+    const now = this.#runs.context.clock.monotonic();
+    if (this.#turnBeganAt !== undefined) return now - this.#turnBeganAt >= MAX_TURN_MS;
+    this.#turnBeganAt = now;
+    setImmediate(() => {
+      this.#turnBeganAt = undefined;
+      this.#puller.pull();
+    });
+    return false;
+  }
+
+  #onDone(): void {
+    if (this.#hasEnded) {
+      if (this.#active === 0) this.#settle();
+      return;
+    }
+    const now = this.#runs.context.clock.monotonic();
+    if (now - this.#reportedAt >= PROGRESS_INTERVAL_MS) {
+      this.#reportedAt = now;
+      this.#reportProgress();
+    }
+    this.#puller.pull();
+  }
+
+  /** An entry that is not added because the pool is closed ends the run instead. */
+  #refuse(entry: unknown, index: number, thrown: unknown): void {
+    if (thrown instanceof PoolClosedError) {
+      this.#end({ error: thrown });
+      return;
+    }
+    const error =
+      thrown instanceof SessionPoolError
+        ? thrown
+        : new OptionsError(`addMany: the entry at index ${index} cannot be read.`, { cause: thrown });
+    this.#refused.push({ index, id: idOf(entry), error, reason: error.message });
+  }
+
+  /** Grows while entries are fast, one by one, so that it doubles with each round of them. */
+  #adapt(tookMs: number): void {
+    const { storageTimeoutMs } = this.#runs.context.options;
+    if (tookMs < storageTimeoutMs * FAST_PART) this.#concurrency = Math.min(this.#concurrency + 1, MAX_CONCURRENCY);
+    else if (tookMs > storageTimeoutMs * SLOW_PART) this.#concurrency = Math.max(this.#concurrency - 1, 1);
+  }
+
+  #end(failure: { readonly error: unknown } | undefined): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#failure = failure;
+    // Later: a generator that has aborted the signal itself is still running.
+    queueMicrotask(() => {
+      this.#puller.close().catch((error: unknown) => warn(`The input of addMany failed to close: ${textOf(error)}`));
+    });
+    if (this.#active === 0) this.#settle();
+  }
+
+  #report(): AddManyReport {
+    const byIndex = (one: AddedSession, other: AddedSession): number => one.index - other.index;
+    this.#added.sort(byIndex);
+    this.#known.sort(byIndex);
+    this.#refused.sort(byIndex);
+    return Object.freeze({ added: this.#added, known: this.#known, refused: this.#refused });
+  }
+
+  #reportProgress(): void {
+    const { onProgress } = this.#options;
+    if (onProgress === undefined) return;
+    const [added, known, refused] = [this.#added.length, this.#known.length, this.#refused.length];
+    const total = this.#total === undefined ? {} : { total: this.#total };
+    const progress: AddManyProgress = Object.freeze({ done: added + known + refused, ...total, added, known, refused });
+    callSafely(
+      () => onProgress(progress),
+      (error) => {
+        if (!this.#hasProgressFailed) warn(`onProgress failed: ${textOf(error)}`);
+        this.#hasProgressFailed = true;
+      },
+    );
+  }
+}
+
+function inputError(report: AddManyReport, cause: unknown): AddManyInputError {
+  const count = report.added.length + report.known.length + report.refused.length;
+  return new AddManyInputError(
+    `addMany: the input failed after ${count} ${count === 1 ? "entry" : "entries"}. What was added stays; call it again with the rest, or with all of it.`,
+    report,
+    { cause },
+  );
+}
+
+/** What may be shown of the entry's id. */
+function idOf(entry: unknown): string {
+  try {
+    const id: unknown = Object(entry).id;
+    return isShowableId(id) ? id : "";
+  } catch {
+    return "";
+  }
+}
