@@ -151,6 +151,7 @@ class ImportRun {
   readonly #accounts: ImportedAccount[] = [];
   readonly #refused: RefusedAccount[] = [];
   #read = 0;
+  #hasProgressFailed = false;
   #counts = { added: 0, known: 0, refused: 0 };
 
   constructor(pool: AccountPool, path: string, options: ImportAccountsOptions) {
@@ -245,7 +246,10 @@ class ImportRun {
     const progress = { read: this.#read, added, known, refused: refused + this.#refused.length, path };
     callSafely(
       () => onProgress(progress),
-      (error) => warn(`onProgress of importAccounts failed: ${textOf(error)}`),
+      (error) => {
+        if (!this.#hasProgressFailed) warn(`onProgress of importAccounts failed: ${textOf(error)}`);
+        this.#hasProgressFailed = true;
+      },
     );
   }
 }
