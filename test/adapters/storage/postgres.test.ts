@@ -116,6 +116,20 @@ test("write() - the message of an error keeps all its letters, whatever the id",
   }
 });
 
+test.each([
+  ["refuses as a whole - is done one by one", "22P05", [1, 1]],
+  ["may have done - rejects each write", "08006", [expect.any(StorageError), expect.any(StorageError)]],
+])("writeMany() - what Postgres %s", async (_, code, results) => {
+  const storage = postgres({
+    query: async (_: string, values: readonly unknown[]) => {
+      if (values.length === 1) throw Object.assign(new Error("batch failed"), { code });
+      return { rows: [{ version: 1 }] };
+    },
+  });
+  await storage.open?.();
+  expect(await storage.writeMany?.(["a", "b"].map((id) => ({ id, expected: 0, data: "one" })))).toEqual(results);
+});
+
 describe.skipIf(!isThere)("on a server", () => {
   /** A schema of this run alone, gone with all its tables afterwards. */
   const schema = `test_${randomUUID().replaceAll("-", "")}`;
@@ -235,6 +249,26 @@ describe.skipIf(!isThere)("on a server", () => {
   });
 
   test.each([
+    ["pg", (text: string, values: string[]) => pool.query(text, values)],
+    ["postgres.js", (text: string, values: string[]) => sql.unsafe(text, values)],
+  ])("writeMany() - by %s is one statement for those that create, one for the others", async (_, run) => {
+    let statements = 0;
+    const query = (text: string, values: string[]) => {
+      statements += 1;
+      return run(text, values);
+    };
+    const storage = postgres({ query }, { table: newTable() });
+    await storage.open?.();
+    const ids = Array.from({ length: 20 }, () => randomUUID());
+    statements = 0;
+    const created = await storage.writeMany?.(ids.map((id) => ({ id, expected: 0, data: "one" })));
+    expect([created, statements]).toEqual([ids.map(() => 1), 1]);
+    const deleted = await storage.writeMany?.(ids.map((id) => ({ id, expected: 1, data: null })));
+    expect([deleted, statements]).toEqual([ids.map(() => 2), 2]);
+    await storage.close?.();
+  });
+
+  test.each([
     ["camel", postgresJs.camel],
     ["pascal", postgresJs.pascal],
     ["kebab", postgresJs.kebab],
@@ -244,6 +278,11 @@ describe.skipIf(!isThere)("on a server", () => {
     await storage.open?.();
     expect(await storage.write("a", 0, "one")).toBe(1);
     expect(await storage.list()).toEqual([{ id: "a", version: 1, data: "one" }]);
+    const batch = [
+      { id: "b", expected: 0, data: "one" },
+      { id: "a", expected: 1, data: null },
+    ];
+    expect(await storage.writeMany?.(batch)).toEqual([1, 2]);
     const peer = { id: "1", accessHash: "7", username: "alice" };
     await storage.peers?.save("a", [peer]);
     expect(await storage.peers?.load("a")).toEqual([peer]);
