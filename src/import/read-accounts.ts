@@ -1,5 +1,5 @@
 import type { Dirent, Stats } from "node:fs";
-import { open, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { access, open, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { OptionsError } from "../errors.js";
 import { boolean, check, describeType, nonEmptyString } from "../options/validators.js";
@@ -136,7 +136,9 @@ class AccountReader {
     const description = await this.#descriptions.of(path);
     const accountId = content.accountId ?? description?.accountId ?? null;
     const apiId = content.apiId ?? description?.profile?.apiId ?? null;
-    return createFoundAccount(path, nameOf(path), { ...content, accountId, apiId }, description?.profile ?? null);
+    const warnings = (await isInUse(path)) ? [IN_USE] : [];
+    const account = { ...content, accountId, apiId, warnings };
+    return createFoundAccount(path, nameOf(path), account, description?.profile ?? null);
   }
 
   /** A JSON file belongs to the session file of its name; alone it holds no account. */
@@ -170,6 +172,8 @@ class AccountReader {
   }
 }
 
+const IN_USE =
+  "A program seems to have the file open: end it before the pool uses the account, or Telegram destroys the key for both. pool.duplicate(id, newId) makes the pool a key of its own.";
 const FOREIGN = "The file holds no account: it is neither a session file nor a text file of session strings.";
 const OLD_TDATA =
   "The tdata folder is of a Telegram Desktop older than 2.0. Start a current one with it once, which converts it, and close it again.";
@@ -183,6 +187,19 @@ function nameOf(path: string): string {
 function isCompanion(name: string, siblings: readonly string[]): boolean {
   const owner = name.replace(/-(?:wal|shm|journal)$|\.lock$/, "");
   return owner !== name && siblings.includes(owner);
+}
+
+/** Whether there is what a program keeps beside a session file only while it has it open. */
+async function isInUse(path: string): Promise<boolean> {
+  for (const ending of ["-wal", "-shm", ".lock"])
+    if (
+      await access(`${path}${ending}`).then(
+        () => true,
+        () => false,
+      )
+    )
+      return true;
+  return false;
 }
 
 function inLine(line: number, { message }: AccountFileError): AccountFileError {

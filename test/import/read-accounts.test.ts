@@ -166,6 +166,8 @@ describe("readAccounts() - databases in use", () => {
     const before = stateOf(folder);
     const account = await theOne(folder);
     expect({ dcId: account.dcId, format: account.format }).toEqual({ dcId: 2, format: "telethon" });
+    expect(account.peers.length).toBeGreaterThan(200);
+    expect(account.warnings.join(" ")).toMatch(/program seems to have the file open.*destroys the key/);
     expect(stateOf(folder)).toEqual(before);
   });
 
