@@ -276,7 +276,11 @@ describe("signal", () => {
     // A turn of the event loop for every thousand.
     for (let turn = 0; turn < 20; turn++) await settled();
     process.off("warning", warned);
-    expect([reasons.length, new Set(reasons).size, reasons[0]]).toEqual([10_000, 1, reason]);
+    expect({ reasonCount: reasons.length, distinctReasons: new Set(reasons).size, firstReason: reasons[0] }).toEqual({
+      reasonCount: 10_000,
+      distinctReasons: 1,
+      firstReason: reason,
+    });
     expect({ warnings, waiters: pool.status().waiters }).toEqual({ warnings: [], waiters: 1 });
     lease.release();
     await settled();

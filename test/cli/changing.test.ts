@@ -135,10 +135,10 @@ describe("export", () => {
 
   test("an unknown format - the error names the known ones", async () => {
     const { code, stderr } = await (await filled()).run(["export", "alice", "--format", "tdlib"]);
-    expect([code, stderr.split("\n")[0]]).toEqual([
-      2,
-      'error: There is no format "tdlib": choose gramjs, teleproto, telethon, pyrogram, mtcute.',
-    ]);
+    expect({ code, firstLine: stderr.split("\n")[0] }).toEqual({
+      code: 2,
+      firstLine: 'error: There is no format "tdlib": choose gramjs, teleproto, telethon, pyrogram, mtcute.',
+    });
   });
 });
 

@@ -40,7 +40,10 @@ describe("systemClock", () => {
     timer.cancel();
     timer.cancel();
     vi.advanceTimersByTime(LONGEST);
-    expect([callback.mock.calls.length, vi.getTimerCount()]).toEqual([0, 0]);
+    expect({ calls: callback.mock.calls.length, pendingTimers: vi.getTimerCount() }).toEqual({
+      calls: 0,
+      pendingTimers: 0,
+    });
     const short = systemClock.setTimer(1, callback);
     vi.advanceTimersByTime(1);
     short.cancel();

@@ -100,7 +100,11 @@ describe("Waiters", () => {
     const one = waiter(0);
     expect(waiters.remove(one)).toBe(false);
     waiters.add(one);
-    expect([waiters.remove(one), waiters.remove(one), waiters.size]).toEqual([true, false, 0]);
+    expect({ isRemovedFirst: waiters.remove(one), isRemovedAgain: waiters.remove(one), left: waiters.size }).toEqual({
+      isRemovedFirst: true,
+      isRemovedAgain: false,
+      left: 0,
+    });
   });
 });
 
@@ -166,7 +170,10 @@ describe("KeyedMutex", () => {
     expect(order.toSorted()).toEqual(["1", "4"]);
     first.reject(new Error("mine"));
     await settled();
-    expect([failing.state, order.slice(2).sort()]).toEqual(["rejected", ["2", "3"]]);
+    expect({ failing: failing.state, order: order.slice(2).sort() }).toEqual({
+      failing: "rejected",
+      order: ["2", "3"],
+    });
     other.resolve();
     await settled();
     hold(["k", "b"], "5");

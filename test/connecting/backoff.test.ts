@@ -228,7 +228,10 @@ describe("-404, which nothing authenticates", () => {
       await clock.advance((availableAt ?? 0) - clock.now());
     }
     expect(rests).toEqual([1, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400, 86_400]);
-    expect([events("died"), await storage.stored("a")]).toEqual([[], expect.objectContaining({ deadReason: null })]);
+    expect({ died: events("died"), record: await storage.stored("a") }).toEqual({
+      died: [],
+      record: expect.objectContaining({ deadReason: null }),
+    });
     telegram.onConnect = () => {};
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by a`);
   });
@@ -256,7 +259,7 @@ describe("-404, which nothing authenticates", () => {
       await clock.advance(60_000);
       expect(used.state).toBe("rejected");
     }
-    expect([events("died"), pool.get("a")?.state === "dead"]).toEqual([[], false]);
+    expect({ died: events("died"), isDead: pool.get("a")?.state === "dead" }).toEqual({ died: [], isDead: false });
   });
 });
 

@@ -186,7 +186,7 @@ describe("idleTimeoutMs", () => {
     await clock.advance(999);
     expect(telegram.online).toEqual(["b"]);
     await clock.advance(1);
-    expect([telegram.online, clock.pending - before]).toEqual([[], 0]);
+    expect({ online: telegram.online, newTimers: clock.pending - before }).toEqual({ online: [], newTimers: 0 });
     expect(events("disconnected")).toEqual([
       { id: "a", reason: "idle" },
       { id: "b", reason: "idle" },

@@ -286,11 +286,11 @@ describe("connects that hang", () => {
     expect((acquiring.error as Error).message).toContain("500 ms");
     expect(pool.get("a")?.state).toBe("free");
     await clock.advance(100);
-    expect([telegram.online, (await pool.acquire({ wait: false })).id, telegram.connects.length]).toEqual([
-      ["a"],
-      "a",
-      1,
-    ]);
+    expect({
+      online: telegram.online,
+      leasedId: (await pool.acquire({ wait: false })).id,
+      connects: telegram.connects.length,
+    }).toEqual({ online: ["a"], leasedId: "a", connects: 1 });
   });
 
   test("wait: ms - waiting and connecting have it together", async () => {

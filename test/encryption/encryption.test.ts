@@ -262,7 +262,10 @@ describe("rotateKeys()", () => {
     const held = await two.pool.acquire();
     expect(await three.pool.rotateKeys()).toBe(1);
     await clock.advance(60_000);
-    expect([held.signal.aborted, await held.client.call(READ)]).toEqual([false, `${READ} by a`]);
+    expect({ isAborted: held.signal.aborted, answer: await held.client.call(READ) }).toEqual({
+      isAborted: false,
+      answer: `${READ} by a`,
+    });
     const { pool } = await openPool({ storage: new FaultyStorage(inner), clock, encryption: aesGcm(NEW) });
     expect(pool.rejected()).toEqual([]);
   });

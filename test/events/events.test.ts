@@ -70,23 +70,31 @@ describe("SafeEmitter", () => {
     emitter.emit("leased", { id: "a" });
     emitter.emit("leased", { id: "a" });
     await settled();
-    expect([calls, warnings.length, emitter.listenerCount("leased")]).toEqual([1, 1, 0]);
+    expect({ calls, warnings: warnings.length, listeners: emitter.listenerCount("leased") }).toEqual({
+      calls: 1,
+      warnings: 1,
+      listeners: 0,
+    });
   });
 
   test("emit() and listenerCount() - every way of listening counts, until removeAllListeners()", () => {
     const emitter = emitterOf();
     const seen: string[] = [];
     const tell = (): boolean => emitter.emit("leased", { id: "a" });
-    expect([tell(), emitter.listenerCount("leased")]).toEqual([false, 0]);
+    expect({ isHeard: tell(), listeners: emitter.listenerCount("leased") }).toEqual({ isHeard: false, listeners: 0 });
     for (const add of ["on", "addListener", "once"] as const) {
       emitter[add]("leased", () => seen.push(add));
-      expect([tell(), emitter.listenerCount("died")]).toEqual([true, 0]);
+      expect({ isHeard: tell(), listeners: emitter.listenerCount("died") }).toEqual({ isHeard: true, listeners: 0 });
       emitter.removeAllListeners(add === "on" ? "leased" : undefined);
-      expect([tell(), emitter.listenerCount("leased")]).toEqual([false, 0]);
+      expect({ isHeard: tell(), listeners: emitter.listenerCount("leased") }).toEqual({ isHeard: false, listeners: 0 });
     }
     expect(seen).toEqual(["on", "addListener", "once"]);
     emitter.once("leased", () => emitter.on("died", () => seen.push("died")));
-    expect([tell(), tell(), emitter.emit("died", { id: "a", reason: "r" })]).toEqual([true, false, true]);
+    expect({
+      isHeardFirst: tell(),
+      isHeardAgain: tell(),
+      isEmitted: emitter.emit("died", { id: "a", reason: "r" }),
+    }).toEqual({ isHeardFirst: true, isHeardAgain: false, isEmitted: true });
     expect(seen.at(-1)).toBe("died");
   });
 
@@ -99,7 +107,7 @@ describe("SafeEmitter", () => {
       emitter[remove]("leased", listener);
     }
     emitter.emit("leased", { id: "a" });
-    expect([calls, emitter.listenerCount("leased")]).toEqual([0, 0]);
+    expect({ calls, listeners: emitter.listenerCount("leased") }).toEqual({ calls: 0, listeners: 0 });
     emitter.on("leased", listener);
     emitter[remove]("leased");
     expect(emitter.listenerCount("leased")).toBe(0);

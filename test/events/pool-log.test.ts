@@ -132,6 +132,10 @@ describe("PoolLog", () => {
     for (let session = 0; session < 30; session++) log.event("recovered", { id: `s${session}` });
     log.close();
     log.event("recovered", { id: "late" });
-    expect([lines.length, lines.at(-1)?.fields, clock.pending]).toEqual([21, { event: "recovered", count: 10 }, 0]);
+    expect({ lines: lines.length, lastFields: lines.at(-1)?.fields, pendingTimers: clock.pending }).toEqual({
+      lines: 21,
+      lastFields: { event: "recovered", count: 10 },
+      pendingTimers: 0,
+    });
   });
 });

@@ -289,7 +289,10 @@ test("retire() - after the release, throws and leaves the next holder alone", as
   lease.release();
   using next = await pool.acquire();
   expect(() => lease.retire("mine")).toThrow(LeaseReleasedError);
-  expect([pool.get("a")?.state, await next.client.call("users.GetUsers")]).toEqual(["leased", expect.anything()]);
+  expect({ state: pool.get("a")?.state, answer: await next.client.call("users.GetUsers") }).toEqual({
+    state: "leased",
+    answer: expect.anything(),
+  });
 });
 
 test("a flood answered after the lease has ended - still cools the session", async () => {

@@ -45,7 +45,7 @@ describe("SessionPool.open - options", () => {
       logger: undefined,
       encryption: undefined,
     });
-    expect([storage.shared, typeof time.now]).toEqual([false, "function"]);
+    expect({ isShared: storage.shared, nowType: typeof time.now }).toEqual({ isShared: false, nowType: "function" });
   });
 
   test("undefined is the default, anything given is kept", () => {

@@ -156,7 +156,7 @@ test("add() - that lands late, after another process has added the key: the othe
   await clock.advance(SEEN_AFTER);
   const three = await openPool({ storage: new FaultyStorage(inner), clock, telegram, ownership: { host: "three" } });
   for (const { pool } of [one, two, three]) {
-    expect([pool.get("x"), pool.get("y")?.state]).toEqual([undefined, "free"]);
+    expect({ x: pool.get("x"), y: pool.get("y")?.state }).toEqual({ x: undefined, y: "free" });
     expect(pool.rejected()).toMatchObject([{ id: "x", reason: 'it holds the same auth key as "y"' }]);
   }
   expect(await one.pool.remove("x")).toBe(true);

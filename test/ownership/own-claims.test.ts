@@ -8,12 +8,12 @@ describe("takeDue()", () => {
   test("returns each claim after a third of the ttl, once until it is scheduled again", () => {
     const claims = new OwnClaims(TTL);
     claims.set("a", sent(0));
-    expect([claims.takeDueForRenewal(19_999), claims.nextAt]).toEqual([[], 20_000]);
-    expect([claims.takeDueForRenewal(20_000), claims.takeDueForRenewal(25_000), claims.nextAt]).toEqual([
-      ["a"],
-      [],
-      45_000,
-    ]);
+    expect({ due: claims.takeDueForRenewal(19_999), nextAt: claims.nextAt }).toEqual({ due: [], nextAt: 20_000 });
+    expect({
+      due: claims.takeDueForRenewal(20_000),
+      dueLater: claims.takeDueForRenewal(25_000),
+      nextAt: claims.nextAt,
+    }).toEqual({ due: ["a"], dueLater: [], nextAt: 45_000 });
     claims.set("a", sent(20_000));
     expect(claims.takeDueForRenewal(40_000)).toEqual(["a"]);
   });
@@ -42,7 +42,11 @@ describe("takeSpent()", () => {
     claims.set("b", sent(10_000));
     claims.takeDueForRenewal(20_000);
     expect([claims.isUsable("a", 44_999), claims.isUsable("a", 45_000)]).toEqual([true, false]);
-    expect([claims.takeExpired(45_000), claims.get("a"), claims.get("b")]).toEqual([["a"], undefined, sent(10_000)]);
+    expect({ expired: claims.takeExpired(45_000), a: claims.get("a"), b: claims.get("b") }).toEqual({
+      expired: ["a"],
+      a: undefined,
+      b: sent(10_000),
+    });
     expect(claims.takeExpired(55_000)).toEqual(["b"]);
     expect(claims.nextAt).toBe(Number.POSITIVE_INFINITY);
   });
@@ -55,10 +59,17 @@ describe("holdOf()", () => {
     const hold = claims.holdOf("a");
     claims.takeDueForRenewal(20_000);
     claims.set("a", sent(20_000));
-    expect([claims.holdOf("a"), hold?.isUsable(64_999), hold?.isUsable(65_000)]).toEqual([hold, true, false]);
+    expect({
+      hold: claims.holdOf("a"),
+      isUsableBefore: hold?.isUsable(64_999),
+      isUsableAtEnd: hold?.isUsable(65_000),
+    }).toEqual({ hold, isUsableBefore: true, isUsableAtEnd: false });
     claims.delete("a");
     claims.set("a", sent(30_000));
-    expect([hold?.isUsable(0), claims.holdOf("a")?.isUsable(0)]).toEqual([false, true]);
+    expect({ isFormerUsable: hold?.isUsable(0), isNewUsable: claims.holdOf("a")?.isUsable(0) }).toEqual({
+      isFormerUsable: false,
+      isNewUsable: true,
+    });
   });
 
   test("ends a hold whose time is over", () => {

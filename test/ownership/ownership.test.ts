@@ -88,7 +88,10 @@ describe("claiming a session", () => {
     await one.pool.add("b", sessionString("b"));
     await one.pool.acquire({ id: "a" });
     const { pool } = await open();
-    expect([pool.get("a")?.state, pool.status()]).toMatchObject(["foreign", { foreign: 1, free: 1, total: 2 }]);
+    expect({ state: pool.get("a")?.state, status: pool.status() }).toMatchObject({
+      state: "foreign",
+      status: { foreign: 1, free: 1, total: 2 },
+    });
     expect((await pool.acquire()).id).toBe("b");
     await expect(pool.acquire({ id: "a", wait: false })).rejects.toMatchObject({
       code: "NO_SESSION_AVAILABLE",
@@ -127,7 +130,10 @@ describe("claiming a session", () => {
     const { pool, storage, inner, clock } = { ...(await acknowledgementLost()) };
     const use = watch(pool.use((client) => client.call(READ)));
     await clock.advance(10_000);
-    expect([use.value, await ownerOf(inner, "a")]).toMatchObject([`${READ} by a`, { pid: process.pid }]);
+    expect({ answer: use.value, owner: await ownerOf(inner, "a") }).toMatchObject({
+      answer: `${READ} by a`,
+      owner: { pid: process.pid },
+    });
     expect(storage.writes.length).toBeGreaterThan(0);
   });
 });
@@ -305,7 +311,11 @@ describe("renewal", () => {
     const lease = await one.pool.acquire();
     await inner.write("a", (await inner.read("a"))?.version ?? 0, null);
     await clock.advance(RENEWED_AFTER);
-    expect([lease.signal.aborted, telegram.online, one.pool.get("a")]).toEqual([true, [], undefined]);
+    expect({ isAborted: lease.signal.aborted, online: telegram.online, session: one.pool.get("a") }).toEqual({
+      isAborted: true,
+      online: [],
+      session: undefined,
+    });
     expect(one.events("ownershipLost")).toEqual([{ id: "a" }]);
   });
 
@@ -592,7 +602,10 @@ describe("remove() of a session that another process uses", () => {
     expect(await lease.client.call(READ)).toBe(`${READ} by a`);
     lease.release();
     await settled();
-    expect([one.pool.get("a"), await inner.read("a")]).toEqual([undefined, undefined]);
+    expect({ session: one.pool.get("a"), record: await inner.read("a") }).toEqual({
+      session: undefined,
+      record: undefined,
+    });
     await two.pool.add("b", sessionString("a"));
     expect(await two.pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
   });

@@ -50,7 +50,10 @@ describe("a storage that is not shared", () => {
     await settled();
     released.resolve();
     await settled();
-    expect([closed.state, await storage.stored(ID)]).toEqual(["resolved", undefined]);
+    expect({ closed: closed.state, record: await storage.stored(ID) }).toEqual({
+      closed: "resolved",
+      record: undefined,
+    });
   });
 
   test("when it belongs to a live process, open() refuses, names it, says what to do and writes nothing", async () => {

@@ -88,7 +88,7 @@ describe("duplicate()", () => {
     expect(await nameBy(pool, "laptop")).toBe("alice");
   });
 
-  test("a password and nobody to ask - LOGIN_PASSWORD_NEEDED, the new key is signed out, the first session is as it was", async () => {
+  test("a password without a callback for it - LOGIN_PASSWORD_NEEDED, the new key is signed out, the first session is as it was", async () => {
     const { server, pool } = await alicesPool({ password: PASSWORD });
     const error = await rejection(pool.duplicate("alice", "laptop"));
     expect(error).toBeInstanceOf(LoginError);

@@ -31,7 +31,10 @@ test("encryption - no byte of the database files shows a session, an api hash or
   await rotating.close();
 
   const last = await open({ encryption: aesGcm(key) });
-  expect([last.rejected(), await last.use(nameOf, { id: "account1" })]).toEqual([[], "account1"]);
+  expect({ rejected: last.rejected(), name: await last.use(nameOf, { id: "account1" }) }).toEqual({
+    rejected: [],
+    name: "account1",
+  });
   await last.close();
   look();
 });

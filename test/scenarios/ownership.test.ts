@@ -98,7 +98,10 @@ describe("a process that is stopped past its ttl and continued (SIGSTOP, SIGCONT
       second.tell("hold");
       while (Date.now() < stoppedAt + 1.5 * ttlMs)
         await sees(second, "that they are foreign", (s) => s.every(isForeign));
-      expect([idsOf(second, "got"), scene.server.connections()]).toMatchObject([[], { length: 2 }]);
+      expect({ got: idsOf(second, "got"), connections: scene.server.connections() }).toMatchObject({
+        got: [],
+        connections: { length: 2 },
+      });
       first.process.kill("SIGCONT");
       await eventually("it loses its leases", () => linesOf(first, "refused").length === 2);
       expect(linesOf(first, "refused").map(({ code }) => code)).toEqual(["OWNERSHIP_LOST", "OWNERSHIP_LOST"]);

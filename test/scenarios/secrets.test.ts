@@ -146,7 +146,7 @@ describe("secrets", () => {
     const client = lease.client as unknown as { apiHash: string; session: { authKey: { getKey(): unknown } } };
     const { session } = client;
     const { authKey } = session;
-    expect([authKey.getKey(), client.apiHash]).toEqual([expect.any(Buffer), API_HASH]);
+    expect({ key: authKey.getKey(), apiHash: client.apiHash }).toEqual({ key: expect.any(Buffer), apiHash: API_HASH });
     lease.release();
     for (const read of [
       () => client.apiHash,

@@ -104,9 +104,19 @@ test("exportSession() - the one deliberate way out", async () => {
 
 test("Secret - prints, inspects and serialises as [redacted]", () => {
   const secret = new Secret(SESSION);
-  expect([String(secret), `${secret}`, inspect(secret), inspect({ secret }, deep), JSON.stringify({ secret })]).toEqual(
-    ["[redacted]", "[redacted]", "[redacted]", "{ secret: [redacted] }", '{"secret":"[redacted]"}'],
-  );
+  expect({
+    string: String(secret),
+    template: `${secret}`,
+    inspected: inspect(secret),
+    inspectedDeep: inspect({ secret }, deep),
+    json: JSON.stringify({ secret }),
+  }).toEqual({
+    string: "[redacted]",
+    template: "[redacted]",
+    inspected: "[redacted]",
+    inspectedDeep: "{ secret: [redacted] }",
+    json: '{"secret":"[redacted]"}',
+  });
   expect(secret.reveal()).toBe(SESSION);
 });
 
@@ -123,9 +133,16 @@ test.each([
   for (const value of [session, credentials, { credentials }, [session]]) expectNoSecret(value);
   for (const value of [session, credentials]) {
     const text = inspect(value, { ...deep, customInspect: false });
-    expect([text.includes(SESSION.slice(40, 80)), text.includes(HASH)]).toEqual([false, false]);
+    expect({ hasSession: text.includes(SESSION.slice(40, 80)), hasHash: text.includes(HASH) }).toEqual({
+      hasSession: false,
+      hasHash: false,
+    });
   }
-  expect([credentials.reveal(), credentials.profile]).toEqual([SESSION, profile]);
+  expect({ session: credentials.reveal(), profile: credentials.profile }).toEqual({ session: SESSION, profile });
   const again = await sealing.open("a", credentials.stored);
-  expect([again.reveal(), again.profile, again.stored]).toEqual([SESSION, profile, credentials.stored]);
+  expect({ session: again.reveal(), profile: again.profile, stored: again.stored }).toEqual({
+    session: SESSION,
+    profile,
+    stored: credentials.stored,
+  });
 });

@@ -209,7 +209,11 @@ describe("remove()", () => {
     (await pool.acquire()).release();
     expect(await pool.remove("a")).toBe(true);
     expect(await pool.remove("a")).toBe(false);
-    expect([pool.get("a"), await storage.list(), telegram.online]).toEqual([undefined, [], []]);
+    expect({ session: pool.get("a"), records: await storage.list(), online: telegram.online }).toEqual({
+      session: undefined,
+      records: [],
+      online: [],
+    });
     await pool.add("b", sessionString("a"));
   });
 

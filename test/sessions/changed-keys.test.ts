@@ -49,7 +49,10 @@ describe("connecting - while the session gets another key", () => {
     go();
     await settled();
     await settled();
-    expect([leased.state, telegram.handle("a").fingerprint]).toEqual(["resolved", fingerprintOf("new")]);
+    expect({ leased: leased.state, fingerprint: telegram.handle("a").fingerprint }).toEqual({
+      leased: "resolved",
+      fingerprint: fingerprintOf("new"),
+    });
     expect(telegram.online).toEqual(["a"]);
   });
 });

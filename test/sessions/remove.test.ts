@@ -28,7 +28,10 @@ test("remove() - whose record cannot be deleted yet: the session has gone, and t
   await pool.use((client) => client.call(READ));
   storage.fateOfWrite = (_, data) => (data === null ? "fails" : "works");
   expect(await pool.remove("a")).toBe(true);
-  expect([pool.get("a"), await storage.stored("a")]).toEqual([undefined, expect.objectContaining({ isRemoved: true })]);
+  expect({ session: pool.get("a"), record: await storage.stored("a") }).toEqual({
+    session: undefined,
+    record: expect.objectContaining({ isRemoved: true }),
+  });
   expect(events("storageFailed")).toHaveLength(1);
   storage.heal();
   await clock.advance(20_000);
@@ -40,7 +43,11 @@ test("remove() - whose key cannot be released: the session is gone, and the key 
   const { pool, storage, events } = await openPool({ sessions: ["a"] });
   storage.fateOfWrite = (id, data) => (id.startsWith("~key:") && data === null ? "fails" : "works");
   expect(await pool.remove("a")).toBe(true);
-  expect([pool.get("a"), await storage.stored("a"), events("storageFailed").length]).toEqual([undefined, undefined, 1]);
+  expect({
+    session: pool.get("a"),
+    record: await storage.stored("a"),
+    failures: events("storageFailed").length,
+  }).toEqual({ session: undefined, record: undefined, failures: 1 });
   await pool.add("b", sessionString("a"));
 });
 
@@ -131,7 +138,8 @@ describe("remove() - whose record is gone already", () => {
       ["resolved", true],
       ["resolved", true],
     ]);
-    for (const { pool } of [one, two]) expect([pool.get("a"), pool.status().total]).toEqual([undefined, 0]);
+    for (const { pool } of [one, two])
+      expect({ session: pool.get("a"), total: pool.status().total }).toEqual({ session: undefined, total: 0 });
     await two.pool.add("b", sessionString("a"));
   });
 });
@@ -159,7 +167,11 @@ describe("a session that was removed", () => {
     expect({ state: pool.get("a")?.state, total: pool.status().total }).toEqual({ state: "leased", total: 2 });
     lease.release();
     for (let turn = 0; turn < 2; turn++) {
-      expect([pool.get("a"), pool.sessions().map(({ id }) => id), pool.status().total]).toEqual([undefined, ["b"], 1]);
+      expect({ session: pool.get("a"), ids: pool.sessions().map(({ id }) => id), total: pool.status().total }).toEqual({
+        session: undefined,
+        ids: ["b"],
+        total: 1,
+      });
       await expect(pool.exportSession("a")).rejects.toMatchObject({ code: "SESSION_NOT_FOUND" });
       await settled();
     }
@@ -172,12 +184,12 @@ describe("a session that was removed", () => {
     storage.fateOfWrite = () => new Promise<void>((resolve) => (go = resolve));
     const removed = pool.remove("a");
     await settled();
-    expect([pool.get("a"), pool.sessions().length, pool.status().total, pool.status().free]).toEqual([
-      undefined,
-      1,
-      1,
-      1,
-    ]);
+    expect({
+      session: pool.get("a"),
+      sessions: pool.sessions().length,
+      total: pool.status().total,
+      free: pool.status().free,
+    }).toEqual({ session: undefined, sessions: 1, total: 1, free: 1 });
     storage.heal();
     go();
     expect(await removed).toBe(true);

@@ -31,10 +31,14 @@ describe("events and writes", () => {
     };
     const work = watch(pool.use((client) => client.call(READ), { retry: "none" }));
     await settled();
-    expect([events(name), work.state, pool.status().free]).toEqual([[], "pending", 0]);
+    expect({ emitted: events(name), work: work.state, free: pool.status().free }).toEqual({
+      emitted: [],
+      work: "pending",
+      free: 0,
+    });
     gate.resolve();
     await settled();
-    expect([events(name).length, work.error]).toEqual([1, error]);
+    expect({ emitted: events(name).length, workError: work.error }).toEqual({ emitted: 1, workError: error });
   });
 
   test.each(["fails", "hangs"] as const)(
@@ -273,7 +277,7 @@ test("a session that another process removed - is gone with the next write", asy
   await storage.write("a", (await storage.read("a"))?.version ?? 0, null);
   await pool.update("a", { tags: ["x"] }).catch(() => {});
   await settled();
-  expect([pool.get("a"), pool.status().total]).toEqual([undefined, 1]);
+  expect({ session: pool.get("a"), total: pool.status().total }).toEqual({ session: undefined, total: 1 });
 });
 
 test("recovered - for a session that was free again when it was loaded, is emitted after open() has resolved", async () => {

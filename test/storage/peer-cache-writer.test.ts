@@ -253,7 +253,11 @@ describe("flush()", () => {
     for (const one of many(1_200)) journal.for("a").save(one);
     journal.for("b").save(peer(9));
     await journal.flush();
-    expect([(await storage.ids("a")).length, await storage.ids("b"), clock.pending]).toEqual([1_200, ["9"], 0]);
+    expect({
+      storedOfA: (await storage.ids("a")).length,
+      storedOfB: await storage.ids("b"),
+      pendingTimers: clock.pending,
+    }).toEqual({ storedOfA: 1_200, storedOfB: ["9"], pendingTimers: 0 });
     await journal.flush();
     expect(storage.saves).toHaveLength(4);
   });
@@ -419,7 +423,10 @@ test("PeerCacheWriter - in any order of learning, clearing, failing and lagging,
       answer();
       await clock.advance(600_000);
       for (const [session, model] of known) expect(await storage.stored(session)).toEqual([...model.values()]);
-      expect([storage.mostAtOnce.session <= 1, clock.pending]).toEqual([true, 0]);
+      expect({ isSerialized: storage.mostAtOnce.session <= 1, pendingTimers: clock.pending }).toEqual({
+        isSerialized: true,
+        pendingTimers: 0,
+      });
     }),
     { numRuns: 300 },
   );

@@ -52,13 +52,16 @@ describe("isAllSettled", () => {
     const { recordWriter, want } = await ledgerOf();
     want.text = "second";
     const saving = recordWriter.save("a");
-    expect([recordWriter.isIdle, recordWriter.isSettled("a"), recordWriter.isSettled("b")]).toEqual([
-      false,
-      false,
-      true,
-    ]);
+    expect({
+      isIdle: recordWriter.isIdle,
+      isSettledA: recordWriter.isSettled("a"),
+      isSettledB: recordWriter.isSettled("b"),
+    }).toEqual({ isIdle: false, isSettledA: false, isSettledB: true });
     await saving;
-    expect([recordWriter.isIdle, recordWriter.isSettled("a")]).toEqual([true, true]);
+    expect({ isIdle: recordWriter.isIdle, isSettled: recordWriter.isSettled("a") }).toEqual({
+      isIdle: true,
+      isSettled: true,
+    });
   });
 
   test("is true again once the wait for a change has timed out", async () => {
@@ -104,7 +107,11 @@ describe("save()", () => {
     const { recordWriter, want, onDisk, clock } = await ledgerOf();
     want.text = "second";
     await recordWriter.save("a");
-    expect([await onDisk(), recordWriter.isSettled("a"), clock.pending]).toEqual(["second", true, 0]);
+    expect({ onDisk: await onDisk(), isSettled: recordWriter.isSettled("a"), pendingTimers: clock.pending }).toEqual({
+      onDisk: "second",
+      isSettled: true,
+      pendingTimers: 0,
+    });
   });
 
   test("when another writer has deleted the record, reports it and does not retry", async () => {
@@ -127,7 +134,7 @@ describe("save()", () => {
     storage.write = async () => undefined;
     const saving = watch(recordWriter.save("a"));
     await clock.advance(5_000);
-    expect([saving.state, failures.length > 0]).toEqual(["resolved", true]);
+    expect({ saving: saving.state, hasFailed: failures.length > 0 }).toEqual({ saving: "resolved", hasFailed: true });
     expect(failures[0]?.message).toMatch(/refused 100 writes/);
   });
 
@@ -191,7 +198,10 @@ describe("save()", () => {
     expect(saving.map(({ state }) => state)).toEqual(Array(3).fill("pending"));
     await clock.advance(1);
     expect(saving.map(({ state }) => state)).toEqual(Array(3).fill("resolved"));
-    expect([failures.length, recordWriter.isSettled("a")]).toEqual([1, true]);
+    expect({ failures: failures.length, isSettled: recordWriter.isSettled("a") }).toEqual({
+      failures: 1,
+      isSettled: true,
+    });
   });
 
   test("when a write hangs for ever, retries", async () => {
@@ -202,7 +212,10 @@ describe("save()", () => {
     await clock.advance(5_000);
     storage.heal();
     await clock.advance(10_000);
-    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["second", true]);
+    expect({ onDisk: await onDisk(), isSettled: recordWriter.isSettled("a") }).toEqual({
+      onDisk: "second",
+      isSettled: true,
+    });
   });
 
   test("when a write lands late, after a newer one, keeps the newer state", async () => {
@@ -219,7 +232,10 @@ describe("save()", () => {
     expect(await onDisk()).toBe("new");
     late.resolve();
     await clock.advance(60_000);
-    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
+    expect({ onDisk: await onDisk(), isSettled: recordWriter.isSettled("a") }).toEqual({
+      onDisk: "new",
+      isSettled: true,
+    });
   });
 
   test("when a write lands late, before the retry, overwrites it with the newer state", async () => {
@@ -233,7 +249,10 @@ describe("save()", () => {
     late.resolve();
     storage.heal();
     await clock.advance(60_000);
-    expect([await onDisk(), recordWriter.isSettled("a")]).toEqual(["new", true]);
+    expect({ onDisk: await onDisk(), isSettled: recordWriter.isSettled("a") }).toEqual({
+      onDisk: "new",
+      isSettled: true,
+    });
   });
 
   test("when another writer was faster, merges its state, then overwrites it", async () => {
@@ -332,5 +351,5 @@ test("a record that was deleted and created again while an older write reads it 
   recordWriter.track("a", version);
   looking.resolve();
   await settled();
-  expect([recordWriter.versionOf("a"), gone]).toEqual([version, []]);
+  expect({ version: recordWriter.versionOf("a"), gone }).toEqual({ version, gone: [] });
 });

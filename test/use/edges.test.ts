@@ -59,7 +59,10 @@ describe("while a session connects", () => {
     await settled();
     acquiring.value?.release();
     await settled();
-    expect([removing.state, acquiring.state === "pending"]).toEqual(["resolved", false]);
+    expect({ removing: removing.state, isAcquiring: acquiring.state === "pending" }).toEqual({
+      removing: "resolved",
+      isAcquiring: false,
+    });
     expect({ total: pool.status().total, online: telegram.online }).toEqual({ total: 0, online: [] });
   });
 

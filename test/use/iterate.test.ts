@@ -72,7 +72,7 @@ describe("iterate()", () => {
     const items = pool.iterate((client) => answers(client, 5));
     expect((await items.next()).value).toBe("b");
     await expect(items.next()).rejects.toMatchObject({ errorMessage: "FLOOD_WAIT_60" });
-    expect([pool.status().cooling, (await items.next()).done]).toEqual([2, true]);
+    expect({ cooling: pool.status().cooling, isDone: (await items.next()).done }).toEqual({ cooling: 2, isDone: true });
   });
 
   test("accepts an array, a promise of one, and an empty one", async () => {

@@ -136,7 +136,7 @@ test('retry: "none" - never: Telegram\'s own error comes out', async () => {
   const error = flood(60);
   refuseOn(telegram, error);
   await expect(pool.use((client) => client.call(READ), { retry: "none" })).rejects.toBe(error);
-  expect([ran(telegram), pool.get("a")?.state]).toEqual([[`${READ} a`], "cooling"]);
+  expect({ ran: ran(telegram), state: pool.get("a")?.state }).toEqual({ ran: [`${READ} a`], state: "cooling" });
 });
 
 test('retry: "any" - also after a write was done', async () => {

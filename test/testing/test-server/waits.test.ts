@@ -56,7 +56,10 @@ describe("violations()", () => {
     acknowledgement.writeBigInt64LE(id, 12);
     const [, call] = raw.send(acknowledgement, state());
     await raw.answerTo(call);
-    expect([server.violations().length, server.inFlight().length]).toEqual([0, 1]);
+    expect({ violations: server.violations().length, inFlight: server.inFlight().length }).toEqual({
+      violations: 0,
+      inFlight: 1,
+    });
   });
 
   test("a call on a connection opened after the flood - is one", async () => {
@@ -101,7 +104,7 @@ describe("violations()", () => {
     const until = server.waits()[0]?.until ?? 0;
     await vi.waitUntil(() => Date.now() >= until, { timeout: 5_000 });
     await raw.call(self());
-    expect([server.violations(), server.inFlight()]).toEqual([[], []]);
+    expect({ violations: server.violations(), inFlight: server.inFlight() }).toEqual({ violations: [], inFlight: [] });
   });
 
   test("a wait that is not sticky - counts as well", async () => {

@@ -42,11 +42,11 @@ test("readLong() - the same number as GramJS's own reader, signed and not", () =
     fc.property(bytes(8), fc.boolean(), (data, isSigned) => {
       const own = new BinaryReader(Buffer.from(data)).readLong(isSigned);
       const quick = new Reader(Buffer.from(data)).readLong(isSigned);
-      expect([quick.toString(), own.equals(quick as typeof own), quick.constructor]).toEqual([
-        own.toString(),
-        true,
-        own.constructor,
-      ]);
+      expect({
+        text: quick.toString(),
+        isEqual: own.equals(quick as typeof own),
+        constructor: quick.constructor,
+      }).toEqual({ text: own.toString(), isEqual: true, constructor: own.constructor });
     }),
   );
 });
@@ -179,7 +179,10 @@ describe("decryptMessageData() - accepted messages", () => {
     const packet = seal();
     expect((await read(packet)).obj.className).toBe("Ping");
     const again = await read(packet);
-    expect([String(again.msgId), again.obj.className]).toEqual([String(idAt(SECONDS)), "unreadable"]);
+    expect({ messageId: String(again.msgId), className: again.obj.className }).toEqual({
+      messageId: String(idAt(SECONDS)),
+      className: "unreadable",
+    });
   });
 
   test("a repeated message that is more than 1,000 messages old - is not processed either", async () => {

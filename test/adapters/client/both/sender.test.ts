@@ -117,10 +117,10 @@ describe("transmit()", () => {
     const { answer, abandon } = sender.transmit(request(), OUTGOING);
     abandon();
     await expect(answer).rejects.toBeInstanceOf(ConnectionLostError);
-    expect([kit.library.differences.queue(sender.base).filter(Boolean), sender.base._pendingState.values()]).toEqual([
-      [],
-      [],
-    ]);
+    expect({
+      queued: kit.library.differences.queue(sender.base).filter(Boolean),
+      pending: sender.base._pendingState.values(),
+    }).toEqual({ queued: [], pending: [] });
     sender.disconnectWith("over");
   });
 });
@@ -147,7 +147,7 @@ describe("a refusal that is read between packing and writing", () => {
     const { sender, sent } = await refusedWhilePacking(() => true);
     await expect(sender.transmit(request(), OUTGOING).answer).rejects.toBeInstanceOf(HeldBackError);
     await turns();
-    expect([sent, sender.base._pendingState.values()]).toEqual([[], []]);
+    expect({ sent, pending: sender.base._pendingState.values() }).toEqual({ sent: [], pending: [] });
     sender.disconnectWith("over");
   });
 

@@ -142,7 +142,10 @@ describe("processEntities()", () => {
     const memory = peerMemory(FORMER);
     const { client, session, asked } = await clientOn(memory);
     session.processEntities([user({ min: true, accessHash: bigInt(1), firstName: "partly" })]);
-    expect([memory.told, await client.getInputEntity("alice")]).toMatchObject([[], isUser]);
+    expect({ reported: memory.told, entity: await client.getInputEntity("alice") }).toMatchObject({
+      reported: [],
+      entity: isUser,
+    });
     session.processEntities([user({ min: true, id: bigInt(888), accessHash: bigInt(1) })]);
     const { username: _, ...former } = USER;
     expect(memory.told).toStrictEqual([former]);

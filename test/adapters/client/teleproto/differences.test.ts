@@ -27,7 +27,11 @@ test("end() - nothing is queued or read any more", () => {
   const calls: string[] = [];
   const sender = { _queued: [1, 2], _lifecycle: "connected", _stopIo: () => void calls.push("stopped") };
   teleprotoDriver.stop(sender as never);
-  expect([sender._queued, sender._lifecycle, calls]).toEqual([[], "dead", ["stopped"]]);
+  expect({ queued: sender._queued, lifecycle: sender._lifecycle, calls }).toEqual({
+    queued: [],
+    lifecycle: "dead",
+    calls: ["stopped"],
+  });
 });
 
 test("asThrown() - gives the error that Telegram would have sent, with teleproto's own fields", () => {

@@ -155,8 +155,14 @@ describe("client.entityCache", () => {
     await lease.client.getInputEntity("user1");
     const asked = callsOf(server, "contacts.ResolveUsername").length;
     const [user] = (await lease.client.getEntity(["user1"])) as unknown as { id: never }[];
-    expect([entityCache.size > 0, entityCache.has(user?.id as never)]).toEqual([true, true]);
-    expect([entityCache.delete(user?.id as never), entityCache.has(user?.id as never)]).toEqual([true, false]);
+    expect({ isFilled: entityCache.size > 0, hasUser: entityCache.has(user?.id as never) }).toEqual({
+      isFilled: true,
+      hasUser: true,
+    });
+    expect({ isDeleted: entityCache.delete(user?.id as never), hasUser: entityCache.has(user?.id as never) }).toEqual({
+      isDeleted: true,
+      hasUser: false,
+    });
     await lease.client.getInputEntity("user1");
     expect(callsOf(server, "contacts.ResolveUsername").length).toBeGreaterThan(asked);
     entityCache.clear();
