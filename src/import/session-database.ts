@@ -19,7 +19,15 @@ const FIRST_PEERS = { telethon: 6, pyrogram: 2 } as const;
  * Throws `AccountFileError` for any other database, and for a session that nobody has signed in with.
  */
 export function readSessionDatabase(path: string): AccountContent {
-  using database = new SqliteFile(path);
+  const database = new SqliteFile(path);
+  try {
+    return readAccount(database);
+  } finally {
+    database[Symbol.dispose]();
+  }
+}
+
+function readAccount(database: SqliteFile): AccountContent {
   const columns = database.columns("sessions");
   if (columns === undefined || !columns.includes("dc_id") || !columns.includes("auth_key")) throw strange(database);
   const format = columns.includes("test_mode") || columns.includes("is_bot") ? "pyrogram" : "telethon";

@@ -124,3 +124,13 @@ describe("imports of src", () => {
     expect(adapters.map(text)).toEqual([]);
   });
 });
+
+test("no using declaration in src or adapters: the bundle is not lowered, and Node.js 20 has none", () => {
+  const adapters = readdirSync(join(ROOT, "adapters"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ts"))
+    .map((path) => `adapters/${path.replaceAll("\\", "/")}`);
+  const declaring = [...files, ...adapters].filter((path) =>
+    /^\s*(await )?using \w+ =/m.test(readFileSync(join(ROOT, path), "utf8")),
+  );
+  expect(declaring).toEqual([]);
+});
