@@ -26,7 +26,7 @@ export type SessionPoolErrorCode =
   | "ADD_MANY_INPUT"
   | LoginErrorCode;
 
-/** Why somebody could not sign in. */
+/** Why a login failed. */
 export type LoginErrorCode =
   | "LOGIN_FLOOD_WAIT"
   | "LOGIN_PHONE_INVALID"
@@ -249,7 +249,7 @@ export class OptionsError extends SessionPoolError {
   }
 }
 
-/** Thrown by `login` and `duplicate` when Telegram lets nobody in; `code` tells why. Nothing is left behind. */
+/** Thrown by `login` and `duplicate` when the login fails; `code` is the reason. Nothing is left behind. */
 export class LoginError extends SessionPoolError {
   /** With `LOGIN_FLOOD_WAIT`: the seconds after which Telegram can be asked again. Otherwise `null`. */
   readonly seconds: number | null;

@@ -131,7 +131,7 @@ export interface ClientAdapter<Client> {
   /** Sends one raw request. */
   invoke(client: Client, request: unknown): Promise<unknown>;
   /**
-   * Makes a client with which nobody has signed in, without touching the network. Without it `login` and `duplicate`
+   * Makes a client that is not signed in, without touching the network. Without it `login` and `duplicate`
    * cannot be used.
    */
   createSignIn?(options: SignInOptions): SignInClient;

@@ -12,7 +12,7 @@ export interface SignInOptions {
   readonly callTimeoutMs: number;
   /** The data center to begin with. @default the library's own choice, or that of a private server */
   readonly address?: Pick<SessionData, "dcId" | "serverAddress" | "port"> | undefined;
-  /** To be called for each `updateLoginToken`: somebody has accepted the login token. */
+  /** To be called for each `updateLoginToken`: the login token was accepted. */
   readonly onLoginToken: () => void;
 }
 
@@ -23,15 +23,15 @@ export interface TelegramObject {
 }
 
 /**
- * A client with which nobody has signed in, and which makes auth keys of its own. MUST hide its secrets from `inspect`
+ * A client that is not signed in and creates its own auth keys. MUST hide its secrets from `inspect`
  * and JSON, as the client of a lease does.
  */
 export interface SignInClient {
   /** The data center of the last connect. */
   readonly dcId: number;
   /**
-   * Connects to a data center (by default to the one of before), by the auth key it has there, else by a new one. What
-   * was open is closed. Rejects with the cause, or the signal's reason, and MUST have closed what it opened by then.
+   * Connects to a data center (by default the previous one) with the auth key it has there, or with a new one. Closes
+   * the previous connection. Rejects with the cause, or the signal's reason, and MUST have closed what it opened by then.
    */
   connect(signal: AbortSignal, dcId?: number): Promise<void>;
   /**

@@ -61,7 +61,7 @@ export async function duplicateSession<Client>(
   }
 }
 
-/** Nothing is sent for an id that is taken, also by another process. */
+/** Throws if the id is taken, in this process or in the storage; nothing has been sent then. */
 async function assertFree<Client>({ context, registry }: DuplicateParts<Client>, newId: string): Promise<void> {
   const rejection = registry.rejection(newId);
   if (rejection !== undefined) throw unreadableRecordError(newId, rejection);
@@ -125,10 +125,10 @@ async function exportFirstToken(signIn: SignIn): Promise<Buffer> {
   await signIn.connect();
   const exported = await exportLoginToken(signIn, undefined);
   if ("token" in exported) return exported.token;
-  throw new LoginError("LOGIN_REFUSED", "Telegram has let a new key in that nobody had approved.");
+  throw new LoginError("LOGIN_REFUSED", "Telegram signed the new key in before it was approved.");
 }
 
-/** The new client asks once more, and is let in. */
+/** Completes the login of the new client after the approval. */
 async function complete(signIn: SignIn, password: PasswordPrompt | undefined): Promise<SignedIn> {
   try {
     for (let exports = 0; exports < MOST_EXPORTS; exports++) {
@@ -139,11 +139,11 @@ async function complete(signIn: SignIn, password: PasswordPrompt | undefined): P
   } catch (error) {
     throw refusedError(error);
   }
-  const message = "Telegram has not let the new session in, although the first one approved it. Try again.";
+  const message = "Telegram did not sign the new session in, although the first one approved it. Try again.";
   throw new LoginError("LOGIN_REFUSED", message);
 }
 
-/** Device and proxy of the first session. What only one of them is to do, listening, is not inherited. */
+/** The profile of the first session without `keepConnected`: only one of them needs to listen. */
 function inheritedProfile({ keepConnected: _, ...profile }: ClientProfile): ClientProfile {
   return profile;
 }

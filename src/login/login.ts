@@ -10,7 +10,7 @@ import { type CodePrompt, type PhonePrompt, signInByPhone } from "./phone-code.j
 import { type QrPrompt, signInByQrCode } from "./qr-code.js";
 import { refusedError, type SignedIn, SignIn } from "./sign-in.js";
 
-/** What both ways to sign in ask. A prompt that throws ends the login with that error. */
+/** The prompts of both ways to sign in. A prompt that throws ends the login with that error. */
 export interface CommonPrompts {
   /** Asks for the password of the two-step verification, with its hint. Without it such accounts cannot sign in. */
   readonly password?: PasswordPrompt | undefined;
@@ -29,7 +29,7 @@ export interface PhonePrompts extends CommonPrompts {
   readonly code: CodePrompt;
 }
 
-/** By which way somebody signs in, and what is asked on it. */
+/** The prompts of one of the two ways to sign in. */
 export type LoginPrompts = QrPrompts | PhonePrompts;
 
 /** How the client that signs in is set up. */
@@ -46,7 +46,7 @@ export interface LoginOptions {
 
 /** A new session. `inspect` and JSON do not show its string. */
 export interface LoginResult {
-  /** The session string, for `add`: whoever has it has the account. */
+  /** The session string, for `add`: it gives full access to the account. */
   readonly session: string;
   /** The account's user id. */
   readonly accountId: string;
@@ -62,7 +62,7 @@ const CALL_TIMEOUT_MS = 60_000;
  * Given up, by the signal or by an error, it leaves nothing behind: no connection, no timer, no code that could still be
  * used, no session at Telegram.
  *
- * Throws `LoginError` (its `code` tells why), `ConnectError`, `CallTimeoutError`, `OptionsError`, the signal's reason, or
+ * Throws `LoginError` (see its `code`), `ConnectError`, `CallTimeoutError`, `OptionsError`, the signal's reason, or
  * what a prompt threw.
  *
  * @example

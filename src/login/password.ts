@@ -18,12 +18,13 @@ interface PasswordInfo {
 }
 
 /**
- * The second step: asks for the password, at most three times, and proves that it is known without sending it. Throws
+ * The second step: asks for the password, at most three times, and proves knowledge of it without sending it. Throws
  * `LoginError`.
  */
 export async function signInByPassword(signIn: SignIn, prompt: PasswordPrompt | undefined): Promise<SignedIn> {
   if (prompt === undefined) {
-    const message = "The account has a password (two-step verification), and nobody was asked for it: pass password().";
+    const message =
+      "The account has a password (two-step verification), and there is no prompt for it: pass password().";
     throw new LoginError("LOGIN_PASSWORD_NEEDED", message, { reason: "SESSION_PASSWORD_NEEDED" });
   }
   for (let attempt = 1; ; attempt++) {
@@ -44,7 +45,7 @@ async function checkPassword(signIn: SignIn, info: PasswordInfo, password: strin
   try {
     return await sendProof(signIn, info, password);
   } catch (error) {
-    // What the server had sent is too old: somebody was thinking.
+    // The challenge expired while the prompt was open.
     if (telegramCodeOf(error) !== "SRP_ID_INVALID") throw error;
     return sendProof(signIn, await getPassword(signIn), password);
   }

@@ -4,13 +4,13 @@ import { describeType, isObject } from "../options/validators.js";
 import { type PasswordPrompt, signInByPassword } from "./password.js";
 import { type SignedIn, type SignIn, signUpRequired, telegramCodeOf } from "./sign-in.js";
 
-/** Asks for the phone number, in international form. `attempt` counts from 1: the one before was none. */
+/** Asks for the phone number, in international form. `attempt` counts from 1; the previous number was invalid. */
 export type PhonePrompt = (attempt: number) => string | Promise<string>;
 
 /** Asks for the code that was sent, or for another one. */
 export type CodePrompt = (sent: SentCode) => CodeAnswer | Promise<CodeAnswer>;
 
-/** The code, or the wish that it is sent once more, by the next way. */
+/** The code, or `{ resend: true }` to have it sent again by the next way. */
 export type CodeAnswer = string | { readonly resend: true };
 
 /** How a code was sent. */

@@ -5,7 +5,7 @@ import type { SignedIn, SignIn } from "./sign-in.js";
 /** Shows a QR code that says `url`; a newer one takes its place. `expiresAt`: epoch milliseconds. */
 export type QrPrompt = (url: string, expiresAt: number) => void | Promise<void>;
 
-/** A code is renewed so long before it expires: whoever scans it meanwhile is let in. */
+/** How long before its expiry a code is replaced. The old one can still be scanned in that time. */
 const RENEW_BEFORE_MS = 3_000;
 /** The clocks of this host and of Telegram may differ: no token is shown shorter or longer than this. */
 const SHORTEST_MS = 500;

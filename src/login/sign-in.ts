@@ -8,12 +8,12 @@ import { shapeOf } from "../telegram/error-shape.js";
 import { formatSession } from "../telegram/session-string.js";
 import { classifyTelegramError } from "../telegram/verdicts.js";
 
-/** How long giving up may take: Telegram is told, and what was opened is closed. */
+/** Timeout for giving up: revoking the code and the key, and closing the connection. */
 const GIVE_UP_MS = 3_000;
 /** Telegram names the account's data center once; a second time something is wrong. */
 const MOST_MOVES = 3;
 
-/** Somebody is signed in. */
+/** A completed login. */
 export interface SignedIn {
   readonly session: string;
   /** The account's user id. */
@@ -21,8 +21,8 @@ export interface SignedIn {
 }
 
 /**
- * One attempt to sign in: what it has sent, what waits for an answer, and how it is taken back. Everything ends with the
- * signal.
+ * One attempt to sign in: its requests, its prompts, and how it is undone. Everything ends when the
+ * signal aborts.
  */
 export class SignIn {
   readonly clock: Clock;
@@ -116,7 +116,7 @@ export class SignIn {
     });
   }
 
-  /** What a person answers. */
+  /** Runs a prompt. */
   ask<T>(prompt: () => T | PromiseLike<T>): Promise<T> {
     return this.whileWanted((async () => prompt())());
   }
@@ -128,7 +128,7 @@ export class SignIn {
     throw new OptionsError(`${name}() must answer with a string; got ${describeType(answer)}.`);
   }
 
-  /** Remembers the code that is to be taken back when nobody enters it. */
+  /** Remembers the code, to revoke it if the login is given up. */
   codeSent(phoneNumber: string, phoneCodeHash: string): void {
     this.#pendingCode = { phoneNumber, phoneCodeHash };
   }
@@ -172,7 +172,7 @@ export class SignIn {
     return this.#client.close();
   }
 
-  /** Takes back what was begun: the code that was sent, the key that may be signed in. Never rejects. */
+  /** Undoes what was begun: revokes the code that was sent and signs the key out. Never rejects. */
   async giveUp(): Promise<void> {
     let end = (): void => {};
     const late = new Promise<void>((resolve) => {

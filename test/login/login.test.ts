@@ -61,7 +61,7 @@ class ScriptedClient implements SignInClient {
 const adapterOf = (client: ScriptedClient): ClientAdapter<never> => ({
   open: async () => {},
   create: () => {
-    throw new Error("Nobody leases here.");
+    throw new Error("Not used here.");
   },
   invoke: async () => undefined,
   createSignIn: (options) => {

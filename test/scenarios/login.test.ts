@@ -60,12 +60,12 @@ const methodsOf = (server: TelegramTestServer): readonly string[] =>
     .filter(({ isConnect }) => !isConnect)
     .map(({ method }) => method);
 
-/** Answers right at once; `told` collects what it was asked. */
-function byPhone(server: TelegramTestServer, told: unknown[] = []) {
+/** Prompts that answer correctly; `asked` collects what they were given. */
+function byPhone(server: TelegramTestServer, asked: unknown[] = []) {
   return {
     phone: () => PHONE,
     code: (sent: SentCode): CodeAnswer => {
-      told.push(sent);
+      asked.push(sent);
       return codeOf(server);
     },
   };

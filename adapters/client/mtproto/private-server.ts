@@ -9,7 +9,7 @@ export interface PrivateServer {
   readonly dcId: number;
   readonly host: string;
   readonly port: number;
-  /** The RSA key that proves it is the one, in PEM: an auth key is made with no other. */
+  /** The RSA public key of the server, in PEM. Auth keys are created only with a server that holds the private key. */
   readonly publicKey: string;
 }
 

@@ -12,13 +12,13 @@ import type { ClientCalls } from "./leased-client.js";
 import type { ClientInternals, Config, DcAddress, Library, LibraryClient, TlRequest } from "./library.js";
 import type { PooledSender } from "./sender.js";
 
-/** Where an account is asked for first; Telegram then says where it lives. */
+/** The data center of the first request; Telegram answers with another one if the account lives there. */
 const FIRST_DC = 2;
 const PORT = 443;
 /** GramJS fails with every 256th key, which begins with a zero (network/Authenticator.js, 2.26.22). */
 const KEY_EXCHANGES = 4;
 
-/** Nothing cools that nobody has signed in with. */
+/** A client that is not signed in has no cooldowns. */
 const OPEN_GATE: RequestGate = {
   call: (_request, _scope, transmit) => transmit().answer,
   isBlocked: () => false,
@@ -26,10 +26,10 @@ const OPEN_GATE: RequestGate = {
 
 const NO_PEERS = { limit: 1, load: async () => [], save: () => {} };
 
-/** The client is used by nobody but its owner, by `call`. */
+/** Requests go through `SignInClient.call` only. */
 const NO_CALLS: ClientCalls = new Proxy({} as ClientCalls, {
   get: () => () => {
-    throw new OptionsError("Nobody has signed in with this client.");
+    throw new OptionsError("This client is not signed in.");
   },
 });
 

@@ -22,7 +22,7 @@ export interface AccountOptions {
   readonly session?: string;
   /** Its phone number, for signing in. @default "99966" and seven digits, as no real number begins */
   readonly phone?: string;
-  /** The code that is sent when somebody signs in. @default five random digits, new each time */
+  /** The login code that is sent. @default five random digits, new each time */
   readonly code?: string;
   /** The password of its two-step verification. @default none */
   readonly password?: string;
@@ -66,7 +66,7 @@ export class Account implements TestServerAccount {
   readonly code: string | undefined;
   readonly password: string | undefined;
   readonly passwordHint: string | undefined;
-  /** Whether nobody has signed in. */
+  /** Whether the client is not signed in. */
   readonly isGuest: boolean;
   session = "";
   /** Random ids of messages it sent: one executes once. */
@@ -121,7 +121,7 @@ export class Accounts {
     return account;
   }
 
-  /** Takes in a new auth key, with which nobody has signed in. */
+  /** Takes in a new auth key, that is not signed in. */
   addKey(authKey: Buffer, dcId: number): Authorization {
     const authorization = new Authorization(authKey, dcId, this.#guest(dcId));
     this.#byKeyId.set(keyIdOf(authorization), authorization);

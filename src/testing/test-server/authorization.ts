@@ -5,7 +5,7 @@ import { authKeyIdOf } from "./crypto.js";
 /** One MTProto session: what the client numbers its messages by. GramJS makes one per connection. */
 export interface WireSession {
   readonly id: bigint;
-  /** Whether the client was told that the server knows the session. */
+  /** Whether `new_session_created` was sent. */
   isAnnounced: boolean;
   /** How many content messages the server sent in it. */
   sent: number;
@@ -27,7 +27,7 @@ const WIRE_SESSIONS_KEPT = 16;
 const FAILED_CALLS_KEPT = 256;
 const MS = 1_000;
 
-/** One auth key, and who has signed in with it: a guest at first. */
+/** One auth key, and the account that is signed in with it: a guest at first. */
 export class Authorization {
   readonly authKey: Buffer;
   readonly authKeyId: Buffer;
@@ -37,9 +37,9 @@ export class Authorization {
   readonly hash: bigint;
   /** Epoch seconds. */
   readonly createdAt: number;
-  /** Whose requests the key's are. */
+  /** The account that is signed in with the key. */
   account: Account;
-  /** Who gets in with this key once the password is right. */
+  /** The account that is signed in with this key once the password is right. */
   passwordNeededBy: Account | undefined;
   /** What the client must send with every packet. */
   salt: bigint;

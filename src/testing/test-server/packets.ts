@@ -69,7 +69,7 @@ export class PacketServer {
     try {
       step = connection.keyExchange.receive(packet.subarray(PLAIN_MESSAGE_BYTES));
     } catch {
-      // What does not keep to the protocol is nobody's client.
+      // The client does not follow the protocol: Telegram closes the connection, too.
       connection.destroy();
       return;
     }

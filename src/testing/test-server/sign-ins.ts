@@ -4,7 +4,7 @@ import { type Account, type Accounts, digitsOf } from "./accounts.js";
 import type { Authorization } from "./authorization.js";
 import { RpcError } from "./call.js";
 
-/** A code that was sent to somebody who signs in. */
+/** A login code that was sent. */
 export interface SentCodeRecord {
   /** Digits only. */
   readonly phone: string;

@@ -161,7 +161,7 @@ function acceptLoginToken(services: Services): ServerHandler {
   };
 }
 
-/** Accepts a token for an account, and tells the client that waits with it. Throws `RpcError`. */
+/** Accepts a token for an account, and notifies the client that exported it. Throws `RpcError`. */
 export function acceptToken(services: Services, token: Uint8Array, account: Account): Authorization {
   const authorization = services.signIns.acceptToken(token, account);
   const { tl } = services.libraries.main;
@@ -196,7 +196,7 @@ function describe(tl: TlFactory, { hash, createdAt, client }: Authorization, isC
   });
 }
 
-/** Signing in, by code, by login token and with a password. Nobody signs up. */
+/** Signing in, by code, by login token and with a password. Sign-up is refused. */
 export function signInHandlers(services: Services): ReadonlyArray<readonly [string, ServerHandler]> {
   return [
     ["auth.SendCode", sendCode(services)],
