@@ -74,10 +74,15 @@ export function waitsForItself(holds: readonly string[], status: PoolStatus, id?
 }
 
 /** The wait has passed. */
-export function acquireTimeoutError(waitMs: number, status: PoolStatus, cause: unknown): AcquireTimeoutError {
+export function acquireTimeoutError(
+  waitMs: number,
+  status: PoolStatus,
+  retryAt: number | null,
+  cause: unknown,
+): AcquireTimeoutError {
   return new AcquireTimeoutError(
     `No session was free within ${Math.round(waitMs)} ms (wait): ${describe(status)}.`,
-    cause === undefined ? {} : { cause },
+    cause === undefined ? { retryAt } : { cause, retryAt },
   );
 }
 
@@ -106,8 +111,8 @@ export function ownershipLost(id: string): OwnershipLostError {
 }
 
 /** `maxWaiters` is reached. */
-export function queueFullError(maxWaiters: number): QueueFullError {
-  return new QueueFullError(`${maxWaiters} callers are waiting already (maxWaiters).`);
+export function queueFullError(maxWaiters: number, retryAt: number | null): QueueFullError {
+  return new QueueFullError(`${maxWaiters} callers are waiting already (maxWaiters).`, { retryAt });
 }
 
 /** The deadline of one attempt has passed. */

@@ -117,17 +117,31 @@ export class NoSessionAvailableError extends SessionPoolError {
   }
 }
 
+/** Details of an error of a caller that can try again later. */
+export interface RetryableErrorDetails extends SessionPoolErrorDetails {
+  /** See the error's `retryAt`. @default null */
+  readonly retryAt?: number | null;
+}
+
 /** Thrown when `maxWaiters` callers are already waiting. */
 export class QueueFullError extends SessionPoolError {
-  constructor(message: string, details: SessionPoolErrorDetails = {}) {
+  /** When a session that matches ends its cooldown, in epoch milliseconds; `null` if none is known to. */
+  readonly retryAt: number | null;
+
+  constructor(message: string, details: RetryableErrorDetails = {}) {
     super("QUEUE_FULL", message, details);
+    this.retryAt = details.retryAt ?? null;
   }
 }
 
 /** Thrown when no session became available within `wait`. */
 export class AcquireTimeoutError extends SessionPoolError {
-  constructor(message: string, details: SessionPoolErrorDetails = {}) {
+  /** When a session that matches ends its cooldown, in epoch milliseconds; `null` if none is known to. */
+  readonly retryAt: number | null;
+
+  constructor(message: string, details: RetryableErrorDetails = {}) {
     super("ACQUIRE_TIMEOUT", message, details);
+    this.retryAt = details.retryAt ?? null;
   }
 }
 

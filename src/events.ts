@@ -7,15 +7,21 @@ import { describeType, nearestName } from "./options/validators.js";
 export interface SessionPoolEvents {
   /** Emitted when a caller has to wait. */
   waiting: (event: { readonly waiters: number; readonly nextAvailableAt: number | null }) => void;
-  /** Emitted when a session is leased. */
-  leased: (event: { readonly id: string }) => void;
+  /** Emitted when a session is leased; `waitedMs` is the time since the call, a connect included. */
+  leased: (event: { readonly id: string; readonly waitedMs: number }) => void;
   /** Emitted when a lease is released. */
   released: (event: { readonly id: string; readonly heldMs: number }) => void;
-  /** Emitted when a session, or one method or peer of it, starts to cool down. */
+  /**
+   * Emitted when a session, or one method or peer of it, starts to cool down. `reason` is Telegram's error code
+   * (`"FLOOD_WAIT"`) or `"coolDown"`; `refusedMethod` is the method that Telegram refused, also when the whole session
+   * cools down. It is absent after a refused connect, and when another process was refused.
+   */
   cooled: (event: {
     readonly id: string;
     readonly until: number;
     readonly seconds: number;
+    readonly reason: string;
+    readonly refusedMethod?: string;
     readonly method?: string;
     readonly peer?: string;
   }) => void;

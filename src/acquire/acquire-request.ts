@@ -33,6 +33,8 @@ export class AcquireRequest {
   abandonedWith: unknown = undefined;
   /** Observes the requests of the lease. */
   tracker: AttemptTracker = NOOP_TRACKER;
+  /** When the caller, or the current attempt of its job, asked for a lease; on the pool's time line. */
+  requestedAt = 0;
   /** When the current session was reserved, on the pool's time line. */
   reservedAt = 0;
   /** Stack of the caller, with `traceLeases`. */

@@ -171,6 +171,13 @@ export class LeaseScheduler {
     });
   }
 
+  /** When a session that matches ends its cooldown, in epoch milliseconds; `null` if none is known to. */
+  retryAt(criteria: Criteria): number | null {
+    const { time } = this.#context;
+    const { earliest } = this.#sessionTable.forecast(criteria, time.now());
+    return earliest === null ? null : time.toWall(earliest);
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#timer?.timer.cancel();
@@ -184,7 +191,8 @@ export class LeaseScheduler {
     const { signal } = request;
     const end = (error: () => unknown): (() => void) | undefined =>
       this.#waiters.remove(waiter) ? () => this.#reject(waiter, error()) : undefined;
-    const timeoutError = (): unknown => acquireTimeoutError(request.givenWaitMs, this.status(), request.cause);
+    const timeoutError = (): unknown =>
+      acquireTimeoutError(request.givenWaitMs, this.status(), this.retryAt(waiter.criteria), request.cause);
     const stopListening = signal && this.#abortListeners.onAbort(signal, () => end(() => signal.reason));
     const timer = Number.isFinite(deadline)
       ? options.clock.setTimer(Math.max(deadline - time.now(), 0), () => end(timeoutError)?.())

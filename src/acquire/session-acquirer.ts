@@ -84,6 +84,7 @@ export class SessionAcquirer<Client> {
    */
   acquire(request: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
     const entry = this.#reserve(request);
+    request.requestedAt = request.reservedAt;
     if (entry === undefined) return this.#wait(request, this.#serve);
     return this.#leaseConnected(entry, request) ?? this.#connectAndLease(entry, request);
   }
@@ -132,7 +133,7 @@ export class SessionAcquirer<Client> {
 
   /** Leases the reserved session if its client is connected. */
   #leaseConnected(entry: PooledSession, request: AcquireRequest): ActiveLease<Client> | undefined {
-    const { reservedAt, tracker, stack } = request;
+    const { reservedAt } = request;
     let connection: Connection<Client> | undefined;
     try {
       connection = this.#connections.tryCheckOut(entry, this.#context.time.toMonotonic(reservedAt));
@@ -143,7 +144,7 @@ export class SessionAcquirer<Client> {
     }
     if (connection === undefined) return undefined;
     request.markTried(entry.id);
-    return this.#leases.grant(entry, connection, tracker, reservedAt, stack);
+    return this.#leases.grant(entry, connection, request, reservedAt);
   }
 
   /** Connects the reserved session and leases it; another session if that fails. */
@@ -168,7 +169,7 @@ export class SessionAcquirer<Client> {
     request.markTried(entry.id);
     const connection = await this.#processRef.whileRunning(() => this.#connect(entry, request));
     if (connection === undefined) return undefined;
-    return this.#leases.grant(entry, connection, request.tracker, this.#context.time.now(), request.stack);
+    return this.#leases.grant(entry, connection, request, this.#context.time.now());
   }
 
   /** Waits for a session. Throws if no session can become available in time. */
@@ -188,7 +189,7 @@ export class SessionAcquirer<Client> {
     if (request.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline))
       throw scheduler.unavailableError(request.criteria, sessionTable.forecast(criteria, now), request.cause);
     this.#assertNotNested(criteria);
-    if (scheduler.waiterCount >= maxWaiters) throw queueFullError(maxWaiters);
+    if (scheduler.waiterCount >= maxWaiters) throw queueFullError(maxWaiters, scheduler.retryAt(criteria));
     return scheduler.wait(request, deadline, serve);
   }
 

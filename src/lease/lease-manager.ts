@@ -33,6 +33,15 @@ export interface Revocation {
   readonly discardsClient: boolean;
 }
 
+/** What a lease takes over from the request that it was granted for. */
+export interface LeaseRequest {
+  readonly tracker: AttemptTracker;
+  /** When the lease was asked for, on the pool's time line. */
+  readonly requestedAt: number;
+  /** Stack of the caller, with `traceLeases`. */
+  readonly stack: string | undefined;
+}
+
 /** One lease as the pool sees it: the scope of its requests, its session and its connection. */
 export class ActiveLease<Client> extends LeaseScope implements ListNode<ActiveLease<Client>> {
   isLinked = false;
@@ -152,16 +161,15 @@ export class LeaseManager<Client> {
   grant(
     entry: SessionEntry,
     connection: Connection<Client>,
-    tracker: AttemptTracker,
+    request: LeaseRequest,
     since: number,
-    stack: string | undefined,
   ): ActiveLease<Client> {
-    const active = new ActiveLease(this, entry, connection, tracker, since, stack);
+    const active = new ActiveLease(this, entry, connection, request.tracker, since, request.stack);
     this.#active.add(active);
     this.#processRef.ref();
     // In functions of their own: V8 allocates the context of a closure on entry of the function around it.
     if (this.#context.options.maxLeaseMs !== Number.POSITIVE_INFINITY) this.#limit(active);
-    if (this.#context.events.subscribed.has("leased")) this.#publishLeased(entry.id);
+    if (this.#context.events.subscribed.has("leased")) this.#publishLeased(entry.id, since - request.requestedAt);
     return active;
   }
 
@@ -306,8 +314,8 @@ export class LeaseManager<Client> {
   }
 
   /** In a microtask: listeners never run in the stack of the caller, or of the release that served it. */
-  #publishLeased(id: string): void {
-    queueMicrotask(() => this.#context.events.publish("leased", { id }));
+  #publishLeased(id: string, waitMs: number): void {
+    queueMicrotask(() => this.#context.events.publish("leased", { id, waitedMs: Math.round(waitMs) }));
   }
 
   #publishLeaked({ entry, since, stack }: ActiveLease<Client>): void {

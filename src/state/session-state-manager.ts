@@ -123,7 +123,7 @@ export class SessionStateManager {
     switch (verdict.kind) {
       case "cooldown": {
         const scope = this.#scopeOf(verdict, request);
-        this.startCooldown(entry, scope, verdict.seconds ?? 60, verdict.code);
+        this.startCooldown(entry, scope, verdict.seconds ?? 60, verdict.code, request?.method);
         return scope;
       }
       case "restricted":
@@ -151,14 +151,20 @@ export class SessionStateManager {
     return isRepeated;
   }
 
-  /** Starts or extends a cooldown by an answer of Telegram or a lease. */
-  startCooldown(entry: SessionEntry, scope: CooldownScope, seconds: number, reason: string): void {
+  /** Starts or extends a cooldown by an answer of Telegram, to `refusedMethod`, or by a lease. */
+  startCooldown(
+    entry: SessionEntry,
+    scope: CooldownScope,
+    seconds: number,
+    reason: string,
+    refusedMethod?: string,
+  ): void {
     const { time, events } = this.#context;
     const now = time.now();
     const until = now + seconds * 1000;
     if (!this.#sessionTable.cool(entry, scope, until, reason, now)) return;
     events.emit("unavailable");
-    this.#saveThen(entry.id, () => this.#publishCooled(entry.id, scope, until, seconds));
+    this.#saveThen(entry.id, () => this.#publishCooled(entry.id, scope, until, seconds, reason, refusedMethod));
   }
 
   /** Restricts the session: for `restrictedForMs`, or until it is enabled if the reason does not expire on its own. */
@@ -183,7 +189,7 @@ export class SessionStateManager {
       Math.max(Math.ceil(this.#context.options.restrictedForMs / 1000), 1),
       MAX_COOLDOWN_SECONDS,
     );
-    this.startCooldown(entry, scope, seconds, code);
+    this.startCooldown(entry, scope, seconds, code, method);
     return scope;
   }
 
@@ -239,7 +245,7 @@ export class SessionStateManager {
       until - Math.max(known, now) < SAME_COOLDOWN_TOLERANCE_MS
     )
       return;
-    this.#publishCooled(entry.id, scope, until, Math.ceil((until - now) / 1000));
+    this.#publishCooled(entry.id, scope, until, Math.ceil((until - now) / 1000), reason);
   }
 
   /** Applies the state from a record written by another process, except where local changes are yet to be written. */
@@ -286,8 +292,16 @@ export class SessionStateManager {
     return true;
   }
 
-  #publishCooled(id: string, scope: CooldownScope, until: number, seconds: number): void {
-    const event = { id, until: this.#context.time.toWall(until), seconds };
+  #publishCooled(
+    id: string,
+    scope: CooldownScope,
+    until: number,
+    seconds: number,
+    reason: string,
+    refusedMethod?: string,
+  ): void {
+    const refused = refusedMethod === undefined ? {} : { refusedMethod };
+    const event = { id, until: this.#context.time.toWall(until), seconds, reason, ...refused };
     if (scope.kind === "session") this.#context.events.publish("cooled", event);
     else if (scope.kind === "method") this.#context.events.publish("cooled", { ...event, method: scope.method });
     else if (scope.kind === "peer") this.#context.events.publish("cooled", { ...event, peer: scope.peer });

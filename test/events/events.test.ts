@@ -2,8 +2,10 @@ import { type EventEmitter, once } from "node:events";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { OptionsError } from "../../src/errors.js";
 import { SafeEmitter, type SessionPoolEvents } from "../../src/events.js";
-import { openPool } from "../fakes/pools.js";
-import { settled } from "../fakes/virtual-clock.js";
+import { READ } from "../fakes/fake-telegram.js";
+import { openPool, watch } from "../fakes/pools.js";
+import { flood } from "../fakes/telegram-errors.js";
+import { START, settled } from "../fakes/virtual-clock.js";
 
 const warnings: Error[] = [];
 const warned = (warning: Error): void => void warnings.push(warning);
@@ -67,8 +69,8 @@ describe("SafeEmitter", () => {
       calls++;
       throw new Error("mine");
     });
-    emitter.emit("leased", { id: "a" });
-    emitter.emit("leased", { id: "a" });
+    emitter.emit("leased", { id: "a", waitedMs: 0 });
+    emitter.emit("leased", { id: "a", waitedMs: 0 });
     await settled();
     expect({ calls, warnings: warnings.length, listeners: emitter.listenerCount("leased") }).toEqual({
       calls: 1,
@@ -80,7 +82,7 @@ describe("SafeEmitter", () => {
   test("emit() and listenerCount() - every way of listening counts, until removeAllListeners()", () => {
     const emitter = emitterOf();
     const seen: string[] = [];
-    const tell = (): boolean => emitter.emit("leased", { id: "a" });
+    const tell = (): boolean => emitter.emit("leased", { id: "a", waitedMs: 0 });
     expect({ isHeard: tell(), listeners: emitter.listenerCount("leased") }).toEqual({ isHeard: false, listeners: 0 });
     for (const add of ["on", "addListener", "once"] as const) {
       emitter[add]("leased", () => seen.push(add));
@@ -106,7 +108,7 @@ describe("SafeEmitter", () => {
       emitter[add]("leased", listener);
       emitter[remove]("leased", listener);
     }
-    emitter.emit("leased", { id: "a" });
+    emitter.emit("leased", { id: "a", waitedMs: 0 });
     expect({ calls, listeners: emitter.listenerCount("leased") }).toEqual({ calls: 0, listeners: 0 });
     emitter.on("leased", listener);
     emitter[remove]("leased");
@@ -120,7 +122,7 @@ describe("SafeEmitter", () => {
     };
     emitter.on("died", listener);
     emitter.on("leased", listener);
-    emitter.emit("leased", { id: "a" });
+    emitter.emit("leased", { id: "a", waitedMs: 0 });
     await settled();
     expect(warnings[0]?.message).toContain('"leased"');
   });
@@ -134,7 +136,7 @@ describe("SafeEmitter", () => {
     };
     emitter.on("leased", listener);
     emitter.on("leased", listener, context);
-    emitter.emit("leased", { id: "a" });
+    emitter.emit("leased", { id: "a", waitedMs: 0 });
     expect(seen).toEqual([emitter, context]);
     expect(seen[1]).toBe(context);
   });
@@ -178,5 +180,52 @@ describe("on() of a pool - an event that does not exist", () => {
     const leased = once(pool as unknown as EventEmitter, "leased");
     await pool.use(() => 1);
     await expect(leased).resolves.toMatchObject([{ id: "a" }]);
+  });
+});
+
+describe("leased", () => {
+  test("waitedMs - is the time since the call of acquire()", async () => {
+    const { pool, clock, events } = await openPool({ sessions: ["a"] });
+    const lease = await pool.acquire();
+    const waiting = pool.acquire();
+    await clock.advance(1_500);
+    lease.release();
+    (await waiting).release();
+    await settled();
+    expect(events("leased")).toEqual([
+      { id: "a", waitedMs: 0 },
+      { id: "a", waitedMs: 1_500 },
+    ]);
+  });
+
+  test("waitedMs - counts each attempt of a job by itself", async () => {
+    const { pool, clock, telegram, events } = await openPool({ sessions: ["a"] });
+    telegram.onCall = ({ number }) => (number === 1 ? Promise.reject(flood(20)) : undefined);
+    const work = pool.use((client) => client.call(READ));
+    await clock.advance(20_000);
+    await work;
+    expect(events("leased").map(({ waitedMs }) => waitedMs)).toEqual([0, 20_000]);
+  });
+});
+
+describe("retryAt", () => {
+  test("AcquireTimeoutError - is when a cooldown of a session that matches ends", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a", "b"] });
+    const [one, other] = [await pool.acquire({ id: "a" }), await pool.acquire({ id: "b" })];
+    const waiting = watch(pool.acquire({ wait: 1_000 }));
+    one.coolDown(60);
+    one.release();
+    await clock.advance(1_000);
+    expect(waiting.error).toMatchObject({ code: "ACQUIRE_TIMEOUT", retryAt: START + 60_000 });
+    other.release();
+  });
+
+  test("QueueFullError - is null while every session that matches is leased", async () => {
+    const { pool } = await openPool({ sessions: ["a"], maxWaiters: 0 });
+    const lease = await pool.acquire();
+    await expect(pool.acquire()).rejects.toMatchObject({ code: "QUEUE_FULL", retryAt: null });
+    lease.coolDown(60);
+    lease.release();
+    await expect(pool.acquire()).rejects.toMatchObject({ code: "QUEUE_FULL", retryAt: START + 60_000 });
   });
 });

@@ -198,7 +198,7 @@ describe("coolDown()", () => {
     lease.release();
     await settled();
     expect(pool.get("a")).toMatchObject({ state: "cooling", availableAt: START + 60_000 });
-    expect(events("cooled")).toEqual([{ id: "a", until: START + 60_000, seconds: 60 }]);
+    expect(events("cooled")).toEqual([{ id: "a", until: START + 60_000, seconds: 60, reason: "coolDown" }]);
     await clock.advance(59_999);
     expect(pool.status().cooling).toBe(1);
     await clock.advance(1);
@@ -261,8 +261,8 @@ describe("coolDown()", () => {
     await settled();
     expect(pool.get("a")).toMatchObject({ state: "free", availableAt: null });
     expect(events("cooled")).toEqual([
-      { id: "a", until: START + 10_000, seconds: 10, method: WRITE },
-      { id: "a", until: START + 20_000, seconds: 20, peer: "user:7" },
+      { id: "a", until: START + 10_000, seconds: 10, reason: "coolDown", method: WRITE },
+      { id: "a", until: START + 20_000, seconds: 20, reason: "coolDown", peer: "user:7" },
     ]);
   });
 });

@@ -45,7 +45,9 @@ describe('retry: "safe"', () => {
     refuseOn(telegram, flood(60));
     expect(await pool.use((client) => client.call(WRITE))).toBe(`${WRITE} by b`);
     expect(ran(telegram)).toEqual([`${WRITE} a`, `${WRITE} b`]);
-    expect(events("cooled")).toEqual([{ id: "a", until: START + 60_000, seconds: 60 }]);
+    expect(events("cooled")).toEqual([
+      { id: "a", until: START + 60_000, seconds: 60, reason: "FLOOD_WAIT", refusedMethod: WRITE },
+    ]);
     expect(await storage.stored("a")).toMatchObject({ cooldown: { until: START + 60_000 } });
     expect(pool.status()).toMatchObject({ free: 1, cooling: 1, leased: 0 });
   });
@@ -181,7 +183,8 @@ describe("cooldown scopes", () => {
     const { pool, telegram, events } = await openPool({ sessions: ["a", "b"] });
     refuseOn(telegram, slowMode(30), ({ id, peer }) => id === "a" && peer === "channel:5");
     expect(await pool.use((client) => client.call(WRITE, { peer: "channel:5" }))).toBe(`${WRITE} by b`);
-    expect(events("cooled")).toEqual([{ id: "a", until: START + 30_000, seconds: 30, peer: "channel:5" }]);
+    const cause = { reason: "SLOWMODE_WAIT", refusedMethod: WRITE };
+    expect(events("cooled")).toEqual([{ id: "a", until: START + 30_000, seconds: 30, ...cause, peer: "channel:5" }]);
     expect(pool.status()).toMatchObject({ free: 2, cooling: 0 });
     await expect(pool.acquire({ peer: "channel:5", id: "a", wait: false })).rejects.toMatchObject({ waitingCount: 1 });
   });
@@ -200,7 +203,8 @@ describe("cooldown scopes", () => {
     const { pool, telegram, events } = await openPool({ sessions: ["a", "b"], cooldownScope: "method" });
     refuseOn(telegram, flood(30), ({ id, method }) => id === "a" && method === READ);
     expect(await pool.use((client) => client.call(READ))).toBe(`${READ} by b`);
-    expect(events("cooled")).toEqual([{ id: "a", until: START + 30_000, seconds: 30, method: READ }]);
+    const cause = { reason: "FLOOD_WAIT", refusedMethod: READ };
+    expect(events("cooled")).toEqual([{ id: "a", until: START + 30_000, seconds: 30, ...cause, method: READ }]);
     expect(await pool.use((client) => client.call(WRITE), { id: "a" })).toBe(`${WRITE} by a`);
     const work = watch(pool.use((client) => client.call(READ), { id: "a", wait: false }));
     await settled();
