@@ -166,9 +166,8 @@ export class SessionAdmin {
     const known = new PooledSession({ id, tags, addedAt: time.wallNow(), credentials, fingerprint });
     const version = await this.#writeFirst(id, this.#registry.serializer.serialize(known, null), fingerprint);
     if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
-    // A process may have died after removing a session of this id and before clearing its peers;
-    // at version 1 there has never been one.
-    if (version > 1) void this.#peers.clear(id);
+    // A process may have died after removing a session of this id and before clearing its peers.
+    void this.#peers.clear(id);
     const faster = await reservations.confirm(fingerprint, id, reserved);
     this.#recordWriter.track(id, version);
     if (faster !== undefined) {
