@@ -12,6 +12,9 @@ import type { RecordWriter } from "../storage/record-writer.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
 import type { StorageSync } from "./storage-sync.js";
 
+/** Maximum number of records that are re-encrypted at once, in a storage that writes many together. */
+const MAX_CONCURRENCY = 100;
+
 /** Re-encrypts with the newest key whatever is encrypted with an older key or not at all. */
 export class Reencryption {
   readonly #context: PoolContext;
@@ -36,7 +39,8 @@ export class Reencryption {
 
   /**
    * Resolves with the number of rewritten records. A record that cannot be written ends it, and so does `close`, which waits
-   * for the current record only: what was done stays done.
+   * for the current record only, or for those that a storage with `writeMany` is written together: what was done stays
+   * done.
    */
   async rotate(): Promise<number> {
     if (this.#context.options.encryption === undefined) {
@@ -44,15 +48,30 @@ export class Reencryption {
     }
     await this.#storageSync.syncAll();
     let count = 0;
-    for (const id of this.#registry.ids()) {
-      const isRewritten = await this.#registry.change(id, undefined, () => {
-        const closed = this.#lifecycle.closedError();
-        if (closed !== undefined) throw closed;
-        return this.#rotate(id);
-      });
-      if (isRewritten) count++;
-    }
+    const failures: unknown[] = [];
+    const ids = this.#registry.ids().values();
+    const rotateNext = async (): Promise<void> => {
+      for (const id of ids) {
+        if (failures.length > 0) return;
+        try {
+          if (await this.#rotateExclusively(id)) count++;
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+    };
+    const concurrency = this.#context.options.storage.writeMany === undefined ? 1 : MAX_CONCURRENCY;
+    await Promise.all(Array.from({ length: concurrency }, rotateNext));
+    if (failures.length > 0) throw failures[0];
     return count;
+  }
+
+  #rotateExclusively(id: string): Promise<boolean> {
+    return this.#registry.change(id, undefined, () => {
+      const closed = this.#lifecycle.closedError();
+      if (closed !== undefined) throw closed;
+      return this.#rotate(id);
+    });
   }
 
   async #rotate(id: string): Promise<boolean> {

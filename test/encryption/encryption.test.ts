@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { aesGcm, type Sealer } from "../../src/encryption/sealer.js";
 import { OptionsError, PoolClosedError, StorageCorruptError, StorageError } from "../../src/errors.js";
 import { memory } from "../../src/storage/memory.js";
-import type { SessionStorage } from "../../src/storage/storage.js";
+import type { RecordWrite, SessionStorage } from "../../src/storage/storage.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";
@@ -329,6 +329,28 @@ describe("rotateKeys()", () => {
       expect(storage.writes.length - writes).toBe(1);
     },
   );
+
+  test("a storage with writeMany() - is written many records together", async () => {
+    const inner = memory();
+    await inner.open?.();
+    const batches: number[] = [];
+    const storage = Object.assign(new FaultyStorage(inner), {
+      writeMany: async (writes: readonly RecordWrite[]) => {
+        batches.push(writes.length);
+        return (await inner.writeMany?.(writes)) ?? [];
+      },
+    });
+    const first = await openPool({ storage, encryption: aesGcm(OLD) });
+    await first.pool.addMany(
+      Array.from({ length: 300 }, (_, index) => ({ id: `s${index}`, session: sessionString() })),
+    );
+    await first.pool.close();
+    const { pool } = await openPool({ storage, encryption: aesGcm([NEW, OLD]) });
+    batches.length = 0;
+    expect(await pool.rotateKeys()).toBe(300);
+    expect(batches.length).toBeLessThan(10);
+    expect(await pool.rotateKeys()).toBe(0);
+  });
 
   test("without encryption rejects with OptionsError; when the storage fails, with StorageError, and can be repeated", async () => {
     const plain = await openPool();
