@@ -12,6 +12,10 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
     summary: "sign an account in, by QR code or phone number",
     load: async () => (await import("./commands/login.js")).loginCommand,
   },
+  import: {
+    summary: "add the accounts in files of other programs",
+    load: async () => (await import("./commands/import.js")).importCommand,
+  },
   list: {
     summary: "show which accounts the storage holds",
     load: async () => (await import("./commands/list.js")).listCommand,

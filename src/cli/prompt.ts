@@ -47,8 +47,9 @@ export class Prompt {
     stdin.ref?.();
     // The line editor echoes to its output: of a secret it has none.
     const output = isSecret ? new Writable({ write: (_chunk, _encoding, done) => done() }) : stderr;
-    if (isSecret) stderr.write(question);
     const editor = createInterface({ input: stdin, output, terminal: true, historySize: 0 });
+    // Only now the terminal does not echo by itself.
+    if (isSecret) stderr.write(question);
     return new Promise<string>((resolve, reject) => {
       const abort = (): void => reject(signal.reason);
       signal.addEventListener("abort", abort, { once: true });

@@ -1,0 +1,103 @@
+import { existsSync } from "node:fs";
+import { type ImportedAccount, type ImportReport, importAccounts } from "../../import/index.js";
+import type { SessionPool } from "../../session-pool.js";
+import { type Command, type CommandContext, CommandError, STORAGE_OPTIONS } from "../command.js";
+import { PROGRAM } from "../command-line.js";
+import { withOfflinePool } from "../pools.js";
+import { ProgressText } from "../progress-bar.js";
+import { Prompt } from "../prompt.js";
+import { printable } from "../table.js";
+
+/** `import`: accounts out of the files of other programs. */
+export const importCommand: Command = {
+  usage: "PATH… [--dry-run] [--tag TAG] [--passcode]",
+  description:
+    "Adds the accounts in files and folders: session files of Telethon and Pyrogram with the .json beside them, tdata of Telegram Desktop, text files of session strings. Says what it did with each file. Sources are only read. Close the program that uses an account first: Telegram ends a login that is used twice.",
+  options: {
+    ...STORAGE_OPTIONS,
+    "dry-run": { type: "boolean", description: "say what would be done, and add nothing" },
+    tag: { type: "string", value: "TAG", description: "a tag of every account that is added; may be repeated" },
+    passcode: { type: "boolean", description: "ask for the local passcode of Telegram Desktop" },
+  },
+  positionals: { min: 1, max: Number.POSITIVE_INFINITY },
+  example: "telegram-session-pool import accounts/ --dry-run",
+  async run(context) {
+    const { terminal, signal, arguments: given } = context;
+    const isDryRun = given.flag("dry-run");
+    const missing = given.positionals.find((path) => !existsSync(path));
+    if (missing !== undefined) throw new CommandError(`There is no file and no folder "${printable(missing)}".`);
+    const passcode = given.flag("passcode")
+      ? await new Prompt(terminal, signal).askSecret("Local passcode of Telegram Desktop: ")
+      : undefined;
+    return withOfflinePool(
+      context,
+      async (pool) => {
+        const report = await importAll(pool, passcode, isDryRun, context);
+        return {
+          exitCode: report.refused.length === 0 ? 0 : 1,
+          text: textOf(report, isDryRun, context).join("\n"),
+          json: { isDryRun, ...report },
+        };
+      },
+      { mayCreate: isDryRun ? "inMemory" : true },
+    );
+  },
+};
+
+async function importAll(
+  pool: SessionPool<unknown>,
+  passcode: string | undefined,
+  dryRun: boolean,
+  { terminal, signal, arguments: given }: CommandContext,
+): Promise<ImportReport> {
+  const progress = new ProgressText(terminal);
+  const reports: ImportReport[] = [];
+  try {
+    for (const path of given.positionals) {
+      const onProgress = ({ read, path: file }: { readonly read: number; readonly path: string }): void =>
+        progress.show(`${read} read: ${file}`);
+      const tags = given.texts("tag");
+      reports.push(await importAccounts(pool, path, { dryRun, tags, passcode, signal, onProgress }));
+    }
+  } finally {
+    progress.end();
+  }
+  return {
+    added: reports.flatMap(({ added }) => added),
+    known: reports.flatMap(({ known }) => known),
+    refused: reports.flatMap(({ refused }) => refused),
+  };
+}
+
+function textOf(
+  { added, known, refused }: ImportReport,
+  isDryRun: boolean,
+  { terminal }: CommandContext,
+): readonly string[] {
+  const verb = isDryRun ? "would add" : "added";
+  const width = Math.max(verb.length, "refused".length);
+  const line = (what: string, { id, format, path }: ImportedAccount): string =>
+    `${what.padEnd(width)}  ${printable(id)} (${format}, ${printable(path)})`;
+  const lines = [
+    ...added.map((account) => terminal.paint("green", line(verb, account))),
+    ...known.map((account) => line("known", account)),
+    ...refused.map(({ path, reason }) =>
+      terminal.paint("red", `${"refused".padEnd(width)}  ${printable(path)}: ${printable(reason)}`),
+    ),
+  ];
+  const warnings = warningsOf([...added, ...known]).map((warning) => terminal.paint("yellow", `warning: ${warning}`));
+  const verbs = isDryRun ? "would be added" : "added";
+  return [...lines, ...warnings, `${added.length} ${verbs}, ${known.length} known, ${refused.length} refused.`];
+}
+
+/** What each file warns of, once; and the key that a tdata folder shares with its Telegram Desktop. */
+function warningsOf(accounts: readonly ImportedAccount[]): readonly string[] {
+  const warnings = new Set(accounts.flatMap((account) => account.warnings));
+  const desktop = accounts.find(({ format }) => format === "tdata");
+  if (desktop !== undefined) {
+    warnings.add(
+      `Telegram Desktop uses the same key as ${printable(desktop.id)}: never run both, or Telegram ends the login for good. "${PROGRAM} duplicate ${printable(desktop.id)} NEWID" makes a session with a key of its own.`,
+    );
+  }
+  return [...warnings];
+}
