@@ -1,11 +1,14 @@
 import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { inspect } from "node:util";
 import type { TelegramClient } from "telegram";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LoginError, parseSession, SessionPool } from "../../src/index.js";
 import { type CodeAnswer, type LoginPrompts, type LoginResult, login, type SentCode } from "../../src/login/index.js";
 import { rsaFingerprint } from "../../src/telegram/rsa-key.js";
 import { startTestServer, type TelegramTestServer, type TestServerOptions } from "../../src/testing/index.js";
+import { KeyExchange } from "../../src/testing/test-server/key-exchange.js";
 import { remember } from "../canary/session-finder.js";
 import { Api, libraryName, telegramAdapter } from "../fakes/client-library.js";
 import { API_HASH, API_ID, nameOf, rejection, until, within } from "./support.js";
@@ -419,6 +422,35 @@ describe("login() - the server", () => {
     const slow = login(adapterOf(server), byPhone(server), { connectTimeoutMs: 300 });
     expect(await rejection(slow)).toMatchObject({ code: "CONNECT_FAILED" });
     await expectNothingLeft(server);
+  });
+
+  test("a proxy that is not there - ConnectError without its password, and nothing goes past it", async () => {
+    const server = await alices();
+    const listener = createServer().listen(0, "127.0.0.1");
+    await once(listener, "listening");
+    const { port } = listener.address() as AddressInfo;
+    await new Promise((resolve) => listener.close(resolve));
+    const proxy = { ip: "127.0.0.1", port, socksType: 5, username: "alice", password: "proxy-password" } as const;
+    const error = await rejection(login(adapterOf(server), byPhone(server), { profile: { proxy } }));
+    expect(error).toMatchObject({ code: "CONNECT_FAILED" });
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("proxy-password");
+    expect(server.connections()).toEqual([]);
+  });
+
+  test.runIf(libraryName === "telegram")("a key exchange that fails once, as GramJS's does - is repeated", async () => {
+    const server = await alices();
+    const { receive } = KeyExchange.prototype;
+    let failures = 0;
+    const spy = vi.spyOn(KeyExchange.prototype, "receive").mockImplementation(function (this: KeyExchange, body) {
+      const step = receive.call(this, body);
+      if (step?.agreed !== undefined && failures++ === 0)
+        step.answer.writeUInt8(step.answer.at(-1) === 1 ? 2 : 1, step.answer.length - 1);
+      return step;
+    });
+    onTestFinished(() => spy.mockRestore());
+    const { session } = await signIn(server, byPhone(server));
+    expect(failures).toBe(2);
+    expect(await ownerOf(server, session)).toBe("alice");
   });
 
   test("does not answer a request - CallTimeoutError after callTimeoutMs", async () => {
