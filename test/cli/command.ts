@@ -46,22 +46,26 @@ export class RunningCommand implements AsyncDisposable {
 
   /** Waits until something matches that comes after the last match. */
   async until(pattern: RegExp): Promise<RegExpExecArray> {
-    const deadline = AbortSignal.timeout(WAIT_MS);
+    const limit = Date.now() + WAIT_MS;
+    const timer = setTimeout(() => this.#changed(), WAIT_MS);
     let isOver = false;
     void this.ended.then(() => {
       isOver = true;
     });
-    for (;;) {
-      const found = pattern.exec(this.text.slice(this.#read));
-      if (found !== null) {
-        this.#read += found.index + found[0].length;
-        return found;
+    try {
+      for (;;) {
+        const found = pattern.exec(this.text.slice(this.#read));
+        if (found !== null) {
+          this.#read += found.index + found[0].length;
+          return found;
+        }
+        if (isOver || Date.now() >= limit) throw new Error(`The command does not show ${pattern}:\n${this.text}`);
+        await new Promise<void>((resolve) => {
+          this.#changed = resolve;
+        });
       }
-      if (deadline.aborted || isOver) throw new Error(`The command does not show ${pattern}:\n${this.text}`);
-      await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-        deadline.addEventListener("abort", () => resolve(), { once: true });
-      });
+    } finally {
+      clearTimeout(timer);
     }
   }
 

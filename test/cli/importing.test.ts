@@ -69,9 +69,15 @@ describe("import", () => {
     await terminal.until(/Local passcode of Telegram Desktop: /);
     terminal.enter(PASSCODE);
     await terminal.until(/^added {4}\d+ \(tdata, /m);
-    await terminal.until(/never run both, .*duplicate \d+ NEWID/);
+    await terminal.until(/warning: Telegram Desktop .* "telegram-session-pool duplicate ID NEWID"/);
     expect(await terminal.ended).toBe(0);
     expect(terminal.output).not.toContain(PASSCODE);
+  });
+
+  test("tdata with a passcode that was not given - says how to give it", async () => {
+    const { code, stdout } = await withFiles("tdata-passcode").run(["import", "accounts"]);
+    expect(stdout).toMatch(/^refused {2}accounts\/tdata-passcode: .* Add --passcode\.$/m);
+    expect(code).toBe(1);
   });
 
   test.skipIf(!hasRedis)("into Redis", async () => {

@@ -82,7 +82,7 @@ function textOf(
     ...added.map((account) => terminal.paint("green", line(verb, account))),
     ...known.map((account) => line("known", account)),
     ...refused.map(({ path, reason }) =>
-      terminal.paint("red", `${"refused".padEnd(width)}  ${printable(path)}: ${printable(reason)}`),
+      terminal.paint("red", `${"refused".padEnd(width)}  ${printable(path)}: ${inCommandWords(reason)}`),
     ),
   ];
   const warnings = warningsOf([...added, ...known]).map((warning) => terminal.paint("yellow", `warning: ${warning}`));
@@ -90,14 +90,14 @@ function textOf(
   return [...lines, ...warnings, `${added.length} ${verbs}, ${known.length} known, ${refused.length} refused.`];
 }
 
-/** What each file warns of, once; and the key that a tdata folder shares with its Telegram Desktop. */
+/** What each file warns of, once. */
 function warningsOf(accounts: readonly ImportedAccount[]): readonly string[] {
-  const warnings = new Set(accounts.flatMap((account) => account.warnings));
-  const desktop = accounts.find(({ format }) => format === "tdata");
-  if (desktop !== undefined) {
-    warnings.add(
-      `Telegram Desktop uses the same key as ${printable(desktop.id)}: never run both, or Telegram ends the login for good. "${PROGRAM} duplicate ${printable(desktop.id)} NEWID" makes a session with a key of its own.`,
-    );
-  }
-  return [...warnings];
+  return [...new Set(accounts.flatMap(({ warnings }) => warnings.map(inCommandWords)))];
+}
+
+/** What the library says in terms of its functions, in terms of this command. */
+function inCommandWords(text: string): string {
+  return printable(text)
+    .replace("pool.duplicate(id, newId)", `"${PROGRAM} duplicate ID NEWID"`)
+    .replace("Give it as the option passcode", "Add --passcode");
 }
