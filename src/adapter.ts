@@ -16,6 +16,7 @@ export {
 export type { LeaseScope } from "./connections/lease-scope.js";
 export type { SignInClient, SignInOptions, TelegramObject } from "./connections/sign-in-client.js";
 export { type ClientGuardRules, guardClient as guard } from "./lease/guard-client.js";
-export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
+export type { ClientProfile, ResolvedProfile } from "./options/client-profile.js";
+export type { ProxyProfile } from "./options/proxy.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";
 export type { DataCenterAddress, SessionData } from "./telegram/session-string.js";

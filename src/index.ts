@@ -35,7 +35,7 @@ export type { IterateWork } from "./jobs/iterate.js";
 export type { CooldownTarget, Lease, LeaseInfo } from "./lease/lease.js";
 export type { BudgetedCall, BudgetStrategy } from "./options/budget-strategy.js";
 export type { Budget, Budgets, CallLimit } from "./options/budgets.js";
-export type { ClientProfile, ProxyProfile } from "./options/client-profile.js";
+export type { ClientProfile } from "./options/client-profile.js";
 export type {
   AcquireOptions,
   AddManyOptions,
@@ -59,6 +59,7 @@ export type {
   UseOptions,
 } from "./options/options.js";
 export { type ConservativeMethod, type Presets, presets } from "./options/presets.js";
+export type { ProxyProfile } from "./options/proxy.js";
 export type {
   RandomSelection,
   SelectionStrategy,

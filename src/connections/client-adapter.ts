@@ -1,5 +1,6 @@
 import type { Clock } from "../common/clock.js";
-import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
+import type { ProxyProfile } from "../options/proxy.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import type { SessionData } from "../telegram/session-string.js";
@@ -81,7 +82,7 @@ export interface PeerStore {
 export interface CreateClientOptions {
   readonly id: string;
   readonly session: SessionData;
-  readonly profile: ClientProfile;
+  readonly profile: ResolvedProfile;
   readonly gate: RequestGate;
   readonly clock: Clock;
   readonly peers: PeerStore;
@@ -94,8 +95,6 @@ export interface CreateClientOptions {
 /** One client of one session, connected or not. */
 export interface ClientHandle<Client> {
   readonly isConnected: boolean;
-  /** The proxy that the client connects through, if the adapter's own options name one. Error messages give its address. */
-  readonly proxy?: ProxyProfile | undefined;
   /**
    * Connects once, without retries. Rejects with the cause, or when `signal` aborts, and MUST have closed what it
    * opened by then. MUST be callable again after it failed or the connection was lost; never called twice at once.
@@ -121,6 +120,16 @@ export interface ClientHandle<Client> {
 export interface ClientAdapter<Client> {
   /** Imports the library. Called by `SessionPool.open`; throws `OptionsError` with the fix when it is not installed. */
   open(): Promise<void>;
+  /**
+   * The proxy of the adapter's own options, if they name one: that of sessions whose profile names none. Error messages give
+   * its address, and the sessions behind it back off together.
+   */
+  readonly proxy?: ProxyProfile | undefined;
+  /**
+   * Throws `OptionsError` for a profile that its clients cannot have, such as a proxy of a kind that the library does not
+   * know. `call` begins the message, which MUST NOT hold a credential. Called after `open`, before a profile is stored.
+   */
+  checkProfile?(call: string, profile: ResolvedProfile): void;
   /** Creates a client without touching the network. */
   create(request: CreateClientOptions): ClientHandle<Client>;
   /**

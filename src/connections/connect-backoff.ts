@@ -1,5 +1,6 @@
 import { ConnectError } from "../errors.js";
-import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
+import type { ProxyProfile } from "../options/proxy.js";
 import type { PoolContext } from "../pool-context.js";
 import { type PooledSession, recordConnectFailure } from "../state/pooled-session.js";
 import { NO_BACK_OFF } from "../state/session-entry.js";
@@ -69,12 +70,12 @@ export class ConnectBackoff {
   }
 
   /** The session has connected, so its proxy works. */
-  connected(known: PooledSession, profile: ClientProfile): void {
+  connected(known: PooledSession, profile: ResolvedProfile): void {
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
     known.connectFailure = undefined;
     if (profile.apiId === undefined) this.#applicationWorks();
-    const route = routeOf(profile);
+    const route = this.#routeOf(profile);
     if (!this.#routes.delete(route)) return;
     const { time, events } = this.#context;
     for (const entry of this.#sessionsVia(route)) {
@@ -84,9 +85,9 @@ export class ConnectBackoff {
   }
 
   /** The session could not connect with this profile; `failure` is the error for its callers. */
-  failed(known: PooledSession, profile: ClientProfile, error: unknown, verdict: Verdict, failure: Error): void {
+  failed(known: PooledSession, profile: ResolvedProfile, error: unknown, verdict: Verdict, failure: Error): void {
     recordConnectFailure(known, failure);
-    const route = routeOf(profile);
+    const route = this.#routeOf(profile);
     const isCrowded = verdict.code === "TRANSPORT_429";
     const isRoute = isCrowded || (route !== DIRECT && (verdict.scope === "proxy" || error instanceof ConnectError));
     if (verdict.code === UNKNOWN_KEY) this.#keyUnknown(known);
@@ -106,18 +107,18 @@ export class ConnectBackoff {
   /** Whether no session may connect on its route now; the session then backs off with the others. */
   isStopped(known: PooledSession): boolean {
     const { time, options } = this.#context;
-    const { until = 0 } = this.#routes.get(routeOf(known.credentials.profile)) ?? {};
+    const { until = 0 } = this.#routes.get(this.#routeOf(known.credentials.profile)) ?? {};
     if (until <= time.now()) return false;
     this.#startBackOff([known], until + options.connectTimeoutMs, PROXY_FAILED);
     return true;
   }
 
   /** The cause of its failures may have ended: it has another key or proxy, or was enabled. It may connect at once. */
-  causeEnded(known: PooledSession, former: ClientProfile = known.credentials.profile): void {
+  causeEnded(known: PooledSession, former: ResolvedProfile = known.credentials.profile): void {
     const { time, events } = this.#context;
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
-    const failing = this.#routes.get(routeOf(known.credentials.profile));
+    const failing = this.#routes.get(this.#routeOf(known.credentials.profile));
     if (failing !== undefined) Object.assign(failing, { failures: 0, until: 0 });
     this.left(former);
     this.#sessionTable.backOff(known, NO_BACK_OFF, time.now());
@@ -125,8 +126,8 @@ export class ConnectBackoff {
   }
 
   /** A session that had this profile was removed, or has another one. */
-  left(profile: ClientProfile): void {
-    const route = routeOf(profile);
+  left(profile: ResolvedProfile): void {
+    const route = this.#routeOf(profile);
     if (!this.#routes.has(route)) return;
     for (const _ of this.#sessionsVia(route)) return;
     this.#routes.delete(route);
@@ -199,8 +200,15 @@ export class ConnectBackoff {
     });
   }
 
+  /** Identifies the route to Telegram: the session's proxy, else that of the client adapter. */
+  #routeOf(profile: ResolvedProfile): string {
+    const proxy = profile.proxy ?? this.#context.options.client.proxy;
+    return proxy === undefined ? DIRECT : identityOf(proxy);
+  }
+
   *#sessionsVia(route: string): Generator<PooledSession> {
-    for (const entry of this.#sessionTable.entries()) if (routeOf(entry.credentials.profile) === route) yield entry;
+    for (const entry of this.#sessionTable.entries())
+      if (this.#routeOf(entry.credentials.profile) === route) yield entry;
   }
 }
 
@@ -209,13 +217,9 @@ export function isApplicationRefused({ code }: Verdict): boolean {
   return APPLICATION_REFUSED.has(code);
 }
 
-/** Identifies the route to Telegram: a proxy may give each user name its own address. */
-function routeOf({ proxy }: ClientProfile): string {
-  return proxy === undefined ? DIRECT : identityOf(proxy);
-}
-
-function identityOf({ ip, port, socksType, username, password, secret }: ProxyProfile): string {
-  return JSON.stringify([ip, port, socksType, username, password, secret]);
+/** A proxy may give each user name its own address. */
+function identityOf({ ip, port, socksType, protocol, username, password, secret }: ProxyProfile): string {
+  return JSON.stringify([ip, port, socksType, protocol, username, password, secret]);
 }
 
 function delayOf(count: number): number {

@@ -1,7 +1,8 @@
 import { inOwnContext } from "../common/own-context.js";
 import { redactError } from "../common/redact-error.js";
 import { ConnectError } from "../errors.js";
-import { type ClientProfile, isHost, type ProxyProfile, secretsOf } from "../options/client-profile.js";
+import { type ResolvedProfile, secretsOf } from "../options/client-profile.js";
+import { isHost, type ProxyProfile } from "../options/proxy.js";
 import type { ClaimHandle, Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
@@ -21,9 +22,9 @@ import { SessionRequestGate } from "./request-gate.js";
 interface ClientOrigin {
   readonly known: PooledSession;
   readonly fingerprint: string;
-  readonly profile: ClientProfile;
-  /** The proxy of the profile, else that of the client adapter's options, which is known once the client is created. */
-  proxy: ProxyProfile | undefined;
+  readonly profile: ResolvedProfile;
+  /** The proxy of the profile, else that of the client adapter's options. */
+  readonly proxy: ProxyProfile | undefined;
 }
 
 /** Creates the connections of a pool: each with its client, its request gate and its back-off. */
@@ -64,7 +65,12 @@ export class ConnectionFactory<Client> {
     const known = this.#registry.get(id);
     if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
     const { profile } = known.credentials;
-    const origin: ClientOrigin = { known, fingerprint: known.fingerprint, profile, proxy: profile.proxy };
+    const origin: ClientOrigin = {
+      known,
+      fingerprint: known.fingerprint,
+      profile,
+      proxy: profile.proxy ?? this.#context.options.client.proxy,
+    };
     try {
       return inOwnContext(() => this.#create(origin));
     } catch (error) {
@@ -94,7 +100,6 @@ export class ConnectionFactory<Client> {
       connectTimeoutMs: options.connectTimeoutMs,
       onDisconnect: (reason) => connection.lost(reason),
     });
-    origin.proxy ??= handle.proxy;
     const hooks = this.#hooksOf(origin, () => connection);
     const connection: Connection<Client> = new Connection(id, handle, hooks);
     // The gate and the client know the connection, and the connection knows the client.
@@ -212,6 +217,6 @@ function throughProxy(proxy: ProxyProfile | undefined): string {
   return ` through its proxy ${proxy.ip}:${proxy.port}`;
 }
 
-function withoutSecrets(profile: ClientProfile, error: unknown): Error {
+function withoutSecrets(profile: ResolvedProfile, error: unknown): Error {
   return redactError(error, secretsOf(profile));
 }

@@ -1,10 +1,10 @@
 import type { Clock } from "../common/clock.js";
-import type { ClientProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
 import type { SessionData } from "../telegram/session-string.js";
 
 /** What a client without an authorization is made of. */
 export interface SignInOptions {
-  readonly profile: ClientProfile;
+  readonly profile: ResolvedProfile;
   readonly clock: Clock;
   /** Milliseconds for one connect, a key exchange included. */
   readonly connectTimeoutMs: number;

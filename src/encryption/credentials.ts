@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { isThenable, warn } from "../common/process-warning.js";
 import { redactError } from "../common/redact-error.js";
 import { SessionPoolError, StorageError } from "../errors.js";
-import { type ClientProfile, isProfile } from "../options/client-profile.js";
+import { isProfile, type ResolvedProfile } from "../options/client-profile.js";
 import { describeType } from "../options/validators.js";
 import type { SessionRecord } from "../storage/record.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
@@ -45,11 +45,11 @@ export type StoredCredentials = Pick<SessionRecord, "session" | "profile">;
 export type RecordedCredentials = StoredCredentials & { readonly fingerprint?: string | undefined };
 
 /** The profile of sessions without one. */
-export const NO_PROFILE: ClientProfile = Object.freeze({});
+export const NO_PROFILE: ResolvedProfile = Object.freeze({});
 
 /** What a session connects with: the session string, and a profile for some. None of it is ever shown. */
 export class Credentials extends Secret {
-  get profile(): ClientProfile {
+  get profile(): ResolvedProfile {
     return NO_PROFILE;
   }
 
@@ -61,14 +61,14 @@ export class Credentials extends Secret {
 
 /** Credentials with a profile. */
 class ProfiledCredentials extends Credentials {
-  readonly #profile: ClientProfile;
+  readonly #profile: ResolvedProfile;
 
-  constructor(session: string, profile: ClientProfile) {
+  constructor(session: string, profile: ResolvedProfile) {
     super(session);
     this.#profile = profile;
   }
 
-  override get profile(): ClientProfile {
+  override get profile(): ResolvedProfile {
     return this.#profile;
   }
 }
@@ -77,7 +77,7 @@ class ProfiledCredentials extends Credentials {
 class SealedCredentials extends ProfiledCredentials {
   readonly #sealed: string;
 
-  constructor(session: string, profile: ClientProfile, sealed: string) {
+  constructor(session: string, profile: ResolvedProfile, sealed: string) {
     super(session, profile);
     this.#sealed = sealed;
   }
@@ -103,7 +103,7 @@ export class CredentialEncryption {
     this.#trustServers = trustServers;
   }
 
-  async seal(id: string, session: string, profile: ClientProfile): Promise<Credentials> {
+  async seal(id: string, session: string, profile: ResolvedProfile): Promise<Credentials> {
     if (this.#sealer === undefined) return toCredentials(session, profile);
     const text = JSON.stringify({ session, profile });
     try {
@@ -136,7 +136,7 @@ export class CredentialEncryption {
     });
   }
 
-  #plain(session: string, profile: ClientProfile, fingerprint: string | undefined): Credentials {
+  #plain(session: string, profile: ResolvedProfile, fingerprint: string | undefined): Credentials {
     this.#check(session, fingerprint);
     return toCredentials(session, profile);
   }
@@ -208,7 +208,7 @@ function noText(method: "seal" | "open", id: string, value: unknown): StorageErr
   );
 }
 
-function toCredentials(session: string, profile: ClientProfile): Credentials {
+function toCredentials(session: string, profile: ResolvedProfile): Credentials {
   return isEmpty(profile) ? new Credentials(session) : new ProfiledCredentials(session, profile);
 }
 
@@ -227,7 +227,7 @@ function sealError(id: string, error: unknown, secrets: readonly (string | undef
   return new StorageError(`Session "${id}" could not be sealed: ${cause.message}`, { cause, sessionId: id });
 }
 
-function isEmpty(profile: ClientProfile): boolean {
+function isEmpty(profile: ResolvedProfile): boolean {
   for (const _ in profile) return false;
   return true;
 }

@@ -1,13 +1,15 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
-import type { ClientProfile, ProxyProfile } from "../options/client-profile.js";
-import { isProfile } from "../options/client-profile.js";
+import { OptionsError } from "../errors.js";
+import { isProfile, type ResolvedProfile } from "../options/client-profile.js";
+import type { ProxyProfile } from "../options/proxy.js";
+import { createProxy, parseProxyUrl } from "../options/proxy-url.js";
 import { isObject } from "../options/validators.js";
 import { AccountFileError } from "./found-account.js";
 
 /** What the `.json` beside a session file says of its account. */
 export interface AccountDescription {
-  readonly profile: ClientProfile | null;
+  readonly profile: ResolvedProfile | null;
   readonly accountId: string | null;
   /** The session file it belongs to, by its name without ending, where it says so. */
   readonly sessionFile: string | null;
@@ -33,7 +35,7 @@ export function readAccountJson(text: string): AccountDescription | undefined {
   };
   const pair = take("lang_pack");
   const langCode = take("lang_code") ?? (pair !== undefined && isLanguage(pair) ? pair : undefined);
-  const proxy = proxyIn(fields.proxy);
+  const { proxy, problem } = usableProxy(fields.proxy);
   const profile = definedIn({
     apiId: wholeNumber(take("app_id", "api_id")),
     apiHash: take("app_hash", "api_hash"),
@@ -42,20 +44,34 @@ export function readAccountJson(text: string): AccountDescription | undefined {
     appVersion: take("app_version"),
     langCode,
     systemLangCode: take("system_lang_code", "system_lang_pack"),
-    proxy: proxy === "unusable" ? undefined : proxy,
+    proxy,
   });
-  const isUsable = proxy !== "unusable" && isProfile(profile);
+  const isUsable = problem === null && isProfile(profile);
   const id = take("user_id", "id");
   return {
     profile: isUsable && Object.keys(profile).length > 0 ? profile : null,
     accountId: id !== undefined && /^[1-9]\d{0,18}$/.test(id) ? id : null,
     sessionFile: take("session_file") ?? null,
-    problem: isUsable ? null : new AccountFileError(UNUSABLE_PROXY),
+    problem,
   };
 }
 
+interface ReadProxy {
+  readonly proxy?: ProxyProfile | undefined;
+  readonly problem: AccountFileError | null;
+}
+
+function usableProxy(value: unknown): ReadProxy {
+  try {
+    return { proxy: proxyIn(value), problem: null };
+  } catch (error) {
+    if (!(error instanceof OptionsError)) throw error;
+    return { problem: new AccountFileError(`${UNUSABLE_PROXY} (${error.message.replace(/\.$/, "")})`) };
+  }
+}
+
 const UNUSABLE_PROXY =
-  "The .json beside the session file names a proxy that cannot be used: SOCKS5 and SOCKS4 can, as a URL or as [type, host, port, rdns, username, password]. The account is left out, since it would connect from another address: change the proxy there, or remove it.";
+  "The .json beside the session file names a proxy that cannot be used. The account is left out, since it would connect from another address: change the proxy there, or remove it";
 
 /** Such a file has some hundred bytes, with an avatar in it some ten thousand. */
 const MOST_BYTES = 1_048_576;
@@ -127,61 +143,25 @@ function definedIn<Fields extends object>(fields: Fields): Partial<Fields> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<Fields>;
 }
 
-/** SOCKS versions as text and as Python's PySocks numbers them. */
-const SOCKS_TYPES: ReadonlyMap<string, 4 | 5> = new Map([
-  ["socks5", 5],
-  ["socks5h", 5],
-  ["socks4", 4],
-  ["socks4a", 4],
-  ["2", 5],
-  ["1", 4],
-]);
+const PROXY = "its proxy";
 
-/** A URL, or `[type, host, port, rdns, username, password]` as Python's PySocks takes it. */
-function proxyIn(value: unknown): ProxyProfile | "unusable" | undefined {
+/** A URL or a link, or `[type, host, port, rdns, username, password]` as Python's PySocks takes it. Throws `OptionsError`. */
+function proxyIn(value: unknown): ProxyProfile | undefined {
   if (value === undefined || value === null || value === "" || value === false) return undefined;
+  if (typeof value === "string") return parseProxyUrl(PROXY, value);
   if (Array.isArray(value)) return value.length === 0 ? undefined : proxyOfTuple(value);
   if (isObject(value)) return Object.keys(value).length === 0 ? undefined : proxyOfObject(value);
-  return typeof value === "string" ? proxyOfUrl(value) : "unusable";
+  throw new OptionsError(`${PROXY} is neither a URL nor a list nor an object.`);
 }
 
-function proxyOfTuple([type, host, port, , username, password]: readonly unknown[]): ProxyProfile | "unusable" {
-  return proxyOf(type, host, port, username, password);
+function proxyOfTuple([kind, host, port, , username, password]: readonly unknown[]): ProxyProfile {
+  return createProxy(PROXY, { kind, host, port, username, password });
 }
 
-function proxyOfObject(fields: Readonly<Record<string, unknown>>): ProxyProfile | "unusable" {
-  const host = fields.addr ?? fields.hostname ?? fields.host ?? fields.ip;
-  const type = fields.proxy_type ?? fields.scheme ?? fields.type;
-  return proxyOf(type, host, fields.port, fields.username ?? fields.user, fields.password ?? fields.pass);
-}
-
-function proxyOfUrl(text: string): ProxyProfile | "unusable" {
-  let url: URL;
-  try {
-    url = new URL(text);
-  } catch {
-    return "unusable";
-  }
-  const { protocol, hostname, port, username, password } = url;
-  const host = hostname.replace(/^\[|\]$/g, "");
-  return proxyOf(protocol.replace(/:$/, ""), host, port, decodeURIComponent(username), decodeURIComponent(password));
-}
-
-function proxyOf(
-  type: unknown,
-  host: unknown,
-  port: unknown,
-  username: unknown,
-  password: unknown,
-): ProxyProfile | "unusable" {
-  const socksType = SOCKS_TYPES.get(String(type).toLowerCase());
-  if (socksType === undefined || typeof host !== "string") return "unusable";
-  const proxy: ProxyProfile = {
-    ip: host,
-    port: Number(port),
-    socksType,
-    ...(typeof username === "string" && username !== "" ? { username } : {}),
-    ...(typeof password === "string" && password !== "" ? { password } : {}),
-  };
-  return isProfile({ proxy }) ? proxy : "unusable";
+function proxyOfObject(fields: Readonly<Record<string, unknown>>): ProxyProfile {
+  const { port, secret } = fields;
+  const host = fields.addr ?? fields.hostname ?? fields.host ?? fields.server ?? fields.ip;
+  const kind = fields.proxy_type ?? fields.scheme ?? fields.type;
+  const username = fields.username ?? fields.user;
+  return createProxy(PROXY, { kind, host, port, username, password: fields.password ?? fields.pass, secret });
 }

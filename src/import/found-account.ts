@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { SessionPoolError } from "../errors.js";
-import type { ClientProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
 
 /** The programs whose files can be read: libraries by their session files or strings, Telegram Desktop by its tdata. */
 export type AccountFormat = "telethon" | "pyrogram" | "tdata" | "gramjs" | "mtcute";
@@ -33,7 +33,7 @@ export interface FoundAccount {
   /** The application that the session was made by, where the file says so. */
   readonly apiId: number | null;
   /** Of the `.json` beside the file. Its secrets (api hash, proxy password) are in no JSON and no `inspect` output. */
-  readonly profile: ClientProfile | null;
+  readonly profile: ResolvedProfile | null;
   /** What the file knows of other users, groups and channels: at most 10,000. */
   readonly peers: readonly FoundPeer[];
   /** What the user should know before the account is used, in one sentence each. */
@@ -77,7 +77,7 @@ export function createFoundAccount(
   path: string,
   name: string,
   { session, ...content }: AccountContent,
-  profile: ClientProfile | null,
+  profile: ResolvedProfile | null,
 ): FoundAccount {
   const account = { path, name, ...content, profile: profile && hidingSecrets(profile) };
   return Object.freeze(
@@ -86,7 +86,7 @@ export function createFoundAccount(
 }
 
 /** The same profile, whose secrets JSON and `inspect` leave out. A copy by spreading or `structuredClone` is whole. */
-function hidingSecrets(profile: ClientProfile): ClientProfile {
+function hidingSecrets(profile: ResolvedProfile): ResolvedProfile {
   const shown = (): object => {
     const { apiHash: _, proxy, ...rest } = profile;
     if (proxy === undefined) return rest;

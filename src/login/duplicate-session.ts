@@ -1,9 +1,9 @@
 import { unknownSessionError, unreadableRecordError } from "../error-factories.js";
 import { DuplicateSessionError, LoginError, OptionsError } from "../errors.js";
 import { createJob, type JobRunner } from "../jobs/job-runner.js";
-import type { ClientProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
 import type { AddOptions, DuplicateOptions } from "../options/options.js";
-import { checkDuplicateArguments } from "../options/validate.js";
+import { checkDuplicateArguments, resolveProfile } from "../options/validate.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { SessionInfo } from "../session-info.js";
@@ -80,7 +80,8 @@ async function signInAndAdd<Client>(
 ): Promise<SessionInfo> {
   const { context, lifecycle, admin } = parts;
   const { client, connectTimeoutMs, callTimeoutMs } = context.options;
-  const profile = options.profile ?? inheritedProfile(original.credentials.profile);
+  const profile = resolveProfile("duplicate", options.profile ?? inheritedProfile(original.credentials.profile));
+  client.checkProfile?.("duplicate", profile);
   const signal = AbortSignal.any([lifecycle.closing, ...(options.signal === undefined ? [] : [options.signal])]);
   const address = parseSession(original.credentials.reveal());
   const signInOptions = { profile, clock: context.clock, connectTimeoutMs, callTimeoutMs, address };
@@ -144,7 +145,7 @@ async function complete(signIn: SignIn, password: PasswordPrompt | undefined): P
 }
 
 /** The profile of the first session without `keepConnected`: only one of them needs to listen. */
-function inheritedProfile({ keepConnected: _, ...profile }: ClientProfile): ClientProfile {
+function inheritedProfile({ keepConnected: _, ...profile }: ResolvedProfile): ResolvedProfile {
   return profile;
 }
 

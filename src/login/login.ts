@@ -4,6 +4,7 @@ import { ProcessRef } from "../common/process-ref.js";
 import type { ClientAdapter } from "../connections/client-adapter.js";
 import { OptionsError } from "../errors.js";
 import type { ClientProfile } from "../options/client-profile.js";
+import { resolveProfile } from "../options/validate.js";
 import { describeType, isObject } from "../options/validators.js";
 import type { PasswordPrompt } from "./password.js";
 import { type CodePrompt, type PhonePrompt, signInByPhone } from "./phone-code.js";
@@ -80,7 +81,8 @@ export async function login<Client>(
   options: LoginOptions = {},
 ): Promise<LoginResult> {
   check(client, prompts);
-  const { profile = {}, clock = systemClock } = options;
+  const { clock = systemClock } = options;
+  const profile = resolveProfile("login", options.profile ?? {});
   const { connectTimeoutMs = CONNECT_TIMEOUT_MS, callTimeoutMs = CALL_TIMEOUT_MS } = options;
   const signal = prompts.signal ?? new AbortController().signal;
   signal.throwIfAborted();
@@ -88,6 +90,7 @@ export async function login<Client>(
   try {
     return await processRef.whileRunning(async () => {
       await client.open();
+      client.checkProfile?.("login", profile);
       const signIn = new SignIn(client, { profile, clock, connectTimeoutMs, callTimeoutMs }, signal, "login");
       return new NewSession(await run(signIn, prompts, signal));
     });

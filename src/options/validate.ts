@@ -4,7 +4,7 @@ import { OptionsError } from "../errors.js";
 import { isPeerKey } from "../telegram/peers.js";
 import { parseSession } from "../telegram/session-string.js";
 import { budgets, parseBudgets } from "./budgets.js";
-import { type ClientProfile, PROFILE_RULES, PROXY_RULES } from "./client-profile.js";
+import { type ClientProfile, PROFILE_RULES, type ResolvedProfile } from "./client-profile.js";
 import type {
   AcquireOptions,
   AddManyOptions,
@@ -17,6 +17,8 @@ import type {
   SessionPoolOptions,
   UseOptions,
 } from "./options.js";
+import { PROXY_RULES, proxyConflict } from "./proxy.js";
+import { parseProxyUrl } from "./proxy-url.js";
 import {
   boolean,
   check,
@@ -259,11 +261,20 @@ function isIterable(value: unknown): boolean {
   return [Symbol.asyncIterator, Symbol.iterator].some((method) => typeof Reflect.get(value, method) === "function");
 }
 
-/** Throws `OptionsError` if the arguments of `add` are not valid. The session string is validated by `parseSession`. */
-export function checkAddArguments(id: unknown, options: AddOptions): void {
+/** What `add` and `update` describe a session with. */
+export interface SessionDescription {
+  readonly tags?: readonly string[] | undefined;
+  readonly profile?: ResolvedProfile | undefined;
+}
+
+/**
+ * Throws `OptionsError` if the arguments of `add` are not valid. The session string is validated by `parseSession`. Returns
+ * what the options describe.
+ */
+export function checkAddArguments(id: unknown, options: AddOptions): SessionDescription {
   checkId("add", id);
   check("add", options, ADD);
-  checkProfile("add", options.profile);
+  return { tags: options.tags, profile: resolveProfile("add", options.profile) };
 }
 
 /** Throws `OptionsError` if the arguments of `duplicate` are not valid. */
@@ -271,7 +282,7 @@ export function checkDuplicateArguments(id: unknown, newId: unknown, options: Du
   checkTextId("duplicate", id);
   checkId("duplicate", newId);
   check("duplicate", options, DUPLICATE);
-  checkProfile("duplicate", options.profile);
+  resolveProfile("duplicate", options.profile);
 }
 
 /** Throws `OptionsError` if the arguments of `addMany` are not valid; its entries are another matter. */
@@ -302,10 +313,10 @@ function isStoredPeer(peer: unknown): boolean {
   return isDecimal(id) && isDecimal(accessHash) && [username, phone, name].every(isTextOrNone);
 }
 
-/** Throws `OptionsError` if the change of `update` is not valid. */
-export function checkChange(change: SessionChange): void {
+/** Throws `OptionsError` if the change of `update` is not valid. Returns what it describes. */
+export function checkChange(change: SessionChange): SessionDescription {
   check("update", change, UPDATE);
-  checkProfile("update", change.profile);
+  return { tags: change.tags, profile: resolveProfile("update", change.profile) };
 }
 
 /** Throws `OptionsError` if the options of `close` are not valid. */
@@ -367,14 +378,23 @@ function isSession(text: string): boolean {
   }
 }
 
-function checkProfile(call: string, profile: ClientProfile | undefined): void {
-  if (profile === undefined) return;
+/**
+ * Validates a profile and reads the URL of its proxy; `undefined` stays `undefined`. Throws `OptionsError`, without
+ * any value of the proxy.
+ */
+export function resolveProfile(call: string, profile: ClientProfile): ResolvedProfile;
+export function resolveProfile(call: string, profile: ClientProfile | undefined): ResolvedProfile | undefined;
+export function resolveProfile(call: string, profile: ClientProfile | undefined): ResolvedProfile | undefined {
+  if (profile === undefined) return undefined;
   check(`${call}: profile`, profile, PROFILE_RULES);
-  if (profile.proxy === undefined) return;
-  check(`${call}: profile.proxy`, profile.proxy, PROXY_RULES, ["ip", "port"]);
-  if (profile.proxy.socksType === undefined && profile.proxy.secret === undefined) {
-    throw new OptionsError(`${call}: profile.proxy needs socksType (4 or 5), or secret for an MTProto proxy.`);
-  }
+  const { proxy, ...rest } = profile;
+  if (proxy === undefined) return rest;
+  const name = `${call}: profile.proxy`;
+  if (typeof proxy === "string") return { ...rest, proxy: parseProxyUrl(name, proxy) };
+  check(name, proxy, PROXY_RULES, ["ip", "port"]);
+  const conflict = proxyConflict(proxy);
+  if (conflict !== undefined) throw new OptionsError(`${name} ${conflict}.`);
+  return { ...rest, proxy };
 }
 
 function omitUndefined<Options extends object>(

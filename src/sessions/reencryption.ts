@@ -3,7 +3,7 @@ import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
 import { isFresh } from "../encryption/sealer.js";
 import { writeTimedOutError } from "../error-factories.js";
 import { OptionsError } from "../errors.js";
-import type { ClientProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import { markDirty, type PooledSession } from "../state/pooled-session.js";
@@ -109,7 +109,7 @@ export class Reencryption {
 export async function reencrypt(
   sealing: CredentialEncryption,
   known: PooledSession,
-  profile?: ClientProfile,
+  profile?: ResolvedProfile,
 ): Promise<void> {
   for (;;) {
     const { credentials } = known;

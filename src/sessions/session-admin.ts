@@ -15,9 +15,9 @@ import {
   StorageCorruptError,
   StorageError,
 } from "../errors.js";
-import type { ClientProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
 import type { AddOptions, SessionChange } from "../options/options.js";
-import { checkAddArguments, checkChange } from "../options/validate.js";
+import { checkAddArguments, checkChange, type SessionDescription } from "../options/validate.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionInfo } from "../session-info.js";
 import { type LocalChange, markDirty, PooledSession } from "../state/pooled-session.js";
@@ -43,7 +43,7 @@ export interface Addition {
   readonly isNew: boolean;
 }
 
-type CreateOptions = AddOptions & { readonly peers: readonly StoredPeer[] | undefined };
+type CreateOptions = SessionDescription & { readonly peers: readonly StoredPeer[] | undefined };
 
 /** Adds, changes, disables and enables sessions. One change per session at a time. */
 export class SessionAdmin {
@@ -84,28 +84,30 @@ export class SessionAdmin {
 
   /** `peers` seeds the peer cache of a session that is new. */
   async add(id: string, session: string, options: AddOptions, peers?: readonly StoredPeer[]): Promise<Addition> {
-    checkAddArguments(id, options);
+    const description = checkAddArguments(id, options);
+    this.#checkClient("add", description);
     const fingerprint = this.#fingerprintOf(id, session);
     return this.#registry.change(id, fingerprint, async () => {
       const rejection = this.#registry.rejection(id);
       if (rejection !== undefined) throw unreadableRecordError(id, rejection);
       const known = this.#registry.get(id);
-      if (known !== undefined) return this.#addAgain(known, fingerprint, options);
+      if (known !== undefined) return this.#addAgain(known, fingerprint, description);
       const holder = this.#registry.holderOf(fingerprint);
       if (holder !== undefined) throw duplicateKeyError(id, holder);
-      return this.#create(id, session, fingerprint, { ...options, peers });
+      return this.#create(id, session, fingerprint, { ...description, peers });
     });
   }
 
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
-    checkChange(change);
+    const description = checkChange(change);
+    this.#checkClient("update", description);
     const fingerprint = change.session === undefined ? undefined : this.#fingerprintOf(id, change.session);
     return this.#registry.change(id, fingerprint, async () => {
       const known = this.#known(id);
       if (change.session !== undefined && fingerprint !== undefined) {
         await this.#keys.change(known, change.session, fingerprint);
       }
-      await this.#describe(known, change);
+      await this.#describe(known, description);
       await this.#save(known);
       this.#context.events.publish("sessionChanged", { id });
       return this.#registry.info(known);
@@ -127,6 +129,11 @@ export class SessionAdmin {
     await this.#save(known, "revived");
   }
 
+  /** Throws `OptionsError` for a profile with which the client adapter could not connect. */
+  #checkClient(call: string, { profile }: SessionDescription): void {
+    if (profile !== undefined) this.#context.options.client.checkProfile?.(call, profile);
+  }
+
   #known(id: string): PooledSession {
     const known = this.#registry.get(id);
     if (known !== undefined && !known.isRemoving) return known;
@@ -134,7 +141,7 @@ export class SessionAdmin {
     throw rejection === undefined ? unknownSessionError(id) : unreadableRecordError(id, rejection);
   }
 
-  async #addAgain(known: PooledSession, fingerprint: string, { tags, profile }: AddOptions): Promise<Addition> {
+  async #addAgain(known: PooledSession, fingerprint: string, { tags, profile }: SessionDescription): Promise<Addition> {
     const { id } = known;
     if (known.isRemoving) throw removalPendingError(id);
     if (known.fingerprint !== fingerprint) {
@@ -231,7 +238,7 @@ export class SessionAdmin {
   }
 
   /** Tags and profile, when given, replace the previous ones. Whether anything has changed and has to be written. */
-  async #describe(known: PooledSession, { tags, profile }: AddOptions): Promise<boolean> {
+  async #describe(known: PooledSession, { tags, profile }: SessionDescription): Promise<boolean> {
     const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
     const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
     const former = known.credentials.profile;
@@ -262,6 +269,6 @@ export class SessionAdmin {
   }
 }
 
-function frozenProfile(profile: ClientProfile | undefined): ClientProfile {
+function frozenProfile(profile: ResolvedProfile | undefined): ResolvedProfile {
   return profile === undefined ? NO_PROFILE : Object.freeze(structuredClone(profile));
 }

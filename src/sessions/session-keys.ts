@@ -2,7 +2,7 @@ import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
 import type { Credentials } from "../encryption/credentials.js";
 import { duplicateKeyError } from "../error-factories.js";
-import type { ClientProfile } from "../options/client-profile.js";
+import type { ResolvedProfile } from "../options/client-profile.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
@@ -119,7 +119,7 @@ export class SessionKeys {
   async outdateClient(
     known: PooledSession,
     hasOtherCause: boolean,
-    former: ClientProfile = known.credentials.profile,
+    former: ResolvedProfile = known.credentials.profile,
   ): Promise<void> {
     this.#connections.get(known.id)?.markStale("the session was changed");
     if (hasOtherCause) this.#backOffs.causeEnded(known, former);

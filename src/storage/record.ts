@@ -1,4 +1,4 @@
-import { type ClientProfile, isProfile } from "../options/client-profile.js";
+import { isProfile, type ResolvedProfile } from "../options/client-profile.js";
 import { type Claim, isClaim } from "../ownership/ownership.js";
 import { isPeerKey } from "../telegram/peers.js";
 
@@ -9,7 +9,7 @@ export interface SessionRecord {
   /** Names the auth key without revealing it: the last 8 bytes of its SHA-1, in hex. */
   readonly fingerprint: string;
   readonly tags: readonly string[];
-  readonly profile: ClientProfile;
+  readonly profile: ResolvedProfile;
   readonly addedAt: number;
   readonly lastUsedAt: number | null;
   readonly cooldown: { readonly until: number; readonly reason: string } | null;

@@ -67,6 +67,7 @@ export function connectionFailureOf(shape: ErrorShape): ConnectionFailure | unde
   }
   if (shape.name === "InvalidBufferError") return { code: "TRANSPORT_ERROR", scope: "server" };
   if (shape.name === "SocksClientError") return { code: "SOCKS_ERROR", scope: "proxy" };
+  if (shape.name === "HttpProxyError") return { code: "HTTP_PROXY_ERROR", scope: "proxy" };
   if (shape.name === "ReadCancelledError") return { code: "NOT_CONNECTED", scope: "proxy" };
   if (!systemNames.has(shape.name)) return undefined;
   if (shape.systemCode !== undefined && systemCodes.has(shape.systemCode)) {

@@ -227,19 +227,27 @@ describe("readAccounts() - .json beside a session file", () => {
       { app_id: 7, proxy: [1, "proxy.example", 9, true] },
       { apiId: 7, proxy: { ip: "proxy.example", port: 9, socksType: 4 } },
     ],
+    [
+      { app_id: 7, proxy: [3, "proxy.example", 9, true, "u", "p"] },
+      { apiId: 7, proxy: { ip: "proxy.example", port: 9, protocol: "http", username: "u", password: "p" } },
+    ],
+    [
+      { app_id: 7, proxy: `tg://proxy?server=127.0.0.1&port=443&secret=${"ab".repeat(16)}` },
+      { apiId: 7, proxy: { ip: "127.0.0.1", port: 443, secret: "ab".repeat(16) } },
+    ],
   ])("%j", async (description, profile) => {
     expect({ ...(await theOne(pair(description))).profile }).toEqual(profile);
   });
 
   test("a proxy that cannot be used - leaves the account out, and names no password", async () => {
-    const error = await theError(pair({ app_id: 7, proxy: ["http", "127.0.0.1", 80, true, "user", "hunter2"] }));
+    const error = await theError(pair({ app_id: 7, proxy: ["https", "127.0.0.1", 80, true, "user", "hunter2"] }));
     expect(error.message).toMatch(/names a proxy that cannot be used/);
     expect(inspect(error)).not.toContain("hunter2");
   });
 
   test("a proxy that cannot be used, under another name - leaves the account out, too", async () => {
     cpSync(fixturePath("telethon-v8.session"), join(folder, "a.session"));
-    writeFileSync(join(folder, "b.json"), JSON.stringify({ session_file: "a", proxy: "http://127.0.0.1:80" }));
+    writeFileSync(join(folder, "b.json"), JSON.stringify({ session_file: "a", proxy: "https://127.0.0.1:80" }));
     expect((await theError(folder)).message).toMatch(/names a proxy that cannot be used/);
   });
 

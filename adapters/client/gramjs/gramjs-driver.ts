@@ -28,6 +28,8 @@ interface Client extends ClientInternals {
 export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
   return {
     name: "GramJS",
+    // network/connection/TCPMTProxy.js, 2.26.22.
+    speaksFakeTls: false,
     parts: ["sender._sendQueue._queue", "sender._sendQueue.get", "sender._sendQueue.clear", "sender._handlers"],
     synchronous: ["_createExportedSender", "_removeSender"],
     queue: (sender) => (sender as Sender)._sendQueue._queue,

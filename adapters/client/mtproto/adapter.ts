@@ -1,11 +1,12 @@
 import type { ClientAdapter, ClientHandle, CreateClientOptions } from "../../../src/connections/client-adapter.js";
 import { OptionsError } from "../../../src/errors.js";
-import { PROXY_RULES } from "../../../src/options/client-profile.js";
+import { PROXY_RULES } from "../../../src/options/proxy.js";
 import { describeType, unknownOption } from "../../../src/options/validators.js";
 import { type ClientClasses, createClientClasses } from "./client.js";
 import { MtprotoHandle } from "./handle.js";
 import type { ClientParams, Library } from "./library.js";
 import { addServerKey, checkServer, type PrivateServer } from "./private-server.js";
+import { checkRoute, configuredProxy } from "./route.js";
 import { createRequest, MtprotoSignIn } from "./sign-in.js";
 
 /** Options of a client adapter, with the library's own client and client options. */
@@ -49,20 +50,27 @@ export function mtprotoAdapter<Client extends object>(
 ): ClientAdapter<Client> {
   check(name, title, options);
   let classes: ClientClasses | undefined;
+  const params = (options.clientOptions ?? {}) as ClientParams;
+  const proxy = configuredProxy(params);
   return {
+    ...(proxy === undefined ? {} : { proxy }),
     open: async () => {
       if (classes !== undefined) return;
       const library = await load();
+      checkRoute(library, `${name}: clientOptions.proxy`, params, proxy);
       if (options.server !== undefined) await addServerKey(library, options.server);
       classes = { ...createClientClasses(library), server: options.server };
+    },
+    checkProfile: (call, profile) => {
+      if (classes === undefined) throw new OptionsError(`${name}: open() has to come before checkProfile().`);
+      checkRoute(classes.library, `${call}: profile.proxy`, params, profile.proxy);
     },
     create: (request: CreateClientOptions): ClientHandle<Client> => {
       if (classes === undefined) throw new OptionsError(`${name}: open() has to come before create().`);
       const { apiId, apiHash, updates = false } = options;
-      const clientOptions = (options.clientOptions ?? {}) as ClientParams;
       // The handle knows the members that both libraries have; the user knows the library's own class.
       const onConnect = options.onConnect as ((client: unknown, id: string) => void | Promise<void>) | undefined;
-      const handle = new MtprotoHandle(classes, { apiId, apiHash, clientOptions, onConnect, updates }, request);
+      const handle = new MtprotoHandle(classes, { apiId, apiHash, clientOptions: params, onConnect, updates }, request);
       return handle as unknown as ClientHandle<Client>;
     },
     ownUserRequest: () => {
@@ -73,8 +81,7 @@ export function mtprotoAdapter<Client extends object>(
     createSignIn: (request) => {
       if (classes === undefined) throw new OptionsError(`${name}: open() has to come before createSignIn().`);
       const { apiId, apiHash } = options;
-      const clientOptions = (options.clientOptions ?? {}) as ClientParams;
-      return new MtprotoSignIn(classes, { apiId, apiHash, clientOptions }, request);
+      return new MtprotoSignIn(classes, { apiId, apiHash, clientOptions: params }, request);
     },
     createRequest: (method, fields) => {
       if (classes === undefined) throw new OptionsError(`${name}: open() has to come before createRequest().`);

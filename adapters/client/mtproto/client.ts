@@ -1,9 +1,11 @@
 import type { PeerStore } from "../../../src/connections/client-adapter.js";
-import type { ClientProfile, ProxyProfile } from "../../../src/options/client-profile.js";
+import type { ResolvedProfile } from "../../../src/options/client-profile.js";
+import type { ProxyProfile } from "../../../src/options/proxy.js";
 import { EventHandlers } from "./event-handlers.js";
 import type { ClientCalls } from "./leased-client.js";
 import type { ClientInternals, ClientParams, EventBuilder, Library, LibraryClient, TlRequest } from "./library.js";
 import type { PrivateServer } from "./private-server.js";
+import { checkRoute, configuredProxy } from "./route.js";
 import { hideSecrets } from "./secrets.js";
 import { createSenderClasses, type SenderClasses } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
@@ -24,7 +26,7 @@ export interface ClientSettings {
   readonly apiId: number;
   readonly apiHash: string;
   readonly clientOptions: ClientParams;
-  readonly profile: ClientProfile;
+  readonly profile: ResolvedProfile;
   /** In the libraries' own format. */
   readonly session: string;
   readonly peers: PeerStore;
@@ -97,6 +99,12 @@ export function createClientClasses(library: Library): ClientClasses {
 export function createClient(classes: ClientClasses, settings: ClientSettings, calls: ClientCalls): LibraryClient {
   const { library } = classes;
   const { profile } = settings;
+  checkRoute(
+    library,
+    "The session's proxy",
+    settings.clientOptions,
+    profile.proxy ?? configuredProxy(settings.clientOptions),
+  );
   const session = hideSecrets(new classes.Session(settings.session, settings.peers), "session");
   const params: ClientParams = {
     ...settings.clientOptions,
@@ -113,7 +121,7 @@ export function createClient(classes: ClientClasses, settings: ClientSettings, c
   return hideSecrets(client, "client");
 }
 
-function profileParams(profile: ClientProfile): ClientParams {
+function profileParams(profile: ResolvedProfile): ClientParams {
   const { deviceModel, systemVersion, appVersion, langCode, systemLangCode, proxy } = profile;
   const named = { deviceModel, systemVersion, appVersion, langCode, systemLangCode };
   const given = Object.entries(named).filter(([, value]) => value !== undefined);
@@ -130,5 +138,10 @@ function proxyParams(proxy: ProxyProfile): object {
     ...(timeout === undefined ? {} : { timeout }),
   };
   if (proxy.secret !== undefined) return { ...common, secret: proxy.secret, MTProxy: true };
-  return { ...common, socksType: proxy.socksType ?? 5 };
+  // The libraries know no HTTP proxy and want a socksType; the socket class of this package speaks to either.
+  return {
+    ...common,
+    socksType: proxy.socksType ?? 5,
+    ...(proxy.protocol === undefined ? {} : { protocol: proxy.protocol }),
+  };
 }

@@ -9,7 +9,7 @@ import {
 import type { LeaseScope } from "../../../src/connections/lease-scope.js";
 import { OptionsError, SessionPoolError } from "../../../src/errors.js";
 import { guardClient } from "../../../src/lease/guard-client.js";
-import { type ProxyProfile, secretsOf } from "../../../src/options/client-profile.js";
+import { secretsOf } from "../../../src/options/client-profile.js";
 import { describeType } from "../../../src/options/validators.js";
 import { formatSession } from "../../../src/telegram/session-string.js";
 import { type ClientClasses, type ClientSettings, createClient } from "./client.js";
@@ -33,6 +33,7 @@ import type {
   SenderBase,
   TlRequest,
 } from "./library.js";
+import { configuredProxy } from "./route.js";
 import { describeRequest, type PooledSender } from "./sender.js";
 
 /** What all clients of one adapter share. */
@@ -72,10 +73,6 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
     const receivesUpdates = settings.updates || profile.keepConnected === true;
     this.#dialer = new Dialer(classes, this.client, gate, clock, receivesUpdates);
     this.#exportedSenders = new ExportedSenders(classes.library, this.#dialer, this, request);
-  }
-
-  get proxy(): ProxyProfile | undefined {
-    return (this.#settings.clientOptions.proxy as ProxyProfile | null | undefined) ?? undefined;
   }
 
   get isConnected(): boolean {
@@ -211,8 +208,9 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
 
   sanitize(error: unknown): Error {
     if (error instanceof this.#library.errors.RPCError || error instanceof SessionPoolError) return error;
-    const { apiHash } = this.#settings;
-    return redactError(error, [...secretsOf({ apiHash, proxy: this.proxy }), ...secretsOf(this.#request.profile)]);
+    const { apiHash, clientOptions } = this.#settings;
+    const proxy = configuredProxy(clientOptions);
+    return redactError(error, [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#request.profile)]);
   }
 
   /** Uploads use the one connection of the account: a second one with the same key can cost the account. */

@@ -33,6 +33,8 @@ export interface Library {
 export interface LibraryDriver {
   /** Its name in messages. */
   readonly name: string;
+  /** Whether it can connect through MTProto proxies that are to be spoken to as a TLS server (`ee`). */
+  readonly speaksFakeTls: boolean;
   /** Internals beyond those of both libraries, for the check when a pool opens. */
   readonly parts: readonly string[];
   /** Methods that return synchronously, beyond those of both. */

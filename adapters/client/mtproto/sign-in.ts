@@ -2,7 +2,7 @@ import { redactError } from "../../../src/common/redact-error.js";
 import type { RequestGate } from "../../../src/connections/client-adapter.js";
 import type { SignInClient, SignInOptions, TelegramObject } from "../../../src/connections/sign-in-client.js";
 import { CallTimeoutError, ConnectError, OptionsError, SessionPoolError } from "../../../src/errors.js";
-import { type ProxyProfile, secretsOf } from "../../../src/options/client-profile.js";
+import { secretsOf } from "../../../src/options/client-profile.js";
 import { addressOfDataCenter } from "../../../src/telegram/data-centers.js";
 import { createSessionData, type SessionData } from "../../../src/telegram/session-data.js";
 import { type ClientClasses, type ClientSettings, createClient } from "./client.js";
@@ -10,6 +10,7 @@ import { Dialer, KeyExchangeError } from "./dialer.js";
 import { centerOf } from "./exported-senders.js";
 import type { ClientCalls } from "./leased-client.js";
 import type { ClientInternals, Config, DcAddress, Library, LibraryClient, TlRequest } from "./library.js";
+import { configuredProxy } from "./route.js";
 import type { PooledSender } from "./sender.js";
 
 /** The data center of the first request; Telegram answers with another one if the account lives there. */
@@ -215,7 +216,7 @@ export class MtprotoSignIn implements SignInClient {
     const { RPCError } = this.#classes.library.errors;
     if (error instanceof RPCError || error instanceof SessionPoolError) return error;
     const { apiHash, clientOptions } = this.#settings;
-    const proxy = clientOptions.proxy as ProxyProfile | undefined;
+    const proxy = configuredProxy(clientOptions);
     const secrets = [...secretsOf({ apiHash, proxy }), ...secretsOf(this.#options.profile)];
     const cause = redactError(error instanceof KeyExchangeError ? (this.#keyFailure ?? error) : error, secrets);
     return new ConnectError(`Data center ${this.dcId} could not be reached: ${cause.message}.`, { cause });

@@ -1,4 +1,5 @@
 import { isIP, type Socket } from "node:net";
+import { ProxyReplies } from "./proxy-replies.js";
 
 /** A SOCKS proxy as the libraries' client options name it. */
 export interface SocksProxy {
@@ -23,7 +24,7 @@ const LONGEST_REPLY_BYTES = 1_024;
  * the socket. Source: RFC 1928, RFC 1929; SOCKS4a for names under SOCKS4.
  */
 export async function socksHandshake(socket: Socket, proxy: SocksProxy, to: Destination): Promise<void> {
-  const replies = new Replies(socket);
+  const replies = new ProxyReplies(socket, LONGEST_REPLY_BYTES, socksRefusal);
   try {
     if (proxy.socksType === 4) await socks4(socket, replies, proxy, to);
     else await socks5(socket, replies, proxy, to);
@@ -32,8 +33,13 @@ export async function socksHandshake(socket: Socket, proxy: SocksProxy, to: Dest
   }
 }
 
-async function socks4(socket: Socket, replies: Replies, { username = "" }: SocksProxy, to: Destination): Promise<void> {
-  if (isIP(to.host) === 6) throw refusal("SOCKS4 knows no IPv6 addresses");
+async function socks4(
+  socket: Socket,
+  replies: ProxyReplies,
+  { username = "" }: SocksProxy,
+  to: Destination,
+): Promise<void> {
+  if (isIP(to.host) === 6) throw socksRefusal("SOCKS4 knows no IPv6 addresses");
   const isAddress = isIP(to.host) === 4;
   const address = isAddress ? addressBytes(to.host) : Buffer.of(0, 0, 0, 1);
   const name = isAddress ? [] : [Buffer.from(to.host), Buffer.of(0)];
@@ -41,29 +47,29 @@ async function socks4(socket: Socket, replies: Replies, { username = "" }: Socks
     Buffer.concat([Buffer.of(4, 1), portBytes(to.port), address, Buffer.from(username), Buffer.of(0), ...name]),
   );
   const [version, status] = await replies.take(8);
-  if (version !== 0 || status !== 0x5a) throw refusal(`the proxy refused the connection (status ${status})`);
+  if (version !== 0 || status !== 0x5a) throw socksRefusal(`the proxy refused the connection (status ${status})`);
 }
 
-async function socks5(socket: Socket, replies: Replies, proxy: SocksProxy, to: Destination): Promise<void> {
+async function socks5(socket: Socket, replies: ProxyReplies, proxy: SocksProxy, to: Destination): Promise<void> {
   const { username, password } = proxy;
   const hasLogin = username !== undefined || password !== undefined;
   socket.write(hasLogin ? Buffer.of(5, 2, 0, 2) : Buffer.of(5, 1, 0));
   const [version, method] = await replies.take(2);
-  if (version !== 5) throw refusal("what answered is no SOCKS5 proxy");
+  if (version !== 5) throw socksRefusal("what answered is no SOCKS5 proxy");
   if (method === 2 && hasLogin) await logIn(socket, replies, username ?? "", password ?? "");
-  else if (method !== 0) throw refusal("the proxy wants another way of authentication than this one has");
+  else if (method !== 0) throw socksRefusal("the proxy wants another way of authentication than this one has");
   socket.write(Buffer.concat([Buffer.of(5, 1, 0), destinationBytes(to.host), portBytes(to.port)]));
   const [, status, , kind] = await replies.take(4);
-  if (status !== 0) throw refusal(`the proxy refused the connection (status ${status})`);
+  if (status !== 0) throw socksRefusal(`the proxy refused the connection (status ${status})`);
   // The address that it connects from: not used, but it has to be read.
   const length = kind === 1 ? 4 : kind === 4 ? 16 : ((await replies.take(1))[0] ?? 0);
   await replies.take(length + 2);
 }
 
-async function logIn(socket: Socket, replies: Replies, username: string, password: string): Promise<void> {
+async function logIn(socket: Socket, replies: ProxyReplies, username: string, password: string): Promise<void> {
   socket.write(Buffer.concat([Buffer.of(1), shortText(username), shortText(password)]));
   const [, status] = await replies.take(2);
-  if (status !== 0) throw refusal("the proxy refused the user name or the password");
+  if (status !== 0) throw socksRefusal("the proxy refused the user name or the password");
 }
 
 function destinationBytes(host: string): Buffer {
@@ -90,51 +96,12 @@ function portBytes(port: number): Buffer {
 
 function shortText(text: string): Buffer {
   const bytes = Buffer.from(text);
-  if (bytes.length > 255) throw refusal("a user name, password or host name is longer than SOCKS5 allows (255 bytes)");
+  if (bytes.length > 255)
+    throw socksRefusal("a user name, password or host name is longer than SOCKS5 allows (255 bytes)");
   return Buffer.concat([Buffer.of(bytes.length), bytes]);
 }
 
-/** The bytes that a proxy sends during the handshake; what follows remains in the socket. */
-class Replies {
-  readonly #socket: Socket;
-  #received: Buffer = Buffer.alloc(0);
-  #failure: Error | undefined;
-  #wake: () => void = () => {};
-  readonly #onData = (chunk: Buffer): void => {
-    this.#received = Buffer.concat([this.#received, chunk]);
-    if (this.#received.length > LONGEST_REPLY_BYTES) this.#failure = refusal("the proxy says more than it may");
-    this.#wake();
-  };
-  readonly #onClose = (): void => {
-    this.#failure = refusal("the proxy closed the connection");
-    this.#wake();
-  };
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on("data", this.#onData).once("close", this.#onClose).once("end", this.#onClose);
-  }
-
-  async take(count: number): Promise<Buffer> {
-    while (this.#received.length < count) {
-      if (this.#failure !== undefined) throw this.#failure;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    const taken = this.#received.subarray(0, count);
-    this.#received = this.#received.subarray(count);
-    return taken;
-  }
-
-  end(): void {
-    this.#socket.off("data", this.#onData).off("close", this.#onClose).off("end", this.#onClose);
-    this.#socket.pause();
-    if (this.#received.length > 0 && !this.#socket.destroyed) this.#socket.unshift(this.#received);
-  }
-}
-
 /** An error of the proxy, named like those of the `socks` package: it concerns the proxy, not the session. */
-export function refusal(what: string): Error {
+export function socksRefusal(what: string): Error {
   return Object.assign(new Error(`SOCKS: ${what}`), { name: "SocksClientError" });
 }

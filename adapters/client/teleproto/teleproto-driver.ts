@@ -32,6 +32,8 @@ interface Client extends ClientInternals {
 /** The internals of teleproto where they differ from those of GramJS. */
 export const teleprotoDriver: LibraryDriver = {
   name: "teleproto",
+  // network/connection/TCPMTProxy.js, 1.229.0.
+  speaksFakeTls: true,
   parts: [
     "sender._queued",
     "sender._lifecycle",

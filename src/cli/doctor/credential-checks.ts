@@ -2,7 +2,8 @@ import { connect } from "node:net";
 import { systemClock } from "../../common/clock.js";
 import { CredentialEncryption } from "../../encryption/credentials.js";
 import type { Sealer } from "../../encryption/sealer.js";
-import { type ClientProfile, isHost, type ProxyProfile } from "../../options/client-profile.js";
+import type { ResolvedProfile } from "../../options/client-profile.js";
+import { type ProxyProfile, proxyName } from "../../options/proxy.js";
 import { StorageTimeout } from "../../storage/storage-timeout.js";
 import type { CommandContext } from "../command.js";
 import { type Finding, fail, messageOf, ok, warn } from "./finding.js";
@@ -28,7 +29,7 @@ export async function checkCredentials(
     ];
   }
   const opener = new CredentialEncryption(sealer, new StorageTimeout(systemClock, SEALER_TIMEOUT_MS), true);
-  const profiles: ClientProfile[] = [];
+  const profiles: ResolvedProfile[] = [];
   const closed: string[] = [];
   let reason = "";
   for (const { id, record } of records) {
@@ -83,7 +84,7 @@ function keyFinding(
 
 /** Whether each proxy accepts connections. Nothing is sent to it. */
 async function checkProxies(
-  profiles: readonly ClientProfile[],
+  profiles: readonly ResolvedProfile[],
   { signal }: CommandContext,
 ): Promise<readonly Finding[]> {
   const uses = new Map<string, { proxy: ProxyProfile; count: number }>();
@@ -108,12 +109,6 @@ async function checkProxies(
       }
     }),
   );
-}
-
-/** An address that is none may hold a password. */
-function proxyName({ ip, port, socksType, secret }: ProxyProfile): string {
-  const kind = secret === undefined ? `SOCKS${socksType ?? 5}` : "MTProto";
-  return isHost(ip) ? `${kind} proxy ${ip}:${port}` : `${kind} proxy with an address that is none`;
 }
 
 function reach({ ip, port }: ProxyProfile, signal: AbortSignal): Promise<void> {

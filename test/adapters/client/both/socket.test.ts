@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect as connectSocket, createServer, type Server, type Socket } from "node:net";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { SocketClass } from "../../../../adapters/client/mtproto/library.js";
 import { configuredSocketClass } from "../../../../adapters/client/mtproto/socket.js";
@@ -209,5 +209,114 @@ describe("connect() - through a SOCKS proxy", () => {
     const { accept } = proxy([]);
     const socket = make({ ip: "127.0.0.1", port: await serve(accept), socksType: 5, timeout: 0.05 });
     await expect(socket.connect(80, "149.154.167.51")).rejects.toThrow(/within 0.05 s/);
+  });
+});
+
+describe("connect() - through an HTTP proxy", () => {
+  const HEAD = "CONNECT 149.154.167.51:80 HTTP/1.1\r\nHost: 149.154.167.51:80\r\n";
+  const LOGIN = `Proxy-Authorization: Basic ${Buffer.from("me:s3cret").toString("base64")}\r\n`;
+  const V6 = "[2001:67c:4e8:f002::a]:80";
+  const http = (port: number, options: object = {}): Polite =>
+    make({ ip: "127.0.0.1", port, socksType: 5, protocol: "http", ...options });
+
+  test.each([
+    ["without a login", {}, "149.154.167.51", `${HEAD}\r\n`, "HTTP/1.1 200 Connection established\r\n\r\n"],
+    [
+      "with a login",
+      { username: "me", password: "s3cret" },
+      "149.154.167.51",
+      `${HEAD}${LOGIN}\r\n`,
+      "HTTP/1.0 200\r\n\r\n",
+    ],
+    [
+      "to IPv6, after an interim answer",
+      {},
+      "2001:67c:4e8:f002::a",
+      `CONNECT ${V6} HTTP/1.1\r\nHost: ${V6}\r\n\r\n`,
+      "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+    ],
+  ])("%s - is asked for the destination, and carries what follows", async (_, options, host, asked, answer) => {
+    const { heard, accept } = proxy([[asked.length, Buffer.from(answer)]]);
+    const socket = http(await serve(accept), options);
+    await socket.connect(80, host);
+    expect(heard.map(String)).toEqual([asked]);
+    socket.write(Buffer.from("hello"));
+    expect(String(await socket.readExactly(5))).toBe("hello");
+  });
+
+  test("what the server sends in one packet with the proxy's answer - is not lost", async () => {
+    const { accept } = proxy([[HEAD.length + 2, Buffer.from("HTTP/1.1 200 OK\r\n\r\nearly")]]);
+    const socket = http(await serve(accept));
+    await socket.connect(80, "149.154.167.51");
+    expect(String(await socket.readExactly(5))).toBe("early");
+  });
+
+  test.each([
+    [
+      "refuses the login",
+      "HTTP/1.1 407 me:s3cret is wrong\r\nProxy-Authenticate: Basic\r\n\r\n",
+      /user name or the password/,
+    ],
+    ["refuses the destination", "HTTP/1.1 403 s3cret\r\n\r\n", /status 403/],
+    ["redirects", "HTTP/1.1 302 Found\r\nLocation: http://s3cret/\r\n\r\n", /status 302/],
+    ["is none", "SSH-2.0-s3cret\r\n", /no HTTP proxy/],
+    ["is of another version", "HTTP/2 200\r\n\r\n", /no HTTP\/1.1 proxy/],
+    ["says no end", `HTTP/1.1 200 OK\r\n${"A: s3cret\r\n".repeat(10_000)}`, /more than it may/],
+  ])("one that %s - an error about the proxy, without what it said", async (_, answer, message) => {
+    const { accept, sockets } = proxy([[HEAD.length + LOGIN.length + 2, Buffer.from(answer)]]);
+    const socket = http(await serve(accept), { username: "me", password: "s3cret" });
+    const error = await socket.connect(80, "149.154.167.51").catch((reason: unknown) => reason);
+    expect(classifyTelegramError(error)).toMatchObject({ kind: "retry", scope: "proxy" });
+    expect(String(error)).toMatch(message);
+    expect(String(error)).not.toContain("s3cret");
+    await expect.poll(() => sockets[0]?.destroyed).toBe(true);
+  });
+
+  test("one that closes - an error about the proxy", async () => {
+    const port = await serve((socket) => void socket.end("HTTP/1.1 2"));
+    const error = await http(port)
+      .connect(80, "1.2.3.4")
+      .catch((reason: unknown) => reason);
+    expect(classifyTelegramError(error)).toMatchObject({ scope: "proxy" });
+  });
+
+  test("one that is slow - its timeout ends the connect", async () => {
+    const port = await serve((socket) => {
+      const drip = setInterval(() => socket.write("HTTP/1.1 200 OK"), 5);
+      socket.on("close", () => clearInterval(drip));
+    });
+    const connecting = http(port, { timeout: 0.05 }).connect(80, "149.154.167.51");
+    await expect(connecting).rejects.toThrow(/HTTP proxy: the proxy did not connect within 0.05 s/);
+  });
+
+  test("a destination that is no host - nothing is sent", async () => {
+    const { accept, heard } = proxy([[1, Buffer.of()]]);
+    const connecting = http(await serve(accept)).connect(80, "1.2.3.4\r\nX: y");
+    await expect(connecting).rejects.toThrow(/no address and no host name/);
+    expect(heard).toEqual([]);
+  });
+});
+
+describe("connect() - with a proxy, of a class that makes its own socket", () => {
+  test("is refused, and its socket is closed", async () => {
+    const direct: Socket[] = [];
+    const received: Buffer[] = [];
+    const port = await serve((socket) => void direct.push(socket.on("data", (chunk) => received.push(chunk))));
+    class Own extends PromisedNetSockets {
+      override async connect(): Promise<never> {
+        const socket = connectSocket(port, "127.0.0.1");
+        await once(socket, "connect");
+        Object.assign(this, { raw: socket });
+        return this as never;
+      }
+      override async close(): Promise<void> {
+        (Reflect.get(this, "raw") as Socket).destroy();
+      }
+    }
+    const Configured = configuredSocketClass(Own as unknown as SocketClass) as unknown as new (proxy: object) => Polite;
+    const socket = new Configured({ ip: "127.0.0.1", port: 1, socksType: 5 });
+    await expect(socket.connect(80, "149.154.167.51")).rejects.toThrow(/passes the proxy by/);
+    await expect.poll(() => direct[0]?.destroyed).toBe(true);
+    expect(received).toEqual([]);
   });
 });
