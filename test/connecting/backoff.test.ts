@@ -101,8 +101,9 @@ describe("a proxy that fails", () => {
   test.each([
     ["user name", { username: "u1" }, { username: "u2" }],
     ["password", { username: "u", password: "old" }, { username: "u", password: "new" }],
-    ["secret", { secret: "00".repeat(16) }, { secret: "11".repeat(16) }],
+    ["secret", { socksType: undefined, secret: "00".repeat(16) }, { socksType: undefined, secret: "11".repeat(16) }],
     ["type", { socksType: 4 as const }, { socksType: 5 as const }],
+    ["kind", { socksType: 5 as const }, { socksType: undefined, protocol: "http" as const }],
   ])("with another %s counts as another proxy", async (_, bad, good) => {
     const made = await openPool({ connectTimeoutMs: 10_000 });
     const { pool, telegram } = made;
