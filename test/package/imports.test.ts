@@ -125,7 +125,7 @@ describe("imports of src", () => {
   });
 });
 
-test("no using declaration in src or adapters: the bundle is not lowered, and Node.js 20 has none", () => {
+test("sources - have no using declaration: the bundle is not lowered, and Node.js 20 has none", () => {
   const adapters = readdirSync(join(ROOT, "adapters"), { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".ts"))
     .map((path) => `adapters/${path.replaceAll("\\", "/")}`);

@@ -42,7 +42,7 @@ function batching(): { readonly storage: SessionStorage; readonly batches: (read
 }
 
 describe("addMany()", () => {
-  test("tells of each entry what became of it, in the order of the input", async () => {
+  test("reports each entry, in the order of the input", async () => {
     const { pool, storage } = await openPool({ sessions: ["old"] });
     const report = await pool.addMany([
       ...entries("a", "old"),
