@@ -5,12 +5,9 @@ import type { ClientAdapter, ClientHandle, FloodWait } from "telegram-session-po
  * with a getter is of a kind of its own, and reading such a field of many of them is as slow as a lease.
  */
 class NothingHandle implements ClientHandle<object> {
-  isConnected = false;
   readonly #client = {};
 
-  async connect(): Promise<void> {
-    this.isConnected = true;
-  }
+  async connect(): Promise<void> {}
 
   guard(): object {
     return this.#client;
@@ -20,9 +17,7 @@ class NothingHandle implements ClientHandle<object> {
     return new Error(`FLOOD_WAIT_${seconds}`);
   }
 
-  async close(): Promise<void> {
-    this.isConnected = false;
-  }
+  async close(): Promise<void> {}
 }
 
 export const nothing: ClientAdapter<object> = {

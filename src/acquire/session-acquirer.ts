@@ -134,14 +134,7 @@ export class SessionAcquirer<Client> {
   /** Leases the reserved session if its client is connected. */
   #leaseConnected(entry: PooledSession, request: AcquireRequest): ActiveLease<Client> | undefined {
     const { reservedAt } = request;
-    let connection: Connection<Client> | undefined;
-    try {
-      connection = this.#connections.tryCheckOut(entry, this.#context.time.toMonotonic(reservedAt));
-    } catch (error) {
-      // Deferred: it serves the next waiter, for which the client adapter may throw as well.
-      queueMicrotask(() => this.#leases.cancelReservation(entry));
-      throw error;
-    }
+    const connection = this.#connections.tryCheckOut(entry, reservedAt);
     if (connection === undefined) return undefined;
     request.markTried(entry.id);
     return this.#leases.grant(entry, connection, request, reservedAt);

@@ -27,11 +27,6 @@ export class PoolTime {
     return this.#origin + this.#clock.monotonic();
   }
 
-  /** The reading of the monotonic clock at an instant. */
-  toMonotonic(instant: number): number {
-    return instant - this.#origin;
-  }
-
   /** The wall-clock time at `now`, for dates shown to people. */
   wallNow(now: number = this.now()): number {
     if (now >= this.#wallOffsetUntil) {

@@ -88,16 +88,19 @@ export interface CreateClientOptions {
   readonly peers: PeerStore;
   /** Timeout in milliseconds of the connections that the client opens to other data centers. */
   readonly connectTimeoutMs: number;
-  /** To be called once for each connection that is lost, with a reason without secrets. */
+  /**
+   * MUST be called at once when a connection is lost that `connect` has opened or opens, with a reason without secrets: until
+   * then the client is leased, and it is not connected again.
+   */
   readonly onDisconnect: (reason: string) => void;
 }
 
 /** One client of one session, connected or not. */
 export interface ClientHandle<Client> {
-  readonly isConnected: boolean;
   /**
    * Connects once, without retries. Rejects with the cause, or when `signal` aborts, and MUST have closed what it
-   * opened by then. MUST be callable again after it failed or the connection was lost; never called twice at once.
+   * opened by then. When it has resolved the client counts as connected, until `onDisconnect` is called. MUST be callable
+   * again after it failed or the connection was lost; never called twice at once.
    */
   connect(signal: AbortSignal): Promise<void>;
   /**

@@ -56,7 +56,7 @@ export class ConnectionPool<Client> {
   }
 
   /**
-   * The connection for one more lease, if it is ready at once. `now` is the monotonic clock's reading.
+   * The connection for one more lease, if it is ready at once.
    *
    * Without a look-up by id: with many sessions the cost of a lease is the memory that it touches.
    */
@@ -78,7 +78,7 @@ export class ConnectionPool<Client> {
       if (opening.connection !== undefined) return connection;
     } catch (error) {
       const wasClosed = connection.closing !== undefined && !this.#isClosed;
-      await this.end(opening, connection.staleReasonAt(this.#context.clock.monotonic()) ?? "connect failed");
+      await this.end(opening, connection.staleReasonAt(this.#context.time.now()) ?? "connect failed");
       if (!wasClosed) throw error;
     }
     throw new SessionChangedError(`The connection of "${id}" was closed while it was being opened.`);
@@ -97,7 +97,7 @@ export class ConnectionPool<Client> {
   /** The caller stops waiting: unless others wait, the connect is aborted, and its place is free for another session. */
   giveUp(opening: Opening): void {
     opening.isGivenUp = true;
-    const isReady = opening.connection !== undefined && isConnected(opening.connection);
+    const isReady = opening.connection?.isConnected === true;
     void this.end(opening, isReady ? undefined : "the connect is no longer needed");
     this.#notifyRoomWaiters();
   }
@@ -113,13 +113,12 @@ export class ConnectionPool<Client> {
   }
 
   /**
-   * Ends one lease's use; `now` is the monotonic clock's reading. With `reason`, or when it is stale or lost, the client is
-   * closed now if it has no other user.
+   * Ends one lease's use. With `reason`, or when it is stale or lost, the client is closed now if it has no other user.
    */
   checkIn(
     connection: Connection<Client>,
     reason?: string,
-    now: number = this.#context.clock.monotonic(),
+    now: number = this.#context.time.now(),
   ): Promise<void> | undefined {
     connection.users--;
     if (connection.users > 0 || connection.closing !== undefined) {
@@ -127,7 +126,7 @@ export class ConnectionPool<Client> {
       return connection.closing;
     }
     const cause = reason ?? connection.staleReasonAt(now);
-    if (cause !== undefined || !isConnected(connection) || this.#isClosed) {
+    if (cause !== undefined || !connection.isConnected || this.#isClosed) {
       return this.close(connection.id, cause ?? "idle");
     }
     if (this.#roomWaiters.size > 0) this.#notifyRoomWaiters();
@@ -184,7 +183,7 @@ export class ConnectionPool<Client> {
     if (opening.isGivenUp) throw new SessionChangedError(`No caller waits for "${id}" any more.`);
     const connection = this.#open.get(id);
     if (connection?.closing !== undefined) return this.#gone(connection);
-    const flaw = connection?.staleReasonAt(this.#context.clock.monotonic());
+    const flaw = connection?.staleReasonAt(this.#context.time.now());
     if (connection !== undefined && flaw !== undefined && connection.users === 0) return this.close(id, flaw);
     if (connection !== undefined) return connection;
     if (this.#open.size < this.#context.options.maxConnected && this.#mayTakePlace(opening)) return this.#make(id);
@@ -270,7 +269,7 @@ export class ConnectionPool<Client> {
   #armSweep(): void {
     const oldest = this.#idle.first;
     if (oldest === undefined) return;
-    const left = oldest.idleSince + this.#idleTimeoutMs - this.#context.clock.monotonic();
+    const left = oldest.idleSince + this.#idleTimeoutMs - this.#context.time.now();
     this.#sweep = this.#context.clock.setTimer(Math.max(left, 1), () => {
       this.#sweep = undefined;
       this.#closeIdle();
@@ -279,20 +278,11 @@ export class ConnectionPool<Client> {
   }
 
   #closeIdle(): void {
-    const latest = this.#context.clock.monotonic() - this.#idleTimeoutMs;
+    const latest = this.#context.time.now() - this.#idleTimeoutMs;
     for (let idle = this.#idle.first; idle !== undefined && idle.idleSince <= latest; idle = this.#idle.first) {
       this.#idle.remove(idle);
       void this.close(idle.id, "idle");
     }
-  }
-}
-
-/** A client whose state cannot be read counts as lost. */
-function isConnected(connection: Connection<unknown>): boolean {
-  try {
-    return connection.isConnected;
-  } catch {
-    return false;
   }
 }
 

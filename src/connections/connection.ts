@@ -53,7 +53,10 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly handle: ClientHandle<Client>;
   /** Set once it is being closed: resolves when the client is gone, and never rejects. */
   closing: Promise<void> | undefined;
+  /** Whether its client can be used: from the end of a connect until it is lost or closed. */
+  isConnected = false;
   #staleReason: string | undefined;
+  /** Whether it was connected, and its loss has not been reported yet. */
   #wasConnected = false;
   /** Whether a caller has used it: a stale connection then still serves its lease to the end. */
   #wasServed = false;
@@ -65,7 +68,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   asides = 0;
   /** Whether it stays open without a lease. */
   readonly isPersistent: boolean;
-  /** When its last lease ended, by the monotonic clock. */
+  /** When its last lease ended, on the pool's time line. */
   idleSince = 0;
   /** Whether it is in the list of connections without a lease. */
   isLinked = false;
@@ -82,19 +85,17 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     });
   }
 
-  get isConnected(): boolean {
-    return this.handle.isConnected && this.closing === undefined;
-  }
-
   /** Whether the session still has the auth key that this client uses. */
   get hasCurrentKey(): boolean {
     return this.#policy.hasCurrentKey();
   }
 
-  /** Why the next lease must not get it; `undefined` if it may. `now` is the monotonic clock's. */
+  /** Why the next lease must not get it; `undefined` if it may. */
   staleReasonAt(now: number): string | undefined {
     if (this.#staleReason !== undefined) return this.#staleReason;
-    return this.#wasConnected && this.#claim?.isUsable(now) === false ? "its ownership ran out" : undefined;
+    return this.#wasConnected && this.#claim !== undefined && now >= this.#claim.usableUntil
+      ? "its ownership ran out"
+      : undefined;
   }
 
   /** Excludes it from further leases: the next one gets a new client. */
@@ -120,15 +121,25 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     return this.#connecting;
   }
 
-  /** To be called when the library reports that the connection is lost. */
+  /** To be called when the library reports that the connection is lost: a connect under way fails. */
   lost(reason: string): void {
+    this.#abort?.abort(
+      new ConnectError(
+        `Session "${this.id}" could not connect${this.#policy.route}: its connection was lost: ${reason}.`,
+        {
+          sessionId: this.id,
+        },
+      ),
+    );
     if (!this.#wasConnected) return;
     this.#wasConnected = false;
+    this.isConnected = false;
     this.#policy.disconnected(this.#closeReason ?? reason);
   }
 
   /** Ends it for good; resolves when the client is gone, and never rejects. */
   close(reason: string): Promise<void> {
+    this.isConnected = false;
     this.closing ??= this.#close(reason);
     return this.closing;
   }
@@ -168,7 +179,9 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     });
     try {
       await unlessAborted(abort.signal, this.handle.connect(abort.signal));
+      abort.signal.throwIfAborted();
       this.#wasConnected = true;
+      this.isConnected = true;
     } catch (error) {
       throw this.closing === undefined ? this.#policy.connectFailed(error) : abort.signal.reason;
     } finally {

@@ -192,7 +192,7 @@ export class LeaseManager<Client> {
     const isIdle = active.isIdle;
     if (isIdle) {
       const reason = revocation?.discardsClient ? revocation.reason : closeReasonOf(entry);
-      void this.#connections.checkIn(connection, reason, time.toMonotonic(now));
+      void this.#connections.checkIn(connection, reason, now);
     }
     this.#sessionTable.release(entry, now, time.wallNow(now), !isIdle);
     if (!isIdle) this.#drain(active, revocation);

@@ -13,36 +13,19 @@ const STEPS = 50;
 const STEPS_PER_TTL = 600;
 const FEW = 16;
 
-/** When a claim was sent: the monotonic instant, and how far the wall clock was ahead of it. */
+/** When a claim was sent, and how far the wall clock was ahead of the pool's time line. */
 export interface ClaimWrite {
   readonly at: number;
   readonly wallOffset: number;
 }
 
-/** Its end moves with every renewal. */
-class OwnClaimHandle implements ClaimHandle {
-  usableUntil: number;
-
-  constructor(usableUntil: number) {
-    this.usableUntil = usableUntil;
-  }
-
-  end(): void {
-    this.usableUntil = Number.NEGATIVE_INFINITY;
-  }
-
-  isUsable(now: number): boolean {
-    return now < this.usableUntil;
-  }
-}
-
-/** The latest write of a claim, and the handle to it. */
-interface HeldClaim {
+/** A claim of this pool, and its latest write. */
+interface HeldClaim extends ClaimHandle {
   sending: ClaimWrite;
-  readonly hold: OwnClaimHandle;
+  usableUntil: number;
 }
 
-/** The claims of this pool: until when each may be used, and which are due for renewal. Instants are monotonic. */
+/** The claims of this pool: until when each may be used, and which are due for renewal. */
 export class OwnClaims {
   readonly #ttlMs: number;
   // Each held session is in one of the two.
@@ -59,9 +42,9 @@ export class OwnClaims {
   /** The claim is on disk; `sending` was measured before the write began. */
   set(id: string, sending: ClaimWrite): void {
     const usableUntil = sending.at + usableMs(this.#ttlMs);
-    const held = this.#find(id) ?? { sending, hold: new OwnClaimHandle(usableUntil) };
+    const held = this.#find(id) ?? { sending, usableUntil };
     held.sending = sending;
-    held.hold.usableUntil = usableUntil;
+    held.usableUntil = usableUntil;
     this.#remove(id);
     this.#fresh.set(id, held);
   }
@@ -72,26 +55,22 @@ export class OwnClaims {
   }
 
   /** The handle of the claim: the same one as long as the claim is held. */
-  holdOf(id: string): ClaimHandle | undefined {
-    return this.#find(id)?.hold;
+  handleOf(id: string): ClaimHandle | undefined {
+    return this.#find(id);
   }
 
   delete(id: string): boolean {
-    this.#find(id)?.hold.end();
+    const held = this.#find(id);
+    if (held !== undefined) held.usableUntil = Number.NEGATIVE_INFINITY;
     return this.#remove(id);
-  }
-
-  /** Whether the session may be used now. */
-  isUsable(id: string, now: number): boolean {
-    return this.holdOf(id)?.isUsable(now) === true;
   }
 
   /** Removes and returns the expired claims. */
   takeExpired(now: number): readonly string[] {
     const spent: string[] = [];
     for (const claims of [this.#renewing, this.#fresh]) {
-      for (const [id, { hold }] of claims) {
-        if (hold.isUsable(now)) break;
+      for (const [id, { usableUntil }] of claims) {
+        if (now < usableUntil) break;
         spent.push(id);
       }
     }
@@ -122,7 +101,7 @@ export class OwnClaims {
       due === undefined
         ? Number.POSITIVE_INFINITY
         : Math.max(due.sending.at + this.#ttlMs / RENEWALS, this.#nextStepAt),
-      spent?.hold.usableUntil ?? Number.POSITIVE_INFINITY,
+      spent?.usableUntil ?? Number.POSITIVE_INFINITY,
     );
   }
 

@@ -30,16 +30,12 @@ const tables: WeakMap<SessionStorage, Table> = sharedByCopies("local-ownership.1
 /** For records that no other process reads. */
 const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
 
-/** Lasts until it is released. */
-class LocalClaimHandle implements ClaimHandle {
-  #hasEnded = false;
+/** A claim that lasts until it is released. */
+class LocalClaim implements ClaimHandle {
+  usableUntil = Number.POSITIVE_INFINITY;
 
   end(): void {
-    this.#hasEnded = true;
-  }
-
-  isUsable(): boolean {
-    return !this.#hasEnded;
+    this.usableUntil = Number.NEGATIVE_INFINITY;
   }
 }
 
@@ -55,7 +51,7 @@ export class LocalOwnership implements Ownership {
   /** Random, one per pool: unlike a reference it does not keep a closed pool in memory. */
   readonly #name = randomUUID();
   /** By session. Bound: the sessions that this pool holds. */
-  readonly #holds = new Map<string, LocalClaimHandle>();
+  readonly #holds = new Map<string, LocalClaim>();
 
   constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter) {
     this.#recordWriter = recordWriter;
@@ -128,8 +124,8 @@ export class LocalOwnership implements Ownership {
   /** A claim that is being released is not reused: its release must not end the new one. */
   #startClaim(id: string): ClaimHandle {
     const current = this.#holds.get(id);
-    if (current?.isUsable()) return current;
-    const hold = new LocalClaimHandle();
+    if (current?.usableUntil === Number.POSITIVE_INFINITY) return current;
+    const hold = new LocalClaim();
     this.#holds.set(id, hold);
     return hold;
   }

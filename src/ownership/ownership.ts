@@ -2,10 +2,13 @@ import type { PoolContext } from "../pool-context.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { ProcessIdentity } from "./process-identity.js";
 
-/** The right to a session while its claim lasts. Once it has ended it stays unusable; a new claim gets a new handle. */
+/** The right to a session while its claim lasts. */
 export interface ClaimHandle {
-  /** Whether the session may be used; `now` is the monotonic clock's. */
-  isUsable(now: number): boolean;
+  /**
+   * Until when the session may be used, on the pool's time line. Moves later with every renewal. Once the claim has ended it
+   * is `-Infinity` for good: a new claim gets a new handle.
+   */
+  readonly usableUntil: number;
 }
 
 /** The claim to store in a record. */

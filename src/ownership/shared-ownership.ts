@@ -49,7 +49,8 @@ export class SharedOwnership implements Ownership {
   }
 
   isHeld(id: string): boolean {
-    return this.#held.isUsable(id, this.#now());
+    const claim = this.#held.handleOf(id);
+    return claim !== undefined && this.#now() < claim.usableUntil;
   }
 
   /**
@@ -66,13 +67,13 @@ export class SharedOwnership implements Ownership {
   }
 
   async claim(id: string): Promise<ClaimHandle | undefined> {
-    if (this.#isSafe(id)) return this.#held.holdOf(id);
+    if (this.#isSafe(id)) return this.#held.handleOf(id);
     if (this.#recordWriter.versionOf(id) === undefined)
       throw new StorageError(`Session "${id}" cannot be used: its record is gone.`, { sessionId: id });
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
     await this.#recordWriter.saveInBackground(id);
-    if (this.#isSafe(id)) return this.#held.holdOf(id);
+    if (this.#isSafe(id)) return this.#held.handleOf(id);
     if (!this.#wanted.has(id)) return undefined;
     // While a client is connected the claim has to stay.
     if (this.#held.get(id) === undefined) this.#wanted.delete(id);
@@ -205,7 +206,7 @@ export class SharedOwnership implements Ownership {
   }
 
   #now(): number {
-    return this.#context.clock.monotonic();
+    return this.#context.time.now();
   }
 
   #wallOffset(): number {

@@ -347,25 +347,25 @@ describe("connects that hang", () => {
   });
 });
 
-describe("an adapter whose isConnected throws once", () => {
-  test.each([1, 2])("read %i - the session is neither leased for ever nor lost", async (which) => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+describe("an adapter that reports a lost connection", () => {
+  test("while it connects - the connect has failed, and the session is neither leased for ever nor lost", async () => {
+    const { pool, telegram, clock, events } = await openPool({ sessions: ["a"] });
+    telegram.onConnect = () => telegram.handle("a").request.onDisconnect("the server hung up");
+    await expect(pool.acquire({ wait: false })).rejects.toMatchObject({ message: /the server hung up/ });
+    expect(pool.status()).toMatchObject({ leased: 0, cooling: 1 });
+    expect(events("connected")).toEqual([]);
+    telegram.onConnect = () => {};
+    await clock.advance(1_000);
     (await pool.acquire()).release();
-    let reads = 0;
-    const handle = telegram.handle("a");
-    Object.defineProperty(handle, "isConnected", {
-      configurable: true,
-      get: () => {
-        if (++reads === which) throw new Error("mine");
-        return !handle.isClosed;
-      },
-    });
-    await pool.acquire().then(
-      (lease) => lease.release(),
-      () => {},
-    );
-    await settled();
+  });
+
+  test("right after its connect - the next lease connects again", async () => {
+    const { pool, telegram, events } = await openPool({ sessions: ["a"] });
+    (await pool.acquire()).release();
+    telegram.handle("a").drop("the server hung up");
+    (await pool.acquire()).release();
+    expect(telegram.connects.length).toBe(2);
+    expect(events("disconnected")).toMatchObject([{ reason: "the server hung up" }]);
     expect(pool.status()).toMatchObject({ leased: 0, free: 1 });
-    (await pool.acquire()).release();
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { LeaseReleasedError, OptionsError } from "../../src/errors.js";
+import { LeaseReleasedError, NoSessionAvailableError, OptionsError } from "../../src/errors.js";
 import { READ, WRITE } from "../fakes/fake-telegram.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";
 import { flood } from "../fakes/telegram-errors.js";
@@ -107,23 +107,25 @@ test("leased - is emitted before the caller resumes, after the release that made
   expect(told).toEqual(["leased a", "released a", "given back", "leased a", "goes on", "released a"]);
 });
 
-test("acquire() - an adapter that fails rejects its caller, waiting or not, and no caller that releases", async () => {
+test("acquire() - runs no code of the adapter while the client is connected: none can fail a release or the next caller", async () => {
   const { pool, telegram } = await openPool({ sessions: ["a"] });
   const first = await pool.acquire();
   const next = watch(pool.acquire());
   await settled();
   const [handle] = telegram.handles;
   if (handle === undefined) throw new Error("no client was made");
-  let reads = 0;
-  // Once when the session is given back, then when it is taken for the next caller.
-  const isConnected = (): boolean => {
-    if (++reads === 2) throw new Error("mine");
-    return true;
+  const fail = (): never => {
+    throw new Error("mine");
   };
-  Object.defineProperty(handle, "isConnected", { configurable: true, get: isConnected });
+  for (const name of ["isConnected", "connect", "guard", "floodError", "probe"])
+    Object.defineProperty(handle, name, { configurable: true, get: fail });
   expect(() => first.release()).not.toThrow();
   await settled();
-  expect({ next: next.state, nextError: next.error }).toEqual({ next: "rejected", nextError: new Error("mine") });
+  expect(next.state).toBe("resolved");
+  await expect(pool.acquire({ wait: false })).rejects.toBeInstanceOf(NoSessionAvailableError);
+  next.value?.release();
+  expect(pool.status()).toMatchObject({ leased: 0, free: 1 });
+  (await pool.acquire()).release();
 });
 
 test("traceLeases - remembers who took a lease", async () => {

@@ -41,7 +41,7 @@ describe("takeSpent()", () => {
     claims.set("a", sent(0));
     claims.set("b", sent(10_000));
     claims.takeDueForRenewal(20_000);
-    expect([claims.isUsable("a", 44_999), claims.isUsable("a", 45_000)]).toEqual([true, false]);
+    expect(claims.handleOf("a")?.usableUntil).toBe(45_000);
     expect({ expired: claims.takeExpired(45_000), a: claims.get("a"), b: claims.get("b") }).toEqual({
       expired: ["a"],
       a: undefined,
@@ -52,31 +52,26 @@ describe("takeSpent()", () => {
   });
 });
 
-describe("holdOf()", () => {
-  test("returns the same hold while the claim is held; the end of the claim ends it", () => {
+describe("handleOf()", () => {
+  test("returns the same handle while the claim is held; the end of the claim ends it", () => {
     const claims = new OwnClaims(TTL);
     claims.set("a", sent(0));
-    const hold = claims.holdOf("a");
+    const handle = claims.handleOf("a");
     claims.takeDueForRenewal(20_000);
     claims.set("a", sent(20_000));
-    expect({
-      hold: claims.holdOf("a"),
-      isUsableBefore: hold?.isUsable(64_999),
-      isUsableAtEnd: hold?.isUsable(65_000),
-    }).toEqual({ hold, isUsableBefore: true, isUsableAtEnd: false });
+    expect(claims.handleOf("a")).toBe(handle);
+    expect(handle?.usableUntil).toBe(65_000);
     claims.delete("a");
     claims.set("a", sent(30_000));
-    expect({ isFormerUsable: hold?.isUsable(0), isNewUsable: claims.holdOf("a")?.isUsable(0) }).toEqual({
-      isFormerUsable: false,
-      isNewUsable: true,
-    });
+    expect(handle?.usableUntil).toBe(Number.NEGATIVE_INFINITY);
+    expect(claims.handleOf("a")?.usableUntil).toBe(75_000);
   });
 
-  test("ends a hold whose time is over", () => {
+  test("ends a handle whose time is over", () => {
     const claims = new OwnClaims(TTL);
     claims.set("a", sent(0));
-    const hold = claims.holdOf("a");
+    const handle = claims.handleOf("a");
     claims.takeExpired(45_000);
-    expect(hold?.isUsable(0)).toBe(false);
+    expect(handle?.usableUntil).toBe(Number.NEGATIVE_INFINITY);
   });
 });

@@ -75,10 +75,6 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
     this.#exportedSenders = new ExportedSenders(classes.library, this.#dialer, this, request);
   }
 
-  get isConnected(): boolean {
-    return this.#sender?.isLost === false;
-  }
-
   async connect(signal: AbortSignal): Promise<void> {
     const { internals } = this;
     await this.#sender?.closed;
@@ -94,6 +90,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
       await sender.closed;
       throw new ConnectionLostError("the client was closed", false);
     }
+    if (sender.isLost) throw new ConnectionLostError(sender.lossReason, false);
     this.#sender = sender;
     internals._sender = sender.base;
     internals._connectedDeferred.resolve();

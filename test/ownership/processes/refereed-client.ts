@@ -48,9 +48,6 @@ export function refereedClient(referee: Referee): ClientAdapter<object> {
       const client = {};
       let isConnected = false;
       return {
-        get isConnected() {
-          return isConnected;
-        },
         connect: async () => {
           referee.connect(id);
           isConnected = true;
