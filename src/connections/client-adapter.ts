@@ -104,6 +104,11 @@ export interface ClientHandle<Client> {
    */
   connect(signal: AbortSignal): Promise<void>;
   /**
+   * Called after each connect, for what is to be done before the client is leased: it may send requests. What it rejects with
+   * fails the connect.
+   */
+  prepare?(): Promise<void>;
+  /**
    * The client for use under one lease: see `guard`. The client itself MUST hide its secrets from `inspect` and JSON,
    * which see through a Proxy.
    */

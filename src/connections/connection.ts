@@ -53,10 +53,10 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly handle: ClientHandle<Client>;
   /** Set once it is being closed: resolves when the client is gone, and never rejects. */
   closing: Promise<void> | undefined;
-  /** Whether its client can be used: from the end of a connect until it is lost or closed. */
+  /** Whether its client can be used: from when it has connected until it is lost or closed. */
   isConnected = false;
   #staleReason: string | undefined;
-  /** Whether it was connected, and its loss has not been reported yet. */
+  /** Whether its connect was reported, and its loss was not. */
   #wasConnected = false;
   /** Whether a caller has used it: a stale connection then still serves its lease to the end. */
   #wasServed = false;
@@ -131,9 +131,9 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
         },
       ),
     );
+    this.isConnected = false;
     if (!this.#wasConnected) return;
     this.#wasConnected = false;
-    this.isConnected = false;
     this.#policy.disconnected(this.#closeReason ?? reason);
   }
 
@@ -180,9 +180,12 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     try {
       await unlessAborted(abort.signal, this.handle.connect(abort.signal));
       abort.signal.throwIfAborted();
-      this.#wasConnected = true;
       this.isConnected = true;
+      if (this.handle.prepare !== undefined) await unlessAborted(abort.signal, this.handle.prepare());
+      abort.signal.throwIfAborted();
+      this.#wasConnected = true;
     } catch (error) {
+      this.isConnected = false;
       throw this.closing === undefined ? this.#policy.connectFailed(error) : abort.signal.reason;
     } finally {
       timer.cancel();

@@ -75,6 +75,17 @@ describe("connections", () => {
     for (let i = 0; i < 4; i++) await pool.use(nameOf);
     expect(seen.sort()).toEqual(["account1", "account2"]);
   });
+
+  test("onConnect - may send requests, before the session is leased", async () => {
+    const { open } = await stage();
+    const steps: string[] = [];
+    const onConnect = async (client: { getMe(): Promise<unknown> }): Promise<void> => {
+      steps.push((await client.getMe()) === undefined ? "nobody" : "somebody");
+    };
+    const pool = await open({ client: { onConnect } });
+    await pool.use(() => void steps.push("leased"));
+    expect(steps).toEqual(["somebody", "leased"]);
+  });
 });
 
 describe("adding and removing during work", () => {

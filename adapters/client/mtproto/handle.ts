@@ -94,6 +94,10 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
     this.#sender = sender;
     internals._sender = sender.base;
     internals._connectedDeferred.resolve();
+  }
+
+  /** Runs the user's `onConnect`, once. */
+  async prepare(): Promise<void> {
     if (this.#hasConnected) return;
     this.#hasConnected = true;
     await this.#settings.onConnect?.(this.client, this.#request.id);
