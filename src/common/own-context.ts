@@ -16,8 +16,8 @@ export function inOwnContext<Result>(run: () => Result): Result {
 /** The same clock with timers that run outside of the caller's async context. */
 export function inBackground(clock: Clock): Clock {
   return {
-    now: () => clock.now(),
-    monotonic: () => clock.monotonic(),
+    now: clock.now.bind(clock),
+    monotonic: clock.monotonic.bind(clock),
     setTimer: (delayMs, callback) => inOwnContext(() => clock.setTimer(delayMs, callback)),
   };
 }

@@ -60,8 +60,8 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   #wasConnected = false;
   /** Whether a caller has used it: a stale connection then still serves its lease to the end. */
   #wasServed = false;
-  /** The claim that was made for this connection. */
-  #claim: ClaimHandle | undefined;
+  /** The claim that was made for its latest connect. */
+  claim: ClaimHandle | undefined;
   /** Who uses it: leases, callers that connect it, and the pool itself. */
   users = 0;
   /** How many of the users give way to a lease of another session: the pool itself, and callers that gave up. */
@@ -93,7 +93,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   /** Why the next lease must not get it; `undefined` if it may. */
   staleReasonAt(now: number): string | undefined {
     if (this.#staleReason !== undefined) return this.#staleReason;
-    return this.#wasConnected && this.#claim !== undefined && now >= this.#claim.usableUntil
+    return this.#wasConnected && this.claim !== undefined && now >= this.claim.usableUntil
       ? "its ownership ran out"
       : undefined;
   }
@@ -148,7 +148,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     const abort = new AbortController();
     this.#abort = abort;
     this.#assertAllowed();
-    this.#claim = await unlessAborted(abort.signal, this.#policy.claim());
+    this.claim = await unlessAborted(abort.signal, this.#policy.claim());
     // The claim has read the record: another process may have written a cooldown.
     this.#assertAllowed();
     this.#assertUnchanged();

@@ -44,14 +44,18 @@ export class LeaseScope {
     return this.#unanswered === 0;
   }
 
-  /** Ends the lease. `reason` makes the error when it is first needed: most leases end without any further call. */
-  end(reason: (scope: LeaseScope) => Error, revoked?: Error): void {
-    if (this.#reason !== undefined) return;
+  /**
+   * Ends the lease; returns whether it had not ended before. `reason` makes the error when it is first needed: most leases
+   * end without any further call.
+   */
+  end(reason: (scope: LeaseScope) => Error, revoked?: Error): boolean {
+    if (this.#reason !== undefined) return false;
     this.#reason = reason;
     this.#revoked = revoked;
-    if (this.#endCallbacks === undefined) return;
+    if (this.#endCallbacks === undefined) return true;
     for (const callback of this.#endCallbacks) callback();
     this.#endCallbacks.clear();
+    return true;
   }
 
   /** Calls `callback` when the lease ends. Returns a function that removes it. */

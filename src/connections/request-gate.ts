@@ -180,7 +180,9 @@ export class SessionRequestGate implements RequestGate {
   /** Why nothing may be sent on this session any more. */
   #fatalError(): Error | undefined {
     const death = this.#sessionState.fatal(this.#id);
-    return death ?? (this.#ownership.isHeld(this.#id) ? undefined : ownershipLost(this.#id));
+    if (death !== undefined) return death;
+    const claim = this.connection?.claim;
+    return claim !== undefined && this.#context.time.now() < claim.usableUntil ? undefined : ownershipLost(this.#id);
   }
 
   /** Queues an ordered request. Synchronous, so that one without others ahead is sent in the same turn of the event loop. */

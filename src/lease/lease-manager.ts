@@ -182,8 +182,7 @@ export class LeaseManager<Client> {
 
   /** Ends a lease: without `revocation` as its caller wants it. Has no effect on a lease that has ended. */
   end(active: ActiveLease<Client>, revocation?: Revocation): void {
-    if (active.hasEnded) return;
-    active.end(revocation === undefined ? releasedError : revokedError, revocation?.cause);
+    if (!active.end(revocation === undefined ? releasedError : revokedError, revocation?.cause)) return;
     active.timer?.cancel();
     this.#active.remove(active);
     const { entry, connection } = active;
@@ -302,7 +301,7 @@ export class LeaseManager<Client> {
 
   #afterEnd(entry: SessionEntry, now: number): void {
     this.#waiters.serveWaiters(now);
-    if (entry.isRemoving && !entry.isLeased) this.#context.events.emit("vacated", entry.id);
+    if (!entry.isUnblocked && entry.isRemoving && !entry.isLeased) this.#context.events.emit("vacated", entry.id);
     if (this.#idleCallbacks.length > 0) this.#resolveIfIdle();
   }
 

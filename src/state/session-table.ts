@@ -48,6 +48,8 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   };
   /** Sessions that have become free again and were not returned by {@link takeRecovered} yet. */
   #recovered: SessionEntry[] = [];
+  /** Whether {@link takeRecovered} would return any. */
+  hasRecovered = false;
   #useSequence = 0;
   /** Order of sessions that were never used, which come before all others. V8 stores integers of 32 bits in place. */
   #addSequence = -(2 ** 31);
@@ -222,15 +224,11 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     if (entry !== undefined) this.#expire(entry, now);
   }
 
-  /** Whether {@link takeRecovered} would return any. */
-  get hasRecovered(): boolean {
-    return this.#recovered.length > 0;
-  }
-
   /** The sessions that have become free again since the last call. */
   takeRecovered(): readonly SessionEntry[] {
     const recovered = this.#recovered;
     this.#recovered = [];
+    this.hasRecovered = false;
     return recovered;
   }
 
@@ -368,6 +366,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     else if (state === "free" && entry.isRecovering) {
       entry.isRecovering = false;
       this.#recovered.push(entry);
+      this.hasRecovered = true;
     }
     // Never in both the queue and the expiry heap: they share the entry's position.
     if (entry.canServeAt(now, this.#leasesPerSession)) {
