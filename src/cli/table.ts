@@ -45,32 +45,27 @@ function fitColumns(
   rows: readonly (readonly Cell[])[],
   width: number,
 ): readonly ShownColumn[] {
-  let shown: readonly ShownColumn[] = columns.map(({ title, min, rank }, index) => {
+  const all = columns.map(({ title, min = title.length, rank = Number.POSITIVE_INFINITY }, index) => {
     const longest = rows.reduce((size, row) => Math.max(size, widthOf(row[index]?.text ?? "")), title.length);
-    return {
-      index,
-      rank: rank ?? Number.POSITIVE_INFINITY,
-      min: Math.min(longest, min ?? title.length),
-      size: longest,
-    };
+    return { index, rank, min: Math.min(longest, min), size: longest };
   });
-  const excess = (): number => shown.reduce((sum, { size }) => sum + size, GAP.length * (shown.length - 1)) - width;
-  while (excess() > 0) {
-    const widest = shown
-      .filter(({ size, min }) => size > min)
-      .reduce<ShownColumn | undefined>(
-        (best, next) => (best === undefined || next.size > best.size ? next : best),
-        undefined,
-      );
-    if (widest !== undefined) {
-      widest.size -= 1;
-      continue;
-    }
+  for (let shown = all; ; ) {
+    const sizes = shown.map((column) => ({ ...column }));
     const least = shown.reduce((best, next) => (next.rank < best.rank ? next : best));
-    if (!Number.isFinite(least.rank)) return shown;
+    if (shrink(sizes, width) || !Number.isFinite(least.rank)) return sizes;
     shown = shown.filter((column) => column !== least);
   }
-  return shown;
+}
+
+/** Shrinks the widest columns until the line fits. Whether it does. */
+function shrink(columns: readonly ShownColumn[], width: number): boolean {
+  const room = width - GAP.length * (columns.length - 1);
+  for (let total = columns.reduce((sum, { size }) => sum + size, 0); total > room; total--) {
+    const [widest] = columns.filter(({ size, min }) => size > min).sort((one, other) => other.size - one.size);
+    if (widest === undefined) return false;
+    widest.size -= 1;
+  }
+  return true;
 }
 
 function format({ text, paint = (plain) => plain }: Cell, size: number): string {
