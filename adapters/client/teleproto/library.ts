@@ -88,8 +88,12 @@ async function updatesModule(): Promise<{ readonly _handleUpdate: unknown }> {
     return await import("teleproto/client/updates/dispatch.js");
   } catch (error) {
     undefinedIfMissing(error);
-    const former = "teleproto/client/updates.js";
-    return import(/* @vite-ignore */ /* webpackIgnore: true */ former);
+  }
+  const former = "teleproto/client/updates.js";
+  try {
+    return await import(/* @vite-ignore */ /* webpackIgnore: true */ former);
+  } catch (error) {
+    throw partFailure(PACKAGE, error);
   }
 }
 
