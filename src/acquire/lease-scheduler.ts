@@ -1,6 +1,6 @@
 import type { AbortListeners } from "../common/abort-listeners.js";
-import type { Timer } from "../common/clock.js";
 import type { ProcessRef } from "../common/process-ref.js";
+import { WakeTimer } from "../common/timers.js";
 import { acquireTimeoutError, type NamedSession, unavailableError } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, type NoSessionAvailableError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
@@ -29,7 +29,8 @@ export class LeaseScheduler {
   #isClosed = false;
   /** Whether more cooldowns have ended than one turn handles: the timer handles the rest. */
   #hasBacklog = false;
-  #timer: { readonly at: number; readonly timer: Timer } | undefined;
+  /** Set to the end of the next cooldown. */
+  readonly #timer: WakeTimer;
 
   constructor(
     context: PoolContext,
@@ -41,6 +42,10 @@ export class LeaseScheduler {
     this.#sessionTable = sessionTable;
     this.#abortListeners = abortListeners;
     this.#processRef = processRef;
+    this.#timer = new WakeTimer(context.clock, () => {
+      this.#hasBacklog = false;
+      this.serveWaiters();
+    });
     const { events } = context;
     events.on("available", () => this.serveWaiters());
     events.on("unavailable", () => this.rejectUnservable());
@@ -180,8 +185,7 @@ export class LeaseScheduler {
 
   close(): void {
     this.#isClosed = true;
-    this.#timer?.timer.cancel();
-    this.#timer = undefined;
+    this.#timer.cancel();
   }
 
   /** Ends the wait at its deadline or when the caller's signal aborts. */
@@ -306,22 +310,8 @@ export class LeaseScheduler {
     return { state: entry.stateAt(now), reason: entry.reason, isHeld };
   }
 
-  /** Sets the timer to the end of the next cooldown. */
   #arm(): void {
-    const at = this.#sessionTable.nextDueAt;
-    if (at === Number.POSITIVE_INFINITY || this.#isClosed) return;
-    if (this.#timer === undefined || at < this.#timer.at) this.#setTimer(at);
-  }
-
-  #setTimer(at: number): void {
-    this.#timer?.timer.cancel();
-    const { clock, time } = this.#context;
-    const timer = clock.setTimer(Math.max(at - time.now(), 0), () => {
-      this.#timer = undefined;
-      this.#hasBacklog = false;
-      this.serveWaiters();
-    });
-    this.#timer = { at, timer };
+    if (!this.#isClosed) this.#timer.setBy(this.#sessionTable.nextDueAt, this.#context.time.now());
   }
 }
 

@@ -1,5 +1,5 @@
-import type { Timer } from "../common/clock.js";
 import { LinkedList } from "../common/linked-list.js";
+import { WakeTimer } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import { Connection, SessionChangedError } from "./connection.js";
@@ -41,7 +41,8 @@ export class ConnectionPool<Client> {
   #pendingLeases = 0;
   /** Milliseconds without a lease after which a client is closed. */
   readonly #idleTimeoutMs: number;
-  #sweep: Timer | undefined;
+  /** Set to when the longest idle connection is to be closed. */
+  readonly #sweep: WakeTimer;
   #isClosed = false;
 
   /** `create` makes a connection of a session. */
@@ -49,6 +50,10 @@ export class ConnectionPool<Client> {
     this.#context = context;
     this.#idleTimeoutMs = context.options.idleTimeoutMs;
     this.#create = create;
+    this.#sweep = new WakeTimer(context.clock, () => {
+      this.#closeIdle();
+      this.#armSweep();
+    });
   }
 
   get(id: string): Connection<Client> | undefined {
@@ -135,7 +140,7 @@ export class ConnectionPool<Client> {
     this.#idle.add(connection);
     if (this.#idleTimeoutMs === Number.POSITIVE_INFINITY) return undefined;
     connection.idleSince = now;
-    if (this.#sweep === undefined) this.#armSweep();
+    if (!this.#sweep.isSet) this.#armSweep();
     return undefined;
   }
 
@@ -151,8 +156,7 @@ export class ConnectionPool<Client> {
   /** Closes every client, and opens no more. */
   async closeAll(reason: string): Promise<void> {
     this.#isClosed = true;
-    this.#sweep?.cancel();
-    this.#sweep = undefined;
+    this.#sweep.cancel();
     this.#notifyRoomWaiters();
     await Promise.all([...this.#open.keys()].map((id) => this.close(id, reason)));
   }
@@ -270,11 +274,7 @@ export class ConnectionPool<Client> {
     const oldest = this.#idle.first;
     if (oldest === undefined) return;
     const left = oldest.idleSince + this.#idleTimeoutMs - this.#context.time.now();
-    this.#sweep = this.#context.clock.setTimer(Math.max(left, 1), () => {
-      this.#sweep = undefined;
-      this.#closeIdle();
-      this.#armSweep();
-    });
+    this.#sweep.set(Math.max(left, 1));
   }
 
   #closeIdle(): void {

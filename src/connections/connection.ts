@@ -1,4 +1,5 @@
 import type { Clock } from "../common/clock.js";
+import { deferred } from "../common/deferred.js";
 import type { ListNode } from "../common/linked-list.js";
 import { inOwnContext } from "../common/own-context.js";
 import { withTimeout } from "../common/timers.js";
@@ -41,10 +42,8 @@ const CLOSE_WITHIN_MS = 5_000;
 /** The one client of one session: connected once at a time, again when it was lost, closed for good. */
 export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly id: string;
-  /** Resolves when the client is gone for good. */
-  readonly gone: Promise<void>;
   readonly #policy: ConnectionHooks;
-  #onGone: () => void = () => {};
+  readonly #gone = deferred();
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
   /** Why it is being closed: more specific than the client's own reason. */
@@ -80,9 +79,11 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.isPersistent = policy.isPersistent;
     this.handle = handle;
     this.#policy = policy;
-    this.gone = new Promise((resolve) => {
-      this.#onGone = resolve;
-    });
+  }
+
+  /** Resolves when the client is gone for good. */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
   }
 
   /** Whether the session still has the auth key that this client uses. */
@@ -203,7 +204,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     }
     this.lost(reason);
     this.#policy.closed();
-    this.#onGone();
+    this.#gone.resolve();
   }
 
   /** A client that does not close must not keep the pool from closing. */

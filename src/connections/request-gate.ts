@@ -1,4 +1,5 @@
 import type { Timer } from "../common/clock.js";
+import { deferred } from "../common/deferred.js";
 import { ownershipLost } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
 import type { Ownership } from "../ownership/ownership.js";
@@ -188,15 +189,12 @@ export class SessionRequestGate implements RequestGate {
   /** Queues an ordered request. Synchronous, so that one without others ahead is sent in the same turn of the event loop. */
   #takeTurn(): Turn {
     const before = this.#lastTurn;
-    let resolveMine: () => void = () => {};
-    const mine = new Promise<void>((resolve) => {
-      resolveMine = resolve;
-    });
-    const last = before === undefined ? mine : before.then(() => mine);
+    const mine = deferred();
+    const last = before === undefined ? mine.promise : before.then(() => mine.promise);
     this.#lastTurn = last;
     const end = (): void => {
       if (this.#lastTurn === last) this.#lastTurn = undefined;
-      resolveMine();
+      mine.resolve();
     };
     return { before, end };
   }

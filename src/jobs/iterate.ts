@@ -1,3 +1,4 @@
+import { type Deferred, deferred } from "../common/deferred.js";
 import type { Lease } from "../lease/lease.js";
 import type { UseOptions } from "../options/options.js";
 import { createJob, type JobRunner } from "./job-runner.js";
@@ -61,10 +62,10 @@ interface Received<T> {
 
 /** Passes items from the job to the reader one by one: the next is created only after the reader asked for it. */
 class Handoff<T> {
-  #receiver: { resolve(next: Received<T> | undefined): void; reject(error: unknown): void } | undefined;
+  #receiver: Deferred<Received<T> | undefined> | undefined;
   /** The item that was sent before it was asked for. */
   #sent: Received<T> | undefined;
-  #sender: ((isWanted: boolean) => void) | undefined;
+  #sender: Deferred<boolean> | undefined;
   #end: { readonly error: unknown; readonly hasFailed: boolean } | undefined;
   #hasBegun = false;
 
@@ -81,9 +82,8 @@ class Handoff<T> {
     this.#receiver = undefined;
     if (receiver === undefined) this.#sent = { item };
     else receiver.resolve({ item });
-    return new Promise((resolve) => {
-      this.#sender = resolve;
-    });
+    this.#sender = deferred();
+    return this.#sender.promise;
   }
 
   /** Asks for the next item. Resolves with `undefined` at the end; rejects with the error of a failed iteration. */
@@ -94,9 +94,8 @@ class Handoff<T> {
     if (this.#end?.hasFailed) return Promise.reject(this.#end.error);
     if (this.#end !== undefined) return Promise.resolve(undefined);
     this.#answerSender(true);
-    return new Promise((resolve, reject) => {
-      this.#receiver = { resolve, reject };
-    });
+    this.#receiver = deferred();
+    return this.#receiver.promise;
   }
 
   /** Ends the iteration, from either side. */
@@ -120,6 +119,6 @@ class Handoff<T> {
   #answerSender(isWanted: boolean): void {
     const sender = this.#sender;
     this.#sender = undefined;
-    sender?.(isWanted);
+    sender?.resolve(isWanted);
   }
 }

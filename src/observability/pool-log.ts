@@ -1,5 +1,6 @@
-import type { Clock, Timer } from "../common/clock.js";
+import type { Clock } from "../common/clock.js";
 import { callSafely, textOf, warn } from "../common/process-warning.js";
+import { WakeTimer } from "../common/timers.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { LogFields, Logger, LogLevel } from "../options/options.js";
 
@@ -69,13 +70,14 @@ export class PoolLog {
   /** Bound: the parts of the storage. */
   readonly #failing = new Map<StoragePart, { readonly since: number; count: number }>();
   #windowEndsAt = Number.NEGATIVE_INFINITY;
-  #timer: Timer | undefined;
+  readonly #timer: WakeTimer;
   #hasFailed = false;
   #isClosed = false;
 
   constructor(logger: Logger | undefined, clock: Clock) {
     this.#logger = logger;
     this.#clock = clock;
+    this.#timer = new WakeTimer(clock, () => this.#endWindow());
   }
 
   /** Writes the message of an event, if it has one. */
@@ -93,10 +95,7 @@ export class PoolLog {
     const count = (this.#counts.get(fields.event) ?? 0) + 1;
     this.#counts.set(fields.event, count);
     if (count <= LINES_PER_WINDOW) this.#log(level, text, fields);
-    else
-      this.#timer ??= this.#clock.setTimer(Math.max(this.#windowEndsAt - this.#clock.monotonic(), 0), () =>
-        this.#endWindow(),
-      );
+    else this.#timer.setBy(this.#windowEndsAt, this.#clock.monotonic());
   }
 
   /** A callback of the user's has failed: one process warning, and one line. */
@@ -148,8 +147,7 @@ export class PoolLog {
   }
 
   #endWindow(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#timer.cancel();
     this.#windowEndsAt = Number.NEGATIVE_INFINITY;
     const counts = [...this.#counts];
     this.#counts.clear();

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Timer } from "../common/clock.js";
+import { WakeTimer } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionTable } from "../state/session-table.js";
@@ -31,7 +31,8 @@ export class SharedOwnership implements Ownership {
   /** Records that may contain this pool's claim. */
   readonly #marked = new Set<string>();
   #beat = 0;
-  #timer: { readonly at: number; readonly timer: Timer } | undefined;
+  /** One timer for everything, set to the earliest instant. */
+  readonly #timer: WakeTimer;
   #checkAt = Number.POSITIVE_INFINITY;
   #isEnded = false;
 
@@ -45,6 +46,7 @@ export class SharedOwnership implements Ownership {
     this.#self = ownIdentity(host);
     this.#held = new OwnClaims(ttlMs);
     this.#foreign = new RemoteClaims(this.#self);
+    this.#timer = new WakeTimer(context.clock, () => this.#tick());
     openPools.add(this.#pool);
   }
 
@@ -135,8 +137,7 @@ export class SharedOwnership implements Ownership {
 
   end(): void {
     this.#isEnded = true;
-    this.#timer?.timer.cancel();
-    this.#timer = undefined;
+    this.#timer.cancel();
     openPools.delete(this.#pool);
   }
 
@@ -186,23 +187,14 @@ export class SharedOwnership implements Ownership {
     this.#arm();
   }
 
-  /** One timer for everything, set to the earliest instant. */
   #arm(): void {
-    const at = Math.min(this.#held.nextAt, this.#checkAt);
-    if (this.#isEnded || !Number.isFinite(at) || (this.#timer !== undefined && this.#timer.at <= at)) return;
-    this.#timer?.timer.cancel();
-    const timer = this.#context.clock.setTimer(Math.max(at - this.#now(), 0), () => {
-      this.#timer = undefined;
-      this.#tick();
-    });
-    this.#timer = { at, timer };
+    if (!this.#isEnded) this.#timer.setBy(Math.min(this.#held.nextAt, this.#checkAt), this.#now());
   }
 
   /** Cancels the timer when no claim is held or watched. */
   #disarm(): void {
     if (Number.isFinite(this.#held.nextAt) || Number.isFinite(this.#checkAt)) return;
-    this.#timer?.timer.cancel();
-    this.#timer = undefined;
+    this.#timer.cancel();
   }
 
   #now(): number {

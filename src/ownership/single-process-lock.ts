@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Timer } from "../common/clock.js";
-import { sleep } from "../common/timers.js";
+import { sleep, WakeTimer } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 import type { ResolvedOptions } from "../options/options.js";
 import { RESERVED_PREFIXES } from "../options/validators.js";
@@ -29,7 +28,7 @@ export class SingleProcessLock {
   onOvertaken: (error: StorageError) => void = () => {};
   #isOvertaken = false;
   #beat = 0;
-  #timer: Timer | undefined;
+  readonly #timer: WakeTimer;
   #renewal: Promise<void> = Promise.resolve();
   #isEnded = false;
 
@@ -38,6 +37,10 @@ export class SingleProcessLock {
     this.#deadline = deadline;
     this.#self = ownIdentity(options.ownership.host);
     this.#foreign = new RemoteClaims(this.#self);
+    this.#timer = new WakeTimer(options.clock, () => {
+      this.#renewal = this.#renew().catch(() => {});
+      void this.#renewal.then(() => this.#arm());
+    });
   }
 
   /**
@@ -62,7 +65,7 @@ export class SingleProcessLock {
   /** Releases the storage. */
   async release(): Promise<void> {
     this.#isEnded = true;
-    this.#timer?.cancel();
+    this.#timer.cancel();
     openPools.delete(this.#pool);
     // A renewal in flight may still be written.
     await this.#renewal;
@@ -88,10 +91,7 @@ export class SingleProcessLock {
 
   #arm(): void {
     if (this.#isEnded) return;
-    this.#timer = this.#options.clock.setTimer(this.#options.ownership.ttlMs / RENEWALS, () => {
-      this.#renewal = this.#renew().catch(() => {});
-      void this.#renewal.then(() => this.#arm());
-    });
+    this.#timer.set(this.#options.ownership.ttlMs / RENEWALS);
   }
 
   async #renew(): Promise<void> {

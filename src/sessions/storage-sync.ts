@@ -1,4 +1,4 @@
-import type { Timer } from "../common/clock.js";
+import { WakeTimer } from "../common/timers.js";
 import { allLocked } from "../error-factories.js";
 import { StorageCorruptError, StorageError } from "../errors.js";
 import { isReserved } from "../options/validators.js";
@@ -42,7 +42,7 @@ export class StorageSync {
   #rejectedAtStart: ReturnType<SessionRegistry["rejected"]> = [];
   #isReadingNotified = false;
   #isStopped = false;
-  #timer: Timer | undefined;
+  readonly #timer: WakeTimer;
   #stopWatching: () => void = () => {};
 
   constructor(
@@ -64,6 +64,9 @@ export class StorageSync {
     this.#recordWriter = recordWriter;
     this.#remoteRecords = remoteRecords;
     this.#rateLimits = rateLimits;
+    this.#timer = new WakeTimer(clock, () => {
+      void this.#unlessStopped(() => this.#readAll()).then(() => this.#arm());
+    });
   }
 
   /** Loads what the storage held at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
@@ -109,7 +112,7 @@ export class StorageSync {
 
   stop(): void {
     this.#isStopped = true;
-    this.#timer?.cancel();
+    this.#timer.cancel();
     try {
       this.#stopWatching();
     } catch (error) {
@@ -123,11 +126,7 @@ export class StorageSync {
   }
 
   #arm(): void {
-    if (this.#isStopped) return;
-    const { clock, options } = this.#context;
-    this.#timer = clock.setTimer(options.ownership.ttlMs / READS_PER_TTL, () => {
-      void this.#unlessStopped(() => this.#readAll()).then(() => this.#arm());
-    });
+    if (!this.#isStopped) this.#timer.set(this.#context.options.ownership.ttlMs / READS_PER_TTL);
   }
 
   async #readAll(): Promise<void> {

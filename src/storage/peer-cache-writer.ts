@@ -1,4 +1,4 @@
-import type { Timer } from "../common/clock.js";
+import { WakeTimer } from "../common/timers.js";
 import type { PeerStore } from "../connections/client-adapter.js";
 import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
 import { isStorable, toStorable } from "../options/validators.js";
@@ -32,7 +32,7 @@ export class PeerCacheWriter {
   readonly #sessions = new Map<string, SessionPeers>();
   /** Bound: those of `#sessions`. */
   #due = new Set<SessionPeers>();
-  #timer: Timer | undefined;
+  readonly #timer: WakeTimer;
   #round: Promise<boolean> | undefined;
   #failedRounds = 0;
   /** Bound: the kinds of task. */
@@ -48,6 +48,7 @@ export class PeerCacheWriter {
     // Loading peers must not make a connect fail.
     const loadTimeoutMs = Math.min(options.storageTimeoutMs, options.connectTimeoutMs / 2);
     this.#loadDeadline = new StorageTimeout(clock, loadTimeoutMs, "the time for a load of peers");
+    this.#timer = new WakeTimer(clock, () => void this.#writeDue());
   }
 
   /** For one client of the session. After `clear`, peers that this client learns are ignored. */
@@ -103,8 +104,7 @@ export class PeerCacheWriter {
   /** Nothing is written any more. */
   close(): void {
     this.#isClosed = true;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#timer.cancel();
     this.#due.clear();
     for (const peers of this.#sessions.values()) peers.discard();
     this.#sessions.clear();
@@ -137,17 +137,14 @@ export class PeerCacheWriter {
   }
 
   #arm(): void {
-    if (this.#timer !== undefined || this.#round !== undefined || this.#isClosed || this.#due.size === 0) return;
+    if (this.#timer.isSet || this.#round !== undefined || this.#isClosed || this.#due.size === 0) return;
     const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#failedRounds - 1), LONGEST_RETRY_MS);
-    this.#timer = this.#context.clock.setTimer(this.#failedRounds === 0 ? WRITE_AFTER_MS : retryMs, () => {
-      void this.#writeDue();
-    });
+    this.#timer.set(this.#failedRounds === 0 ? WRITE_AFTER_MS : retryMs);
   }
 
   /** One round over what is due. Whether all of it was written. */
   #writeDue(): Promise<boolean> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#timer.cancel();
     this.#round ??= this.#runRound().finally(() => {
       this.#round = undefined;
       this.#arm();

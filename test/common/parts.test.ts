@@ -4,6 +4,7 @@ import { AcquireRequest } from "../../src/acquire/acquire-request.js";
 import { Waiter, WaitQueue } from "../../src/acquire/wait-queue.js";
 import { AbortListeners } from "../../src/common/abort-listeners.js";
 import { PoolTime } from "../../src/common/pool-time.js";
+import { WakeTimer } from "../../src/common/timers.js";
 import { ANY } from "../../src/state/criteria.js";
 import { KeyedMutex } from "../../src/state/session-registry.js";
 import { deferred, watch } from "../fakes/pools.js";
@@ -179,5 +180,74 @@ describe("KeyedMutex", () => {
     hold(["k", "b"], "5");
     await settled();
     expect(order.at(-1)).toBe("5");
+  });
+});
+
+describe("WakeTimer", () => {
+  function createTimer() {
+    const clock = new VirtualClock();
+    const calls: number[] = [];
+    const timer = new WakeTimer(clock, () => void calls.push(clock.now() - START));
+    return { clock, calls, timer };
+  }
+
+  test("set() - calls back once after the latest delay, and can be set again", async () => {
+    const { clock, calls, timer } = createTimer();
+    timer.set(100);
+    timer.set(300);
+    expect(timer.isSet).toBe(true);
+    await clock.advance(1_000);
+    expect({ calls, isSet: timer.isSet, pending: clock.pending }).toEqual({ calls: [300], isSet: false, pending: 0 });
+    timer.set(-5);
+    await clock.advance(0);
+    expect(calls).toEqual([300, 1_000]);
+  });
+
+  test("set() - works within the callback", async () => {
+    const clock = new VirtualClock();
+    let count = 0;
+    const timer: WakeTimer = new WakeTimer(clock, () => {
+      if (++count < 3) timer.set(10);
+    });
+    timer.set(10);
+    await clock.advance(100);
+    expect({ count, pending: clock.pending }).toEqual({ count: 3, pending: 0 });
+  });
+
+  test("setBy() - keeps the earliest instant, and none for Infinity", async () => {
+    const { clock, calls, timer } = createTimer();
+    timer.setBy(Number.POSITIVE_INFINITY, 0);
+    expect({ isSet: timer.isSet, timersMade: clock.timersMade }).toEqual({ isSet: false, timersMade: 0 });
+    timer.setBy(500, 0);
+    timer.setBy(700, 0);
+    timer.setBy(200, 0);
+    expect(clock.timersMade).toBe(2);
+    await clock.advance(200);
+    timer.setBy(700, 200);
+    await clock.advance(1_000);
+    expect(calls).toEqual([200, 700]);
+  });
+
+  test("cancel() - calls back no more, until it is set again", async () => {
+    const { clock, calls, timer } = createTimer();
+    timer.setBy(100, 0);
+    timer.cancel();
+    timer.cancel();
+    expect({ isSet: timer.isSet, pending: clock.pending }).toEqual({ isSet: false, pending: 0 });
+    timer.setBy(300, 0);
+    await clock.advance(1_000);
+    expect(calls).toEqual([300]);
+  });
+});
+
+describe("deferred()", () => {
+  test("is settled from outside, once", async () => {
+    const resolved = deferred<number>();
+    resolved.resolve(1);
+    resolved.reject(new Error("late"));
+    expect(await resolved.promise).toBe(1);
+    const rejected = deferred();
+    rejected.reject(new Error("mine"));
+    await expect(rejected.promise).rejects.toThrow("mine");
   });
 });

@@ -7,6 +7,8 @@ import { FaultyStorage } from "./faulty-storage.js";
 import { sessionString } from "./sessions.js";
 import { VirtualClock } from "./virtual-clock.js";
 
+export { deferred } from "../../src/common/deferred.js";
+
 /** One thing a pool told. */
 export interface Told {
   readonly name: keyof SessionPoolEvents;
@@ -87,21 +89,4 @@ export function watch<T>(promise: Promise<T>): Watched<T> {
     (error: unknown) => Object.assign(watched, { state: "rejected", error }),
   );
   return watched;
-}
-
-/** A promise for the test to settle. */
-export interface Deferred<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(error: Error): void;
-}
-
-export function deferred<T = void>(): Deferred<T> {
-  let resolve: (value: T) => void = () => {};
-  let reject: (error: Error) => void = () => {};
-  const promise = new Promise<T>((accept, refuse) => {
-    resolve = accept;
-    reject = refuse;
-  });
-  return { promise, resolve, reject };
 }

@@ -1,3 +1,4 @@
+import { deferred } from "../../common/deferred.js";
 import { callSafely, textOf, warn } from "../../common/process-warning.js";
 import {
   type AddedSession,
@@ -57,8 +58,7 @@ export class BulkAddition implements ActiveBulkRun {
   #inputFailure: { readonly error: unknown } | undefined;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #hasProgressFailed = false;
-  #settle: () => void = () => {};
-  readonly #settled: Promise<void>;
+  readonly #settled = deferred();
 
   constructor(
     runs: BulkRunManager<unknown>,
@@ -70,9 +70,6 @@ export class BulkAddition implements ActiveBulkRun {
     this.#options = options;
     this.#add = add;
     this.#total = sizeOf(sessions);
-    this.#settled = new Promise((resolve) => {
-      this.#settle = resolve;
-    });
     this.#puller = new ItemPuller(sessions, {
       hasRoom: () => this.#hasRoom(),
       onItem: (entry, index) => {
@@ -99,7 +96,7 @@ export class BulkAddition implements ActiveBulkRun {
     try {
       await processRef.whileRunning(() => {
         this.#puller.pull();
-        return this.#settled;
+        return this.#settled.promise;
       });
     } finally {
       stopListening?.();
@@ -114,7 +111,7 @@ export class BulkAddition implements ActiveBulkRun {
 
   end(error: Error): Promise<void> {
     this.#end({ error });
-    return this.#settled;
+    return this.#settled.promise;
   }
 
   async #process(entry: NewSession, index: number): Promise<void> {
@@ -156,7 +153,7 @@ export class BulkAddition implements ActiveBulkRun {
 
   #onDone(): void {
     if (this.#hasEnded) {
-      if (this.#active === 0) this.#settle();
+      if (this.#active === 0) this.#settled.resolve();
       return;
     }
     const now = this.#runs.context.clock.monotonic();
@@ -195,7 +192,7 @@ export class BulkAddition implements ActiveBulkRun {
     queueMicrotask(() => {
       this.#puller.close().catch((error: unknown) => warn(`The input of addMany failed to close: ${textOf(error)}`));
     });
-    if (this.#active === 0) this.#settle();
+    if (this.#active === 0) this.#settled.resolve();
   }
 
   #report(): AddManyReport {

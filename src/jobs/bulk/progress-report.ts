@@ -1,5 +1,5 @@
-import type { Timer } from "../../common/clock.js";
 import { callSafely, textOf, warn } from "../../common/process-warning.js";
+import { WakeTimer } from "../../common/timers.js";
 import type { MapProgress } from "../../options/options.js";
 import type { PoolContext } from "../../pool-context.js";
 
@@ -16,7 +16,7 @@ export class ProgressReport {
   #failed = 0;
   #skipped = 0;
   #startedAt: number | undefined;
-  #timer: Timer | undefined;
+  readonly #timer: WakeTimer;
   #hasFailed = false;
 
   /** `waitingUntil` returns when any item can go on, on the pool's time line; `null` if one can, or none ever can. */
@@ -30,11 +30,15 @@ export class ProgressReport {
     this.#onProgress = onProgress;
     this.#total = total;
     this.#waitingUntil = waitingUntil;
+    this.#timer = new WakeTimer(context.options.clock, () => {
+      this.#timer.set(INTERVAL_MS);
+      this.#report();
+    });
   }
 
   start(): void {
     this.#startedAt = this.#context.time.now();
-    if (this.#onProgress !== undefined) this.#arm();
+    if (this.#onProgress !== undefined) this.#timer.set(INTERVAL_MS);
   }
 
   /** Counts an item that an earlier run has finished. */
@@ -51,15 +55,8 @@ export class ProgressReport {
 
   /** Reports for the last time, if it was started. */
   stop(): void {
-    this.#timer?.cancel();
+    this.#timer.cancel();
     if (this.#startedAt !== undefined) this.#report();
-  }
-
-  #arm(): void {
-    this.#timer = this.#context.options.clock.setTimer(INTERVAL_MS, () => {
-      this.#arm();
-      this.#report();
-    });
   }
 
   /** A callback that throws or rejects stops nothing; the first failure becomes a process warning. */

@@ -1,3 +1,4 @@
+import { type Deferred, deferred } from "../../common/deferred.js";
 import type { ProcessRef } from "../../common/process-ref.js";
 
 /** The place of one item among the results. */
@@ -8,11 +9,6 @@ export interface ResultSlot<Result> {
 }
 
 type Next<Result> = IteratorResult<Result, undefined>;
-
-interface Reader<Result> {
-  resolve(next: Next<Result>): void;
-  reject(error: unknown): void;
-}
 
 /** The last result of an iterator. */
 export const ITERATOR_DONE: { readonly done: true; readonly value: undefined } = { done: true, value: undefined };
@@ -30,7 +26,7 @@ export class ResultQueue<Result> {
   /** Ordered: the slots of all items. Otherwise: the settled ones. */
   #slots: ResultSlot<Result>[] = [];
   #nextSlot = 0;
-  readonly #readers: Reader<Result>[] = [];
+  readonly #readers: Deferred<Next<Result>>[] = [];
 
   constructor(processRef: ProcessRef, isOrdered: boolean) {
     this.#processRef = processRef;
@@ -76,9 +72,9 @@ export class ResultQueue<Result> {
 
   /** Adds a reader, behind those that wait. */
   read(): Promise<Next<Result>> {
-    return new Promise((resolve, reject) => {
-      if (this.#readers.push({ resolve, reject }) === 1) this.#processRef.ref();
-    });
+    const reader = deferred<Next<Result>>();
+    if (this.#readers.push(reader) === 1) this.#processRef.ref();
+    return reader.promise;
   }
 
   /** Resolves the first reader. */
@@ -91,7 +87,7 @@ export class ResultQueue<Result> {
     this.#shiftReader()?.reject(error);
   }
 
-  #shiftReader(): Reader<Result> | undefined {
+  #shiftReader(): Deferred<Next<Result>> | undefined {
     const reader = this.#readers.shift();
     if (reader !== undefined && this.#readers.length === 0) this.#processRef.unref();
     return reader;
