@@ -70,7 +70,28 @@ describe("documents", () => {
     );
     expect(broken).toEqual([]);
   });
+
+  test("every test that docs/guarantees.md quotes exists, in the file that is named before it", () => {
+    const quoted = quotedTests(textOf("docs/guarantees.md"));
+    expect(quoted.length).toBeGreaterThan(5);
+    expect(
+      quoted.filter(
+        ({ path, title }) => !textOf(path).includes(`"${title}"`) && !textOf(path).includes(` - ${title}"`),
+      ),
+    ).toEqual([]);
+  });
 });
+
+/** The titles in quotation marks, each with the test file that is named last before it. */
+function quotedTests(document: string): readonly { readonly path: string; readonly title: string }[] {
+  const found: { path: string; title: string }[] = [];
+  let path = "";
+  for (const [, file, title] of document.matchAll(/`(test\/\S+\.test\.ts)`|"([^"`]{20,})"/g)) {
+    if (file !== undefined) path = file;
+    else if (title !== undefined) found.push({ path, title: title.replace(/\s+/g, " ") });
+  }
+  return found;
+}
 
 describe("reference", () => {
   test.each(["SessionPoolOptions", "AcquireOptions", "UseOptions", "MapOptions"])(

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["jobs/", "acquire/", "lease/", "sessions/", "login/"],
   ["shutdown.ts", "create-pool.ts"],
   ["session-pool.ts"],
-  ["index.ts", "adapter.ts", "import/", "dashboard/", "cli/", "testing/"],
+  ["index.ts", "adapter.ts", "import/", "cli/", "testing/"],
 ];
 
 /** The contracts that a user implements: options name them, so `options` and what is below may import their types. */
@@ -96,6 +96,19 @@ describe("imports of src", () => {
     expect(files.filter((path) => layerOf(path) === -1)).toEqual([]);
   });
 
+  test("every name of a layer is a file or a folder", () => {
+    expect(LAYERS.flat().filter((name) => !existsSync(join(ROOT, "src", name)))).toEqual([]);
+  });
+
+  test("docs/architecture.md shows the same layers", () => {
+    const page = readFileSync(join(ROOT, "docs/architecture.md"), "utf8");
+    const [, block = ""] = /^## Dependencies\n.*?^```\n(.*?)^```$/ms.exec(page) ?? [];
+    const shown = block.split("\n").filter((line) => line !== "");
+    const names = shown.map((line) => line.replace(/^.*? {2,}/, "").split(", "));
+    const layers = LAYERS.map((layer) => layer.map((name) => name.replace(/\/$|\.ts$/, "")));
+    expect(names.map((layer) => [...layer].sort())).toEqual(layers.reverse().map((layer) => layer.sort()));
+  });
+
   test("no file imports from a layer above its own, but for the types of the contracts", () => {
     const upward = imports.filter(({ from, to, isType }) => {
       if (!to.startsWith("src/") || (isType && CONTRACTS.has(to))) return false;
@@ -119,7 +132,7 @@ describe("imports of src", () => {
     expect(cycleIn(below.filter(({ isType, to }) => !isType || !CONTRACTS.has(to)))).toEqual([]);
   });
 
-  test("no file imports an adapter, but for the command line and the memory storage of the contract kit", () => {
+  test("no file imports an adapter, but for the command line", () => {
     const adapters = imports.filter(({ from, to }) => to.startsWith("adapters/") && !from.startsWith("src/cli/"));
     expect(adapters.map(text)).toEqual([]);
   });
