@@ -156,9 +156,10 @@ export class ConnectBackoff {
     if (count === 0) events.publish("disconnected", { id: first.id, reason: PROXY_FAILED });
     failing.until = time.now() + delayOf(count) * (1 + JITTER * Math.random());
     this.#startBackOff([first], failing.until, PROXY_FAILED);
-    const others = [...this.#sessionsVia(route)].filter(
-      (entry) => entry !== first && entry.connection?.isConnected !== true,
-    );
+    const sessions = [...this.#sessionsVia(route)];
+    // The failures so far were the proxy's: none counts against a session once the proxy works again.
+    if (route !== DIRECT) for (const entry of sessions) this.#failures.delete(entry);
+    const others = sessions.filter((entry) => entry !== first && entry.connection?.isConnected !== true);
     for (const entry of others) recordConnectFailure(entry, failure);
     this.#startBackOff(others, failing.until + options.connectTimeoutMs, PROXY_FAILED);
   }

@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { isThenable, warn } from "../common/process-warning.js";
 import { redactError } from "../common/redact-error.js";
 import { SessionPoolError, StorageError } from "../errors.js";
-import { isProfile, type ResolvedProfile } from "../options/client-profile.js";
+import { isProfile, type ResolvedProfile, secretsOf } from "../options/client-profile.js";
 import { describeType } from "../options/validators.js";
 import type { SessionRecord } from "../storage/record.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
@@ -111,13 +111,7 @@ export class CredentialEncryption {
       if (typeof sealed !== "string" || sealed === "") throw noText("seal", id, sealed);
       return new SealedCredentials(session, profile, sealed);
     } catch (error) {
-      const failure = sealError(id, error, [
-        text,
-        session,
-        profile.apiHash,
-        profile.proxy?.password,
-        profile.proxy?.secret,
-      ]);
+      const failure = sealError(id, error, [text, session, ...secretsOf(profile)]);
       if (!(error instanceof SessionPoolError)) this.#warn(failure);
       throw failure;
     }

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { READ } from "../fakes/fake-telegram.js";
+import { FakeTelegram, READ } from "../fakes/fake-telegram.js";
 import { openPool, type TestPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { FakeRpcError } from "../fakes/telegram-errors.js";
 import { twoHosts } from "../fakes/two-hosts.js";
-import { settled } from "../fakes/virtual-clock.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const PROXY = { ip: "10.0.0.1", port: 1080, socksType: 5 as const };
 const OTHER = { ...PROXY, ip: "10.0.0.2" };
@@ -56,6 +56,44 @@ describe("a proxy that fails", () => {
     await clock.advance(1_200);
     expect(waiting.map(({ state }) => state)).toEqual(["resolved", "resolved", "resolved"]);
     expect(telegram.connects.slice(before).map(({ id }) => id)[0]).toBe("c");
+  });
+
+  test("works again - its failures count against none of its sessions", async () => {
+    const made = await behindProxies();
+    const { pool, telegram, clock } = made;
+    telegram.onConnect = (id) => (["a", "b", "c"].includes(id) ? refused() : undefined);
+    for (const id of ["a", "b", "c"]) await pool.acquire({ id }).catch(() => {});
+    telegram.onConnect = () => {};
+    const first = watch(pool.acquire({ id: "c" }));
+    await clock.advance(1_300);
+    expect(first.state).toBe("resolved");
+    telegram.onConnect = refused;
+    const at = clock.now();
+    await pool.acquire({ id: "a" }).catch(() => {});
+    expect(pool.get("a")).toMatchObject({ reason: "connect failed", availableAt: at + 1_000 });
+  });
+
+  test("of the client adapter's own options - sessions without a proxy of theirs back off together", async () => {
+    const clock = new VirtualClock();
+    const telegram = Object.assign(new FakeTelegram(clock), { proxy: PROXY });
+    const made = await openPool({ sessions: ["a", "b", "c", "d"], telegram, clock, connectTimeoutMs: 10_000 });
+    await made.pool.add("e", sessionString("e"), { profile: { proxy: OTHER } });
+    telegram.onConnect = (id) => (id === "e" ? undefined : refused());
+    const errors = [];
+    for (const id of ["a", "b", "c"]) errors.push(await made.pool.acquire({ id }).catch((error: unknown) => error));
+    expect(String(errors[0])).toContain("through its proxy 10.0.0.1:1080");
+    expect(errors[0]).toMatchObject({ code: "CONNECT_FAILED", cause: { code: "ECONNREFUSED" } });
+    expect(states(made)).toBe(
+      "a cooling proxyFailed, b cooling proxyFailed, c cooling proxyFailed, d cooling proxyFailed, e free",
+    );
+  });
+
+  test("by URL - is the same proxy as the one in fields", async () => {
+    const made = await behindProxies();
+    await made.pool.update("c", { profile: { proxy: "socks5://10.0.0.1:1080" } });
+    made.telegram.onConnect = (id) => (["a", "b", "c"].includes(id) ? refused() : undefined);
+    for (const id of ["a", "b", "c"]) await made.pool.acquire({ id }).catch(() => {});
+    expect(made.pool.get("a")?.reason).toBe("proxyFailed");
   });
 
   test("still dead - one connect each time, ever later, for all of them together", async () => {

@@ -12,6 +12,7 @@ import { dead } from "../fakes/telegram-errors.js";
 import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const PASSWORD = "canary-password";
+const BASIC = Buffer.from(`u:${PASSWORD}`).toString("base64");
 const HASH = "canary-api-hash";
 const SESSION = sessionString("canary");
 const OTHER = sessionString("other canary");
@@ -32,7 +33,7 @@ function printed(value: unknown): string {
 
 function expectNoSecret(value: unknown): void {
   const text = printed(value);
-  for (const secret of [SESSION, OTHER, SESSION.slice(40, 80), OTHER.slice(40, 80), PASSWORD, HASH]) {
+  for (const secret of [SESSION, OTHER, SESSION.slice(40, 80), OTHER.slice(40, 80), PASSWORD, BASIC, HASH]) {
     expect(text.includes(secret)).toBe(false);
   }
 }
@@ -57,6 +58,18 @@ test("a pool's events, errors, logs and inspect() - contain no session string, a
   await keep(pool.add("c", `${SESSION}${SESSION}`));
   await keep(pool.add(SESSION, "a"));
   await keep(pool.add("d", OTHER, { profile: { ...profile, proxy: { ...proxy, port: 0 } } }));
+  for (const url of [
+    `socks5://u:${PASSWORD}/x@127.0.0.1:1080`,
+    `socks5://u:%${PASSWORD}@127.0.0.1:1080`,
+    `socks4://u:${PASSWORD}@127.0.0.1:1080`,
+    `https://u:${PASSWORD}@127.0.0.1:1080`,
+    `u:${PASSWORD}@127.0.0.1:1080`,
+    `tg://proxy?server=127.0.0.1&port=443&secret=${PASSWORD}`,
+    `tg://socks?server=127.0.0.1/${PASSWORD}&port=443`,
+  ]) {
+    await keep(pool.add("d", OTHER, { profile: { ...profile, proxy: url } }));
+    await keep(pool.update("a", { profile: { proxy: url } }));
+  }
   await keep(pool.update("a", { profile, session: "no session" }));
   telegram.onConnect = () => {
     throw Object.assign(new Error("Socks5 proxy rejected connection"), {
@@ -66,6 +79,12 @@ test("a pool's events, errors, logs and inspect() - contain no session string, a
   };
   await keep(pool.acquire({ id: "a" }));
   await clock.advance(1_000);
+  await keep(pool.update("a", { profile: { ...profile, proxy: `http://u:${PASSWORD}@127.0.0.1:1080` } }));
+  telegram.onConnect = () => {
+    throw new Error(`the proxy says: ${PASSWORD}, or Basic ${BASIC}`);
+  };
+  await keep(pool.acquire({ id: "a" }));
+  await clock.advance(2_000);
   telegram.onConnect = () => {};
   const lease = await pool.acquire();
   seen.push(lease, lease.session, lease.signal, pool.leases(), pool.status(), pool.sessions(), pool.rejected());
