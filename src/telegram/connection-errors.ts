@@ -13,14 +13,14 @@ export interface ConnectionFailure {
  * center.
  * Source: core.telegram.org/mtproto/mtproto-transports#transport-errors.
  */
-const transportScopes: ReadonlyMap<number, VerdictScope> = new Map([
+const TRANSPORT_SCOPES: ReadonlyMap<number, VerdictScope> = new Map([
   [404, "session"],
   [429, "proxy"],
   [444, "session"],
 ]);
 
 /** The codes of Node.js network errors (`node:net`, `node:dns`). */
-const systemCodes: ReadonlySet<string> = new Set([
+const SYSTEM_CODES: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
   "ECONNABORTED",
@@ -36,10 +36,10 @@ const systemCodes: ReadonlySet<string> = new Set([
 ]);
 
 /** Names of such errors in Node.js and the libraries. Errors of HTTP clients have other names. */
-const systemNames: ReadonlySet<string> = new Set(["", "Error", "Object", "AggregateError", "SystemError"]);
+const SYSTEM_NAMES: ReadonlySet<string> = new Set(["", "Error", "Object", "AggregateError", "SystemError"]);
 
 /** The complete messages of GramJS 2.26 and teleproto 1.229 (network/, client/users.js, extensions/). */
-const messages: readonly RegExp[] = [
+const MESSAGES: readonly RegExp[] = [
   /^Not connected$/,
   /^TIMEOUT$/,
   /^No data received$/i,
@@ -54,23 +54,23 @@ const messages: readonly RegExp[] = [
   /^Cannot send \S+: sender for dc \d+ is disconnected$/,
 ];
 
-const rejectedKey = /^(?:Authorization|Temporary auth) key for dc \d+ was rejected by the server$/;
-const invalidBuffer = /^Invalid response buffer \(HTTP code (\d+)\)$/;
+const REJECTED_KEY = /^(?:Authorization|Temporary auth) key for dc \d+ was rejected by the server$/;
+const INVALID_BUFFER = /^Invalid response buffer \(HTTP code (\d+)\)$/;
 /** The message of this package's client adapters. */
-const reportedTransportError = /\(transport error -(\d+)\)$/;
+const REPORTED_TRANSPORT_ERROR = /\(transport error -(\d+)\)$/;
 
 /** The connection failure that an error reports; `undefined` for any other error. */
 export function connectionFailureOf(shape: ErrorShape): ConnectionFailure | undefined {
   const transport = transportErrorOf(shape);
   if (transport !== undefined) {
-    return { code: `TRANSPORT_${transport}`, scope: transportScopes.get(transport) ?? "server" };
+    return { code: `TRANSPORT_${transport}`, scope: TRANSPORT_SCOPES.get(transport) ?? "server" };
   }
   if (shape.name === "InvalidBufferError") return { code: "TRANSPORT_ERROR", scope: "server" };
   if (shape.name === "SocksClientError") return { code: "SOCKS_ERROR", scope: "proxy" };
   if (shape.name === "HttpProxyError") return { code: "HTTP_PROXY_ERROR", scope: "proxy" };
   if (shape.name === "ReadCancelledError") return { code: "NOT_CONNECTED", scope: "proxy" };
-  if (!systemNames.has(shape.name)) return undefined;
-  if (shape.systemCode !== undefined && systemCodes.has(shape.systemCode)) {
+  if (!SYSTEM_NAMES.has(shape.name)) return undefined;
+  if (shape.systemCode !== undefined && SYSTEM_CODES.has(shape.systemCode)) {
     return { code: shape.systemCode, scope: "proxy" };
   }
   return connectionFailureOfText(shape.message);
@@ -78,15 +78,15 @@ export function connectionFailureOf(shape: ErrorShape): ConnectionFailure | unde
 
 /** The same for a message: GramJS rejects some calls with a string. */
 export function connectionFailureOfText(text: string): ConnectionFailure | undefined {
-  if (rejectedKey.test(text)) return { code: "TRANSPORT_404", scope: "session" };
-  if (messages.some((message) => message.test(text))) return { code: "NOT_CONNECTED", scope: "proxy" };
+  if (REJECTED_KEY.test(text)) return { code: "TRANSPORT_404", scope: "session" };
+  if (MESSAGES.some((message) => message.test(text))) return { code: "NOT_CONNECTED", scope: "proxy" };
   return undefined;
 }
 
 // GramJS inverts the sign: its InvalidBufferError for −404 has the code 404.
 function transportErrorOf(shape: ErrorShape): number | undefined {
-  if (shape.number !== undefined && transportScopes.has(-shape.number)) return -shape.number;
+  if (shape.number !== undefined && TRANSPORT_SCOPES.has(-shape.number)) return -shape.number;
   if (shape.name === "InvalidBufferError" && shape.number !== undefined) return Math.abs(shape.number);
-  const match = invalidBuffer.exec(shape.message) ?? reportedTransportError.exec(shape.message);
+  const match = INVALID_BUFFER.exec(shape.message) ?? REPORTED_TRANSPORT_ERROR.exec(shape.message);
   return match === null ? undefined : Number(match[1]);
 }

@@ -4,7 +4,7 @@ import { BlockList, isIP } from "node:net";
  * The addresses of Telegram's data centers by number, for session formats that contain only the number.
  * Source: pyrogram/session/internals/data_center.py; the same networks in TDLib's and Telegram Desktop's built-in lists.
  */
-const production: ReadonlyMap<number, string> = new Map([
+const PRODUCTION_ADDRESSES_BY_DC: ReadonlyMap<number, string> = new Map([
   [1, "149.154.175.53"],
   [2, "149.154.167.51"],
   [3, "149.154.175.100"],
@@ -13,26 +13,26 @@ const production: ReadonlyMap<number, string> = new Map([
 ]);
 
 /** The same for the test servers, which have separate accounts (core.telegram.org/api/auth#test-accounts). */
-const test: ReadonlyMap<number, string> = new Map([
+const TEST_ADDRESSES_BY_DC: ReadonlyMap<number, string> = new Map([
   [1, "149.154.175.10"],
   [2, "149.154.167.40"],
   [3, "149.154.175.117"],
 ]);
 
-const testAddresses: ReadonlySet<string> = new Set(test.values());
+const TEST_ADDRESSES: ReadonlySet<string> = new Set(TEST_ADDRESSES_BY_DC.values());
 
 /** The IPv4 address of a data center; `undefined` for an unknown number. */
 export function addressOfDataCenter(id: number, isTest: boolean): string | undefined {
-  return (isTest ? test : production).get(id);
+  return (isTest ? TEST_ADDRESSES_BY_DC : PRODUCTION_ADDRESSES_BY_DC).get(id);
 }
 
 /** Whether an address is one of Telegram's test servers. */
 export function isTestAddress(address: string): boolean {
-  return testAddresses.has(address);
+  return TEST_ADDRESSES.has(address);
 }
 
 /** Telegram's published networks. Source: core.telegram.org/resources/cidr.txt. */
-const networks: readonly string[] = [
+const NETWORKS: readonly string[] = [
   "91.105.192.0/23",
   "91.108.4.0/22",
   "91.108.8.0/22",
@@ -51,14 +51,14 @@ const networks: readonly string[] = [
   "95.161.76.100/32",
 ];
 
-const telegramNetworks: BlockList = new BlockList();
-for (const network of networks) {
+const TELEGRAM_NETWORKS: BlockList = new BlockList();
+for (const network of NETWORKS) {
   const [address = "", prefix] = network.split("/");
-  telegramNetworks.addSubnet(address, Number(prefix), isIP(address) === 6 ? "ipv6" : "ipv4");
+  TELEGRAM_NETWORKS.addSubnet(address, Number(prefix), isIP(address) === 6 ? "ipv6" : "ipv4");
 }
 
 /** Telegram's web sockets: `venus.web.telegram.org`, `zws2.web.telegram.org` (core.telegram.org/mtproto/transports#uri-format). */
-const webHost = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+web\.telegram\.org$/i;
+const WEB_HOST = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+web\.telegram\.org$/i;
 
 /**
  * Whether an address belongs to Telegram: an IP address in one of its networks, or a host under `web.telegram.org`. A
@@ -66,7 +66,7 @@ const webHost = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+web\.telegram\.org$
  */
 export function isTelegramAddress(address: string): boolean {
   const family = isIP(address);
-  if (family === 0) return address.length <= 253 && webHost.test(address);
+  if (family === 0) return address.length <= 253 && WEB_HOST.test(address);
   if (address.includes("%")) return false;
-  return telegramNetworks.check(address, family === 6 ? "ipv6" : "ipv4");
+  return TELEGRAM_NETWORKS.check(address, family === 6 ? "ipv6" : "ipv4");
 }

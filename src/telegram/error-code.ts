@@ -5,7 +5,7 @@ import { findVerdictRow } from "./verdict-table.js";
  * GramJS's classes that overwrite Telegram's code with a word or a sentence (errors/RPCErrorList.js). It makes
  * FLOOD_PREMIUM_WAIT a FloodWaitError too: the two are indistinguishable there.
  */
-const codesOfClasses: ReadonlyMap<string, string> = new Map([
+const CODES_OF_CLASSES: ReadonlyMap<string, string> = new Map([
   ["FloodWaitError", "FLOOD_WAIT"],
   ["SlowModeWaitError", "SLOWMODE_WAIT"],
   ["FloodTestPhoneWaitError", "FLOOD_TEST_PHONE_WAIT"],
@@ -18,7 +18,7 @@ const codesOfClasses: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** What GramJS's base classes put in `errorMessage` instead of the code, which is then in the message. */
-const placeholders: ReadonlySet<string> = new Set([
+const PLACEHOLDERS: ReadonlySet<string> = new Set([
   "ERROR_SEE_OTHER",
   "BAD_REQUEST",
   "UNAUTHORIZED",
@@ -33,13 +33,13 @@ const placeholders: ReadonlySet<string> = new Set([
 /** The code Telegram sent, with its number, as far as the error still has it. */
 export function codeTextOf(shape: ErrorShape): string | undefined {
   const { errorMessage, number } = shape;
-  const isPlaceholder = errorMessage === undefined || placeholders.has(errorMessage) || !isCode(errorMessage);
+  const isPlaceholder = errorMessage === undefined || PLACEHOLDERS.has(errorMessage) || !isCode(errorMessage);
   if (!isPlaceholder) {
     return isAnswerNumber(number) || findVerdictRow(errorMessage) !== undefined ? errorMessage : undefined;
   }
-  const named = codesOfClasses.get(shape.name);
+  const named = CODES_OF_CLASSES.get(shape.name);
   if (named !== undefined) return named;
-  if (errorMessage === undefined || !placeholders.has(errorMessage) || !isAnswerNumber(number)) return undefined;
+  if (errorMessage === undefined || !PLACEHOLDERS.has(errorMessage) || !isAnswerNumber(number)) return undefined;
   if (errorMessage === "FLOOD") return answerOf(shape.message)?.text ?? floodCodeOf(shape.message);
   return answerOf(shape.message)?.text ?? errorMessage;
 }
@@ -54,11 +54,11 @@ function floodCodeOf(message: string): string {
 }
 
 /** `401: AUTH_KEY_UNREGISTERED (caused by users.GetUsers)`: the message of every RPCError without a class of its own. */
-const answerMessage = /^(-?\d{3}): (\S+)(?: \(caused by [^)]*\))?$/;
+const ANSWER_MESSAGE = /^(-?\d{3}): (\S+)(?: \(caused by [^)]*\))?$/;
 
 /** The number and the code in a message of that form. */
 export function answerOf(message: string): { readonly number: number; readonly text: string } | undefined {
-  const [, number, text] = answerMessage.exec(message) ?? [];
+  const [, number, text] = ANSWER_MESSAGE.exec(message) ?? [];
   if (number === undefined || text === undefined || !isCode(text)) return undefined;
   return { number: Number(number), text };
 }
@@ -69,14 +69,14 @@ export function answerOf(message: string): { readonly number: number; readonly t
  */
 export function answerInWordsOf(shape: ErrorShape): { readonly number: number; readonly text: string } | undefined {
   const { message, errorMessage } = shape;
-  const [, digits, words = "", cause] = answerInWords.exec(message) ?? [];
+  const [, digits, words = "", cause] = ANSWER_IN_WORDS.exec(message) ?? [];
   const isLibrarys = cause !== undefined || (errorMessage !== undefined && head(words) === head(errorMessage));
   const number = isLibrarys ? Number(digits) : shape.name === "RPCError" ? shape.number : undefined;
   return isAnswerNumber(number) ? { number, text: "" } : undefined;
 }
 
 const head = (text: string): string => text.slice(0, 256);
-const answerInWords = /^(-?\d{3}): ?(.*?)( \(caused by [\w.]{1,100}\))?$/s;
+const ANSWER_IN_WORDS = /^(-?\d{3}): ?(.*?)( \(caused by [\w.]{1,100}\))?$/s;
 
 /** Telegram's codes are upper case, but for `Timeout` and what a number slot may hold. */
 export function isCode(text: string): boolean {

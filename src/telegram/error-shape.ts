@@ -12,7 +12,7 @@ export interface ErrorShape {
 }
 
 /** Longer messages are cut off. */
-const longestText = 512;
+const MAX_TEXT_LENGTH = 512;
 
 /** Reads the fields that identify the errors of the libraries. Never throws. */
 export function shapeOf(error: object): ErrorShape {
@@ -46,5 +46,5 @@ function read(from: object, key: string): unknown {
 }
 
 function textOf(value: unknown): string | undefined {
-  return typeof value === "string" ? value.slice(0, longestText) : undefined;
+  return typeof value === "string" ? value.slice(0, MAX_TEXT_LENGTH) : undefined;
 }

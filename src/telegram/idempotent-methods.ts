@@ -1,4 +1,4 @@
-const names = `
+const METHOD_NAMES = `
   account.CheckUsername account.GetAccountTTL account.GetAllSecureValues account.GetAuthorizationForm
   account.GetAuthorizations account.GetAutoDownloadSettings account.GetAutoSaveSettings
   account.GetBotBusinessConnection account.GetBusinessChatLinks account.GetChannelDefaultEmojiStatuses
@@ -129,15 +129,15 @@ const names = `
  * presses a button. Upload parts are included, as a part that is sent again replaces itself, and so is
  * `messages.UploadMedia`, which prepares a file "without actually sending it to the chat".
  */
-export const reads: ReadonlySet<string> = new Set(names.trim().split(/\s+/));
+export const READS: ReadonlySet<string> = new Set(METHOD_NAMES.trim().split(/\s+/));
 
 /** Whether a method (`"messages.GetHistory"`) can be repeated without harm. Unknown methods count as writes. */
 export function isIdempotent(method: string): boolean {
-  return reads.has(method);
+  return READS.has(method);
 }
 
 /** The methods that transfer one part of a file, useless without the other parts. Source: core.telegram.org/api/files. */
-const transfers: ReadonlySet<string> = new Set([
+const TRANSFERS: ReadonlySet<string> = new Set([
   "upload.SaveFilePart",
   "upload.SaveBigFilePart",
   "upload.GetFile",
@@ -147,5 +147,5 @@ const transfers: ReadonlySet<string> = new Set([
 
 /** Whether a method uploads or downloads a part of a file. */
 export function isTransfer(method: string): boolean {
-  return transfers.has(method);
+  return TRANSFERS.has(method);
 }

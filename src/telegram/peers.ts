@@ -7,11 +7,11 @@ import { innermost, type TelegramRequest } from "./requests.js";
  */
 export function peerOf(request: TelegramRequest): string | undefined {
   const query = innermost(request);
-  for (const field of peerFields) {
+  for (const field of PEER_FIELDS) {
     const value: unknown = Reflect.get(query, field);
     if (value === undefined || value === null) continue;
     if (field !== "chatId") return peerKeyOf(value);
-    return withoutChat.has(query.className) ? undefined : keyOf("chat", value);
+    return WITHOUT_CHAT.has(query.className) ? undefined : keyOf("chat", value);
   }
   return undefined;
 }
@@ -25,13 +25,13 @@ export function isPeerKey(text: string): boolean {
  * The fields in which requests of layer 198 name their peer. The first one that is set counts: a forward is about its
  * destination, a change of a group member about the group. Only `chatId` contains a bare id.
  */
-const peerFields: readonly string[] = ["toPeer", "peer", "channel", "chatId", "userId", "bot", "id", "toId"];
+const PEER_FIELDS: readonly string[] = ["toPeer", "peer", "channel", "chatId", "userId", "bot", "id", "toId"];
 
 /** Requests whose `chatId` is the id of a secret chat. */
-const withoutChat: ReadonlySet<string> = new Set(["messages.DiscardEncryption"]);
+const WITHOUT_CHAT: ReadonlySet<string> = new Set(["messages.DiscardEncryption"]);
 
 /** The classes of peers (core.telegram.org/api/peers), each with its kind and the field that contains the id. */
-const peerClasses: ReadonlyMap<string, readonly [kind: string, field: string]> = new Map([
+const PEER_CLASSES: ReadonlyMap<string, readonly [kind: string, field: string]> = new Map([
   ["InputPeerUser", ["user", "userId"]],
   ["InputPeerChat", ["chat", "chatId"]],
   ["InputPeerChannel", ["channel", "channelId"]],
@@ -50,15 +50,15 @@ const peerClasses: ReadonlyMap<string, readonly [kind: string, field: string]> =
 ]);
 
 /** Classes that wrap a peer. */
-const peerWrappers: ReadonlySet<string> = new Set(["InputDialogPeer", "InputNotifyPeer", "InputFolderPeer"]);
+const PEER_WRAPPERS: ReadonlySet<string> = new Set(["InputDialogPeer", "InputNotifyPeer", "InputFolderPeer"]);
 
 function peerKeyOf(value: unknown): string | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const className: unknown = Reflect.get(value, "className");
   if (typeof className !== "string") return undefined;
   if (className === "InputPeerSelf" || className === "InputUserSelf") return "user:self";
-  if (peerWrappers.has(className)) return peerKeyOf(Reflect.get(value, "peer"));
-  const known = peerClasses.get(className);
+  if (PEER_WRAPPERS.has(className)) return peerKeyOf(Reflect.get(value, "peer"));
+  const known = PEER_CLASSES.get(className);
   if (known === undefined) return undefined;
   return keyOf(known[0], Reflect.get(value, known[1]));
 }

@@ -25,7 +25,7 @@ export interface OutgoingRequest {
  * Requests that only wrap another one in `query`. Source: core.telegram.org/api/invoking; layer 198 of GramJS, the last one
  * from later layers.
  */
-const wrappers: ReadonlySet<string> = new Set([
+const WRAPPERS: ReadonlySet<string> = new Set([
   "InvokeWithLayer",
   "InitConnection",
   "InvokeAfterMsg",
@@ -39,7 +39,7 @@ const wrappers: ReadonlySet<string> = new Set([
   "InvokeWithReCaptcha",
 ]);
 
-const deepestNesting = 16;
+const MAX_NESTING = 16;
 
 /**
  * The query inside all wrappers, which is the one that is executed. A wrapper without a query, or one nested deeper than
@@ -47,7 +47,7 @@ const deepestNesting = 16;
  */
 export function innermost(request: TelegramRequest): TelegramRequest {
   let current = request;
-  for (let depth = 0; depth < deepestNesting && wrappers.has(current.className); depth += 1) {
+  for (let depth = 0; depth < MAX_NESTING && WRAPPERS.has(current.className); depth += 1) {
     const { query } = current;
     if (!isRequest(query)) return current;
     current = query;

@@ -39,7 +39,7 @@ export interface SessionData {
   readonly media?: DataCenterAddress | undefined;
 }
 
-export const authKeyBytes = 256;
+export const AUTH_KEY_BYTES = 256;
 
 /** Validates session data and returns it as an object whose key is not in `inspect` output, JSON or copies by spreading. */
 export function createSessionData(fields: SessionData): SessionData {
@@ -101,9 +101,9 @@ export function authKeyFingerprint(authKey: Uint8Array): string {
 }
 
 function checkKey(authKey: Uint8Array): void {
-  if (!(authKey instanceof Uint8Array) || authKey.length !== authKeyBytes) {
+  if (!(authKey instanceof Uint8Array) || authKey.length !== AUTH_KEY_BYTES) {
     throw new InvalidSessionError(
-      `The session's auth key is not ${authKeyBytes} bytes long. Make a new session by logging in.`,
+      `The session's auth key is not ${AUTH_KEY_BYTES} bytes long. Make a new session by logging in.`,
     );
   }
   if (authKey.every((byte) => byte === 0)) {
@@ -119,12 +119,12 @@ function checkNumber(value: number | undefined, largest: number): void {
 }
 
 /** IP addresses and host names. Longer ones could not be told from an IPv6 address of Telethon by GramJS. */
-const serverName = /^[A-Za-z0-9.:-]{1,100}$/;
+const SERVER_NAME = /^[A-Za-z0-9.:-]{1,100}$/;
 
 function checkServer(server: Partial<Record<"dcId" | "serverAddress" | "port", unknown>>): void {
   const isWhole = (value: unknown, largest: number) =>
     typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= largest;
-  const isNamed = typeof server.serverAddress === "string" && serverName.test(server.serverAddress);
+  const isNamed = typeof server.serverAddress === "string" && SERVER_NAME.test(server.serverAddress);
   if (!isWhole(server.dcId, 255) || !isWhole(server.port, 65_535) || !isNamed) {
     throw new InvalidSessionError(
       "The session names no data center that could exist: the text is damaged, or no session string. Export it again.",

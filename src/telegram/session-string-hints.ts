@@ -1,7 +1,7 @@
 import { InvalidSessionError } from "../errors.js";
 
 /** Texts that are commonly passed instead of a session string, each with what to do. No message repeats the text. */
-const mistakes: readonly (readonly [RegExp, string])[] = [
+const MISTAKES: readonly (readonly [RegExp, string])[] = [
   [/^\s*$/, "The session string is empty. Log in once and save what the library gives."],
   [
     /^\s*\{.*"AuthKey"/s,
@@ -45,10 +45,10 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Far longer than any session string; longer texts are not examined. */
-const maxTextLength = 4_096;
+const MAX_TEXT_LENGTH = 4_096;
 
 /** The header of an SQLite database, as which Telethon and Pyrogram store sessions (sqlite.org/fileformat.html). */
-const databaseHeader = "SQLite format 3\0";
+const DATABASE_HEADER = "SQLite format 3\0";
 
 /** Throws `InvalidSessionError` for a value that is not a text, or is far too long for a session string. */
 export function assertText(text: unknown): asserts text is string {
@@ -64,14 +64,14 @@ export function assertText(text: unknown): asserts text is string {
       `A session is a string, and this is ${kind}. Hand over what the library's session.save() returns.`,
     );
   }
-  if (text.length > maxTextLength) {
+  if (text.length > MAX_TEXT_LENGTH) {
     throw new InvalidSessionError("The text is far too long for a session string. Hand over the session string alone.");
   }
 }
 
 function isDatabase(value: unknown): boolean {
-  if (typeof value === "string") return value.startsWith(databaseHeader);
-  return value instanceof Uint8Array && Buffer.from(value.subarray(0, 16)).toString("latin1") === databaseHeader;
+  if (typeof value === "string") return value.startsWith(DATABASE_HEADER);
+  return value instanceof Uint8Array && Buffer.from(value.subarray(0, 16)).toString("latin1") === DATABASE_HEADER;
 }
 
 function kindOf(value: unknown): string {
@@ -82,6 +82,6 @@ function kindOf(value: unknown): string {
 
 /** Throws `InvalidSessionError` for a text that is obviously something else than a session string. */
 export function checkForMistakes(text: string): void {
-  const mistake = mistakes.find(([pattern]) => pattern.test(text));
+  const mistake = MISTAKES.find(([pattern]) => pattern.test(text));
   if (mistake !== undefined) throw new InvalidSessionError(mistake[1]);
 }

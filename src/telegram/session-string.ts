@@ -1,6 +1,6 @@
 import { InvalidSessionError, OptionsError } from "../errors.js";
 import {
-  authKeyBytes,
+  AUTH_KEY_BYTES,
   authKeyFingerprint,
   checkSessionData,
   createSessionData,
@@ -90,14 +90,14 @@ export function formatSession(session: SessionData, format: SessionFormat): stri
   if (typeof session !== "object" || session === null) {
     throw new OptionsError("formatSession: session must be what parseSession() returns, or an object of that form.");
   }
-  const formats = Object.keys(writers).join(", ");
+  const formats = Object.keys(WRITERS).join(", ");
   if (typeof format !== "string") throw new OptionsError(`formatSession: format must be one of ${formats}.`);
-  const write = Object.hasOwn(writers, format) ? writers[format] : undefined;
+  const write = Object.hasOwn(WRITERS, format) ? WRITERS[format] : undefined;
   if (write === undefined) throw new InvalidSessionError(`No such session format. Formats: ${formats}.`);
   return write(createSessionData(session));
 }
 
-const writers: Readonly<Record<SessionFormat, (session: SessionData) => string>> = {
+const WRITERS: Readonly<Record<SessionFormat, (session: SessionData) => string>> = {
   gramjs: formatGramjs,
   telethon: formatTelethon,
   pyrogram: formatPyrogram,
@@ -115,7 +115,7 @@ function parseVersion1(text: string): SessionData {
 function strayFormOf(text: string): InvalidSessionError | undefined {
   if (/^1Bv[EX]/.test(text)) {
     return new InvalidSessionError(
-      `The text is a session string of gogram, which this package does not read. ${readable}`,
+      `The text is a session string of gogram, which this package does not read. ${READABLE}`,
     );
   }
   if (!lacksVersion(decodeLoosely(text))) return undefined;
@@ -129,12 +129,12 @@ function lacksVersion(bytes: Buffer): boolean {
   const [dcId = 0, second = 0] = bytes;
   if (dcId < 1 || dcId > 5) return false;
   const addressLength = addressLengthOf(bytes);
-  if (addressLength !== undefined) return bytes.length === addressLength + 5 + authKeyBytes && addressLength > 6;
+  if (addressLength !== undefined) return bytes.length === addressLength + 5 + AUTH_KEY_BYTES && addressLength > 6;
   // Where Telethon's have the address, Pyrogram's have a flag.
   return second > 1 && (bytes.length === 263 || bytes.length === 275);
 }
 
-const readable =
+const READABLE =
   "It reads version 1 of GramJS, teleproto and Telethon, Pyrogram, and version 3 of mtcute: export it from one of these, or " +
   "log in once and save the session.";
 
@@ -154,7 +154,7 @@ function unrecognised(text: string, bytes: Buffer): InvalidSessionError {
     );
   }
   if (text.length > 300) {
-    return new InvalidSessionError(`The session string is of a version this package does not read. ${readable}`);
+    return new InvalidSessionError(`The session string is of a version this package does not read. ${READABLE}`);
   }
   return new InvalidSessionError(
     "The text is not a session string. Hand over what the library's session.save() returns, whole.",

@@ -50,15 +50,16 @@ export function affectsSession({ kind }: Verdict): boolean {
   return kind === "cooldown" || kind === "restricted" || kind === "dead";
 }
 
-const longestCooldown = 365 * 86_400;
-const guessedCooldown = 60;
+/** Longest cooldown, in seconds: 365 days. */
+export const MAX_COOLDOWN_SECONDS: number = 365 * 86_400;
+const DEFAULT_COOLDOWN_SECONDS = 60;
 /** For an unknown 420, which may not be a wait at all. */
-const longestUnknownCooldown = 3_600;
+const MAX_UNKNOWN_COOLDOWN_SECONDS = 3_600;
 /** A number of seconds from September 2001 on is a date; one with more digits than a current date is neither. */
-const firstDate = 1_000_000_000;
-const lastDate = 100_000_000_000;
+const FIRST_DATE = 1_000_000_000;
+const LAST_DATE = 100_000_000_000;
 
-const unknown: Verdict = Object.freeze({
+const UNKNOWN_VERDICT: Verdict = Object.freeze({
   kind: "none",
   scope: "request",
   seconds: null,
@@ -70,7 +71,7 @@ const unknown: Verdict = Object.freeze({
  * Numbers of answers by which a server refuses a request without executing it. After any other, as after a 500, the
  * outcome is unknown. Source: core.telegram.org/api/errors.
  */
-const refusals: ReadonlySet<number> = new Set([303, 400, 401, 403, 404, 406, 420]);
+const REFUSALS: ReadonlySet<number> = new Set([303, 400, 401, 403, 404, 406, 420]);
 
 /**
  * Classifies a thrown value: cooldown, restricted, dead, retry, or nothing about the session. Errors of GramJS and
@@ -80,10 +81,10 @@ const refusals: ReadonlySet<number> = new Set([303, 400, 401, 403, 404, 406, 420
 export function classifyTelegramError(error: unknown, context: ErrorContext = {}): Verdict {
   try {
     if (typeof error === "string") return verdictOfString(error, context);
-    if (typeof error !== "object" || error === null) return unknown;
+    if (typeof error !== "object" || error === null) return UNKNOWN_VERDICT;
     return verdictOfShape(shapeOf(error), context);
   } catch {
-    return unknown;
+    return UNKNOWN_VERDICT;
   }
 }
 
@@ -96,7 +97,7 @@ function verdictOfShape(shape: ErrorShape, context: ErrorContext): Verdict {
   if (text !== undefined) return verdictOfCode({ text, number: shape.number, seconds }, met);
   const answer = answerOf(shape.message) ?? answerInWordsOf(shape);
   if (answer !== undefined) return verdictOfCode({ ...answer, seconds }, met);
-  if (unsuccessful.test(shape.message)) return retry("server", "REQUEST_UNSUCCESSFUL");
+  if (UNSUCCESSFUL.test(shape.message)) return retry("server", "REQUEST_UNSUCCESSFUL");
   if (shape.name === "BadMessageError") return retry("server", "BAD_MESSAGE");
   return verdictOfBareMessage(shape, met);
 }
@@ -107,22 +108,22 @@ function verdictOfString(text: string, context: ErrorContext): Verdict {
   if (failure !== undefined) return retry(failure.scope, failure.code);
   const answer = answerOf(text);
   if (answer !== undefined) return verdictOfCode(answer, { ...context, method: context.method ?? causeOf(text) });
-  return unsuccessful.test(text) ? retry("server", "REQUEST_UNSUCCESSFUL") : unknown;
+  return UNSUCCESSFUL.test(text) ? retry("server", "REQUEST_UNSUCCESSFUL") : UNKNOWN_VERDICT;
 }
 
 /** Codes that are common in other programs as well: an Error with nothing else may come from anywhere. */
-const commonWords: ReadonlySet<string> = new Set(["SESSION_EXPIRED", "USER_RESTRICTED", "Timeout", "Timedout"]);
+const COMMON_WORDS: ReadonlySet<string> = new Set(["SESSION_EXPIRED", "USER_RESTRICTED", "Timeout", "Timedout"]);
 
 /** Whether an Error consists of a code that only Telegram uses. A wait must contain its number. */
 function verdictOfBareMessage({ name, message, seconds }: ErrorShape, context: ErrorContext): Verdict {
   const found = name === "Error" ? findVerdictRow(message) : undefined;
-  if (found === undefined || commonWords.has(found.row.code) || !isCode(message)) return unknown;
-  if (typeof found.row.seconds === "string" && found.number === undefined) return unknown;
+  if (found === undefined || COMMON_WORDS.has(found.row.code) || !isCode(message)) return UNKNOWN_VERDICT;
+  if (typeof found.row.seconds === "string" && found.number === undefined) return UNKNOWN_VERDICT;
   return verdictOfCode({ text: message, seconds }, context);
 }
 
 // Thrown by client/users.js of both libraries after their own attempts; the cause is lost.
-const unsuccessful = /^Request was unsuccessful \d+ time\(s\)$/;
+const UNSUCCESSFUL = /^Request was unsuccessful \d+ time\(s\)$/;
 
 /** The answer of Telegram, as far as the error contains it. */
 interface Answer {
@@ -165,10 +166,10 @@ function verdictOfNumber({ text, number, seconds }: Answer): Verdict {
   if (number === 420) {
     const code = text === "" ? whole : text.replace(/_\d+$/, "");
     const reported = numberOf(/_(\d+)$/.exec(text)?.[1]) ?? numberOf(seconds);
-    if (reported !== undefined && isDate(reported)) return { ...unknown, code, provesNotExecuted: true };
+    if (reported !== undefined && isDate(reported)) return { ...UNKNOWN_VERDICT, code, provesNotExecuted: true };
     return { kind: "cooldown", scope: "session", code, provesNotExecuted: true, ...shortened(reported) };
   }
-  if (number !== undefined && refusals.has(number)) return { ...unknown, code: whole, provesNotExecuted: true };
+  if (number !== undefined && REFUSALS.has(number)) return { ...UNKNOWN_VERDICT, code: whole, provesNotExecuted: true };
   return retry("server", whole);
 }
 
@@ -184,23 +185,23 @@ interface Length {
 function lengthOf(rule: SecondsRule, { inText, seconds: inField }: CodeAnswer, now: number): Length {
   if (typeof rule === "number") return { seconds: rule };
   const number = numberOf(inText) ?? numberOf(inField);
-  if (number === undefined) return { seconds: guessedCooldown, isGuess: true };
+  if (number === undefined) return { seconds: DEFAULT_COOLDOWN_SECONDS, isGuess: true };
   if (rule === "secondsOrDate" && isDate(number)) return { seconds: bounded(number - now / 1_000) };
   return { seconds: bounded(rule === "minutes" ? number * 60 : number) };
 }
 
 function shortened(reported: number | undefined): Length {
-  if (reported === undefined) return { seconds: guessedCooldown, isGuess: true };
-  if (reported > longestUnknownCooldown) return { seconds: longestUnknownCooldown, isGuess: true };
+  if (reported === undefined) return { seconds: DEFAULT_COOLDOWN_SECONDS, isGuess: true };
+  if (reported > MAX_UNKNOWN_COOLDOWN_SECONDS) return { seconds: MAX_UNKNOWN_COOLDOWN_SECONDS, isGuess: true };
   return { seconds: bounded(reported) };
 }
 
 function bounded(seconds: number): number {
-  return Math.min(Math.max(Math.ceil(seconds), 1), longestCooldown);
+  return Math.min(Math.max(Math.ceil(seconds), 1), MAX_COOLDOWN_SECONDS);
 }
 
 function isDate(number: number): boolean {
-  return number > firstDate && number < lastDate;
+  return number > FIRST_DATE && number < LAST_DATE;
 }
 
 function numberOf(value: unknown): number | undefined {

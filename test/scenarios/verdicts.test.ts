@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LeaseScope } from "../../src/connections/lease-scope.js";
 import { classifyTelegramError, parseSession, systemClock } from "../../src/index.js";
-import { verdictTable } from "../../src/telegram/verdict-table.js";
+import { VERDICT_TABLE } from "../../src/telegram/verdict-table.js";
 import { startTestServer, type TelegramTestServer } from "../../src/testing/index.js";
 import { Api, libraryName, telegramAdapter } from "../fakes/client-library.js";
 import { answers, brief } from "../telegram/answers.js";
@@ -52,7 +52,7 @@ const blurred: typeof answers = [
 const thrown = [...answers, ...blurred];
 
 test("classifyTelegramError() - every row of the table is thrown by the client", () => {
-  const untold = verdictTable.filter((row) => !thrown.some(([, text]) => row.pattern.test(text)));
+  const untold = VERDICT_TABLE.filter((row) => !thrown.some(([, text]) => row.pattern.test(text)));
   expect(untold).toEqual([]);
 });
 

@@ -1,7 +1,7 @@
 import { errors as gramjsErrors } from "telegram";
 import { errors as teleprotoErrors } from "teleproto";
 import { describe, expect, test } from "vitest";
-import { type VerdictRow, verdictTable } from "../../src/telegram/verdict-table.js";
+import { VERDICT_TABLE, type VerdictRow } from "../../src/telegram/verdict-table.js";
 import { affectsSession, classifyTelegramError } from "../../src/telegram/verdicts.js";
 import { answers } from "./answers.js";
 
@@ -127,10 +127,10 @@ function answerOf({ code, pattern }: VerdictRow): readonly [number, string] {
 
 describe("classifyTelegramError() - source of an error", () => {
   test("every row of the table is checked", () => {
-    expect(Object.keys(ORIGINS).sort()).toEqual(verdictTable.map(({ code }) => code).sort());
+    expect(Object.keys(ORIGINS).sort()).toEqual(VERDICT_TABLE.map(({ code }) => code).sort());
   });
 
-  const cases = verdictTable.flatMap((row) =>
+  const cases = VERDICT_TABLE.flatMap((row) =>
     (ORIGINS[row.code] ?? []).flatMap(([owner, methods]) =>
       methods.map((method) => [row.code, method, owner, ...answerOf(row)] as const),
     ),
@@ -152,7 +152,7 @@ describe("classifyTelegramError() - source of an error", () => {
   test("an error about an argument or a peer never retires the session", () => {
     const isTaking = ({ kind, scope }: VerdictRow): boolean =>
       (kind === "dead" || kind === "restricted") && scope !== "session";
-    expect(verdictTable.filter(isTaking)).toEqual([]);
+    expect(VERDICT_TABLE.filter(isTaking)).toEqual([]);
   });
 });
 

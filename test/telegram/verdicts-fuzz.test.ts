@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { errors as gramjs } from "telegram";
 import { errors as teleproto } from "teleproto";
 import { expect, test } from "vitest";
-import { verdictTable } from "../../src/telegram/verdict-table.js";
+import { VERDICT_TABLE } from "../../src/telegram/verdict-table.js";
 import { classifyTelegramError, type Verdict } from "../../src/telegram/verdicts.js";
 
 const KINDS = ["cooldown", "restricted", "dead", "retry", "none"];
@@ -19,7 +19,7 @@ const DEATHS = [
 ];
 
 const rowText = fc
-  .constantFrom(...verdictTable.map(({ code }) => code))
+  .constantFrom(...VERDICT_TABLE.map(({ code }) => code))
   .chain((code) =>
     fc
       .oneof(fc.nat().map(String), fc.constantFrom("", "abc", "-5", "1e9", "1790000000", "9".repeat(30), "%d"))

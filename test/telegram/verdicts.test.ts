@@ -1,6 +1,6 @@
 import { errors } from "telegram";
 import { describe, expect, test } from "vitest";
-import { verdictTable } from "../../src/telegram/verdict-table.js";
+import { VERDICT_TABLE } from "../../src/telegram/verdict-table.js";
 import { classifyTelegramError } from "../../src/telegram/verdicts.js";
 import { answers, brief } from "./answers.js";
 
@@ -34,12 +34,12 @@ describe("classifyTelegramError() - answers", () => {
   });
 
   test("every row of the table has an answer above", () => {
-    const untold = verdictTable.filter((row) => !answers.some(([, text]) => row.pattern.test(text)));
+    const untold = VERDICT_TABLE.filter((row) => !answers.some(([, text]) => row.pattern.test(text)));
     expect(untold.map((row) => row.code)).toEqual(["FLOOD_PREMIUM_WAIT_X", "MSG_WAIT_TIMEOUT"]);
   });
 
   test("every row names its source", () => {
-    expect(verdictTable.filter((row) => row.source === "")).toEqual([]);
+    expect(VERDICT_TABLE.filter((row) => row.source === "")).toEqual([]);
   });
 });
 

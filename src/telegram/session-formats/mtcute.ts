@@ -6,20 +6,20 @@ import { type Base64Variant, checkBase64, checkLength, cutOff, encode } from "./
 // In URL-safe base64 without padding: version u8 (3), flags i32, data center, [media data center], [user id i53, bot
 // Bool], key; little-endian TL. A data center is TL bytes of: version u8 (2), number u8, flags u8, address, port i32.
 // Source: @mtcute/core 0.31 highlevel/utils/string-session.js and utils/dcs.js.
-const base64: Base64Variant = { alphabet: "url", isPadded: false };
-const version = 3;
-const currentServerVersion = 2;
-const hasSelf = 1;
+const BASE64: Base64Variant = { alphabet: "url", isPadded: false };
+const VERSION = 3;
+const CURRENT_SERVER_VERSION = 2;
+const FLAG_HAS_SELF = 1;
 /** Written by older versions; since then the data centers say it themselves. */
-const isTestFlag = 2;
-const hasMedia = 4;
-const isV6 = 1;
-const isMediaOnlyServer = 2;
-const isTestServer = 4;
+const FLAG_IS_TEST = 2;
+const FLAG_HAS_MEDIA = 4;
+const FLAG_IS_V6 = 1;
+const FLAG_IS_MEDIA_ONLY = 2;
+const FLAG_IS_TEST_SERVER = 4;
 /** dcOption#18b7a10d */
-const dcOption = 0x18b7a10d;
-const boolTrue = 0x997275b5;
-const boolFalse = 0xbc799737;
+const DC_OPTION = 0x18b7a10d;
+const BOOL_TRUE = 0x997275b5;
+const BOOL_FALSE = 0xbc799737;
 
 interface Server extends DataCenterAddress {
   readonly isTest: boolean;
@@ -28,7 +28,7 @@ interface Server extends DataCenterAddress {
 
 /** Whether these bytes begin as mtcute's do: the version, and flags of which only three are in use. */
 export function isMtcute(bytes: Buffer): boolean {
-  return bytes.length > 4 && bytes[0] === version && bytes.readInt32LE(1) >>> 3 === 0;
+  return bytes.length > 4 && bytes[0] === VERSION && bytes.readInt32LE(1) >>> 3 === 0;
 }
 
 /**
@@ -36,7 +36,7 @@ export function isMtcute(bytes: Buffer): boolean {
  * Source: mtcute/mtcute, packages/core/src/highlevel/utils/string-session.ts.
  */
 export function olderMtcuteVersion(bytes: Buffer): number | undefined {
-  const isOlder = bytes.length > 9 && (bytes[0] === 1 || bytes[0] === 2) && bytes.readUInt32LE(5) === dcOption;
+  const isOlder = bytes.length > 9 && (bytes[0] === 1 || bytes[0] === 2) && bytes.readUInt32LE(5) === DC_OPTION;
   return isOlder ? bytes[0] : undefined;
 }
 
@@ -45,27 +45,27 @@ export function parseMtcute(text: string, bytes: Buffer): SessionData {
   const reader = new TlReader(bytes.subarray(1), "mtcute");
   const flags = reader.int();
   const main = readServer(reader.bytes());
-  const media = (flags & hasMedia) === 0 ? undefined : readServer(reader.bytes());
-  const self = (flags & hasSelf) === 0 ? undefined : { userId: readLong(reader), isBot: readBool(reader) };
+  const media = (flags & FLAG_HAS_MEDIA) === 0 ? undefined : readServer(reader.bytes());
+  const self = (flags & FLAG_HAS_SELF) === 0 ? undefined : { userId: readLong(reader), isBot: readBool(reader) };
   const authKey = reader.bytes();
   reader.end();
-  checkBase64(text, bytes, base64, "mtcute");
+  checkBase64(text, bytes, BASE64, "mtcute");
   const session = createSessionData({
     ...withoutTest(main),
     authKey,
     format: "mtcute",
-    isTest: main.isTest || (flags & isTestFlag) !== 0,
+    isTest: main.isTest || (flags & FLAG_IS_TEST) !== 0,
     ...self,
     media: media === undefined ? undefined : withoutTest(media),
   });
-  const layout = { serverVersion: main.version, hasTestFlag: (flags & isTestFlag) !== 0 };
+  const layout = { serverVersion: main.version, hasTestFlag: (flags & FLAG_IS_TEST) !== 0 };
   if (!bytesOf(session, layout).equals(bytes)) throw damaged();
   return session;
 }
 
 /** Writes it as the current release of mtcute does. */
 export function formatMtcute(session: SessionData): string {
-  return encode(bytesOf(session, { serverVersion: currentServerVersion, hasTestFlag: false }), base64);
+  return encode(bytesOf(session, { serverVersion: CURRENT_SERVER_VERSION, hasTestFlag: false }), BASE64);
 }
 
 /** How a release of mtcute says that a session is of the test servers. */
@@ -77,14 +77,16 @@ interface Layout {
 function bytesOf(session: SessionData, layout: Layout): Buffer {
   const { media, userId } = session;
   const flags =
-    (userId === undefined ? 0 : hasSelf) | (layout.hasTestFlag ? isTestFlag : 0) | (media === undefined ? 0 : hasMedia);
+    (userId === undefined ? 0 : FLAG_HAS_SELF) |
+    (layout.hasTestFlag ? FLAG_IS_TEST : 0) |
+    (media === undefined ? 0 : FLAG_HAS_MEDIA);
   const isTest = session.isTest && !layout.hasTestFlag;
   const main = { ...session, isMediaOnly: false };
-  const parts = [Buffer.from([version]), tlInt(flags), tlBytes(serverBytes(main, isTest, layout.serverVersion))];
+  const parts = [Buffer.from([VERSION]), tlInt(flags), tlBytes(serverBytes(main, isTest, layout.serverVersion))];
   if (media !== undefined) parts.push(tlBytes(serverBytes(media, isTest, layout.serverVersion)));
   if (userId !== undefined) {
     parts.push(tlInt(userId % 2 ** 32), tlInt(Math.floor(userId / 2 ** 32)));
-    parts.push(tlInt(session.isBot === true ? boolTrue : boolFalse));
+    parts.push(tlInt(session.isBot === true ? BOOL_TRUE : BOOL_FALSE));
   }
   parts.push(tlBytes(session.authKey));
   return Buffer.concat(parts);
@@ -92,25 +94,25 @@ function bytesOf(session: SessionData, layout: Layout): Buffer {
 
 function serverBytes(server: DataCenterAddress, isTest: boolean, serverVersion: number): Buffer {
   const flags =
-    (isIPv6(server.serverAddress) ? isV6 : 0) |
-    (server.isMediaOnly ? isMediaOnlyServer : 0) |
-    (isTest ? isTestServer : 0);
+    (isIPv6(server.serverAddress) ? FLAG_IS_V6 : 0) |
+    (server.isMediaOnly ? FLAG_IS_MEDIA_ONLY : 0) |
+    (isTest ? FLAG_IS_TEST_SERVER : 0);
   const address = tlBytes(Buffer.from(server.serverAddress, "latin1"));
   return Buffer.concat([Buffer.from([serverVersion, server.dcId, flags]), address, tlInt(server.port)]);
 }
 
 function readServer(bytes: Buffer): Server {
   const [serverVersion = 0, dcId = 0, flags = 0] = bytes;
-  if (serverVersion !== 1 && serverVersion !== currentServerVersion) throw damaged();
+  if (serverVersion !== 1 && serverVersion !== CURRENT_SERVER_VERSION) throw damaged();
   const reader = new TlReader(bytes.subarray(3), "mtcute");
   const serverAddress = reader.bytes().toString("latin1");
   const port = reader.int();
-  const isTest = serverVersion === currentServerVersion && (flags & isTestServer) !== 0;
+  const isTest = serverVersion === CURRENT_SERVER_VERSION && (flags & FLAG_IS_TEST_SERVER) !== 0;
   return {
     dcId,
     serverAddress,
     port,
-    isMediaOnly: (flags & isMediaOnlyServer) !== 0,
+    isMediaOnly: (flags & FLAG_IS_MEDIA_ONLY) !== 0,
     isTest,
     version: serverVersion,
   };
@@ -129,8 +131,8 @@ function readLong(reader: TlReader): number {
 
 function readBool(reader: TlReader): boolean {
   const value = reader.int() >>> 0;
-  if (value !== boolTrue && value !== boolFalse) throw damaged();
-  return value === boolTrue;
+  if (value !== BOOL_TRUE && value !== BOOL_FALSE) throw damaged();
+  return value === BOOL_TRUE;
 }
 
 function damaged(): InvalidSessionError {

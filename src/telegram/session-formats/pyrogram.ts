@@ -1,12 +1,12 @@
 import { crc32 } from "node:zlib";
 import { InvalidSessionError } from "../../errors.js";
 import { addressOfDataCenter } from "../data-centers.js";
-import { authKeyBytes, type SessionData } from "../session-data.js";
+import { AUTH_KEY_BYTES, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, encode } from "./base64.js";
 
 // In URL-safe base64 without padding: number u8 [, api id u32], test u8, key, user id u32 or u64, bot u8. Big-endian.
 // Source: pyrogram/storage/storage.py (">B?256sI?", ">B?256sQ?", ">BI?256sQ?"). No address: it follows from the number.
-const base64: Base64Variant = { alphabet: "url", isPadded: false };
+const BASE64: Base64Variant = { alphabet: "url", isPadded: false };
 
 interface Layout {
   readonly characters: number;
@@ -14,14 +14,14 @@ interface Layout {
   readonly userIdBytes: 4 | 8;
 }
 
-const layouts: readonly Layout[] = [
+const LAYOUTS: readonly Layout[] = [
   { characters: 351, hasApiId: false, userIdBytes: 4 },
   { characters: 356, hasApiId: false, userIdBytes: 8 },
   { characters: 362, hasApiId: true, userIdBytes: 8 },
 ];
 
 export function isPyrogramLength(characters: number): boolean {
-  return layouts.some((layout) => layout.characters === characters);
+  return LAYOUTS.some((layout) => layout.characters === characters);
 }
 
 /**
@@ -29,19 +29,19 @@ export function isPyrogramLength(characters: number): boolean {
  * address of 16 (version 2) or 48 bytes (version 3), zeros behind it, and some a CRC-32 of all that, little-endian. Their
  * prefix is optional. Source: the forks' storage.py (">BBI?256sQ?H16s", ">BBI?256sQ?H48s").
  */
-const forkPrefix = "WZ_";
-const forkAddressAt = 274;
-const forkVersions: ReadonlyMap<number, number> = new Map([
+const FORK_PREFIX = "WZ_";
+const FORK_ADDRESS_AT = 274;
+const FORK_VERSIONS: ReadonlyMap<number, number> = new Map([
   [2, 290],
   [3, 322],
 ]);
 
 /** The text without its prefix and padding, if it has the length of a fork's string and begins like one. */
 export function forkTextOf(text: string): string | undefined {
-  const bare = (text.startsWith(forkPrefix) ? text.slice(forkPrefix.length) : text).replace(/=+$/, "");
+  const bare = (text.startsWith(FORK_PREFIX) ? text.slice(FORK_PREFIX.length) : text).replace(/=+$/, "");
   if (!FORK_CHARACTERS.has(bare.length)) return undefined;
   const [version = 0, dcId = 0, , , , , testFlag = 2] = Buffer.from(bare.slice(0, 12), "base64url");
-  return forkVersions.has(version) && dcId >= 1 && dcId <= 5 && testFlag <= 1 ? bare : undefined;
+  return FORK_VERSIONS.has(version) && dcId >= 1 && dcId <= 5 && testFlag <= 1 ? bare : undefined;
 }
 
 /** Without and with the CRC-32. */
@@ -50,18 +50,18 @@ const FORK_CHARACTERS: ReadonlySet<number> = new Set([387, 392, 430, 435]);
 /** Reads a string of a fork of Pyrogram; `text` is what {@link forkTextOf} gives. */
 export function parsePyrogramFork(text: string): SessionData {
   const bytes = Buffer.from(text, "base64url");
-  checkBase64(text, bytes, base64, "Pyrogram");
-  const length = forkVersions.get(bytes.readUInt8(0));
+  checkBase64(text, bytes, BASE64, "Pyrogram");
+  const length = FORK_VERSIONS.get(bytes.readUInt8(0));
   if (length === undefined || (bytes.length !== length && bytes.length !== length + 4)) throw damaged();
   if (bytes.length > length && crc32(bytes.subarray(0, length)) !== bytes.readUInt32LE(length)) throw damaged();
   const isTest = flagAt(bytes, 6);
-  const address = bytes.subarray(forkAddressAt, length).toString("latin1").replace(/\0+$/, "");
+  const address = bytes.subarray(FORK_ADDRESS_AT, length).toString("latin1").replace(/\0+$/, "");
   const dcId = bytes.readUInt8(1);
   return {
     dcId,
     serverAddress: address === "" ? knownAddress(dcId, isTest) : address,
-    port: bytes.readUInt16BE(forkAddressAt - 2),
-    authKey: bytes.subarray(7, 7 + authKeyBytes),
+    port: bytes.readUInt16BE(FORK_ADDRESS_AT - 2),
+    authKey: bytes.subarray(7, 7 + AUTH_KEY_BYTES),
     format: "pyrogram",
     isTest,
     userId: userIdIn(bytes.subarray(263, 271)),
@@ -77,11 +77,11 @@ export function isPyrogram([dcId = 0]: Buffer): boolean {
 
 /** Reads a Pyrogram string of one of its three lengths. */
 export function parsePyrogram(text: string, bytes: Buffer): SessionData {
-  const layout = layouts.find(({ characters }) => characters === text.replace(/=+$/, "").length);
+  const layout = LAYOUTS.find(({ characters }) => characters === text.replace(/=+$/, "").length);
   if (layout === undefined) throw new InvalidSessionError("The session string has a length no Pyrogram string has.");
-  checkBase64(text, bytes, base64, "Pyrogram");
+  checkBase64(text, bytes, BASE64, "Pyrogram");
   const testAt = layout.hasApiId ? 5 : 1;
-  const userIdAt = testAt + 1 + authKeyBytes;
+  const userIdAt = testAt + 1 + AUTH_KEY_BYTES;
   const dcId = bytes.readUInt8(0);
   const isTest = flagAt(bytes, testAt);
   return {
@@ -110,7 +110,7 @@ export function formatPyrogram(session: SessionData): string {
     isShort ? wide(userId).subarray(4) : wide(userId),
     Buffer.from([Number(isBot)]),
   ];
-  return encode(Buffer.concat(parts), base64);
+  return encode(Buffer.concat(parts), BASE64);
 }
 
 function wide(value: number): Buffer {

@@ -1,21 +1,21 @@
 import { isIPv4, isIPv6, SocketAddress } from "node:net";
 import { InvalidSessionError } from "../../errors.js";
 import { isTestAddress } from "../data-centers.js";
-import { authKeyBytes, type SessionData } from "../session-data.js";
+import { AUTH_KEY_BYTES, type SessionData } from "../session-data.js";
 import { type Base64Variant, checkBase64, checkLength, encode } from "./base64.js";
 
 // "1" and, in URL-safe base64: number u8, IP address of 4 or 16 bytes, port u16, key. Big-endian.
 // Source: LonamiWebs/Telethon telethon/sessions/string.py.
-const base64: Base64Variant = { alphabet: "url", isPadded: true };
-const lengthWithout = 1 + 2 + authKeyBytes;
-const ipv4Length = lengthWithout + 4;
-const ipv6Length = lengthWithout + 16;
+const BASE64: Base64Variant = { alphabet: "url", isPadded: true };
+const LENGTH_WITHOUT = 1 + 2 + AUTH_KEY_BYTES;
+const IPV4_LENGTH = LENGTH_WITHOUT + 4;
+const IPV6_LENGTH = LENGTH_WITHOUT + 16;
 
 /** Reads a Telethon string; `text` is what follows the version. */
 export function parseTelethon(text: string, bytes: Buffer): SessionData {
   checkLength(bytes.length, expectedLength(bytes), "Telethon");
-  checkBase64(text, bytes, base64, "Telethon");
-  const portAt = bytes.length - authKeyBytes - 2;
+  checkBase64(text, bytes, BASE64, "Telethon");
+  const portAt = bytes.length - AUTH_KEY_BYTES - 2;
   const serverAddress = addressOfBytes(bytes.subarray(1, portAt));
   return {
     dcId: bytes.readUInt8(0),
@@ -29,8 +29,8 @@ export function parseTelethon(text: string, bytes: Buffer): SessionData {
 
 /** Telegram's IPv6 networks begin with 2001: and 2a0a:. */
 function expectedLength(bytes: Buffer): number {
-  if (bytes.length === ipv4Length || bytes.length === ipv6Length) return bytes.length;
-  return bytes[1] === 0x20 || bytes[1] === 0x2a ? ipv6Length : ipv4Length;
+  if (bytes.length === IPV4_LENGTH || bytes.length === IPV6_LENGTH) return bytes.length;
+  return bytes[1] === 0x20 || bytes[1] === 0x2a ? IPV6_LENGTH : IPV4_LENGTH;
 }
 
 export function formatTelethon(session: SessionData): string {
@@ -42,7 +42,7 @@ export function formatTelethon(session: SessionData): string {
   }
   const port = Buffer.alloc(2);
   port.writeUInt16BE(session.port, 0);
-  return `1${encode(Buffer.concat([Buffer.from([session.dcId]), address, port, session.authKey]), base64)}`;
+  return `1${encode(Buffer.concat([Buffer.from([session.dcId]), address, port, session.authKey]), BASE64)}`;
 }
 
 /** The 4 or 16 bytes of an IP address; `undefined` for a host name. */
