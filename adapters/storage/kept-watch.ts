@@ -1,3 +1,4 @@
+import { exponentialDelay } from "../../src/common/timers.js";
 import { toStorageError } from "./to-storage-error.js";
 
 /** What a subscription reports. */
@@ -15,7 +16,7 @@ export type Subscribe = (signals: WatchSignals) => () => void | Promise<void>;
 
 // By the system's clock: the contract of a storage has none, and a server recovers by no injected clock.
 const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 
 /** Keeps one subscription alive: replaces a lost one with growing pauses, and reports each outage once. */
 export class KeptWatch {
@@ -61,7 +62,7 @@ export class KeptWatch {
   }
 
   #replace(): void {
-    const waitMs = Math.min(FIRST_RETRY_MS * 2 ** this.#losses, LONGEST_RETRY_MS);
+    const waitMs = exponentialDelay(this.#losses, FIRST_RETRY_MS, MAX_RETRY_MS);
     this.#losses += 1;
     this.#timer = setTimeout(() => {
       void this.#finish().then(() => {

@@ -247,14 +247,14 @@ local function write(channel, writer, id, expected, change, data)
 end`;
 
 /** Keys: records, counter. Parameters: channel, writer, id, expected, "set" or "delete", data. */
-export const WRITE: string = `${COMPARE_AND_SET}
+const WRITE: string = `${COMPARE_AND_SET}
 return write(unpack(ARGV))`;
 
 /**
  * Many writes. Versions, 0 where another writer won. Keys: records, counter. Parameters: channel, writer, then id,
  * expected, "set" or "delete", data of each.
  */
-export const WRITE_MANY: string = `${COMPARE_AND_SET}
+const WRITE_MANY: string = `${COMPARE_AND_SET}
 local versions = {}
 for i = 3, #ARGV, 4 do
   versions[#versions + 1] = write(ARGV[1], ARGV[2], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) or 0
@@ -262,29 +262,28 @@ end
 return versions`;
 
 /** Keys: records. Parameters: id. */
-export const READ = "return redis.call('HGET', KEYS[1], ARGV[1])";
+const READ = "return redis.call('HGET', KEYS[1], ARGV[1])";
 
 /**
  * One page: the next cursor, then ids and records in turn. What is there from the first page to the last is in one of
  * them; what is in two counts as last seen. Keys: records. Parameters: cursor.
  */
-export const LIST = "return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', 1000)";
+const LIST = "return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', 1000)";
 
 /** Peers are "<number>:<JSON>" in one hash per session, the number counting up. Keys: peers, counter. Parameters: id, JSON, … */
-export const SAVE_PEERS = `
+const SAVE_PEERS = `
 for i = 1, #ARGV, 2 do
   redis.call('HSET', KEYS[1], ARGV[i], string.format('%.0f', redis.call('INCR', KEYS[2])) .. ':' .. ARGV[i + 1])
 end`;
 
 /** Keys: peers. */
-export const LOAD_PEERS = "return redis.call('HVALS', KEYS[1])";
+const LOAD_PEERS = "return redis.call('HVALS', KEYS[1])";
 
 /** Keys: peers. */
-export const CLEAR_PEERS = "return redis.call('DEL', KEYS[1])";
+const CLEAR_PEERS = "return redis.call('DEL', KEYS[1])";
 
 /** The server's memory settings, or nothing where it does not allow INFO. */
-export const MEMORY =
-  "local info = redis.pcall('INFO', 'memory') if type(info) == 'table' then return '' end return info";
+const MEMORY = "local info = redis.pcall('INFO', 'memory') if type(info) == 'table' then return '' end return info";
 
 /** Works everywhere, and changes nothing. */
 export const NOOP_SCRIPT = "return 1";

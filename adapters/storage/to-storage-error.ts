@@ -48,13 +48,13 @@ function messageOf(error: unknown): string {
  * A record and what is in it is longer than this. A shorter text (an id, a version, "set") is no secret, and cutting it
  * out would cut through words of the message.
  */
-const SHORTEST_SECRET = 16;
+const MIN_SECRET_LENGTH = 16;
 
 /** Also as it stands within JSON, and within JSON in JSON: how the wrappers of drivers quote it. */
 function redact(message: string, secrets: readonly unknown[]): string {
   let text = message;
   for (const secret of secrets) {
-    if (typeof secret !== "string" || secret.length < SHORTEST_SECRET) continue;
+    if (typeof secret !== "string" || secret.length < MIN_SECRET_LENGTH) continue;
     for (let form = secret, depth = 0; depth < 3; form = JSON.stringify(form).slice(1, -1)) {
       text = text.replaceAll(form, "[redacted]");
       depth += 1;

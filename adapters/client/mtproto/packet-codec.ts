@@ -23,7 +23,7 @@ interface Part {
 }
 
 /** Salt, session id, message id, sequence number and length. */
-const LEAST_ENCRYPTED_BYTES = 32;
+const MIN_ENCRYPTED_BYTES = 32;
 /** Message id, sequence number and length. */
 const MESSAGE_HEAD_BYTES = 16;
 
@@ -124,20 +124,19 @@ export class PacketCodec {
     const { bytes: key, id: keyId } = this.#key;
     const encrypted = packet.subarray(24);
     if (!packet.subarray(0, 8).equals(keyId)) this.#refuse("it is for another key");
-    if (encrypted.length < LEAST_ENCRYPTED_BYTES || encrypted.length % 16 !== 0)
-      this.#refuse("its length is impossible");
+    if (encrypted.length < MIN_ENCRYPTED_BYTES || encrypted.length % 16 !== 0) this.#refuse("its length is impossible");
     const messageKey = packet.subarray(8, 24);
     const plain = this.#cipher(key, messageKey, 8).decryptIge(encrypted);
     if (!messageKey.equals(sha256(key.subarray(96, 128), plain).subarray(8, 24))) this.#refuse("its msg_key is wrong");
     const length = plain.readInt32LE(28);
-    const padding = plain.length - LEAST_ENCRYPTED_BYTES - length;
+    const padding = plain.length - MIN_ENCRYPTED_BYTES - length;
     if (length < 4 || length % 4 !== 0 || padding < 12 || padding > 1_024) {
       this.#refuse("the length of its message is wrong");
     }
     const id = plain.readBigInt64LE(16);
     const freshness = this.#received.judge(plain.readBigInt64LE(8), nativeOf(this.#state.id), id);
     if (freshness === "forbidden") this.#refuse("it belongs to another session or time");
-    const body = plain.subarray(LEAST_ENCRYPTED_BYTES, LEAST_ENCRYPTED_BYTES + length);
+    const body = plain.subarray(MIN_ENCRYPTED_BYTES, MIN_ENCRYPTED_BYTES + length);
     const content = freshness === "new" ? this.#envelopes.read(body) : UNREADABLE;
     return new this.#library.TLMessage(this.#library.helpers.returnBigInt(id), plain.readInt32LE(24), content);
   }
@@ -186,8 +185,8 @@ function sha256(first: Buffer, second: Buffer): Buffer {
 /** How many ids of received messages are remembered. */
 const REMEMBERED_IDS = 1_000;
 /** How far the time of a message may deviate from the server's, in seconds. */
-const LONGEST_PAST = 300;
-const LONGEST_FUTURE = 30;
+const MAX_PAST_SECONDS = 300;
+const MAX_FUTURE_SECONDS = 30;
 
 /** What a received message is: a "known" one is acknowledged again, and not processed. */
 type Freshness = "new" | "known" | "forbidden";
@@ -240,8 +239,8 @@ class ReceivedMessages {
       const elapsedByMonotonic = monotonic - this.#monotonicAtServerTime;
       const least = Math.min(elapsedByWall, elapsedByMonotonic);
       const most = Math.max(elapsedByWall, elapsedByMonotonic);
-      if (seconds < this.#serverTime + least - LONGEST_PAST) return false;
-      if (seconds > this.#serverTime + most + LONGEST_FUTURE) return false;
+      if (seconds < this.#serverTime + least - MAX_PAST_SECONDS) return false;
+      if (seconds > this.#serverTime + most + MAX_FUTURE_SECONDS) return false;
       if (seconds < this.#serverTime) return true;
     }
     this.#serverTime = seconds;
@@ -259,7 +258,7 @@ const GZIP = 0x3072cfa1;
 const FUTURE_SALTS = 0xae500895;
 
 /** An object packed into a message must not unpack to more than a packet may hold. */
-const LONGEST_UNPACKED_BYTES = 32 * 1_024 * 1_024;
+const MAX_UNPACKED_BYTES = 32 * 1_024 * 1_024;
 /** Containers and packed objects must not be nested; a few levels are tolerated. */
 const DEEPEST_NESTING = 4;
 
@@ -353,7 +352,7 @@ class EnvelopeReader {
   #unpacked(body: Buffer, offset: number): Buffer {
     const reader = new this.#Reader(body);
     reader.offset = offset;
-    return unzipSync(reader.tgReadBytes(), { maxOutputLength: LONGEST_UNPACKED_BYTES });
+    return unzipSync(reader.tgReadBytes(), { maxOutputLength: MAX_UNPACKED_BYTES });
   }
 }
 

@@ -14,7 +14,7 @@ export interface PrivateServer {
 }
 
 const FIELDS: readonly (keyof PrivateServer)[] = ["dcId", "host", "port", "publicKey"];
-const LARGEST_DC = 255;
+const MAX_DC = 255;
 const PORTS = 0x10000;
 
 /** Throws `OptionsError` for what is no private server. */
@@ -27,7 +27,7 @@ export function checkServer(adapter: string, server: unknown): void {
   const { dcId, host, port, publicKey } = server as Partial<Record<keyof PrivateServer, unknown>>;
   const isWhole = (value: unknown, end: number): boolean =>
     Number.isInteger(value) && Number(value) > 0 && Number(value) < end;
-  if (!isWhole(dcId, LARGEST_DC + 1)) throw new OptionsError(`${expected}; dcId must be a number from 1 to 255.`);
+  if (!isWhole(dcId, MAX_DC + 1)) throw new OptionsError(`${expected}; dcId must be a number from 1 to 255.`);
   if (typeof host !== "string" || host === "")
     throw new OptionsError(`${expected}; host must be an address or a name.`);
   if (!isWhole(port, PORTS)) throw new OptionsError(`${expected}; port must be a number from 1 to 65535.`);

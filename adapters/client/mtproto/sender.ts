@@ -86,7 +86,7 @@ const SERVICE: ReadonlySet<string> = new Set(["Ping", "PingDelayDisconnect", "Ge
 /** Further ones, which a library never sends by itself. Inside a wrapper they would be API requests. */
 const UNWRAPPED: ReadonlySet<string> = new Set([...SERVICE, "RpcDropAnswer", "DestroySession", "DestroyAuthKey"]);
 /** The most bytes that a packet takes (tl/core/MessageContainer.js of both libraries), without the heads. */
-const LONGEST_REQUEST_BYTES = 1_044_456 - 64;
+const MAX_REQUEST_BYTES = 1_044_456 - 64;
 /** `future_salts`, which is an answer by itself. */
 const FUTURE_SALTS = 0xae500895;
 
@@ -225,9 +225,9 @@ export class PooledSender {
     if (!this.base._userConnected) return new ConnectionLostError("the connection was lost", false);
     const state = new this.#library.RequestState(request);
     // GramJS stops sending for good at a request that is too long.
-    if (state.data.length <= LONGEST_REQUEST_BYTES) return state;
+    if (state.data.length <= MAX_REQUEST_BYTES) return state;
     throw new OptionsError(
-      `${request.className} is ${state.data.length} bytes long, and Telegram takes at most ${LONGEST_REQUEST_BYTES}: send less at once.`,
+      `${request.className} is ${state.data.length} bytes long, and Telegram takes at most ${MAX_REQUEST_BYTES}: send less at once.`,
     );
   }
 

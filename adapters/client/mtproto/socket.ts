@@ -4,7 +4,7 @@ import type { SocketClass } from "./library.js";
 import { type SocksProxy, socksHandshake, socksRefusal } from "./socks.js";
 
 /** No packet of Telegram is longer. TDLib takes 16 MB. */
-const LONGEST_READ_BYTES = 32 * 1_024 * 1_024;
+const MAX_READ_BYTES = 32 * 1_024 * 1_024;
 
 /**
  * Seconds that a SOCKS or HTTP proxy may take, as in the libraries. By the system's clock: the libraries construct the sockets
@@ -63,7 +63,7 @@ export function configuredSocketClass(base: SocketClass): SocketClass {
     }
 
     override async readExactly(length: number): Promise<Buffer> {
-      if (!(length >= 0 && length <= LONGEST_READ_BYTES)) {
+      if (!(length >= 0 && length <= MAX_READ_BYTES)) {
         throw new Error(`A packet cannot be ${length} bytes long: the other side is not Telegram.`);
       }
       const parts: Buffer[] = [];

@@ -16,7 +16,7 @@ interface Destination {
 }
 
 /** The most bytes that a proxy may send during the handshake. */
-const LONGEST_REPLY_BYTES = 1_024;
+const MAX_REPLY_BYTES = 1_024;
 
 /**
  * Asks the SOCKS proxy behind a connected socket to connect it to `to`. Resolves once the tunnel to the destination
@@ -24,7 +24,7 @@ const LONGEST_REPLY_BYTES = 1_024;
  * the socket. Source: RFC 1928, RFC 1929; SOCKS4a for names under SOCKS4.
  */
 export async function socksHandshake(socket: Socket, proxy: SocksProxy, to: Destination): Promise<void> {
-  const replies = new ProxyReplies(socket, LONGEST_REPLY_BYTES, socksRefusal);
+  const replies = new ProxyReplies(socket, MAX_REPLY_BYTES, socksRefusal);
   try {
     if (proxy.socksType === 4) await socks4(socket, replies, proxy, to);
     else await socks5(socket, replies, proxy, to);

@@ -194,7 +194,7 @@ function socketMaker(): (address: Address) => Socket {
 }
 
 /** Postgres refuses a message of 8000 bytes. */
-const LONGEST_PAYLOAD = 7_900;
+const MAX_PAYLOAD_BYTES = 7_900;
 
 /** Announces which record of the table this storage has changed, and receives the changes of others. */
 export class ChangeNotifier {
@@ -212,7 +212,7 @@ export class ChangeNotifier {
   /** The message about a write; empty when the id is too long for one. */
   payloadFor(id: string): string {
     const payload = JSON.stringify([this.#writer, this.#table, id]);
-    return Buffer.byteLength(payload) > LONGEST_PAYLOAD ? "" : payload;
+    return Buffer.byteLength(payload) > MAX_PAYLOAD_BYTES ? "" : payload;
   }
 
   watch(listen: Listen, changed: (id: string) => void, failed: (error: Error) => void): () => void {

@@ -21,7 +21,7 @@ export interface SqliteHandle {
 }
 
 /** Maximum time statements may run back to back without a turn of the event loop. */
-const LONGEST_TURN_MS = 10;
+const MAX_TURN_MS = 10;
 
 /** How long a write waits for the end of the application's own transaction. Shorter than the pool's timeout for a write. */
 const TRANSACTION_PATIENCE_MS = 2_000;
@@ -106,7 +106,7 @@ class Turns {
   /** Whether this turn has lasted too long. To be asked before each statement. */
   get isLong(): boolean {
     const now = performance.now();
-    if (this.#began !== undefined) return now - this.#began > LONGEST_TURN_MS;
+    if (this.#began !== undefined) return now - this.#began > MAX_TURN_MS;
     this.#began = now;
     setImmediate(() => {
       this.#began = undefined;

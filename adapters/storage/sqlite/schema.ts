@@ -4,7 +4,7 @@ import { fields, toPeers } from "../sql-rows.js";
 import { BUSY_TIMEOUT_MS, isBusy, type Row, type SqliteDriver } from "./sqlite-driver.js";
 
 /** "TSP1": marks a database file as this package's. */
-export const APPLICATION_ID = 0x54535031;
+const APPLICATION_ID = 0x54535031;
 
 const SCHEMA_VERSION = 1;
 
