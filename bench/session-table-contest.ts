@@ -22,7 +22,7 @@ export function createTable(
   tags: (index: number) => readonly string[] = () => [],
   order = new LruOrder(),
 ) {
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY, order });
   const entries = Array.from({ length: size }, (_, index) => new SessionEntry(`session-${index}`, tags(index), START));
   sessionTable.add(entries, START);
   return { sessionTable, entries };

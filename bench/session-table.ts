@@ -26,7 +26,7 @@ function bytesPerSession(size: number): number {
     return process.memoryUsage().heapUsed;
   };
   const before = heap();
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY });
   sessionTable.add(
     ids.map((id) => new SessionEntry(id, NO_TAGS, START)),
     START,

@@ -113,13 +113,13 @@ export function startPool(pool: CreatedPool<unknown>): void {
 /** The sessions in memory, their records, and who may connect them. */
 function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecycle) {
   const { clock, time, options, log } = context;
-  const { leasesPerSession, maxConnected: maxLeased } = options;
+  const { leasesPerSession, maxConnected } = options;
   const order = createSelectionOrder(
     options.selection,
     (entry) => toSessionInfo(entry, time),
     (message) => log.callbackFailed(message),
   );
-  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxLeased, order });
+  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxConnected, order });
   const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
   const encryption = new CredentialEncryption(options.encryption, deadline, options.trustServers);
   const serializer = new SessionSerializer(time, encryption);

@@ -69,15 +69,15 @@ export class SessionPoolError extends Error {
 /**
  * Minimum length of text that may be an auth key, which has 342 characters of base64 in every session string format.
  */
-const SHORTEST_KEY = 300;
+const MIN_KEY_LENGTH = 300;
 /** Minimum number of distinct characters in random text of that length. */
-const FEWEST_CHARACTERS = 20;
-const KEY = new RegExp(`[A-Za-z0-9+/_-]{${SHORTEST_KEY},}={0,2}`, "g");
+const MIN_DISTINCT_CHARACTERS = 20;
+const KEY = new RegExp(`[A-Za-z0-9+/_-]{${MIN_KEY_LENGTH},}={0,2}`, "g");
 
 /** Messages quote arguments, and a session string may have been passed as an id, a tag or any other name. */
 function withoutKeys(text: string): string {
-  if (text.length < SHORTEST_KEY) return text;
-  return text.replace(KEY, (run) => (new Set(run).size >= FEWEST_CHARACTERS ? "[redacted]" : run));
+  if (text.length < MIN_KEY_LENGTH) return text;
+  return text.replace(KEY, (run) => (new Set(run).size >= MIN_DISTINCT_CHARACTERS ? "[redacted]" : run));
 }
 
 function brandsOf(target: { readonly name: string }): readonly string[] {

@@ -23,8 +23,8 @@ export interface PartEvents {
   /** A session may have become available. */
   available(): void;
   /** A session cools down longer or is lost: some callers may wait for nothing now. */
-  unavailable(): void;
-  /** A rate limit of a session is reached. Like `unavailable`, but of no effect unless a caller waits. */
+  availabilityChanged(): void;
+  /** A rate limit of a session is reached. Like `availabilityChanged`, but of no effect unless a caller waits. */
   rateLimited(): void;
   /** Sessions could not connect and back off: a waiting caller may have no other session left. */
   connectFailed(): void;

@@ -166,7 +166,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   /** One session as it is now. */
   get(id: string): SessionInfo | undefined {
     this.#parts.scheduler.advanceToNow(id);
-    const known = this.#parts.registry.shown(id);
+    const known = this.#parts.registry.getVisible(id);
     return known && this.#parts.registry.info(known);
   }
 
@@ -187,7 +187,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   async exportSession(id: string): Promise<string> {
     checkTextId("exportSession", id);
-    const known = this.#parts.registry.shown(id);
+    const known = this.#parts.registry.getVisible(id);
     if (known === undefined) throw unknownSessionError(id);
     return known.credentials.reveal();
   }

@@ -149,16 +149,16 @@ export class Shutdown {
 /** Time after which `close` logs what it waits for. */
 const NOTICE_AFTER_MS = 1_000;
 /** Maximum number of leases that the message names. */
-const MOST_NAMED = 10;
+const MAX_NAMED = 10;
 
 /** What a closing pool waits for: without this message the process seems to hang. */
 function waitNotice(all: Pick<LeaseManager<unknown>, "list" | "pendingCount">, leftMs: number): string {
   const leases = all.list();
-  const named = leases.slice(0, MOST_NAMED).map(({ id, heldMs, stack }) => {
+  const named = leases.slice(0, MAX_NAMED).map(({ id, heldMs, stack }) => {
     const place = stack === undefined ? "" : `, taken at${stack.replace(/^[^\n]*/, "")}`;
     return `"${id}" (held for ${Math.round(heldMs / 1000)} s${place})`;
   });
-  const more = leases.length > MOST_NAMED ? ` and ${leases.length - MOST_NAMED} more` : "";
+  const more = leases.length > MAX_NAMED ? ` and ${leases.length - MAX_NAMED} more` : "";
   const end = Number.isFinite(leftMs)
     ? ` for ${Math.max(0, Math.ceil(leftMs / 1000))} s more, then takes them back`
     : "";

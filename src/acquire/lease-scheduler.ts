@@ -48,7 +48,7 @@ export class LeaseScheduler {
     });
     const { events } = context;
     events.on("available", () => this.serveWaiters());
-    events.on("unavailable", () => this.rejectUnservable());
+    events.on("availabilityChanged", () => this.rejectUnservable());
     events.on("connectFailed", () => this.#rejectUnreachable());
     // No timer has to be set either while there are no waiters.
     events.on("rateLimited", () => {

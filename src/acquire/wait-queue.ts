@@ -7,7 +7,7 @@ import type { AcquireRequest } from "./acquire-request.js";
 export type ServeRequest<Result> = (entry: PooledSession, request: AcquireRequest) => Result | Promise<Result>;
 
 /** The promise of a waiting caller. */
-export interface Settle<Result> {
+interface Settle<Result> {
   resolve(result: Result | Promise<Result>): void;
   reject(error: unknown): void;
 }

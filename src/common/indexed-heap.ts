@@ -41,11 +41,6 @@ export class IndexedHeap<T> {
   }
 
   /** In no particular order. */
-  values(): readonly T[] {
-    return this.#items;
-  }
-
-  /** In no particular order. */
   forEach(visit: (item: T, key: number) => void): void {
     for (const [position, item] of this.#items.entries()) visit(item, this.#keys[position] as number);
   }
@@ -157,4 +152,4 @@ export class IndexedHeap<T> {
 }
 
 /** For heaps of which only the first item is ever removed. */
-export const NO_POSITIONS: Positions<unknown> = { get: () => undefined, set: () => {}, delete: () => {} };
+const NO_POSITIONS: Positions<unknown> = { get: () => undefined, set: () => {}, delete: () => {} };

@@ -9,6 +9,14 @@ export function sleep(clock: Clock, delayMs: number, isReferenced: boolean = fal
 }
 
 /**
+ * Returns the delay before a retry: `firstMs` after the first failure (`failures` 0), then twice as long each time, up to
+ * `longestMs`.
+ */
+export function exponentialDelay(failures: number, firstMs: number, longestMs: number): number {
+  return Math.min(firstMs * 2 ** failures, longestMs);
+}
+
+/**
  * Resolves with the result of `work`, or rejects with `late()` after `timeoutMs`; `work` itself continues. `toError` maps
  * the rejection of `work`. The timer does not keep the process alive.
  */

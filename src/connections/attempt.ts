@@ -1,4 +1,4 @@
-import type { CooldownScope } from "../state/cooldowns.js";
+import { addScope, type CooldownScope } from "../state/cooldowns.js";
 
 /** One request of an attempt. */
 export interface TrackedCall {
@@ -132,9 +132,7 @@ export class Attempt implements AttemptTracker {
 
   refused(call: TrackedCall, scope?: CooldownScope): void {
     this.#wasRefused = true;
-    if (scope?.kind === "method" || scope?.kind === "budget") this.#methods.add(scope.method);
-    if (scope?.kind === "peer") this.#peers.add(scope.peer);
-    if (scope?.kind === "budget" && scope.peer !== undefined) this.#peers.add(scope.peer);
+    if (scope !== undefined) addScope(scope, this.#methods, this.#peers);
     if (call.hasEffect) this.#effects--;
     call.hasEffect = false;
   }

@@ -1,3 +1,4 @@
+import { exponentialDelay } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
 import type { ResolvedProfile } from "../options/client-profile.js";
 import type { ProxyProfile } from "../options/proxy.js";
@@ -17,7 +18,7 @@ interface FailingRoute {
 
 /** The back-off of a session after its first failed connect; doubles each time. */
 const FIRST_MS = 1_000;
-const LONGEST_MS = 300_000;
+const MAX_MS = 300_000;
 /** Failures in a row on one proxy, of all sessions, after which the proxy counts as failed. */
 const FAILURES_OF_A_PROXY = 3;
 /** Largest random extension of the back-off of a proxy, so that many pools do not reconnect at the same instant. */
@@ -34,7 +35,7 @@ const CONNECT_FAILED = "connect failed";
  */
 const UNKNOWN_KEY = "TRANSPORT_404";
 const UNKNOWN_KEY_MS = 3_600_000;
-const LONGEST_UNKNOWN_KEY_MS = 86_400_000;
+const MAX_UNKNOWN_KEY_MS = 86_400_000;
 
 /** Telegram refuses the application, whatever session connects with it. Source: core.telegram.org/api/errors (400). */
 const APPLICATION_REFUSED: ReadonlySet<string> = new Set([
@@ -144,7 +145,7 @@ export class ConnectBackoff {
   #keyUnknown(known: PooledSession): void {
     const count = this.#unknownKeys.get(known) ?? 0;
     this.#unknownKeys.set(known, count + 1);
-    const delay = count === 0 ? FIRST_MS : Math.min(UNKNOWN_KEY_MS * 2 ** (count - 1), LONGEST_UNKNOWN_KEY_MS);
+    const delay = count === 0 ? FIRST_MS : exponentialDelay(count - 1, UNKNOWN_KEY_MS, MAX_UNKNOWN_KEY_MS);
     this.#startBackOff([known], this.#context.time.now() + delay, UNKNOWN_KEY);
   }
 
@@ -194,7 +195,7 @@ export class ConnectBackoff {
     const { time, events } = this.#context;
     const longer = sessions.filter((known) => known.isEntered && known.backOff.until < until);
     for (const known of longer) this.#sessionTable.backOff(known, { until, reason }, time.now());
-    events.emit("unavailable");
+    events.emit("availabilityChanged");
     if (longer.length === 0) return;
     queueMicrotask(() => {
       for (const { id } of longer) events.publish("backedOff", { id, until: time.toWall(until), reason });
@@ -224,5 +225,5 @@ function identityOf({ ip, port, socksType, protocol, username, password, secret 
 }
 
 function delayOf(count: number): number {
-  return Math.min(FIRST_MS * 2 ** count, LONGEST_MS);
+  return exponentialDelay(count, FIRST_MS, MAX_MS);
 }

@@ -19,7 +19,7 @@ export class Opening {
 }
 
 /** The part of a session that concerns its connection. */
-export interface Connectable {
+interface Connectable {
   /** The open connection, whatever its state. */
   readonly connection: Connection<unknown> | undefined;
 }

@@ -42,7 +42,7 @@ const CLOSE_WITHIN_MS = 5_000;
 /** The one client of one session: connected once at a time, again when it was lost, closed for good. */
 export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly id: string;
-  readonly #policy: ConnectionHooks;
+  readonly #hooks: ConnectionHooks;
   readonly #gone = deferred();
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
@@ -74,11 +74,11 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   previous: Connection<Client> | null = null;
   next: Connection<Client> | null = null;
 
-  constructor(id: string, handle: ClientHandle<Client>, policy: ConnectionHooks) {
+  constructor(id: string, handle: ClientHandle<Client>, hooks: ConnectionHooks) {
     this.id = id;
-    this.isPersistent = policy.isPersistent;
+    this.isPersistent = hooks.isPersistent;
     this.handle = handle;
-    this.#policy = policy;
+    this.#hooks = hooks;
   }
 
   /** Resolves when the client is gone for good. */
@@ -88,7 +88,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
 
   /** Whether the session still has the auth key that this client uses. */
   get hasCurrentKey(): boolean {
-    return this.#policy.hasCurrentKey();
+    return this.#hooks.hasCurrentKey();
   }
 
   /** Why the next lease must not get it; `undefined` if it may. */
@@ -126,7 +126,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   lost(reason: string): void {
     this.#abort?.abort(
       new ConnectError(
-        `Session "${this.id}" could not connect${this.#policy.route}: its connection was lost: ${reason}.`,
+        `Session "${this.id}" could not connect${this.#hooks.route}: its connection was lost: ${reason}.`,
         {
           sessionId: this.id,
         },
@@ -135,7 +135,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.isConnected = false;
     if (!this.#wasConnected) return;
     this.#wasConnected = false;
-    this.#policy.disconnected(this.#closeReason ?? reason);
+    this.#hooks.disconnected(this.#closeReason ?? reason);
   }
 
   /** Ends it for good; resolves when the client is gone, and never rejects. */
@@ -149,12 +149,12 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     const abort = new AbortController();
     this.#abort = abort;
     this.#assertAllowed();
-    this.claim = await unlessAborted(abort.signal, this.#policy.claim());
+    this.claim = await unlessAborted(abort.signal, this.#hooks.claim());
     // The claim has read the record: another process may have written a cooldown.
     this.#assertAllowed();
     this.#assertUnchanged();
     await this.#connectClient(abort);
-    this.#policy.connected();
+    this.#hooks.connected();
     this.#assertUnchanged();
   }
 
@@ -165,15 +165,15 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   }
 
   #assertAllowed(): void {
-    const refusal = this.#policy.refusal();
+    const refusal = this.#hooks.refusal();
     if (refusal !== undefined) throw refusal;
   }
 
   async #connectClient(abort: AbortController): Promise<void> {
-    const timer = this.#policy.clock.setTimer(this.#policy.connectTimeoutMs, () => {
+    const timer = this.#hooks.clock.setTimer(this.#hooks.connectTimeoutMs, () => {
       abort.abort(
         new ConnectError(
-          `Session "${this.id}" could not connect${this.#policy.route} within ${this.#policy.connectTimeoutMs} ms (connectTimeoutMs).`,
+          `Session "${this.id}" could not connect${this.#hooks.route} within ${this.#hooks.connectTimeoutMs} ms (connectTimeoutMs).`,
           { sessionId: this.id },
         ),
       );
@@ -187,7 +187,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
       this.#wasConnected = true;
     } catch (error) {
       this.isConnected = false;
-      throw this.closing === undefined ? this.#policy.connectFailed(error) : abort.signal.reason;
+      throw this.closing === undefined ? this.#hooks.connectFailed(error) : abort.signal.reason;
     } finally {
       timer.cancel();
       this.#abort = undefined;
@@ -200,17 +200,17 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     try {
       await this.#inTime(this.handle.close());
     } catch (error) {
-      this.#policy.closeFailed(error);
+      this.#hooks.closeFailed(error);
     }
     this.lost(reason);
-    this.#policy.closed();
+    this.#hooks.closed();
     this.#gone.resolve();
   }
 
   /** A client that does not close must not keep the pool from closing. */
   #inTime(closed: Promise<void>): Promise<void> {
     const late = (): Error => new Error(`it did not close within ${CLOSE_WITHIN_MS} ms`);
-    return withTimeout(this.#policy.clock, CLOSE_WITHIN_MS, closed, late);
+    return withTimeout(this.#hooks.clock, CLOSE_WITHIN_MS, closed, late);
   }
 }
 

@@ -9,7 +9,7 @@ import { type ConnectionPool, Opening } from "./connection-pool.js";
 /** Delay before a failed connect is retried whose cause does not end with an event. */
 const RETRY_MS = 30_000;
 /** Minimum time between two connects of a session: a server may end each connection at once. */
-const SHORTEST_LIFE_MS = 1_000;
+const MIN_LIFE_MS = 1_000;
 
 /**
  * Keeps the clients of listening sessions connected, leased or not. A lost one is connected again, after the same back-off
@@ -55,7 +55,7 @@ export class PersistentConnections {
     if (!this.#kept.has(id) || this.#connecting.has(id) || known?.state !== "free") return;
     if (this.#connections.get(id)?.isConnected) return;
     const { clock } = this.#context;
-    const tooSoonMs = (this.#connectedAt.get(id) ?? Number.NEGATIVE_INFINITY) + SHORTEST_LIFE_MS - clock.monotonic();
+    const tooSoonMs = (this.#connectedAt.get(id) ?? Number.NEGATIVE_INFINITY) + MIN_LIFE_MS - clock.monotonic();
     if (tooSoonMs > 0) this.#scheduleRetry(id, tooSoonMs);
     else this.#connect(id);
   }

@@ -34,7 +34,7 @@ const SERVER_FAULT_PAUSE_MS = 500;
  */
 const TRANSFER_WAIT_MS = 20_000;
 /** The least wait before a refused request is checked again. */
-const SHORTEST_PAUSE_MS = 1;
+const MIN_PAUSE_MS = 1;
 
 /** One request in the gate, and what is left of its allowances. */
 interface PendingCall extends TrackedCall {
@@ -130,7 +130,7 @@ export class SessionRequestGate implements RequestGate {
         if (turn?.before !== undefined && !(await this.#waitFor(turn.before, call))) continue;
         if (this.#rateLimits?.tryAdmit(this.#id, request) === false) {
           // A wait that is over already would be checked again and again in this turn of the event loop.
-          if (this.#hold(request) === undefined) await this.#sleep(SHORTEST_PAUSE_MS, call.scope);
+          if (this.#hold(request) === undefined) await this.#sleep(MIN_PAUSE_MS, call.scope);
           continue;
         }
         return await this.#transmit(call);

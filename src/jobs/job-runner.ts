@@ -17,7 +17,7 @@ import type { Lease } from "../lease/lease.js";
 import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
 import type { RetryPolicy, UseOptions } from "../options/options.js";
 import type { PoolContext } from "../pool-context.js";
-import type { CooldownScope } from "../state/cooldowns.js";
+import { addScope, type CooldownScope } from "../state/cooldowns.js";
 import type { Criteria } from "../state/criteria.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 
@@ -254,9 +254,7 @@ function isFaultOfSession(error: unknown, id: string): boolean {
 function withoutRefused(criteria: Criteria, attempt: Attempt, scope?: CooldownScope): Criteria {
   const methods = new Set([...criteria.methods, ...attempt.refusedMethods]);
   const peers = new Set([...criteria.peers, ...attempt.refusedPeers]);
-  if (scope?.kind === "method" || scope?.kind === "budget") methods.add(scope.method);
-  if (scope?.kind === "peer") peers.add(scope.peer);
-  if (scope?.kind === "budget" && scope.peer !== undefined) peers.add(scope.peer);
+  if (scope !== undefined) addScope(scope, methods, peers);
   return { ...criteria, methods: [...methods], peers: [...peers] };
 }
 

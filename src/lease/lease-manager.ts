@@ -16,12 +16,11 @@ import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import { canonicalMethod } from "../telegram/requests.js";
+import { MAX_COOLDOWN_SECONDS } from "../telegram/verdicts.js";
 import { type CooldownTarget, createLeaseSignal, type Lease, type LeaseInfo } from "./lease.js";
 
 /** Shortest cooldown that a caller can start, in seconds. */
-const SHORTEST_COOLDOWN_SECONDS = 1;
-/** Longest cooldown that a caller can start: 365 days. */
-const LONGEST_COOLDOWN_SECONDS = 365 * 86_400;
+const MIN_COOLDOWN_SECONDS = 1;
 
 /** Why a lease ends other than by `release()`. */
 export interface Revocation {
@@ -228,7 +227,7 @@ export class LeaseManager<Client> {
   coolDown({ ended, entry }: ActiveLease<Client>, seconds: number, target: CooldownTarget): void {
     if (ended !== undefined) throw ended;
     checkCoolDown(seconds, target);
-    const boundedSeconds = Math.min(Math.max(seconds, SHORTEST_COOLDOWN_SECONDS), LONGEST_COOLDOWN_SECONDS);
+    const boundedSeconds = Math.min(Math.max(seconds, MIN_COOLDOWN_SECONDS), MAX_COOLDOWN_SECONDS);
     this.#sessionState.startCooldown(entry, cooldownScopeOf(target), boundedSeconds, "coolDown");
   }
 

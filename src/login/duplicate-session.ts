@@ -47,7 +47,7 @@ export async function duplicateSession<Client>(
   options: DuplicateOptions,
 ): Promise<SessionInfo> {
   checkDuplicateArguments(id, newId, options);
-  const original = parts.registry.shown(id);
+  const original = parts.registry.getVisible(id);
   if (original === undefined) throw unknownSessionError(id);
   const ids = idsInProgress.get(parts.registry) ?? new Set();
   idsInProgress.set(parts.registry, ids);

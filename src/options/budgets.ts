@@ -1,7 +1,16 @@
 import { OptionsError } from "../errors.js";
 import { canonicalMethod } from "../telegram/requests.js";
 import type { BudgetStrategy } from "./budget-strategy.js";
-import { check, describeType, hasMethods, isObject, methodName, type Rules, type Validator } from "./validators.js";
+import {
+  check,
+  describeType,
+  hasMethods,
+  isObject,
+  isPlainObject,
+  methodName,
+  type Rules,
+  type Validator,
+} from "./validators.js";
 
 /** A maximum number of calls in any window of a given length: a sliding window, not one that is reset at fixed times. */
 export interface CallLimit {
@@ -48,7 +57,7 @@ const BUDGET: Rules = {
   ...LIMIT,
   perPeer: {
     expected: "true, false or { calls, perMs }",
-    accepts: (value) => typeof value === "boolean" || (isObject(value) && !Array.isArray(value)),
+    accepts: (value) => typeof value === "boolean" || isPlainObject(value),
   },
 };
 
@@ -56,7 +65,7 @@ const BUDGET: Rules = {
 export const budgets: Validator = {
   expected:
     '"learn", an object of budgets by method, for instance { "messages.SendMessage": { calls: 20, perMs: 60_000 } }, or an object with the methods waitMs and sent',
-  accepts: (value) => value === "learn" || isStrategy(value) || isPlainObject(value),
+  accepts: (value) => value === "learn" || isStrategy(value) || isBudgetTable(value),
 };
 
 function isStrategy(value: unknown): value is BudgetStrategy {
@@ -66,8 +75,8 @@ function isStrategy(value: unknown): value is BudgetStrategy {
 }
 
 /** Rejects instances of classes: an incomplete strategy would count as an object without limits. */
-function isPlainObject(value: unknown): boolean {
-  if (!isObject(value) || Array.isArray(value)) return false;
+function isBudgetTable(value: unknown): boolean {
+  if (!isPlainObject(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }

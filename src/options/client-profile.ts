@@ -1,5 +1,5 @@
 import { basicCredentials, isHost, isStoredProxy, type ProxyProfile } from "./proxy.js";
-import { boolean, isObject, nonEmptyString, type Rules } from "./validators.js";
+import { boolean, isObject, isPlainObject, nonEmptyString, type Rules } from "./validators.js";
 
 /**
  * The device, application and proxy with which one account connects. They should never change: an account that changes
@@ -52,16 +52,12 @@ export const PROFILE_RULES: Rules = {
  * Whether a stored profile can be used. Unknown fields are ignored, as a newer version may have written them.
  */
 export function isProfile(value: unknown): value is ResolvedProfile {
-  if (!isPlain(value) || !holdsAll(value, PROFILE_RULES)) return false;
+  if (!isPlainObject(value) || !holdsAll(value, PROFILE_RULES)) return false;
   return value.proxy === undefined || isStoredProxy(value.proxy);
 }
 
 function holdsAll(fields: Record<string, unknown>, rules: Rules): boolean {
   return Object.entries(rules).every(([name, rule]) => fields[name] === undefined || rule.accepts(fields[name]));
-}
-
-function isPlain(value: unknown): value is Record<string, unknown> {
-  return isObject(value) && !Array.isArray(value);
 }
 
 /** The values of a profile that must not appear in any message, as they are and as they are sent to an HTTP proxy. */

@@ -30,7 +30,7 @@ import {
   isReserved,
   isStorable,
   isStorableId,
-  LONGEST_ID_BYTES,
+  MAX_ID_BYTES,
   methodName,
   methods,
   milliseconds,
@@ -133,7 +133,7 @@ const MAP: Rules = {
 
 /** A part of the id of a record. */
 const recordName: Validator = {
-  expected: `a non-empty string of at most ${LONGEST_ID_BYTES} bytes, without U+0000 and lone surrogates`,
+  expected: `a non-empty string of at most ${MAX_ID_BYTES} bytes, without U+0000 and lone surrogates`,
   accepts: (value) => nonEmptyString.accepts(value) && isStorableId(String(value)),
 };
 
@@ -353,7 +353,7 @@ function checkId(call: string, id: unknown): asserts id is string {
   if (!isStorableId(id)) {
     throw new OptionsError(
       isStorable(id)
-        ? `${call}: the id is too long: at most ${LONGEST_ID_BYTES} bytes of UTF-8; got ${Buffer.byteLength(id)}.`
+        ? `${call}: the id is too long: at most ${MAX_ID_BYTES} bytes of UTF-8; got ${Buffer.byteLength(id)}.`
         : `${call}: the id holds U+0000 or half of a surrogate pair, which not every storage can keep; choose another id.`,
     );
   }
@@ -364,12 +364,12 @@ function checkId(call: string, id: unknown): asserts id is string {
 }
 
 /** A session string holds an auth key, which has 342 characters of base64 in every format. */
-const SHORTEST_SESSION = 300;
+const MIN_SESSION_LENGTH = 300;
 
 /** Ids appear in logs, so a session string must not become one. */
 function isSession(text: string): boolean {
   // Before the parser, whose error costs as much as the rest of an addition.
-  if (text.length < SHORTEST_SESSION) return false;
+  if (text.length < MIN_SESSION_LENGTH) return false;
   try {
     parseSession(text);
     return true;

@@ -15,6 +15,11 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
+/** Whether a value is an object and not an array. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return isObject(value) && !Array.isArray(value);
+}
+
 /** Whether a value is an object with these methods. */
 export function hasMethods(value: unknown, names: readonly string[]): boolean {
   return isObject(value) && names.every((name) => typeof value[name] === "function");
@@ -94,7 +99,7 @@ export const selection: Validator = {
 
 /** Validates options. Throws `OptionsError` for an unknown key, an invalid value, or a missing required key. */
 export function check(call: string, options: unknown, rules: Rules, required: readonly string[] = []): void {
-  if (!isObject(options) || Array.isArray(options)) {
+  if (!isPlainObject(options)) {
     throw new OptionsError(`${call}: expected an object of options; got ${describeType(options)}.`);
   }
   for (const key of Object.keys(options)) {
@@ -197,7 +202,7 @@ export function isReserved(id: string): boolean {
 }
 
 /** The longest id of a session, in bytes of UTF-8: what the keys and indexes of every usual database hold. */
-export const LONGEST_ID_BYTES = 512;
+export const MAX_ID_BYTES = 512;
 
 /** U+0000, which Postgres has no place for, and halves of surrogate pairs, which UTF-8 has none for. */
 const UNSTORABLE = /\0|\p{Surrogate}/u;
@@ -210,7 +215,7 @@ export function isStorable(text: string): boolean {
 
 /** Whether every storage keeps the text as an id. */
 export function isStorableId(id: string): boolean {
-  return isStorable(id) && Buffer.byteLength(id) <= LONGEST_ID_BYTES;
+  return isStorable(id) && Buffer.byteLength(id) <= MAX_ID_BYTES;
 }
 
 /** The text with what no storage keeps replaced. */

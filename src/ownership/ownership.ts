@@ -98,6 +98,6 @@ export function setForeign(
   const entry = sessionTable.get(id);
   if (entry === undefined || entry.isForeign === isForeign) return;
   sessionTable.setForeign(entry, isForeign, time.now());
-  events.emit("unavailable");
+  events.emit("availabilityChanged");
   if (!isForeign) events.emit("changed", id);
 }

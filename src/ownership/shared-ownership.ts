@@ -74,7 +74,7 @@ export class SharedOwnership implements Ownership {
       throw new StorageError(`Session "${id}" cannot be used: its record is gone.`, { sessionId: id });
     if (this.isForeign(id)) return this.#refused(id);
     this.#wanted.add(id);
-    await this.#recordWriter.saveInBackground(id);
+    await this.#recordWriter.saveOutsideFlush(id);
     if (this.#isSafe(id)) return this.#held.handleOf(id);
     if (!this.#wanted.has(id)) return undefined;
     // While a client is connected the claim has to stay.
@@ -87,7 +87,7 @@ export class SharedOwnership implements Ownership {
   async release(id: string): Promise<void> {
     this.#drop(id);
     this.#disarm();
-    if (this.#marked.has(id)) await this.#recordWriter.saveInBackground(id);
+    if (this.#marked.has(id)) await this.#recordWriter.saveOutsideFlush(id);
   }
 
   forget(id: string): void {
@@ -164,14 +164,14 @@ export class SharedOwnership implements Ownership {
     this.#foreign.forget(id);
     this.#marked.add(id);
     this.#setForeign(id, false);
-    if (!this.#wanted.has(id) && !this.#isEnded) void this.#recordWriter.saveInBackground(id);
+    if (!this.#wanted.has(id) && !this.#isEnded) void this.#recordWriter.saveOutsideFlush(id);
   }
 
   #tick(): void {
     const now = this.#now();
     // Their records keep the claim until they are released, after their clients are closed.
     for (const id of this.#held.takeExpired(now)) this.#context.events.emit("ownershipLost", id);
-    for (const id of this.#held.takeDueForRenewal(now)) void this.#recordWriter.saveInBackground(id);
+    for (const id of this.#held.takeDueForRenewal(now)) void this.#recordWriter.saveOutsideFlush(id);
     if (now >= this.#checkAt) this.#check(now);
     this.#arm();
   }

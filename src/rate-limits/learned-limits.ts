@@ -2,6 +2,7 @@ import { isObject, RESERVED_PREFIXES } from "../options/validators.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { SessionRegistry } from "../state/session-registry.js";
+import { newerFormat } from "../storage/record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";
@@ -198,9 +199,8 @@ function encodeEstimates(estimates: ReadonlyMap<string, LimitEstimate>): string 
  */
 function decodeEstimates(data: string): ReadonlyMap<string, LimitEstimate> {
   const { v, methods } = parseObject(data);
-  if (typeof v === "number" && v > FORMAT) {
-    throw new Error(`it was written by a newer version of this package (format ${v}; this one knows ${FORMAT})`);
-  }
+  const newer = newerFormat(v, FORMAT);
+  if (newer !== undefined) throw new Error(newer);
   const entries = Object.entries(isObject(methods) ? methods : {});
   return new Map(entries.filter((entry): entry is [string, LimitEstimate] => isEstimate(entry[1])));
 }

@@ -4,13 +4,11 @@ import type { BudgetedCall, BudgetStrategy } from "../options/budget-strategy.js
 import type { PoolContext } from "../pool-context.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
-import type { Verdict } from "../telegram/verdicts.js";
+import { MAX_COOLDOWN_SECONDS, type Verdict } from "../telegram/verdicts.js";
 import { NO_BLOCKS, type RateBlock, type RateLimits } from "./rate-limits.js";
 
 /** Shorter waits are below the resolution of the clock: they would end before they begin, again and again. */
 const MIN_WAIT_MS = 1;
-/** The maximum of a cooldown. */
-const MAX_WAIT_MS = 365 * 86_400_000;
 
 /** Limits by a user's {@link BudgetStrategy}. */
 export class StrategyLimits implements RateLimits {
@@ -52,11 +50,11 @@ export class StrategyLimits implements RateLimits {
   }
 
   #callOf(id: string, { method, peer }: OutgoingRequest, now: number): BudgetedCall | undefined {
-    const known = this.#registry.shown(id);
+    const known = this.#registry.getVisible(id);
     return known && { session: this.#registry.info(known), method, peer, at: this.#time.toWall(now) };
   }
 }
 
 function clampWait(ms: number): number {
-  return Math.min(Math.max(ms, MIN_WAIT_MS), MAX_WAIT_MS);
+  return Math.min(Math.max(ms, MIN_WAIT_MS), MAX_COOLDOWN_SECONDS * 1000);
 }

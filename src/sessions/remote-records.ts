@@ -177,7 +177,7 @@ export class RemoteRecords implements RecordSource {
       known.isRemoved = true;
       this.#lifecycle.runInBackground(this.#removal.onRemovedElsewhere(known.id));
     }
-    this.#context.events.emit("unavailable");
+    this.#context.events.emit("availabilityChanged");
     // After the queue was served: a listener that acquires a session queues behind the callers that wait.
     if (hasCredentials || hasTags) this.#context.events.publish("sessionChanged", { id: known.id });
     if (known.disabledReason !== null) this.#closeUnlessLeased(known, "the session was disabled");

@@ -37,7 +37,7 @@ import type { SessionRemoval } from "./session-removal.js";
 const ROUNDS = 5;
 
 /** What `add` has done. */
-export interface Addition {
+interface Addition {
   readonly info: SessionInfo;
   /** Whether the session was not in the pool before. */
   readonly isNew: boolean;
@@ -247,7 +247,7 @@ export class SessionAdmin {
     if (hasTags) {
       this.#registry.setTags(known, tags);
       markDirty(known, "tags");
-      this.#context.events.emit("unavailable");
+      this.#context.events.emit("availabilityChanged");
     }
     if (hasProfile) await this.#keys.outdateClient(known, !isDeepStrictEqual(former.proxy, profile.proxy), former);
     return hasProfile || hasTags;

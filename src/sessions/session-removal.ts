@@ -1,4 +1,5 @@
 import type { Timer } from "../common/clock.js";
+import { exponentialDelay } from "../common/timers.js";
 import type { ConnectBackoff } from "../connections/connect-backoff.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
 import { writeTimedOutError } from "../error-factories.js";
@@ -15,7 +16,7 @@ import type { StoredRecord } from "../storage/storage.js";
 
 /** Delay before the first retry of a failed deletion; doubles each time. */
 const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 
 /**
  * Removes sessions. While a client is connected, here or in another process, the record stays and is marked as removed: the
@@ -111,31 +112,31 @@ export class SessionRemoval {
     const ids = [...this.#unfinished.keys()];
     for (const timer of this.#unfinished.values()) timer.cancel();
     this.#unfinished.clear();
-    await Promise.all(ids.map((id) => this.#finish(id, LONGEST_RETRY_MS)));
+    await Promise.all(ids.map((id) => this.#finish(id, 0)));
   }
 
-  #finishLater(id: string, delayMs: number): void {
+  #finishLater(id: string, failures: number): void {
     if (this.#isEnded) return;
     this.#unfinished.get(id)?.cancel();
-    const timer = this.#context.clock.setTimer(delayMs, () => {
+    const timer = this.#context.clock.setTimer(exponentialDelay(failures, FIRST_RETRY_MS, MAX_RETRY_MS), () => {
       this.#unfinished.delete(id);
-      void this.#finish(id, Math.min(delayMs * 2, LONGEST_RETRY_MS));
+      void this.#finish(id, failures + 1);
     });
     this.#unfinished.set(id, timer);
   }
 
   /** Deletes the record of a removed session, if it still exists and the id was not added again. */
-  async #finish(id: string, delayMs: number): Promise<void> {
+  async #finish(id: string, failures: number): Promise<void> {
     try {
       const state = await this.#registry.change(id, undefined, async () => {
         if (this.#registry.get(id) !== undefined) return "stays";
         const stored = await this.#recordWriter.read(id);
         return stored === undefined ? "gone" : this.finishPendingRemoval(stored);
       });
-      if (state === "leaving") this.#finishLater(id, delayMs);
+      if (state === "leaving") this.#finishLater(id, failures);
     } catch (error) {
       this.#reportFailure(error instanceof Error ? error : new Error(String(error)));
-      this.#finishLater(id, delayMs);
+      this.#finishLater(id, failures);
     }
   }
 
@@ -159,8 +160,8 @@ export class SessionRemoval {
   }
 
   async #leave(known: PooledSession): Promise<void> {
-    this.#registry.finishRemoval(known);
-    this.#context.events.emit("unavailable");
+    this.#registry.beginRemoval(known);
+    this.#context.events.emit("availabilityChanged");
     if (!known.isLeased) await this.#forget(known);
   }
 
@@ -176,7 +177,7 @@ export class SessionRemoval {
     try {
       if (isOurs && (await this.#recordWriter.delete(id))) await this.#forgetTraces(id, known.fingerprint);
     } catch (error) {
-      this.#finishLater(id, FIRST_RETRY_MS);
+      this.#finishLater(id, 0);
       throw error;
     } finally {
       this.#recordWriter.untrack(id);

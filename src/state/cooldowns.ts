@@ -5,6 +5,12 @@ export type CooldownScope =
   | { readonly kind: "peer"; readonly peer: string }
   | { readonly kind: "budget"; readonly method: string; readonly peer: string | undefined };
 
+/** Adds the method and the peer that a cooldown covers to the sets. A cooldown of the whole session adds neither. */
+export function addScope(scope: CooldownScope, methods: Set<string>, peers: Set<string>): void {
+  if (scope.kind === "method" || scope.kind === "budget") methods.add(scope.method);
+  if ((scope.kind === "peer" || scope.kind === "budget") && scope.peer !== undefined) peers.add(scope.peer);
+}
+
 /** A cooldown that blocks a request. */
 export interface ActiveCooldown {
   readonly scope: CooldownScope;

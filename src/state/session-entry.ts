@@ -169,7 +169,7 @@ export class SessionEntry {
   }
 
   /** Whether the entry is in the heap of expiring sessions. */
-  get isDue(): boolean {
+  get isScheduled(): boolean {
     return this.position >= 0 && !this.isAvailable;
   }
 

@@ -63,8 +63,8 @@ export class SessionRegistry {
     return Array.from(this.#all(), ({ id }) => id);
   }
 
-  /** The session as users see it: without those that are removed and have no lease. */
-  shown(id: string): PooledSession | undefined {
+  /** Returns the session as users see it: a removed session is visible while it is leased. */
+  getVisible(id: string): PooledSession | undefined {
     return this.#sessionTable.get(id);
   }
 
@@ -106,15 +106,15 @@ export class SessionRegistry {
     holderOf: (fingerprint: string) => string | undefined,
   ): Promise<readonly LoadedSession[]> {
     const loaded: LoadedSession[] = [];
-    for (const revived of await this.#deserializeAll(records)) {
-      const { id, fingerprint } = revived.known;
+    for (const session of await this.#deserializeAll(records)) {
+      const { id, fingerprint } = session.known;
       try {
-        loaded.push(this.#indexed(revived));
+        loaded.push(this.#indexed(session));
       } catch (error) {
         const isRightful = error instanceof KeyTakenError && holderOf(fingerprint) === id;
         this.reject(isRightful ? error.holder : id, isRightful ? new KeyTakenError(id) : error);
         if (!isRightful) continue;
-        loaded[loaded.findIndex(({ known }) => known.id === error.holder)] = revived;
+        loaded[loaded.findIndex(({ known }) => known.id === error.holder)] = session;
         this.#idsByKey.set(fingerprint, id);
       }
     }
@@ -132,9 +132,9 @@ export class SessionRegistry {
 
   /** Adds a session whose record another process has written. Rejects where {@link load} would reject the record. */
   async adopt(stored: StoredRecord): Promise<LoadedSession> {
-    const revived = this.#indexed(await this.serializer.deserialize(stored));
-    this.enter(revived.known);
-    return revived;
+    const loaded = this.#indexed(await this.serializer.deserialize(stored));
+    this.enter(loaded.known);
+    return loaded;
   }
 
   /** Adds a session. */
@@ -143,7 +143,10 @@ export class SessionRegistry {
     this.#sessionTable.add([known], this.#time.now());
   }
 
-  /** Excludes the session from leases and from what users see, until its removal is finished or canceled. */
+  /**
+   * Excludes the session from leases and from what users see. It leaves the table with its last lease; {@link forget} it
+   * once its client and record are gone, or {@link cancelRemoval}.
+   */
   beginRemoval(known: PooledSession): void {
     this.#removing.set(known.id, known);
     this.#sessionTable.remove(known, this.#time.now());
@@ -155,12 +158,6 @@ export class SessionRegistry {
     this.#sessionTable.setRemoving(known, false, this.#time.now());
     if (!known.isEntered) this.enter(known);
     this.#sessionTable.setForeign(known, isForeign, this.#time.now());
-  }
-
-  /** Removes the session from the table, with its last lease. Call {@link forget} once its client and record are gone. */
-  finishRemoval(known: PooledSession): void {
-    this.#removing.set(known.id, known);
-    this.#sessionTable.remove(known, this.#time.now());
   }
 
   setTags(known: PooledSession, tags: readonly string[]): void {
@@ -187,23 +184,23 @@ export class SessionRegistry {
   /** Reads the records in order; those that cannot be read are rejected. */
   async #deserializeAll(records: readonly StoredRecord[]): Promise<readonly LoadedSession[]> {
     const tagLists = new Map<string, readonly string[]>();
-    const revived: (LoadedSession | undefined)[] = [];
+    const loaded: (LoadedSession | undefined)[] = [];
     let waiting: Promise<void>[] = [];
     for (const [place, stored] of records.entries()) {
       const session = this.#tryDeserialize(stored, tagLists);
       if (session instanceof Promise) {
         waiting.push(
           session.then((opened) => {
-            revived[place] = opened;
+            loaded[place] = opened;
           }),
         );
-      } else revived[place] = session;
+      } else loaded[place] = session;
       if (waiting.length < CONCURRENT_DECRYPTIONS) continue;
       await Promise.all(waiting);
       waiting = [];
     }
     await Promise.all(waiting);
-    return revived.filter((session) => session !== undefined);
+    return loaded.filter((session) => session !== undefined);
   }
 
   #tryDeserialize(
@@ -228,13 +225,13 @@ export class SessionRegistry {
   }
 
   /** Indexes the session by its auth key. Throws if another session has the key. */
-  #indexed(revived: LoadedSession): LoadedSession {
-    const { id, fingerprint, isRemoved } = revived.known;
-    if (isRemoved) return revived;
+  #indexed(loaded: LoadedSession): LoadedSession {
+    const { id, fingerprint, isRemoved } = loaded.known;
+    if (isRemoved) return loaded;
     const holder = this.#idsByKey.get(fingerprint);
     if (holder !== undefined) throw new KeyTakenError(holder);
     this.#idsByKey.set(fingerprint, id);
-    return revived;
+    return loaded;
   }
 }
 

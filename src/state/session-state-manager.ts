@@ -4,7 +4,7 @@ import type { RecordWriter } from "../storage/record-writer.js";
 import type { RecordedCooldown } from "../storage/session-serializer.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
-import { expiresOnItsOwn, type Verdict } from "../telegram/verdicts.js";
+import { expiresOnItsOwn, MAX_COOLDOWN_SECONDS, type Verdict } from "../telegram/verdicts.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
 import { NO_BACK_OFF, type Restriction, type SessionEntry } from "./session-entry.js";
@@ -43,9 +43,6 @@ export function isOfKey(reason: string | undefined): boolean {
   return reason === "SESSION_PASSWORD_NEEDED";
 }
 
-/** The maximum of a cooldown: a year. */
-const MAX_COOLDOWN_SECONDS = 365 * 86_400;
-
 /** A cooldown in another process's record that ends later by less than this is the same one, by a different clock. */
 const SAME_COOLDOWN_TOLERANCE_MS = 1_000;
 
@@ -58,7 +55,7 @@ export class SessionStateManager {
   readonly #sessionTable: SessionTable;
   readonly #registry: SessionRegistry;
   readonly #recordWriter: RecordWriter;
-  /** The errors of dead sessions. `clearFatal` deletes them when a session is revived or removed. */
+  /** The errors of dead sessions. `clearFatal` deletes them when a session is enabled or removed. */
   readonly #fatal = new Map<string, Error>();
   /** When an unconfirmed code was last received, by session; deleted together with `#fatal`. */
   readonly #suspectedAt = new Map<string, number>();
@@ -163,7 +160,7 @@ export class SessionStateManager {
     const now = time.now();
     const until = now + seconds * 1000;
     if (!this.#sessionTable.cool(entry, scope, until, reason, now)) return;
-    events.emit("unavailable");
+    events.emit("availabilityChanged");
     this.#saveThen(entry.id, () => this.#publishCooled(entry.id, scope, until, seconds, reason, refusedMethod));
   }
 
@@ -175,7 +172,7 @@ export class SessionStateManager {
       expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
     const isNew = entry.restriction?.reason !== reason;
     this.#sessionTable.restrict(entry, { reason, until }, now);
-    events.emit("unavailable");
+    events.emit("availabilityChanged");
     events.emit("unhealthy", entry.id);
     this.#saveThen(entry.id, () => {
       if (isNew) this.#context.events.publish("restricted", { id: entry.id, reason });
@@ -202,10 +199,10 @@ export class SessionStateManager {
     });
   }
 
-  /** Disables the session until it is revived; current leases may finish. */
+  /** Disables the session until it is enabled; current leases may finish. */
   disable(known: PooledSession, reason: string): void {
     this.#sessionTable.setDisabled(known, reason, this.#context.time.now());
-    this.#context.events.emit("unavailable");
+    this.#context.events.emit("availabilityChanged");
   }
 
   /** Ends death, restriction and disabling. Cooldowns stay. */
@@ -286,7 +283,7 @@ export class SessionStateManager {
         : new LeaseReleasedError(`Session "${entry.id}" is dead: ${reason}.`, { sessionId: entry.id }),
     );
     this.#sessionTable.setDead(entry, reason, time.now());
-    events.emit("unavailable");
+    events.emit("availabilityChanged");
     events.emit("dead", entry.id);
     events.emit("unhealthy", entry.id);
     return true;

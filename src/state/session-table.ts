@@ -18,7 +18,7 @@ export interface SessionTableOptions {
   /** Maximum number of concurrent leases per session. */
   readonly leasesPerSession: number;
   /** Maximum number of sessions that are leased at once. */
-  readonly maxLeased: number;
+  readonly maxConnected: number;
   /** Which available session is selected next. @default least recently used */
   readonly order?: SelectionOrder | undefined;
 }
@@ -32,7 +32,7 @@ export interface SessionTableOptions {
  */
 export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   readonly #leasesPerSession: number;
-  readonly #maxLeased: number;
+  readonly #maxConnected: number;
   readonly #order: SelectionOrder;
   readonly #entries = new Map<string, Entry>();
   readonly #available: AvailableSessions;
@@ -54,9 +54,9 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   /** Order of sessions that were never used, which come before all others. V8 stores integers of 32 bits in place. */
   #addSequence = -(2 ** 31);
 
-  constructor({ leasesPerSession, maxLeased, order = new LruOrder() }: SessionTableOptions) {
+  constructor({ leasesPerSession, maxConnected, order = new LruOrder() }: SessionTableOptions) {
     this.#leasesPerSession = leasesPerSession;
-    this.#maxLeased = maxLeased;
+    this.#maxConnected = maxConnected;
     this.#order = order;
     this.#available = new AvailableSessions(this.#entries, order);
   }
@@ -248,7 +248,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
 
   /** Whether no further session may be leased. */
   get isFull(): boolean {
-    return this.#counts.leased >= this.#maxLeased;
+    return this.#counts.leased >= this.#maxConnected;
   }
 
   /** Whether any session is available. */
@@ -335,7 +335,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   }
 
   #expire(entry: SessionEntry, now: number): void {
-    if (!entry.isDue || entry.dueAt > now) return;
+    if (!entry.isScheduled || entry.dueAt > now) return;
     if (entry.restriction !== null) entry.setBlockers({ restriction: null });
     this.#refresh(entry, now);
   }
@@ -370,13 +370,13 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     }
     // Never in both the queue and the expiry heap: they share the entry's position.
     if (entry.canServeAt(now, this.#leasesPerSession)) {
-      if (entry.isDue) this.#expiries.remove(entry);
+      if (entry.isScheduled) this.#expiries.remove(entry);
       this.#available.add(entry, now);
       return;
     }
     this.#available.remove(entry);
     if (entry.becomesAvailableByTimeAt(now, this.#leasesPerSession)) this.#expiries.set(entry);
-    else if (entry.isDue) this.#expiries.remove(entry);
+    else if (entry.isScheduled) this.#expiries.remove(entry);
   }
 
   #setState(entry: SessionEntry, state: SessionState): void {

@@ -1,6 +1,6 @@
 import { StorageCorruptError } from "../errors.js";
 import { isObject, RESERVED_PREFIXES } from "../options/validators.js";
-import { decodeRecord, type SessionRecord } from "./record.js";
+import { decodeRecord, newerFormat, type SessionRecord } from "./record.js";
 import type { RecordWrite, SessionStorage, StoredRecord } from "./storage.js";
 import type { StorageTimeout } from "./storage-timeout.js";
 import { type RecordUpdate, updateRecord } from "./update-record.js";
@@ -9,7 +9,7 @@ import { type RecordUpdate, updateRecord } from "./update-record.js";
 const FORMAT = 1;
 
 /** The session that has reserved a key, and whether the reservation is confirmed. */
-interface Claim {
+interface KeyClaim {
   readonly id: string;
   readonly isConfirmed: boolean;
 }
@@ -94,7 +94,7 @@ export class KeyReservations {
    * Whether the reservation is valid. A confirmed holder whose record has another key by now may still be connected
    * with this one; an unconfirmed holder never is, whether or not its record can be read.
    */
-  async #isHeld({ id, isConfirmed }: Claim, fingerprint: string): Promise<boolean> {
+  async #isHeld({ id, isConfirmed }: KeyClaim, fingerprint: string): Promise<boolean> {
     const stored = await this.#read(id).catch((error: unknown) => {
       if (isConfirmed) throw error;
       return undefined;
@@ -144,7 +144,7 @@ function confirmedIn(reservation: StoredRecord | undefined): string | undefined 
   return claim?.isConfirmed ? claim.id : undefined;
 }
 
-function textOf(claim: Claim): string {
+function textOf(claim: KeyClaim): string {
   return JSON.stringify({ v: FORMAT, ...claim });
 }
 
@@ -152,7 +152,7 @@ function textOf(claim: Claim): string {
  * Parses a reservation. Returns `undefined` if it is damaged; it is then replaced, since it can be derived from the
  * records of sessions. Throws `StorageCorruptError` for a newer format.
  */
-function claimIn({ id: key, data }: StoredRecord): Claim | undefined {
+function claimIn({ id: key, data }: StoredRecord): KeyClaim | undefined {
   let value: unknown;
   try {
     value = JSON.parse(data);
@@ -161,10 +161,9 @@ function claimIn({ id: key, data }: StoredRecord): Claim | undefined {
   }
   if (!isObject(value)) return undefined;
   const { v, id, isConfirmed } = value;
-  if (typeof v === "number" && v > FORMAT) {
-    throw new StorageCorruptError(
-      `The record "${key}" was written by a newer version of this package (format ${v}; this one knows ${FORMAT}). Nothing was overwritten.`,
-    );
+  const newer = newerFormat(v, FORMAT);
+  if (newer !== undefined) {
+    throw new StorageCorruptError(`The record "${key}" cannot be used: ${newer}. Nothing was overwritten.`);
   }
   return v === FORMAT && typeof id === "string" && typeof isConfirmed === "boolean" ? { id, isConfirmed } : undefined;
 }

@@ -1,4 +1,4 @@
-import { WakeTimer } from "../common/timers.js";
+import { exponentialDelay, WakeTimer } from "../common/timers.js";
 import type { PeerStore } from "../connections/client-adapter.js";
 import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
 import { isStorable, toStorable } from "../options/validators.js";
@@ -15,7 +15,7 @@ const AT_ONCE = 4;
 /** Consecutive failures after which the rest of a round is postponed. */
 const FAILURES_PER_ROUND = 3;
 const FIRST_RETRY_MS = 4_000;
-const LONGEST_RETRY_MS = 60_000;
+const MAX_RETRY_MS = 60_000;
 
 type Task = "load" | "write";
 
@@ -138,7 +138,7 @@ export class PeerCacheWriter {
 
   #arm(): void {
     if (this.#timer.isSet || this.#round !== undefined || this.#isClosed || this.#due.size === 0) return;
-    const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#failedRounds - 1), LONGEST_RETRY_MS);
+    const retryMs = exponentialDelay(this.#failedRounds - 1, FIRST_RETRY_MS, MAX_RETRY_MS);
     this.#timer.set(this.#failedRounds === 0 ? WRITE_AFTER_MS : retryMs);
   }
 

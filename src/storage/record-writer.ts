@@ -1,4 +1,5 @@
 import type { Timer } from "../common/clock.js";
+import { exponentialDelay } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
@@ -41,7 +42,7 @@ interface WriteState {
 }
 
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 /** A claim has to be renewed in time, so a failed write is retried this often within its ttl. */
 const RETRIES_PER_TTL = 12;
 
@@ -57,7 +58,7 @@ export class RecordWriter {
   readonly #storage: SessionStorage;
   readonly #deadline: StorageTimeout;
   /** Maximum delay before a failed write is retried, in milliseconds. */
-  readonly #longestRetryMs: number;
+  readonly #maxRetryMs: number;
   #source = NO_SOURCE;
   /** Records never written by this process are kept as a bare version to save memory. */
   readonly #slots = new Map<string, WriteState | number>();
@@ -74,7 +75,7 @@ export class RecordWriter {
     this.#context = context;
     this.#storage = options.storage;
     this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs);
-    this.#longestRetryMs = Math.min(LONGEST_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL);
+    this.#maxRetryMs = Math.min(MAX_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL);
   }
 
   /** Sets where the data comes from. To be called once, before the first record is tracked. */
@@ -168,11 +169,11 @@ export class RecordWriter {
       this.#awaited.add(slot);
       this.isIdle = false;
     }
-    return this.saveInBackground(id);
+    return this.saveOutsideFlush(id);
   }
 
   /** Like `save`, but `flush` does not wait for it. */
-  async saveInBackground(id: string): Promise<boolean> {
+  async saveOutsideFlush(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot === undefined || this.#isClosed) return false;
     const target = ++slot.requestedSequence;
@@ -300,7 +301,7 @@ export class RecordWriter {
       } catch (error) {
         this.#fail(slot, error);
         if (this.#isClosed) break;
-        await this.#pause(slot, Math.min(FIRST_RETRY_MS * 2 ** failures++, this.#longestRetryMs));
+        await this.#pause(slot, exponentialDelay(failures++, FIRST_RETRY_MS, this.#maxRetryMs));
       }
     }
     slot.isWriting = false;

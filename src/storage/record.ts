@@ -1,4 +1,5 @@
 import { isProfile, type ResolvedProfile } from "../options/client-profile.js";
+import { isPlainObject } from "../options/validators.js";
 import { type Claim, isClaim } from "../ownership/ownership.js";
 import { isPeerKey } from "../telegram/peers.js";
 
@@ -27,6 +28,15 @@ export interface SessionRecord {
 /** Grows when an older version of this package could not read what a newer one wrote. */
 const FORMAT = 1;
 
+/**
+ * Returns why data of a newer format cannot be read, to complete a message; `undefined` if the format is not newer. Such
+ * data MUST NOT be overwritten.
+ */
+export function newerFormat(format: unknown, known: number): string | undefined {
+  if (typeof format !== "number" || format <= known) return undefined;
+  return `it was written by a newer version of this package (format ${format}; this one knows ${known})`;
+}
+
 /** The text of a record. */
 export function encodeRecord(record: SessionRecord): string {
   return JSON.stringify({ v: FORMAT, ...record });
@@ -35,13 +45,7 @@ export function encodeRecord(record: SessionRecord): string {
 /** The record of a text. Throws an `Error` that says what is wrong with it and repeats nothing of it. */
 export function decodeRecord(data: string): SessionRecord {
   const value = parse(data);
-  if (value.v !== FORMAT) {
-    throw new Error(
-      typeof value.v === "number" && value.v > FORMAT
-        ? `it was written by a newer version of this package (format ${value.v}; this one knows ${FORMAT})`
-        : "it has no known format",
-    );
-  }
+  if (value.v !== FORMAT) throw new Error(newerFormat(value.v, FORMAT) ?? "it has no known format");
   for (const [field, isValid] of CHECKS) {
     if (!isValid(value[field])) throw new Error(`its field "${field}" is missing or damaged`);
   }
@@ -54,8 +58,6 @@ type Check = (value: unknown) => boolean;
 /** The farthest instant that a `Date` can hold. Source: ECMAScript, "Time Values and Time Range". */
 const LAST_INSTANT = 8.64e15;
 
-const isObject = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const isInstant: Check = (value) => Number.isFinite(value) && Math.abs(Number(value)) <= LAST_INSTANT;
 const isText: Check = (value) => typeof value === "string";
 const isSomeText: Check = (value) => typeof value === "string" && value !== "";
@@ -66,11 +68,11 @@ const orNull =
 const instantsBy =
   (isKey: Check): Check =>
   (value) =>
-    isObject(value) && Object.entries(value).every(([key, until]) => isKey(key) && isInstant(until));
+    isPlainObject(value) && Object.entries(value).every(([key, until]) => isKey(key) && isInstant(until));
 const untilFor =
   (isUntil: Check): Check =>
   (value) =>
-    isObject(value) && isUntil(value.until) && isText(value.reason);
+    isPlainObject(value) && isUntil(value.until) && isText(value.reason);
 
 /** Every field to the bottom: what passes is used without another look. */
 const FIELDS: Readonly<Record<keyof SessionRecord, Check>> = {
@@ -100,6 +102,6 @@ function parse(data: string): Fields {
   } catch {
     throw new Error("it is not JSON");
   }
-  if (!isObject(value)) throw new Error("it is not an object");
+  if (!isPlainObject(value)) throw new Error("it is not an object");
   return value;
 }

@@ -34,15 +34,15 @@ export class SessionSerializer {
     this.encryption = encryption;
   }
 
-  /** The session of a record. Sessions that are revived together share their lists of tags, which `lists` collects. */
+  /** Returns the session of a record. Sessions read with the same `lists` share equal lists of tags. */
   deserialize(
     stored: StoredRecord,
     lists: Map<string, readonly string[]> = new Map(),
   ): LoadedSession | Promise<LoadedSession> {
     const record = decodeRecord(stored.data);
     const credentials = this.encryption.open(stored.id, record);
-    if (!(credentials instanceof Promise)) return this.#revived(stored, record, credentials, lists);
-    return credentials.then((opened) => this.#revived(stored, record, opened, lists));
+    if (!(credentials instanceof Promise)) return this.#deserialize(stored, record, credentials, lists);
+    return credentials.then((opened) => this.#deserialize(stored, record, opened, lists));
   }
 
   /** The record of a session as it is now. */
@@ -101,7 +101,7 @@ export class SessionSerializer {
     }
   }
 
-  #revived(
+  #deserialize(
     { id, version }: StoredRecord,
     record: SessionRecord,
     credentials: Credentials,

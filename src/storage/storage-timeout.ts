@@ -67,7 +67,7 @@ export function asStorageError(error: unknown, what: string, secret: string | un
 /** A part of a session string or hash that is long enough to identify it, and occurs in nothing else. */
 const TELLING = /[A-Za-z0-9+/_-]{24}/g;
 /** Maximum number of values to inspect. An error with more than this references its driver's client. */
-const MOST_VALUES = 2_000;
+const MAX_VALUES = 2_000;
 
 /** Drivers tend to quote the row or statement that failed. Adapters should prevent that, but may not. */
 function mayRepeat(error: unknown, secret: string): boolean {
@@ -82,7 +82,7 @@ function mayRepeat(error: unknown, secret: string): boolean {
     seen.add(value);
     for (const inner of valuesIn(value)) {
       left.push(inner);
-      if (seen.size + left.length > MOST_VALUES) return true;
+      if (seen.size + left.length > MAX_VALUES) return true;
     }
   }
   return false;

@@ -4,9 +4,9 @@ import type { RecordWrite, WriteResult } from "./storage.js";
 import { asStorageError } from "./storage-timeout.js";
 
 /** Maximum number of writes in one batch: more gains nothing, and holds server and event loop for longer. */
-const MOST_WRITES = 500;
+const MAX_WRITES = 500;
 /** Maximum length of the data in one batch, in UTF-16 code units. */
-const MOST_DATA = 1_000_000;
+const MAX_DATA_LENGTH = 1_000_000;
 
 interface PendingWrite extends RecordWrite {
   resolve(version: number | undefined): void;
@@ -20,7 +20,7 @@ interface PendingWrite extends RecordWrite {
 export class WriteBatcher {
   readonly #writeOne: (write: RecordWrite) => Promise<number | undefined>;
   readonly #writeMany: (writes: readonly RecordWrite[]) => Promise<readonly WriteResult[]>;
-  /** Bound: `MOST_WRITES`. */
+  /** Bound: `MAX_WRITES`. */
   #pending = new Map<string, PendingWrite>();
   #dataLength = 0;
 
@@ -42,7 +42,7 @@ export class WriteBatcher {
       if (this.#pending.size === 0) process.nextTick(this.#sendBatch, this.#pending);
       this.#pending.set(id, { id, expected, data, resolve, reject });
       this.#dataLength += data?.length ?? 0;
-      if (this.#pending.size >= MOST_WRITES || this.#dataLength >= MOST_DATA) this.#send();
+      if (this.#pending.size >= MAX_WRITES || this.#dataLength >= MAX_DATA_LENGTH) this.#send();
     });
   }
 

@@ -142,7 +142,7 @@ describe("rejectUnservable()", () => {
     reserveAll(parts);
     const [forTag, forAny] = [parts.wait("1", { tags: ["eu"] }), parts.wait("2")];
     parts.sessionTable.setDisabled(parts.session("a"), "test", parts.context.time.now());
-    parts.context.events.emit("unavailable");
+    parts.context.events.emit("availabilityChanged");
     await settled();
     expect(forTag.error).toBeInstanceOf(NoSessionAvailableError);
     expect(forAny.state).toBe("pending");
@@ -154,7 +154,7 @@ describe("rejectUnservable()", () => {
     const [brief, patient] = [parts.wait("1", { wait: 1_000 }), parts.wait("2")];
     coolDown(parts, "a", 60_000);
     parts.sessionTable.cancel(parts.session("a"), parts.context.time.now());
-    parts.context.events.emit("unavailable");
+    parts.context.events.emit("availabilityChanged");
     await settled();
     expect(brief.error).toMatchObject({ name: "NoSessionAvailableError", nextReleaseIn: 60 });
     expect(patient.state).toBe("pending");
@@ -167,7 +167,7 @@ describe("rejectUnservable()", () => {
     request.cause = new Error("a flood");
     const waiting = parts.scheduler.wait(request, Number.POSITIVE_INFINITY, ({ id }) => id);
     parts.sessionTable.setDead(parts.session("a"), "test", parts.context.time.now());
-    parts.context.events.emit("unavailable");
+    parts.context.events.emit("availabilityChanged");
     await expect(waiting).rejects.toMatchObject({ name: "NoSessionAvailableError", cause: request.cause });
   });
 });

@@ -34,7 +34,7 @@ export async function createScheduler(...ids: readonly string[]): Promise<Schedu
   const context = fakeContext({ clock });
   const { time } = context;
   const encryption = new CredentialEncryption(undefined, new StorageTimeout(clock, 5_000));
-  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY });
+  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY });
   for (const named of ids) {
     const [id = named, ...tags] = named.split(":");
     const credentials = await encryption.seal(id, sessionString(id), {});

@@ -29,7 +29,7 @@ function ownershipOver(storage: SessionStorage): LocalOwnership {
   const context = fakeContext({ storage });
   return new LocalOwnership(
     context,
-    new SessionTable({ leasesPerSession: 1, maxLeased: 1 }),
+    new SessionTable({ leasesPerSession: 1, maxConnected: 1 }),
     new RecordWriter(context),
   );
 }
@@ -78,7 +78,7 @@ test("LocalOwnership - sessions that are held and removed leave nothing behind",
 });
 
 test("SessionTable - the cooldown of one peer, ever longer: one instant is kept, until the session leaves", async () => {
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: 1 });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: 1 });
   const entry = new SessionEntry("a", [], 0);
   sessionTable.add([entry], 0);
   const left = await growth(20_000, (from, to) => {

@@ -41,10 +41,10 @@ const STRATEGIES: readonly [name: string, order: () => SelectionOrder, model: Pa
   ],
 ];
 
-const CAPS: readonly Pick<PairSettings, "leasesPerSession" | "maxLeased">[] = [
+const CAPS: readonly Pick<PairSettings, "leasesPerSession" | "maxConnected">[] = [
   {},
-  { maxLeased: 2 },
-  { leasesPerSession: 3, maxLeased: 2 },
+  { maxConnected: 2 },
+  { leasesPerSession: 3, maxConnected: 2 },
 ];
 
 const CASES = STRATEGIES.flatMap(([name, order, model]) => CAPS.map((caps) => [name, caps, order, model] as const));
@@ -92,7 +92,7 @@ function servings(
   turns: number,
   tags: (index: number) => readonly string[] = () => [],
 ) {
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY, order });
   const entries = Array.from({ length: count }, (_, index) => new SessionEntry(`s${index}`, tags(index), 0));
   sessionTable.add(entries, NOW);
   const take = (wanted: readonly string[]): string => {
@@ -123,7 +123,7 @@ test("weight - each serves in proportion, never more than one use off, whatever 
 test("weight - one without a weight above 0 serves only when no other can", () => {
   const weights = [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1];
   const order = new WeightedOrder(({ id }) => weights[Number(id.slice(1))] ?? 0);
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY, order });
   sessionTable.add(
     weights.map((_, index) => new SessionEntry(`s${index}`, [], 0)),
     NOW,
@@ -134,7 +134,7 @@ test("weight - one without a weight above 0 serves only when no other can", () =
 
 test("weight - a session that was away starts where the others are", () => {
   const order = new WeightedOrder(() => 1);
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY, order });
   const entries = [0, 1, 2].map((index) => new SessionEntry(`s${index}`, [], 0));
   sessionTable.add(entries, NOW);
   sessionTable.cool(entries[0] as SessionEntry, { kind: "session" }, NOW + 10, "flood", NOW);
@@ -167,7 +167,7 @@ test.each([Number.NaN, -1, 1, 7, Number.POSITIVE_INFINITY])(
 
 test("warm - uses as few sessions as there are parallel callers, also after a burst", () => {
   const order = new ConnectedFirstOrder();
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY, order });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY, order });
   sessionTable.add(
     Array.from({ length: 20 }, (_, index) => new SessionEntry(`s${index}`, [], 0)),
     NOW,

@@ -36,20 +36,20 @@ export class SessionTableModel {
   /** Ends of method and peer cooldowns that have not been passed: one for each that rests. */
   readonly narrow: Map<string, number> = new Map();
   readonly #leasesPerSession: number;
-  readonly #maxLeased: number;
+  readonly #maxConnected: number;
   readonly #order: ModelOrder;
   #useOrder = 0;
   #addOrder = -1_000_000;
 
   constructor(
     leasesPerSession: number,
-    maxLeased: number,
+    maxConnected: number,
     now: number,
     order: ModelOrder = (a, b) => a.order - b.order,
   ) {
     this.#order = order;
     this.#leasesPerSession = leasesPerSession;
-    this.#maxLeased = maxLeased;
+    this.#maxConnected = maxConnected;
     this.now = now;
   }
 
@@ -214,7 +214,7 @@ export class SessionTableModel {
   }
 
   #isWithinCap(session: ModelSession): boolean {
-    return this.stateOf(session) === "leased" || this.counts().leased < this.#maxLeased;
+    return this.stateOf(session) === "leased" || this.counts().leased < this.#maxConnected;
   }
 
   #suits(session: ModelSession, criteria: Criteria): boolean {

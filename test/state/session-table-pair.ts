@@ -30,7 +30,7 @@ export const stepOf = (ids: readonly string[]): fc.Arbitrary<Step> =>
 /** Settings of a table and its model. */
 export interface PairSettings {
   readonly leasesPerSession?: number;
-  readonly maxLeased?: number;
+  readonly maxConnected?: number;
   readonly ids?: readonly string[];
   readonly order?: SelectionOrder;
   /** `"any"`: the table may reserve any session that can serve. */
@@ -48,16 +48,16 @@ export class Pair {
 
   constructor({
     leasesPerSession = 1,
-    maxLeased = Number.POSITIVE_INFINITY,
+    maxConnected = Number.POSITIVE_INFINITY,
     ids = FIVE,
     order,
     modelOrder,
   }: PairSettings = {}) {
     this.#leasesPerSession = leasesPerSession;
     this.#mayTakeAny = modelOrder === "any";
-    this.sessionTable = new SessionTable({ leasesPerSession, maxLeased, order });
+    this.sessionTable = new SessionTable({ leasesPerSession, maxConnected, order });
     const known = modelOrder === "any" ? undefined : modelOrder;
-    this.model = new SessionTableModel(leasesPerSession, maxLeased, this.now, known);
+    this.model = new SessionTableModel(leasesPerSession, maxConnected, this.now, known);
     for (const [place, id] of ids.entries()) this.#add(id, TAGS[place % TAGS.length] ?? []);
   }
 

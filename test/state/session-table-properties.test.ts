@@ -9,12 +9,12 @@ test.each([
   [3, 2],
 ])(
   "SessionTable - %d leases a session, at most %d leased: every step as the model says",
-  (leasesPerSession, maxLeased) => {
+  (leasesPerSession, maxConnected) => {
     fc.assert(
       fc.property(
         fc.array(stepOf(["a", "b", "c", "d", "e"]), { minLength: 1, maxLength: 300, size: "max" }),
         (steps) => {
-          const pair = new Pair({ leasesPerSession, maxLeased });
+          const pair = new Pair({ leasesPerSession, maxConnected });
           for (const one of steps) {
             pair.run(one);
             pair.check();

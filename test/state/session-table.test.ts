@@ -7,7 +7,7 @@ const NOW = 1_000;
 const HOUR = 3_600_000;
 
 function createTable(count: number, leasesPerSession = 1): { sessionTable: SessionTable; entries: SessionEntry[] } {
-  const sessionTable = new SessionTable({ leasesPerSession, maxLeased: Number.POSITIVE_INFINITY });
+  const sessionTable = new SessionTable({ leasesPerSession, maxConnected: Number.POSITIVE_INFINITY });
   const entries = Array.from({ length: count }, (_, index) => new SessionEntry(`s${index}`, [], 0));
   sessionTable.add(entries, NOW);
   return { sessionTable, entries };
@@ -183,7 +183,7 @@ test("expireDue() - 10,000 sessions due at once are let out in order and without
 });
 
 test("add() - after a restart: never used first, as they come, then by last use", () => {
-  const sessionTable = new SessionTable({ leasesPerSession: 1, maxLeased: Number.POSITIVE_INFINITY });
+  const sessionTable = new SessionTable({ leasesPerSession: 1, maxConnected: Number.POSITIVE_INFINITY });
   const uses: [string, number | null][] = [
     ["late", 30],
     ["new", null],

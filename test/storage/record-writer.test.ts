@@ -77,7 +77,7 @@ describe("isAllSettled", () => {
   test("ignores a change that no caller waits for", async () => {
     const { recordWriter, storage } = await ledgerOf();
     storage.fateOfWrite = () => "hangs";
-    watch(recordWriter.saveInBackground("a"));
+    watch(recordWriter.saveOutsideFlush("a"));
     expect(recordWriter.isIdle).toBe(true);
   });
 
@@ -344,7 +344,7 @@ test("a record that was deleted and created again while an older write reads it 
     return found;
   };
   want.text = "second";
-  void recordWriter.saveInBackground("a");
+  void recordWriter.saveOutsideFlush("a");
   await settled();
   expect(await recordWriter.delete("a")).toBe(true);
   const version = (await storage.write("a", 0, "anew")) ?? 0;

@@ -11,7 +11,7 @@ export interface HttpProxy {
 }
 
 /** The most bytes that the head of a proxy's answer may have; servers and clients of HTTP take 8 to 16 KiB. */
-const LONGEST_HEAD_BYTES = 16_384;
+const MAX_HEAD_BYTES = 16_384;
 const END_OF_HEAD = "\r\n\r\n";
 const STATUS_LINE = /^HTTP\/1\.[01] ([1-5]\d\d)(?: |\r)/;
 
@@ -27,7 +27,7 @@ export async function httpConnect(
 ): Promise<void> {
   // It becomes part of the head of a request, and may be from a session of anybody's.
   if (!isHost(to.host)) throw httpRefusal("the destination is no address and no host name");
-  const replies = new ProxyReplies(socket, LONGEST_HEAD_BYTES, httpRefusal);
+  const replies = new ProxyReplies(socket, MAX_HEAD_BYTES, httpRefusal);
   try {
     const authority = `${isIP(to.host) === 6 ? `[${to.host}]` : to.host}:${to.port}`;
     const credentials = basicCredentials(proxy);

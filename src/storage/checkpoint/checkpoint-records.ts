@@ -1,8 +1,9 @@
 import type { Clock } from "../../common/clock.js";
 import { sleep } from "../../common/timers.js";
 import { StorageCorruptError, StorageError } from "../../errors.js";
-import { RESERVED_PREFIXES } from "../../options/validators.js";
+import { isObject, RESERVED_PREFIXES } from "../../options/validators.js";
 import type { ProcessIdentity } from "../../ownership/process-identity.js";
+import { newerFormat } from "../record.js";
 import type { SessionStorage, StoredRecord } from "../storage.js";
 import type { StorageTimeout } from "../storage-timeout.js";
 
@@ -60,13 +61,19 @@ export function parsePart(id: string, data: string): CheckpointPart {
 }
 
 function fieldsIn(id: string, data: string): Readonly<Record<string, unknown>> {
+  const fields = parseFields(data);
+  if (fields?.v === FORMAT) return fields;
+  throw unreadable(id, newerFormat(fields?.v, FORMAT));
+}
+
+/** Returns `undefined` for other text. It is not repeated in an error, as another program may have written it. */
+function parseFields(data: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(data);
-    if (typeof value === "object" && value !== null && Reflect.get(value, "v") === FORMAT) return { ...value };
+    return isObject(value) ? value : undefined;
   } catch {
-    // Its text is not repeated: it may be of another program.
+    return undefined;
   }
-  throw unreadable(id);
 }
 
 function isKeys(value: unknown): value is readonly string[] {
@@ -83,10 +90,8 @@ function isClaim(value: unknown): value is RunClaim {
   );
 }
 
-function unreadable(id: string): StorageCorruptError {
-  return new StorageCorruptError(
-    `The checkpoint record "${id}" cannot be read, or is of a newer version. Nothing was overwritten.`,
-  );
+function unreadable(id: string, reason = "it is damaged"): StorageCorruptError {
+  return new StorageCorruptError(`The checkpoint record "${id}" cannot be read: ${reason}. Nothing was overwritten.`);
 }
 
 /**
