@@ -26,6 +26,7 @@ const ENTRY_POINTS = {
   keyv: "adapters/storage/keyv.ts",
   redis: "adapters/storage/redis.ts",
   postgres: "adapters/storage/postgres.ts",
+  prometheus: "adapters/metrics/prometheus.ts",
   testing: "src/testing/index.ts",
   "test-server-process": "src/testing/test-server/test-server-process.ts",
 };

@@ -7,6 +7,7 @@ import type { Batch } from "./timing.js";
 /** The contestants that every contest has. */
 export const OURS = "acquire + release";
 const USE = "use";
+export const MEASURED = "acquire + release with metrics";
 export const RING = "a bare promise ring";
 const WORKERS = 64;
 
@@ -68,6 +69,21 @@ export async function contestants(
     });
   }
   return batches;
+}
+
+/** The same with and without metrics. */
+export async function measuredContestants(size: number): Promise<Map<string, Batch>> {
+  const [plain, measured] = [await openPool(size), await openPool(size)];
+  measured.metrics();
+  const batchOf =
+    (pool: SessionPool<object>): Batch =>
+    async (times) => {
+      for (let run = 0; run < times; run++) (await pool.acquire()).release();
+    };
+  return new Map([
+    [OURS, batchOf(plain)],
+    [MEASURED, batchOf(measured)],
+  ]);
 }
 
 /** So many workers on few sessions, each of which holds its lease for a turn of the event loop. */

@@ -33,6 +33,16 @@ export {
 export type { SessionPoolEvents } from "./events.js";
 export type { IterateWork } from "./jobs/iterate.js";
 export type { CooldownTarget, Lease, LeaseInfo } from "./lease/lease.js";
+export type { HistogramSnapshot } from "./observability/histogram.js";
+export type {
+  CallMetrics,
+  CallOutcome,
+  FloodMetrics,
+  MetricsSnapshot,
+  PoolGauges,
+  PoolMetrics,
+  ReasonMetrics,
+} from "./observability/pool-metrics.js";
 export type { BudgetedCall, BudgetStrategy } from "./options/budget-strategy.js";
 export type { Budget, Budgets, CallLimit } from "./options/budgets.js";
 export type { ClientProfile } from "./options/client-profile.js";

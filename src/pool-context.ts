@@ -4,6 +4,7 @@ import { inBackground } from "./common/own-context.js";
 import { PoolTime } from "./common/pool-time.js";
 import type { SessionPoolEvents } from "./events.js";
 import { PoolLog, type StoragePart } from "./observability/pool-log.js";
+import { MetricsSwitch } from "./observability/pool-metrics.js";
 import type { ResolvedOptions } from "./options/options.js";
 
 /** What all parts of a pool share: the first parameter of their constructors, before the parts that they are built on. */
@@ -16,6 +17,8 @@ export interface PoolContext<Client = unknown> {
   readonly time: PoolTime;
   readonly log: PoolLog;
   readonly events: PoolEvents;
+  /** Whether the pool is measured, and by what. */
+  readonly metrics: MetricsSwitch;
 }
 
 /** The events by which the parts of a pool inform each other. */
@@ -90,5 +93,13 @@ export function createContext<Client>(
 ): PoolContext<Client> {
   const clock = inBackground(options.clock);
   const log = new PoolLog(options.logger, clock);
-  return { options, clock, time: new PoolTime(options.clock), log, events: new PoolEvents(log, publish, subscribed) };
+  const events = new PoolEvents(log, publish, subscribed);
+  const metrics = new MetricsSwitch();
+  events.on("storageFailed", () => {
+    if (metrics.recorder !== undefined) metrics.recorder.storageFailures++;
+  });
+  events.on("ownershipLost", () => {
+    if (metrics.recorder !== undefined) metrics.recorder.ownershipLost++;
+  });
+  return { options, clock, time: new PoolTime(options.clock), log, events, metrics };
 }

@@ -13,6 +13,7 @@ import { type IterateWork, iterate } from "./jobs/iterate.js";
 import { createJob } from "./jobs/job-runner.js";
 import type { Lease, LeaseInfo } from "./lease/lease.js";
 import { duplicateSession } from "./login/duplicate-session.js";
+import type { PoolMetrics } from "./observability/pool-metrics.js";
 import type {
   AcquireOptions,
   AddManyOptions,
@@ -323,6 +324,27 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   /** The pool in numbers. */
   status(): PoolStatus {
     return this.#parts.scheduler.status();
+  }
+
+  /**
+   * Measures the pool from the first call on, until everything that it returned is disposed of: waits, leases, connects,
+   * calls, floods. A pool that is not measured records nothing. For monitoring systems other than Prometheus, which has
+   * `telegram-session-pool/prometheus`.
+   *
+   * @example
+   * ```ts
+   * using metrics = pool.metrics();
+   * await pool.use((client) => client.getMe());
+   * const { calls, floods, rotations } = metrics.read();
+   * ```
+   */
+  metrics(): PoolMetrics {
+    const { context, scheduler, connections } = this.#parts;
+    return context.metrics.start(() => ({
+      readAt: context.clock.now(),
+      status: scheduler.status(),
+      connected: connections.usage(),
+    }));
   }
 
   /** What a log line or a monitor gets of a pool: its {@link status}. */

@@ -111,7 +111,7 @@ export class ConnectionFactory<Client> {
   #hooksOf(origin: ClientOrigin, connection: () => Connection<Client>): ConnectionHooks {
     const { known, profile } = origin;
     const { id } = known;
-    const { clock, options, events, log } = this.#context;
+    const { clock, options, events, log, metrics } = this.#context;
     // A client may also go that was never connected, or that was lost before, under a lease.
     const changed = (): void => queueMicrotask(() => events.emit("changed", id));
     return {
@@ -128,7 +128,8 @@ export class ConnectionFactory<Client> {
         void this.#ownership.release(id);
         changed();
       },
-      connected: () => {
+      connected: (durationMs) => {
+        metrics.recorder?.connect.record(durationMs);
         this.#backOffs.connected(known, profile);
         this.#setConnected(id, true);
         events.publish("connected", { id });

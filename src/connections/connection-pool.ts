@@ -56,6 +56,15 @@ export class ConnectionPool<Client> {
     });
   }
 
+  /** Number of connected clients with and without a caller. Visits each: for a reader of metrics. */
+  usage(): { readonly idle: number; readonly used: number } {
+    const counts = { idle: 0, used: 0 };
+    for (const connection of this.#open.values()) {
+      if (connection.isConnected) counts[connection.users > connection.asides ? "used" : "idle"]++;
+    }
+    return counts;
+  }
+
   get(id: string): Connection<Client> | undefined {
     return this.#open.get(id);
   }

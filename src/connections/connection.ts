@@ -28,7 +28,8 @@ export interface ConnectionHooks {
   claim(): Promise<ClaimHandle>;
   /** The client is gone: other processes may claim the session. */
   closed(): void;
-  connected(): void;
+  /** The client has connected, within so many milliseconds. */
+  connected(durationMs: number): void;
   disconnected(reason: string): void;
   /** Records a failed connect; returns the error for the callers. */
   connectFailed(error: unknown): Error;
@@ -153,8 +154,9 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     // The claim has read the record: another process may have written a cooldown.
     this.#assertAllowed();
     this.#assertUnchanged();
+    const startedAt = this.#hooks.clock.monotonic();
     await this.#connectClient(abort);
-    this.#hooks.connected();
+    this.#hooks.connected(this.#hooks.clock.monotonic() - startedAt);
     this.#assertUnchanged();
   }
 

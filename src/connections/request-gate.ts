@@ -2,6 +2,7 @@ import type { Timer } from "../common/clock.js";
 import { deferred } from "../common/deferred.js";
 import { ownershipLost } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
+import type { CallOutcome } from "../observability/pool-metrics.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
@@ -11,6 +12,7 @@ import type { SessionTable } from "../state/session-table.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
 import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
 import { type AttemptTracker, NOOP_TRACKER, type TrackedCall } from "./attempt.js";
+import { callOutcomeOf, isOutcomeUnknown } from "./call-outcome.js";
 import {
   ConnectionLostError,
   HeldBackError,
@@ -47,6 +49,8 @@ interface PendingCall extends TrackedCall {
   resends: number;
   /** Whether it was put on the wire. */
   isSent: boolean;
+  /** Start of the current transmission by the monotonic clock; `undefined` if it is not measured. */
+  sentAt: number | undefined;
   /** Whether an earlier transmission of it may have reached Telegram. */
   mayHaveArrived: boolean;
 }
@@ -114,10 +118,17 @@ export class SessionRequestGate implements RequestGate {
       transferWaitMs: carriesFile ? TRANSFER_WAIT_MS : 0,
       resends: 0,
       isSent: false,
+      sentAt: undefined,
       mayHaveArrived: false,
     };
     const noted = call.isIdempotent ? undefined : tracker.beforeWrite?.();
     const result = noted === undefined ? this.#run(call) : noted.then(() => this.#run(call));
+    const { recorder } = this.#context.metrics;
+    if (recorder !== undefined) {
+      result.catch((error: unknown) => {
+        if (isOutcomeUnknown(call, error)) recorder.unknownOutcomes++;
+      });
+    }
     return scope === undefined ? result : scope.race(result);
   }
 
@@ -230,13 +241,14 @@ export class SessionRequestGate implements RequestGate {
 
   async #transmit(call: PendingCall): Promise<unknown> {
     const { request, scope, transmit } = call;
-    const { clock, options } = this.#context;
+    const { clock, options, metrics } = this.#context;
     let timer: Timer | undefined;
     let isGranted = false;
     try {
       // One that cannot be serialized is not sent.
       const transmission = transmit();
       call.isSent = true;
+      call.sentAt = metrics.recorder === undefined ? undefined : clock.monotonic();
       call.tracker.sent(call);
       scope?.sent();
       try {
@@ -245,6 +257,7 @@ export class SessionRequestGate implements RequestGate {
         });
         const answer = await Promise.race([transmission.answer, timeout]);
         isGranted = true;
+        if (call.sentAt !== undefined) this.#record(call, "ok");
         call.tracker.granted(call);
         return answer;
       } finally {
@@ -254,6 +267,14 @@ export class SessionRequestGate implements RequestGate {
     } finally {
       this.#rateLimits?.onCompleted(this.#id, request, isGranted);
     }
+  }
+
+  /** Records one transmission. */
+  #record(call: PendingCall, outcome: CallOutcome): void {
+    const { clock, metrics } = this.#context;
+    const sentAt = call.sentAt ?? clock.monotonic();
+    call.sentAt = undefined;
+    metrics.recorder?.recordCall(call.request.method, outcome, clock.monotonic() - sentAt);
   }
 
   /** The connection is not to be trusted with the next lease. */
@@ -272,6 +293,7 @@ export class SessionRequestGate implements RequestGate {
   /** Returns when the request may be tried again on this session; throws what the caller gets otherwise. */
   async #afterFailure(call: PendingCall, error: unknown): Promise<void> {
     const { request } = call;
+    if (call.sentAt !== undefined && !(error instanceof HeldBackError)) this.#record(call, callOutcomeOf(error));
     if (error instanceof HeldBackError) {
       if (isWithoutEffect(call)) call.tracker.refused(call);
       return;

@@ -94,6 +94,9 @@ export class JobRunner<Client> {
   /** Resolves with the result of the work, or rejects with the error that no other session can help with. */
   async run<T>(job: Job<Client, T>): Promise<T> {
     const { request } = job;
+    const { metrics } = this.#context;
+    /** Attempts before the current one, failed connects included: each was followed by another. */
+    let rotations = 0;
     let isPending = false;
     let isCut = false;
     let progress: Progress | undefined;
@@ -105,6 +108,8 @@ export class JobRunner<Client> {
         const active = await this.#acquirer.acquire(request);
         if (isPending) this.#leases.endPending();
         isPending = false;
+        if (metrics.recorder !== undefined) metrics.recorder.rotations += request.attempts - rotations;
+        rotations = request.attempts;
         request.attempts++;
         const outcome = await this.#runAttempt(job, active, attempt);
         if (outcome.isDone) return outcome.value;

@@ -168,6 +168,8 @@ export class LeaseManager<Client> {
     this.#processRef.ref();
     // In functions of their own: V8 allocates the context of a closure on entry of the function around it.
     if (this.#context.options.maxLeaseMs !== Number.POSITIVE_INFINITY) this.#limit(active);
+    const { recorder } = this.#context.metrics;
+    if (recorder !== undefined) recorder.wait.record(since - request.requestedAt);
     if (this.#context.events.subscribed.has("leased")) this.#publishLeased(entry.id, since - request.requestedAt);
     return active;
   }
@@ -185,8 +187,9 @@ export class LeaseManager<Client> {
     active.timer?.cancel();
     this.#active.remove(active);
     const { entry, connection } = active;
-    const { time, events } = this.#context;
+    const { time, events, metrics } = this.#context;
     const now = time.now();
+    if (metrics.recorder !== undefined) metrics.recorder.lease.record(now - active.since);
     const isIdle = active.isIdle;
     if (isIdle) {
       const reason = revocation?.discardsClient ? revocation.reason : closeReasonOf(entry);

@@ -60,7 +60,7 @@ export class SessionKeys {
     this.#backOffs = backOffs;
     this.reservations = new KeyReservations(
       options.storage,
-      new StorageTimeout(clock, options.storageTimeoutMs),
+      new StorageTimeout(clock, options.storageTimeoutMs, context.metrics),
       (key, holder) => this.#formerKeys.has(key) || ownership.isForeign(holder),
     );
   }

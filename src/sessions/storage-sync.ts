@@ -54,11 +54,11 @@ export class StorageSync {
     remoteRecords: RemoteRecords,
     rateLimits: RateLimiting | undefined,
   ) {
-    const { clock, options } = context;
+    const { clock, options, metrics } = context;
     this.#context = context;
     this.#lifecycle = lifecycle;
     this.#storage = options.storage;
-    this.#listDeadline = new StorageTimeout(clock, options.storageTimeoutMs).times(LISTING_TAKES);
+    this.#listDeadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics).times(LISTING_TAKES);
     this.#registry = registry;
     this.#ownership = ownership;
     this.#recordWriter = recordWriter;

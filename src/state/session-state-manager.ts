@@ -107,18 +107,16 @@ export class SessionStateManager {
   ): CooldownScope | undefined {
     const entry = this.#sessionTable.get(id);
     if (entry === undefined) return undefined;
+    const { log, metrics } = this.#context;
     if (verdict.isGuess)
-      this.#context.log.write(
-        "warn",
-        `Session "${id}": a wait without readable seconds; cooling down for ${verdict.seconds} s.`,
-        {
-          event: "unreadableWait",
-          sessionId: id,
-          seconds: verdict.seconds,
-        },
-      );
+      log.write("warn", `Session "${id}": a wait without readable seconds; cooling down for ${verdict.seconds} s.`, {
+        event: "unreadableWait",
+        sessionId: id,
+        seconds: verdict.seconds,
+      });
     switch (verdict.kind) {
       case "cooldown": {
+        metrics.recorder?.recordFlood(id, request?.method ?? "connect", verdict.code, verdict.seconds ?? 60);
         const scope = this.#scopeOf(verdict, request);
         this.startCooldown(entry, scope, verdict.seconds ?? 60, verdict.code, request?.method);
         return scope;
@@ -166,11 +164,12 @@ export class SessionStateManager {
 
   /** Restricts the session: for `restrictedForMs`, or until it is enabled if the reason does not expire on its own. */
   restrict(entry: SessionEntry, reason: string): void {
-    const { time, events, options } = this.#context;
+    const { time, events, options, metrics } = this.#context;
     const now = time.now();
     const until =
       expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
     const isNew = entry.restriction?.reason !== reason;
+    if (isNew) metrics.recorder?.restrictions.add(entry.id, reason);
     this.#sessionTable.restrict(entry, { reason, until }, now);
     events.emit("availabilityChanged");
     events.emit("unhealthy", entry.id);
@@ -182,6 +181,7 @@ export class SessionStateManager {
   /** Telegram refuses a method without a duration: it is tried again after the duration of a restriction. */
   #restrictMethod(entry: SessionEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
     const scope: CooldownScope = { kind: "method", method };
+    this.#context.metrics.recorder?.restrictions.add(entry.id, code);
     const seconds = Math.min(
       Math.max(Math.ceil(this.#context.options.restrictedForMs / 1000), 1),
       MAX_COOLDOWN_SECONDS,
@@ -193,6 +193,8 @@ export class SessionStateManager {
   /** Marks the session as dead, by an answer of Telegram or by the user. */
   markDead(entry: SessionEntry, reason: string, error?: unknown): void {
     if (!this.#setDead(entry, reason, error)) return;
+    // A reason of the user's own is free text, and no label.
+    this.#context.metrics.recorder?.deaths.add(entry.id, isTelegramErrorCode(reason) ? reason : "retired");
     this.#saveThen(entry.id, () => {
       // The record may have brought another auth key from another process in the meantime.
       if (entry.deadReason === reason) this.#context.events.publish("died", { id: entry.id, reason });

@@ -41,13 +41,13 @@ export class PeerCacheWriter {
 
   /** Without a storage everything is forgotten with the client. */
   constructor(context: PoolContext, storage: PeerStorage | undefined) {
-    const { clock, options } = context;
+    const { clock, options, metrics } = context;
     this.#storage = storage;
     this.#context = context;
-    this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs);
+    this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics);
     // Loading peers must not make a connect fail.
     const loadTimeoutMs = Math.min(options.storageTimeoutMs, options.connectTimeoutMs / 2);
-    this.#loadDeadline = new StorageTimeout(clock, loadTimeoutMs, "the time for a load of peers");
+    this.#loadDeadline = new StorageTimeout(clock, loadTimeoutMs, metrics, "the time for a load of peers");
     this.#timer = new WakeTimer(clock, () => void this.#writeDue());
   }
 

@@ -71,10 +71,10 @@ export class RecordWriter {
   #isClosed = false;
 
   constructor(context: PoolContext) {
-    const { clock, options } = context;
+    const { clock, options, metrics } = context;
     this.#context = context;
     this.#storage = options.storage;
-    this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs);
+    this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics);
     this.#maxRetryMs = Math.min(MAX_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL);
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from "../common/clock.js";
 import { withTimeout } from "../common/timers.js";
 import { StorageError } from "../errors.js";
+import type { MetricsSwitch } from "../observability/pool-metrics.js";
 
 /** Factor by which reading all records may take longer than one operation. */
 export const LISTING_TAKES = 12;
@@ -10,8 +11,11 @@ export class StorageTimeout {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #name: string;
+  readonly #metrics: MetricsSwitch | undefined;
 
-  constructor(clock: Clock, timeoutMs: number, name = "storageTimeoutMs") {
+  /** `metrics` get the duration of each operation. */
+  constructor(clock: Clock, timeoutMs: number, metrics?: MetricsSwitch, name = "storageTimeoutMs") {
+    this.#metrics = metrics;
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     this.#name = name;
@@ -19,7 +23,7 @@ export class StorageTimeout {
 
   /** The same with a timeout `factor` times as long. */
   times(factor: number): StorageTimeout {
-    return new StorageTimeout(this.#clock, this.#timeoutMs * factor, `${factor} times ${this.#name}`);
+    return new StorageTimeout(this.#clock, this.#timeoutMs * factor, this.#metrics, `${factor} times ${this.#name}`);
   }
 
   /**
@@ -30,10 +34,21 @@ export class StorageTimeout {
     return withTimeout(
       this.#clock,
       this.#timeoutMs,
-      (async () => operation())(),
+      this.#measured(operation),
       () => this.late(what),
       (error) => asStorageError(error, what, secret),
     );
+  }
+
+  async #measured<T>(operation: () => T | Promise<T>): Promise<T> {
+    const histogram = this.#metrics?.recorder?.storage;
+    if (histogram === undefined) return operation();
+    const startedAt = this.#clock.monotonic();
+    try {
+      return await operation();
+    } finally {
+      histogram.record(this.#clock.monotonic() - startedAt);
+    }
   }
 
   /** Awaits an operation that is already running and keeps its error; rejects with `late()` after the timeout. */

@@ -14,6 +14,7 @@ const ENTRY_POINTS = [
   "/keyv",
   "/redis",
   "/postgres",
+  "/prometheus",
   "/testing",
 ];
 

@@ -18,6 +18,7 @@ import { gramjs } from "telegram-session-pool/gramjs";
 import { keyv } from "telegram-session-pool/keyv";
 import { memory as sameMemory } from "telegram-session-pool/memory";
 import { postgres } from "telegram-session-pool/postgres";
+import { prometheus } from "telegram-session-pool/prometheus";
 import { redis } from "telegram-session-pool/redis";
 import { sqlite } from "telegram-session-pool/sqlite";
 import { teleproto } from "telegram-session-pool/teleproto";
@@ -43,14 +44,14 @@ export async function main(): Promise<void> {
   const ownAdapter: ClientAdapter<object> | undefined = undefined;
   const ownHandle: ClientHandle<object> | undefined = undefined;
   void [ownAdapter, ownHandle, ConnectionLostError, guard, HeldBackError];
-  void [all, iterator, keyv, memory, sameMemory, postgres, redis, teleproto, startTestServer];
+  void [all, iterator, keyv, memory, sameMemory, postgres, prometheus, redis, teleproto, startTestServer];
 }
 `;
 
 let installed: Installed;
 
 beforeAll(async () => {
-  installed = await Installed.with(["telegram", "teleproto", "@types/node", "undici-types"]);
+  installed = await Installed.with(["telegram", "teleproto", "prom-client", "@types/node", "undici-types"]);
   installed.write("package.json", '{ "type": "module" }');
   installed.write("consumer.mts", CONSUMER);
 }, 120_000);

@@ -56,7 +56,7 @@ export class BulkRunManager<Client> {
     this.abortListeners = abortListeners;
     this.processRef = processRef;
     this.#scheduler = scheduler;
-    this.#timeout = new StorageTimeout(context.clock, context.options.storageTimeoutMs);
+    this.#timeout = new StorageTimeout(context.clock, context.options.storageTimeoutMs, context.metrics);
   }
 
   add(run: ActiveBulkRun): void {

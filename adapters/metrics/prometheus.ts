@@ -1,0 +1,257 @@
+import { createRequire } from "node:module";
+import type { Metric, Registry } from "prom-client";
+import { type HistogramSnapshot, OptionsError, type PoolMetrics, type SessionInfo } from "../../src/index.js";
+import { METRIC_FAMILIES, type MetricFamily, type Reading } from "./metric-families.js";
+
+/** The part of a pool that is exported: a `SessionPool`. */
+export interface MeasuredPool {
+  metrics(): PoolMetrics;
+  sessions(): readonly SessionInfo[];
+}
+
+/** Options of {@link prometheus}. */
+export interface PrometheusOptions {
+  /** Where the metrics are registered. @default the global registry of `prom-client` */
+  readonly registry?: Registry;
+  /** Prefix of every name. @default "telegram_session_pool_" */
+  readonly prefix?: string;
+  /** Whether `sessions`, `floods_total`, `deaths_total` and `restrictions_total` have the label `session`: one series for each session. @default false */
+  readonly perSession?: boolean;
+  /** Value of the label `pool`, which is unique in its registry. @default the lowest free number, `"1"` for the first pool */
+  readonly pool?: string;
+}
+
+/** Metrics of one pool in a registry, until they are disposed of. */
+export interface Registration extends AsyncDisposable {
+  /** The registry: `await registry.metrics()` is what an endpoint answers. */
+  readonly registry: Registry;
+  /** Value of the label `pool`. */
+  readonly pool: string;
+}
+
+const DEFAULT_PREFIX = "telegram_session_pool_";
+const OPTION_NAMES: readonly string[] = ["registry", "prefix", "perSession", "pool"];
+
+/** A pool that is exported. */
+interface ExportedPool {
+  readonly label: string;
+  read(): Reading;
+}
+
+/** A value as `prom-client` exposes it. */
+interface ExposedValue {
+  readonly value: number;
+  readonly labels: Record<string, string | number>;
+  readonly metricName?: string;
+}
+
+/**
+ * One metric over all pools of a registry, in the shape of a metric of `prom-client`. Computed when it is scraped. The
+ * registry changes `name` for the OpenMetrics format.
+ */
+class ExposedMetric {
+  name: string;
+  readonly help: string;
+  readonly type: MetricFamily["type"];
+  readonly aggregator = "sum";
+  readonly #family: MetricFamily;
+  readonly #fullName: string;
+  readonly #pools: Iterable<ExportedPool>;
+
+  constructor(family: MetricFamily, prefix: string, pools: Iterable<ExportedPool>) {
+    this.name = prefix + family.name;
+    this.help = family.help;
+    this.type = family.type;
+    this.#fullName = this.name;
+    this.#family = family;
+    this.#pools = pools;
+  }
+
+  async get(): Promise<object> {
+    const { name, help, type, aggregator } = this;
+    return { name, help, type, aggregator, values: [...this.#values()] };
+  }
+
+  /** The figures are the pool's: there is nothing to reset. */
+  reset(): void {}
+
+  *#values(): Generator<ExposedValue> {
+    const family = this.#family;
+    for (const { label, read } of this.#pools) {
+      const reading = read();
+      if (family.type === "histogram") {
+        for (const { labels, value } of family.series(reading)) {
+          yield* bucketsOf(this.#fullName, { pool: label, ...labels }, value);
+        }
+      } else {
+        for (const { labels, value } of family.series(reading)) yield { value, labels: { pool: label, ...labels } };
+      }
+    }
+  }
+}
+
+function* bucketsOf(
+  name: string,
+  labels: Record<string, string>,
+  { bounds, counts, sum, count }: HistogramSnapshot,
+): Generator<ExposedValue> {
+  let total = 0;
+  for (const [index, bound] of bounds.entries()) {
+    total += counts[index] ?? 0;
+    yield { metricName: `${name}_bucket`, labels: { le: bound, ...labels }, value: total };
+  }
+  yield { metricName: `${name}_bucket`, labels: { le: "+Inf", ...labels }, value: count };
+  yield { metricName: `${name}_sum`, labels, value: sum };
+  yield { metricName: `${name}_count`, labels, value: count };
+}
+
+/** The pools of one registry and prefix; registered with the first, removed with the last. */
+class PoolGroup {
+  readonly #registry: Registry;
+  readonly #prefix: string;
+  readonly #pools = new Map<string, ExportedPool>();
+
+  constructor(registry: Registry, prefix: string) {
+    this.#registry = registry;
+    this.#prefix = prefix;
+  }
+
+  /** The given label, or a free one. Throws `OptionsError` when it is taken. */
+  labelFor(given: string | undefined): string {
+    if (given !== undefined) {
+      if (!this.#pools.has(given)) return given;
+      throw new OptionsError(`prometheus: "${given}" (pool) is registered already. Give each pool a name of its own.`);
+    }
+    let number = 1;
+    while (this.#pools.has(String(number))) number++;
+    return String(number);
+  }
+
+  add(pool: ExportedPool): void {
+    if (this.#pools.size === 0) this.#register();
+    this.#pools.set(pool.label, pool);
+  }
+
+  remove({ label }: ExportedPool): void {
+    this.#pools.delete(label);
+    if (this.#pools.size > 0) return;
+    for (const name of this.#names()) this.#registry.removeSingleMetric(name);
+  }
+
+  #names(): readonly string[] {
+    return METRIC_FAMILIES.map(({ name }) => this.#prefix + name);
+  }
+
+  #register(): void {
+    const taken = this.#names().find((name) => this.#registry.getSingleMetric(name) !== undefined);
+    if (taken !== undefined) {
+      throw new OptionsError(`prometheus: the registry has another metric "${taken}". Pass another prefix.`);
+    }
+    const pools = { [Symbol.iterator]: () => this.#pools.values() };
+    for (const family of METRIC_FAMILIES) {
+      this.#registry.registerMetric(new ExposedMetric(family, this.#prefix, pools) as unknown as Metric);
+    }
+  }
+}
+
+/** Groups by registry and prefix. */
+const groups = new WeakMap<Registry, Map<string, PoolGroup>>();
+
+function groupOf(registry: Registry, prefix: string): PoolGroup {
+  const byPrefix = groups.get(registry) ?? new Map<string, PoolGroup>();
+  groups.set(registry, byPrefix);
+  const group = byPrefix.get(prefix) ?? new PoolGroup(registry, prefix);
+  byPrefix.set(prefix, group);
+  return group;
+}
+
+/**
+ * Exports the metrics of a pool to Prometheus by `prom-client` 15, which is to be installed. The pool is measured from now
+ * until the registration is disposed of; `docs/metrics.md` lists the names. Several pools in one registry differ in the
+ * label `pool`.
+ *
+ * @throws `OptionsError` for a wrong option, a label or name that is taken, or without `prom-client`.
+ *
+ * @example
+ * ```ts
+ * await using metrics = prometheus(pool);
+ * http.createServer(async (_, response) => response.end(await metrics.registry.metrics())).listen(9_090);
+ * ```
+ */
+export function prometheus(pool: MeasuredPool, options: PrometheusOptions = {}): Registration {
+  checkOptions(pool, options);
+  const { prefix = DEFAULT_PREFIX, perSession = false } = options;
+  const registry = options.registry ?? globalRegistry();
+  const group = groupOf(registry, prefix);
+  const label = group.labelFor(options.pool);
+  const metrics = pool.metrics();
+  const read = oncePerTurn(() => ({
+    snapshot: metrics.read(),
+    sessions: perSession ? pool.sessions() : undefined,
+  }));
+  const exported: ExportedPool = { label, read };
+  try {
+    group.add(exported);
+  } catch (error) {
+    metrics[Symbol.dispose]();
+    throw error;
+  }
+  let isDisposed = false;
+  return {
+    registry,
+    pool: label,
+    [Symbol.asyncDispose]: async () => {
+      if (isDisposed) return;
+      isDisposed = true;
+      group.remove(exported);
+      metrics[Symbol.dispose]();
+    },
+  };
+}
+
+/** A registry reads all of its metrics in one turn: they share one reading. */
+function oncePerTurn(read: () => Reading): () => Reading {
+  let reading: Reading | undefined;
+  return () => {
+    if (reading === undefined) {
+      reading = read();
+      queueMicrotask(() => {
+        reading = undefined;
+      });
+    }
+    return reading;
+  };
+}
+
+function globalRegistry(): Registry {
+  try {
+    const client = createRequire(import.meta.url)("prom-client") as { readonly register: Registry };
+    return client.register;
+  } catch (cause) {
+    throw new OptionsError('prometheus needs prom-client: "npm install prom-client@15".', { cause });
+  }
+}
+
+function checkOptions(pool: MeasuredPool, options: PrometheusOptions): void {
+  if (typeof pool?.metrics !== "function")
+    throw new OptionsError("prometheus expects a SessionPool as its first argument.");
+  if (typeof options !== "object" || options === null)
+    throw new OptionsError("prometheus expects its options as an object.");
+  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.includes(name));
+  if (unknown !== undefined) {
+    throw new OptionsError(`prometheus: there is no option "${unknown}". Options: ${OPTION_NAMES.join(", ")}.`);
+  }
+  const { registry, prefix, perSession, pool: name } = options;
+  if (registry !== undefined && typeof registry?.registerMetric !== "function") {
+    throw new OptionsError("prometheus: registry expects a Registry of prom-client.");
+  }
+  if (prefix !== undefined && !/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(prefix)) {
+    throw new OptionsError('prometheus: prefix expects letters, digits and "_", such as "telegram_session_pool_".');
+  }
+  if (perSession !== undefined && typeof perSession !== "boolean") {
+    throw new OptionsError("prometheus: perSession expects true or false.");
+  }
+  if (name !== undefined && (typeof name !== "string" || name === "")) {
+    throw new OptionsError("prometheus: pool expects a text of at least one character.");
+  }
+}

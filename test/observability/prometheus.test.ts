@@ -1,0 +1,157 @@
+import { type Metric, Registry, register } from "prom-client";
+import { describe, expect, test } from "vitest";
+import { METRIC_FAMILIES } from "../../adapters/metrics/metric-families.js";
+import { prometheus } from "../../adapters/metrics/prometheus.js";
+import { OptionsError } from "../../src/errors.js";
+import { WRITE } from "../fakes/fake-telegram.js";
+import { openPool } from "../fakes/pools.js";
+import { flood } from "../fakes/telegram-errors.js";
+
+/** The names of the metrics in the text, by their TYPE lines. */
+function namesIn(text: string): readonly string[] {
+  return [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name = ""]) => name);
+}
+
+/** The lines of one metric. */
+function linesOf(text: string, name: string): readonly string[] {
+  return text.split("\n").filter((line) => line.startsWith(`telegram_session_pool_${name}{`));
+}
+
+describe("prometheus()", () => {
+  test("names - are those of the documents, with the prefix", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    await using registration = prometheus(pool, { registry: new Registry() });
+    expect(namesIn(await registration.registry.metrics())).toEqual(
+      [
+        "sessions",
+        "connected",
+        "waiters",
+        "next_available_seconds",
+        "wait_seconds",
+        "lease_seconds",
+        "connect_seconds",
+        "call_seconds",
+        "floods_total",
+        "flood_seconds_total",
+        "rotations_total",
+        "deaths_total",
+        "restrictions_total",
+        "unknown_outcomes_total",
+        "storage_seconds",
+        "storage_failures_total",
+        "ownership_lost_total",
+      ].map((name) => `telegram_session_pool_${name}`),
+    );
+  });
+
+  test("values - are the figures of the pool, and no session id is a label", async () => {
+    const { pool, telegram, clock } = await openPool({ sessions: ["alpha", "beta"] });
+    await using registration = prometheus(pool, { registry: new Registry() });
+    telegram.onCall = ({ id }) => (id === "alpha" ? Promise.reject(flood(40)) : "done");
+    await pool.use((client) => client.call(WRITE));
+    await pool.disable("beta");
+    await clock.advance(15_000);
+    const text = await registration.registry.metrics();
+    expect({
+      cooling: linesOf(text, "sessions").find((line) => line.includes("cooling")),
+      next: linesOf(text, "next_available_seconds"),
+      floods: linesOf(text, "floods_total"),
+      floodSeconds: linesOf(text, "flood_seconds_total"),
+      rotations: linesOf(text, "rotations_total"),
+      waits: linesOf(text, "wait_seconds_count"),
+    }).toEqual({
+      cooling: 'telegram_session_pool_sessions{pool="1",state="cooling"} 1',
+      next: ['telegram_session_pool_next_available_seconds{pool="1"} 25'],
+      floods: ['telegram_session_pool_floods_total{pool="1",method="messages.SendMessage",kind="FLOOD_WAIT"} 1'],
+      floodSeconds: ['telegram_session_pool_flood_seconds_total{pool="1"} 40'],
+      rotations: ['telegram_session_pool_rotations_total{pool="1"} 1'],
+      waits: ['telegram_session_pool_wait_seconds_count{pool="1"} 2'],
+    });
+    expect(text).not.toMatch(/alpha|beta/);
+  });
+
+  test("histograms - have cumulative buckets up to +Inf", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    await using registration = prometheus(pool, { registry: new Registry() });
+    const lease = await pool.acquire();
+    lease.release();
+    const buckets = linesOf(await registration.registry.metrics(), "lease_seconds_bucket");
+    expect({ first: buckets[0], last: buckets.at(-1), count: buckets.length }).toEqual({
+      first: 'telegram_session_pool_lease_seconds_bucket{le="0.001",pool="1"} 1',
+      last: 'telegram_session_pool_lease_seconds_bucket{le="+Inf",pool="1"} 1',
+      count: 14,
+    });
+  });
+
+  test("perSession - labels states, floods and deaths with the session", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["alpha"] });
+    await using registration = prometheus(pool, { registry: new Registry(), perSession: true });
+    telegram.onCall = () => Promise.reject(flood(40));
+    await pool.use((client) => client.call(WRITE), { wait: false }).catch(() => {});
+    const text = await registration.registry.metrics();
+    expect([...linesOf(text, "sessions"), ...linesOf(text, "floods_total")]).toEqual([
+      'telegram_session_pool_sessions{pool="1",state="cooling",session="alpha"} 1',
+      'telegram_session_pool_floods_total{pool="1",method="messages.SendMessage",kind="FLOOD_WAIT",session="alpha"} 1',
+    ]);
+  });
+
+  test("several pools - share a registry by the label pool, and leave it one by one", async () => {
+    const registry = new Registry();
+    const [one, other] = [await openPool({ sessions: ["a"] }), await openPool({ sessions: ["a", "b"] })];
+    const first = prometheus(one.pool, { registry });
+    const second = prometheus(other.pool, { registry, pool: "senders" });
+    const free = async () => linesOf(await registry.metrics(), "sessions").filter((line) => line.includes("free"));
+    expect(await free()).toEqual([
+      'telegram_session_pool_sessions{pool="1",state="free"} 1',
+      'telegram_session_pool_sessions{pool="senders",state="free"} 2',
+    ]);
+    expect(() => prometheus(one.pool, { registry, pool: "senders" })).toThrow(OptionsError);
+    await first[Symbol.asyncDispose]();
+    expect(await free()).toEqual(['telegram_session_pool_sessions{pool="senders",state="free"} 2']);
+    await second[Symbol.asyncDispose]();
+    await second[Symbol.asyncDispose]();
+    expect(registry.getMetricsAsArray()).toEqual([]);
+  });
+
+  test("without registry - registers in the global one, beside other metrics", async () => {
+    const { pool } = await openPool();
+    const registration = prometheus(pool, { prefix: "mine_" });
+    expect(registration.registry).toBe(register);
+    expect(register.getMetricsAsArray()).toHaveLength(METRIC_FAMILIES.length);
+    await registration[Symbol.asyncDispose]();
+    expect(register.getMetricsAsArray()).toEqual([]);
+  });
+
+  test("OpenMetrics - each counter has one _total", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const registry = new Registry();
+    registry.setContentType("application/openmetrics-text; version=1.0.0; charset=utf-8" as never);
+    const registration = prometheus(pool, { registry });
+    for (const _ of [1, 2]) {
+      const text = await registry.metrics();
+      expect(text).toContain("# TYPE telegram_session_pool_rotations counter");
+      expect(linesOf(text, "rotations_total")).toEqual(['telegram_session_pool_rotations_total{pool="1"} 0']);
+    }
+    await registration[Symbol.asyncDispose]();
+    expect(registry.getMetricsAsArray()).toEqual([]);
+  });
+
+  test("a name that the registry has - is an OptionsError, and the pool is not measured", async () => {
+    const { pool } = await openPool();
+    const registry = new Registry();
+    registry.registerMetric({ name: "telegram_session_pool_waiters" } as unknown as Metric);
+    expect(() => prometheus(pool, { registry })).toThrow(/another metric "telegram_session_pool_waiters"/);
+    expect(registry.getMetricsAsArray()).toHaveLength(1);
+  });
+
+  test.each([
+    [{ prefx: "x" }, /there is no option "prefx"/],
+    [{ prefix: "no spaces " }, /prefix expects/],
+    [{ registry: {} }, /registry expects/],
+    [{ perSession: 1 }, /perSession expects/],
+    [{ pool: "" }, /pool expects/],
+  ])("%j is an OptionsError", async (options, message) => {
+    const { pool } = await openPool();
+    expect(() => prometheus(pool, options as never)).toThrow(message);
+  });
+});
