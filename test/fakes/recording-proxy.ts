@@ -1,8 +1,13 @@
+import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { onTestFinished } from "vitest";
 
-/** A proxy that speaks SOCKS5 and HTTP CONNECT, wants a login, and notes where it was asked to connect to. */
+/**
+ * A proxy that notes where it was asked to connect to. It speaks SOCKS5 and HTTP CONNECT and wants a login; or it is an MTProto
+ * proxy.
+ */
 export interface RecordingProxy {
   readonly port: number;
   /** What it connected to, as it was asked: `host:port`. */
@@ -17,20 +22,31 @@ export interface RecordingProxy {
 
 export const LOGIN = { username: "proxy-user", password: "canary-proxy-password" } as const;
 
+/** What makes it an MTProto proxy. */
+export interface MtprotoProxy {
+  readonly secret: Buffer;
+  portOf(dcId: number): number;
+}
+
 interface Request {
   readonly host: string;
   readonly port: number;
   readonly granted: Buffer;
+  /** What is sent to the destination first. */
+  readonly first?: Buffer;
+  /** What the bytes on the way there and on the way back go through. */
+  readonly there?: Duplex;
+  readonly back?: Duplex;
 }
 
 /** Listens on the loopback interface; gone when the test is over. */
-export async function startRecordingProxy(): Promise<RecordingProxy> {
+export async function startRecordingProxy(mtproto?: MtprotoProxy): Promise<RecordingProxy> {
   const asked: string[] = [];
   const sockets = new Set<Socket>();
   const own = new Set<unknown>();
   let refused = 0;
   const open = async (client: Socket): Promise<void> => {
-    const request = await (String.fromCharCode((await peek(client))[0] ?? 0) === "C" ? http(client) : socks(client));
+    const request = await requestOf(client, mtproto);
     if (request === undefined) {
       refused++;
       client.destroy();
@@ -44,8 +60,9 @@ export async function startRecordingProxy(): Promise<RecordingProxy> {
     }
     await once(beyond, "connect");
     client.write(request.granted);
-    client.pipe(beyond);
-    beyond.pipe(client);
+    if (request.first !== undefined) beyond.write(request.first);
+    (request.there === undefined ? client : client.pipe(request.there)).pipe(beyond);
+    (request.back === undefined ? beyond : beyond.pipe(request.back)).pipe(client);
   };
   const server = createServer((client) => {
     sockets.add(client.on("error", () => {}));
@@ -74,6 +91,24 @@ function connectAsOwn({ host, port }: Request, own: Set<unknown>): Socket {
   const socket = new Socket();
   own.add(socket);
   return socket.connect(port, host);
+}
+
+async function requestOf(client: Socket, mtproto: MtprotoProxy | undefined): Promise<Request | undefined> {
+  if (mtproto !== undefined) return obfuscated(client, mtproto);
+  return String.fromCharCode((await peek(client))[0] ?? 0) === "C" ? http(client) : socks(client);
+}
+
+/** Source: core.telegram.org/mtproto/mtproto-transports#transport-obfuscation. */
+async function obfuscated(client: Socket, { secret, portOf }: MtprotoProxy): Promise<Request> {
+  const header = await take(client, 64);
+  const reversed = Buffer.from(header.subarray(8, 56)).reverse();
+  const keyOf = (bytes: Buffer): Buffer => createHash("sha256").update(bytes).update(secret).digest();
+  const there = createDecipheriv("aes-256-ctr", keyOf(header.subarray(8, 40)), header.subarray(40, 56));
+  const back = createCipheriv("aes-256-ctr", keyOf(reversed.subarray(0, 32)), reversed.subarray(32, 48));
+  const plain = there.update(header);
+  if (plain.readUInt32LE(56) !== 0xefefefef) throw new Error("another transport, or another secret");
+  const port = portOf(plain.readInt16LE(60));
+  return { host: "127.0.0.1", port, granted: Buffer.of(), first: Buffer.of(0xef), there, back };
 }
 
 async function peek(socket: Socket): Promise<Buffer> {

@@ -10,7 +10,10 @@ import { bigInt, CHUNK, CHUNKS, location, serveFile } from "./files.js";
 import { nameOf, type OpenOptions, type Pool, rejection, type Stage, stage, until, within } from "./support.js";
 
 const FAR = 4;
-const KINDS = ["socks5", "http"] as const;
+/** By what a session gets to the proxy. */
+const KINDS = ["socks5", "http", "mtproto", "mtproto, dd"] as const;
+const WITH_LOGIN = ["socks5", "http"] as const;
+const SECRET = Buffer.alloc(16, 0xab);
 
 /** What this process has connected to, but for the proxy's own sockets; and every socket and look-up, counted below them. */
 interface Watch {
@@ -66,11 +69,15 @@ async function behindProxy(kind: (typeof KINDS)[number], options: OpenOptions = 
   server.handle("auth.ImportAuthorization", ({ tl }) =>
     tl("auth.Authorization", { user: tl("UserEmpty", { id: 1n }) }),
   );
-  const proxy = await startRecordingProxy();
+  const isMtproto = kind.startsWith("mtproto");
+  const portOf = (dcId: number): number => parseSession(server.sessions[dcId === FAR ? 1 : 0] ?? "").port ?? 0;
+  const proxy = await startRecordingProxy(isMtproto ? { secret: SECRET, portOf } : undefined);
   const watch = watchSockets(proxy);
   const client = { server: server.server, clientOptions: { networkSocket: PromisedNetSockets } };
   const pool = await scene.open({ add: [], ...options, client: { ...client, ...options.client } });
-  const url = `${kind}://${LOGIN.username}:${LOGIN.password}@127.0.0.1:${proxy.port}`;
+  const url = isMtproto
+    ? `tg://proxy?server=127.0.0.1&port=${proxy.port}&secret=${kind === "mtproto" ? "" : "dd"}${SECRET.toString("hex")}`
+    : `${kind}://${LOGIN.username}:${LOGIN.password}@127.0.0.1:${proxy.port}`;
   await pool.add("a", server.sessions[0] ?? "", { profile: { proxy: url } });
   const expectOnlyProxy = (): void => {
     expect(new Set(watch.dialed)).toEqual(new Set([`127.0.0.1:${proxy.port}`]));
@@ -137,7 +144,9 @@ describe.each(KINDS)("a session behind a proxy (%s) - opens sockets to it alone"
     expect(proxy.asked).toHaveLength(2);
     expectOnlyProxy();
   });
+});
 
+describe.each(WITH_LOGIN)("a session behind a proxy (%s)", (kind) => {
   test("a server known by name - is looked up by the proxy", async () => {
     const scene = await behindProxy(kind);
     const { server, proxy } = scene;
