@@ -100,8 +100,14 @@ export class ConnectionFactory<Client> {
       connectTimeoutMs: options.connectTimeoutMs,
       onDisconnect: (reason) => connection.lost(reason),
     });
-    const hooks = this.#hooksOf(origin, () => connection);
-    const connection: Connection<Client> = new Connection(id, handle, hooks);
+    const connection: Connection<Client> = new Connection(
+      this.#context,
+      id,
+      handle,
+      // A change of the profile replaces the connection.
+      isPersistent(options, known),
+      this.#hooksOf(origin, () => connection),
+    );
     // The gate and the client know the connection, and the connection knows the client.
     gate.connection = connection;
     known.connection = connection;
@@ -111,14 +117,10 @@ export class ConnectionFactory<Client> {
   #hooksOf(origin: ClientOrigin, connection: () => Connection<Client>): ConnectionHooks {
     const { known, profile } = origin;
     const { id } = known;
-    const { clock, options, events, log, metrics } = this.#context;
+    const { events, log, metrics } = this.#context;
     // A client may also go that was never connected, or that was lost before, under a lease.
     const changed = (): void => queueMicrotask(() => events.emit("changed", id));
     return {
-      clock,
-      // A change of the profile replaces the connection.
-      isPersistent: isPersistent(options, known),
-      connectTimeoutMs: options.connectTimeoutMs,
       hasCurrentKey: () => this.#hasItsKey(origin),
       route: throughProxy(origin.proxy),
       refusal: () => this.#refusal(origin),

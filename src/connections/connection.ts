@@ -1,10 +1,10 @@
-import type { Clock } from "../common/clock.js";
 import { deferred } from "../common/deferred.js";
 import type { ListNode } from "../common/linked-list.js";
 import { inOwnContext } from "../common/own-context.js";
 import { withTimeout } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
 import type { ClaimHandle } from "../ownership/ownership.js";
+import type { PoolContext } from "../pool-context.js";
 import type { ClientHandle } from "./client-adapter.js";
 
 /** Rejects a connect because the session has changed since it was selected: the caller selects again. */
@@ -12,12 +12,8 @@ export class SessionChangedError extends Error {
   override readonly name = "SessionChangedError";
 }
 
-/** What one connection reports and asks. */
+/** Decides for one connection whether it may connect, and hears what becomes of it. */
 export interface ConnectionHooks {
-  readonly clock: Clock;
-  /** Whether it stays open without a lease. */
-  readonly isPersistent: boolean;
-  readonly connectTimeoutMs: number;
   /** Whether the session still has the auth key that the client was made with. */
   hasCurrentKey(): boolean;
   /** For messages: the proxy, if it does not connect directly. */
@@ -43,6 +39,7 @@ const CLOSE_WITHIN_MS = 5_000;
 /** The one client of one session: connected once at a time, again when it was lost, closed for good. */
 export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly id: string;
+  readonly #context: PoolContext;
   readonly #hooks: ConnectionHooks;
   readonly #gone = deferred();
   #connecting: Promise<void> | undefined;
@@ -75,9 +72,16 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   previous: Connection<Client> | null = null;
   next: Connection<Client> | null = null;
 
-  constructor(id: string, handle: ClientHandle<Client>, hooks: ConnectionHooks) {
+  constructor(
+    context: PoolContext,
+    id: string,
+    handle: ClientHandle<Client>,
+    isPersistent: boolean,
+    hooks: ConnectionHooks,
+  ) {
+    this.#context = context;
     this.id = id;
-    this.isPersistent = hooks.isPersistent;
+    this.isPersistent = isPersistent;
     this.handle = handle;
     this.#hooks = hooks;
   }
@@ -154,9 +158,9 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     // The claim has read the record: another process may have written a cooldown.
     this.#assertAllowed();
     this.#assertUnchanged();
-    const startedAt = this.#hooks.clock.monotonic();
+    const startedAt = this.#context.clock.monotonic();
     await this.#connectClient(abort);
-    this.#hooks.connected(this.#hooks.clock.monotonic() - startedAt);
+    this.#hooks.connected(this.#context.clock.monotonic() - startedAt);
     this.#assertUnchanged();
   }
 
@@ -172,10 +176,11 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   }
 
   async #connectClient(abort: AbortController): Promise<void> {
-    const timer = this.#hooks.clock.setTimer(this.#hooks.connectTimeoutMs, () => {
+    const { clock, options } = this.#context;
+    const timer = clock.setTimer(options.connectTimeoutMs, () => {
       abort.abort(
         new ConnectError(
-          `Session "${this.id}" could not connect${this.#hooks.route} within ${this.#hooks.connectTimeoutMs} ms (connectTimeoutMs).`,
+          `Session "${this.id}" could not connect${this.#hooks.route} within ${options.connectTimeoutMs} ms (connectTimeoutMs).`,
           { sessionId: this.id },
         ),
       );
@@ -212,7 +217,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   /** A client that does not close must not keep the pool from closing. */
   #inTime(closed: Promise<void>): Promise<void> {
     const late = (): Error => new Error(`it did not close within ${CLOSE_WITHIN_MS} ms`);
-    return withTimeout(this.#hooks.clock, CLOSE_WITHIN_MS, closed, late);
+    return withTimeout(this.#context.clock, CLOSE_WITHIN_MS, closed, late);
   }
 }
 
