@@ -41,17 +41,17 @@ import { createPeerCacheWriter } from "./storage/peer-cache-writer.js";
 import { RecordWriter } from "./storage/record-writer.js";
 import { SessionSerializer } from "./storage/session-serializer.js";
 import type { StoredRecord } from "./storage/storage.js";
-import { LISTING_TAKES, StorageTimeout } from "./storage/storage-timeout.js";
+import { LIST_TIMEOUT_FACTOR, StorageTimeout } from "./storage/storage-timeout.js";
 
-/** The options of `open`, checked and with their defaults. Throws `OptionsError`. */
+/** Validates the options of `open` and fills in the defaults. Throws `OptionsError`. */
 export function resolveOptions<Client>(options: SessionPoolOptions<Client>): ResolvedOptions<Client> {
   return { ...checkPoolOptions(options), storage: checkedStorage(options.storage ?? memory()) };
 }
 
-/** An open storage, and what it holds. */
+/** An open storage and its records. */
 export interface OpenedStorage {
   readonly records: readonly StoredRecord[];
-  /** Held while a storage that is made for one process is open. */
+  /** Held while a storage that supports only one process is open. */
   readonly processLock: SingleProcessLock | undefined;
 }
 
@@ -60,7 +60,7 @@ export async function openStorage<Client>(options: ResolvedOptions<Client>): Pro
   const { storage, clock, storageTimeoutMs } = options;
   await options.client.open();
   const deadline = new StorageTimeout(clock, storageTimeoutMs);
-  const listDeadline = deadline.times(LISTING_TAKES);
+  const listDeadline = deadline.times(LIST_TIMEOUT_FACTOR);
   const isForOneProcess = !storage.shared && !isInMemory(storage);
   const processLock = isForOneProcess ? new SingleProcessLock(options, deadline) : undefined;
   try {
@@ -75,12 +75,12 @@ export async function openStorage<Client>(options: ResolvedOptions<Client>): Pro
   }
 }
 
-/** A pool that is built, and how it ends. */
+/** The parts of a pool, and its shutdown. */
 export interface CreatedPool<Client> extends PoolParts<Client> {
   readonly shutdown: Shutdown;
 }
 
-/** Builds a pool from its options, each part after those that it is built on. Nothing here decides anything. */
+/** Builds a pool from its options, in dependency order. Contains no logic of its own. */
 export function createPool<Client>(
   options: ResolvedOptions<Client>,
   processRef: ProcessRef,
@@ -110,7 +110,7 @@ export function startPool(pool: CreatedPool<unknown>): void {
   storageSync.start();
 }
 
-/** The sessions in memory, their records, and who may connect them. */
+/** Creates the session table, the records and the ownership of sessions. */
 function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecycle) {
   const { clock, time, options, log } = context;
   const { leasesPerSession, maxConnected } = options;
@@ -136,7 +136,7 @@ function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecy
 
 type State = ReturnType<typeof createState>;
 
-/** The clients of the sessions. */
+/** Creates the parts that connect clients. */
 function createConnections<Client>(context: PoolContext<Client>, processRef: ProcessRef, state: State) {
   const { sessionTable, registry, peers, ownership, sessionState, rateLimits } = state;
   const { events } = context;
@@ -162,7 +162,7 @@ function createConnections<Client>(context: PoolContext<Client>, processRef: Pro
 
 type Connecting<Client> = ReturnType<typeof createConnections<Client>>;
 
-/** The auth keys of the sessions, their removal, and the records that other processes write. */
+/** Creates the parts for auth keys, removal, and records that other processes write. */
 function createRecords<Client>(
   context: PoolContext<Client>,
   lifecycle: PoolLifecycle,
@@ -211,7 +211,7 @@ function createRecords<Client>(
   return { keys, removal, remoteRecords };
 }
 
-/** How sessions come, change and go, in this process and in others. */
+/** Creates the parts that add, change and remove sessions, for changes made by this process and by others. */
 function createSessions<Client>(
   context: PoolContext<Client>,
   lifecycle: PoolLifecycle,
@@ -240,7 +240,7 @@ function createSessions<Client>(
 
 type Sessions = ReturnType<typeof createSessions>;
 
-/** Leases, the callers that wait for them, and the work that is done with them. */
+/** Creates the parts that grant leases and run work with them. */
 function createLeasing<Client>(
   context: PoolContext<Client>,
   lifecycle: PoolLifecycle,

@@ -2,45 +2,45 @@ import { addScope, type CooldownScope } from "../state/cooldowns.js";
 
 /** One request of an attempt. */
 export interface TrackedCall {
-  /** Whether it is harmless to repeat: it cannot have an effect. */
+  /** Whether the request can be repeated without harm. */
   readonly isIdempotent: boolean;
-  /** Whether it carries a part of a file. */
+  /** Whether the request transfers a part of a file. */
   readonly isTransfer: boolean;
-  /** Whether it may have taken effect. Kept by the tracker, `false` at first. */
+  /** Whether the request may have taken effect. Maintained by the tracker; initially `false`. */
   hasEffect: boolean;
 }
 
 /** Follows the requests of a lease. */
 export interface AttemptTracker {
-  /** It is on its way: from now on a write may have taken effect. */
+  /** The request was sent. From now on, a write may have taken effect. */
   sent(call: TrackedCall): void;
-  /** Telegram has granted it. */
+  /** The request has succeeded. */
   granted(call: TrackedCall): void;
-  /** It was refused with proof that it had no effect; `scope` is what it cooled, or what held it back. */
+  /** The request was refused and has had no effect. `scope` is the cooldown that it started, or that blocked it. */
   refused(call: TrackedCall, scope?: CooldownScope): void;
-  /** Telegram has answered a request with this error. */
+  /** Telegram has answered a request with `error`. */
   failed(error: unknown): void;
-  /** A request failed, but not by an answer of Telegram's. */
+  /** A request failed with an error that is not an answer from Telegram. */
   broke(error: unknown): void;
-  /** A write is about to be sent: what it has to wait for, if anything. It is not sent when that rejects. */
+  /** Called before a write is sent. The write waits for the returned promise, and is not sent if it rejects. */
   beforeWrite?(): Promise<void> | undefined;
-  /** Whether the work may be, and can be, run on another session at once. */
+  /** Returns whether the work may run on another session, and one is available now. */
   shouldRotate(scope: CooldownScope): boolean;
-  /** Whether a file is half transferred, which no other session can continue, and the caller would wait that long. */
+  /** Returns whether to wait on this session: a file is partly transferred, and the caller would wait that long. */
   isWorthStaying(waitMs: number): boolean;
 }
 
 /** Observes the writes of a job. */
 export interface WriteObserver {
-  /** A write is about to be sent, and waits for this. */
+  /** Called before a write is sent; the write waits for the returned promise. */
   beforeWrite(): Promise<void> | undefined;
-  /** Nothing that the last attempt sent can have taken effect. */
+  /** No request of the last attempt can have taken effect. */
   onNoEffect(): void;
-  /** A request failed, but not by an answer of Telegram's. */
+  /** A request failed with an error that is not an answer from Telegram. */
   broke(error: unknown): void;
 }
 
-/** For a lease without rotation: nothing of it is ever repeated. */
+/** Tracker for leases without rotation, whose requests are never repeated. */
 export const NOOP_TRACKER: AttemptTracker = {
   sent: () => {},
   granted: () => {},
@@ -51,16 +51,16 @@ export const NOOP_TRACKER: AttemptTracker = {
   isWorthStaying: () => false,
 };
 
-/** What an attempt asks of its job. */
+/** Decisions that an attempt leaves to its job. */
 export interface AttemptPolicy {
-  /** Whether another session could take over now. */
+  /** Returns whether another session is available for the work now. */
   hasAlternative(attempt: Attempt, scope: CooldownScope): boolean;
-  /** Whether the job's caller would rather wait that long than get an error. */
+  /** Returns whether the job's caller would wait that long instead of receiving an error. */
   wouldWait(waitMs: number): boolean;
   readonly effectWatch?: WriteObserver | undefined;
 }
 
-/** One run of a job on one session: what it sent, and hence whether it can be run again on another one. */
+/** One run of a job on one session. Records what was sent, to decide whether the job may run again on another session. */
 export class Attempt implements AttemptTracker {
   readonly #policy: AttemptPolicy;
   #effects = 0;
@@ -68,41 +68,41 @@ export class Attempt implements AttemptTracker {
   #hasTransferred = false;
   #wasRefused = false;
   readonly #answers = new WeakSet<object>();
-  /** Bound: the methods that one attempt calls. */
+  /** Bounded by the number of methods that one attempt calls. */
   readonly #methods = new Set<string>();
-  /** Bound: the peers that one attempt calls. */
+  /** Bounded by the number of peers that one attempt addresses. */
   readonly #peers = new Set<string>();
 
   constructor(policy: AttemptPolicy) {
     this.#policy = policy;
   }
 
-  /** Whether nothing it sent can have taken effect. */
+  /** Whether no request of the attempt can have taken effect. */
   get hasNoEffects(): boolean {
     return this.#effects === 0;
   }
 
-  /** How many of its requests Telegram has granted. */
+  /** Number of requests that have succeeded. */
   get grantedCount(): number {
     return this.#granted;
   }
 
-  /** Whether any request was refused: an error of the work can only be about the session if so. */
+  /** Whether any request was refused. Otherwise an error thrown by the work does not concern the session. */
   get hadRefusal(): boolean {
     return this.#wasRefused;
   }
 
-  /** Whether Telegram has answered a request with this very error. */
+  /** Returns whether Telegram has answered a request with this error object. */
   isTelegramError(error: unknown): boolean {
     return typeof error === "object" && error !== null && this.#answers.has(error);
   }
 
-  /** Methods that were refused on this session alone. */
+  /** Methods whose cooldown or rate limit on this session refused a request. */
   get refusedMethods(): ReadonlySet<string> {
     return this.#methods;
   }
 
-  /** Peers that were refused on this session alone. */
+  /** Peers whose cooldown or rate limit on this session refused a request. */
   get refusedPeers(): ReadonlySet<string> {
     return this.#peers;
   }

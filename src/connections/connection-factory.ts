@@ -18,7 +18,7 @@ import { Connection, type ConnectionHooks, SessionChangedError } from "./connect
 import { isPersistent } from "./persistent-connections.js";
 import { SessionRequestGate } from "./request-gate.js";
 
-/** What one client was created with: an error it gets says nothing of a session that has another key by now. */
+/** The values a client was created with. Its errors do not apply to the session once the session has another key. */
 interface ClientOrigin {
   readonly known: PooledSession;
   readonly fingerprint: string;
@@ -60,7 +60,7 @@ export class ConnectionFactory<Client> {
     this.#backOffs = backOffs;
   }
 
-  /** A connection of the session, not connected yet. Throws as a failed connect does. */
+  /** Creates a connection of the session without connecting it. Throws as a failed connect does. */
   create(id: string): Connection<Client> {
     const known = this.#registry.get(id);
     if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
@@ -118,7 +118,7 @@ export class ConnectionFactory<Client> {
     const { known, profile } = origin;
     const { id } = known;
     const { events, log, metrics } = this.#context;
-    // A client may also go that was never connected, or that was lost before, under a lease.
+    // Also needed for a client that was never connected, or whose connection was lost earlier under a lease.
     const changed = (): void => queueMicrotask(() => events.emit("changed", id));
     return {
       hasCurrentKey: () => this.#hasItsKey(origin),
@@ -144,13 +144,13 @@ export class ConnectionFactory<Client> {
       connectFailed: (error) => this.#connectFailed(origin, error),
       closeFailed: (error) => {
         const { message } = withoutSecrets(profile, error);
-        const text = `The client of session "${id}" could not be closed, and counts as gone: ${message}.`;
+        const text = `The client of session "${id}" could not be closed, and is treated as closed: ${message}.`;
         log.write("warn", text, { event: "closeFailed", sessionId: id, reason: message });
       },
     };
   }
 
-  /** Whether the session still has the key that the client was created with. */
+  /** Returns whether the session still has the auth key that the client was created with. */
   #hasItsKey({ known, fingerprint }: ClientOrigin): boolean {
     return known.fingerprint === fingerprint && this.#registry.get(known.id) === known;
   }
@@ -161,17 +161,18 @@ export class ConnectionFactory<Client> {
   }
 
   /**
-   * Why the session must not connect now: because of a cooldown, a back-off, what Telegram or the user said of it, or a
-   * key that it does not have any more.
+   * Returns why the session must not connect now, if so: a cooldown, a back-off, a state set by Telegram or the user, or a
+   * changed auth key.
    */
   #refusal(origin: ClientOrigin): Error | undefined {
     const { id } = origin.known;
-    if (!this.#hasItsKey(origin)) return new SessionChangedError(`"${id}" has another auth key.`);
+    if (!this.#hasItsKey(origin)) return new SessionChangedError(`Session "${id}" has another auth key now.`);
     const entry = this.#sessionTable.get(id);
     const isWanted = entry?.canEverServe || (this.#sessionState.isProbed(id) && entry?.disabledReason === null);
-    if (entry === undefined || !isWanted) return new SessionChangedError(`"${id}" is not to be used.`);
+    if (entry === undefined || !isWanted)
+      return new SessionChangedError(`Session "${id}" is disabled, dead, restricted or removed.`);
     const isCooling = entry.unavailableUntil > this.#context.time.now() || this.#backOffs.isStopped(entry);
-    return isCooling ? new SessionChangedError(`"${id}" rests.`) : undefined;
+    return isCooling ? new SessionChangedError(`Session "${id}" is cooling down.`) : undefined;
   }
 
   async #claim(known: PooledSession): Promise<ClaimHandle> {
@@ -181,19 +182,22 @@ export class ConnectionFactory<Client> {
       await this.settleKey(known);
       return claim;
     }
-    // Whatever the reason: unless the session table knows one, the session would be reserved again at once, for ever.
+    // Without a reason in the session table, the session would be reserved again at once, in an endless loop.
     if (known.canEverServe && !known.isForeign) this.#backOffs.backOff(known);
-    throw new SessionChangedError(`"${id}" is another process's.`);
+    throw new SessionChangedError(`Session "${id}" is owned by another process.`);
   }
 
-  /** Telegram's verdict changes the session's state; any other error is a back-off. Neither counts for a former key. */
+  /**
+   * Applies a verdict of Telegram to the session; any other error starts a back-off. Errors of a former auth key are
+   * ignored. Returns the error for the callers.
+   */
   #connectFailed(origin: ClientOrigin, error: unknown): Error {
     const { known, profile } = origin;
     const { id } = known;
     const verdict = classifyTelegramError(error);
     const isOfItsKey = this.#hasItsKey(origin);
     this.#sessionState.applyVerdict(id, error, verdict, undefined, isOfItsKey);
-    if (!isOfItsKey) return new SessionChangedError(`"${id}" has another auth key.`);
+    if (!isOfItsKey) return new SessionChangedError(`Session "${id}" has another auth key now.`);
     if (affectsSession(verdict) && error instanceof Error) return error;
     const failure = error instanceof ConnectError ? error : connectError(origin, error, verdict);
     this.#backOffs.failed(known, profile, error, verdict, failure);
@@ -213,7 +217,7 @@ function connectError({ known: { id }, profile, proxy }: ClientOrigin, error: un
   });
 }
 
-/** The proxy as an error message names it; without its user name and password. */
+/** Describes the proxy for error messages, without its user name and password. */
 function throughProxy(proxy: ProxyProfile | undefined): string {
   // A user may have put a whole URL there, with a password in it.
   if (proxy === undefined || !isHost(proxy.ip)) return proxy === undefined ? "" : " through its proxy";

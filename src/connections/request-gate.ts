@@ -24,9 +24,9 @@ import {
 import type { Connection } from "./connection.js";
 import type { LeaseScope } from "./lease-scope.js";
 
-/** How often an idempotent request is sent again after a lost connection or a fault of the server. */
+/** Maximum number of times an idempotent request is sent again after a lost connection or a server error. */
 const RESENDS = 2;
-/** The pause before the first repetition after a fault of the server; doubles with each. */
+/** Delay before the first repetition after a server error; doubles with each. */
 const SERVER_FAULT_PAUSE_MS = 500;
 
 /**
@@ -35,10 +35,10 @@ const SERVER_FAULT_PAUSE_MS = 500;
  * waits and sends the part again. Source: core.telegram.org/api/files, TDLib NetQueryDelayer.
  */
 const TRANSFER_WAIT_MS = 20_000;
-/** The least wait before a refused request is checked again. */
+/** Minimum delay before a refused request is checked again. */
 const MIN_PAUSE_MS = 1;
 
-/** One request in the gate, and what is left of its allowances. */
+/** A request in the gate, with the waiting time and the repetitions that it may still use. */
 interface PendingCall extends TrackedCall {
   readonly request: OutgoingRequest;
   readonly scope: LeaseScope | undefined;
@@ -47,24 +47,24 @@ interface PendingCall extends TrackedCall {
   inlineWaitMs: number;
   transferWaitMs: number;
   resends: number;
-  /** Whether it was put on the wire. */
+  /** Whether the request was put on the wire. */
   isSent: boolean;
   /** Start of the current transmission by the monotonic clock; `undefined` if it is not measured. */
   sentAt: number | undefined;
-  /** Whether an earlier transmission of it may have reached Telegram. */
+  /** Whether an earlier transmission may have reached Telegram. */
   mayHaveArrived: boolean;
 }
 
-/** The place of an ordered request in the queue; it may be given up early. */
+/** The place of an ordered request in the queue. */
 interface Turn {
   /** Resolves when all requests ahead have ended; `undefined` if there are none. */
   readonly before: Promise<void> | undefined;
   end(): void;
 }
 
-/** The gate of one session. See {@link RequestGate}. */
+/** The {@link RequestGate} of one session. */
 export class SessionRequestGate implements RequestGate {
-  /** The session's connection, which is made after the gate. Set before the first request. */
+  /** The session's connection. Created after the gate, and set before the first request. */
   connection: Connection<unknown> | undefined;
   readonly #context: PoolContext;
   readonly #id: string;
@@ -72,7 +72,7 @@ export class SessionRequestGate implements RequestGate {
   readonly #sessionState: SessionStateManager;
   readonly #ownership: Ownership;
   readonly #rateLimits: RateLimiting | undefined;
-  /** Ends with the last of the ordered requests; `undefined` when there is none. */
+  /** Resolves when the last ordered request has ended; `undefined` if none is in progress. */
   #lastTurn: Promise<void> | undefined;
   #timeouts = 0;
 
@@ -92,7 +92,7 @@ export class SessionRequestGate implements RequestGate {
     this.#rateLimits = rateLimits;
   }
 
-  /** By a cooldown, not by a rate limit: a request that was admitted has already been counted. */
+  /** Considers cooldowns only: an admitted request has already been counted against the rate limits. */
   isBlocked({ method, peer }: OutgoingRequest): boolean {
     if (this.#fatalError() !== undefined) return true;
     const entry = this.#sessionTable.get(this.#id);
@@ -140,7 +140,7 @@ export class SessionRequestGate implements RequestGate {
       try {
         if (turn?.before !== undefined && !(await this.#waitFor(turn.before, call))) continue;
         if (this.#rateLimits?.tryAdmit(this.#id, request) === false) {
-          // A wait that is over already would be checked again and again in this turn of the event loop.
+          // A wait that has just ended would otherwise be checked repeatedly within this turn of the event loop.
           if (this.#hold(request) === undefined) await this.#sleep(MIN_PAUSE_MS, call.scope);
           continue;
         }
@@ -153,7 +153,7 @@ export class SessionRequestGate implements RequestGate {
     }
   }
 
-  /** Returns at once when the request may be sent; sleeps where that is wanted; throws what refuses it. */
+  /** Resolves when the request may be sent, after waiting out what is allowed. Throws the error that refuses it. */
   async #untilAllowed(call: PendingCall): Promise<void> {
     for (;;) {
       const refusal = call.scope?.ended ?? this.#fatalError();
@@ -182,14 +182,14 @@ export class SessionRequestGate implements RequestGate {
     await this.connection?.ensure();
   }
 
-  /** The cooldown or the rate limit that holds the request back. */
+  /** Returns the cooldown or the rate limit that blocks the request. */
   #hold({ method, peer }: OutgoingRequest): ActiveCooldown | undefined {
     const entry = this.#sessionTable.get(this.#id);
     if (entry === undefined || entry.isUnblocked) return undefined;
     return entry.cooldowns.blockingCooldown([method], peer === undefined ? [] : [peer], this.#context.time.now());
   }
 
-  /** Why nothing may be sent on this session any more. */
+  /** Returns why no further request may be sent on this session, if so. */
   #fatalError(): Error | undefined {
     const death = this.#sessionState.fatal(this.#id);
     if (death !== undefined) return death;
@@ -210,24 +210,27 @@ export class SessionRequestGate implements RequestGate {
     return { before, end };
   }
 
-  /** Waits for the ordered requests ahead. Whether the request may be sent now without another check. */
+  /** Waits for the ordered requests ahead. Returns whether the request may be sent without another check. */
   async #waitFor(before: Promise<void>, call: PendingCall): Promise<boolean> {
     const timeouts = this.#timeouts;
     await before;
     if (this.#timeouts !== timeouts) {
-      throw this.#notSent(call, this.#timeoutError(call, "was not sent, because the one before it was not answered"));
+      throw this.#notSent(
+        call,
+        this.#timeoutError(call, "was not sent, because the request before it was not answered"),
+      );
     }
     const isConnected = this.connection?.isConnected === true && !this.#ownership.needsRevalidation(this.#id);
     return call.scope?.ended === undefined && isConnected && !this.isBlocked(call.request);
   }
 
-  /** The allowance that a wait is slept out of; `undefined` when it is not to be slept out on this session. */
+  /** Returns which allowance covers the wait; `undefined` if the request must not wait on this session. */
   #allowance(call: PendingCall, scope: CooldownScope, waitMs: number): "inlineWaitMs" | "transferWaitMs" | undefined {
     if (waitMs <= call.transferWaitMs && call.tracker.isWorthStaying(waitMs)) return "transferWaitMs";
     return waitMs <= call.inlineWaitMs && !call.tracker.shouldRotate(scope) ? "inlineWaitMs" : undefined;
   }
 
-  /** What the caller gets for a request that is not sent (again). */
+  /** Returns the error for the caller of a request that is not sent, or not sent again. */
   #notSent(call: PendingCall, error: Error, scope?: CooldownScope): Error {
     if (!isWithoutEffect(call)) return outcomeUnknown(call, error);
     call.tracker.refused(call, scope);
@@ -245,7 +248,7 @@ export class SessionRequestGate implements RequestGate {
     let timer: Timer | undefined;
     let isGranted = false;
     try {
-      // One that cannot be serialized is not sent.
+      // Throws if the request cannot be serialized: it was not sent then.
       const transmission = transmit();
       call.isSent = true;
       call.sentAt = metrics.recorder === undefined ? undefined : clock.monotonic();
@@ -277,7 +280,7 @@ export class SessionRequestGate implements RequestGate {
     metrics.recorder?.recordCall(call.request.method, outcome, clock.monotonic() - sentAt);
   }
 
-  /** The connection is not to be trusted with the next lease. */
+  /** Abandons a request after `callTimeoutMs` and excludes the connection from further leases. Returns the error. */
   #onTimeout(call: PendingCall, transmission: InFlightRequest): Error {
     this.#timeouts++;
     transmission.abandon();
@@ -290,7 +293,7 @@ export class SessionRequestGate implements RequestGate {
     return new CallTimeoutError(`${request.method} ${what} (callTimeoutMs).`, { sessionId: scope?.sessionId });
   }
 
-  /** Returns when the request may be tried again on this session; throws what the caller gets otherwise. */
+  /** Resolves when the request may be sent again on this session. Otherwise throws the error for the caller. */
   async #afterFailure(call: PendingCall, error: unknown): Promise<void> {
     const { request } = call;
     if (call.sentAt !== undefined && !(error instanceof HeldBackError)) this.#record(call, callOutcomeOf(error));
@@ -319,20 +322,20 @@ export class SessionRequestGate implements RequestGate {
     throw error;
   }
 
-  /** Telegram has answered with an error. Returns what it cooled, if anything. */
+  /** Applies Telegram's error to the session. Returns the cooldown that it started, if any. */
   #applyVerdict(error: unknown, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined {
     this.#rateLimits?.onRejected(this.#id, request, verdict);
     const hasCurrentKey = this.connection?.hasCurrentKey === true;
     return this.#sessionState.applyVerdict(this.#id, error, verdict, request, hasCurrentKey);
   }
 
-  /** Whether the flood that Telegram just answered with is to be slept out in this call. */
+  /** Returns whether this call waits out the flood wait that Telegram has just answered with. */
   #isSleptOut(call: PendingCall): boolean {
     const hold = this.#hold(call.request);
     return hold !== undefined && this.#allowance(call, hold.scope, hold.until - this.#context.time.now()) !== undefined;
   }
 
-  /** A read may be sent again; so may, once, a write of which Telegram would refuse a second copy. Nothing else. */
+  /** Sends reads again and, once, a write whose duplicate Telegram would refuse. Throws for all other requests. */
   #afterLoss(call: PendingCall, error: ConnectionLostError): void {
     const { request, scope } = call;
     call.mayHaveArrived ||= error.wasSent;
@@ -342,7 +345,7 @@ export class SessionRequestGate implements RequestGate {
     throw this.#notSent(call, new ConnectError(message, { cause: error, sessionId: scope?.sessionId }));
   }
 
-  /** Another data center has lost what home exported to it, which says nothing about the account: it is exported again. */
+  /** Another data center has lost the exported authorization. This does not concern the account: export it again. */
   #afterForgotten(call: PendingCall, error: unknown): void {
     if (isWithoutEffect(call) && call.resends++ < 1) return;
     const { request, scope } = call;
@@ -350,7 +353,7 @@ export class SessionRequestGate implements RequestGate {
     throw this.#notSent(call, new ConnectError(message, { cause: error, sessionId: scope?.sessionId }));
   }
 
-  /** Sleeps until the pool's time line has passed the whole wait, however early the timer fires, or the lease ends. */
+  /** Resolves when the wait is over on the pool's time line, even if a timer fires early, or when the lease ends. */
   async #sleep(waitMs: number, scope: LeaseScope | undefined): Promise<void> {
     const { time, clock } = this.#context;
     const until = time.now() + waitMs;
@@ -369,12 +372,12 @@ export class SessionRequestGate implements RequestGate {
   }
 }
 
-/** Whether a refusal now means that nothing of the request has taken effect. */
+/** Returns whether a refusal at this point proves that the request has had no effect. */
 function isWithoutEffect({ isIdempotent: isRead, mayHaveArrived }: PendingCall): boolean {
   return isRead || !mayHaveArrived;
 }
 
-/** Why a request could not be sent whose client had to be connected first, as an error for the caller. */
+/** Returns the error for a request that was not sent because its client could not connect. */
 function notConnected({ request, scope }: PendingCall, error: unknown): Error {
   if (error instanceof SessionPoolError || (error instanceof Error && affectsSession(classifyTelegramError(error)))) {
     return error;
@@ -387,7 +390,7 @@ function notConnected({ request, scope }: PendingCall, error: unknown): Error {
   );
 }
 
-/** What the caller gets for an unreadable answer, or for a request that could not be serialized. */
+/** Returns the error for an unreadable answer, or for a request that could not be serialized. */
 function unreadable(call: PendingCall, error: unknown): unknown {
   if (call.isIdempotent || !call.isSent) {
     call.tracker.broke(error);

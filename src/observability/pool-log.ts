@@ -26,8 +26,8 @@ const line = (level: LogLevel, text: string): Line => ({ level, text });
 /** The messages for events; events of every lease have none. */
 const LINES: Lines = {
   cooled: ({ id, seconds, method, peer }) =>
-    line("info", `Session "${id}" rests for ${seconds} s${whatFor(method ?? peer)}.`),
-  recovered: ({ id }) => line("info", `Session "${id}" can serve again.`),
+    line("info", `Session "${id}" cools down for ${seconds} s${whatFor(method ?? peer)}.`),
+  recovered: ({ id }) => line("info", `Session "${id}" is available again.`),
   restricted: ({ id, reason }) => line("warn", `Session "${id}" is restricted by Telegram: ${reason}.`),
   died: ({ id, reason }) =>
     line(
@@ -37,19 +37,18 @@ const LINES: Lines = {
   connected: ({ id }) => line("debug", `Session "${id}" is connected.`),
   disconnected: ({ id, reason }) =>
     reason === "proxyFailed"
-      ? line("warn", `The proxy of session "${id}" fails: the sessions behind it wait and try again.`)
+      ? line("warn", `The proxy of session "${id}" is not reachable; the sessions that use it retry later.`)
       : line("debug", `Session "${id}" is disconnected: ${reason}.`),
-  backedOff: ({ id, reason }) =>
-    line("warn", `Session "${id}" could not connect, and is tried again later: ${reason}.`),
+  backedOff: ({ id, reason }) => line("warn", `Session "${id}" could not connect and retries later: ${reason}.`),
   sessionChanged: ({ id }) =>
     line("debug", `Session "${id}" has another session string, other tags or another profile.`),
   ownershipLost: ({ id }) =>
     line(
       "error",
-      `Session "${id}" is not this process's any more: its claim could not be renewed in time, or another process took it.`,
+      `Ownership of session "${id}" was lost: its claim could not be renewed in time, or another process has taken it over.`,
     ),
   leaked: ({ id, heldMs }) =>
-    line("warn", `A lease of session "${id}" was taken back after ${Math.round(heldMs)} ms: it was never released.`),
+    line("warn", `A lease of session "${id}" was revoked after ${Math.round(heldMs)} ms: it was not released.`),
   recordRejected: ({ id, reason }) =>
     line("error", `The record "${id}" could not be read and was left as it is: ${reason}.`),
 };
@@ -65,9 +64,9 @@ function whatFor(scope: string | undefined): string {
 export class PoolLog {
   readonly #logger: Logger | undefined;
   readonly #clock: Clock;
-  /** Number of messages of each kind within the window. Bound: the kinds. */
+  /** Number of messages of each kind within the window. Bounded by the number of kinds. */
   readonly #counts = new Map<string, number>();
-  /** Bound: the parts of the storage. */
+  /** Bounded by the number of storage parts. */
   readonly #failing = new Map<StoragePart, { readonly since: number; count: number }>();
   #windowEndsAt = Number.NEGATIVE_INFINITY;
   readonly #timer: WakeTimer;
@@ -98,13 +97,13 @@ export class PoolLog {
     else this.#timer.setBy(this.#windowEndsAt, this.#clock.monotonic());
   }
 
-  /** A callback of the user's has failed: one process warning, and one line. */
+  /** Reports a failed callback of the user: emits a process warning and writes a message. */
   callbackFailed(text: string): void {
     warn(text);
     this.write("error", text, { event: "ruleFailed" });
   }
 
-  /** A part of the storage fails, until `storageWorks`. */
+  /** Records that a part of the storage fails; only the first failure before `storageWorks` is written. */
   storageFailed(part: StoragePart, error: Error): void {
     const failing = this.#failing.get(part);
     if (failing !== undefined) {
@@ -112,14 +111,14 @@ export class PoolLog {
       return;
     }
     this.#failing.set(part, { since: this.#clock.monotonic(), count: 1 });
-    this.write("error", `The storage fails (${part}), and is tried again: ${error.message}`, {
+    this.write("error", `The storage fails (${part}) and is retried: ${error.message}`, {
       event: "storageFailed",
       part,
       reason: error.message,
     });
   }
 
-  /** A part of the storage works; logged if it has failed before. */
+  /** Records that a part of the storage works; written only if it has failed before. */
   storageWorks(part: StoragePart): void {
     const failing = this.#failing.get(part);
     if (failing === undefined) return;
@@ -133,7 +132,7 @@ export class PoolLog {
     });
   }
 
-  /** Writes the pending counts; nothing is written after it. */
+  /** Writes the pending counts. Nothing is written afterwards. */
   close(): void {
     this.#endWindow();
     this.#isClosed = true;
@@ -154,7 +153,7 @@ export class PoolLog {
     for (const [event, count] of counts) {
       const left = count - LINES_PER_WINDOW;
       if (left > 0)
-        this.#log("warn", `${left} more lines like this within a minute: ${event}.`, { event, count: left });
+        this.#log("warn", `${left} more "${event}" messages within a minute were suppressed.`, { event, count: left });
     }
   }
 

@@ -28,10 +28,10 @@ interface HeldClaim extends ClaimHandle {
 /** The claims of this pool: until when each may be used, and which are due for renewal. */
 export class OwnClaims {
   readonly #ttlMs: number;
-  // Each held session is in one of the two.
-  /** Claims that are not due, the oldest first. */
+  // Every held session is in exactly one of these two maps.
+  /** Claims that are not due for renewal, oldest first. */
   readonly #fresh = new Map<string, HeldClaim>();
-  /** Claims whose renewal is under way. */
+  /** Claims whose renewal is in progress. */
   readonly #renewing = new Map<string, HeldClaim>();
   #nextStepAt = Number.NEGATIVE_INFINITY;
 
@@ -39,7 +39,7 @@ export class OwnClaims {
     this.#ttlMs = ttlMs;
   }
 
-  /** The claim is on disk; `sending` was measured before the write began. */
+  /** Records a claim that is on disk; `sending` was measured before the write began. */
   set(id: string, sending: ClaimWrite): void {
     const usableUntil = sending.at + usableMs(this.#ttlMs);
     const held = this.#find(id) ?? { sending, usableUntil };
@@ -49,7 +49,7 @@ export class OwnClaims {
     this.#fresh.set(id, held);
   }
 
-  /** When the claim was sent, expired or not; `undefined` if it is not held. */
+  /** Returns when the claim was sent, even if it has expired since; `undefined` if it is not held. */
   get(id: string): ClaimWrite | undefined {
     return this.#find(id)?.sending;
   }
@@ -67,18 +67,18 @@ export class OwnClaims {
 
   /** Removes and returns the expired claims. */
   takeExpired(now: number): readonly string[] {
-    const spent: string[] = [];
+    const expired: string[] = [];
     for (const claims of [this.#renewing, this.#fresh]) {
       for (const [id, { usableUntil }] of claims) {
         if (now < usableUntil) break;
-        spent.push(id);
+        expired.push(id);
       }
     }
-    for (const id of spent) this.delete(id);
-    return spent;
+    for (const id of expired) this.delete(id);
+    return expired;
   }
 
-  /** The claims to renew now; each is returned once, until it is set again. */
+  /** Returns the claims to renew now. A claim is returned once until it is set again. */
   takeDueForRenewal(now: number): readonly string[] {
     if (now < this.#nextStepAt) return [];
     const most = Math.max(FEW, Math.ceil(this.#fresh.size / STEPS));
@@ -93,7 +93,7 @@ export class OwnClaims {
     return due;
   }
 
-  /** When the next claim is due for renewal or expires. */
+  /** The instant at which the next claim is due for renewal or expires. */
   get nextAt(): number {
     const [due] = this.#fresh.values();
     const [spent] = this.#renewing.values();
@@ -114,10 +114,10 @@ export class OwnClaims {
   }
 }
 
-/** Ids of this thread's open pools. A pool leaves when it is closed: whatever it had claimed may be claimed again. */
+/** Ids of this thread's open pools. A pool is deleted when it is closed, which makes its claims void. */
 export const openPools: Set<string> = sharedByCopies("live-pools", Set<string>);
 
-/** A claim of another pool, and since when it has not been renewed, by this pool's monotonic clock. */
+/** A claim of another pool, and the instant since which no renewal was seen, by this pool's monotonic clock. */
 interface SeenClaim {
   readonly claim: Claim;
   readonly since: number;
@@ -146,16 +146,16 @@ const LOCAL_REST_MS = 100;
  */
 export class RemoteClaims {
   readonly #self: ProcessIdentity;
-  /** By session. Bound: the sessions with a claim of another pool. */
+  /** By session id. Bounded by the number of sessions that other pools have claimed. */
   readonly #seen = new Map<string, SeenClaim>();
-  /** By pool. Bound: the pools that such claims name. */
+  /** By pool id. Bounded by the number of pools in `#seen`. */
   readonly #pools = new Map<string, SeenPool>();
 
   constructor(self: ProcessIdentity) {
     this.#self = self;
   }
 
-  /** The claim in the session's record. */
+  /** Returns the last claim read from the session's record. */
   get(id: string): Claim | undefined {
     return this.#seen.get(id)?.claim;
   }
@@ -173,7 +173,7 @@ export class RemoteClaims {
     return this.#nextLookAt(current, now);
   }
 
-  /** Whether there was one. */
+  /** Forgets the claim on the session. Returns whether there was one. */
   forget(id: string): boolean {
     const seen = this.#seen.get(id);
     if (seen === undefined) return false;
@@ -183,13 +183,13 @@ export class RemoteClaims {
     return this.#seen.delete(id);
   }
 
-  /** Whether another pool holds the session. */
+  /** Returns whether another pool holds the session. */
   isHeld(id: string, now: number): boolean {
     const seen = this.#seen.get(id);
     return seen !== undefined && !this.#isExpired(seen, now);
   }
 
-  /** Checks all claims: which have expired, and when to check again (`Infinity` if there is nothing to wait for). */
+  /** Returns the claims that have newly expired, and when to check again: `Infinity` if no claim is left to watch. */
   checkExpired(now: number): { readonly void: readonly string[]; readonly nextAt: number } {
     const found: string[] = [];
     let nextAt = Number.POSITIVE_INFINITY;
@@ -229,7 +229,7 @@ export class RemoteClaims {
     return made;
   }
 
-  /** Whether the claim's process runs on this host, so that it can be checked. */
+  /** Returns whether the claim's process is on this host, where it can be checked. */
   isLocal({ host }: Claim): boolean {
     return host !== null && host === this.#self.host;
   }

@@ -27,7 +27,7 @@ interface Table {
 /** By the storage object of the user: each copy of this package has its own handle for it. A table lasts as long as pools use the storage. */
 const tables: WeakMap<SessionStorage, Table> = sharedByCopies("local-ownership.1", WeakMap<SessionStorage, Table>);
 
-/** For records that no other process reads. */
+/** The claim in records that no other process reads. */
 const NO_CLAIM: ClaimDraft = { claim: null, landed: () => {} };
 
 /** A claim that lasts until it is released. */
@@ -50,7 +50,7 @@ export class LocalOwnership implements Ownership {
   readonly #self: Participant;
   /** Random, one per pool: unlike a reference it does not keep a closed pool in memory. */
   readonly #name = randomUUID();
-  /** By session. Bound: the sessions that this pool holds. */
+  /** By session id. Bounded by the number of sessions that this pool holds. */
   readonly #holds = new Map<string, LocalClaim>();
 
   constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter) {

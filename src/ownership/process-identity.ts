@@ -28,7 +28,7 @@ export function ownIdentity(host?: string): ProcessIdentity {
   }
 }
 
-/** Whether the thread still runs. Only meaningful on the same host; in doubt it runs. */
+/** Returns whether the thread still runs; in doubt, true. Only meaningful on the same host. */
 export function isRunning(identity: ProcessIdentity): boolean {
   if (!hasProcess(identity.pid)) return false;
   const thread = threadAt(identity.pid, identity.thread);

@@ -79,7 +79,7 @@ export class SharedOwnership implements Ownership {
     if (!this.#wanted.has(id)) return undefined;
     // While a client is connected the claim has to stay.
     if (this.#held.get(id) === undefined) this.#wanted.delete(id);
-    throw new StorageError(`Session "${id}" cannot be used: its storage did not take this process's claim in time.`, {
+    throw new StorageError(`Session "${id}" cannot be used: writing this process's claim timed out.`, {
       sessionId: id,
     });
   }

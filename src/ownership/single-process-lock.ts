@@ -71,10 +71,12 @@ export class SingleProcessLock {
     await this.#renewal;
     const stored = await this.#read();
     if (stored === undefined || claimIn(stored)?.pool !== this.#pool) return;
-    await this.#deadline.run("give up its use", () => this.#options.storage.write(ID, stored.version, null));
+    await this.#deadline.run("release the record of the process that uses it", () =>
+      this.#options.storage.write(ID, stored.version, null),
+    );
   }
 
-  /** Several pools of one thread may share a storage object: a table in memory keeps them apart. */
+  /** Returns whether the claim has no effect. Pools of the same thread may share a storage object: LocalOwnership arbitrates. */
   async #isVoid(claim: Claim): Promise<boolean> {
     const { clock, ownership } = this.#options;
     if (openPools.has(claim.pool) || isSameThread(claim, this.#self)) return true;
@@ -112,11 +114,13 @@ export class SingleProcessLock {
   }
 
   #write(expected: number, data: string | null): Promise<number | undefined> {
-    return this.#deadline.run("note its use", () => this.#options.storage.write(ID, expected, data));
+    return this.#deadline.run("write the record of the process that uses it", () =>
+      this.#options.storage.write(ID, expected, data),
+    );
   }
 
   #read(): Promise<StoredRecord | undefined> {
-    return this.#deadline.run("tell who uses it", () => this.#options.storage.read(ID));
+    return this.#deadline.run("read the record of the process that uses it", () => this.#options.storage.read(ID));
   }
 }
 
@@ -132,6 +136,6 @@ function claimIn(stored: StoredRecord | undefined): Claim | undefined {
 
 function inUse({ pid, host }: Claim): StorageError {
   return new StorageError(
-    `Another process (${host === null ? "on a host that does not tell its name" : `pid ${pid}`}) uses this storage, which is made for one process at a time. End it first, or keep the sessions in a storage that several can share: sqlite(), redis() or postgres().`,
+    `Another process (${host === null ? "on a host without a boot id" : `pid ${pid}`}) uses this storage, which supports one process at a time. End it first, or use a storage that processes can share: sqlite(), redis() or postgres().`,
   );
 }

@@ -10,7 +10,7 @@ import type { SessionRegistry } from "../state/session-registry.js";
 import { ownerAmong } from "../storage/key-reservations.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
-import { asStorageError, LISTING_TAKES, StorageTimeout } from "../storage/storage-timeout.js";
+import { asStorageError, LIST_TIMEOUT_FACTOR, StorageTimeout } from "../storage/storage-timeout.js";
 import type { RemoteRecords } from "./remote-records.js";
 
 /** Failures of the storage in a row after which the rest of a round is left to the next one. */
@@ -58,7 +58,7 @@ export class StorageSync {
     this.#context = context;
     this.#lifecycle = lifecycle;
     this.#storage = options.storage;
-    this.#listDeadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics).times(LISTING_TAKES);
+    this.#listDeadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics).times(LIST_TIMEOUT_FACTOR);
     this.#registry = registry;
     this.#ownership = ownership;
     this.#recordWriter = recordWriter;

@@ -7,7 +7,7 @@ import { WriteBatcher } from "./write-batcher.js";
 
 const handles = new WeakMap<SessionStorage, CheckedStorage>();
 
-/** The users of a storage, and whether it is open. */
+/** The number of users of a storage, and whether it is open. */
 interface Uses {
   users: number;
   opening: Promise<void> | undefined;
@@ -55,7 +55,7 @@ class CheckedStorage implements SessionStorage {
     return this.given.shared;
   }
 
-  /** Each call MUST be followed by one of `close`, also when it fails. */
+  /** Opens the storage for one more user. Each call MUST be followed by one of `close`, even if it fails. */
   async open(): Promise<void> {
     this.#uses.users++;
     this.#uses.opening ??= this.#uses.closing.then(() => this.given.open?.());
@@ -63,7 +63,7 @@ class CheckedStorage implements SessionStorage {
     try {
       await opening;
     } catch (error) {
-      // The next caller tries again.
+      // The next caller opens it again.
       if (this.#uses.opening === opening) this.#uses.opening = undefined;
       throw error;
     }
@@ -86,7 +86,7 @@ class CheckedStorage implements SessionStorage {
     if (record === undefined) return undefined;
     if (isObject(record) && record.id === id) return recordOf(id, record);
     throw new StorageError(
-      `The storage's read() must resolve the record { id, version, data } of the id it was given, or undefined; it resolved ${isObject(record) ? "another one" : describeType(record)}.`,
+      `The storage's read() must resolve to the record { id, version, data } with the given id, or to undefined; it resolved to ${isObject(record) ? "another record" : describeType(record)}.`,
     );
   }
 
@@ -105,7 +105,7 @@ class CheckedStorage implements SessionStorage {
     const results: unknown = await this.given.writeMany?.(writes);
     if (!Array.isArray(results) || results.length !== writes.length) {
       throw new StorageError(
-        `The storage's writeMany() must resolve an array with one result for each of the ${writes.length} writes; it resolved ${Array.isArray(results) ? `one of ${results.length}` : describeType(results)}.`,
+        `The storage's writeMany() must resolve to an array with one result for each of the ${writes.length} writes; it resolved to ${Array.isArray(results) ? `one of ${results.length}` : describeType(results)}.`,
       );
     }
     return Array.from(results, (result: unknown) => {
@@ -126,12 +126,12 @@ class CheckedStorage implements SessionStorage {
   }
 }
 
-/** Of an entry that the storage has lost: no schema accepts it. */
+/** The data of an entry that the storage has lost. No schema accepts it. */
 const LOST = "";
 
 function notAVersion(method: string, what: string, value: unknown): StorageError {
   return new StorageError(
-    `The storage's ${method} must resolve ${what}, a whole number of at least 1, or undefined when another writer won; it resolved ${describeType(value)}.`,
+    `The storage's ${method} must resolve to ${what}, an integer of at least 1, or to undefined if another writer won; it resolved to ${describeType(value)}.`,
   );
 }
 
@@ -139,18 +139,18 @@ function isVersion(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 1;
 }
 
-/** Throws `StorageError` when it is no list of records; one that is damaged is listed as such, for the others to load. */
+/** Validates the result of `list()`. Throws `StorageError` unless it is an array of records; damaged records are kept. */
 function listed(records: unknown): readonly StoredRecord[] {
   if (!Array.isArray(records)) {
     throw new StorageError(
-      `The storage's list() must resolve an array of { id, version, data }; it resolved ${describeType(records)}.`,
+      `The storage's list() must resolve to an array of { id, version, data }; it resolved to ${describeType(records)}.`,
     );
   }
   const latest = new Map<string, StoredRecord>();
   for (const [place, entry] of records.entries()) {
     if (!isObject(entry) || typeof entry.id !== "string") {
       throw new StorageError(
-        `The storage's list() must resolve an array of { id, version, data }; the entry at index ${place} has no id.`,
+        `The storage's list() must resolve to an array of { id, version, data }; the entry at index ${place} has no id.`,
       );
     }
     const record = recordOf(entry.id, entry);
@@ -168,14 +168,14 @@ function recordOf(id: string, { version, data }: Record<string, unknown>): Store
   };
 }
 
-/** Peers are a cache: a row that is none is left out. */
+/** Validates the results of the peer storage. Invalid rows are dropped, as peers are only a cache. */
 function checkedPeers(given: PeerStorage): PeerStorage {
   return {
     async load(sessionId) {
       const rows: unknown = await given.load(sessionId);
       if (Array.isArray(rows)) return rows.filter(isPeer);
       throw new StorageError(
-        `The storage's peers.load() must resolve an array of peers; it resolved ${describeType(rows)}.`,
+        `The storage's peers.load() must resolve to an array of peers; it resolved to ${describeType(rows)}.`,
       );
     },
     save: async (sessionId, peers) => given.save(sessionId, peers),

@@ -14,7 +14,7 @@ interface KeyClaim {
   readonly isConfirmed: boolean;
 }
 
-/** What `reserve` has done. */
+/** Result of `reserve`. */
 export interface Reservation {
   /** The id that holds the key already; `undefined` if it is reserved now. */
   readonly holder: string | undefined;
@@ -36,7 +36,7 @@ export class KeyReservations {
   readonly #deadline: StorageTimeout;
   readonly #isConnected: (fingerprint: string, holder: string) => boolean;
 
-  /** `isConnected`: whether a client of this process may still use a key that its session has given up. */
+  /** `isConnected` returns whether a client of this process may still use a key that its session no longer has. */
   constructor(
     storage: SessionStorage,
     deadline: StorageTimeout,
@@ -53,7 +53,7 @@ export class KeyReservations {
     const change = async (reservation: StoredRecord | undefined): Promise<string | undefined> => {
       const claim = reservation && claimIn(reservation);
       if (claim !== undefined && claim.id !== id && (await this.#isHeld(claim, fingerprint))) return undefined;
-      // Written even if this session has it already: a release that is under way must find another version.
+      // Written even if this session already has it: a concurrent release must find another version.
       return textOf({ id, isConfirmed: claim?.id === id && claim.isConfirmed });
     };
     const update = await this.#update(fingerprint, change, first);
@@ -76,7 +76,7 @@ export class KeyReservations {
     return holder === id ? undefined : holder;
   }
 
-  /** The id with a confirmed reservation of the key, if any. */
+  /** Returns the id with a confirmed reservation of the key, if any. */
   async ownerOf(fingerprint: string): Promise<string | undefined> {
     return confirmedIn(await this.#read(RESERVED_PREFIXES.key + fingerprint));
   }
@@ -134,7 +134,7 @@ function recordIn(stored: StoredRecord): SessionRecord | undefined {
   }
 }
 
-/** The id that kept an update from taking the key. */
+/** Returns the id that prevented an update from taking the key. */
 function holderIn({ before, version }: RecordUpdate): string | undefined {
   return version === undefined && before !== undefined ? claimIn(before)?.id : undefined;
 }

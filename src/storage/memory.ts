@@ -2,24 +2,24 @@ import { StorageError } from "../errors.js";
 import { givenStorage } from "./checked-storage.js";
 import type { PeerStorage, RecordWrite, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
 
-/** A record's place. `data` null: deleted; the version stays, so that a re-created record goes on from there. */
+/** A record, or a deleted one (`data` is `null`), whose version is kept so that a re-created record continues from it. */
 interface Slot {
   version: number;
   data: string | null;
 }
 
 /**
- * Keeps records in this process's memory: the default, for tests and for pools that start from nothing each time.
+ * Keeps records in this process's memory: the default, for tests and for pools that start empty each time.
  *
  * Nothing survives the process. `close` makes every further call reject with `StorageError`; `open` on the same object
- * makes it usable again with what it held, so that a test can play a restart. All calls cost O(1) but `list`, which is
+ * makes it usable again with its records, so that a test can simulate a restart. All calls cost O(1), except `list`, which costs
  * O(records).
  */
 export function memory(): SessionStorage {
   return new MemoryStorage();
 }
 
-/** Whether the storage cannot be seen by another process, whatever happens. */
+/** Returns whether the storage can never be seen by another process. */
 export function isInMemory(storage: SessionStorage): boolean {
   return givenStorage(storage) instanceof MemoryStorage;
 }
@@ -27,7 +27,7 @@ export function isInMemory(storage: SessionStorage): boolean {
 class MemoryStorage implements SessionStorage {
   readonly shared = false;
   readonly peers: PeerStorage;
-  /** Bound: every id that was ever written; a deleted one keeps its version alone. */
+  /** Bounded by the ids ever written; a deleted record keeps only its version. */
   readonly #slots = new Map<string, Slot>();
   #isClosed = false;
 
@@ -77,7 +77,7 @@ class MemoryStorage implements SessionStorage {
 
 class MemoryPeers implements PeerStorage {
   readonly #assertOpen: () => void;
-  /** Bound: the sessions, and by the journal 20,000 peers of each. */
+  /** Bounded by the number of sessions, and 20,000 peers for each, as the writer deletes older ones. */
   readonly #sessions = new Map<string, Map<string, StoredPeer>>();
 
   constructor(assertOpen: () => void) {

@@ -20,26 +20,26 @@ const MAX_RETRY_MS = 60_000;
 type Task = "load" | "write";
 
 /**
- * Writes behind what the sessions of a pool learn of their peers. Peers are a cache: whatever the storage does, no
- * caller fails or waits longer for it, and what waits to be written is bounded.
+ * Persists the peers that sessions learn, as a bounded write-behind cache. Failures of the storage never fail or delay a
+ * caller.
  */
 export class PeerCacheWriter {
   readonly #storage: PeerStorage | undefined;
   readonly #context: PoolContext;
   readonly #deadline: StorageTimeout;
   readonly #loadDeadline: StorageTimeout;
-  /** Bound: the sessions of the pool, and removed ones whose peers cannot be cleared yet. */
+  /** By session id. Bounded by the number of sessions, and of removed ones whose peers are not cleared yet. */
   readonly #sessions = new Map<string, SessionPeers>();
-  /** Bound: those of `#sessions`. */
+  /** Sessions with work to do. Bounded by `#sessions`. */
   #due = new Set<SessionPeers>();
   readonly #timer: WakeTimer;
   #round: Promise<boolean> | undefined;
   #failedRounds = 0;
-  /** Bound: the kinds of task. */
+  /** Bounded by the number of task kinds. */
   readonly #failing = new Set<Task>();
   #isClosed = false;
 
-  /** Without a storage everything is forgotten with the client. */
+  /** Without a storage, peers last only as long as their client. */
   constructor(context: PoolContext, storage: PeerStorage | undefined) {
     const { clock, options, metrics } = context;
     this.#storage = storage;
@@ -51,7 +51,7 @@ export class PeerCacheWriter {
     this.#timer = new WakeTimer(clock, () => void this.#writeDue());
   }
 
-  /** For one client of the session. After `clear`, peers that this client learns are ignored. */
+  /** Returns the peer store of one client of the session. After `clear`, peers that this client learns are ignored. */
   for(sessionId: string): PeerStore {
     const peers = this.#of(sessionId);
     if (peers === undefined) return { limit: PEERS_KEPT, load: async () => [], save: () => {} };
@@ -68,20 +68,20 @@ export class PeerCacheWriter {
     };
   }
 
-  /** Forgets a session's peers. Never rejects: what cannot be cleared now is cleared when the storage works again. */
+  /** Deletes a session's peers. Never rejects: if the storage fails, they are deleted once it works again. */
   async clear(sessionId: string): Promise<void> {
     const peers = this.#of(sessionId);
     if (peers === undefined || this.#isClosed) return;
     peers.clear();
-    // A write that is under way is waited for; what it leaves is done by a second one.
+    // A write in progress is awaited first; a second one does the rest.
     for (let attempt = 0; attempt < 2 && peers.hasWork; attempt++) await this.#write(peers);
     if (peers.hasWork) this.#schedule(peers);
     else this.#drop(peers);
   }
 
   /**
-   * Takes in peers that were known before a client was given the session's cache. They count at once; resolves when they
-   * are written, or are to be written when the storage works again. Never rejects.
+   * Adds peers known from elsewhere. They are available to clients at once. Resolves when they are written, or scheduled
+   * to be written once the storage works again. Never rejects.
    */
   async seed(sessionId: string, known: readonly StoredPeer[]): Promise<void> {
     const peers = this.#of(sessionId);
@@ -92,7 +92,7 @@ export class PeerCacheWriter {
     else this.#drop(peers);
   }
 
-  /** Writes everything now. Resolves when that is done, the storage has failed, or `storageTimeoutMs` has passed. */
+  /** Writes all pending peers. Resolves when they are written, the storage fails, or after `storageTimeoutMs`. */
   async flush(): Promise<void> {
     const written = async (): Promise<void> => {
       while (this.#round !== undefined || this.#due.size > 0) if (!(await this.#writeDue())) return;
@@ -101,7 +101,7 @@ export class PeerCacheWriter {
     await this.#deadline.run("write all peers", written).catch((error: Error) => this.#failed("write", error));
   }
 
-  /** Nothing is written any more. */
+  /** Drops all pending writes and stops writing. */
   close(): void {
     this.#isClosed = true;
     this.#timer.cancel();
@@ -142,7 +142,7 @@ export class PeerCacheWriter {
     this.#timer.set(this.#failedRounds === 0 ? WRITE_AFTER_MS : retryMs);
   }
 
-  /** One round over what is due. Whether all of it was written. */
+  /** Runs one round over the due sessions. Resolves with whether all of them were written. */
   #writeDue(): Promise<boolean> {
     this.#timer.cancel();
     this.#round ??= this.#runRound().finally(() => {
@@ -179,7 +179,7 @@ export class PeerCacheWriter {
     if (!this.#isClosed) this.#due.add(peers);
   }
 
-  /** A session that was removed leaves nothing behind. */
+  /** Drops the state of a removed session once its peers are deleted. */
   #drop(peers: SessionPeers): void {
     if (!peers.isUsed && !peers.isBusy && this.#sessions.get(peers.id) === peers) this.#sessions.delete(peers.id);
   }
@@ -213,17 +213,17 @@ export function createPeerCacheWriter(context: PoolContext): PeerCacheWriter {
   return new PeerCacheWriter(context, peers);
 }
 
-/** Peers that go to the storage in one call. */
+/** Maximum number of peers per storage call. */
 const BATCH = 500;
 
-/** The peers of one session that are to be written. */
+/** The pending peers of one session. */
 export class SessionPeers {
   readonly id: string;
-  /** Whether a client uses it since it was last cleared. */
+  /** Whether a client has used it since the last `clear`. */
   isUsed = false;
   readonly #storage: PeerStorage;
   readonly #limit: number;
-  /** Not written yet, the latest last. Bound: `#limit`. */
+  /** Unwritten peers, latest last. Bounded by `#limit`. */
   readonly #pending = new Map<string, StoredPeer>();
   #mustClear = false;
   /** Calls that the storage has not answered, including those that timed out. */
@@ -238,7 +238,7 @@ export class SessionPeers {
     this.#limit = limit;
   }
 
-  /** Grows with each `clear`: peers of a former era do not belong to the session any more. */
+  /** Incremented by each `clear`: peers of an earlier era no longer belong to the session. */
   get era(): number {
     return this.#era;
   }
@@ -247,12 +247,12 @@ export class SessionPeers {
     return this.#mustClear || this.#pending.size > 0;
   }
 
-  /** Whether an earlier write may still be applied: it could overtake another one. */
+  /** Whether an abandoned write may still be applied, and could overtake a new one. */
   get isBusy(): boolean {
     return this.#unanswered > 0 && this.#writing === undefined;
   }
 
-  /** To be written. Beyond the limit the oldest is dropped. */
+  /** Adds a peer to be written. Beyond the limit, the oldest is dropped. */
   put(peer: StoredPeer): void {
     this.#pending.delete(peer.id);
     this.#pending.set(peer.id, peer);
@@ -261,7 +261,7 @@ export class SessionPeers {
     if (oldest !== undefined) this.#pending.delete(oldest);
   }
 
-  /** Drops what is not written yet, and schedules the deletion of what is. */
+  /** Drops pending peers and schedules the deletion of stored ones. */
   clear(): void {
     this.#era++;
     this.isUsed = false;
@@ -269,13 +269,13 @@ export class SessionPeers {
     this.#mustClear = true;
   }
 
-  /** Drops what is not written yet. */
+  /** Drops pending peers. */
   discard(): void {
     this.#pending.clear();
     this.#mustClear = false;
   }
 
-  /** All peers, written or not, the latest last. Rejects as the storage does. */
+  /** Resolves with all peers, stored and pending, latest last. Rejects if the storage fails. */
   async load(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
     const latest = new Map<string, StoredPeer>();
     const before = [...this.#pending.values()];
@@ -287,7 +287,7 @@ export class SessionPeers {
     return [...latest.values()].slice(-this.#limit);
   }
 
-  /** Writes the current peers; those learned meanwhile are left to the next write. One write at a time. */
+  /** Writes the peers pending now; later ones are left to the next write. Only one write runs at a time. */
   write(deadline: StorageTimeout): Promise<void> {
     this.#writing ??= this.#write(deadline).finally(() => {
       this.#writing = undefined;
@@ -320,7 +320,7 @@ export class SessionPeers {
     return batch.length;
   }
 
-  /** The stored peers. If there are more than twice the limit, they are replaced by the latest ones. */
+  /** Loads the stored peers. If there are more than twice the limit, they are replaced by the latest ones. */
   async #look(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
     const era = this.#era;
     const loaded = await deadline.run(`load the peers of "${this.id}"`, () => this.#storage.load(this.id));
@@ -347,14 +347,14 @@ export class SessionPeers {
 }
 
 /**
- * Whether a stored peer can be asked for by what is stored of it: a driver that renames columns gives "undefined" for an
- * access hash, with which every request about the peer would be refused.
+ * Returns whether a stored peer is usable. A driver that renames columns yields "undefined" as access hash, and Telegram
+ * would refuse every request with it.
  */
 function isUsable(peer: StoredPeer | null | undefined): boolean {
   return typeof peer?.id === "string" && /^-?\d+$/.test(String(peer.accessHash));
 }
 
-/** The peer as client adapters look for it. */
+/** Normalizes the peer to the form that client adapters look up. */
 function normalized(peer: StoredPeer): StoredPeer {
   const { username, phone } = peer;
   return {
@@ -364,7 +364,7 @@ function normalized(peer: StoredPeer): StoredPeer {
   };
 }
 
-/** The peer with what no storage keeps replaced in its names: people choose them, and one must not fail a whole batch. */
+/** Replaces characters that storages reject in a peer's names: users choose them, and one must not fail a whole batch. */
 export function storablePeer(peer: StoredPeer): StoredPeer {
   const { username, phone, name } = peer;
   if ([username, phone, name].every((text) => text === undefined || isStorable(text))) return peer;

@@ -13,7 +13,7 @@ export interface RecordDraft {
   onWritten(): void;
 }
 
-/** Where the writer gets the data of a record from, and what happens when another writer was faster. */
+/** Supplies the data of records, and handles conflicts with other writers. */
 export interface RecordSource {
   /** The current data of the record; `undefined` if the session is gone. */
   draft(id: string): RecordDraft | undefined;
@@ -25,17 +25,17 @@ export interface RecordSource {
   onDeleted(id: string): void;
 }
 
-/** Which state of one record is wanted on disk, and which is there. */
+/** Progress of one record: which of its states were requested, written and awaited, by sequence number. */
 interface WriteState {
   version: number;
   requestedSequence: number;
   writtenSequence: number;
-  /** The latest state that a caller waits for. */
+  /** The latest state that a caller awaits. */
   awaitedSequence: number;
   isWriting: boolean;
-  /** The latest state for which a wait timed out: it is not waited for again. */
+  /** The latest state for which a wait timed out. It is not awaited again. */
   timedOutSequence: number;
-  /** Number of writes that failed or were late. */
+  /** Number of writes that failed or timed out. */
   failures: number;
   retry: { readonly timer: Timer; readonly again: () => void } | undefined;
   waiting: { readonly target: number; readonly done: () => void }[];
@@ -43,10 +43,10 @@ interface WriteState {
 
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 30_000;
-/** A claim has to be renewed in time, so a failed write is retried this often within its ttl. */
+/** Minimum number of retries within the ttl of a claim, so that a claim can be renewed in time. */
 const RETRIES_PER_TTL = 12;
 
-/** The source before one is attached: there is no session yet. */
+/** Used until a source is attached, while there are no sessions. */
 const NO_SOURCE: RecordSource = { draft: () => undefined, merge: () => {}, mayDelete: () => true, onDeleted: () => {} };
 
 /**
@@ -66,7 +66,7 @@ export class RecordWriter {
   readonly #awaited = new Set<WriteState>();
   /** True if every record is settled. A field, because every lease reads it. */
   isIdle = true;
-  /** Records whose last write failed. Bound: the sessions of the pool. */
+  /** Records whose last write failed. Bounded by the number of sessions. */
   readonly #failing = new Set<WriteState>();
   #isClosed = false;
 
@@ -78,7 +78,7 @@ export class RecordWriter {
     this.#maxRetryMs = Math.min(MAX_RETRY_MS, options.ownership.ttlMs / RETRIES_PER_TTL);
   }
 
-  /** Sets where the data comes from. To be called once, before the first record is tracked. */
+  /** Sets the source of the data. MUST be called once, before the first record is tracked. */
   attach(source: RecordSource): void {
     this.#source = source;
   }
@@ -137,7 +137,7 @@ export class RecordWriter {
     else await this.applyRemote(record);
   }
 
-  /** Another writer has deleted the record: it is not written again. Returns false if it is unknown or being written. */
+  /** Stops tracking a record that another writer has deleted. Returns false if it is unknown or being written. */
   reportDeleted(id: string): boolean {
     if (!this.untrack(id)) return false;
     this.#source.onDeleted(id);
@@ -172,7 +172,7 @@ export class RecordWriter {
     return this.saveOutsideFlush(id);
   }
 
-  /** Like `save`, but `flush` does not wait for it. */
+  /** Writes the record like `save`, but `flush` and `isSettled` disregard this write. */
   async saveOutsideFlush(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot === undefined || this.#isClosed) return false;
@@ -258,7 +258,7 @@ export class RecordWriter {
     for (const [id, slot] of this.#slots) if (typeof slot === "object") yield [id, slot];
   }
 
-  /** Reports a failure once, however many callers wait for the write. */
+  /** Reports one failure of a write, regardless of how many callers await it. */
   #fail(slot: WriteState, error: unknown): void {
     slot.failures++;
     this.#failing.add(slot);
@@ -344,7 +344,7 @@ export class RecordWriter {
       return true;
     }
     const { data } = draft;
-    // A hanging write is abandoned and retried. If it lands after all, only one of the two matches the version.
+    // A hanging write is abandoned and retried. If both are applied, only one of them matches the version.
     const version = await this.#deadline.run(
       `write the record of "${id}"`,
       () => this.#storage.write(id, slot.version, data),
@@ -397,7 +397,7 @@ function writeStateAt(version: number): WriteState {
   };
 }
 
-/** Resolves the waits for states that are on disk now. */
+/** Resolves the waits for states that are on disk. */
 function releaseWaiting(slot: WriteState): void {
   const done = slot.waiting.filter((waiter) => waiter.target <= slot.writtenSequence);
   if (done.length === 0) return;

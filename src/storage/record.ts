@@ -21,11 +21,11 @@ export interface SessionRecord {
   readonly disabledReason: string | null;
   /** The pool that may connect the session. */
   readonly owner: Claim | null;
-  /** Removed while it was connected: the process that holds it deletes the record when its client is gone. */
+  /** Whether it was removed while connected: the process that owns it deletes the record once its client is gone. */
   readonly isRemoved: boolean;
 }
 
-/** Grows when an older version of this package could not read what a newer one wrote. */
+/** Format version; increased when older versions of this package can no longer read the record. */
 const FORMAT = 1;
 
 /**
@@ -37,12 +37,12 @@ export function newerFormat(format: unknown, known: number): string | undefined 
   return `it was written by a newer version of this package (format ${format}; this one knows ${known})`;
 }
 
-/** The text of a record. */
+/** Serializes a record. */
 export function encodeRecord(record: SessionRecord): string {
   return JSON.stringify({ v: FORMAT, ...record });
 }
 
-/** The record of a text. Throws an `Error` that says what is wrong with it and repeats nothing of it. */
+/** Parses a record. Throws an `Error` that states what is wrong, without quoting the text. */
 export function decodeRecord(data: string): SessionRecord {
   const value = parse(data);
   if (value.v !== FORMAT) throw new Error(newerFormat(value.v, FORMAT) ?? "it has no known format");
@@ -74,7 +74,7 @@ const untilFor =
   (value) =>
     isPlainObject(value) && isUntil(value.until) && isText(value.reason);
 
-/** Every field to the bottom: what passes is used without another look. */
+/** Validates every field completely: records that pass are used without further checks. */
 const FIELDS: Readonly<Record<keyof SessionRecord, Check>> = {
   session: isSomeText,
   fingerprint: (value) => typeof value === "string" && /^[0-9a-f]{16}$/.test(value),
@@ -95,7 +95,7 @@ const FIELDS: Readonly<Record<keyof SessionRecord, Check>> = {
 const CHECKS = Object.entries(FIELDS);
 
 function parse(data: string): Fields {
-  if (data === "") throw new Error("the storage has lost what was in it");
+  if (data === "") throw new Error("the storage has lost its data");
   let value: unknown;
   try {
     value = JSON.parse(data);

@@ -15,7 +15,7 @@ export interface RecordedCooldown {
   readonly reason: string;
 }
 
-/** A session as its record has it, and the pool that may connect it. */
+/** A session read from its record, and the claim of the pool that owns it. */
 export interface LoadedSession {
   readonly known: PooledSession;
   readonly version: number;
@@ -24,7 +24,7 @@ export interface LoadedSession {
 
 const NO_TAGS: readonly string[] = Object.freeze([]);
 
-/** The translation between sessions and their records. What cannot be read throws, and nothing of it is repeated. */
+/** Converts between sessions and their records. Errors about unreadable records do not quote them. */
 export class SessionSerializer {
   readonly #time: PoolTime;
   readonly encryption: CredentialEncryption;
@@ -45,7 +45,7 @@ export class SessionSerializer {
     return credentials.then((opened) => this.#deserialize(stored, record, opened, lists));
   }
 
-  /** The record of a session as it is now. */
+  /** Returns the record of the current state of a session. */
   serialize(known: PooledSession, owner: Claim | null): string {
     const { cooldowns, restriction } = known;
     const { methods, peers } = cooldowns.entries(this.#time.now());
@@ -70,7 +70,7 @@ export class SessionSerializer {
     });
   }
 
-  /** The record with a claim, as it is to be written now. */
+  /** Returns the record with a claim, ready to be written. */
   toDraft(known: PooledSession, { claim, landed }: ClaimDraft): RecordDraft {
     const { pendingChanges: changing } = known;
     return {
@@ -121,7 +121,7 @@ export class SessionSerializer {
   }
 }
 
-/** Many sessions have no tag or one, and few tags are many sessions'. */
+/** Shares equal lists of tags: many sessions have the same few tags. */
 function internTags(tags: readonly string[], lists: Map<string, readonly string[]>): readonly string[] {
   const [tag] = tags;
   if (tag === undefined) return NO_TAGS;

@@ -4,7 +4,7 @@ import { StorageError } from "../errors.js";
 import type { MetricsSwitch } from "../observability/pool-metrics.js";
 
 /** Factor by which reading all records may take longer than one operation. */
-export const LISTING_TAKES = 12;
+export const LIST_TIMEOUT_FACTOR = 12;
 
 /** Runs storage operations with a timeout. Every failure becomes a `StorageError`. */
 export class StorageTimeout {
@@ -21,7 +21,7 @@ export class StorageTimeout {
     this.#name = name;
   }
 
-  /** The same with a timeout `factor` times as long. */
+  /** Returns a copy with a timeout that is `factor` times as long. */
   times(factor: number): StorageTimeout {
     return new StorageTimeout(this.#clock, this.#timeoutMs * factor, this.#metrics, `${factor} times ${this.#name}`);
   }
@@ -56,37 +56,37 @@ export class StorageTimeout {
     return withTimeout(this.#clock, this.#timeoutMs, answer, late);
   }
 
-  /** The error for an operation that timed out. */
+  /** Returns the error for an operation that timed out. */
   late(what: string, who = "storage"): StorageError {
     return new StorageError(`The ${who} could not ${what} within ${this.#timeoutMs} ms (${this.#name}).`);
   }
 }
 
-/** The error as a `StorageError` that repeats no secret; `what` the storage could not do. */
+/** Converts an error to a `StorageError` without secrets. `what` completes the message "The storage could not …". */
 export function asStorageError(error: unknown, what: string, secret: string | undefined): StorageError {
   if (secret !== undefined && mayRepeat(error, secret)) {
     const message = error instanceof Error ? error.message : "";
     if (message === "" || mayRepeat(message, secret)) {
       return new StorageError(
-        `The storage could not ${what}. Its error is left out: it repeats what is in the record.`,
+        `The storage could not ${what}. Its error is omitted because it contains data of the record.`,
       );
     }
     return new StorageError(
-      `The storage could not ${what}: ${message}. The rest of its error is left out: it repeats what is in the record, or holds too much to tell.`,
+      `The storage could not ${what}: ${message}. The rest of its error is omitted because it contains data of the record, or is too large to check.`,
     );
   }
   if (error instanceof StorageError) return error;
   return new StorageError(`The storage could not ${what}.`, { cause: error });
 }
 
-/** A part of a session string or hash that is long enough to identify it, and occurs in nothing else. */
-const TELLING = /[A-Za-z0-9+/_-]{24}/g;
+/** A part of a session string or hash that is long enough to occur in no other text. */
+const SECRET_FRAGMENT = /[A-Za-z0-9+/_-]{24}/g;
 /** Maximum number of values to inspect. An error with more than this references its driver's client. */
 const MAX_VALUES = 2_000;
 
-/** Drivers tend to quote the row or statement that failed. Adapters should prevent that, but may not. */
+/** Returns whether an error may contain the secret: drivers often quote the failed row or statement. */
 function mayRepeat(error: unknown, secret: string): boolean {
-  const parts = secret.match(TELLING) ?? [];
+  const parts = secret.match(SECRET_FRAGMENT) ?? [];
   if (parts.length === 0) return false;
   const seen = new Set<unknown>();
   const left = [error];
@@ -103,7 +103,7 @@ function mayRepeat(error: unknown, secret: string): boolean {
   return false;
 }
 
-/** The values an object shows when it is printed. Getters are not run: they are the driver's code. */
+/** Yields the values that printing the object shows. Getters are not called, as they run the driver's code. */
 function* valuesIn(value: object): Generator<unknown> {
   if (ArrayBuffer.isView(value)) return;
   if (value instanceof Map) for (const [key, inner] of value) yield* [key, inner];

@@ -3,7 +3,7 @@ import type { StorageError } from "../errors.js";
 import type { RecordWrite, WriteResult } from "./storage.js";
 import { asStorageError } from "./storage-timeout.js";
 
-/** Maximum number of writes in one batch: more gains nothing, and holds server and event loop for longer. */
+/** Maximum number of writes in one batch. Larger batches are not faster, and block server and event loop for longer. */
 const MAX_WRITES = 500;
 /** Maximum length of the data in one batch, in UTF-16 code units. */
 const MAX_DATA_LENGTH = 1_000_000;
@@ -14,13 +14,13 @@ interface PendingWrite extends RecordWrite {
 }
 
 /**
- * Sends the writes of one turn of the event loop together. Each still has its own result, and no write waits for one
- * that was sent before it: a storage that hangs holds back nothing that comes later.
+ * Sends the writes of one turn of the event loop together. Each still has its own result, and no write waits for an
+ * earlier batch, so a hanging storage call does not block later ones.
  */
 export class WriteBatcher {
   readonly #writeOne: (write: RecordWrite) => Promise<number | undefined>;
   readonly #writeMany: (writes: readonly RecordWrite[]) => Promise<readonly WriteResult[]>;
-  /** Bound: `MAX_WRITES`. */
+  /** Bounded by `MAX_WRITES`. */
   #pending = new Map<string, PendingWrite>();
   #dataLength = 0;
 
@@ -36,9 +36,9 @@ export class WriteBatcher {
   write(write: RecordWrite): Promise<number | undefined> {
     return new Promise((resolve, reject) => {
       const { id, expected, data } = write;
-      // Two writes of one record go in the order in which they were made.
+      // A batch contains each record once; writes of one record keep their order.
       if (this.#pending.has(id)) this.#send();
-      // After the microtasks that are due: what they write belongs to the same turn.
+      // Runs after pending microtasks, whose writes belong to the same turn.
       if (this.#pending.size === 0) process.nextTick(this.#sendBatch, this.#pending);
       this.#pending.set(id, { id, expected, data, resolve, reject });
       this.#dataLength += data?.length ?? 0;
@@ -46,7 +46,7 @@ export class WriteBatcher {
     });
   }
 
-  /** Unless it was sent before, because it was full. */
+  /** Sends the batch, unless it was already sent because it was full. */
   readonly #sendBatch = (batch: ReadonlyMap<string, PendingWrite>): void => {
     if (batch === this.#pending) this.#send();
   };
@@ -76,7 +76,7 @@ export class WriteBatcher {
   }
 }
 
-/** The errors that several writes failed with, as each of their writers may see them. */
+/** Returns redacted replacements for errors that several writes share. */
 function sharedErrors(
   results: readonly WriteResult[],
   writes: readonly RecordWrite[],
@@ -90,7 +90,7 @@ function sharedErrors(
   return shared;
 }
 
-/** An error about many records may quote any of them, and each writer looks for its own data only. */
+/** An error about several records may quote any of them, but each caller checks only for its own data. */
 function withoutData(error: unknown, writes: readonly RecordWrite[]): StorageError {
   const secrets = writes.map(({ data }) => data ?? "").join("\n");
   return asStorageError(error, `write ${writes.length} records`, secrets);

@@ -37,7 +37,7 @@ describe("logger", () => {
     await clock.advance(31_000);
     expect(used.state).toBe("resolved");
     expect(of("cooled")).toMatchObject([
-      { level: "info", text: 'Session "a" rests for 30 s.', fields: { sessionId: "a", seconds: 30 } },
+      { level: "info", text: 'Session "a" cools down for 30 s.', fields: { sessionId: "a", seconds: 30 } },
     ]);
     expect(of("recovered")).toMatchObject([{ level: "info", fields: { sessionId: "a" } }]);
   });
@@ -115,7 +115,7 @@ describe("PoolLog", () => {
     expect(lines.slice(21)).toEqual([
       {
         level: "warn",
-        text: "480 more lines like this within a minute: recovered.",
+        text: '480 more "recovered" messages within a minute were suppressed.',
         fields: { event: "recovered", count: 480 },
       },
     ]);

@@ -35,7 +35,7 @@ describe("write() - an invalid version", () => {
 describe("read() - an invalid record", () => {
   test.each([null, "text", {}, { id: "b", version: 1, data: "b's" }, []])("%j - is a failure", async (record) => {
     const storage = checkedStorage(storageThat({ read: record }));
-    await expect(storage.read("a")).rejects.toThrow(/read\(\) must resolve the record/);
+    await expect(storage.read("a")).rejects.toThrow(/read\(\) must resolve to the record/);
   });
 
   test("a damaged one - is returned with its id, for the pool to set aside", async () => {
@@ -69,7 +69,7 @@ describe("list()", () => {
       (await list()).map((record) => (record.id === "b" ? Object.assign({}, record, { data: undefined }) : record));
     const { pool, clock, events } = await openPool({ storage: inner });
     await clock.advance(0);
-    expect(pool.rejected()).toEqual([{ id: "b", reason: "the storage has lost what was in it" }]);
+    expect(pool.rejected()).toEqual([{ id: "b", reason: "the storage has lost its data" }]);
     expect(events("recordRejected")).toHaveLength(1);
     const writes = inner.writes.length;
     await expect(pool.use((_, lease) => lease.id)).resolves.toBe("a");

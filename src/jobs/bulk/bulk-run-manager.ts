@@ -10,7 +10,7 @@ import { checkedStorage } from "../../storage/checked-storage.js";
 import { Checkpoint } from "../../storage/checkpoint/checkpoint.js";
 import { CheckpointStorage } from "../../storage/checkpoint/checkpoint-records.js";
 import type { SessionStorage } from "../../storage/storage.js";
-import { LISTING_TAKES, StorageTimeout } from "../../storage/storage-timeout.js";
+import { LIST_TIMEOUT_FACTOR, StorageTimeout } from "../../storage/storage-timeout.js";
 import type { JobRunner } from "../job-runner.js";
 
 /** A bulk run that has begun and has not ended. */
@@ -108,7 +108,7 @@ export class BulkRunManager<Client> {
 
   async #open(storage: SessionStorage): Promise<void> {
     try {
-      await this.#timeout.times(LISTING_TAKES).run("be opened", () => storage.open?.());
+      await this.#timeout.times(LIST_TIMEOUT_FACTOR).run("be opened", () => storage.open?.());
     } catch (error) {
       this.#storages.delete(storage);
       await this.#timeout.run("close", () => storage.close?.()).catch(() => {});

@@ -32,9 +32,9 @@ export class Checkpoint {
   readonly #self: ProcessIdentity;
   readonly #name: string;
   readonly #claim: RunClaim;
-  /** Started items. Bound: the items under way, and those that an interrupted run left. */
+  /** Keys of started items. Bounded by the items in progress, and those that an interrupted run has left. */
   readonly #begun = new Set<string>();
-  /** Of those under way: several items may have one key. */
+  /** Keys of the items in progress, as several items may have the same key. */
   readonly #taken = new Set<string>();
   readonly #finished: FinishedKeys;
   readonly #headWrites: CoalescingWriter;
@@ -73,32 +73,32 @@ export class Checkpoint {
     return this.#finished.unknown;
   }
 
-  /** Takes an item. `false` if it is finished or under way. */
+  /** Reserves an item for this run. Returns `false` if it is finished or in progress. */
   take(key: string): boolean {
     if (this.#taken.has(key) || this.#finished.has(key)) return false;
     this.#taken.add(key);
     return true;
   }
 
-  /** The first write of the item is about to be sent. Resolves when that is on disk. */
+  /** Records that the first write of the item is about to be sent. Resolves when that is on disk. */
   markStarted(key: string): Promise<void> {
     this.#begun.add(key);
     return this.#headWrites.flush();
   }
 
-  /** Nothing of the item has taken effect. Resolves when that is on disk: its next attempt may be far off. */
+  /** Records that nothing of the item has taken effect. Resolves when that is on disk, as the next attempt may be far off. */
   unmarkStarted(key: string): Promise<void> {
     this.#begun.delete(key);
     return this.#headWrites.flush();
   }
 
-  /** The item is not finished, and nothing of it has taken effect: it may be taken again. */
+  /** Releases an item that is not finished and has had no effect, so that it can be reserved again. */
   release(key: string): void {
     this.#begun.delete(key);
     this.#taken.delete(key);
   }
 
-  /** The item is finished. Resolves when that is on disk. */
+  /** Records that the item is finished. Resolves when that is on disk. */
   async markFinished(key: string, outcome: "done" | "unknown"): Promise<void> {
     await this.#finished.add(key, outcome);
     this.#begun.delete(key);
@@ -117,7 +117,7 @@ export class Checkpoint {
     liveRuns.delete(this.#claim.run);
   }
 
-  /** Deletes the checkpoint: its name is free again. */
+  /** Deletes the checkpoint. Its name can be used again. */
   async erase(): Promise<void> {
     await this.open();
     try {
@@ -164,6 +164,6 @@ export class Checkpoint {
 
 function inUse(name: string, { pid }: RunClaim): StorageError {
   return new StorageError(
-    `The checkpoint "${name}" belongs to a run that is still active (pid ${pid}): two runs would do the same work. End that one first, or use another name.`,
+    `The checkpoint "${name}" belongs to a run that is still active (pid ${pid}): two runs would process the same items. End that run first, or use another name.`,
   );
 }

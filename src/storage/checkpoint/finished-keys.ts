@@ -27,9 +27,9 @@ interface OpenPart {
 export class FinishedKeys {
   readonly #storage: CheckpointStorage;
   readonly #name: string;
-  /** Bound: the items of the job, for as long as it runs. */
+  /** Bounded by the number of items of the job, while it runs. */
   readonly #keys = new Set<string>();
-  /** Bound: those of `#keys`. */
+  /** Bounded by `#keys`. */
   readonly #unknown = new Set<string>();
   readonly #writes = new CoalescingWriter(() => this.#write());
   #pending: Finished[] = [];
@@ -118,7 +118,7 @@ export class FinishedKeys {
     return record.write(serialize({ done, unknown }));
   }
 
-  /** `done` outweighs `unknown`. */
+  /** Records an outcome; `done` takes precedence over `unknown`. */
   #learn(key: string, outcome: Outcome): void {
     if (outcome === "done") this.#unknown.delete(key);
     else if (!this.#keys.has(key)) this.#unknown.add(key);
