@@ -16,7 +16,7 @@ const OF_THE_READER = `
 `;
 
 test("README - the first snippet runs as JavaScript on this Node.js", async () => {
-  const [, language, snippet = ""] = /```(\w+)\n(.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [];
+  const [, language, snippet = ""] = /```([jt]s)\n(.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [];
   expect(language).toBe("js");
   expect(snippet).toContain("client: gramjs({ apiId, apiHash }),");
   const program = snippet.replace("apiHash }),", "apiHash, clientOptions }), trustServers: true,");
