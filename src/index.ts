@@ -43,6 +43,7 @@ export type {
   PoolMetrics,
   ReasonMetrics,
 } from "./observability/pool-metrics.js";
+export type { AcquireTrace, CallTrace, ConnectTrace, Trace, TraceError, UseTrace } from "./observability/tracing.js";
 export type { BudgetedCall, BudgetStrategy } from "./options/budget-strategy.js";
 export type { Budget, Budgets, CallLimit } from "./options/budgets.js";
 export type { ClientProfile } from "./options/client-profile.js";

@@ -5,6 +5,7 @@ import { PoolTime } from "./common/pool-time.js";
 import type { SessionPoolEvents } from "./events.js";
 import { PoolLog, type StoragePart } from "./observability/pool-log.js";
 import { MetricsSwitch } from "./observability/pool-metrics.js";
+import { tracePoint } from "./observability/tracing.js";
 import type { ResolvedOptions } from "./options/options.js";
 
 /** What all parts of a pool share: the first parameter of their constructors, before the parts that they are built on. */
@@ -73,6 +74,7 @@ export class PoolEvents extends Emitter<PartEvents> {
     super();
     this.publish = (name, event) => {
       log.event(name, event);
+      tracePoint(name, event);
       publish(name, event);
     };
     this.subscribed = subscribed;

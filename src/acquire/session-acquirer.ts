@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import type { AbortListeners } from "../common/abort-listeners.js";
 import type { ProcessRef } from "../common/process-ref.js";
 import type { ConnectBackoff } from "../connections/connect-backoff.js";
@@ -14,6 +15,7 @@ import {
 import { ConnectError } from "../errors.js";
 import type { Lease } from "../lease/lease.js";
 import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
+import { ACQUIRE_CHANNEL, type AcquireTrace, CONNECT_CHANNEL, isTraced, trace } from "../observability/tracing.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { Criteria } from "../state/criteria.js";
@@ -83,10 +85,32 @@ export class SessionAcquirer<Client> {
    * session can serve the request.
    */
   acquire(request: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
+    if (isTraced(ACQUIRE_CHANNEL)) return this.#acquireTraced(request);
+    return this.#acquire(request);
+  }
+
+  #acquire(request: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
     const entry = this.#reserve(request);
     request.requestedAt = request.reservedAt;
-    if (entry === undefined) return this.#wait(request, this.#serve);
+    if (entry === undefined) {
+      // The caller is served in the stack of a release: its connect would belong to the trace of that one.
+      return this.#wait(request, isTraced(CONNECT_CHANNEL) ? AsyncResource.bind(this.#serve) : this.#serve);
+    }
     return this.#leaseConnected(entry, request) ?? this.#connectAndLease(entry, request);
+  }
+
+  #acquireTraced(request: AcquireRequest): Promise<ActiveLease<Client>> {
+    const message: AcquireTrace = { attempt: request.attempts + 1, methods: request.criteria.methods };
+    return trace(
+      ACQUIRE_CHANNEL,
+      message,
+      () => this.#acquire(request),
+      (active) => {
+        message.attempt = request.attempts + 1;
+        message.sessionId = active.sessionId;
+        message.waitedMs = Math.round(active.since - request.requestedAt);
+      },
+    );
   }
 
   /**

@@ -3,6 +3,7 @@ import type { ListNode } from "../common/linked-list.js";
 import { inOwnContext } from "../common/own-context.js";
 import { withTimeout } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
+import { CONNECT_CHANNEL, isTraced, trace } from "../observability/tracing.js";
 import type { ClaimHandle } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { ClientHandle } from "./client-adapter.js";
@@ -117,7 +118,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
         new ConnectError(`The connection of session "${this.id}" is closed.`, { sessionId: this.id }),
       );
     }
-    this.#connecting ??= inOwnContext(() => this.#connect())
+    this.#connecting ??= this.#tracedConnect()
       .then(() => {
         this.#wasServed = true;
       })
@@ -148,6 +149,12 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.isConnected = false;
     this.closing ??= this.#close(reason);
     return this.closing;
+  }
+
+  /** Traced in the context of the caller, which the connection itself must not keep. */
+  #tracedConnect(): Promise<void> {
+    const connect = (): Promise<void> => inOwnContext(() => this.#connect());
+    return isTraced(CONNECT_CHANNEL) ? trace(CONNECT_CHANNEL, { sessionId: this.id }, connect) : connect();
   }
 
   async #connect(): Promise<void> {

@@ -7,6 +7,8 @@ import { type AttemptTracker, NOOP_TRACKER } from "./attempt.js";
 export class LeaseScope {
   readonly sessionId: string;
   readonly tracker: AttemptTracker;
+  /** Number of the attempt of a job, from 1. */
+  attempt = 1;
   /** Whether the work has returned something that produces its items later. */
   returnedIterator = false;
   #reason: ((scope: LeaseScope) => Error) | undefined;

@@ -3,6 +3,7 @@ import { deferred } from "../common/deferred.js";
 import { ownershipLost } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
 import type { CallOutcome } from "../observability/pool-metrics.js";
+import { CALL_CHANNEL, type CallTrace, isTraced, trace } from "../observability/tracing.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
@@ -103,6 +104,12 @@ export class SessionRequestGate implements RequestGate {
   }
 
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown> {
+    if (!isTraced(CALL_CHANNEL)) return this.#call(request, scope, transmit);
+    const message: CallTrace = { sessionId: this.#id, method: request.method, attempt: scope?.attempt };
+    return trace(CALL_CHANNEL, message, () => this.#call(request, scope, transmit));
+  }
+
+  #call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown> {
     if (scope?.ended !== undefined) return Promise.reject(scope.ended);
     const carriesFile = isTransfer(request.method);
     const tracker = scope?.tracker ?? NOOP_TRACKER;

@@ -15,6 +15,7 @@ import {
 } from "../errors.js";
 import type { Lease } from "../lease/lease.js";
 import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
+import { isTraced, trace, USE_CHANNEL, type UseTrace } from "../observability/tracing.js";
 import type { RetryPolicy, UseOptions } from "../options/options.js";
 import type { PoolContext } from "../pool-context.js";
 import { addScope, type CooldownScope } from "../state/cooldowns.js";
@@ -92,7 +93,13 @@ export class JobRunner<Client> {
   }
 
   /** Resolves with the result of the work, or rejects with the error that no other session can help with. */
-  async run<T>(job: Job<Client, T>): Promise<T> {
+  run<T>(job: Job<Client, T>): Promise<T> {
+    if (!isTraced(USE_CHANNEL)) return this.#run(job);
+    const message: UseTrace = { attempts: 0 };
+    return trace(USE_CHANNEL, message, () => this.#run(job, message));
+  }
+
+  async #run<T>(job: Job<Client, T>, message?: UseTrace): Promise<T> {
     const { request } = job;
     const { metrics } = this.#context;
     /** Attempts before the current one, failed connects included: each was followed by another. */
@@ -110,7 +117,8 @@ export class JobRunner<Client> {
         isPending = false;
         if (metrics.recorder !== undefined) metrics.recorder.rotations += request.attempts - rotations;
         rotations = request.attempts;
-        request.attempts++;
+        active.attempt = ++request.attempts;
+        if (message !== undefined) Object.assign(message, { attempts: request.attempts, sessionId: active.sessionId });
         const outcome = await this.#runAttempt(job, active, attempt);
         if (outcome.isDone) return outcome.value;
         isPending = true;

@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import { recordSpans, treeOf } from "../fakes/trace-recorder.js";
+import { Api, callsOf, stage } from "./support.js";
+
+const SEND = "messages.SendMessage";
+
+test("tracing channels - a flood and a death over the client library: spans nest, calls are what the server got", async () => {
+  const { server, open } = await stage({ accounts: 3 });
+  const pool = await open();
+  server.fail({ account: "account1", method: SEND, message: "FLOOD_WAIT_30" });
+  server.revoke("account2", { code: 401, message: "AUTH_KEY_UNREGISTERED" });
+  const spans = recordSpans();
+  const peer = new Api.InputPeerSelf();
+  await pool.use((client) => client.invoke(new Api.messages.SendMessage({ peer, message: "secret text" })));
+  expect(treeOf(spans)).toEqual([
+    "use account3 ok",
+    "  acquire account1 #1 ok",
+    "    connect account1 ok",
+    `  call account1 ${SEND} #1 FLOOD_WAIT`,
+    "  acquire account2 #2 ok",
+    "    connect account2 ok",
+    `  call account2 ${SEND} #2 AUTH_KEY_UNREGISTERED`,
+    "  acquire account3 #3 ok",
+    "    connect account3 ok",
+    `  call account3 ${SEND} #3 ok`,
+  ]);
+  const calls = spans.filter(({ name }) => name === "call").map(({ message }) => message.sessionId);
+  expect(calls).toEqual(callsOf(server, SEND).map(({ account }) => account));
+  expect(JSON.stringify(spans.map(({ message }) => message))).not.toMatch(/secret text|InputPeer/);
+});
