@@ -15,7 +15,7 @@ import {
 import { ConnectError } from "../errors.js";
 import type { Lease } from "../lease/lease.js";
 import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
-import { ACQUIRE_CHANNEL, type AcquireTrace, CONNECT_CHANNEL, isTraced, trace } from "../observability/tracing.js";
+import { ACQUIRE_CHANNEL, type AcquireTrace, CONNECT_CHANNEL, trace } from "../observability/tracing.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { Criteria } from "../state/criteria.js";
@@ -85,7 +85,7 @@ export class SessionAcquirer<Client> {
    * session can serve the request.
    */
   acquire(request: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
-    if (isTraced(ACQUIRE_CHANNEL)) return this.#acquireTraced(request);
+    if (ACQUIRE_CHANNEL.hasSubscribers) return this.#acquireTraced(request);
     return this.#acquire(request);
   }
 
@@ -94,7 +94,7 @@ export class SessionAcquirer<Client> {
     request.requestedAt = request.reservedAt;
     if (entry === undefined) {
       // The caller is served in the stack of a release: its connect would belong to the trace of that one.
-      return this.#wait(request, isTraced(CONNECT_CHANNEL) ? AsyncResource.bind(this.#serve) : this.#serve);
+      return this.#wait(request, CONNECT_CHANNEL.hasSubscribers ? AsyncResource.bind(this.#serve) : this.#serve);
     }
     return this.#leaseConnected(entry, request) ?? this.#connectAndLease(entry, request);
   }

@@ -3,7 +3,7 @@ import type { ListNode } from "../common/linked-list.js";
 import { inOwnContext } from "../common/own-context.js";
 import { withTimeout } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
-import { CONNECT_CHANNEL, isTraced, trace } from "../observability/tracing.js";
+import { CONNECT_CHANNEL, trace } from "../observability/tracing.js";
 import type { ClaimHandle } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { ClientHandle } from "./client-adapter.js";
@@ -154,7 +154,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   /** Traced in the context of the caller, which the connection itself must not keep. */
   #tracedConnect(): Promise<void> {
     const connect = (): Promise<void> => inOwnContext(() => this.#connect());
-    return isTraced(CONNECT_CHANNEL) ? trace(CONNECT_CHANNEL, { sessionId: this.id }, connect) : connect();
+    return CONNECT_CHANNEL.hasSubscribers ? trace(CONNECT_CHANNEL, { sessionId: this.id }, connect) : connect();
   }
 
   async #connect(): Promise<void> {

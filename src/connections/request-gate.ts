@@ -3,7 +3,7 @@ import { deferred } from "../common/deferred.js";
 import { ownershipLost } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
 import type { CallOutcome } from "../observability/pool-metrics.js";
-import { CALL_CHANNEL, type CallTrace, isTraced, trace } from "../observability/tracing.js";
+import { CALL_CHANNEL, type CallTrace, trace } from "../observability/tracing.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
@@ -104,7 +104,7 @@ export class SessionRequestGate implements RequestGate {
   }
 
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown> {
-    if (!isTraced(CALL_CHANNEL)) return this.#call(request, scope, transmit);
+    if (!CALL_CHANNEL.hasSubscribers) return this.#call(request, scope, transmit);
     const message: CallTrace = { sessionId: this.#id, method: request.method, attempt: scope?.attempt };
     return trace(CALL_CHANNEL, message, () => this.#call(request, scope, transmit));
   }

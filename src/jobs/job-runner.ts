@@ -15,7 +15,7 @@ import {
 } from "../errors.js";
 import type { Lease } from "../lease/lease.js";
 import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
-import { isTraced, trace, USE_CHANNEL, type UseTrace } from "../observability/tracing.js";
+import { trace, USE_CHANNEL, type UseTrace } from "../observability/tracing.js";
 import type { RetryPolicy, UseOptions } from "../options/options.js";
 import type { PoolContext } from "../pool-context.js";
 import { addScope, type CooldownScope } from "../state/cooldowns.js";
@@ -94,7 +94,7 @@ export class JobRunner<Client> {
 
   /** Resolves with the result of the work, or rejects with the error that no other session can help with. */
   run<T>(job: Job<Client, T>): Promise<T> {
-    if (!isTraced(USE_CHANNEL)) return this.#run(job);
+    if (!USE_CHANNEL.hasSubscribers) return this.#run(job);
     const message: UseTrace = { attempts: 0 };
     return trace(USE_CHANNEL, message, () => this.#run(job, message));
   }

@@ -56,6 +56,8 @@ const NAME = "telegram-session-pool";
 
 /** The part of a `TracingChannel` of Node.js that is used; its own types demand a `result` of every message. */
 interface TraceChannel<Message> {
+  /** Whether an operation is to be traced. To be asked before a message is created. */
+  readonly hasSubscribers: boolean;
   readonly start: Channel & { runStores<Result>(message: Message, run: () => Result): Result };
   readonly end: Channel;
   readonly asyncStart: Channel;
@@ -71,17 +73,6 @@ export const USE_CHANNEL: TraceChannel<UseTrace> = traceChannel("use");
 export const ACQUIRE_CHANNEL: TraceChannel<AcquireTrace> = traceChannel("acquire");
 export const CONNECT_CHANNEL: TraceChannel<ConnectTrace> = traceChannel("connect");
 export const CALL_CHANNEL: TraceChannel<CallTrace> = traceChannel("call");
-
-/** Whether the channel has a subscriber. `TracingChannel.hasSubscribers` exists from Node.js 22 on. */
-export function isTraced<Message>({ start, end, asyncStart, asyncEnd, error }: TraceChannel<Message>): boolean {
-  return (
-    start.hasSubscribers ||
-    asyncEnd.hasSubscribers ||
-    end.hasSubscribers ||
-    asyncStart.hasSubscribers ||
-    error.hasSubscribers
-  );
-}
 
 /**
  * Runs an operation and publishes its course as `TracingChannel.tracePromise` does, but for its result and its error: they
