@@ -12,7 +12,7 @@ import { gramjs } from "telegram-session-pool/gramjs";
 import { sqlite } from "telegram-session-pool/sqlite";
 import { startTestServer, testServerClientOptions } from "telegram-session-pool/testing";
 
-// The first process tells the second one by its environment. A key of your own: openssl rand -base64 32
+// The first process passes it to the second one in the environment. A key of your own: openssl rand -base64 32
 const { DC_PORT, FOLDER = mkdtempSync(join(tmpdir(), "two-processes-")) } = process.env;
 const { KEY = randomBytes(32).toString("base64") } = process.env;
 

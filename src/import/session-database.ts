@@ -16,7 +16,7 @@ const FIRST_PEERS = { telethon: 6, pyrogram: 2 } as const;
  * have the columns of 8 and the other way round, and there are two different versions 4 of Pyrogram. Source:
  * telethon/sessions/sqlite.py, pyrogram/storage/sqlite_storage.py and its forks'.
  *
- * Throws `AccountFileError` for any other database, and for a session that nobody has signed in with.
+ * Throws `AccountFileError` for any other database, and for a session that is not signed in.
  */
 export function readSessionDatabase(path: string): AccountContent {
   const database = new SqliteFile(path);

@@ -328,7 +328,7 @@ function openIfPresent(path: string): number | undefined {
 const LOG_HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
 const LOG_START = 0x377f0682;
-/** Programs begin the log anew after 4 MB. */
+/** Programs restart the log after 4 MB. */
 const MOST_LOG_BYTES = 268_435_456;
 
 /** The pages that a program has committed to the log beside its database and not copied into it yet. */

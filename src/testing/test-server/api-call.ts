@@ -5,7 +5,7 @@ import type { TelegramLibrary, TlFactory, TlObject } from "./library.js";
 import { peerKey, peerOfRequest } from "./named-peer.js";
 import { readSendMessage, type SendFields, sendFieldsOf } from "./send-fields.js";
 
-/** A request as it came: the library reads it only when somebody looks at it. */
+/** A request as it came: the library parses it only when it is accessed. */
 export class ApiCall implements Call {
   readonly method: string;
   readonly isConnect: boolean;
@@ -68,7 +68,7 @@ export class ApiCall implements Call {
     try {
       return peerOfRequest(this.request, this.owner.userId);
     } catch {
-      // Of another layer: it is about nobody we know.
+      // Of another layer: it names no peer of this server.
       return null;
     }
   }

@@ -3,7 +3,7 @@ interface Bucket {
   filledAt: number;
 }
 
-/** How a bucket fills, and how long whoever finds it empty has to wait. */
+/** How a bucket refills, and the wait of a caller that finds it empty. */
 export interface BucketOptions {
   readonly calls: number;
   readonly perMs: number;

@@ -111,7 +111,7 @@ export class Connection {
     this.#write(packet);
   }
 
-  /** Closes the connection by itself in a while. Starts anew each time, as `ping_delay_disconnect` does. */
+  /** Closes the connection after a delay. Each call restarts the delay, as `ping_delay_disconnect` does. */
   disconnectAfter(delayMs: number): void {
     this.#stopDisconnect?.();
     this.#stopDisconnect = this.#host.timers.after(delayMs, () => this.destroy());

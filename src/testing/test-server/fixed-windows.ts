@@ -7,7 +7,7 @@ interface FixedWindow {
   restsUntil: number;
 }
 
-/** How many calls a window takes, and how long whoever finds it full has to wait. */
+/** The number of calls in a window, and the wait of a caller that finds it full. */
 export interface FixedWindowOptions {
   readonly calls: number;
   readonly perMs: number;

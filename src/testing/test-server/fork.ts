@@ -87,7 +87,7 @@ export class ForkedTestServer extends RuleBook<Promise<RemoteRule>> implements A
     return this.#remote.call("disconnect", account);
   }
 
-  /** Expires the salt of an account: its next packet is told the new one. */
+  /** Expires the salt of an account: its next packet is answered with the new one. */
   changeSalt(account: string): Promise<void> {
     return this.#remote.call("changeSalt", account);
   }
@@ -152,7 +152,7 @@ export class ForkedTestServer extends RuleBook<Promise<RemoteRule>> implements A
     return this.#remote.call("maxConnectionsPerKey", account);
   }
 
-  /** Every wait that was told. */
+  /** Every wait that was sent. */
   waits(): Promise<readonly WaitRecord[]> {
     return this.#remote.call("waits");
   }

@@ -36,7 +36,7 @@ export class Listener {
     this.#port = (server.address() as AddressInfo).port;
   }
 
-  /** Stops listening. The connections are not its own: whoever took them closes them. */
+  /** Stops listening. Does not close the connections: their owner does. */
   async close(): Promise<void> {
     const server = this.#server;
     if (server === undefined) return;

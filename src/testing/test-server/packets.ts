@@ -21,7 +21,7 @@ export class PacketServer {
   readonly #calls: CallServer;
   readonly #bound: (connection: Connection, authorization: Authorization) => void;
 
-  /** @param bound told of the auth key of a connection, with its first packet. */
+  /** @param bound called with the auth key of a connection when its first packet arrives. */
   constructor(
     services: Services,
     calls: CallServer,

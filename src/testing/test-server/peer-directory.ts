@@ -4,7 +4,7 @@ import type { TlFactory, TlObject } from "./library.js";
 
 /**
  * Who is there. Users `user<n>` and channels `channel<n>` exist for every n, any other proper name is a user's, and
- * names that begin with `nobody` are nobody's. The same name is the same peer in every test server.
+ * names that begin with `nobody` do not exist. The same name is the same peer in every test server.
  */
 export type PeerReference = { readonly kind: "user" | "channel"; readonly id: number };
 

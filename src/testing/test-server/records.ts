@@ -17,7 +17,7 @@ export interface CallRecord {
   readonly connection: number;
   /** Whether it is the query of a connection's `initConnection`. */
   readonly isConnect: boolean;
-  /** `"ok"`, the error's text, `"pending"`, `"unanswered"` (on purpose, or nobody was there any more) or `"cut"`. */
+  /** `"ok"`, the error's text, `"pending"`, `"unanswered"` (on purpose, or the connection was gone) or `"cut"`. */
   readonly outcome: string;
   /** Whether its handler ran and did not refuse. */
   readonly executed: boolean;
@@ -44,7 +44,7 @@ export interface ConnectionRecord {
   readonly closedAt: number | null;
 }
 
-/** A call that arrived while its account was told to wait. */
+/** A call that arrived during a wait of its account. */
 export interface CallDuringWait extends CallRecord {
   /** The wait it fell into. */
   readonly wait: WaitRecord;

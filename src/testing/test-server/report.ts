@@ -64,7 +64,7 @@ export function duplicatesOf(
   return repeated.map(([common, group]) => ({ key: common, messages: group }));
 }
 
-/** What happened, told to the outside: copies, oldest first. */
+/** The public recordings: copies, oldest first. */
 export class Report {
   readonly #records: Records;
   readonly #waits: Waits;

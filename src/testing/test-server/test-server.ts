@@ -142,7 +142,7 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
     this.#connections.destroy(account);
   }
 
-  /** Expires the salt of an account, as Telegram does twice an hour: its next packet is told the new one. */
+  /** Expires the salt of an account, as Telegram does twice an hour: its next packet is answered with the new one. */
   changeSalt(account: string): void {
     const { accounts } = this.#services;
     for (const authorization of accounts.authorizationsOf(this.#accountNamed(account))) authorization.changeSalt();
@@ -212,14 +212,14 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
     return this.#report.maxConnectionsPerKey(account);
   }
 
-  /** Every wait that was told. */
+  /** Every wait that was sent. */
   waits(): readonly WaitRecord[] {
     return this.#report.waits();
   }
 
   /**
    * The calls that came although the client knew of a wait: in a packet after the one that acknowledged it, on a
-   * connection opened after it was told, or, never acknowledged, more than a second after. Calls of connects do not
+   * connection opened after it was sent, or, never acknowledged, more than a second after. Calls of connects do not
    * count.
    */
   violations(options?: ViolationOptions): readonly CallDuringWait[] {

@@ -13,7 +13,7 @@ export interface Transport {
   frame(packet: Buffer): Buffer;
 }
 
-/** A packet larger than this is nobody's: the stream is broken. */
+/** No client sends a larger packet: the stream is broken. */
 const LARGEST_PACKET_BYTES = 1 << 25;
 const FULL_OVERHEAD_BYTES = 12;
 const ABRIDGED_TAG = 0xef;
@@ -129,7 +129,7 @@ export class TransportDetector {
   #first: Buffer = Buffer.alloc(0);
   #transport: Transport | undefined;
 
-  /** `undefined` until enough bytes came to tell. */
+  /** `undefined` until enough bytes have arrived to detect it. */
   get transport(): Transport | undefined {
     return this.#transport;
   }

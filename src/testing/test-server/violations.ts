@@ -7,7 +7,7 @@ import { type WaitWindow, waitRecord } from "./waits.js";
  */
 export type WaitScope = "session" | "method";
 
-/** An answer nobody acknowledged counts as read so long after it was written. */
+/** Time after which an answer that was not acknowledged counts as read. */
 const READ_BY_NOW_MS = 1_000;
 
 /** Calls that fell into a wait: those the client knew better, and those that were on their way. */

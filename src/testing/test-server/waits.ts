@@ -1,19 +1,19 @@
 import { CappedList } from "./capped-list.js";
 
-/** A time the test server told an account to wait for. */
+/** A wait that the test server imposed on an account. */
 export interface WaitRecord {
   readonly account: string;
   readonly method: string;
   /** Set when the wait is for one peer only (SLOWMODE_WAIT). */
   readonly peer: string | null;
-  /** As it was first told: `"FLOOD_WAIT_3"`. */
+  /** As first sent: `"FLOOD_WAIT_3"`. */
   readonly error: string;
   readonly seconds: number;
   /** When it was decided, epoch milliseconds. */
   readonly from: number;
   /** When it ends, epoch milliseconds. */
   readonly until: number;
-  /** When the first answer that tells of it was on the wire; `null`: the client was never told. */
+  /** When the first answer with it was written to the socket; `null` if none was. */
   readonly toldAt: number | null;
 }
 
@@ -34,7 +34,7 @@ export interface WaitWindow extends WaitRecord {
 
 const WAIT_ERROR = /^((?:FLOOD|FLOOD_PREMIUM|FLOOD_TEST_PHONE|SLOWMODE)_WAIT_)(\d+)$/;
 
-/** The prefix and the seconds of an error that tells an account to wait, else `undefined`. */
+/** The prefix and the seconds of an error that imposes a wait, else `undefined`. */
 export function parseWait(error: string): { readonly prefix: string; readonly seconds: number } | undefined {
   const match = WAIT_ERROR.exec(error);
   return match?.[1] === undefined ? undefined : { prefix: match[1], seconds: Number(match[2]) };
@@ -54,7 +54,7 @@ export interface WaitDecision {
 /** Answers of one account that are remembered until they are acknowledged. */
 const UNACKNOWLEDGED_KEPT = 1_000;
 
-/** Every wait that was told, the ones that still run, and who acknowledged being told. */
+/** Every wait that was sent, the active ones, and the connections that have acknowledged them. */
 export class Waits {
   readonly #windows: CappedList<WaitWindow>;
   /** Windows that refuse calls, by account, method and, for slow mode, peer. */
@@ -67,7 +67,7 @@ export class Waits {
     this.#windows = new CappedList(limit);
   }
 
-  /** Opens the window an error tells of, if it is that kind of error. */
+  /** Starts the wait that an error imposes, if it imposes one. */
   open(decision: WaitDecision): WaitWindow | undefined {
     const wait = parseWait(decision.error);
     if (wait === undefined) return undefined;
@@ -108,7 +108,7 @@ export class Waits {
     return undefined;
   }
 
-  /** An answer that tells of the window was written. */
+  /** Records that an answer with the wait was written. */
   told(window: WaitWindow, messageId: bigint, event: number, now: number): void {
     if (window.toldAt === null) {
       window.toldAt = now;
@@ -132,7 +132,7 @@ export class Waits {
     window.acknowledgedEvent ??= event;
   }
 
-  /** The waits that were told, oldest first. */
+  /** The waits that were sent, oldest first. */
   all(): readonly WaitWindow[] {
     return this.#windows.all();
   }
@@ -152,7 +152,7 @@ export function secondsLeft(window: WaitWindow, now: number): number {
   return Math.max(1, Math.ceil((window.until - now) / 1000));
 }
 
-/** What is told of a window to the outside. */
+/** The public view of a wait. */
 export function waitRecord(window: WaitWindow): WaitRecord {
   const { account, method, peer, error, seconds, from, until, toldAt } = window;
   return { account, method, peer, error, seconds, from, until, toldAt };
