@@ -105,7 +105,7 @@ export function notConnectedInTime(id: string, connectTimeoutMs: number, cause: 
 /** The session no longer belongs to this process: for its requests and its leases. */
 export function ownershipLost(id: string): OwnershipLostError {
   return new OwnershipLostError(
-    `Session "${id}" was lost: its claim could not be renewed in time, or another process took it. What was sent may have taken effect.`,
+    `Ownership of session "${id}" was lost: its claim could not be renewed in time, or another process has taken it over. Requests already sent may have taken effect.`,
     { sessionId: id },
   );
 }
@@ -118,7 +118,7 @@ export function queueFullError(maxWaiters: number, retryAt: number | null): Queu
 /** The deadline of one attempt has passed. */
 export function attemptTimeoutError(id: string, timeoutMs: number): AttemptTimeoutError {
   return new AttemptTimeoutError(
-    `The attempt on session "${id}" took longer than ${timeoutMs} ms (timeoutMs). What it had sent may have taken effect.`,
+    `The attempt on session "${id}" took longer than ${timeoutMs} ms (timeoutMs). Requests already sent may have taken effect.`,
     { sessionId: id },
   );
 }

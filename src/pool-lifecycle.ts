@@ -4,7 +4,7 @@ import type { PoolEvents } from "./pool-context.js";
 /** Whether a pool is open, closing or closed, and the work that closing waits for. */
 export class PoolLifecycle {
   readonly #events: PoolEvents;
-  /** Work under way. */
+  /** Work in progress. */
   readonly #pending = new Set<Promise<unknown>>();
   #state: "open" | "closing" | "closed" = "open";
   /** Whether new callers are served. A field, because every request for a lease reads it. */
@@ -17,15 +17,15 @@ export class PoolLifecycle {
   }
 
   /**
-   * The error for callers that come too late. A caller that is under way (`isUnderWay`) may go on until leases are not
-   * waited for any longer.
+   * Returns the error for callers that are refused now, if so. A caller in progress (`isUnderWay`) may continue until leases
+   * are revoked.
    */
   closedError(isUnderWay = false): PoolClosedError | undefined {
     const mayGoOn = this.#state === "open" || (isUnderWay && this.#state === "closing");
     return mayGoOn ? undefined : this.toClosedError();
   }
 
-  /** The error of a lease or a caller that the end of the pool cuts off. */
+  /** Creates the error for leases and callers that are ended by closing the pool. */
   toClosedError(sessionId?: string): PoolClosedError {
     return new PoolClosedError("The pool is closed.", {
       ...(this.#reason === undefined ? {} : { cause: this.#reason }),
@@ -33,30 +33,30 @@ export class PoolLifecycle {
     });
   }
 
-  /** Aborts when the pool begins to close, for work that closing is not to wait for. */
+  /** Aborts when the pool begins to close, for work that closing does not wait for. */
   get closing(): AbortSignal {
     return this.#closing.signal;
   }
 
-  /** New callers are refused from now on. */
+  /** Refuses new callers from now on. */
   beginClosing(): void {
     this.isOpen = false;
     if (this.#state === "open") this.#state = "closing";
     this.#closing.abort(this.toClosedError());
   }
 
-  /** The cause of every {@link PoolClosedError} from now on; the first one counts. */
+  /** Sets the `cause` of every {@link PoolClosedError} from now on. Only the first call has an effect. */
   setReason(reason: Error | undefined): void {
     this.#reason ??= reason;
   }
 
-  /** Callers under way are refused, too. */
+  /** Also refuses callers in progress from now on. */
   endWaiting(): void {
     this.isOpen = false;
     this.#state = "closed";
   }
 
-  /** Lets closing wait for the work, and returns it. */
+  /** Returns the work, which closing waits for. */
   track<T>(work: Promise<T>): Promise<T> {
     this.#pending.add(work);
     const end = (): boolean => this.#pending.delete(work);
@@ -69,7 +69,7 @@ export class PoolLifecycle {
     this.track(work).catch((error: Error) => this.#events.emit("storageFailed", error));
   }
 
-  /** Resolves when no work is left, including what work that ended has left to be done. */
+  /** Resolves when no work is left, including work that other work has started. */
   async drain(): Promise<void> {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
   }

@@ -1,4 +1,7 @@
-/** What a session is right now. What is several at once counts as the first of leased, disabled, dead, restricted, foreign, cooling, free. */
+/**
+ * The current state of a session. If several apply, it is the first of leased, disabled, dead, restricted, foreign, cooling,
+ * free.
+ */
 export type SessionState = "free" | "leased" | "cooling" | "restricted" | "dead" | "disabled" | "foreign";
 
 /** A frozen snapshot of one session. Never holds the session string. */
@@ -12,34 +15,34 @@ export interface SessionInfo {
   readonly reason: string | null;
   /** When it was added, epoch milliseconds. */
   readonly addedAt: number;
-  /** When it was last given back, epoch milliseconds; `null` before that. */
+  /** When its last lease ended, epoch milliseconds; `null` if it was never leased. */
   readonly lastUsedAt: number | null;
 }
 
-/** What a check has found out about a session. What is not known is `null`. */
+/** Result of a check of a session. Unknown values are `null`. */
 export interface SessionHealth {
   readonly id: string;
-  /** Whether Telegram has just answered for the account. `false` also when it was not asked: see `reason`. */
+  /** Whether Telegram has just returned the account. Also `false` if the request was not sent; see `reason`. */
   readonly isAlive: boolean;
   /** The account's user id. */
   readonly accountId: string | null;
   readonly isBot: boolean | null;
   readonly isPremium: boolean | null;
-  /** Whether Telegram has frozen the account: `true` when it said so in answer to a request, else `null`. */
+  /** `true` if Telegram has refused a request because the account is frozen; otherwise `null`. */
   readonly isFrozen: boolean | null;
   /** When a freeze ends, epoch milliseconds. Not read yet: always `null`. */
   readonly frozenUntil: number | null;
-  /** Why Telegram restricts the account, in its own words; `null` when it does not say so. */
+  /** Telegram's reason for restricting the account; `null` if it names none. */
   readonly restriction: string | null;
-  /** When Telegram ends a session that nobody uses, epoch milliseconds. Not read yet: always `null`. */
+  /** When Telegram terminates the session if it stays unused, epoch milliseconds. Not read yet: always `null`. */
   readonly expiresAt: number | null;
   /** The account's data center, by its number. */
   readonly dcId: number;
-  /** Why it is not alive, or could not be asked; `null` when it is alive. */
+  /** Why the session is not alive or could not be checked; `null` if it is alive. */
   readonly reason: string | null;
 }
 
-/** The pool in numbers. The seven counts sum up to `total`. */
+/** Counts of the pool. The seven counts add up to `total`. */
 export interface PoolStatus {
   readonly total: number;
   readonly free: number;
@@ -51,6 +54,6 @@ export interface PoolStatus {
   readonly foreign: number;
   /** Callers waiting for a session. */
   readonly waiters: number;
-  /** Now when one is free, else the earliest known instant (epoch milliseconds), else `null`. */
+  /** Epoch milliseconds: now if a session is free, otherwise the earliest known instant; `null` if none is known. */
   readonly nextAvailableAt: number | null;
 }

@@ -42,12 +42,12 @@ import type { PoolStatus, SessionHealth, SessionInfo } from "./session-info.js";
 
 const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
 
-/** What a request of the library resolves to. */
+/** The result type of a request. */
 export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
 
 /**
- * A pool of Telegram accounts in this process: it leases them as connected clients, lets those cool down that
- * Telegram told to wait, gives the caller another one, and remembers all of it across restarts.
+ * A pool of Telegram accounts in this process: it leases them as connected clients, cools down
+ * accounts that hit a flood wait, continues on another account, and persists all of this across restarts.
  *
  * @example
  * ```ts
@@ -69,7 +69,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     super(EVENT_NAMES, subscribed);
     // Programs in JavaScript can call it.
     if (!(processRef instanceof ProcessRef)) {
-      throw new OptionsError('A pool is opened, not constructed: "await SessionPool.open(options)".');
+      throw new OptionsError('A pool cannot be constructed; use "await SessionPool.open(options)".');
     }
     this.#options = options;
     const publish = (name: string, event: unknown): void => {
@@ -145,45 +145,45 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return this.#changeSession(id, ({ admin }) => admin.update(id, change));
   }
 
-  /** Forgets a session, its record too; a lease that runs may end first. Whether there was one. */
+  /** Removes a session and its record, after its current lease has ended. Resolves with whether the session existed. */
   async remove(id: string): Promise<boolean> {
     checkTextId("remove", id);
     return this.#changeSession(id, ({ removal }) => removal.remove(id));
   }
 
-  /** Keeps a session back until `enable`, over restarts; a lease that runs may end first. Throws `SessionNotFoundError`. */
+  /** Disables a session until `enable`, across restarts; its current lease may finish. Throws `SessionNotFoundError`. */
   async disable(id: string, reason = "disabled"): Promise<void> {
     checkTextId("disable", id);
     checkReason("disable", reason);
     return this.#changeSession(id, ({ admin }) => admin.disable(id, reason));
   }
 
-  /** Revives a dead, restricted or disabled session. A cooldown stays. Throws `SessionNotFoundError`. */
+  /** Makes a dead, restricted or disabled session available again. A cooldown stays. Throws `SessionNotFoundError`. */
   async enable(id: string): Promise<void> {
     checkTextId("enable", id);
     return this.#changeSession(id, ({ admin }) => admin.enable(id));
   }
 
-  /** One session as it is now. */
+  /** Returns a snapshot of one session. */
   get(id: string): SessionInfo | undefined {
     this.#parts.scheduler.advanceToNow(id);
     const known = this.#parts.registry.getVisible(id);
     return known && this.#parts.registry.info(known);
   }
 
-  /** All sessions as they are now. */
+  /** Returns a snapshot of all sessions. */
   sessions(): readonly SessionInfo[] {
     this.#parts.scheduler.advanceToNow();
     return this.#parts.registry.infos();
   }
 
-  /** Records that could not be read, and why. They are left as they are; `remove` deletes them. */
+  /** Returns the records that could not be read, with the reason. They are never overwritten; `remove` deletes them. */
   rejected(): readonly { readonly id: string; readonly reason: string }[] {
     return this.#parts.registry.rejected();
   }
 
   /**
-   * Returns the session string: the one deliberate way out for it. It gives access to the whole account. Throws
+   * Returns the session string, which the pool shows nowhere else. It gives full access to the account. Throws
    * `SessionNotFoundError`.
    */
   async exportSession(id: string): Promise<string> {
@@ -248,7 +248,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Leases a session: of those that match, the one that `selection` says. To be given back by `release()` or `using`.
+   * Leases a session: of those that match, the one that `selection` says. End it with `release()` or `using`.
    *
    * Throws `NoSessionAvailableError` when waiting cannot help or is not wanted, `AcquireTimeoutError`,
    * `SessionNotFoundError`, `QueueFullError`, `ConnectError` (with `id`, or when every candidate failed),
@@ -267,7 +267,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Leases a session, runs the work, gives the session back; when Telegram refuses the session, runs the work again on
+   * Leases a session, runs the work and releases the session. If Telegram refuses the session, runs the work again on
    * another one, as far as `retry` allows. The work's own errors come through unchanged.
    *
    * Throws as `acquire`, and `RotationUnsafeError`, `OutcomeUnknownError`, `AttemptTimeoutError`, `CallTimeoutError`.
@@ -288,8 +288,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Iterates on one session, whose lease lasts until the iteration ends: for what a client gives piece by piece, such as
-   * `client.iterMessages(…)`, which outlives the lease of `use`. Rotates as `use` does before the first item; a failure
+   * Iterates on one session, whose lease lasts until the iteration ends: for methods that return an iterable, such as
+   * `client.iterMessages(…)`, whose results outlive the lease of `use`. Rotates as `use` does before the first item; a failure
    * after it ends the iteration. Leave the loop, or read to the end: an iteration that is merely forgotten keeps its lease.
    *
    * Throws as `use`, from the iteration.
@@ -316,12 +316,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return new BulkRun(this.#parts.bulkRuns, items, work, options);
   }
 
-  /** Who holds which session since when. */
+  /** Returns the active leases: their sessions, and since when they are held. */
   leases(): readonly LeaseInfo[] {
     return this.#parts.leases.list();
   }
 
-  /** The pool in numbers. */
+  /** Returns the counts of sessions by state, and of waiters. */
   status(): PoolStatus {
     return this.#parts.scheduler.status();
   }
@@ -347,14 +347,14 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     }));
   }
 
-  /** What a log line or a monitor gets of a pool: its {@link status}. */
+  /** Returns the {@link status}, for logs and monitoring. */
   toJSON(): PoolStatus {
     return this.status();
   }
 
   /**
    * Ends the pool: queued callers reject with `PoolClosedError`. Leases are waited for, and so are callers whose session
-   * connects or who move to another free session; after `closeTimeoutMs` leases are taken back and reported as `leaked`. Resolves when
+   * connects or who move to another free session; after `closeTimeoutMs` leases are revoked and reported as `leaked`. Resolves when
    * clients are gone, writes flushed, and the storage is closed. A second call returns the same promise. `timeoutMs` replaces `closeTimeoutMs`. Rejects with `OptionsError`.
    */
   close(options: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
@@ -379,7 +379,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     return this.#change((parts) => change(parts).finally(() => parts.context.events.emit("changed", id)));
   }
 
-  /** Runs a change of the sessions, and lets `close` wait for it. */
+  /** Runs a change of the sessions, which `close` waits for. */
   async #change<T>(change: (parts: CreatedPool<Client>) => Promise<T>): Promise<T> {
     const { lifecycle } = this.#parts;
     const closed = lifecycle.closedError();

@@ -46,7 +46,7 @@ export interface PoolParts<Client> {
   readonly bulkRuns: BulkRunManager<Client>;
 }
 
-/** The end of a pool: callers, leases, clients, writes, storage, in that order, each within its deadline. */
+/** Ends a pool: callers, leases, clients, writes and storage, in this order, each within its deadline. */
 export class Shutdown {
   readonly #parts: PoolParts<unknown>;
   #ended: Promise<void> | undefined;
@@ -63,7 +63,7 @@ export class Shutdown {
     return this.#ended;
   }
 
-  /** Ends the pool now; a `close` under way waits for no lease any longer. */
+  /** Ends the pool now; a concurrent `close` stops waiting for leases. */
   destroy(reason?: Error): Promise<void> {
     this.#parts.lifecycle.setReason(reason);
     this.#isForced = true;
@@ -96,7 +96,7 @@ export class Shutdown {
     processRef.end();
   }
 
-  /** Writes what is not written yet, each part within `storageTimeoutMs`. */
+  /** Writes all pending changes, each part within `storageTimeoutMs`. */
   async #flush(): Promise<void> {
     const { lifecycle, removal, recordWriter, peers, rateLimits } = this.#parts;
     await lifecycle.drain();
@@ -109,7 +109,7 @@ export class Shutdown {
     await lifecycle.drain();
   }
 
-  /** Gives up every claim and closes the storages. */
+  /** Releases every claim and closes the storages. */
   async #release(): Promise<void> {
     const { context, recordWriter, ownership, peers, processLock, bulkRuns } = this.#parts;
     const { storage, storageTimeoutMs } = context.options;
@@ -151,7 +151,7 @@ const NOTICE_AFTER_MS = 1_000;
 /** Maximum number of leases that the message names. */
 const MAX_NAMED = 10;
 
-/** What a closing pool waits for: without this message the process seems to hang. */
+/** Describes what a closing pool waits for: without this message the process would seem to hang. */
 function waitNotice(all: Pick<LeaseManager<unknown>, "list" | "pendingCount">, leftMs: number): string {
   const leases = all.list();
   const named = leases.slice(0, MAX_NAMED).map(({ id, heldMs, stack }) => {

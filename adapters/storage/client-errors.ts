@@ -26,7 +26,7 @@ const ONE_OUTAGE_MS = 1_000;
 export class ClientErrors {
   readonly #client: object;
   readonly #sentence: string;
-  /** Bound: the watches that have not been stopped. */
+  /** Bounded by the watches that have not been stopped. */
   readonly #reports = new Set<(error: Error) => void>();
   #reportedAt = Number.NEGATIVE_INFINITY;
 

@@ -1,24 +1,24 @@
 import { exponentialDelay } from "../../src/common/timers.js";
 import { toStorageError } from "./to-storage-error.js";
 
-/** What a subscription reports. */
+/** Callbacks by which a subscription reports its state. */
 export interface WatchSignals {
-  /** It receives messages, from now on or again. */
+  /** The subscription receives messages, for the first time or again. */
   works(): void;
-  /** It receives none for now; its client reconnects by itself. */
+  /** The subscription is interrupted; its client reconnects by itself. */
   failing(error: unknown): void;
-  /** It has ended: a new one is needed. */
+  /** The subscription has ended and has to be replaced. */
   lost(error: unknown): void;
 }
 
 /** Subscribes, and returns the function that ends the subscription, established or not. */
 export type Subscribe = (signals: WatchSignals) => () => void | Promise<void>;
 
-// By the system's clock: the contract of a storage has none, and a server recovers by no injected clock.
+// Uses the system's clock: storages have no injected clock, and servers would not follow one.
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
-/** Keeps one subscription alive: replaces a lost one with growing pauses, and reports each outage once. */
+/** Keeps one subscription alive: replaces a lost one after growing delays, and reports each outage once. */
 export class KeptWatch {
   readonly #subscribe: Subscribe;
   readonly #failed: (error: Error) => void;

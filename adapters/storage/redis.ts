@@ -56,7 +56,7 @@ class RedisStorage implements SessionStorage {
   readonly #client: RedisClient;
   readonly #keys: ReturnType<typeof redisKeys>;
   readonly #writer = randomUUID();
-  /** Bound: the watches: one of each pool. */
+  /** Bounded by the watches: one of each pool. */
   readonly #stops = new Set<() => void>();
   readonly #errors: ClientErrors;
   #evaluate: Evaluate | undefined;

@@ -66,7 +66,7 @@ class SqliteStorage implements SessionStorage {
   readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #name: string;
   readonly #openEngine: () => Promise<SqliteDriver>;
-  /** Bound: the watches that have not been stopped. */
+  /** Bounded by the watches that have not been stopped. */
   readonly #watches = new Set<SqliteWatch>();
   /** The last list, for as long as its caller keeps it: a watch continues from it. */
   #listed: WeakRef<readonly StoredRecord[]> | undefined;

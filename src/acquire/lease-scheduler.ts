@@ -315,7 +315,7 @@ export class LeaseScheduler {
   }
 }
 
-/** What waiters can expect at one instant. Computed once for each group of waiters with the same criteria. */
+/** Forecasts for waiters at one instant. Computed once for each group of waiters with the same criteria. */
 class ForecastCache {
   readonly #sessionTable: SessionTable<PooledSession>;
   readonly #now: number;

@@ -28,7 +28,7 @@ import type { LeaseScheduler } from "./lease-scheduler.js";
 import { isHeldByCaller, type Nesting } from "./nesting.js";
 import type { ServeRequest } from "./wait-queue.js";
 
-/** What ends a caller's wait for a connect, besides the timeout of the connect itself. */
+/** The limits of a caller's wait for a connect, besides the timeout of the connect itself. */
 interface ConnectLimit {
   readonly ms: number;
   /** Whether it is the timeout of the attempt: then the session backs off as after a failed connect. */

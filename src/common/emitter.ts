@@ -11,7 +11,7 @@ type Signatures<Events> = { readonly [Name in keyof Events]: Signature };
  * For parts of one pool, which share its life: code of the user's listens to `SafeEmitter`.
  */
 export class Emitter<Events extends Signatures<Events>> {
-  /** Bound: the names. Lists are replaced, not changed, so that an `emit` under way keeps the one it began with. */
+  /** Bounded by the names. Lists are replaced, not changed, so that an `emit` under way keeps the one it began with. */
   readonly #listeners = new Map<keyof Events, readonly Signature[]>();
 
   /** Subscribes a listener. Returns the function that ends the subscription. */

@@ -3,7 +3,7 @@ export function warn(text: string): void {
   process.emitWarning(text, "SessionPoolWarning");
 }
 
-/** The stack or text of a thrown value. Never throws. */
+/** Returns the stack or text of a thrown value. Never throws. */
 export function textOf(error: unknown): string {
   try {
     return error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -46,7 +46,7 @@ export type SafeCall = <Result>(call: () => Result, fallback: Result) => Result;
 export function catchUserErrors(option: string, failed: (message: string) => void): SafeCall {
   let isReported = false;
   const report = (error: unknown): void => {
-    if (!isReported) failed(`What ${option} was given fails, and counts for nothing: ${textOf(error)}`);
+    if (!isReported) failed(`The user function in the option ${option} failed and is ignored: ${textOf(error)}`);
     isReported = true;
   };
   return (call, fallback) => {
@@ -54,7 +54,7 @@ export function catchUserErrors(option: string, failed: (message: string) => voi
       const result: unknown = call();
       if (isThenable(result)) Promise.resolve(result).catch(report);
       if (typeof result === typeof fallback) return result as typeof fallback;
-      if (fallback !== undefined) report(`a ${typeof fallback} was expected, not a ${typeof result}`);
+      if (fallback !== undefined) report(`it must return a ${typeof fallback}; it returned a ${typeof result}`);
       return fallback;
     } catch (error) {
       report(error);

@@ -20,15 +20,15 @@ export interface InFlightRequest {
   abandon(): void;
 }
 
-/** Why a request is refused: the seconds left to wait, and whether a peer's slow mode is the reason. */
+/** The wait for which a request is refused: the seconds left, and whether a peer's slow mode is the reason. */
 export interface FloodWait {
   readonly seconds: number;
   readonly isSlowMode: boolean;
 }
 
 /**
- * What every API request passes before it reaches the network, wherever the library sends it from. Implemented by the
- * pool, called by client adapters.
+ * Checks every API request before it is sent, wherever the library sends it from. Implemented by the pool, called by client
+ * adapters.
  */
 export interface RequestGate {
   /**
@@ -36,7 +36,7 @@ export interface RequestGate {
    * `transmit` (again only where that is harmless), and settles with the answer, at a deadline, or when the lease ends.
    */
   call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown>;
-  /** Whether it must not be sent any more: MUST be checked again right before the bytes are written. */
+  /** Returns whether the request must not be sent. MUST be checked again right before the bytes are written. */
   isBlocked(request: OutgoingRequest): boolean;
 }
 
@@ -78,7 +78,7 @@ export interface PeerStore {
   save(peer: KnownPeer): void;
 }
 
-/** What a client is created with. */
+/** Arguments for `ClientAdapter.create`. */
 export interface CreateClientOptions {
   readonly id: string;
   readonly session: SessionData;

@@ -10,7 +10,7 @@ import type { Verdict } from "../telegram/verdicts.js";
 
 /** A route to Telegram on which connects fail. */
 interface FailingRoute {
-  /** Failures in a row, of all sessions. */
+  /** Consecutive failures of all sessions. */
   failures: number;
   /** The instant until which no session connects on it. */
   until: number;
@@ -19,9 +19,9 @@ interface FailingRoute {
 /** The back-off of a session after its first failed connect; doubles each time. */
 const FIRST_MS = 1_000;
 const MAX_MS = 300_000;
-/** Failures in a row on one proxy, of all sessions, after which the proxy counts as failed. */
+/** Consecutive failures through one proxy, of all sessions, after which the proxy is treated as failed. */
 const FAILURES_OF_A_PROXY = 3;
-/** Largest random extension of the back-off of a proxy, so that many pools do not reconnect at the same instant. */
+/** Maximum random extension of a proxy's back-off, so that many pools do not reconnect at the same instant. */
 const JITTER = 0.2;
 const DIRECT = "direct";
 /** The reason of the back-off when the proxy has failed. */
@@ -56,7 +56,7 @@ const NOT_REFUSED: Readonly<FailingRoute> = Object.freeze({ failures: 0, until: 
 export class ConnectBackoff {
   readonly #context: PoolContext;
   readonly #sessionTable: SessionTable<PooledSession>;
-  /** Failed connects in a row. */
+  /** Number of consecutive failed connects. */
   readonly #failures = new WeakMap<PooledSession, number>();
   readonly #unknownKeys = new WeakMap<PooledSession, number>();
   /** The routes that fail. An entry ends with a connect on the route, or with its last session. */
@@ -70,7 +70,7 @@ export class ConnectBackoff {
     this.#sessionTable = sessionTable;
   }
 
-  /** The session has connected, so its proxy works. */
+  /** Ends the back-offs of the session and of its route after a successful connect. */
   connected(known: PooledSession, profile: ResolvedProfile): void {
     this.#failures.delete(known);
     this.#unknownKeys.delete(known);
@@ -85,7 +85,7 @@ export class ConnectBackoff {
     events.emit("available");
   }
 
-  /** The session could not connect with this profile; `failure` is the error for its callers. */
+  /** Starts the back-off after a failed connect with this profile. `failure` is the error for the callers. */
   failed(known: PooledSession, profile: ResolvedProfile, error: unknown, verdict: Verdict, failure: Error): void {
     recordConnectFailure(known, failure);
     const route = this.#routeOf(profile);
@@ -98,7 +98,7 @@ export class ConnectBackoff {
     this.#context.events.emit("connectFailed");
   }
 
-  /** Lets the session back off. */
+  /** Starts or extends the back-off of the session. */
   backOff(known: PooledSession): void {
     const count = this.#failures.get(known) ?? 0;
     this.#failures.set(known, count + 1);
@@ -114,7 +114,7 @@ export class ConnectBackoff {
     return true;
   }
 
-  /** The cause of its failures may have ended: it has another key or proxy, or was enabled. It may connect at once. */
+  /** Ends the back-off of a session that has another key or proxy, or was enabled: the cause may be gone. */
   causeEnded(known: PooledSession, former: ResolvedProfile = known.credentials.profile): void {
     const { time, events } = this.#context;
     this.#failures.delete(known);
@@ -126,7 +126,7 @@ export class ConnectBackoff {
     events.emit("available");
   }
 
-  /** A session that had this profile was removed, or has another one. */
+  /** Forgets the route of a profile once no session uses it any more. */
   left(profile: ResolvedProfile): void {
     const route = this.#routeOf(profile);
     if (!this.#routes.has(route)) return;
@@ -149,11 +149,11 @@ export class ConnectBackoff {
     this.#startBackOff([known], this.#context.time.now() + delay, UNKNOWN_KEY);
   }
 
-  /** No session connects on this route for a while; the one that failed tries again first. */
+  /** Backs off all sessions of a route. The session that failed retries first. */
   #backOffRoute(route: string, failing: FailingRoute, first: PooledSession, failure: Error): void {
     const { time, options, events } = this.#context;
     const count = failing.failures - FAILURES_OF_A_PROXY;
-    // Once, until one of them has connected.
+    // Emitted once, until a session has connected on the route.
     if (count === 0) events.publish("disconnected", { id: first.id, reason: PROXY_FAILED });
     failing.until = time.now() + delayOf(count) * (1 + JITTER * Math.random());
     this.#startBackOff([first], failing.until, PROXY_FAILED);
@@ -165,11 +165,11 @@ export class ConnectBackoff {
     this.#startBackOff(others, failing.until + options.connectTimeoutMs, PROXY_FAILED);
   }
 
-  /** Sessions that use the application of the client adapter cannot connect: none of them tries for a while. */
+  /** Backs off all sessions that use the client adapter's application, which Telegram refuses. */
   #stopApplication(failure: Error, code: string): void {
     const now = this.#context.time.now();
     const { failures, until } = this.#application;
-    // Connects that were under way together fail together: that is one failure.
+    // Concurrent connects fail together and count as one failure.
     if (now >= until) this.#application = { failures: failures + 1, until: now + delayOf(failures) };
     const others = [...this.#sessionTable.entries()].filter(
       ({ credentials, connection }) => credentials.profile.apiId === undefined && connection?.isConnected !== true,
@@ -178,7 +178,7 @@ export class ConnectBackoff {
     this.#startBackOff(others, this.#application.until, code);
   }
 
-  /** A session has connected with the application: it is not refused any more. */
+  /** Ends the back-offs caused by a refused application, after a session has connected with it. */
   #applicationWorks(): void {
     if (this.#application === NOT_REFUSED) return;
     this.#application = NOT_REFUSED;
@@ -190,7 +190,7 @@ export class ConnectBackoff {
     events.emit("available");
   }
 
-  /** Lets sessions back off. Listeners are not called in the stack of the caller. */
+  /** Starts the back-off of sessions. Events are published in a microtask, not in the stack of the caller. */
   #startBackOff(sessions: readonly PooledSession[], until: number, reason: string): void {
     const { time, events } = this.#context;
     const longer = sessions.filter((known) => known.isEntered && known.backOff.until < until);

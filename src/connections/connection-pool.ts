@@ -6,7 +6,7 @@ import { Connection, SessionChangedError } from "./connection.js";
 
 /** One request for a connection, and its state. */
 export class Opening {
-  /** Whether it is for the pool itself, or for a caller that has left: it gives way to a lease that needs its place. */
+  /** Whether it serves the pool itself, or a caller that stopped waiting: it yields its place to a lease. */
   isAside: boolean;
   /** Whether its caller has stopped waiting. */
   isGivenUp = false;
@@ -31,7 +31,7 @@ interface Connectable {
 export class ConnectionPool<Client> {
   readonly #context: PoolContext;
   readonly #create: (id: string) => Connection<Client>;
-  /** Bound: the sessions of the pool. */
+  /** Bounded by the number of sessions. */
   readonly #open = new Map<string, Connection<Client>>();
   /** Connections without a lease, the longest idle first. */
   readonly #idle = new LinkedList<Connection<Client>>();
@@ -216,7 +216,7 @@ export class ConnectionPool<Client> {
     return made;
   }
 
-  /** A place that becomes free is for leases first. */
+  /** Leases take precedence for a place that becomes free. */
   #mayTakePlace({ isAside }: Opening): boolean {
     return !isAside || this.#pendingLeases === 0;
   }
@@ -235,7 +235,7 @@ export class ConnectionPool<Client> {
     return false;
   }
 
-  /** A connection that only the pool itself uses, without a lease: a caller needs its place more. */
+  /** Returns a connection without a lease that only the pool uses, to be closed for a lease. */
   #yielding(): Connection<Client> | undefined {
     let inUse: Connection<Client> | undefined;
     for (const connection of this.#open.values()) {

@@ -17,27 +17,27 @@ export class SessionChangedError extends Error {
 export interface ConnectionHooks {
   /** Whether the session still has the auth key that the client was made with. */
   hasCurrentKey(): boolean;
-  /** For messages: the proxy, if it does not connect directly. */
+  /** Describes the proxy in messages; empty for a direct connection. */
   readonly route: string;
-  /** Why it must not connect now, if so. */
+  /** Returns why the session must not connect now, if so. */
   refusal(): Error | undefined;
   /** Claims the session for this process before it connects; rejects with the reason when it cannot be claimed. */
   claim(): Promise<ClaimHandle>;
-  /** The client is gone: other processes may claim the session. */
+  /** Called when the client is closed: other processes may claim the session. */
   closed(): void;
   /** The client has connected, within so many milliseconds. */
   connected(durationMs: number): void;
   disconnected(reason: string): void;
   /** Records a failed connect; returns the error for the callers. */
   connectFailed(error: unknown): Error;
-  /** The client could not be closed, or not in time; it counts as gone. */
+  /** Called when closing the client failed or timed out; it is treated as closed. */
   closeFailed(error: unknown): void;
 }
 
-/** After this long, a client that is still closing counts as gone. */
+/** Time after which a client that is still closing is treated as closed. */
 const CLOSE_WITHIN_MS = 5_000;
 
-/** The one client of one session: connected once at a time, again when it was lost, closed for good. */
+/** The client of one session: connects it, reconnects it after a loss, and closes it permanently. */
 export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly id: string;
   readonly #context: PoolContext;
@@ -45,11 +45,11 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   readonly #gone = deferred();
   #connecting: Promise<void> | undefined;
   #abort: AbortController | undefined;
-  /** Why it is being closed: more specific than the client's own reason. */
+  /** Why it is being closed. More specific than the client's own reason. */
   #closeReason: string | undefined;
-  // From here on, the fields that every lease reads, side by side.
+  // The fields below are read by every lease, and are adjacent for that reason.
   readonly handle: ClientHandle<Client>;
-  /** Set once it is being closed: resolves when the client is gone, and never rejects. */
+  /** Set while it is being closed. Resolves when the client is gone; never rejects. */
   closing: Promise<void> | undefined;
   /** Whether its client can be used: from when it has connected until it is lost or closed. */
   isConnected = false;
@@ -60,9 +60,9 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   #wasServed = false;
   /** The claim that was made for its latest connect. */
   claim: ClaimHandle | undefined;
-  /** Who uses it: leases, callers that connect it, and the pool itself. */
+  /** Number of users: leases, callers that connect it, and the pool itself. */
   users = 0;
-  /** How many of the users give way to a lease of another session: the pool itself, and callers that gave up. */
+  /** Number of users that yield to a lease of another session: the pool itself, and callers that stopped waiting. */
   asides = 0;
   /** Whether it stays open without a lease. */
   readonly isPersistent: boolean;
@@ -144,7 +144,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.#hooks.disconnected(this.#closeReason ?? reason);
   }
 
-  /** Ends it for good; resolves when the client is gone, and never rejects. */
+  /** Closes the connection permanently. Resolves when the client is gone; never rejects. */
   close(reason: string): Promise<void> {
     this.isConnected = false;
     this.closing ??= this.#close(reason);
@@ -171,7 +171,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.#assertUnchanged();
   }
 
-  /** A connection that became stale before its first use is not used at all. */
+  /** Throws if the connection became stale before its first use. */
   #assertUnchanged(): void {
     if (this.#wasServed || this.#staleReason === undefined) return;
     throw new SessionChangedError(`"${this.id}": ${this.#staleReason}.`);
@@ -228,7 +228,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   }
 }
 
-/** The result, or the signal's reason, whichever comes first. */
+/** Settles like `work`, or rejects with the signal's reason if it aborts first. */
 function unlessAborted<T>(signal: AbortSignal, result: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });

@@ -7,15 +7,15 @@ import { type ConnectionPool, Opening } from "./connection-pool.js";
 
 /**
  * Probes, every `probeIntervalMs`, the sessions that Telegram has restricted or called dead; one that is answered again
- * becomes free. One at a time, because very many may have died at once. What the user has decided (`disable`, `retire`)
- * only the user takes back.
+ * becomes free. One at a time, because many sessions may have died at once. Sessions that the user has disabled or
+ * retired are not probed.
  */
 export class HealthProbe {
   readonly #context: PoolContext;
   readonly #registry: SessionRegistry;
   readonly #sessionState: SessionStateManager;
   readonly #connections: ConnectionPool<unknown>;
-  /** By session. Bound: the sessions that may become free, and removed ones whose timer has not fired yet. */
+  /** By session id. Bounded by the probed sessions, and removed ones whose timer has not fired yet. */
   readonly #timers = new Map<string, Timer>();
   #queue: Promise<void> = Promise.resolve();
   #isEnded = false;
@@ -98,7 +98,7 @@ export class HealthProbe {
   }
 }
 
-/** Whether it is Telegram that has blocked the session. */
+/** Returns whether Telegram, not the user, has blocked the session. */
 function isProbeable({ isRemoving, restriction, deadReason }: PooledSession): boolean {
   if (isRemoving) return false;
   return deadReason === null ? restriction !== null : isTelegramErrorCode(deadReason);

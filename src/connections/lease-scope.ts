@@ -16,7 +16,7 @@ export class LeaseScope {
   #revoked: Error | undefined;
   #unanswered = 0;
   // Both are created on demand: most leases end without a listener.
-  /** Bound: the requests and listeners of one lease. */
+  /** Bounded by the requests and listeners of one lease. */
   #endCallbacks: Set<() => void> | undefined;
   #idleCallbacks: (() => void)[] | undefined;
 
@@ -25,13 +25,13 @@ export class LeaseScope {
     this.tracker = tracker;
   }
 
-  /** What every further call rejects with; `undefined` while the lease lives. */
+  /** The error of every further call; `undefined` while the lease is active. */
   get ended(): Error | undefined {
     this.#ended ??= this.#reason?.(this);
     return this.#ended;
   }
 
-  /** Why it was taken back; `undefined` while it lives and after it was released. */
+  /** Why the lease was revoked; `undefined` while it is active and after its release. */
   get revoked(): Error | undefined {
     return this.#revoked;
   }

@@ -20,7 +20,7 @@ export class PersistentConnections {
   readonly #registry: SessionRegistry;
   readonly #connections: ConnectionPool<unknown>;
   readonly #processRef: ProcessRef;
-  // Bound: the sessions that stay connected, and removed ones whose timer has not fired yet.
+  // Bounded by the sessions that stay connected, and removed ones whose timer has not fired yet.
   readonly #connecting = new Set<string>();
   readonly #retries = new Map<string, Timer>();
   /** The sessions that keep the process alive. */

@@ -2,7 +2,7 @@ import type { Clock } from "../common/clock.js";
 import type { ResolvedProfile } from "../options/client-profile.js";
 import type { SessionData } from "../telegram/session-string.js";
 
-/** What a client without an authorization is made of. */
+/** Arguments for creating a client that is not signed in. */
 export interface SignInOptions {
   readonly profile: ResolvedProfile;
   readonly clock: Clock;

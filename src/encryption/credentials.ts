@@ -47,7 +47,7 @@ export type RecordedCredentials = StoredCredentials & { readonly fingerprint?: s
 /** The profile of sessions without one. */
 export const NO_PROFILE: ResolvedProfile = Object.freeze({});
 
-/** What a session connects with: the session string, and a profile for some. None of it is ever shown. */
+/** The session string and the profile with which a session connects. Never shown in logs or output. */
 export class Credentials extends Secret {
   get profile(): ResolvedProfile {
     return NO_PROFILE;
@@ -137,15 +137,15 @@ export class CredentialEncryption {
 
   #opened(text: string, sealed: string, fingerprint: string | undefined): Credentials {
     const { session, profile } = parse(text);
-    if (typeof session !== "string") throw new Error("what was sealed is no session");
-    if (!isProfile(profile)) throw new Error("what was sealed has a damaged profile");
+    if (typeof session !== "string") throw new Error("its decrypted text is not a session");
+    if (!isProfile(profile)) throw new Error("its decrypted profile is damaged");
     this.#check(session, fingerprint);
     return new SealedCredentials(session, profile, sealed);
   }
 
   #check(session: string, expected: string | undefined): void {
     if (isSealedText(session))
-      throw new KeyMissingError("it is sealed: open the pool with the encryption it was written with");
+      throw new KeyMissingError("it is encrypted: open the pool with the encryption that it was written with");
     const { fingerprint, serverAddress } = identifySession(session);
     if (expected !== undefined && fingerprint !== expected) {
       throw new Error("its auth key is not the one that its fingerprint names");
@@ -210,7 +210,7 @@ function parse(text: string): { readonly session?: unknown; readonly profile?: u
   try {
     return JSON.parse(text) ?? {};
   } catch {
-    throw new Error("what was sealed is no session");
+    throw new Error("its decrypted text is not a session");
   }
 }
 

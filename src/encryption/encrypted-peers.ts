@@ -30,13 +30,13 @@ export function encryptedPeerStorage(peers: PeerStorage, sealer: Sealer): PeerSt
   };
 }
 
-/** A sealer of the user's own may give anything. */
+/** Validates the result of a sealer, which may be the user's. */
 function checkedText(text: unknown): string {
   if (typeof text === "string" && text !== "") return text;
   throw new StorageError(`The encryption's seal() must return a non-empty text; it returned ${describeType(text)}.`);
 }
 
-/** What a peer is sealed for. JSON, so that no two places look alike; reserved, so that no record has the same. */
+/** Returns the id that a peer is sealed for. JSON keeps ids distinct; the reserved prefix keeps them apart from records. */
 function placeOf(sessionId: string, peerId: string): string {
   return RESERVED_PREFIXES.key + JSON.stringify([sessionId, peerId]);
 }
@@ -47,14 +47,14 @@ function textOf({ accessHash, username, phone, name }: StoredPeer): string {
 
 type MaybeLater<T> = T | Promise<T>;
 
-/** The values in their order. Waits only if one of them is a promise: most sealers answer at once, for thousands. */
+/** Returns the values in order; a promise only if one of them is a promise, as most sealers are synchronous. */
 function together<T extends string | undefined>(values: readonly MaybeLater<T>[]): MaybeLater<readonly T[]> {
   const isAllHere = (list: readonly MaybeLater<T>[]): list is readonly T[] =>
     list.every((value) => typeof value !== "object");
   return isAllHere(values) ? values : Promise.all(values);
 }
 
-/** Never throws, so that no promise made for an earlier peer is left behind unheard. */
+/** Rejects instead of throwing: a throw would leave the promises of earlier peers unhandled. */
 function sealOrReject(sealer: Sealer, sessionId: string, peer: StoredPeer): MaybeLater<string> {
   try {
     return sealer.seal(placeOf(sessionId, peer.id), textOf(peer));
@@ -77,7 +77,7 @@ function textOrNothing(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-/** The peer of a row. What the sealer gave back unchanged was never sealed: such a row is a peer already. */
+/** Converts a row to a peer. A row whose text the sealer returns unchanged was never sealed, and is a peer already. */
 function toPeer(row: StoredPeer, text: string | undefined): StoredPeer | undefined {
   const sealed = text === undefined ? undefined : peerIn(row.id, text);
   return sealed ?? (text === row.accessHash ? row : undefined);

@@ -60,10 +60,10 @@ export function aesGcm(keys: AesKey | readonly AesKey[], options: AesGcmOptions 
   return new AesGcmSealer(keyRing(keys), options.allowPlaintext ?? false);
 }
 
-/** The text may be intact: the pool was not given the key that opens it. */
+/** The key that opens the text is not among the given ones; the text itself may be intact. */
 export class KeyMissingError extends StorageCorruptError {}
 
-/** Whether the sealer calls the text current; one that fails at that has it sealed again. */
+/** Returns whether the text is sealed with the current key; `false` if the sealer fails, so that it is sealed again. */
 export function isFresh(sealer: Sealer, sealed: string): boolean {
   try {
     const answer: unknown = sealer.isCurrent?.(sealed);
@@ -74,7 +74,7 @@ export function isFresh(sealer: Sealer, sealed: string): boolean {
   }
 }
 
-/** Whether {@link aesGcm} has sealed the text, by its header alone. */
+/** Returns whether {@link aesGcm} has sealed the text, judging by its header only. */
 export function isSealedText(text: string): boolean {
   return text.startsWith(HEADER);
 }
@@ -150,14 +150,14 @@ function refused(reason: string): StorageCorruptError {
 
 /**
  * A key of AES-256: 32 random bytes, as they are (`Buffer`, `Uint8Array`), as hex, base64 or base64url text (white space
- * around it is no part of it), or as a secret `KeyObject`. Make one with `openssl rand -base64 32`. A passphrase is no
- * key.
+ * around it is no part of it), or as a secret `KeyObject`. Make one with `openssl rand -base64 32`. A passphrase is
+ * not accepted.
  */
 export type AesKey = string | Uint8Array | KeyObject;
 
 /** Keys by the ids that sealed texts contain: eight hex characters that reveal nothing of the key. */
 interface KeyRing {
-  /** The first of the list. */
+  /** The first key of the list. */
   readonly first: NamedKey;
   readonly byId: ReadonlyMap<string, KeyObject>;
 }
@@ -197,7 +197,10 @@ function keyRing(given: AesKey | readonly AesKey[]): KeyRing {
 function nameKey(given: unknown, which: string): NamedKey {
   const key = toKey(given);
   if (key !== undefined) return { id: idOf(key), key };
-  const hint = typeof given === "string" ? " A passphrase is no key: whoever has the storage could guess it." : "";
+  const hint =
+    typeof given === "string"
+      ? " A passphrase is not a key: it could be guessed by anyone who can read the storage."
+      : "";
   throw new OptionsError(`aesGcm: ${which} must be ${EXPECTED}; got ${describeKey(given)}.${hint}`);
 }
 

@@ -17,8 +17,8 @@ import { createJob, type JobRunner } from "./job-runner.js";
 type Findings = Partial<Omit<SessionHealth, "id" | "isAlive" | "dcId">>;
 
 /**
- * Asks Telegram for the account's own user, over a lease as any caller gets it: nothing is asked while the session cools,
- * is held by another process, restricted, dead or disabled, and what an error says of it is taken note of. Rejects with
+ * Asks Telegram for the account's own user, over an ordinary lease: nothing is sent while the session is cooling,
+ * foreign, restricted, dead or disabled, and errors change its state as for any call. Rejects with
  * `SessionNotFoundError`, `PoolClosedError` or the signal's reason; every other failure is a finding.
  */
 export async function checkSession<Client>(
@@ -80,11 +80,11 @@ async function ask<Client>(
   }
 }
 
-/** An answer that does not name the account is none: it proves nothing. */
+/** Reads the account from the answer. An answer without it does not prove that the session is alive. */
 function readUser(answer: unknown): Findings {
   const [user]: readonly unknown[] = Array.isArray(answer) ? answer : [];
   if (!isObject(user) || user.className !== "User" || user.self !== true || !isId(user.id)) {
-    return { reason: `Telegram's answer does not name the account (${describeType(answer)})` };
+    return { reason: `Telegram's answer does not contain the account (${describeType(answer)})` };
   }
   return {
     accountId: String(user.id),
@@ -94,7 +94,7 @@ function readUser(answer: unknown): Findings {
   };
 }
 
-/** Whole numbers of any size: a number, a bigint, or an object of the library's that prints as one. */
+/** Accepts numbers, bigints and the libraries' big integers. */
 function isId(value: unknown): boolean {
   return value !== undefined && value !== null && /^[1-9]\d*$/.test(String(value));
 }
@@ -104,7 +104,7 @@ function restrictionOf(reasons: unknown): string {
   const texts = (Array.isArray(reasons) ? reasons : []).filter(isObject).map(({ platform, reason, text }) => {
     return `${String(reason)} (${String(platform)})${typeof text === "string" && text !== "" ? `: ${text}` : ""}`;
   });
-  return texts.length === 0 ? "restricted, for no reason that Telegram names" : texts.join("; ");
+  return texts.length === 0 ? "restricted, without a reason from Telegram" : texts.join("; ");
 }
 
 function reasonOf(error: unknown): string {

@@ -9,7 +9,7 @@ export type IterateWork<Client, T> = (
   lease: Lease<Client>,
 ) => AsyncIterable<T> | Iterable<T> | Promise<AsyncIterable<T> | Iterable<T>>;
 
-/** Wraps an error after the first item: whatever its verdict, the job must not start again on another session. */
+/** Wraps an error after the first item, so that no verdict makes the job start again on another session. */
 class IterationFailure {
   readonly cause: unknown;
 

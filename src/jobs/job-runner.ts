@@ -62,7 +62,7 @@ type Failure =
 /** The timeout of one attempt and the caller's signal. */
 interface AttemptLimit {
   isReached: boolean;
-  /** What the attempt fails with once the limit is reached: any value if it comes from an abort signal. */
+  /** The error of the attempt once the limit is reached. May be any value, as it can be the reason of a signal. */
   error: unknown;
   cancel(): void;
 }

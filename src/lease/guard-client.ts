@@ -1,16 +1,16 @@
 import type { LeaseScope } from "../connections/lease-scope.js";
 
-/** What a client adapter knows about its client, so that leases of it can be guarded. */
+/** A client adapter's rules for guarding the leases of its client. */
 export interface ClientGuardRules<Client extends object> {
   /** The adapter's own implementation of a method that sends requests, adds handlers or opens connections. */
   override(name: string, scope: LeaseScope, guarded: Client): ((...values: never[]) => unknown) | undefined;
-  /** What a field reads as instead of the client's own value. May throw `scope.ended`. */
+  /** Returns the value to substitute for the client's own value of a field. May throw `scope.ended`. */
   substitute(name: string, scope: LeaseScope): { readonly value: unknown } | undefined;
   /** Whether a method returns synchronously: after the lease it throws instead of rejecting. */
   isSynchronous(name: string): boolean;
   /** Whether a field is a cache that all leases of the client share. Any other field set under a lease ends with it. */
   isClientWide(name: string): boolean;
-  /** Whether a field keeps its value, whatever a lease assigns. */
+  /** Returns whether assignments to a field are ignored. */
   isReadonly(name: string): boolean;
 }
 

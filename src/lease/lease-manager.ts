@@ -32,7 +32,7 @@ export interface Revocation {
   readonly discardsClient: boolean;
 }
 
-/** What a lease takes over from the request that it was granted for. */
+/** Values that a lease takes from the request that it was granted for. */
 export interface LeaseRequest {
   readonly tracker: AttemptTracker;
   /** When the lease was asked for, on the pool's time line. */
@@ -52,7 +52,7 @@ export class ActiveLease<Client> extends LeaseScope implements ListNode<ActiveLe
   readonly since: number;
   /** Stack of the caller, with `traceLeases`. */
   readonly stack: string | undefined;
-  /** What the caller gets. */
+  /** The lease for the caller. */
   readonly lease: Lease<Client>;
   /** Ends the lease after `maxLeaseMs`. */
   timer: Timer | undefined = undefined;

@@ -99,7 +99,7 @@ interface Flood {
 
 /** Counts how often each session met each reason. */
 class ReasonCounter {
-  /** Bound: the sessions of the pool and the codes of Telegram. */
+  /** Bounded by the sessions of the pool and the codes of Telegram. */
   readonly #counts = new Map<string, { readonly sessionId: string; readonly reason: string; count: number }>();
 
   add(sessionId: string, reason: string): void {
@@ -126,9 +126,9 @@ export class MetricsRecorder {
   unknownOutcomes = 0;
   storageFailures = 0;
   ownershipLost = 0;
-  /** Bound: the methods of Telegram's API. */
+  /** Bounded by the methods of Telegram's API. */
   readonly #calls = new Map<string, Map<CallOutcome, Histogram>>();
-  /** Bound: the sessions of the pool and the methods that were refused on them. */
+  /** Bounded by the sessions of the pool and the methods that were refused on them. */
   readonly #floods = new Map<string, Flood>();
 
   recordCall(method: string, outcome: CallOutcome, ms: number): void {

@@ -131,7 +131,7 @@ class LimitEstimator {
   estimate: LimitEstimate;
   /** By session: a few at a time, each for some windows. */
   readonly #experiments = new Map<string, Experiment>();
-  /** When a session's last experiment ended: the next one prefers another session. Bound: removed after some windows. */
+  /** When a session's last experiment ended: the next one prefers another session. Entries expire after a few windows. */
   readonly #triedAt = new Map<string, number>();
   /** Of the latest successful experiment, which may turn out to have been too bold. */
   #proof: Proof | undefined;

@@ -15,7 +15,7 @@ export const NO_BLOCKS: readonly RateBlock[] = [];
 
 /** A source of rate limits: the user's figures, the user's strategy, or what floods have taught. Instants are pool time. */
 export interface RateLimits {
-  /** What blocks the request now. */
+  /** Returns the limits that block the request now. */
   blocksOf(id: string, request: OutgoingRequest, now: number): readonly RateBlock[];
   /** Counts a request that is sent now. Returns what is blocked from now on. */
   onSent(id: string, request: OutgoingRequest, now: number): readonly RateBlock[];

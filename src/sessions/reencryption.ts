@@ -15,7 +15,7 @@ import type { StorageSync } from "./storage-sync.js";
 /** Maximum number of records that are re-encrypted at once, in a storage that writes many together. */
 const MAX_CONCURRENCY = 100;
 
-/** Re-encrypts with the newest key whatever is encrypted with an older key or not at all. */
+/** Re-encrypts with the current key all data that is encrypted with an older key, or not at all. */
 export class Reencryption {
   readonly #context: PoolContext;
   readonly #lifecycle: PoolLifecycle;
@@ -86,7 +86,7 @@ export class Reencryption {
     return true;
   }
 
-  /** Encrypts all rows again if one is not current. Rows that cannot be decrypted are dropped: they are of no use. */
+  /** Encrypts all rows again if one is not current. Rows that cannot be decrypted are dropped. */
   async #rotatePeers(id: string): Promise<void> {
     const { clock, options } = this.#context;
     const { encryption: sealer, storage } = options;

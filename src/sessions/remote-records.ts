@@ -19,8 +19,8 @@ import type { SessionRemoval } from "./session-removal.js";
 
 /**
  * Applies the records that other processes have written: adds unknown sessions, and merges the records of known ones.
- * Changes of this process that are not written yet win; for everything else the record is authoritative, except that a
- * cooldown only ever moves later.
+ * Unwritten changes of this process take precedence; otherwise the record is authoritative, except that cooldowns only
+ * move later.
  */
 export class RemoteRecords implements RecordSource {
   readonly #context: PoolContext;
@@ -143,7 +143,7 @@ export class RemoteRecords implements RecordSource {
     }
   }
 
-  /** A record that another writer has damaged is reported once and never overwritten: it stays until it is repaired. */
+  /** Reports a record that another writer has damaged, once. It is never overwritten. */
   #refuse(known: PooledSession, { version }: StoredRecord, error: unknown): never {
     const reason = error instanceof Error ? error.message : "it could not be opened";
     if (this.#refused.get(known) !== version) this.#context.events.publish("recordRejected", { id: known.id, reason });

@@ -33,10 +33,10 @@ import type { RemoteRecords } from "./remote-records.js";
 import type { SessionKeys } from "./session-keys.js";
 import type { SessionRemoval } from "./session-removal.js";
 
-/** How often an addition starts over because another process has removed the session meanwhile. */
+/** Maximum number of times an addition starts over because another process has removed the session meanwhile. */
 const ROUNDS = 5;
 
-/** What `add` has done. */
+/** Result of `add`. */
 interface Addition {
   readonly info: SessionInfo;
   /** Whether the session was not in the pool before. */
@@ -146,7 +146,7 @@ export class SessionAdmin {
     if (known.isRemoving) throw removalPendingError(id);
     if (known.fingerprint !== fingerprint) {
       throw new DuplicateSessionError(
-        `add: "${id}" holds another auth key already. To give it a new session string use update("${id}", { session }).`,
+        `add: "${id}" already has another auth key. To give it a new session string use update("${id}", { session }).`,
         { sessionId: id },
       );
     }
@@ -231,7 +231,7 @@ export class SessionAdmin {
     return this.#addAgain(known, fingerprint, options);
   }
 
-  /** Writes what the user has changed: it wins over the writes of other processes until it is on disk. Whether it is. */
+  /** Writes what the user has changed: it wins over the writes of other processes until it is on disk. Resolves with whether it is. */
   async #save(known: PooledSession, ...changes: readonly LocalChange[]): Promise<boolean> {
     markDirty(known, ...changes);
     return this.#recordWriter.save(known.id);

@@ -14,13 +14,13 @@ import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
 
-/** What a session had before its key was changed, as long as the new key is not confirmed. */
+/** The previous credentials of a session whose new key is not confirmed yet. */
 interface FormerKey {
   readonly credentials: Credentials;
   readonly fingerprint: string;
 }
 
-/** The auth keys of the sessions: which session holds which, and how a session gets another one. */
+/** Reserves, confirms and replaces the auth keys of sessions. */
 export class SessionKeys {
   readonly reservations: KeyReservations;
   readonly #context: PoolContext;
@@ -32,9 +32,9 @@ export class SessionKeys {
   readonly #peers: PeerCacheWriter;
   readonly #connections: ConnectionPool<unknown>;
   readonly #backOffs: ConnectBackoff;
-  /** Keys that sessions have given up, until the clients that use them are gone. */
+  /** Former keys of sessions, until the clients that use them are closed. */
   readonly #formerKeys = new Set<string>();
-  /** Of sessions whose new key is not confirmed; entries go with the session. */
+  /** Previous credentials of sessions whose new key is not confirmed. Entries last as long as the session. */
   readonly #unconfirmed = new WeakMap<PooledSession, FormerKey>();
 
   constructor(
@@ -65,7 +65,7 @@ export class SessionKeys {
     );
   }
 
-  /** Gives the session another session string, whose key may be the same. Throws `DuplicateSessionError`, `StorageError`. */
+  /** Replaces the session string; the auth key may stay the same. Throws `DuplicateSessionError`, `StorageError`. */
   async change(known: PooledSession, session: string, fingerprint: string): Promise<void> {
     const { id } = known;
     const credentials = await this.#registry.serializer.encryption.seal(id, session, known.credentials.profile);
@@ -115,7 +115,7 @@ export class SessionKeys {
     this.#lifecycle.runInBackground(isGone.then(release).finally(() => this.#formerKeys.delete(former)));
   }
 
-  /** Keeps the session's client from the next lease; the current one may end with it. */
+  /** Excludes the session's client from further leases; the current lease may finish. */
   async outdateClient(
     known: PooledSession,
     hasOtherCause: boolean,
@@ -126,7 +126,7 @@ export class SessionKeys {
     if (!known.isLeased) await this.#connections.close(known.id, "the session was changed");
   }
 
-  /** The next lease gets a client with this key. */
+  /** Sets the credentials for the next client of the session. */
   async #replace(known: PooledSession, { credentials, fingerprint }: FormerKey): Promise<void> {
     this.#registry.replaceCredentials(known, credentials, fingerprint);
     markDirty(known, "credentials");

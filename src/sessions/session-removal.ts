@@ -60,7 +60,7 @@ export class SessionRemoval {
     this.#reservations = reservations;
   }
 
-  /** Resolves with whether there was such a session. Rejects if the storage fails; nothing has changed then. */
+  /** Removes a session. Resolves with whether it existed. Rejects if the storage fails; then nothing has changed. */
   async remove(id: string): Promise<boolean> {
     return this.#registry.change(id, undefined, async () => {
       const known = this.#registry.get(id);
@@ -72,7 +72,7 @@ export class SessionRemoval {
     });
   }
 
-  /** The last lease of a removed session has ended. */
+  /** Finishes the removal of a session whose last lease has ended. */
   async onLastLeaseEnded(id: string): Promise<void> {
     const known = this.#registry.get(id);
     if (known === undefined) return;
@@ -82,7 +82,7 @@ export class SessionRemoval {
     });
   }
 
-  /** Another process has removed the session: its record is gone, or marked as removed. */
+  /** Removes a session that another process has removed: its record is gone, or marked as removed. */
   async onRemovedElsewhere(id: string): Promise<void> {
     const known = this.#registry.get(id);
     if (known === undefined || known.isRemoving) return;

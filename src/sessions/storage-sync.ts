@@ -13,7 +13,7 @@ import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { asStorageError, LIST_TIMEOUT_FACTOR, StorageTimeout } from "../storage/storage-timeout.js";
 import type { RemoteRecords } from "./remote-records.js";
 
-/** Failures of the storage in a row after which the rest of a round is left to the next one. */
+/** Consecutive failures of the storage after which a round is aborted. */
 const FAILURES_PER_ROUND = 3;
 const READS_PER_TTL = 3;
 
@@ -33,11 +33,11 @@ export class StorageSync {
   readonly #remoteRecords: RemoteRecords;
   readonly #rateLimits: RateLimiting | undefined;
   /**
-   * Versions of records that cannot be used, so that they are not read repeatedly. Bound: the records of the storage at
-   * the last full read, and those reported since.
+   * Versions of records that cannot be used, so that they are not read repeatedly. Bounded by the records at the
+   * last full read, and those reported since.
    */
   readonly #unusable = new Map<string, number>();
-  /** Ids that are still to be read. Bound: the ids reported by the storage since the read under way began. */
+  /** Ids to be read. Bounded by the ids that the storage has reported since the current read began. */
   readonly #notifiedIds = new Set<string>();
   #rejectedAtStart: ReturnType<SessionRegistry["rejected"]> = [];
   #isReadingNotified = false;
@@ -69,7 +69,7 @@ export class StorageSync {
     });
   }
 
-  /** Loads what the storage held at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
+  /** Loads the records that the storage contained at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
   async load(listed: readonly StoredRecord[]): Promise<void> {
     const registry = this.#registry;
     this.#rateLimits?.load(listed);
@@ -96,7 +96,7 @@ export class StorageSync {
     for (const rejection of this.#rejectedAtStart) this.#context.events.publish("recordRejected", rejection);
   }
 
-  /** Follows the changes of other processes, if the storage is shared. */
+  /** Starts applying changes of other processes, if the storage is shared. */
   start(): void {
     if (this.#isStopped || !this.#storage.shared) return;
     try {
@@ -188,7 +188,7 @@ export class StorageSync {
     return this.#remoteRecords.onUnknownRecord(id).finally(() => this.#context.events.emit("discovered", id));
   }
 
-  /** A record of the pool itself. */
+  /** Handles a record of the pool itself. */
   #readReserved(record: StoredRecord): void {
     const { id } = record;
     const before = this.#registry.rejection(id);

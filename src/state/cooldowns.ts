@@ -1,4 +1,4 @@
-/** What a cooldown covers: the whole session, a method or a peer; or, for an exhausted rate limit, a method (and a peer). */
+/** The scope of a cooldown: the session, a method or a peer; for an exhausted rate limit, a method (and a peer). */
 export type CooldownScope =
   | { readonly kind: "session" }
   | { readonly kind: "method"; readonly method: string }
@@ -66,14 +66,14 @@ export class Cooldowns {
     }
   }
 
-  /** Of the cooldowns and exhausted rate limits that block such a request, the one that ends last. */
+  /** Returns the cooldown or exhausted rate limit that blocks such a request for longest. */
   blockingCooldown(methods: readonly string[], peers: readonly string[], now: number): ActiveCooldown | undefined {
     const cooldown = this.blockingTelegramCooldown(methods, peers, now);
     const budgets = this.#budgets;
     return budgets === undefined ? cooldown : laterBudget(cooldown, budgets, methods, peers, now);
   }
 
-  /** The same without rate limits: cooldowns by Telegram or by a caller. */
+  /** Like {@link blockingCooldown}, but for cooldowns by Telegram or a caller only, without rate limits. */
   blockingTelegramCooldown(
     methods: readonly string[],
     peers: readonly string[],

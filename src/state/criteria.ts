@@ -1,6 +1,6 @@
 import type { SessionEntry } from "./session-entry.js";
 
-/** Which sessions can serve a caller. */
+/** Conditions for the sessions that can serve a caller. */
 export interface Criteria {
   readonly id?: string | undefined;
   readonly key?: string | undefined;
@@ -17,8 +17,8 @@ export interface Criteria {
 export const ANY: Criteria = { tags: [], methods: [], peers: [] };
 
 /**
- * A name shared by all callers that the same sessions can serve, apart from the preference of a key; `undefined` if
- * sessions are excluded, as these differ for every caller.
+ * Returns a name shared by all callers whose criteria, apart from the key, match the same sessions; `undefined` for criteria
+ * with excluded sessions, which differ for every caller.
  */
 export function groupOf(criteria: Criteria): string | undefined {
   if (criteria === ANY) return "";

@@ -18,7 +18,7 @@ export interface BackOff {
 
 export const NO_BACK_OFF: BackOff = Object.freeze({ until: 0, reason: null });
 
-/** What, besides its leases, makes a session unavailable. */
+/** Everything except leases that makes a session unavailable. */
 export interface Blockers {
   /** No further leases; the entry is removed when the last one ends. */
   readonly isRemoving: boolean;
@@ -31,7 +31,7 @@ export interface Blockers {
   readonly backOff: BackOff;
 }
 
-/** The part of an entry that only sessions have of their own that were unavailable at some time. */
+/** Fields that only entries that were unavailable at some time have of their own. */
 interface BlockedState extends Blockers {
   cooldowns: Cooldowns;
   isRecovering: boolean;
@@ -94,7 +94,7 @@ export class SessionEntry {
     return this.cooldowns.extend(scope, until, reason);
   }
 
-  /** Changes what makes the session unavailable. */
+  /** Sets or clears blockers of the session. */
   setBlockers(change: Partial<Blockers>): void {
     const fields = Object.keys(change) as (keyof Blockers)[];
     if (fields.every((field) => change[field] === this.#blocked[field])) return;

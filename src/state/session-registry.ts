@@ -34,7 +34,7 @@ export class SessionRegistry {
   readonly #removing = new Map<string, PooledSession>();
   readonly #idsByKey = new Map<string, string>();
   readonly #rejected = new Map<string, string>();
-  /** Ids of rejected records that no known encryption key decrypts. Bound: the number of records. */
+  /** Ids of rejected records that no known encryption key decrypts. Bounded by the number of records. */
   readonly #locked = new Set<string>();
 
   constructor(sessionTable: SessionTable<PooledSession>, time: PoolTime, serializer: SessionSerializer) {

@@ -20,7 +20,7 @@ type Handle = "username" | "phone";
 export class PeerCache {
   readonly #limit: number;
   readonly #displaced: (peer: KnownPeer) => void;
-  /** Bound: `#limit`, which also bounds the other maps. */
+  /** Bounded by `#limit`, which also bounds the other maps. */
   readonly #peers = new Map<string, KnownPeer>();
   readonly #holders: Readonly<Record<Handle, Map<string, string>>> = { username: new Map(), phone: new Map() };
   /** Number of peers by display name, so that looking up an unknown name does not visit all peers. */

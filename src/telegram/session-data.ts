@@ -108,17 +108,17 @@ function checkKey(authKey: Uint8Array): void {
   }
   if (authKey.every((byte) => byte === 0)) {
     throw new InvalidSessionError(
-      "The session's auth key is all zeros: nobody logged in before it was saved. Make a new session by logging in.",
+      "The session's auth key is all zeros: the session was saved before it was logged in. Make a new session by logging in.",
     );
   }
 }
 
 function checkNumber(value: number | undefined, largest: number): void {
   if (value === undefined || (Number.isSafeInteger(value) && value >= 0 && value <= largest)) return;
-  throw new InvalidSessionError("The session's user id or api id is no such number. Export the session again.");
+  throw new InvalidSessionError("The session's user id or api id is not a valid integer. Export the session again.");
 }
 
-/** IP addresses and host names. Longer ones could not be told from an IPv6 address of Telethon by GramJS. */
+/** IP addresses and host names. GramJS would read longer ones as an IPv6 address of Telethon. */
 const SERVER_NAME = /^[A-Za-z0-9.:-]{1,100}$/;
 
 function checkServer(server: Partial<Record<"dcId" | "serverAddress" | "port", unknown>>): void {
@@ -127,7 +127,7 @@ function checkServer(server: Partial<Record<"dcId" | "serverAddress" | "port", u
   const isNamed = typeof server.serverAddress === "string" && SERVER_NAME.test(server.serverAddress);
   if (!isWhole(server.dcId, 255) || !isWhole(server.port, 65_535) || !isNamed) {
     throw new InvalidSessionError(
-      "The session names no data center that could exist: the text is damaged, or no session string. Export it again.",
+      "The session names an impossible data center: the text is damaged or not a session string. Export it again.",
     );
   }
 }

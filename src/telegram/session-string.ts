@@ -40,26 +40,26 @@ export function parseSession(text: string): SessionData {
   return createSessionData(read(text));
 }
 
-/** Which authorisation a session string is, and the server it names. */
+/** The authorization of a session string, and the server that it names. */
 export interface SessionIdentity {
   readonly fingerprint: string;
   readonly serverAddress: string;
 }
 
-/** Throws for what `parseSession` does not read, and only for that. Faster: the key is not copied. */
+/** Identifies a session string. Throws exactly when `parseSession` does, but is faster, as it does not copy the key. */
 export function identifySession(text: string): SessionIdentity {
   const session = read(text);
   checkSessionData(session);
   return { fingerprint: authKeyFingerprint(session.authKey), serverAddress: session.serverAddress };
 }
 
-/** What the text says, unchecked; its key is a view of the text's bytes. */
+/** Parses the text without validating the fields. The key is a view of the decoded bytes. */
 function read(text: string): SessionData {
   assertText(text);
   try {
     return readAny(text);
   } catch (error) {
-    // Every format is read to the last character, so a text with a mistake in it is none: only what to tell is looked for.
+    // The text is invalid in any case, as formats are read to the last character: look for the most helpful message.
     checkForMistakes(text);
     throw strayFormOf(text) ?? error;
   }
@@ -69,17 +69,17 @@ function readAny(text: string): SessionData {
   if (text.startsWith("1")) return parseVersion1(text.slice(1));
   const bytes = decodeLoosely(text);
   if (isPyrogramLength(text.replace(/=+$/, "").length)) return parsePyrogram(text, bytes);
-  // Before mtcute's: both may begin with a 3.
+  // Checked before mtcute's format, as both may begin with a 3.
   const forkText = forkTextOf(text);
   if (forkText !== undefined) return parsePyrogramFork(forkText);
   if (isMtcute(bytes)) return parseMtcute(text, bytes);
-  throw unrecognised(text, bytes);
+  throw unrecognized(text, bytes);
 }
 
 /**
- * Writes a session string in another library's format, or in the same one. What a format has no room for is left out;
- * what it needs and the session does not know is 0. Throws `InvalidSessionError` when the session cannot be said in that
- * format, `OptionsError` for arguments of the wrong kind.
+ * Writes a session string in another library's format, or in the same one. Fields that the format does not have are omitted;
+ * fields that it requires and the session does not know are 0. Throws `InvalidSessionError` if the format cannot hold the
+ * session, `OptionsError` for arguments of the wrong kind.
  *
  * @example
  * ```ts
@@ -93,7 +93,7 @@ export function formatSession(session: SessionData, format: SessionFormat): stri
   const formats = Object.keys(WRITERS).join(", ");
   if (typeof format !== "string") throw new OptionsError(`formatSession: format must be one of ${formats}.`);
   const write = Object.hasOwn(WRITERS, format) ? WRITERS[format] : undefined;
-  if (write === undefined) throw new InvalidSessionError(`No such session format. Formats: ${formats}.`);
+  if (write === undefined) throw new InvalidSessionError(`formatSession: unknown format; expected one of ${formats}.`);
   return write(createSessionData(session));
 }
 
@@ -138,7 +138,7 @@ const READABLE =
   "It reads version 1 of GramJS, teleproto and Telethon, Pyrogram, and version 3 of mtcute: export it from one of these, or " +
   "log in once and save the session.";
 
-function unrecognised(text: string, bytes: Buffer): InvalidSessionError {
+function unrecognized(text: string, bytes: Buffer): InvalidSessionError {
   const mtcute = olderMtcuteVersion(bytes);
   if (mtcute !== undefined) {
     return new InvalidSessionError(

@@ -137,7 +137,7 @@ describe("records that cannot be opened", () => {
 
   test.each([
     ["of an unknown key", aesGcm(NEW), /missing from the list of keys/],
-    ["without encryption", undefined, /it is sealed: open the pool with the encryption/],
+    ["without encryption", undefined, /it is encrypted: open the pool with the encryption/],
   ])("%s, all of them - open() says why, writes nothing, and closes the storage", async (_, encryption, reason) => {
     const storage = await sealed();
     const before = await storage.list();
@@ -151,7 +151,7 @@ describe("records that cannot be opened", () => {
   test.each([
     ["of an unknown key", OLD, NEW, /missing from the list of keys/],
     ["not sealed", undefined, NEW, /it is not sealed/],
-    ["sealed, without encryption", OLD, undefined, /it is sealed: open the pool with the encryption/],
+    ["sealed, without encryption", OLD, undefined, /it is encrypted: open the pool with the encryption/],
   ])(
     "%s, some of them - are set aside, reported and logged, and the others serve",
     async (_, written, given, reason) => {

@@ -232,7 +232,7 @@ describe("aesGcm()", () => {
   test.each<[string, unknown, string]>([
     ["nothing", undefined, "got undefined"],
     ["no key at all", [], "got an empty list"],
-    ["a passphrase", `${CANARY} correct horse`, "got a string of 34 characters. A passphrase is no key"],
+    ["a passphrase", `${CANARY} correct horse`, "got a string of 34 characters. A passphrase is not a key"],
     ["a passphrase of 32 characters", CANARY.padEnd(32, "x"), "got a string of 32 characters"],
     ["a passphrase of 44 characters", `${CANARY} `.padEnd(43, "é"), "got a string of 43 characters"],
     ["an empty text", "", "got an empty string"],

@@ -115,11 +115,11 @@ describe("budgets with a custom rule", () => {
     await pool.use(send);
     await pool.use(send);
     expect(told).toEqual([
-      expect.stringContaining("budgets was given fails, and counts for nothing: Error: the rule broke"),
+      expect.stringContaining("in the option budgets failed and is ignored: Error: the rule broke"),
     ]);
     const promises = { waitMs: () => Promise.resolve(1_000) as unknown as number, sent() {} };
     const other = await openPool({ sessions: ["b"], logger, budgets: promises });
     await other.pool.use(send);
-    expect(told[1]).toContain("a number was expected");
+    expect(told[1]).toContain("it must return a number");
   });
 });

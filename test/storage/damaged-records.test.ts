@@ -113,7 +113,7 @@ describe("open() - a damaged record", () => {
     const session = await sealer.seal("a", JSON.stringify({ session: sessionString("a"), profile }));
     await put(storage, JSON.stringify({ ...record, session, profile: {} }));
     const sealed = await openPool({ storage, encryption: sealer });
-    expect(sealed.pool.rejected()).toEqual([{ id: "a", reason: "what was sealed has a damaged profile" }]);
+    expect(sealed.pool.rejected()).toEqual([{ id: "a", reason: "its decrypted profile is damaged" }]);
   });
 
   test("of a session that serves already - is reported once, typed, and left unchanged", async () => {

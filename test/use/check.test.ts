@@ -59,7 +59,7 @@ describe("check()", () => {
       isAlive: false,
       accountId: null,
       isPremium: null,
-      reason: expect.stringContaining("does not name the account"),
+      reason: expect.stringContaining("does not contain the account"),
     });
   });
 

@@ -34,9 +34,9 @@ export class ExportedSenders {
   readonly #gate: RequestGate;
   readonly #clock: Clock;
   readonly #connectTimeoutMs: number;
-  /** Bound: the data centers. */
+  /** Bounded by the data centers. */
   readonly #senders = new Map<number, Promise<PooledSender>>();
-  /** Bound: Telegram's data centers. */
+  /** Bounded by Telegram's data centers. */
   readonly #open = new Map<number, PooledSender>();
   readonly #abort = new AbortController();
 

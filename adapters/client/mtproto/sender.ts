@@ -109,7 +109,7 @@ export class PooledSender {
   readonly #Reader: ReaderClass;
   readonly #owner: SenderOwner;
   readonly #codec: PacketCodec;
-  /** Bound: the requests without an answer. `undefined` for those of the connection itself, which the gate does not see. */
+  /** Bounded by the requests without an answer. `undefined` for those of the connection itself, which the gate does not see. */
   readonly #unanswered = new Map<RequestState, OutgoingRequest | undefined>();
   /** What was queued, by its serialized request. */
   readonly #states = new WeakMap<Buffer, RequestState>();

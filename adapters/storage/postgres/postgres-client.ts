@@ -200,9 +200,9 @@ const MAX_PAYLOAD_BYTES = 7_900;
 export class ChangeNotifier {
   readonly #table: string;
   readonly #writer: string = randomUUID();
-  /** Bound: the watches: one of each pool. */
+  /** Bounded by the watches: one of each pool. */
   readonly #stops = new Set<() => void>();
-  /** Bound: as `#stops`. */
+  /** Bounded by `#stops`. */
   readonly #stopping = new Set<Promise<void>>();
 
   constructor(table: string) {

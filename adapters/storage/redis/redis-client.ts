@@ -23,7 +23,7 @@ type Layout = (keys: readonly string[], parameters: readonly string[]) => readon
 const asNodeRedis: Layout = (keys, parameters) => [{ keys, arguments: parameters }];
 const asIoredis: Layout = (keys, parameters) => [keys.length, ...keys, ...parameters];
 
-/** The client's `eval`. Of a client that is neither library's own, a script that does nothing tells whose way it takes. */
+/** Returns a function for the client's `eval`. For other clients, a no-op script determines whose signature it has. */
 export async function createEvaluator(client: RedisClient): Promise<Evaluate> {
   const inLayout =
     (layout: Layout): Evaluate =>
@@ -41,18 +41,18 @@ export async function createEvaluator(client: RedisClient): Promise<Evaluate> {
   }
 }
 
-/** What is used of a duplicated node-redis client. */
+/** The methods used of a duplicated node-redis client. */
 interface NodeRedisSubscriber {
   readonly isOpen?: boolean;
   on(event: "error" | "ready" | "end", listener: (error?: unknown) => void): unknown;
-  /** Not there on a cluster. */
+  /** Missing on a cluster. */
   unref?(): void;
   connect(): Promise<unknown>;
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
   destroy(): void;
 }
 
-/** What is used of a duplicated ioredis client. */
+/** The methods used of a duplicated ioredis client. */
 interface IoredisSubscriber {
   readonly status?: string;
   readonly stream?: { unref(): unknown };
@@ -64,8 +64,8 @@ interface IoredisSubscriber {
 }
 
 /**
- * Listens to a channel on a connection of its own, which does not keep the process alive. What is published while it is
- * cut off is missed.
+ * Listens to a channel on a connection of its own, which does not keep the process alive. Messages published while it is
+ * disconnected are lost.
  */
 export function subscription(client: RedisClient, channel: string, onMessage: (message: string) => void): Subscribe {
   return (signals) => {

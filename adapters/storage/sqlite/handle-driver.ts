@@ -64,7 +64,7 @@ function openTransaction(): StorageError {
  */
 class Runner {
   readonly #handle: SqliteHandle;
-  /** Bound: the statements of the adapter. */
+  /** Bounded by the statements of the adapter. */
   readonly #statements = new Map<string, SqliteStatement>();
   readonly #turns = new Turns();
 

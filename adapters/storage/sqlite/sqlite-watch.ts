@@ -21,7 +21,7 @@ export class SqliteWatch {
   readonly #run: Run;
   readonly #changed: (id: string) => void;
   readonly #failed: (error: Error) => void;
-  /** Bound: the records of the database, deleted ones included. */
+  /** Bounded by the records of the database, deleted ones included. */
   readonly #versions = new Map<string, number>();
   #dataVersion: unknown;
   #timer: NodeJS.Timeout | undefined;

@@ -15,15 +15,15 @@ import type { ActiveBulkRun, BulkRunManager } from "./bulk-run-manager.js";
 import { ItemPuller } from "./item-puller.js";
 import { sizeOf } from "./progress-report.js";
 
-/** Entries under way at first: what any storage takes. */
+/** Initial number of concurrent entries, which any storage can handle. */
 const FIRST_CONCURRENCY = 32;
-/** Maximum number of entries under way. */
+/** Maximum number of concurrent entries. */
 const MAX_CONCURRENCY = 500;
-/** Maximum number of peers that the entries under way may carry together. */
+/** Maximum number of peers of all concurrent entries together. */
 const MAX_PEERS = 50_000;
-/** An entry that takes more than this part of `storageTimeoutMs` has to wait for too many others. */
+/** Share of `storageTimeoutMs` above which an entry takes too long, and concurrency is reduced. */
 const SLOW_PART = 1 / 4;
-/** Below this part there is room for more. */
+/** Share of `storageTimeoutMs` below which concurrency grows. */
 const FAST_PART = 1 / 10;
 /** Maximum time in which entries start without a turn of the event loop. */
 const MAX_TURN_MS = 10;
@@ -52,9 +52,9 @@ export class BulkAddition implements ActiveBulkRun {
   #active = 0;
   #activePeers = 0;
   #hasEnded = false;
-  /** Why the run ended before its input, if it did. */
+  /** Why the run ended before its input did. */
   #failure: { readonly error: unknown } | undefined;
-  /** What the input threw. */
+  /** The error that the input threw. */
   #inputFailure: { readonly error: unknown } | undefined;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #hasProgressFailed = false;
@@ -222,13 +222,13 @@ export class BulkAddition implements ActiveBulkRun {
 function inputError(report: AddManyReport, cause: unknown): AddManyInputError {
   const count = report.added.length + report.known.length + report.refused.length;
   return new AddManyInputError(
-    `addMany: the input failed after ${count} ${count === 1 ? "entry" : "entries"}. What was added stays; call it again with the rest, or with all of it.`,
+    `addMany: the input failed after ${count} ${count === 1 ? "entry" : "entries"}. Entries added so far stay in the pool. Call addMany again with all or the remaining entries.`,
     report,
     { cause },
   );
 }
 
-/** What may be shown of the entry's id. */
+/** Returns the entry's id if it may be shown. */
 function idOf(entry: unknown): string {
   try {
     const id: unknown = Object(entry).id;

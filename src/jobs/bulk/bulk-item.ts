@@ -16,7 +16,7 @@ import type { Checkpoint } from "../../storage/checkpoint/checkpoint.js";
 import { classifyTelegramError } from "../../telegram/verdicts.js";
 import { createJob, type Job, type JobRunner } from "../job-runner.js";
 
-/** What the items of one run share. */
+/** State shared by the items of one run. */
 export interface ItemContext<Client, I, O> {
   readonly jobRunner: JobRunner<Client>;
   readonly work: (client: Client, item: I, lease: Lease<Client>) => O | Promise<O>;
@@ -46,7 +46,7 @@ export class BulkItem<Client, I, O> {
   #sessionId: string | null = null;
   #isRunning = false;
   #lastError: unknown;
-  /** Resolves when the checkpoint says that the item was started: its first write waits for that. */
+  /** Resolves when the start of the item is recorded in the checkpoint. Its first write waits for that. */
   #started: Promise<void> | undefined;
   /** Errors of its requests that are not answers of Telegram. */
   readonly #requestFailures = new Set<unknown>();
@@ -214,7 +214,7 @@ function causesOf(error: unknown): readonly unknown[] {
   return causes;
 }
 
-/** Whether the error says that there was no session, after whatever attempts. */
+/** Returns whether the error means that no session was available, possibly after several attempts. */
 function isNoSessionError(error: unknown): boolean {
   return [NoSessionAvailableError, AcquireTimeoutError, QueueFullError, SessionNotFoundError].some(
     (type) => error instanceof type,

@@ -1,7 +1,7 @@
-/** What a pull has returned: an item, or the end. */
+/** Result of a pull: an item, or the end. */
 type Pulled<I> = IteratorResult<I, unknown>;
 
-/** What a bulk run does with its items. */
+/** Consumes the items of a bulk run. */
 export interface ItemConsumer<I> {
   /** Whether another item may be pulled now. */
   hasRoom(): boolean;
@@ -50,8 +50,8 @@ export class ItemPuller<I> {
   }
 
   /**
-   * Stops pulling and closes the iterator. Rejects with what its `return` throws. An iterator that is busy is not waited
-   * for.
+   * Stops pulling and closes the iterator. Rejects with what its `return` throws. Does not wait for a busy
+   * iterator.
    */
   async close(): Promise<void> {
     this.#isClosed = true;
