@@ -4,6 +4,7 @@ import { Histogram } from "../../src/observability/histogram.js";
 import { READ, WRITE } from "../fakes/fake-telegram.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { badRequest, dead, flood, peerFlood, serverFault, slowMode } from "../fakes/telegram-errors.js";
+import { twoHosts } from "../fakes/two-hosts.js";
 import { settled } from "../fakes/virtual-clock.js";
 
 /** How often each method ended in each way. */
@@ -150,5 +151,26 @@ describe("metrics()", () => {
     expect(storageFailures).toBe(events("storageFailed").length);
     expect(storageFailures).toBeGreaterThan(0);
     expect(operations.count).toBeGreaterThan(1);
+  });
+
+  test("ownershipLost - counts each session once", async () => {
+    const { one, clock } = await twoHosts();
+    using metrics = one.pool.metrics();
+    await one.pool.acquire();
+    one.storage.fateOfWrite = () => "hangs";
+    await clock.advance(120_000);
+    expect({ counted: metrics.read().ownershipLost, events: one.events("ownershipLost").length }).toEqual({
+      counted: 1,
+      events: 1,
+    });
+  });
+
+  test("after close() - the figures stay readable", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    using metrics = pool.metrics();
+    await pool.use((client) => client.call(READ));
+    await pool.close();
+    const { connected, wait } = metrics.read();
+    expect({ connected, waits: wait.count }).toEqual({ connected: { idle: 0, used: 0 }, waits: 1 });
   });
 });
