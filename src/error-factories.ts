@@ -169,7 +169,8 @@ export function allLocked(count: number, reason: string): StorageCorruptError {
 }
 
 function describe(status: PoolStatus): string {
-  if (status.total === 0) return "the pool has no sessions; add() some";
+  if (status.total === 0)
+    return "the pool has no sessions; add() some, or see rejected() for stored ones that could not be loaded";
   const states = ["free", "leased", "cooling", "restricted", "dead", "disabled", "foreign"] as const;
   const parts = states.filter((state) => status[state] > 0).map((state) => `${status[state]} ${state}`);
   return `${parts.join(", ")}, ${status.total} in all`;

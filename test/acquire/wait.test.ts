@@ -179,6 +179,11 @@ describe("acquire() - when no session can ever serve", () => {
     await expect(pool.acquire()).rejects.toMatchObject({ waitingCount: 0, retryAt: null, status: { total: 0 } });
   });
 
+  test("for an empty pool, the message points to records that could not be loaded", async () => {
+    const { pool } = await openPool();
+    await expect(pool.acquire()).rejects.toThrow(/no sessions; add\(\) some, or see rejected\(\)/);
+  });
+
   test.each(["dead", "disabled", "removed"])(
     "when every session %s: rejects at once, also callers that wait already",
     async (how) => {
