@@ -294,13 +294,13 @@ export interface RefusedSession {
   readonly index: number;
   /** The entry's id; `""` if it has none, or a session string in its place. */
   readonly id: string;
-  /** What `add` would have thrown. The `sessionId` of a `DuplicateSessionError` is the session that holds the key. */
+  /** The error that `add` would have thrown. The `sessionId` of a `DuplicateSessionError` is the session that holds the key. */
   readonly error: SessionPoolError;
   /** The error's message. */
   readonly reason: string;
 }
 
-/** What `addMany` did with each entry. Each list is in the order of the input. */
+/** Result of `addMany` by entry. Each list is in the order of the input. */
 export interface AddManyReport {
   /** New in the pool. */
   readonly added: readonly AddedSession[];
@@ -311,7 +311,7 @@ export interface AddManyReport {
 
 /** Thrown when the input of `addMany` threw; `cause` is what it threw. What was added before stays in the pool. */
 export class AddManyInputError extends SessionPoolError {
-  /** What was done with the entries that came before. */
+  /** Results of the entries before the failure. */
   readonly report: AddManyReport;
 
   constructor(message: string, report: AddManyReport, details: SessionPoolErrorDetails = {}) {

@@ -8,7 +8,7 @@ import { MetricsSwitch } from "./observability/pool-metrics.js";
 import { tracePoint } from "./observability/tracing.js";
 import type { ResolvedOptions } from "./options/options.js";
 
-/** What all parts of a pool share: the first parameter of their constructors, before the parts that they are built on. */
+/** Values shared by all parts of a pool. The first parameter of their constructors, before the parts they depend on. */
 export interface PoolContext<Client = unknown> {
   /** The options, checked and with their defaults. Their clock times what a caller waits for, in the caller's async context. */
   readonly options: ResolvedOptions<Client>;
@@ -24,17 +24,17 @@ export interface PoolContext<Client = unknown> {
 
 /** The events by which the parts of a pool inform each other. */
 export interface PartEvents {
-  /** A session may have become available. */
+  /** A session may have become available: waiters can be served. */
   available(): void;
-  /** A session cools down longer or is lost: some callers may wait for nothing now. */
+  /** The availability of a session has changed, mostly for the worse: some waiters may have to be rejected. */
   availabilityChanged(): void;
   /** A rate limit of a session is reached. Like `availabilityChanged`, but of no effect unless a caller waits. */
   rateLimited(): void;
-  /** Sessions could not connect and back off: a waiting caller may have no other session left. */
+  /** Sessions could not connect and back off. A waiting caller may have no other session left. */
   connectFailed(): void;
   /** A blocked session is free again. `isAnnounced`: an event for the user has announced what blocked it. */
   recovered(id: string, isAnnounced: boolean): void;
-  /** The session must not be used any more: its client can be closed. */
+  /** The session must not be used any more; its client can be closed. */
   dead(id: string): void;
   /** Telegram has restricted the session or declared it dead. */
   unhealthy(id: string): void;
@@ -48,7 +48,7 @@ export interface PartEvents {
   ownershipLost(id: string): void;
   /** The storage has failed; `part` is given for traffic that is retried until it works again. */
   storageFailed(error: Error, part?: StoragePart): void;
-  /** That part of the storage works. */
+  /** A part of the storage works. */
   storageWorks(part: StoragePart): void;
 }
 
@@ -67,7 +67,7 @@ export interface SubscribedEvents {
 export class PoolEvents extends Emitter<PartEvents> {
   /** Logs the event and hands it to the listeners of the pool. */
   readonly publish: Publish;
-  /** Which events have listeners: the events of every lease are not even created without one. */
+  /** The events that have listeners. Events of every lease are not created without a listener. */
   readonly subscribed: SubscribedEvents;
 
   constructor(log: PoolLog, publish: Publish, subscribed: SubscribedEvents) {

@@ -9,7 +9,7 @@ export interface Series<Value> {
   readonly value: Value;
 }
 
-/** What the values of one pool are computed from. */
+/** The source of the values of one pool. */
 export interface Reading {
   readonly snapshot: MetricsSnapshot;
   /** The sessions, where each is a series of its own; `undefined` without `perSession`. */

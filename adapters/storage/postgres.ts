@@ -23,7 +23,7 @@ export interface PostgresOptions {
   readonly table?: string;
 }
 
-/** What a second process that creates the same table at the same instant gets. */
+/** Error codes for a process that creates the same table at the same time as another one. */
 const DUPLICATE_CODES = ["23505", "42P07", "42710"];
 /** Data exception, transaction rollback, program limit exceeded: the statement has changed nothing. */
 const REFUSAL_CLASSES = /^(22|40|54)\w{3}$/;

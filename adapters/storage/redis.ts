@@ -56,7 +56,7 @@ class RedisStorage implements SessionStorage {
   readonly #client: RedisClient;
   readonly #keys: ReturnType<typeof redisKeys>;
   readonly #writer = randomUUID();
-  /** Bounded by the watches: one of each pool. */
+  /** Bounded by the number of pools: each has one watch. */
   readonly #stops = new Set<() => void>();
   readonly #errors: ClientErrors;
   #evaluate: Evaluate | undefined;
@@ -190,7 +190,7 @@ function toRecord(id: string, text = ""): StoredRecord {
   return Number.isSafeInteger(version) ? { id, version, data: parts?.[2] ?? "" } : { id, version: 1, data: text };
 }
 
-/** What is not readable of a cache is left out. */
+/** Unreadable entries of the peer cache are omitted. */
 function toSavedPeer(text: string): { readonly place: number; readonly peer: StoredPeer } | undefined {
   const parts = /^(\d+):(.*)$/s.exec(text);
   try {

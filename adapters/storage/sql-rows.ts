@@ -29,7 +29,7 @@ export function toRecords(rows: readonly AnyRow[]): readonly StoredRecord[] {
   });
 }
 
-/** The peers of rows of id, access hash, username, phone and name. What has no access hash is of no use. */
+/** The peers of rows of id, access hash, username, phone and name. Rows without an access hash are dropped. */
 export function toPeers(rows: readonly AnyRow[]): readonly StoredPeer[] {
   return rows.flatMap((row) => {
     const [id, accessHash, username, phone, name] = fields(row);

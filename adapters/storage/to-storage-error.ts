@@ -2,7 +2,7 @@ import { StorageCorruptError, StorageError } from "../../src/errors.js";
 
 /** Further arguments of {@link toStorageError}. */
 export interface FailureDetails {
-  /** What the statement was given: texts of it that may be secret do not appear anywhere in the error. */
+  /** The parameters of the statement. Texts among them that may be secret are removed from the error. */
   readonly secrets?: readonly unknown[];
   /** The driver says that what it holds is damaged: the result is a `StorageCorruptError`. */
   readonly isCorrupt?: boolean;
@@ -19,7 +19,7 @@ export function toStorageError(sentence: string, error: unknown, details: Failur
   return details.isCorrupt ? new StorageCorruptError(message, { cause }) : new StorageError(message, { cause });
 }
 
-/** A driver's `code`, whatever it is; `undefined` when it has none. */
+/** Returns the driver's `code`; `undefined` if the error has none. */
 export function codeOf(error: unknown): unknown {
   return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }

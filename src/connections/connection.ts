@@ -54,7 +54,7 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
   /** Whether its client can be used: from when it has connected until it is lost or closed. */
   isConnected = false;
   #staleReason: string | undefined;
-  /** Whether its connect was reported, and its loss was not. */
+  /** Whether a connect was reported whose loss was not. */
   #wasConnected = false;
   /** Whether a caller has used it: a stale connection then still serves its lease to the end. */
   #wasServed = false;

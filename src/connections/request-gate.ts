@@ -58,7 +58,7 @@ interface PendingCall extends TrackedCall {
 
 /** The place of an ordered request in the queue. */
 interface Turn {
-  /** Resolves when all requests ahead have ended; `undefined` if there are none. */
+  /** Resolves when all requests ahead have ended; `undefined` if there are no such requests. */
   readonly before: Promise<void> | undefined;
   end(): void;
 }

@@ -178,13 +178,13 @@ export class CredentialEncryption {
     this.#hasFailed = true;
   }
 
-  /** A key service may never answer. */
+  /** Bounds the sealer, as a key service may never answer. */
   #inTime(what: string, answer: unknown): unknown {
     if (!isThenable(answer)) return answer;
     return this.#deadline.within(Promise.resolve(answer), () => this.#deadline.late(what, "encryption"));
   }
 
-  /** Whether they are encrypted with the current key. */
+  /** Returns whether the credentials are encrypted with the current key. */
   isCurrent(credentials: Credentials): boolean {
     const isSealed = credentials instanceof SealedCredentials;
     return isSealed && this.#sealer !== undefined && isFresh(this.#sealer, credentials.stored.session);

@@ -51,7 +51,7 @@ export interface ReasonMetrics {
   readonly count: number;
 }
 
-/** What a pool is doing at this moment. */
+/** The current figures of a pool. */
 export interface PoolGauges {
   /** When it was read, in epoch milliseconds by the clock of the pool. */
   readonly readAt: number;

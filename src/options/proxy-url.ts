@@ -21,7 +21,7 @@ const LINK_HOSTS: ReadonlySet<string> = new Set(["t.me", "telegram.me", "telegra
 const SHAPES =
   "socks5://user:password@host:port, socks4://host:port, http://user:password@host:port, or a link: tg://proxy?server=…&port=…&secret=…, https://t.me/proxy?…";
 
-/** What a proxy is made of, of whatever source. */
+/** The parts of a proxy, from a URL or a link. */
 export interface ProxyParts {
   /** "socks5", "http", …, or the number of PySocks. Not needed with `secret`. */
   readonly kind?: unknown;
@@ -70,7 +70,7 @@ export function parseProxyUrl(name: string, text: string): ProxyProfile {
   return createProxy(name, { kind: scheme, host: url.hostname, port, username, password });
 }
 
-/** Makes a proxy from its parts. Empty credentials are none. Throws `OptionsError`, whose message repeats no part. */
+/** Makes a proxy from its parts. Empty credentials are ignored. Throws `OptionsError`, whose message repeats no part. */
 export function createProxy(name: string, parts: ProxyParts): ProxyProfile {
   const { host, port, secret } = parts;
   const kind = KINDS.get(String(parts.kind ?? "").toLowerCase());

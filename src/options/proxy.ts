@@ -115,11 +115,11 @@ export function proxyConflict({ socksType, protocol, secret, username, password 
   return undefined;
 }
 
-/** The kind of a proxy with its address: for messages. Never a credential, even where the address is none. */
+/** Describes a proxy in messages by kind and address. Contains no credential, even if the address is invalid. */
 export function proxyName(proxy: ProxyProfile): string {
   const { ip, port, socksType, secret, protocol } = proxy;
   const kind = secret !== undefined ? "MTProto" : protocol === "http" ? "HTTP" : `SOCKS${socksType ?? 5}`;
-  return isHost(ip) ? `${kind} proxy ${ip}:${port}` : `${kind} proxy with an address that is none`;
+  return isHost(ip) ? `${kind} proxy ${ip}:${port}` : `${kind} proxy with an invalid address`;
 }
 
 /** The credentials as `Basic` of HTTP has them. Source: RFC 7617. `undefined` without any. */

@@ -261,7 +261,7 @@ function isIterable(value: unknown): boolean {
   return [Symbol.asyncIterator, Symbol.iterator].some((method) => typeof Reflect.get(value, method) === "function");
 }
 
-/** What `add` and `update` describe a session with. */
+/** The options of `add` and `update` that describe a session. */
 export interface SessionDescription {
   readonly tags?: readonly string[] | undefined;
   readonly profile?: ResolvedProfile | undefined;

@@ -11,7 +11,8 @@ const RENEWALS = 3;
  */
 const STEPS = 50;
 const STEPS_PER_TTL = 600;
-const FEW = 16;
+/** Minimum number of claims to renew in one step. */
+const MIN_RENEWALS_PER_STEP = 16;
 
 /** When a claim was sent, and how far the wall clock was ahead of the pool's time line. */
 export interface ClaimWrite {
@@ -81,7 +82,7 @@ export class OwnClaims {
   /** Returns the claims to renew now. A claim is returned once until it is set again. */
   takeDueForRenewal(now: number): readonly string[] {
     if (now < this.#nextStepAt) return [];
-    const most = Math.max(FEW, Math.ceil(this.#fresh.size / STEPS));
+    const most = Math.max(MIN_RENEWALS_PER_STEP, Math.ceil(this.#fresh.size / STEPS));
     const due: string[] = [];
     for (const [id, held] of this.#fresh) {
       if (due.length === most) this.#nextStepAt = now + this.#ttlMs / STEPS_PER_TTL;

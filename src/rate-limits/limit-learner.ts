@@ -133,7 +133,7 @@ class LimitEstimator {
   readonly #experiments = new Map<string, Experiment>();
   /** When a session's last experiment ended: the next one prefers another session. Entries expire after a few windows. */
   readonly #triedAt = new Map<string, number>();
-  /** Of the latest successful experiment, which may turn out to have been too bold. */
+  /** The latest successful experiment, which later floods may refute. */
   #proof: Proof | undefined;
   /** Since when there is nothing left to try. */
   #convergedAt: number | undefined;

@@ -237,12 +237,12 @@ export class SessionAdmin {
     return this.#recordWriter.save(known.id);
   }
 
-  /** Tags and profile, when given, replace the previous ones. Whether anything has changed and has to be written. */
+  /** Tags and profile, when given, replace the previous ones. Returns whether anything has changed. */
   async #describe(known: PooledSession, { tags, profile }: SessionDescription): Promise<boolean> {
     const hasProfile = profile !== undefined && !isDeepStrictEqual(known.credentials.profile, profile);
     const hasTags = tags !== undefined && !isDeepStrictEqual(known.tags, tags);
     const former = known.credentials.profile;
-    // What may fail comes first, while nothing has changed.
+    // Steps that may fail come first, before anything has changed.
     if (hasProfile) await reencrypt(this.#registry.serializer.encryption, known, frozenProfile(profile));
     if (hasTags) {
       this.#registry.setTags(known, tags);
@@ -258,7 +258,7 @@ export class SessionAdmin {
       const parsed = parseSession(session);
       if (!this.#context.options.trustServers && !isTelegramAddress(parsed.serverAddress)) {
         throw new InvalidSessionError(
-          "The session names a server outside Telegram's published ranges: whoever runs it would get the account. If it is yours (a test server), open the pool with trustServers: true.",
+          "The session names a server outside Telegram's published ranges, whose operator would gain access to the account. If it is yours (a test server), open the pool with trustServers: true.",
         );
       }
       return authKeyFingerprint(parsed.authKey);

@@ -142,7 +142,7 @@ export class StorageSync {
     const isKnown = ({ id }: StoredRecord): boolean => recordWriter.versionOf(id) !== undefined;
     const changed = news.filter(isKnown);
     const added = news.filter((record) => !isKnown(record));
-    // Changed and deleted records first: a new session may have the key that another one has given up.
+    // Changed and deleted records first: a new session may have the former key of another one.
     const failures = [
       await this.#each(changed, (record) => this.#apply(record)),
       await this.#each(missing, (id) => this.#readOne(id)),

@@ -23,7 +23,7 @@ const EXPIRY_POSITIONS: Positions<ScopedExpiry> = {
 export class ExpiryHeap {
   /** The next instant at which anything changes; `Infinity` if nothing does. A field: every lease reads it. */
   nextAt: number = Number.POSITIVE_INFINITY;
-  /** Of sessions due at the same instant, the least recently used is first. */
+  /** Sessions by due instant; at the same instant, the least recently used is first. */
   readonly #sessions = new IndexedHeap<SessionEntry>(
     (a, b) => a.lastUsedSequence - b.lastUsedSequence,
     ENTRY_POSITIONS,

@@ -17,7 +17,7 @@ const CODES_OF_CLASSES: ReadonlyMap<string, string> = new Map([
   ["EmailUnconfirmedError", "EMAIL_UNCONFIRMED"],
 ]);
 
-/** What GramJS's base classes put in `errorMessage` instead of the code, which is then in the message. */
+/** Values of `errorMessage` in GramJS's base classes. The code is then in the message. */
 const PLACEHOLDERS: ReadonlySet<string> = new Set([
   "ERROR_SEE_OTHER",
   "BAD_REQUEST",

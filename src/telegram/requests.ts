@@ -17,7 +17,7 @@ export interface OutgoingRequest {
   readonly hasRandomId: boolean;
   /** Whether the library would chain it to other requests (invokeAfterMsg), so that it must be sent alone. */
   readonly isOrdered: boolean;
-  /** Whether it is sent to the account's own data center: a 401 from another one does not mean that the session is dead. */
+  /** Whether the request is sent to the account's own data center: a 401 from another one does not mean that the session is dead. */
   readonly isHomeDc: boolean;
 }
 

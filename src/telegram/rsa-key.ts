@@ -6,7 +6,7 @@ export interface RsaNumbers {
   readonly exponent: Buffer;
 }
 
-/** The numbers of an RSA public key, which is a key object or PEM text. Throws a `TypeError` when it is none. */
+/** Returns the numbers of an RSA public key, given as key object or PEM text. Throws a `TypeError` for anything else. */
 export function rsaNumbers(key: KeyObject | string): RsaNumbers {
   const { kty, n, e } = readKey(key).export({ format: "jwk" });
   if (kty !== "RSA" || n === undefined || e === undefined) throw new TypeError("The key is no RSA public key.");

@@ -33,7 +33,7 @@ export interface SessionData {
   readonly isBot?: boolean | undefined;
   /** The application's id (pyrogram, the 362 characters form). */
   readonly apiId?: number | undefined;
-  /** Whether it was read from Pyrogram's oldest form, of 351 characters, with 32 bits for the user id. */
+  /** Whether the session was read from Pyrogram's oldest form, of 351 characters, with 32 bits for the user id. */
   readonly isShortUserId?: boolean | undefined;
   /** The data center for media, if it is a different one (mtcute). */
   readonly media?: DataCenterAddress | undefined;

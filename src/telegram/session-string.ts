@@ -104,14 +104,14 @@ const WRITERS: Readonly<Record<SessionFormat, (session: SessionData) => string>>
   mtcute: formatMtcute,
 };
 
-/** GramJS and Telethon share the version: a length where GramJS has one tells them apart. */
+/** GramJS and Telethon use the same version. The length field of GramJS distinguishes them. */
 function parseVersion1(text: string): SessionData {
   const bytes = decodeLoosely(text);
   const addressLength = addressLengthOf(bytes);
   return addressLength === undefined ? parseTelethon(text, bytes) : parseGramjs(text, bytes, addressLength);
 }
 
-/** What to say of a whole string that is one character short, or another library's. */
+/** Returns the error for a string that lacks one character, or is in another library's format. */
 function strayFormOf(text: string): InvalidSessionError | undefined {
   if (/^1Bv[EX]/.test(text)) {
     return new InvalidSessionError(

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
  * Source: https://core.telegram.org/api/srp
  */
 
-/** What a password is hashed with. */
+/** Parameters for hashing a password. */
 export interface PasswordAlgorithm {
   readonly salt1: Uint8Array;
   readonly salt2: Uint8Array;
@@ -16,7 +16,7 @@ export interface PasswordAlgorithm {
   readonly p: Uint8Array;
 }
 
-/** What a client answers a challenge with. */
+/** A client's answer to a challenge. */
 export interface PasswordProof {
   readonly A: Buffer;
   readonly M1: Buffer;
@@ -68,14 +68,14 @@ async function secretOf(password: string, { salt1, salt2 }: PasswordAlgorithm): 
   return numberOf(salted(second, salt2));
 }
 
-/** What a server keeps instead of the password: v = g^x mod p. */
+/** The verifier that a server stores instead of the password: v = g^x mod p. */
 export async function passwordVerifier(password: string, algorithm: PasswordAlgorithm): Promise<bigint> {
   return power(BigInt(algorithm.g), await secretOf(password, algorithm), numberOf(algorithm.p));
 }
 
 /** The server's half of the exchange, for one attempt. */
 export class PasswordChallenge {
-  /** What the client is sent: g_b. */
+  /** The value sent to the client: g_b. */
   readonly B: Buffer;
   readonly #algorithm: PasswordAlgorithm;
   readonly #verifier: bigint;

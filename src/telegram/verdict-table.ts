@@ -1,7 +1,7 @@
-/** What an error says about the session on which it occurred. */
+/** The effect of an error on the session on which it occurred. */
 export type VerdictKind = "cooldown" | "restricted" | "dead" | "retry" | "none";
 
-/** What a verdict applies to. The option `cooldownScope` may narrow a cooldown of the session to the method. */
+/** The scope of a verdict. The option `cooldownScope` may narrow a cooldown of the session to the method. */
 export type VerdictScope = "session" | "method" | "peer" | "request" | "proxy" | "server";
 
 /**

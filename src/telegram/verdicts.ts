@@ -12,7 +12,7 @@ import {
 
 export type { VerdictKind, VerdictScope } from "./verdict-table.js";
 
-/** What an error says about the session on which it occurred. */
+/** The effect of an error on the session on which it occurred. */
 export interface Verdict {
   readonly kind: VerdictKind;
   readonly scope: VerdictScope;

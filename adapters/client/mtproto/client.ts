@@ -11,7 +11,7 @@ import { createSenderClasses, type SenderClasses } from "./sender.js";
 import { type SessionClass, sessionClass } from "./session.js";
 import { configuredSocketClass } from "./socket.js";
 
-/** The options of every client of a pool, whatever the user gives: waits and reconnects are up to the pool. */
+/** Options of every client, which override the user's: the pool controls waits and reconnects. */
 const FORCED_PARAMS = {
   floodSleepThreshold: 0,
   requestRetries: 1,
@@ -21,7 +21,7 @@ const FORCED_PARAMS = {
   retryDelay: 0,
 } as const;
 
-/** What a client is made from. */
+/** Arguments for creating a client. */
 export interface ClientSettings {
   readonly apiId: number;
   readonly apiHash: string;

@@ -36,7 +36,7 @@ import type {
 import { configuredProxy } from "./route.js";
 import { describeRequest, type PooledSender } from "./sender.js";
 
-/** What all clients of one adapter share. */
+/** State shared by all clients of one adapter. */
 export interface HandleSettings extends Omit<ClientSettings, "profile" | "session" | "peers"> {
   readonly onConnect: ((client: LibraryClient, id: string) => void | Promise<void>) | undefined;
   /** Whether Telegram is to send updates to accounts that are not kept connected, too. */

@@ -17,8 +17,8 @@ const STATUS_LINE = /^HTTP\/1\.[01] ([1-5]\d\d)(?: |\r)/;
 
 /**
  * Asks the HTTP proxy behind a connected socket to connect it to `to`. Resolves once the tunnel is open; rejects when
- * the proxy refuses or is none, or the socket ends. Of what the proxy says only the number of its status is repeated, as the
- * rest may hold the credentials. Starts no timer: the caller closes the socket. Source: RFC 9110, 9.3.6 and 11.7; RFC 7617.
+ * the proxy refuses, does not speak HTTP, or the socket ends. Errors contain only the status code of the reply, as the rest
+ * may contain the credentials. Starts no timer: the caller closes the socket. Source: RFC 9110, 9.3.6 and 11.7; RFC 7617.
  */
 export async function httpConnect(
   socket: Socket,
@@ -46,7 +46,7 @@ export async function httpConnect(
   }
 }
 
-/** The status of the next answer, whose head is taken. What is no HTTP is noticed at its first bytes. */
+/** The status of the next answer, whose head is taken. A reply that is not HTTP is rejected at its first bytes. */
 async function readStatus(replies: ProxyReplies): Promise<number> {
   const start = await replies.take(5);
   if (start.toString("latin1") !== "HTTP/") throw httpRefusal("what answered is no HTTP proxy");

@@ -41,7 +41,7 @@ const SYNCHRONOUS: ReadonlySet<string> = new Set([
 /** Caches of the account: what one lease has learnt serves the next. */
 const SHARED: ReadonlySet<string> = new Set(["_selfInputPeer", "_bot", "_config", "_lastRequest", "_appConfig"]);
 
-/** What a lease must not change: the library must never sleep out a wait by itself. */
+/** Fields that a lease must not change: the library must never wait out a flood by itself. */
 const FIXED: ReadonlySet<string> = new Set([
   "floodSleepThreshold",
   "_floodSleepThreshold",
@@ -187,7 +187,7 @@ export function getScope(client: object): LeaseScope | undefined {
   return leaseScopes.get(client);
 }
 
-/** What the uploads and downloads of a library use of a sender. */
+/** The methods of a sender that uploads and downloads of a library use. */
 export interface LeaseSender {
   readonly dcId: number;
   isConnected(): boolean;

@@ -133,7 +133,7 @@ export interface ProtocolState {
   decryptMessageData(body: Buffer): Promise<unknown>;
 }
 
-/** What serialized bytes are written to (extensions/BinaryWriter.js). */
+/** Writer of serialized bytes (extensions/BinaryWriter.js). */
 export interface Writer {
   write(bytes: Buffer): void;
 }
@@ -199,7 +199,7 @@ export interface ClientInternals {
   readonly _initRequest: { query: unknown };
   _config: Config | undefined;
   readonly _log: { error(text: string): void };
-  /** What the user gave as `client.onError`. */
+  /** The user's `client.onError`. */
   readonly _errorHandler?: ((error: unknown) => unknown) | null;
   readonly _securityChecks: boolean;
   _lastRequest: number | undefined;
@@ -328,13 +328,13 @@ export interface TlReader {
   tgReadObject(): unknown;
 }
 
-/** Of a library's `utils`. */
+/** Functions of a library's `utils`. */
 export interface TlUtils {
   getPeerId(peer: TlPeer): unknown;
   resolveId(id: Long): readonly [Long, unknown];
 }
 
-/** Of a library's `helpers`. */
+/** Functions of a library's `helpers`. */
 export interface TlHelpers {
   returnBigInt(number: string | bigint): Long;
   generateRandomLong(): Long;
@@ -346,7 +346,7 @@ export type RpcErrorClass = new (message: string, request: never, code?: number)
 /** An error that names a number of seconds. */
 export type WaitErrorClass = new (fields: { request: never; capture: number }) => Error & { seconds: number };
 
-/** Of a library's `errors`. */
+/** Classes of a library's `errors`. */
 export interface LibraryErrors {
   readonly RPCError: RpcErrorClass;
   /** Something that was received is to be ignored. */

@@ -188,7 +188,7 @@ const REMEMBERED_IDS = 1_000;
 const MAX_PAST_SECONDS = 300;
 const MAX_FUTURE_SECONDS = 30;
 
-/** What a received message is: a "known" one is acknowledged again, and not processed. */
+/** The kind of a received message. A "known" one is acknowledged again, but not processed. */
 type Freshness = "new" | "known" | "forbidden";
 
 /**
@@ -198,7 +198,7 @@ type Freshness = "new" | "known" | "forbidden";
  */
 class ReceivedMessages {
   readonly #ids = new Set<bigint>();
-  /** The highest id that was dropped from the set: ids up to it cannot be told from copies. */
+  /** The highest id that was dropped from the set: ids up to it cannot be distinguished from copies. */
   #highestDropped = 0n;
   /** The server's time as its own messages give it, in seconds: the machine's clock may be wrong. */
   #serverTime: number | undefined;
@@ -262,7 +262,7 @@ const MAX_UNPACKED_BYTES = 32 * 1_024 * 1_024;
 /** Containers and packed objects must not be nested; a few levels are tolerated. */
 const DEEPEST_NESTING = 4;
 
-/** What a library's handlers get for an unreadable message: it is acknowledged, and not processed. */
+/** Passed to a library's handlers for an unreadable message, which is acknowledged but not processed. */
 const UNREADABLE = { CONSTRUCTOR_ID: 0, SUBCLASS_OF_ID: 0, className: "unreadable" } as const;
 
 /**

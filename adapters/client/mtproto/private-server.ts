@@ -5,7 +5,7 @@ import type { Library } from "./library.js";
 
 /** A server that speaks MTProto and is not Telegram's. */
 export interface PrivateServer {
-  /** The number of its data center: what connects there goes to `host` and `port`, whatever a session names. */
+  /** The number of its data center: connects to it go to `host` and `port`, regardless of the address in a session. */
   readonly dcId: number;
   readonly host: string;
   readonly port: number;
@@ -48,7 +48,7 @@ export async function addServerKey(library: Library, { publicKey }: PrivateServe
   });
 }
 
-/** What replaces the library's choice of an address: GramJS dials a port of its own, and reads large ones as negative. */
+/** Replaces the library's choice of an address: GramJS uses a port of its own, and reads large ones as negative. */
 export function dialedAddress(
   server: PrivateServer,
   to: { readonly dcId: number; readonly port: number | undefined },

@@ -49,7 +49,7 @@ export class ProxyReplies {
   }
 
   async #more(): Promise<void> {
-    if (this.#received.length > this.#limit) throw this.#refusal("the proxy says more than it may");
+    if (this.#received.length > this.#limit) throw this.#refusal("the proxy sent more bytes than a reply may have");
     if (this.#failure !== undefined) throw this.#failure;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;

@@ -34,7 +34,7 @@ export interface SenderOwner {
   lost(reason: string): void;
 }
 
-/** What the senders of one adapter are made of. */
+/** Dependencies of the senders of one adapter. */
 export interface SenderClasses {
   readonly library: Library;
   readonly Sender: LibrarySenderClass;
@@ -111,7 +111,7 @@ export class PooledSender {
   readonly #codec: PacketCodec;
   /** Bounded by the requests without an answer. `undefined` for those of the connection itself, which the gate does not see. */
   readonly #unanswered = new Map<RequestState, OutgoingRequest | undefined>();
-  /** What was queued, by its serialized request. */
+  /** Queued requests, by their serialized form. */
   readonly #states = new WeakMap<Buffer, RequestState>();
   /** The library's own handler of answers, which makes the errors. */
   #readError: ((message: RpcResultMessage) => unknown) | undefined;
@@ -367,7 +367,7 @@ const ORDERED: ReadonlySet<string> = new Set([
   "messages.SendInlineBotResult",
 ]);
 
-/** What the pool has to know of a request whose entities are resolved. */
+/** Describes a request with resolved entities for the pool. */
 export function describeRequest(request: TelegramRequest, isHomeDc: boolean): OutgoingRequest {
   const query = innermost(request);
   return {

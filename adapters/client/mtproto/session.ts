@@ -17,7 +17,7 @@ interface Entity {
   readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[] | null;
 }
 
-/** What a session string contains (sessions/StringSession.js). */
+/** The fields of a session string (sessions/StringSession.js). */
 interface Origin {
   readonly _dcId: number;
   readonly _serverAddress: string | undefined;
@@ -51,7 +51,7 @@ export function sessionClass(library: Library): SessionClass {
       this.#origin = originOf(this);
     }
 
-    /** Each connect begins here, and goes to the same place, whatever the session was set to meanwhile. */
+    /** Called at the start of each connect. Always returns the same server, even if the session was set to another one. */
     override async load(): Promise<void> {
       Object.assign(this, this.#origin, { _loaded: false });
       await super.load();
@@ -97,7 +97,7 @@ function peerCachingClass(library: Library): new (text: string, store: PeerStore
       }
     }
 
-    /** Finds whatever a caller may name a peer by. Throws when it is not known. */
+    /** Finds a peer by any form in which a caller may name it. Throws if it is unknown. */
     override getInputEntity(key: unknown): object {
       return this.#peers.byPeer(key) ?? super.getInputEntity(key);
     }

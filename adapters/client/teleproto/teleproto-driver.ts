@@ -108,7 +108,7 @@ function dialPort(port: number | undefined): number {
   return port < 0 ? port + 0x10000 : port;
 }
 
-/** What an answer says about the state of updates: ignored, the client's own changes would look like a gap. */
+/** Applies the update state in an answer. Otherwise the client's own changes would look like a gap. */
 interface UpdateStateAnswer {
   readonly className?: string;
   /** A field that Telegram left out is `null`. */

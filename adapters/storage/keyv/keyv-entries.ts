@@ -3,7 +3,7 @@ import { StorageCorruptError, StorageError } from "../../../src/errors.js";
 import type { StoredRecord } from "../../../src/storage/storage.js";
 import { toStorageError } from "../to-storage-error.js";
 
-/** What is where: Keyv cannot list with every adapter, so the ids are an entry of their own. */
+/** The keys of entries. As not every adapter of Keyv can list keys, the ids are stored in an entry of their own. */
 export interface KeyvIndex {
   readonly ids: ReadonlySet<string>;
   /** At least the version of every deleted record: a created one starts above it. */
@@ -33,7 +33,7 @@ export function parseIndex(entry: unknown): KeyvIndex {
   return { ids: new Set(ids), highest, deleted };
 }
 
-/** The index names the record, so that a missing entry is a lost one. What cannot be read is given as it stands, at version 1. */
+/** The index names the record, so that a missing entry is a lost one. Unreadable data is returned as it is, with version 1. */
 export function parseRecord(id: string, entry: unknown): StoredRecord {
   const record = typeof entry === "string" ? objectIn(entry) : undefined;
   const { version, data } = record ?? {};
@@ -101,7 +101,7 @@ export class StrictKeyv {
     try {
       const token = randomUUID();
       await this.set(PROBE, token);
-      if ((await this.get(PROBE)) !== token) throw new StorageError("The Keyv does not give back what was set.");
+      if ((await this.get(PROBE)) !== token) throw new StorageError("The Keyv does not return the value that was set.");
     } catch (error) {
       this.close();
       throw error;

@@ -37,7 +37,7 @@ export async function query(
 /** The channel for the changes of all tables; each message names its table. */
 export const CHANNEL = "telegram_session_pool";
 
-/** What is used of `pg`'s Pool. */
+/** The methods used of `pg`'s Pool. */
 interface PgPool {
   readonly options?: { readonly max?: number };
   connect(): Promise<PgPoolClient>;
@@ -104,7 +104,7 @@ function listenWithPool(
   };
 }
 
-/** What is used of postgres.js: `listen` keeps its connection and its channels on itself. */
+/** The methods used of postgres.js, whose `listen` manages its connection and channels itself. */
 interface PostgresJs {
   readonly options?: { socket?: unknown };
   readonly listen: PostgresJsListen;
@@ -200,7 +200,7 @@ const MAX_PAYLOAD_BYTES = 7_900;
 export class ChangeNotifier {
   readonly #table: string;
   readonly #writer: string = randomUUID();
-  /** Bounded by the watches: one of each pool. */
+  /** Bounded by the number of pools: each has one watch. */
   readonly #stops = new Set<() => void>();
   /** Bounded by `#stops`. */
   readonly #stopping = new Set<Promise<void>>();

@@ -59,7 +59,7 @@ function openTransaction(): StorageError {
 /**
  * Runs statements synchronously, each prepared once.
  *
- * What awaits one statement after the other would never let the event loop turn: no timer would fire, no socket be read.
+ * Code that awaits one statement after another would block the event loop: no timer would fire, no socket be read.
  * So a statement that comes too late in a turn waits for the next one.
  */
 class Runner {
@@ -123,7 +123,7 @@ interface NodeSqlite {
   readonly DatabaseSync: new (path: string) => SqliteHandle & { close(): void };
 }
 
-/** The SQLite of Node.js itself (22.13 and newer), or `undefined` where there is none. */
+/** The SQLite of Node.js itself (22.13 and newer); `undefined` in older versions. */
 export function nodeDriver(path: string): SqliteDriver | undefined {
   const module = process.getBuiltinModule("node:sqlite") as NodeSqlite | undefined;
   if (module === undefined) return undefined;

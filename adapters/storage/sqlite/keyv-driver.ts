@@ -36,7 +36,7 @@ export async function keyvDriver(
   );
 }
 
-/** What is used of sqlite3, the driver beneath @keyv/sqlite. */
+/** The methods used of sqlite3, the driver beneath @keyv/sqlite. */
 interface Sqlite3 {
   readonly OPEN_READWRITE: number;
   readonly Database: new (path: string, mode: number, opened: (error: unknown) => void) => Sqlite3Database;
@@ -48,7 +48,7 @@ interface Sqlite3Database {
   close(done: (error: unknown) => void): void;
 }
 
-/** Opens the file without the table that KeyvSqlite creates in whatever it opens. */
+/** Opens the file without creating the table that KeyvSqlite would add. */
 async function withPlainDriver(path: string, work: (engine: SqliteDriver) => Promise<void>): Promise<void> {
   const sqlite3 = plainDriver();
   if (sqlite3 === undefined) return;

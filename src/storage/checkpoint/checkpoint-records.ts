@@ -169,7 +169,7 @@ export class FencedRecord {
   readonly #id: string;
   #version: number;
 
-  /** `version` 0: there is none yet. */
+  /** `version` is 0 if the record does not exist yet. */
   constructor(storage: CheckpointStorage, id: string, version = 0) {
     this.#storage = storage;
     this.#id = id;
@@ -192,11 +192,11 @@ export class FencedRecord {
     );
   }
 
-  /** Whether the record is as wanted now; `false`: another process has written it. */
+  /** Resolves with whether the record is written; `false` if another process has written it. */
   async #writeOnce(data: string): Promise<boolean> {
     const version = await this.#storage.write(this.#id, this.#version, data);
     if (version === undefined) {
-      // An earlier try may have landed after all.
+      // An earlier attempt may have been applied.
       const current = await this.#storage.read(this.#id);
       if (current?.data !== data) return false;
       this.#version = current.version;
