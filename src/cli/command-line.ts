@@ -13,7 +13,7 @@ const COMMON: OptionTable = {
 };
 
 /** The options of a command, the common ones last. */
-export function optionsOf(command: Command): OptionTable {
+function optionsOf(command: Command): OptionTable {
   return { ...command.options, ...COMMON };
 }
 

@@ -24,7 +24,7 @@ export interface AccountDescription {
  *
  * Returns `undefined` for JSON that describes no account.
  */
-export function readAccountJson(text: string): AccountDescription | undefined {
+function readAccountJson(text: string): AccountDescription | undefined {
   const fields = parsed(text);
   if (fields === undefined || !KNOWN_FIELDS.some((name) => fields[name] !== undefined)) return undefined;
   const take = (...names: readonly string[]): string | undefined => {

@@ -7,7 +7,7 @@ import { type Finding, fail, messageOf, ok, warn } from "./finding.js";
 import { measureClockOffset } from "./server-clock.js";
 
 /** A smaller clock offset is harmless: cooldowns are longer than that. */
-export const TOLERATED_OFFSET_MS = 2_000;
+const TOLERATED_OFFSET_MS = 2_000;
 
 /** Source: the field `engines` of package.json. */
 export function checkNode(version: string = process.versions.node): Finding {
