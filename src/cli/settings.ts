@@ -51,7 +51,7 @@ export class Settings {
   /** The storage's URL. Throws `UsageError` for a password among the options, where every user of the machine sees it. */
   get storageUrl(): string {
     const given = this.#arguments.text("storage");
-    if (given !== undefined && /^[a-z]+:\/\/[^/?#]*:[^/?#]*@/i.test(given)) {
+    if (given !== undefined && holdsPassword(given)) {
       throw new UsageError(
         "--storage holds a password, which every user of this machine can see: put the URL into SESSION_POOL_STORAGE, in the environment or in .env.",
       );
@@ -117,6 +117,13 @@ export class Settings {
     }
     return value;
   }
+}
+
+/** Whether a URL holds a password, before its host or as a parameter (`?password=`, `?sslpassword=`). */
+function holdsPassword(url: string): boolean {
+  if (/^[a-z]+:\/\/[^/?#]*:[^/?#]*@/i.test(url)) return true;
+  const parameters = new URLSearchParams(url.slice(url.indexOf("?") + 1).split("#", 1)[0]);
+  return url.includes("?") && [...parameters.keys()].some((name) => /pass/i.test(name));
 }
 
 function isPrivateServer(value: unknown): value is PrivateServer {

@@ -89,9 +89,10 @@ function parseUrl(text: string): URL {
   }
 }
 
-/** A URL as it can be printed. */
+/** A URL as it can be printed: drivers take a password as a parameter as well, so it is shown without parameters. */
 export function printableUrl(url: URL): string {
   const shown = new URL(url);
+  shown.search = "";
   if (shown.password !== "") shown.password = "***";
   return shown.href;
 }

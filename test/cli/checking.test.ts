@@ -124,6 +124,18 @@ test("a Redis that is not there - one sentence without the password", async () =
   expect(code).toBe(1);
 });
 
+test.each([
+  ["redis", "redis://127.0.0.1:1/0"],
+  ["postgres", "postgres://me@127.0.0.1:1/sessions"],
+])("a password as a parameter of a %s URL - is not shown", async (_kind, url) => {
+  const folder = new Folder();
+  folder.environment.SESSION_POOL_STORAGE = `${url}?password=hunter2`;
+  const { code, stderr } = await folder.run(["list"]);
+  expect(stderr).toMatch(`error: ${url} cannot be reached: `);
+  expect(stderr).not.toContain("hunter2");
+  expect(code).toBe(1);
+});
+
 test("check without API_ID and API_HASH - says where they come from", async () => {
   const { code, stderr } = await new Folder().run(["check"]);
   expect(stderr).toMatch(/^error: API_ID and API_HASH are not set\. Get both from https:\/\/my\.telegram\.org/);

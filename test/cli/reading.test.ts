@@ -137,8 +137,12 @@ describe("the command line", () => {
     expect(code).toBe(2);
   });
 
-  test("a password in an option - is refused and not repeated", async () => {
-    const { code, stderr } = await new Folder().run(["list", "--storage", "redis://me:hunter2@127.0.0.1"]);
+  test.each([
+    "redis://me:hunter2@127.0.0.1",
+    "postgres://me@127.0.0.1/sessions?password=hunter2",
+    "postgres://me@127.0.0.1/sessions?table=t&ssl%50assword=hunter2",
+  ])("a password in an option (%s) - is refused and not repeated", async (url) => {
+    const { code, stderr } = await new Folder().run(["list", "--storage", url]);
     expect(stderr).toMatch(/every user of this machine can see/);
     expect(stderr).not.toContain("hunter2");
     expect(code).toBe(2);
