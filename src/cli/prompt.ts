@@ -22,9 +22,11 @@ export class Prompt {
     return this.#terminal.isInteractive ? this.#askPerson(question, false, signal) : this.#nextLine(question, signal);
   }
 
-  /** Asks for what must not be seen: it is not echoed. */
+  /** Asks for what must not be seen: it is not echoed, wherever stderr goes. */
   askSecret(question: string, signal: AbortSignal = this.#signal): Promise<string> {
-    return this.#terminal.isInteractive ? this.#askPerson(question, true, signal) : this.#nextLine(question, signal);
+    return this.#terminal.stdin.isTTY === true
+      ? this.#askPerson(question, true, signal)
+      : this.#nextLine(question, signal);
   }
 
   /** Asks for a yes; anything else is a no. Throws `UsageError` without a terminal. */
@@ -44,6 +46,8 @@ export class Prompt {
   #askPerson(question: string, isSecret: boolean, signal: AbortSignal): Promise<string> {
     const { stdin, stderr } = this.#terminal;
     signal.throwIfAborted();
+    // A reader of lines would take the answer as well.
+    this.close();
     stdin.ref?.();
     // The line editor echoes to its output: of a secret it has none.
     const output = isSecret ? new Writable({ write: (_chunk, _encoding, done) => done() }) : stderr;

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createClient } from "redis";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startTestServer, type TelegramTestServer, type TestServerOptions } from "../../src/testing/index.js";
@@ -189,6 +189,21 @@ describe("duplicate", () => {
     await terminal.until(/alice-laptop is a second session of alice\./);
     expect(await terminal.ended).toBe(0);
     expect(server.authorizationCount("alice")).toBe(3);
+  });
+
+  test.skipIf(!hasPseudoTerminal)("stderr goes into a file - the password is not echoed", async () => {
+    const { folder } = await alices({ code: "12345", password: PASSWORD });
+    await folder.run(["login", "alice", "--phone"], `${PHONE}\n12345\n${PASSWORD}\n`);
+    await using terminal = new TerminalSession(folder, ["duplicate", "alice", "alice-laptop"], { stderr: "err.txt" });
+    await expect
+      .poll(() => existsSync(folder.file("err.txt")) && readFileSync(folder.file("err.txt"), "utf8"), {
+        timeout: 10_000,
+      })
+      .toContain("Password of the two-step verification: ");
+    terminal.enter(PASSWORD);
+    await terminal.until(/alice-laptop is a second session of alice\./);
+    expect(await terminal.ended).toBe(0);
+    expect(terminal.output).not.toContain(PASSWORD);
   });
 
   test("an id that is there, or one that is not - one sentence", async () => {

@@ -9,6 +9,8 @@ export interface TerminalOptions {
   readonly columns?: number;
   readonly rows?: number;
   readonly environment?: NodeJS.ProcessEnv;
+  /** A file of the folder that gets what is written on stderr. */
+  readonly stderr?: string;
 }
 
 /** The command in a pseudo-terminal, as a person has it before them. */
@@ -16,10 +18,12 @@ export class TerminalSession extends RunningCommand {
   constructor(
     folder: Folder,
     words: readonly string[],
-    { columns = 80, rows = 24, environment }: TerminalOptions = {},
+    { columns = 80, rows = 24, environment, stderr }: TerminalOptions = {},
   ) {
     const quoted = [process.execPath, COMMAND, ...words].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
-    const child = spawn("script", ["-qec", `stty cols ${columns} rows ${rows}; exec ${quoted}`, "/dev/null"], {
+    const redirection = stderr === undefined ? "" : ` 2>'${folder.file(stderr)}'`;
+    const line = `stty cols ${columns} rows ${rows}; exec ${quoted}${redirection}`;
+    const child = spawn("script", ["-qec", line, "/dev/null"], {
       cwd: folder.path,
       env: { ...folder.environment, TERM: "xterm", ...environment },
       stdio: ["pipe", "pipe", "inherit"],
