@@ -1,5 +1,5 @@
 import { callSafely, textOf, warn } from "../common/process-warning.js";
-import { OptionsError } from "../errors.js";
+import { DuplicateSessionError, OptionsError } from "../errors.js";
 import type { ClientProfile } from "../options/client-profile.js";
 import { boolean, check, functionValue, hasMethods, isObject, nonEmptyString, tags } from "../options/validators.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
@@ -13,9 +13,9 @@ export interface ImportAccountsOptions {
   readonly passcode?: string | undefined;
   /** Whether the folders in a folder are read, too. @default true */
   readonly recursive?: boolean | undefined;
-  /** Tags of every account that is added. @default none */
+  /** Tags of every account that is new in the pool. @default none */
   readonly tags?: readonly string[] | undefined;
-  /** Fields of the profile of every account; they win over those of its own file. @default none */
+  /** Fields of the profile of every account that is new; they win over those of its own file. @default none */
   readonly profile?: ClientProfile | undefined;
   /** The id of an account in the pool. @default `found.name`, unless that is a phone number: see {@link importAccounts} */
   readonly name?: ((found: FoundAccount) => string) | undefined;
@@ -98,6 +98,7 @@ export interface AccountPool {
     readonly known: readonly AddedEntry[];
     readonly refused: readonly (AddedEntry & { readonly error: Error })[];
   }>;
+  get(id: string): object | undefined;
   sessions(): readonly { readonly id: string }[];
   exportSession(id: string): Promise<string>;
 }
@@ -116,7 +117,7 @@ const RULES = {
 /**
  * Adds the accounts in a file, a folder or a tdata folder to a pool, and says what it did with each file. Reads what
  * `readAccounts` reads. Adding is idempotent: what the pool has already is `known`, so the same folder may be imported
- * again. Users, groups and channels that a file knows go into the session's peer cache.
+ * again; tags and profile of a known account stay as they are. Users, groups and channels that a file knows go into the session's peer cache.
  *
  * The id of an account is the name of its file without the ending, its user id for tdata. A phone number becomes an id
  * only by `name`, since ids are in logs: without it the account gets its user id, or `account-` and a part of the key's
@@ -135,7 +136,7 @@ export async function importAccounts(
   path: string,
   options: ImportAccountsOptions = {},
 ): Promise<ImportReport> {
-  if (!hasMethods(pool, ["addMany", "exportSession", "sessions"])) {
+  if (!hasMethods(pool, ["addMany", "exportSession", "get", "sessions"])) {
     throw new OptionsError("importAccounts: the first argument must be a SessionPool.");
   }
   check("importAccounts", options, RULES);
@@ -170,7 +171,7 @@ class ImportRun {
       },
     });
     for (const { index, id, error } of report.refused) {
-      this.#refused.push({ path: this.#accounts[index]?.path ?? this.#path, id, reason: error.message });
+      this.#refuse(this.#accounts[index]?.path ?? this.#path, id, reasonOf(id, error));
     }
     return { added: this.#entries(report.added), known: this.#entries(report.known), refused: this.#refused };
   }
@@ -189,7 +190,7 @@ class ImportRun {
       if (holder === id) known.push(account);
       else if (holder !== undefined) {
         this.#refuse(account.path, id, `The pool has this account's key already, as "${holder}".`);
-      } else if (ids.has(id)) this.#refuse(account.path, id, `The pool has another account under the id "${id}".`);
+      } else if (ids.has(id)) this.#refuse(account.path, id, idTaken(id));
       else {
         added.push(account);
         ids.add(id);
@@ -212,7 +213,9 @@ class ImportRun {
         else {
           const { path, format, accountId, warnings, session, peers } = found;
           this.#accounts.push({ path, id, format, accountId, warnings });
-          yield { id, session, tags: given, profile: merged(found.profile, profile), peers: peers.map(knownPeer) };
+          // A known account may have been given another proxy since: the file says how it was when it was made.
+          if (this.#pool.get(id) !== undefined) yield { id, session };
+          else yield { id, session, tags: given, profile: merged(found.profile, profile), peers: peers.map(knownPeer) };
         }
       }
       this.#tellProgress(found.path);
@@ -254,8 +257,16 @@ class ImportRun {
   }
 }
 
-/** Seven digits and more, as people write phone numbers, with the number of a line behind them. */
-const PHONE = /^\+?\d[\d ()-]{5,24}$/;
+function idTaken(id: string): string {
+  return `The pool has another account under the id "${id}". Rename the file, or give the account another id by the option name.`;
+}
+
+function reasonOf(id: string, error: Error): string {
+  return error instanceof DuplicateSessionError && error.sessionId === id ? idTaken(id) : error.message;
+}
+
+/** As people write phone numbers, with the number of a line behind it; or as a part of a name. */
+const PHONE = /^\+?\d[\d ()-]{5,24}$|\d{9,}/;
 
 function defaultId({ format, name, accountId, session }: FoundAccount): string {
   if (format === "tdata" || !PHONE.test(name)) return name;

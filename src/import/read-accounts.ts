@@ -1,5 +1,5 @@
-import type { Dirent, Stats } from "node:fs";
-import { access, open, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { type Dirent, existsSync, type Stats } from "node:fs";
+import { open, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { OptionsError } from "../errors.js";
 import { boolean, check, describeType, nonEmptyString } from "../options/validators.js";
@@ -53,6 +53,8 @@ export async function* readAccounts(
   const found = await statPath("readAccounts", path);
   const reader = new AccountReader(options);
   if (found.isDirectory()) yield* reader.folder(path, 0);
+  // Opening a pipe could wait for ever.
+  else if (!found.isFile()) yield { path, error: new AccountFileError(NO_FILE) };
   else yield* reader.file(path);
 }
 
@@ -116,7 +118,7 @@ class AccountReader {
     if (found instanceof AccountFileError) yield { path, error: found };
     else if (found.isDirectory()) {
       if (this.#options.recursive !== false && depth < DEEPEST_FOLDER) yield* this.folder(path, depth + 1);
-    } else if (!found.isFile()) yield { path, error: new AccountFileError("This is no regular file.") };
+    } else if (!found.isFile()) yield { path, error: new AccountFileError(NO_FILE) };
     else if (!isCompanion(basename(path), siblings)) yield* this.file(path, siblings);
   }
 
@@ -136,7 +138,7 @@ class AccountReader {
     const description = await this.#descriptions.of(path);
     const accountId = content.accountId ?? description?.accountId ?? null;
     const apiId = content.apiId ?? description?.profile?.apiId ?? null;
-    const warnings = (await isInUse(path)) ? [IN_USE] : [];
+    const warnings = [isInUse(path) ? IN_USE : SHARED_KEY];
     const account = { ...content, accountId, apiId, warnings };
     return createFoundAccount(path, nameOf(path), account, description?.profile ?? null);
   }
@@ -172,6 +174,9 @@ class AccountReader {
   }
 }
 
+const NO_FILE = "This is not a regular file.";
+const SHARED_KEY =
+  "The program that made the session file uses this very key: run the pool only while that program is not running, or Telegram destroys the key for both. pool.duplicate(id, newId) makes the pool a key of its own.";
 const IN_USE =
   "A program seems to have the file open: end it before the pool uses the account, or Telegram destroys the key for both. pool.duplicate(id, newId) makes the pool a key of its own.";
 const FOREIGN = "The file holds no account: it is neither a session file nor a text file of session strings.";
@@ -190,16 +195,8 @@ function isCompanion(name: string, siblings: readonly string[]): boolean {
 }
 
 /** Whether there is what a program keeps beside a session file only while it has it open. */
-async function isInUse(path: string): Promise<boolean> {
-  for (const ending of ["-wal", "-shm", ".lock"])
-    if (
-      await access(`${path}${ending}`).then(
-        () => true,
-        () => false,
-      )
-    )
-      return true;
-  return false;
+function isInUse(path: string): boolean {
+  return ["-wal", "-shm", "-journal", ".lock"].some((ending) => existsSync(`${path}${ending}`));
 }
 
 function inLine(line: number, { message }: AccountFileError): AccountFileError {

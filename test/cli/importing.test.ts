@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { cpSync, existsSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createClient } from "redis";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { formatSession, parseSession } from "../../src/telegram/session-string.js";
 import { isServerThere } from "../adapters/storage/servers.js";
 import { ensureBuilt, root } from "../examples/build.js";
 import { Folder } from "./command.js";
@@ -24,6 +25,31 @@ function withFiles(...names: readonly string[]): Folder {
   }
   return folder;
 }
+
+/** A text file with this number of session strings. */
+function withStrings(count: number): Folder {
+  const folder = withFiles("telethon.txt");
+  const session = parseSession(readFileSync(folder.file("accounts/telethon.txt"), "utf8").trim());
+  const strings = Array.from({ length: count }, (_, index) => {
+    const authKey = Buffer.alloc(256, 7);
+    authKey.writeUInt32BE(index, 0);
+    return formatSession({ ...session, authKey }, "telethon");
+  });
+  writeFileSync(folder.file("accounts/telethon.txt"), strings.join("\n"));
+  return folder;
+}
+
+test.skipIf(!hasPseudoTerminal)("import - Ctrl-C says what was added, and another import adds the rest", async () => {
+  const folder = withStrings(20_000);
+  await using terminal = new TerminalSession(folder, ["import", "accounts"]);
+  await terminal.until(/\d+ read:/);
+  terminal.interrupt();
+  await terminal.until(/At least \d+ added and \d+ known before that\. Import again to go on\./);
+  expect(await terminal.ended).toBe(130);
+  const { stdout } = await folder.run(["import", "accounts", "--json"]);
+  const { added, known, refused } = JSON.parse(stdout);
+  expect({ all: added.length + known.length, refused }).toEqual({ all: 20_000, refused: [] });
+});
 
 describe("import", () => {
   test("says what it did with each file; the exit code is 1 when one was refused", async () => {

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -89,6 +89,38 @@ describe("importAccounts()", () => {
   });
 });
 
+describe("importAccounts() - accounts that the pool has", () => {
+  test("tags and profile - stay as they are", async () => {
+    copy(`${PHONE}.session`, `${PHONE}.json`);
+    const { pool, storage } = await openPool();
+    await importAccounts(pool, folder, { tags: ["first"] });
+    const proxy = { ip: "127.0.0.1", port: 9_050, socksType: 5 as const };
+    await pool.update("5012345678", { profile: { proxy, deviceModel: "Mine" } });
+    const { known } = await importAccounts(pool, folder, { tags: ["second"] });
+    expect(idsOf(known)).toEqual(["5012345678"]);
+    expect(pool.get("5012345678")?.tags).toEqual(["first"]);
+    expect((await storage.stored("5012345678"))?.profile).toEqual({ proxy, deviceModel: "Mine" });
+  });
+
+  test("another account of that id - is refused with what to do", async () => {
+    mkdirSync(join(folder, "a"));
+    mkdirSync(join(folder, "b"));
+    cpSync(fixturePath("telethon.txt"), join(folder, "a", "main.txt"));
+    cpSync(fixturePath("kurigram.txt"), join(folder, "b", "main.txt"));
+    const { pool } = await openPool();
+    const preview = await importAccounts(pool, folder, { dryRun: true });
+    const { refused } = await importAccounts(pool, folder);
+    expect(refused).toEqual([
+      {
+        path: join(folder, "b", "main.txt"),
+        id: "main",
+        reason: expect.stringMatching(/another account.*Rename the file/),
+      },
+    ]);
+    expect(preview.refused).toEqual(refused);
+  });
+});
+
 describe("importAccounts() - ids", () => {
   test("a phone number as the name of a file - the user id is the id", async () => {
     copy(`${PHONE}.session`, `${PHONE}.json`);
@@ -98,6 +130,12 @@ describe("importAccounts() - ids", () => {
 
   test("a phone number and no user id - the id is made of the key's fingerprint", async () => {
     copy(`${PHONE}.session`);
+    const { pool } = await openPool();
+    expect(idsOf((await importAccounts(pool, folder)).added)).toEqual([expect.stringMatching(/^account-[0-9a-f]{8}$/)]);
+  });
+
+  test("a phone number in the name of a file - is no part of the id", async () => {
+    cpSync(fixturePath("telethon-v8.session"), join(folder, `${PHONE}_telethon.session`));
     const { pool } = await openPool();
     expect(idsOf((await importAccounts(pool, folder)).added)).toEqual([expect.stringMatching(/^account-[0-9a-f]{8}$/)]);
   });

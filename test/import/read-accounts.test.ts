@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   cpSync,
@@ -169,6 +170,17 @@ describe("readAccounts() - databases in use", () => {
     expect(account.peers.length).toBeGreaterThan(200);
     expect(account.warnings.join(" ")).toMatch(/program seems to have the file open.*destroys the key/);
     expect(stateOf(folder)).toEqual(before);
+  });
+
+  test("a session file - warns that its program must not run meanwhile", async () => {
+    const account = await theOne(fixturePath("telethon-v8.session"));
+    expect(account.warnings.join(" ")).toMatch(/uses this very key.*destroys the key/);
+  });
+
+  test("a pipe as the path - is one error at once", async () => {
+    execFileSync("mkfifo", [join(folder, "pipe")]);
+    expect((await theError(join(folder, "pipe"))).message).toBe("This is not a regular file.");
+    expect((await theError(folder)).message).toBe("This is not a regular file.");
   });
 
   test("a transaction under way - is one error that says what to do", async () => {

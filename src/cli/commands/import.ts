@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { type ImportedAccount, type ImportReport, importAccounts } from "../../import/index.js";
+import { type ImportedAccount, type ImportProgress, type ImportReport, importAccounts } from "../../import/index.js";
 import type { SessionPool } from "../../session-pool.js";
 import { type Command, type CommandContext, CommandError, STORAGE_OPTIONS } from "../command.js";
 import { PROGRAM } from "../command-line.js";
@@ -27,7 +27,7 @@ export const importCommand: Command = {
     const missing = given.positionals.find((path) => !existsSync(path));
     if (missing !== undefined) throw new CommandError(`There is no file and no folder "${printable(missing)}".`);
     const passcode = given.flag("passcode")
-      ? await new Prompt(terminal, signal).askSecret("Local passcode of Telegram Desktop: ")
+      ? (await new Prompt(terminal, signal).askSecret("Local passcode of Telegram Desktop: ")) || undefined
       : undefined;
     return withOfflinePool(
       context,
@@ -52,13 +52,23 @@ async function importAll(
 ): Promise<ImportReport> {
   const progress = new ProgressText(terminal);
   const reports: ImportReport[] = [];
+  let latest = { added: 0, known: 0 };
   try {
     for (const path of given.positionals) {
-      const onProgress = ({ read, path: file }: { readonly read: number; readonly path: string }): void =>
+      const onProgress = ({ read, path: file, added, known }: ImportProgress): void => {
+        latest = { added, known };
         progress.show(`${read} read: ${file}`);
+      };
       const tags = given.texts("tag");
       reports.push(await importAccounts(pool, path, { dryRun, tags, passcode, signal, onProgress }));
+      latest = { added: 0, known: 0 };
     }
+  } catch (error) {
+    progress.end();
+    const added = reports.reduce((sum, report) => sum + report.added.length, latest.added);
+    const known = reports.reduce((sum, report) => sum + report.known.length, latest.known);
+    if (!dryRun) terminal.note(`At least ${added} added and ${known} known before that. Import again to go on.`);
+    throw error;
   } finally {
     progress.end();
   }
@@ -99,5 +109,6 @@ function warningsOf(accounts: readonly ImportedAccount[]): readonly string[] {
 function inCommandWords(text: string): string {
   return printable(text)
     .replace("pool.duplicate(id, newId)", `"${PROGRAM} duplicate ID NEWID"`)
-    .replace("Give it as the option passcode", "Add --passcode");
+    .replace("Give it as the option passcode", "Add --passcode")
+    .replace("Rename the file, or give the account another id by the option name.", "Rename the file.");
 }
