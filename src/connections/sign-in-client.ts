@@ -44,6 +44,12 @@ export interface SignInClient {
   application(): { readonly apiId: number; readonly apiHash: string };
   /** The auth key of the last connect, and where it is good for. */
   session(): SessionData;
+  /**
+   * Ends the connection and keeps its auth key: the next `call` connects with it again. Resolves when the connection is
+   * closed. Without it `duplicate` calls `close` before the pool may connect the new session, and cannot sign its key out
+   * when the session is not added.
+   */
+  disconnect?(): Promise<void>;
   /** Ends the connection and settles every call; MUST be safe during `connect` and when called twice. */
   close(): Promise<void>;
 }

@@ -90,6 +90,8 @@ async function signInAndAdd<Client>(
     await approve(parts, signIn, original.id, options, signal);
     const { session } = await complete(signIn, options.password);
     signal.throwIfAborted();
+    // Once the session is added any process of this storage may connect it: one key, one connection.
+    await signIn.disconnect();
     const added: AddOptions = { tags: options.tags ?? original.tags, profile };
     const { info } = await admin.add(newId, session, added);
     await signIn.close();

@@ -167,6 +167,11 @@ export class SignIn {
     return { session: formatSession(this.#client.session(), "gramjs"), accountId: String(id) };
   }
 
+  /** Closes the connection, so that another client may use the key; `giveUp` connects again to sign it out. */
+  async disconnect(): Promise<void> {
+    await (this.#client.disconnect?.() ?? this.#client.close());
+  }
+
   /** Closes the connection, and leaves the key signed in. */
   close(): Promise<void> {
     return this.#client.close();

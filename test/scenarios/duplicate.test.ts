@@ -1,5 +1,6 @@
 import type { TelegramClient } from "telegram";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { MtprotoSignIn } from "../../adapters/client/mtproto/sign-in.js";
 import { DuplicateSessionError, LoginError, memory, parseSession } from "../../src/index.js";
 import type { AccountOptions, TelegramTestServer, TestServerOptions } from "../../src/testing/index.js";
 import { remember } from "../canary/session-finder.js";
@@ -60,6 +61,25 @@ describe("duplicate()", () => {
     await using first = await pool.acquire({ id: "alice" });
     await using second = await pool.acquire({ id: "laptop" });
     expect([await nameOf(first.client), await nameOf(second.client)]).toEqual(["alice", "alice"]);
+    expect(server.maxConnectionsPerKey()).toBe(1);
+  });
+
+  test("the client that signed in closes late - the pool connects the new session after that", async () => {
+    const { close } = MtprotoSignIn.prototype;
+    const closing = vi.spyOn(MtprotoSignIn.prototype, "close").mockImplementation(async function (
+      this: MtprotoSignIn,
+    ): Promise<void> {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await close.call(this);
+    });
+    onTestFinished(() => closing.mockRestore());
+    const { server, pool } = await alicesPool();
+    const duplicating = pool.duplicate("alice", "laptop");
+    await until("the new session is in the pool", () => pool.get("laptop"));
+    expect(await nameBy(pool, "laptop")).toBe("alice");
+    await duplicating;
+    await sessionOf(pool, "laptop");
+    expect(closing).toHaveBeenCalled();
     expect(server.maxConnectionsPerKey()).toBe(1);
   });
 

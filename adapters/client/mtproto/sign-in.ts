@@ -133,6 +133,12 @@ export class MtprotoSignIn implements SignInClient {
     return createSessionData({ dcId, serverAddress: address, port, authKey, format: "gramjs", isTest: this.#isTest });
   }
 
+  async disconnect(): Promise<void> {
+    await Promise.allSettled([this.#connecting]);
+    this.#sender?.disconnectWith("the client is signed in");
+    await this.#sender?.closed;
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new ConnectError("The client that signs in was closed."));
     this.#sender?.disconnectWith("the client was closed");
