@@ -42,14 +42,35 @@ export async function withPool<Client, T>(
     }).catch((error: unknown) => {
       throw keyHint(error, settings, named) ?? error;
     });
+    let result: T;
     try {
-      return await work(pool, named);
-    } finally {
+      result = await work(pool, named);
+    } catch (error) {
       await pool.close();
+      throw error;
     }
+    await closeWritten(pool, named);
+    return result;
   } finally {
     await named.end();
   }
+}
+
+/** The storage failed until the end, so that what a command changed is not stored. */
+export class NotStoredError extends CommandError {}
+
+/** Closes a pool, which writes what is not written yet. Throws `NotStoredError` if that fails. */
+async function closeWritten(pool: SessionPool<unknown>, { name }: NamedStorage): Promise<void> {
+  // A failure before this is retried: only what fails at the end stays unwritten.
+  let failure: Error | undefined;
+  pool.on("storageFailed", ({ error }) => {
+    failure ??= error;
+  });
+  await pool.close();
+  if (failure === undefined) return;
+  throw new NotStoredError(`${name} failed, and what was changed is not stored: ${failure.message}`, {
+    cause: failure,
+  });
 }
 
 /** Throws `CommandError` for the first id that the pool does not know; `others` are ids that are right all the same. */

@@ -9,7 +9,7 @@ import { ensureBuilt } from "../examples/build.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
 import { sessionString } from "../fakes/sessions.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
-import { Folder } from "./command.js";
+import { Folder, lock } from "./command.js";
 import { hasPseudoTerminal, TerminalSession } from "./terminal.js";
 
 beforeAll(ensureBuilt, 120_000);
@@ -59,6 +59,15 @@ describe("disable and enable", () => {
     lease.release();
     await expect.poll(() => pool.get("alice")?.state, { timeout: 10_000 }).toBe("disabled");
   });
+
+  test("a storage that is locked - exit code 1, and a sentence that nothing was stored", async () => {
+    const folder = await filled();
+    const release = await lock(folder);
+    const { code, stdout, stderr } = await folder.run(["disable", "alice"]).finally(release);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^error: sqlite:sessions\.db failed, and what was changed is not stored: /m);
+    expect(await states(folder)).toEqual({ alice: "free", bob: "free" });
+  }, 60_000);
 
   test("an unknown id - nothing is changed, and the nearest is named", async () => {
     const folder = await filled();

@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { nodeDriver } from "../../adapters/storage/sqlite/handle-driver.js";
+import { keyvDriver } from "../../adapters/storage/sqlite/keyv-driver.js";
 import { root } from "../examples/build.js";
 
 /** The built command. */
@@ -122,4 +124,12 @@ export class Folder {
       child.once("error", reject).once("close", (code) => resolve({ code, stdout, stderr }));
     });
   }
+}
+
+/** Locks the folder's storage against writes; what it resolves unlocks it. */
+export async function lock(folder: Folder): Promise<() => Promise<void>> {
+  const path = folder.file("sessions.db");
+  const database = nodeDriver(path) ?? (await keyvDriver(path));
+  await database.query("BEGIN IMMEDIATE");
+  return () => database.close();
 }

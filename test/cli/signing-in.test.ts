@@ -6,7 +6,7 @@ import { startTestServer, type TelegramTestServer, type TestServerOptions } from
 import { isServerThere } from "../adapters/storage/servers.js";
 import { remember } from "../canary/session-finder.js";
 import { ensureBuilt } from "../examples/build.js";
-import { Folder } from "./command.js";
+import { Folder, lock } from "./command.js";
 import { hasPseudoTerminal, TerminalSession } from "./terminal.js";
 
 const redisUrl = process.env.REDIS_URL ?? "redis://127.0.0.1:6379";
@@ -166,6 +166,17 @@ test("login in a pipe - answers are the lines of stdin; the flood of Telegram is
   expect(flooded.stderr).toMatch(/300/);
   expect(flooded.code).toBe(1);
 });
+
+test("login --replace, and the storage is locked - exit code 1, and how to end the new session", async () => {
+  const { folder } = await alices({ code: "12345" });
+  const answers = `${PHONE}\n12345\n`;
+  await folder.run(["login", "alice", "--phone"], answers);
+  const release = await lock(folder);
+  const { code, stderr } = await folder.run(["login", "alice", "--phone", "--replace"], answers).finally(release);
+  expect(stderr).toMatch(/could not be stored: .* End it in Telegram \(Settings, Devices\)/);
+  expect(code).toBe(1);
+  expect(await folder.run(["check"])).toMatchObject({ code: 0 });
+}, 60_000);
 
 describe("duplicate", () => {
   test("a second session with a key of its own", async () => {

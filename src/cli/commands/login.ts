@@ -4,7 +4,7 @@ import { createClientAdapter } from "../client-library.js";
 import { CLIENT_OPTIONS, type Command, type CommandContext, CommandError, STORAGE_OPTIONS } from "../command.js";
 import { PROGRAM } from "../command-line.js";
 import { phonePrompts, qrPrompts } from "../login-prompts.js";
-import { withOfflinePool } from "../pools.js";
+import { NotStoredError, withOfflinePool } from "../pools.js";
 
 /** `login`: signs an account in, and adds it. */
 export const loginCommand: Command = {
@@ -25,7 +25,7 @@ export const loginCommand: Command = {
     const [id] = context.arguments.positionals;
     const isReplaced = context.arguments.flag("replace");
     // The storage is opened first, so that no session is created that could not be stored.
-    return withOfflinePool(
+    const work = withOfflinePool(
       context,
       async (pool) => {
         assertFree(pool, id, isReplaced);
@@ -36,6 +36,9 @@ export const loginCommand: Command = {
       },
       { mayCreate: true },
     );
+    return work.catch((error: unknown) => {
+      throw error instanceof NotStoredError && isReplaced ? signedInOnly(error) : error;
+    });
   },
 };
 
@@ -70,10 +73,15 @@ async function keep(pool: SessionPool<unknown>, id: string, session: string, isR
     if (isReplaced) await pool.update(id, { session });
     else await pool.add(id, session);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError(
-      `The account is signed in, but its session could not be stored: ${reason} End it in Telegram (Settings, Devices), then try "${PROGRAM} login" again.`,
-      { cause: error },
-    );
+    throw signedInOnly(error);
   }
+}
+
+/** The new session exists at Telegram and nowhere else. */
+function signedInOnly(error: unknown): CommandError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new CommandError(
+    `The account is signed in, but its session could not be stored: ${reason} End it in Telegram (Settings, Devices), then try "${PROGRAM} login" again.`,
+    { cause: error },
+  );
 }
