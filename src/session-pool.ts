@@ -221,7 +221,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   /**
    * Signs a second session of an account in, approved by the first, and adds it under `newId`: with an auth key of its
    * own, so that both can be used at once. The first session is leased for it; its tags and profile are the new one's
-   * unless others are given. When anything fails, the new key is signed out again.
+   * unless others are given. When anything fails, the new key is signed out again, unless the storage failed and may hold
+   * its record.
    *
    * Throws as `acquire` for the first session and as `add` for the new one (`DuplicateSessionError` when `newId` is
    * taken, before anything is sent), `LoginError`, `ConnectError`, Telegram's refusal, or the signal's reason.

@@ -1,5 +1,5 @@
 import { unknownSessionError, unreadableRecordError } from "../error-factories.js";
-import { DuplicateSessionError, LoginError, OptionsError } from "../errors.js";
+import { DuplicateSessionError, LoginError, OptionsError, StorageError } from "../errors.js";
 import { createJob, type JobRunner } from "../jobs/job-runner.js";
 import type { ResolvedProfile } from "../options/client-profile.js";
 import type { AddOptions, DuplicateOptions } from "../options/options.js";
@@ -10,8 +10,10 @@ import type { SessionInfo } from "../session-info.js";
 import type { SessionAdmin } from "../sessions/session-admin.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
+import { decodeRecord } from "../storage/record.js";
+import type { StoredRecord } from "../storage/storage.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
-import { parseSession } from "../telegram/session-string.js";
+import { authKeyFingerprint, parseSession } from "../telegram/session-string.js";
 import { exportLoginToken } from "./login-token.js";
 import type { PasswordPrompt } from "./password.js";
 import { refusedError, type SignedIn, SignIn } from "./sign-in.js";
@@ -36,7 +38,7 @@ const idsInProgress = new WeakMap<SessionRegistry, Set<string>>();
 /**
  * Signs a second session of an account in, approved by the first: a new client exports a login token, the pooled session
  * accepts it over a lease, and the new key is added under an id of its own once Telegram has let it in. When anything
- * fails the new key is signed out again.
+ * fails the new key is signed out again, unless the storage may hold its record.
  *
  * Source: core.telegram.org/api/qr-login.
  */
@@ -62,14 +64,18 @@ export async function duplicateSession<Client>(
 }
 
 /** Throws if the id is taken, in this process or in the storage; nothing has been sent then. */
-async function assertFree<Client>({ context, registry }: DuplicateParts<Client>, newId: string): Promise<void> {
+async function assertFree<Client>(parts: DuplicateParts<Client>, newId: string): Promise<void> {
+  const { registry } = parts;
   const rejection = registry.rejection(newId);
   if (rejection !== undefined) throw unreadableRecordError(newId, rejection);
   if (registry.get(newId) !== undefined) throw takenError(newId);
+  if ((await readRecord(parts, newId)) !== undefined) throw takenError(newId);
+}
+
+function readRecord<Client>({ context }: DuplicateParts<Client>, id: string): Promise<StoredRecord | undefined> {
   const { storage, storageTimeoutMs } = context.options;
   const timeout = new StorageTimeout(context.clock, storageTimeoutMs);
-  const stored = await timeout.run(`read the record of "${newId}"`, () => storage.read(newId));
-  if (stored !== undefined) throw takenError(newId);
+  return timeout.run(`read the record of "${id}"`, () => storage.read(id));
 }
 
 async function signInAndAdd<Client>(
@@ -78,7 +84,7 @@ async function signInAndAdd<Client>(
   newId: string,
   options: DuplicateOptions,
 ): Promise<SessionInfo> {
-  const { context, lifecycle, admin } = parts;
+  const { context, lifecycle } = parts;
   const { client, connectTimeoutMs, callTimeoutMs } = context.options;
   const profile = resolveProfile("duplicate", options.profile ?? inheritedProfile(original.credentials.profile));
   client.checkProfile?.("duplicate", profile);
@@ -92,14 +98,60 @@ async function signInAndAdd<Client>(
     signal.throwIfAborted();
     // Once the session is added any process of this storage may connect it: one key, one connection.
     await signIn.disconnect();
-    const added: AddOptions = { tags: options.tags ?? original.tags, profile };
-    const { info } = await admin.add(newId, session, added);
+    const info = await add(parts, newId, session, { tags: options.tags ?? original.tags, profile });
     await signIn.close();
     return info;
   } catch (error) {
+    if (error instanceof KeptKeyError) {
+      await signIn.close();
+      throw error.storageError;
+    }
     await signIn.giveUp();
     throw error;
   }
+}
+
+/** Carries the error of an addition whose record may be stored: the key stays signed in. */
+class KeptKeyError extends Error {
+  readonly storageError: StorageError;
+
+  constructor(storageError: StorageError) {
+    super(storageError.message);
+    this.storageError = storageError;
+  }
+}
+
+/** Adds the new session. Throws `KeptKeyError` if the storage failed and may hold its record nevertheless. */
+async function add<Client>(
+  parts: DuplicateParts<Client>,
+  newId: string,
+  session: string,
+  options: AddOptions,
+): Promise<SessionInfo> {
+  try {
+    return (await parts.admin.add(newId, session, options)).info;
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    const isStored = await holdsKey(parts, newId, authKeyFingerprint(parseSession(session).authKey)).catch(() => null);
+    if (isStored === false) throw error;
+    throw new KeptKeyError(keptKeyError(newId, isStored, error));
+  }
+}
+
+/** Whether the record of the id is stored with this auth key. Rejects if it cannot be read. */
+async function holdsKey<Client>(parts: DuplicateParts<Client>, id: string, fingerprint: string): Promise<boolean> {
+  const stored = await readRecord(parts, id);
+  return stored !== undefined && decodeRecord(stored.data).fingerprint === fingerprint;
+}
+
+function keptKeyError(newId: string, isStored: boolean | null, cause: StorageError): StorageError {
+  const record = isStored
+    ? "Its record was written nevertheless"
+    : "Whether its record was written nevertheless cannot be read";
+  return new StorageError(
+    `duplicate: the storage failed while "${newId}" was added: ${cause.message} ${record}, so its auth key stays signed in. Open the pool again once the storage works: "${newId}" is in it if its record was written; if not, end that login in Telegram's Settings → Devices.`,
+    { sessionId: newId, cause },
+  );
 }
 
 /** Has the pooled session accept a token of the new client: over a lease, as every request of it. */

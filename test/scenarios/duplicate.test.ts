@@ -214,6 +214,42 @@ describe("duplicate() - refused", () => {
   });
 });
 
+describe("duplicate() - the storage fails after it has written", () => {
+  test("the record is there - STORAGE_FAILED, and the key stays signed in for the next pool", async () => {
+    const storage = memory();
+    const { server, pool, open } = await alicesPool({}, { storage, storageTimeoutMs: 300 });
+    const { write } = storage;
+    storage.write = async (id, ...rest) => {
+      const version = await write.call(storage, id, ...rest);
+      return id === "laptop" ? new Promise(() => {}) : version;
+    };
+    const error = await rejection(pool.duplicate("alice", "laptop"));
+    expect(error).toMatchObject({ code: "STORAGE_FAILED", sessionId: "laptop" });
+    expect(error.message).toContain("stays signed in");
+    expect(callsOf(server, "auth.LogOut")).toEqual([]);
+    await pool.close();
+    storage.write = write;
+    const next = await open({ add: [], client: clientOf(server), storage });
+    await sessionOf(next, "laptop");
+    expect(await nameBy(next, "laptop")).toBe("alice");
+  });
+
+  test("nothing can be read - the same", async () => {
+    const storage = memory();
+    const { server, pool } = await alicesPool({}, { storage, storageTimeoutMs: 300 });
+    const { write, read } = storage;
+    storage.write = (id, ...rest) => {
+      if (id !== "laptop") return write.call(storage, id, ...rest);
+      storage.read = () => Promise.reject(new Error("disk full"));
+      throw new Error("disk full");
+    };
+    const error = await rejection(pool.duplicate("alice", "laptop"));
+    storage.read = read;
+    expect(error).toMatchObject({ code: "STORAGE_FAILED", sessionId: "laptop" });
+    expect(callsOf(server, "auth.LogOut")).toEqual([]);
+  });
+});
+
 describe("duplicate() - given up", () => {
   test("the signal aborts while the password is asked for - its reason, nothing is left", async () => {
     const { server, pool } = await alicesPool({ password: PASSWORD });
