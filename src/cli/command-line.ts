@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { nearestName } from "../options/validators.js";
 import { type Arguments, type Command, type OptionHelp, type OptionTable, UsageError } from "./command.js";
 import { COMMANDS } from "./command-list.js";
+import { shown } from "./shown.js";
 
 /** How the command is called. */
 export const PROGRAM = "telegram-session-pool";
@@ -58,7 +59,7 @@ function knownOption(command: string, name: string, raw: string, options: Option
   if (option !== undefined) return option;
   const meant = nearestName(name, Object.keys(options));
   const hint = meant === undefined ? "" : ` Did you mean --${meant}?`;
-  throw new UsageError(`"${command}" has no option ${raw}.${hint}`);
+  throw new UsageError(`"${command}" has no option ${shown(raw)}.${hint}`);
 }
 
 function checkValue(name: string, { type, value: placeholder }: OptionHelp, value: string | undefined): void {
@@ -70,7 +71,7 @@ function checkValue(name: string, { type, value: placeholder }: OptionHelp, valu
 
 function checkPositionals(name: string, { usage, positionals: { min, max } }: Command, given: readonly string[]): void {
   if (given.length >= min && given.length <= max) return;
-  const problem = given.length < min ? "More is needed" : `"${given[max]}" is too much`;
+  const problem = given.length < min ? "More is needed" : `"${shown(given[max] ?? "")}" is too much`;
   throw new UsageError(`${problem}: ${PROGRAM} ${name} ${usage}`.trimEnd());
 }
 
@@ -78,7 +79,7 @@ function checkPositionals(name: string, { usage, positionals: { min, max } }: Co
 export function unknownCommand(name: string): UsageError {
   const meant = nearestName(name, Object.keys(COMMANDS));
   const hint = meant === undefined ? ` See "${PROGRAM} --help".` : ` Did you mean "${meant}"?`;
-  return new UsageError(`There is no command "${name}".${hint}`);
+  return new UsageError(`There is no command "${shown(name)}".${hint}`);
 }
 
 /** The help of one command. */

@@ -5,6 +5,7 @@ import { SessionPool } from "../session-pool.js";
 import { type CommandContext, CommandError } from "./command.js";
 import { PROGRAM } from "./command-line.js";
 import type { Settings } from "./settings.js";
+import { shown } from "./shown.js";
 import { type FindOptions, findStorage, type NamedStorage } from "./storage-url.js";
 
 /** What opening a pool needs to know besides the command line. */
@@ -80,7 +81,7 @@ export function assertKnown(pool: SessionPool<unknown>, ids: readonly string[], 
     if (known.includes(id)) continue;
     const meant = nearestName(id, known);
     const hint = meant === undefined ? `: see "${PROGRAM} list"` : `; did you mean "${meant}"?`;
-    throw new CommandError(`There is no account "${id}"${hint}${meant === undefined ? "." : ""}`);
+    throw new CommandError(`There is no account "${shown(id)}"${hint}${meant === undefined ? "." : ""}`);
   }
 }
 

@@ -4,6 +4,7 @@ import { type Command, CommandError, type CommandResult, UsageError } from "./co
 import { commandHelp, PROGRAM, parseArguments, programHelp, unknownCommand } from "./command-line.js";
 import { COMMANDS } from "./command-list.js";
 import { Settings } from "./settings.js";
+import { shown, withoutSessions } from "./shown.js";
 import { Terminal } from "./terminal.js";
 
 /** Exit codes after a signal, as shells count them: 128 plus the signal's number. */
@@ -92,7 +93,7 @@ async function run(
 }
 
 async function load(name: string): Promise<Command> {
-  if (name.startsWith("-")) throw new UsageError(`A command comes first: ${PROGRAM} COMMAND ${name}.`);
+  if (name.startsWith("-")) throw new UsageError(`A command comes first: ${PROGRAM} COMMAND ${shown(name)}.`);
   const listed = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (listed === undefined) throw unknownCommand(name);
   return listed.load();
@@ -104,7 +105,8 @@ function print({ text, json }: CommandResult, isJson: boolean, terminal: Termina
 }
 
 function fail(error: unknown, isJson: boolean, words: readonly string[], terminal: Terminal): number {
-  const { code, exitCode, message } = describe(error);
+  const { code, exitCode, ...described } = describe(error);
+  const message = withoutSessions(described.message);
   if (isJson) terminal.print(JSON.stringify({ error: { code, message } }, undefined, 2));
   terminal.note(`${terminal.paintNote("red", "error:")} ${message}`);
   const [name = ""] = words;

@@ -32,6 +32,37 @@ async function filled(): Promise<Folder> {
   return folder;
 }
 
+describe("a session string in the wrong place", () => {
+  const session = sessionString("misplaced");
+  const cases = [
+    ["import", session],
+    ["import", `./${session}`],
+    ["check", session],
+    [session],
+    ["help", session],
+    [`--${session}`],
+    ["list", session],
+    ["list", `--${session}`],
+    ["list", `--json=${session}`],
+    ["list", "--storage", session],
+    ["check", "--concurrency", session],
+    ["export", session, "--yes"],
+    ["login", session],
+    ["login", "alice", "--client", session],
+    ["doctor", session],
+  ];
+  test.each(cases)("%# - is not repeated", async (...words) => {
+    const folder = new Folder();
+    folder.environment.API_ID = "1";
+    folder.environment.API_HASH = "0123456789abcdef0123456789abcdef";
+    for (const options of [[], ["--json"]]) {
+      const { code, stdout, stderr } = await folder.run([...words, ...options]);
+      expect(`${stdout}${stderr}`).not.toContain(session.slice(100, 140));
+      expect(code).toBeGreaterThan(0);
+    }
+  });
+});
+
 describe("list", () => {
   test("lists every account of the storage", async () => {
     const folder = await filled();

@@ -6,6 +6,7 @@ import { PROGRAM } from "../command-line.js";
 import { withOfflinePool } from "../pools.js";
 import { ProgressText } from "../progress-bar.js";
 import { Prompt } from "../prompt.js";
+import { shown } from "../shown.js";
 import { printable } from "../table.js";
 
 /** `import`: accounts out of the files of other programs. */
@@ -25,7 +26,7 @@ export const importCommand: Command = {
     const { terminal, signal, arguments: given } = context;
     const isDryRun = given.flag("dry-run");
     const missing = given.positionals.find((path) => !existsSync(path));
-    if (missing !== undefined) throw new CommandError(`There is no file and no folder "${printable(missing)}".`);
+    if (missing !== undefined) throw new CommandError(`There is no file and no folder "${shown(missing)}".`);
     const passcode = given.flag("passcode")
       ? (await new Prompt(terminal, signal).askSecret("Local passcode of Telegram Desktop: ")) || undefined
       : undefined;
