@@ -290,6 +290,15 @@ describe("addMany()", () => {
     expect(pool.status().total).toBe(32);
   });
 
+  test("a storage that is slow however little is under way - is sent as many entries at once all the time", async () => {
+    const { pool, storage, clock } = await openPool();
+    storage.fateOfWrite = () => new Promise<void>((resolve) => clock.setTimer(1_000, resolve));
+    const adding = watch(pool.addMany(numbered(320)));
+    // Three writes for each of ten rounds of 32.
+    await clock.advance(35_000);
+    expect(adding.value?.added).toHaveLength(320);
+  });
+
   test("a storage that fails - refuses the entries it fails for, and can be tried again", async () => {
     const { pool, storage, clock } = await openPool();
     storage.fateOfWrite = (id) => (id === "b" ? "fails" : id === "c" ? "hangs" : "works");

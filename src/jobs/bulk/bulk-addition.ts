@@ -15,14 +15,16 @@ import type { ActiveBulkRun, BulkRunManager } from "./bulk-run-manager.js";
 import { ItemPuller } from "./item-puller.js";
 import { sizeOf } from "./progress-report.js";
 
-/** Initial number of concurrent entries, which any storage can handle. */
+/** Initial and minimum number of concurrent entries, which any storage can handle. */
 const FIRST_CONCURRENCY = 32;
 /** Maximum number of concurrent entries. */
 const MAX_CONCURRENCY = 500;
 /** Maximum number of peers of all concurrent entries together. */
 const MAX_PEERS = 50_000;
-/** Share of `storageTimeoutMs` above which an entry takes too long, and concurrency is reduced. */
+/** Share of `storageTimeoutMs` above which an entry takes too long, and concurrency is reduced if that is why. */
 const SLOW_PART = 1 / 4;
+/** Factor over the fastest entry above which concurrency is why an entry is slow. */
+const CONGESTION_FACTOR = 2;
 /** Share of `storageTimeoutMs` below which concurrency grows. */
 const FAST_PART = 1 / 10;
 /** Maximum time in which entries start without a turn of the event loop. */
@@ -51,6 +53,8 @@ export class BulkAddition implements ActiveBulkRun {
   #concurrency = FIRST_CONCURRENCY;
   #active = 0;
   #activePeers = 0;
+  /** Milliseconds that the fastest new entry took: what the storage needs however little is under way. */
+  #fastestMs = Number.POSITIVE_INFINITY;
   #hasEnded = false;
   /** Why the run ended before its input did. */
   #failure: { readonly error: unknown } | undefined;
@@ -118,6 +122,7 @@ export class BulkAddition implements ActiveBulkRun {
     const { clock } = this.#runs.context;
     const startedAt = clock.monotonic();
     let peers = 0;
+    let isStored = false;
     this.#active++;
     try {
       checkNewSession(entry);
@@ -125,12 +130,15 @@ export class BulkAddition implements ActiveBulkRun {
       this.#activePeers += peers;
       const { isNew } = await this.#add(entry);
       (isNew ? this.#added : this.#known).push({ index, id: entry.id });
+      isStored = isNew;
     } catch (error) {
       this.#refuse(entry, index, error);
     }
     this.#active--;
     this.#activePeers -= peers;
-    this.#adapt(clock.monotonic() - startedAt);
+    const tookMs = clock.monotonic() - startedAt;
+    if (isStored) this.#fastestMs = Math.min(this.#fastestMs, tookMs);
+    this.#adapt(tookMs);
     this.#onDone();
   }
 
@@ -177,11 +185,16 @@ export class BulkAddition implements ActiveBulkRun {
     this.#refused.push({ index, id: idOf(entry), error, reason: error.message });
   }
 
-  /** Grows while entries are fast, one by one, so that it doubles with each round of them. */
+  /**
+   * Grows while entries are fast, one by one, so that it doubles with each round of them. Shrinks only when entries are
+   * slower than the fastest one was: fewer at once do not help against a storage that is merely far away.
+   */
   #adapt(tookMs: number): void {
     const { storageTimeoutMs } = this.#runs.context.options;
     if (tookMs < storageTimeoutMs * FAST_PART) this.#concurrency = Math.min(this.#concurrency + 1, MAX_CONCURRENCY);
-    else if (tookMs > storageTimeoutMs * SLOW_PART) this.#concurrency = Math.max(this.#concurrency - 1, 1);
+    else if (tookMs > Math.max(storageTimeoutMs * SLOW_PART, this.#fastestMs * CONGESTION_FACTOR)) {
+      this.#concurrency = Math.max(this.#concurrency - 1, FIRST_CONCURRENCY);
+    }
   }
 
   #end(failure: { readonly error: unknown } | undefined): void {
