@@ -172,11 +172,52 @@ test("login --replace, and the storage is locked - exit code 1, and how to end t
   const answers = `${PHONE}\n12345\n`;
   await folder.run(["login", "alice", "--phone"], answers);
   const release = await lock(folder);
-  const { code, stderr } = await folder.run(["login", "alice", "--phone", "--replace"], answers).finally(release);
+  const { code, stderr } = await folder
+    .run(["login", "alice", "--phone", "--replace", "--yes"], answers)
+    .finally(release);
   expect(stderr).toMatch(/could not be stored: .* End it in Telegram \(Settings, Devices\)/);
   expect(code).toBe(1);
   expect(await folder.run(["check"])).toMatchObject({ code: 0 });
 }, 60_000);
+
+describe("login --replace", () => {
+  const BOBS_PHONE = "+99 966 543 21";
+
+  async function signedIn() {
+    const accounts = [
+      { name: "alice", phone: PHONE, code: "12345" },
+      { name: "bob", phone: BOBS_PHONE, code: "12345" },
+    ];
+    const { server, folder } = await alices({}, { accounts });
+    await folder.run(["login", "alice", "--phone"], `${PHONE}\n12345\n`);
+    return { server, folder };
+  }
+
+  test("by another account - is refused, and that one is signed out again", async () => {
+    const { server, folder } = await signedIn();
+    const words = ["login", "alice", "--phone", "--replace"];
+    const { code, stderr } = await folder.run(words, `${BOBS_PHONE}\n12345\n`);
+    expect(stderr).toMatch(
+      /^error: Another account has signed in: 700000002, not 700000001\. It was signed out again/m,
+    );
+    expect(code).toBe(1);
+    expect(server.authorizationCount("bob")).toBe(1);
+    expect((await folder.run(["check"])).stdout).toMatch(/^alice +yes +700000001 /m);
+  });
+
+  test("of an account that Telegram no longer knows - asks before anyone signs in", async () => {
+    const { server, folder } = await signedIn();
+    server.fail({ method: "users.GetUsers", code: 401, message: "SESSION_REVOKED" });
+    const words = ["login", "alice", "--phone", "--replace"];
+    const answers = `${BOBS_PHONE}\n12345\n`;
+    expect(await folder.run(words, answers)).toMatchObject({ code: 2, stderr: expect.stringMatching(/add --yes/) });
+    expect(server.authorizationCount("bob")).toBe(1);
+    expect(await folder.run([...words, "--yes"], answers)).toMatchObject({
+      code: 0,
+      stdout: "alice is signed in (account 700000002).\n",
+    });
+  });
+});
 
 describe("duplicate", () => {
   test("a second session with a key of its own", async () => {

@@ -1,21 +1,35 @@
 import { login } from "../../login/index.js";
 import type { SessionPool } from "../../session-pool.js";
 import { createClientAdapter } from "../client-library.js";
-import { CLIENT_OPTIONS, type Command, type CommandContext, CommandError, STORAGE_OPTIONS } from "../command.js";
+import {
+  CLIENT_OPTIONS,
+  CONFIRM_OPTIONS,
+  type Command,
+  type CommandContext,
+  CommandError,
+  STORAGE_OPTIONS,
+} from "../command.js";
 import { PROGRAM } from "../command-line.js";
+import { accountOf, onlyAccount } from "../expected-account.js";
 import { phonePrompts, qrPrompts } from "../login-prompts.js";
-import { NotStoredError, withOfflinePool } from "../pools.js";
+import { NotStoredError, withPool } from "../pools.js";
+import { Prompt } from "../prompt.js";
+import { printable } from "../table.js";
 
 /** `login`: signs an account in, and adds it. */
 export const loginCommand: Command = {
-  usage: "[ID] [--phone] [--replace]",
+  usage: "[ID] [--phone] [--replace] [--yes]",
   description:
     "Signs an account in and adds it to the storage: with a QR code that its phone scans, or with --phone by the phone number and a code. The password of the two-step verification is asked for when there is one. Without ID the account is named by its user id.",
   options: {
     ...STORAGE_OPTIONS,
     ...CLIENT_OPTIONS,
+    ...CONFIRM_OPTIONS,
     phone: { type: "boolean", description: "sign in with the phone number and a code" },
-    replace: { type: "boolean", description: "give an account that is there the new session" },
+    replace: {
+      type: "boolean",
+      description: "give an account that is there the new session; that of another account is refused",
+    },
   },
   positionals: { min: 0, max: 1 },
   example: "telegram-session-pool login alice",
@@ -25,11 +39,14 @@ export const loginCommand: Command = {
     const [id] = context.arguments.positionals;
     const isReplaced = context.arguments.flag("replace");
     // The storage is opened first, so that no session is created that could not be stored.
-    const work = withOfflinePool(
+    const work = withPool(
       context,
+      client,
       async (pool) => {
         assertFree(pool, id, isReplaced);
-        const { session, accountId } = await signIn(client, context);
+        const expected = id !== undefined && isReplaced ? await replacedAccount(pool, id, context) : undefined;
+        const signing = expected === undefined ? client : onlyAccount(client, expected);
+        const { session, accountId } = await signIn(signing, context);
         const name = id ?? freeName(pool, accountId);
         await keep(pool, name, session, isReplaced);
         return { text: `${name} is signed in (account ${accountId}).`, json: { id: name, accountId } };
@@ -41,6 +58,22 @@ export const loginCommand: Command = {
     });
   },
 };
+
+/**
+ * The account whose session is replaced; `undefined` for any. Without its id a person has to agree: the account that signs
+ * in gets the name, the tags and the profile of the one before.
+ */
+async function replacedAccount(
+  pool: SessionPool<unknown>,
+  id: string,
+  { arguments: given, terminal, signal }: CommandContext,
+): Promise<string | undefined> {
+  const accountId = await accountOf(pool, id, signal);
+  if (accountId !== undefined || given.flag("yes")) return accountId;
+  const question = `Telegram does not say which account "${printable(id)}" is. Replace it by whichever signs in?`;
+  if (await new Prompt(terminal, signal).confirm(question)) return undefined;
+  throw new CommandError("Nothing was changed.");
+}
 
 async function signIn(client: Parameters<typeof login>[0], { terminal, signal, arguments: given }: CommandContext) {
   if (given.flag("phone")) return login(client, phonePrompts(terminal, signal));
