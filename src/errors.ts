@@ -309,6 +309,20 @@ export interface AddManyReport {
   readonly refused: readonly RefusedSession[];
 }
 
+/**
+ * Thrown when `addMany` gives up because the storage failed for a whole round of entries (32 at least); `cause` is its last error. What was
+ * added before stays in the pool.
+ */
+export class AddManyStorageError extends StorageError {
+  /** Results of the entries so far. */
+  readonly report: AddManyReport;
+
+  constructor(message: string, report: AddManyReport, details: SessionPoolErrorDetails = {}) {
+    super(message, details);
+    this.report = report;
+  }
+}
+
 /** Thrown when the input of `addMany` threw; `cause` is what it threw. What was added before stays in the pool. */
 export class AddManyInputError extends SessionPoolError {
   /** Results of the entries before the failure. */

@@ -7,6 +7,7 @@ export {
   type AddedSession,
   AddManyInputError,
   type AddManyReport,
+  AddManyStorageError,
   AttemptTimeoutError,
   CallTimeoutError,
   ConnectError,

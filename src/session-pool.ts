@@ -120,8 +120,9 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * Adds many sessions, each as `add` does it; one that is refused stops no other. What is pulled from the input at once is
    * bounded, and a storage that can writes many records together. Safe to repeat: what is there is `known`.
    *
-   * Throws `AddManyInputError` when the input throws, `PoolClosedError` when the pool is closed before the last entry, the
-   * signal's reason, `OptionsError`. What was added before stays added.
+   * Throws `AddManyInputError` when the input throws, `AddManyStorageError` when the storage fails for a whole round of
+   * entries (32 at least), `PoolClosedError` when the pool is closed before the last entry, the signal's reason,
+   * `OptionsError`. What was added before stays added.
    *
    * @example
    * ```ts

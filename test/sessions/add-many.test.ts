@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { aesGcm } from "../../src/encryption/sealer.js";
 import {
   AddManyInputError,
+  AddManyStorageError,
   DuplicateSessionError,
   InvalidSessionError,
   OptionsError,
@@ -315,6 +316,42 @@ describe("addMany()", () => {
       ["b", "c"],
       ["a", "d"],
     ]);
+  });
+
+  test.each(["fails", "hangs"] as const)(
+    "a storage that %s for every entry - is given up after a round of them, with the report",
+    async (fate) => {
+      const { pool, storage, clock } = await openPool();
+      storage.fateOfWrite = (id, data) => (`${id}${data}`.includes("good") ? "works" : fate);
+      let isReturned = false;
+      function* input(): Generator<NewSession> {
+        try {
+          yield* entries("good");
+          yield* numbered(5_000);
+        } finally {
+          isReturned = true;
+        }
+      }
+      const adding = watch(pool.addMany(input()));
+      await clock.advance(10_000);
+      expect(adding.error).toBeInstanceOf(AddManyStorageError);
+      expect(adding.error).toBeInstanceOf(StorageError);
+      const { code, cause, report } = adding.error as AddManyStorageError;
+      expect([code, cause instanceof StorageError, isReturned]).toEqual(["STORAGE_FAILED", true, true]);
+      expect([idsOf(report.added), report.known]).toEqual([["good"], []]);
+      expect(report.refused.length).toBeGreaterThanOrEqual(32);
+      expect(report.refused.length).toBeLessThan(100);
+      expect(report.refused.every(({ error }) => error instanceof StorageError)).toBe(true);
+      storage.heal();
+      expect((await pool.addMany(numbered(50))).added).toHaveLength(50);
+    },
+  );
+
+  test("a storage that fails for fewer in a row - refuses those entries", async () => {
+    const { pool, storage } = await openPool();
+    storage.fateOfWrite = (id) => (/^session \d*[1-9]$/.test(id) ? "fails" : "works");
+    const { added, refused } = await pool.addMany(numbered(200));
+    expect([added.length, refused.length]).toEqual([20, 180]);
   });
 
   test("onProgress - counts up to all; one that throws stops nothing", async () => {

@@ -4,10 +4,13 @@ import {
   type AddedSession,
   AddManyInputError,
   type AddManyReport,
+  AddManyStorageError,
   OptionsError,
   PoolClosedError,
   type RefusedSession,
   SessionPoolError,
+  StorageCorruptError,
+  StorageError,
 } from "../../errors.js";
 import type { AddManyOptions, AddManyProgress, NewSession } from "../../options/options.js";
 import { checkNewSession, isShowableId } from "../../options/validate.js";
@@ -60,6 +63,12 @@ export class BulkAddition implements ActiveBulkRun {
   #failure: { readonly error: unknown } | undefined;
   /** The error that the input threw. */
   #inputFailure: { readonly error: unknown } | undefined;
+  /** Number of storage failures since the last entry that was stored. */
+  #storageFailures = 0;
+  /** Number at which the run is given up: a whole round of entries, as many as were under way at the first failure. */
+  #maxStorageFailures = FIRST_CONCURRENCY;
+  /** The last of them, if they ended the run. */
+  #storageFailure: StorageError | undefined;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #hasProgressFailed = false;
   readonly #settled = deferred();
@@ -109,6 +118,7 @@ export class BulkAddition implements ActiveBulkRun {
     this.#reportProgress();
     if (this.#failure !== undefined) throw this.#failure.error;
     const report = this.#report();
+    if (this.#storageFailure !== undefined) throw storageError(report, this.#storageFailure, this.#maxStorageFailures);
     if (this.#inputFailure !== undefined) throw inputError(report, this.#inputFailure.error);
     return report;
   }
@@ -137,7 +147,10 @@ export class BulkAddition implements ActiveBulkRun {
     this.#active--;
     this.#activePeers -= peers;
     const tookMs = clock.monotonic() - startedAt;
-    if (isStored) this.#fastestMs = Math.min(this.#fastestMs, tookMs);
+    if (isStored) {
+      this.#fastestMs = Math.min(this.#fastestMs, tookMs);
+      this.#storageFailures = 0;
+    }
     this.#adapt(tookMs);
     this.#onDone();
   }
@@ -183,6 +196,17 @@ export class BulkAddition implements ActiveBulkRun {
         ? thrown
         : new OptionsError(`addMany: the entry at index ${index} cannot be read.`, { cause: thrown });
     this.#refused.push({ index, id: idOf(entry), error, reason: error.message });
+    if (error instanceof StorageError && !(error instanceof StorageCorruptError)) this.#onStorageFailure(error);
+  }
+
+  /** Gives up on a storage that does not work, which would refuse every entry that is left. */
+  #onStorageFailure(error: StorageError): void {
+    if (this.#hasEnded) return;
+    if (this.#storageFailures === 0) this.#maxStorageFailures = Math.max(this.#active, FIRST_CONCURRENCY);
+    this.#storageFailures++;
+    if (this.#storageFailures < this.#maxStorageFailures) return;
+    this.#storageFailure = error;
+    this.#end(undefined);
   }
 
   /**
@@ -191,7 +215,8 @@ export class BulkAddition implements ActiveBulkRun {
    */
   #adapt(tookMs: number): void {
     const { storageTimeoutMs } = this.#runs.context.options;
-    if (tookMs < storageTimeoutMs * FAST_PART) this.#concurrency = Math.min(this.#concurrency + 1, MAX_CONCURRENCY);
+    const isFast = tookMs < storageTimeoutMs * FAST_PART;
+    if (isFast && this.#storageFailures === 0) this.#concurrency = Math.min(this.#concurrency + 1, MAX_CONCURRENCY);
     else if (tookMs > Math.max(storageTimeoutMs * SLOW_PART, this.#fastestMs * CONGESTION_FACTOR)) {
       this.#concurrency = Math.max(this.#concurrency - 1, FIRST_CONCURRENCY);
     }
@@ -230,6 +255,15 @@ export class BulkAddition implements ActiveBulkRun {
       },
     );
   }
+}
+
+function storageError(report: AddManyReport, cause: StorageError, failures: number): AddManyStorageError {
+  const done = report.added.length + report.known.length;
+  return new AddManyStorageError(
+    `addMany: gave up because the storage failed for ${failures} entries in a row: ${cause.message} ${done} ${done === 1 ? "entry" : "entries"} of the input ${done === 1 ? "is" : "are"} in the pool. Call addMany again with all entries once the storage works.`,
+    report,
+    { cause },
+  );
 }
 
 function inputError(report: AddManyReport, cause: unknown): AddManyInputError {
