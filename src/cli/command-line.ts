@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { nearestName } from "../options/validators.js";
 import { type Arguments, type Command, type OptionHelp, type OptionTable, UsageError } from "./command.js";
 import { COMMANDS } from "./command-list.js";
-import { shown } from "./shown.js";
+import { isPhoneNumber, shown } from "./shown.js";
 
 /** How the command is called. */
 export const PROGRAM = "telegram-session-pool";
@@ -71,8 +71,13 @@ function checkValue(name: string, { type, value: placeholder }: OptionHelp, valu
 
 function checkPositionals(name: string, { usage, positionals: { min, max } }: Command, given: readonly string[]): void {
   if (given.length >= min && given.length <= max) return;
-  const problem = given.length < min ? "More is needed" : `"${shown(given[max] ?? "")}" is too much`;
+  const problem = given.length < min ? "More is needed" : `${excess(given[max] ?? "")} is too much`;
   throw new UsageError(`${problem}: ${PROGRAM} ${name} ${usage}`.trimEnd());
+}
+
+/** A word too many: perhaps the phone number that `--phone` does not take. */
+function excess(word: string): string {
+  return isPhoneNumber(word) ? "A phone number" : `"${shown(word)}"`;
 }
 
 /** What is wrong with a command that does not exist, and which one was probably meant. */

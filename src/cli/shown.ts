@@ -11,6 +11,11 @@ export function shown(word: string): string {
   return isShowableId(word) ? withoutSessions(printable(word)) : SESSION;
 }
 
+/** A phone number as people write it: with a plus sign or separators, so that the id of an account is none. */
+export function isPhoneNumber(word: string): boolean {
+  return /^\+?[\d\s()./-]+$/.test(word) && /\D/.test(word) && word.replace(/\D/g, "").length >= 9;
+}
+
 /** The text with everything in it replaced that may be a session string. */
 export function withoutSessions(text: string): string {
   return text.replace(KEY_TEXT, SESSION);

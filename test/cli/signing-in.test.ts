@@ -2,10 +2,13 @@ import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createClient } from "redis";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { sqlite } from "../../adapters/storage/sqlite.js";
+import { RESERVED_PREFIXES } from "../../src/options/validators.js";
 import { startTestServer, type TelegramTestServer, type TestServerOptions } from "../../src/testing/index.js";
 import { isServerThere } from "../adapters/storage/servers.js";
 import { remember } from "../canary/session-finder.js";
 import { ensureBuilt } from "../examples/build.js";
+import { sessionString } from "../fakes/sessions.js";
 import { Folder, lock } from "./command.js";
 import { hasPseudoTerminal, TerminalSession } from "./terminal.js";
 
@@ -179,6 +182,54 @@ test("login --replace, and the storage is locked - exit code 1, and how to end t
   expect(code).toBe(1);
   expect(await folder.run(["check"])).toMatchObject({ code: 0 });
 }, 60_000);
+
+describe("login ID, before anyone signs in", () => {
+  const answers = `${PHONE}\n12345\n`;
+
+  test.each(["+49 151 2345678", "+491512345678", "0151-2345-678", "491512345678"])(
+    "a phone number as the id - is refused and not repeated: %s",
+    async (number) => {
+      const { server, folder } = await alices({ code: "12345" });
+      const { code, stdout, stderr } = await folder.run(["login", "--phone", number, "--json"], answers);
+      expect(stderr).toMatch(
+        /^error: The ID is a phone number\. The number is asked for; it belongs in no command line\.$/m,
+      );
+      expect(`${stdout}${stderr}`).not.toContain(number);
+      expect(code).toBe(2);
+      expect(server.sentCodes(PHONE)).toEqual([]);
+    },
+  );
+
+  test("a phone number behind the id - is not repeated", async () => {
+    const { stderr } = await new Folder().run(["login", "alice", "+491512345678"]);
+    expect(stderr).toMatch(/^error: A phone number is too much: /);
+    expect(stderr).not.toContain("2345");
+  });
+
+  test.each([
+    ["x".repeat(600), /^error: The id is too long/m],
+    [`${RESERVED_PREFIXES.key}x`, /^error: Ids that start with .* are reserved/m],
+    [sessionString("misplaced"), /^error: The ID is a session string/m],
+  ])("an id that cannot be stored - is refused (%#)", async (id, message) => {
+    const { server, folder } = await alices({ code: "12345" });
+    const { code, stderr } = await folder.run(["login", id, "--phone"], answers);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
+    expect(server.sentCodes(PHONE)).toEqual([]);
+  });
+
+  test("the id of a record that cannot be read - is refused", async () => {
+    const { server, folder } = await alices({ code: "12345" });
+    const storage = sqlite(folder.file("sessions.db"));
+    await storage.open?.();
+    await storage.write("alice", 0, "not a record");
+    await storage.close?.();
+    const { code, stderr } = await folder.run(["login", "alice", "--phone"], answers);
+    expect(stderr).toMatch(/^error: There is a record "alice" that cannot be read: /m);
+    expect(code).toBe(1);
+    expect(server.sentCodes(PHONE)).toEqual([]);
+  });
+});
 
 describe("login --replace", () => {
   const BOBS_PHONE = "+99 966 543 21";

@@ -1,4 +1,6 @@
+import { OptionsError } from "../../errors.js";
 import { login } from "../../login/index.js";
+import { checkAddArguments, isShowableId } from "../../options/validate.js";
 import type { SessionPool } from "../../session-pool.js";
 import { createClientAdapter } from "../client-library.js";
 import {
@@ -8,12 +10,14 @@ import {
   type CommandContext,
   CommandError,
   STORAGE_OPTIONS,
+  UsageError,
 } from "../command.js";
 import { PROGRAM } from "../command-line.js";
 import { accountOf, onlyAccount } from "../expected-account.js";
 import { phonePrompts, qrPrompts } from "../login-prompts.js";
 import { NotStoredError, withPool } from "../pools.js";
 import { Prompt } from "../prompt.js";
+import { isPhoneNumber } from "../shown.js";
 import { printable } from "../table.js";
 
 /** `login`: signs an account in, and adds it. */
@@ -43,7 +47,7 @@ export const loginCommand: Command = {
       context,
       client,
       async (pool) => {
-        assertFree(pool, id, isReplaced);
+        assertFree(pool, id, context.arguments);
         const expected = id !== undefined && isReplaced ? await replacedAccount(pool, id, context) : undefined;
         const signing = expected === undefined ? client : onlyAccount(client, expected);
         const { session, accountId } = await signIn(signing, context);
@@ -86,18 +90,44 @@ async function signIn(client: Parameters<typeof login>[0], { terminal, signal, a
   }
 }
 
-function assertFree(pool: SessionPool<unknown>, id: string | undefined, isReplaced: boolean): void {
+/** Throws for an id under which the session could not be stored, before anyone signs in. */
+function assertFree(pool: SessionPool<unknown>, id: string | undefined, given: CommandContext["arguments"]): void {
   if (id === undefined) return;
   const isThere = pool.get(id) !== undefined;
+  const isReplaced = given.flag("replace");
+  if (!isThere) assertUsable(id, given.flag("phone"));
+  const rejection = pool.rejected().find((record) => record.id === id);
+  if (rejection !== undefined) {
+    throw new CommandError(
+      `There is a record "${id}" that cannot be read: ${rejection.reason} Choose another id, or remove it: "${PROGRAM} remove ID".`,
+    );
+  }
   if (isThere && !isReplaced) {
     throw new CommandError(`There is an account "${id}" already: choose another id, or add --replace.`);
   }
   if (!isThere && isReplaced) throw new CommandError(`There is no account "${id}" whose session could be replaced.`);
 }
 
+/** Throws `UsageError` for what `add` would refuse as an id, and for a phone number. */
+function assertUsable(id: string, isByPhone: boolean): void {
+  if (isPhoneNumber(id) || (isByPhone && /^\d{9,}$/.test(id))) {
+    throw new UsageError("The ID is a phone number. The number is asked for; it belongs in no command line.");
+  }
+  if (!isShowableId(id)) {
+    throw new UsageError(`The ID is a session string: a file that holds it is added by "${PROGRAM} import FILE".`);
+  }
+  try {
+    checkAddArguments(id, {});
+  } catch (error) {
+    if (!(error instanceof OptionsError)) throw error;
+    throw new UsageError(error.message.replace(/^add: ./, (start) => start.slice(-1).toUpperCase()));
+  }
+}
+
 function freeName(pool: SessionPool<unknown>, accountId: string): string {
+  const rejected = new Set(pool.rejected().map(({ id }) => id));
   let name = accountId;
-  for (let number = 2; pool.get(name) !== undefined; number++) name = `${accountId}-${number}`;
+  for (let number = 2; pool.get(name) !== undefined || rejected.has(name); number++) name = `${accountId}-${number}`;
   return name;
 }
 
