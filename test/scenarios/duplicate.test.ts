@@ -69,7 +69,7 @@ describe("duplicate()", () => {
     const closing = vi.spyOn(MtprotoSignIn.prototype, "close").mockImplementation(async function (
       this: MtprotoSignIn,
     ): Promise<void> {
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await new Promise((resolve) => setTimeout(resolve, 100));
       await close.call(this);
     });
     onTestFinished(() => closing.mockRestore());
