@@ -175,7 +175,10 @@ export class SessionAdmin {
     if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
     // A process may have died after removing a session of this id and before clearing its peers.
     void this.#peers.clear(id);
-    const faster = await reservations.confirm(fingerprint, id, reserved);
+    const faster = await reservations.confirm(fingerprint, id, reserved).catch(async (error: unknown) => {
+      await this.#takeBack(id, version, fingerprint);
+      throw error;
+    });
     this.#recordWriter.track(id, version);
     if (faster !== undefined) {
       await this.#recordWriter.delete(id);
@@ -197,6 +200,16 @@ export class SessionAdmin {
         .release(fingerprint, id)
         .catch((failure: Error) => this.#context.events.emit("storageFailed", failure));
       throw error;
+    }
+  }
+
+  /** Deletes the first version of a record whose key could not be confirmed: what is refused is not stored. Never rejects. */
+  async #takeBack(id: string, version: number, fingerprint: string): Promise<void> {
+    try {
+      const isGone = await this.#recordWriter.deleteUntracked({ id, version });
+      if (isGone) await this.#keys.reservations.release(fingerprint, id);
+    } catch (error) {
+      if (error instanceof StorageError) this.#context.events.emit("storageFailed", error);
     }
   }
 

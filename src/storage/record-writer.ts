@@ -126,7 +126,7 @@ export class RecordWriter {
   }
 
   /** Deletes a record that is not tracked, if it is still at that version. Resolves with whether it was. */
-  async deleteUntracked({ id, version }: StoredRecord): Promise<boolean> {
+  async deleteUntracked({ id, version }: Pick<StoredRecord, "id" | "version">): Promise<boolean> {
     return (await this.#erase(id, version)) !== undefined;
   }
 

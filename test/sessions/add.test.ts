@@ -132,6 +132,16 @@ describe("add()", () => {
     expect(storage.writes).toEqual([]);
   });
 
+  test("when the key cannot be confirmed, rejects, leaves no record, and can be repeated", async () => {
+    const { pool, storage } = await openPool();
+    storage.fateOfWrite = (_, data) => (data?.includes('"isConfirmed":true') ? "fails" : "works");
+    await expect(pool.add("a", sessionString("a"))).rejects.toBeInstanceOf(StorageError);
+    expect([pool.sessions(), await storage.stored("a")]).toEqual([[], undefined]);
+    storage.heal();
+    await pool.add("b", sessionString("a"));
+    expect(pool.get("b")?.state).toBe("free");
+  });
+
   test("when the storage refuses, rejects, adds nothing, and can be repeated", async () => {
     const { pool, storage, clock } = await openPool();
     for (const fate of ["fails", "hangs"] as const) {
