@@ -256,6 +256,20 @@ describe("login --replace", () => {
     expect((await folder.run(["check"])).stdout).toMatch(/^alice +yes +700000001 /m);
   });
 
+  test.skipIf(!hasPseudoTerminal).each(["gramjs", "teleproto"])(
+    "by another account with a QR code, with %s - is refused, too",
+    async (client) => {
+      const { server, folder } = await signedIn();
+      const words = ["login", "alice", "--replace", "--client", client];
+      await using terminal = new TerminalSession(folder, words, { columns: 100, rows: 40 });
+      const [, url = ""] = await terminal.until(/(tg:\/\/login\?token=\S+)\n/);
+      server.acceptLogin("bob", url);
+      await terminal.until(/Another account has signed in: 700000002, not 700000001\./);
+      expect(await terminal.ended).toBe(1);
+      expect(server.authorizationCount("bob")).toBe(1);
+    },
+  );
+
   test("of an account that Telegram no longer knows - asks before anyone signs in", async () => {
     const { server, folder } = await signedIn();
     server.fail({ method: "users.GetUsers", code: 401, message: "SESSION_REVOKED" });
