@@ -4,6 +4,7 @@ import type { CommandContext } from "./command.js";
 import { LiveView } from "./live-view.js";
 import { statusSummary, statusTable } from "./session-table.js";
 import { processName, type SessionReader, type StoredSession, type StoredSessions } from "./stored-sessions.js";
+import { printable } from "./table.js";
 import type { Terminal } from "./terminal.js";
 import { instantText } from "./time-text.js";
 
@@ -86,11 +87,12 @@ function lineView(terminal: Terminal): StatusView {
       for (const session of found.sessions) {
         const text = stateLine(session, now);
         removed.delete(session.id);
-        if (before.get(session.id) !== text) terminal.print(`${instantText(now, now)}  ${session.id}  ${text}`);
+        if (before.get(session.id) !== text)
+          terminal.print(`${instantText(now, now)}  ${printable(session.id)}  ${text}`);
         before.set(session.id, text);
       }
       for (const id of removed) {
-        terminal.print(`${instantText(now, now)}  ${id}  removed`);
+        terminal.print(`${instantText(now, now)}  ${printable(id)}  removed`);
         before.delete(id);
       }
     },
@@ -105,7 +107,7 @@ function stateLine(session: StoredSession, now: number): string {
   return [
     state,
     availableAt === null ? "" : `until ${instantText(availableAt, now)}`,
-    reason === null ? "" : `(${reason})`,
+    reason === null ? "" : `(${printable(reason)})`,
     process === "" ? "" : `in process ${process}`,
   ]
     .filter((part) => part !== "")

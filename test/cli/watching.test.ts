@@ -88,8 +88,8 @@ test("status --watch without a terminal - one line for each change", async () =>
   await using pool = await open(folder);
   await using child = folder.start(["status", "--watch"]);
   await child.until(/^3 accounts: 3 free Next free: now\.\n\S+ {2}alice {2}free\n/m);
-  await pool.disable("bob", "on holiday");
-  await child.until(/^\S+ {2}bob {2}disabled \(on holiday\)$/m);
+  await pool.disable("bob", "on\u001b[2J holiday");
+  await child.until(/^\S+ {2}bob {2}disabled \(on\uFFFD\[2J holiday\)$/m);
   await pool.remove("bob");
   await child.until(/^\S+ {2}bob {2}removed$/m);
   child.kill("SIGTERM");

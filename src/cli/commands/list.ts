@@ -1,7 +1,7 @@
 import { type Command, STORAGE_OPTIONS } from "../command.js";
 import { withStorage } from "../storage-url.js";
 import { SessionReader } from "../stored-sessions.js";
-import { formatTable } from "../table.js";
+import { formatTable, printable } from "../table.js";
 import { dateText } from "../time-text.js";
 
 /** `list`: which accounts there are. */
@@ -40,7 +40,7 @@ export const listCommand: Command = {
         { title: "ADDED", min: 16, rank: 1 },
         { title: "LAST USED", min: 16, rank: 2 },
       ];
-      const unreadable = rejected.map(({ id, reason }) => `${id}: its record cannot be read (${reason}).`);
+      const unreadable = rejected.map(({ id, reason }) => printable(`${id}: its record cannot be read (${reason}).`));
       const { terminal } = context;
       return { json, text: [...formatTable(columns, rows, terminal.columns), ...unreadable].join("\n") };
     }),

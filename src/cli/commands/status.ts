@@ -3,6 +3,7 @@ import { statusSummary, statusTable } from "../session-table.js";
 import { watchStatus } from "../status-watch.js";
 import { withStorage } from "../storage-url.js";
 import { SessionReader, type StoredSessions } from "../stored-sessions.js";
+import { printable } from "../table.js";
 
 /** `status`: who can work now. */
 export const statusCommand: Command = {
@@ -37,7 +38,7 @@ export const statusCommand: Command = {
 function statusText(found: StoredSessions, { terminal }: CommandContext, now: number): string {
   const { sessions, rejected } = found;
   const table = sessions.length === 0 ? [] : [...statusTable(sessions, terminal, now), ""];
-  const unreadable = rejected.map(({ id, reason }) => `${id}: its record cannot be read (${reason}).`);
+  const unreadable = rejected.map(({ id, reason }) => printable(`${id}: its record cannot be read (${reason}).`));
   return [...table, ...unreadable, ...statusSummary(found, now)]
     .filter((line, index, all) => line !== "" || index < all.length - 1)
     .join("\n");
