@@ -7,6 +7,7 @@ import { PROGRAM } from "./command-line.js";
 import type { Settings } from "./settings.js";
 import { shown } from "./shown.js";
 import { type FindOptions, findStorage, type NamedStorage } from "./storage-url.js";
+import { printable } from "./table.js";
 
 /** What opening a pool needs to know besides the command line. */
 export interface PoolOptions extends Partial<FindOptions> {
@@ -79,6 +80,9 @@ export function assertKnown(pool: SessionPool<unknown>, ids: readonly string[], 
   const known = [...pool.sessions().map(({ id }) => id), ...others];
   for (const id of ids) {
     if (known.includes(id)) continue;
+    const unreadable = pool.rejected().find((one) => one.id === id);
+    if (unreadable !== undefined)
+      throw new CommandError(printable(`${id}: its record cannot be read (${unreadable.reason}).`));
     const meant = nearestName(id, known);
     const hint = meant === undefined ? `: see "${PROGRAM} list"` : `; did you mean "${meant}"?`;
     throw new CommandError(`There is no account "${shown(id)}"${hint}${meant === undefined ? "." : ""}`);

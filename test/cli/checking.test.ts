@@ -66,6 +66,19 @@ describe.each(["gramjs", "teleproto"])("check with %s", (client) => {
   });
 });
 
+test("a record that cannot be read - is not alive, and is not called unknown", async () => {
+  const { folder, server } = await onServer(["alice"]);
+  await fill(folder, server);
+  const storage = sqlite(folder.file("sessions.db"));
+  await storage.open?.();
+  await storage.write("dora", 0, "{");
+  await storage.close?.();
+  const { code, stdout } = await folder.run(["check"]);
+  expect(stdout).toMatch(/^dora: its record cannot be read \(.*\)\.\n1 of 2 alive\.$/m);
+  expect(code).toBe(1);
+  expect((await folder.run(["check", "dora"])).stderr).toMatch(/^error: dora: its record cannot be read /);
+});
+
 test.skipIf(!hasPseudoTerminal)("check at a terminal - a bar while it runs, and none afterwards", async () => {
   const { folder, server } = await onServer(["alice", "bob", "carol"]);
   await fill(folder, server);

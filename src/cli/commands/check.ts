@@ -4,7 +4,7 @@ import { createClientAdapter } from "../client-library.js";
 import { CLIENT_OPTIONS, type Command, type CommandContext, STORAGE_OPTIONS, UsageError } from "../command.js";
 import { assertKnown, withPool } from "../pools.js";
 import { ProgressBar } from "../progress-bar.js";
-import { type Column, formatTable } from "../table.js";
+import { type Column, formatTable, printable } from "../table.js";
 
 const DEFAULT_CONCURRENCY = 5;
 const MOST_AT_ONCE = 100;
@@ -29,12 +29,15 @@ export const checkCommand: Command = {
       assertKnown(pool, positionals);
       const ids = positionals.length > 0 ? [...new Set(positionals)] : pool.sessions().map(({ id }) => id);
       const checked = await checkAll(pool, ids, concurrency, context);
-      const dead = checked.filter(({ isAlive }) => !isAlive).length;
-      const summary = `${checked.length - dead} of ${checked.length} alive.`;
+      const alive = checked.filter(({ isAlive }) => isAlive).length;
+      const rejected = positionals.length > 0 ? [] : pool.rejected();
+      const unreadable = rejected.map(({ id, reason }) => printable(`${id}: its record cannot be read (${reason}).`));
+      const total = checked.length + rejected.length;
+      const summary = `${alive} of ${total} alive.`;
       return {
-        exitCode: dead === 0 ? 0 : 1,
-        text: [...(checked.length === 0 ? [] : tableOf(checked, context)), summary].join("\n"),
-        json: { sessions: checked },
+        exitCode: alive === total ? 0 : 1,
+        text: [...(checked.length === 0 ? [] : tableOf(checked, context)), ...unreadable, summary].join("\n"),
+        json: { sessions: checked, rejected },
       };
     });
   },
