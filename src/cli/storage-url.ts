@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { SessionStorage } from "../storage/storage.js";
 import { type CommandContext, CommandError, UsageError } from "./command.js";
@@ -68,7 +68,8 @@ async function findSqlite(file: string, mayCreate: FindOptions["mayCreate"]): Pr
       `There is no storage ${path} yet. "${PROGRAM} login" and "${PROGRAM} import" make one; --storage names another.`,
     );
   }
-  const isInMemory = mayCreate === "inMemory" && !existsSync(path);
+  // Who may not create a storage does not turn an empty file into one either.
+  const isInMemory = mayCreate !== true && (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
   const { sqlite } = await import("../../adapters/storage/sqlite.js");
   return {
     kind: "sqlite",

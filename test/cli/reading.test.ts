@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { sqlite } from "../../adapters/storage/sqlite.js";
@@ -90,6 +90,13 @@ describe("list", () => {
     expect(stderr).toMatch(/^error: There is no storage \S+session\.db yet\./);
     expect(existsSync(folder.file("session.db"))).toBe(false);
   });
+});
+
+test.each(["list", "status"])("%s of an empty file - no accounts, and it stays empty", async (name) => {
+  const folder = new Folder();
+  writeFileSync(folder.file("sessions.db"), "");
+  expect(await folder.run([name])).toMatchObject({ code: 0, stderr: "" });
+  expect(statSync(folder.file("sessions.db")).size).toBe(0);
 });
 
 describe("status", () => {
