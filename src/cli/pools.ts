@@ -15,7 +15,7 @@ export interface PoolOptions extends Partial<FindOptions> {
   readonly allowPlaintext?: boolean;
 }
 
-/** Works with a pool that never connects anything, whatever its sessions' profiles say. Closes it whatever happens. */
+/** Runs the work with a pool that connects no session by itself, and closes the pool afterwards in any case. */
 export function withOfflinePool<T>(
   context: Pick<CommandContext, "settings" | "signal">,
   work: (pool: SessionPool<unknown>, named: NamedStorage) => Promise<T>,

@@ -49,7 +49,7 @@ export function gramjsDriver(errors: LibraryErrors): LibraryDriver {
       sender._sendQueue.clear();
     },
     onConnected: () => {},
-    // It connects to 80 or 443, whatever the session or Telegram names (client/TelegramClient.js, 2.26.22).
+    // It connects to 80 or 443, regardless of the port that the session or Telegram names (client/TelegramClient.js, 2.26.22).
     connectionOptions: (client) => {
       const { useWSS, testServers } = client as Client;
       return { port: useWSS ? 443 : 80, testServers };

@@ -212,7 +212,7 @@ class SessionPeers {
   asEntityCache(): EntityCacheView {
     const { cache } = this;
     return {
-      // Whatever a library adds here it passes to `processEntities` too.
+      // Everything that a library adds here it also passes to `processEntities`.
       add: () => {},
       get: (id) => this.#inputPeer(this.byAnyId(String(id))),
       has: (id) => this.byAnyId(String(id)) !== undefined,

@@ -1,5 +1,7 @@
+import type { SessionPool } from "../../session-pool.js";
 import { type Command, STORAGE_OPTIONS, UsageError } from "../command.js";
 import { withOfflinePool } from "../pools.js";
+import { printable } from "../table.js";
 
 /** `rotate-keys`: encrypts everything with the newest key. */
 export const rotateKeysCommand: Command = {
@@ -22,12 +24,12 @@ export const rotateKeysCommand: Command = {
     return withOfflinePool(
       context,
       async (pool) => {
-        const rewritten = await pool.rotateKeys();
+        const rewritten = await rotated(pool, context.signal);
         const rejected = pool.rejected();
         const { total } = pool.status();
         const text = [
           `${rewritten} of ${total} accounts were encrypted again; all of them have the first key of SESSION_POOL_KEY now.`,
-          ...rejected.map(({ id, reason }) => `${id}: left as it is (${reason}).`),
+          ...rejected.map(({ id, reason }) => `${printable(id)}: left as it is (${printable(reason)}).`),
         ].join("\n");
         return { exitCode: rejected.length === 0 ? 0 : 1, text, json: { rewritten, total, rejected } };
       },
@@ -35,3 +37,14 @@ export const rotateKeysCommand: Command = {
     );
   },
 };
+
+/** Closing the pool ends the rotation after the records that are being written; a later one goes on from there. */
+async function rotated(pool: SessionPool<unknown>, signal: AbortSignal): Promise<number> {
+  const end = (): void => void pool.close();
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    return await pool.rotateKeys();
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}

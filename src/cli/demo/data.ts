@@ -9,7 +9,7 @@ export type Job =
   | { readonly kind: "message"; readonly text: string }
   | { readonly kind: "username"; readonly username: string };
 
-/** So many messages and usernames, well mixed: what came of them can be told apart by text and by name. */
+/** Makes these numbers of messages and usernames in mixed order, each recognizable by its text or name. */
 export function makeJobs(messages: number, usernames: number): readonly Job[] {
   const jobs: Job[] = [];
   let named = 0;

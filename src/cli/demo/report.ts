@@ -3,12 +3,12 @@ import type { TestServerReport } from "../../testing/test-server/report.js";
 import type { Terminal } from "../terminal.js";
 import type { Job } from "./data.js";
 
-/** What there is to judge the run by: the pool's word, and the test server's, which nobody can talk into anything. */
+/** The evidence of a run: what the pool reports, and what the test server has recorded independently. */
 export interface Evidence {
   readonly jobs: readonly Job[];
   readonly resolved: ReadonlySet<string>;
   readonly sessions: readonly SessionInfo[];
-  /** The same sessions in a pool that was opened anew on the same file. */
+  /** The same sessions, in a pool that was reopened on the same file. */
   readonly afterRestart: readonly SessionInfo[];
   readonly server: TestServerReport;
   readonly tookMs: number;
@@ -68,7 +68,7 @@ function judge(evidence: Evidence): readonly { readonly isKept: boolean; readonl
   ];
 }
 
-/** What was dead is dead, what rests until a later instant than now rests until the same one. */
+/** Returns whether dead sessions are still dead, and cooldowns that have not ended yet still end at the same instant. */
 function isRemembered(before: readonly SessionInfo[], after: readonly SessionInfo[]): boolean {
   const known = new Map(after.map((session) => [session.id, session]));
   return before.every(({ id, state, reason, availableAt }) => {

@@ -1,7 +1,7 @@
 import type { ForkedTestServer } from "../../testing/test-server/fork.js";
 import { ACCOUNTS } from "./data.js";
 
-/** Every account has limits of its own, and nobody is told them: just as at Telegram. */
+/** Gives every account limits of its own, which the pool is not told, as on Telegram. */
 export async function setLimits(server: ForkedTestServer): Promise<void> {
   for (const [at, account] of ACCOUNTS.entries()) {
     const waitSeconds = 2 + (at % 3);
