@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 export { type ContractMatchers, type StorageContractOptions, testSessionStorage } from "./storage-contract.js";
+export type { AccountState, TestServerFreeze, TestServerRestriction } from "./test-server/account-state.js";
 export type { AccountOptions, TestServerAccount } from "./test-server/accounts.js";
 export { type Answer, type Call, type Handler, RpcError } from "./test-server/call.js";
 export { ForkedTestServer, forkTestServer, type RemoteRule } from "./test-server/fork.js";

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { type AccountState, changedState, DEFAULT_STATE, type ResolvedAccountState } from "./account-state.js";
 import { Authorization } from "./authorization.js";
 import { authKeyOfSession, dataCenterOfSession, mintSession } from "./session-string.js";
 
@@ -15,7 +16,7 @@ export interface TestServerAccount {
 }
 
 /** An account to make. */
-export interface AccountOptions {
+export interface AccountOptions extends AccountState {
   /** @default "account<n>" */
   readonly name?: string;
   /** A StringSession minted by an earlier test server, to go on with. @default a new one with a random auth key */
@@ -69,6 +70,8 @@ export class Account implements TestServerAccount {
   /** Whether the client is not signed in. */
   readonly isGuest: boolean;
   session = "";
+  /** What Telegram says of it. */
+  state: ResolvedAccountState = DEFAULT_STATE;
   /** Random ids of messages it sent: one executes once. */
   readonly randomIds: RecentIds = new RecentIds();
 
@@ -110,6 +113,7 @@ export class Accounts {
     const phone = digitsOf(options.phone ?? String(FIRST_PHONE + number));
     const account = new Account({ ...options, name, userId: FIRST_USER_ID + number, phone, dcId, isGuest: false });
     account.session = session;
+    account.state = changedState(DEFAULT_STATE, options);
     const authorization = new Authorization(authKeyOfSession(session), dcId, account);
     if (this.#byName.has(name)) throw new TypeError(`There is an account ${name} already`);
     if (this.#byPhone.has(phone)) throw new TypeError(`The phone number of ${name} is another account's`);

@@ -1,3 +1,4 @@
+import { isRefusedToFrozen } from "./account-state.js";
 import { encodeAnswer } from "./answers.js";
 import { ApiCall } from "./api-call.js";
 import { rememberFailure, type WireSession } from "./authorization.js";
@@ -189,6 +190,9 @@ export class CallServer {
   #handle(call: ApiCall): Answer | Promise<Answer> {
     if (call.owner.isGuest && !GUEST_METHODS.has(call.method)) {
       throw new RpcError(UNAUTHORIZED, call.authorization.passwordNeededBy ? PASSWORD_NEEDED : "AUTH_KEY_UNREGISTERED");
+    }
+    if (call.owner.state.freeze !== null && isRefusedToFrozen(call.method)) {
+      throw new RpcError(WAIT_CODE, "FROZEN_METHOD_INVALID");
     }
     const handler = this.#services.handlers.get(call.method);
     if (handler !== undefined) return handler(call);

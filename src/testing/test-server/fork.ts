@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { AccountState } from "./account-state.js";
 import type { AccountOptions, TestServerAccount } from "./accounts.js";
 import { encodeAnswer } from "./answers.js";
 import type { FailedMessage, ProcessorTime, ReadyMessage } from "./fork-messages.js";
@@ -66,6 +67,11 @@ export class ForkedTestServer extends RuleBook<Promise<RemoteRule>> implements A
   /** Makes another account. */
   addAccount(options: AccountOptions = {}): Promise<TestServerAccount> {
     return this.#remote.call("addAccount", options);
+  }
+
+  /** Changes what Telegram says of an account from now on. */
+  updateAccount(name: string, change: AccountState): Promise<void> {
+    return this.#remote.call("updateAccount", name, change);
   }
 
   override async rule(match: Match, action: Action): Promise<RemoteRule> {

@@ -1,3 +1,4 @@
+import type { ResolvedAccountState } from "./account-state.js";
 import type { Account, Accounts } from "./accounts.js";
 import { RpcError } from "./call.js";
 import type { TlFactory, TlObject } from "./library.js";
@@ -20,6 +21,21 @@ function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return hash >>> 0;
+}
+
+/** What others see of the state of an account, too. */
+function stateFields(tl: TlFactory, { isPremium, restrictions }: ResolvedAccountState): object {
+  return {
+    ...(isPremium ? { premium: true } : {}),
+    ...(restrictions.length === 0 ? {} : { restricted: true }),
+    ...(restrictions.length === 0
+      ? {}
+      : {
+          restrictionReason: restrictions.map(({ platform = "all", reason, text = "" }) =>
+            tl("RestrictionReason", { platform, reason, text }),
+          ),
+        }),
+  };
 }
 
 /** The users, channels and names of a test server, and who may speak of them. */
@@ -65,6 +81,7 @@ export class PeerDirectory {
       firstName: username ?? `User ${id}`,
       ...(username === undefined ? {} : { username }),
       ...(isSelf ? { phone: viewer.phone } : {}),
+      ...(account === undefined ? {} : stateFields(tl, account.state)),
     });
   }
 

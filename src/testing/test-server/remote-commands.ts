@@ -1,3 +1,4 @@
+import type { AccountState } from "./account-state.js";
 import type { AccountOptions } from "./accounts.js";
 import type { ProcessorTime, RuleRequest } from "./fork-messages.js";
 import type { ViolationOptions } from "./report.js";
@@ -7,6 +8,7 @@ import type { TelegramTestServer } from "./test-server.js";
 /** What another process may ask of a test server. A method's arguments and value have to be structured-cloneable. */
 export interface RemoteCommands {
   addAccount(options: AccountOptions): ReturnType<TelegramTestServer["addAccount"]>;
+  updateAccount(name: string, change: AccountState): void;
   rule(request: RuleRequest): number;
   ruleHits(rule: number): number;
   removeRule(rule: number): void;
@@ -47,6 +49,7 @@ export function commandsOf(server: TelegramTestServer): RemoteCommands {
   const rules = new Map<number, Rule>();
   return {
     addAccount: (options) => accountFields(server.addAccount(options)),
+    updateAccount: (name, change) => server.updateAccount(name, change),
     rule: ({ match, action }) => {
       const id = rules.size + 1;
       rules.set(id, server.rule(match, action));

@@ -1,3 +1,4 @@
+import { type AccountState, changedState, checkStateFields } from "./account-state.js";
 import { type Account, type AccountOptions, Accounts, type TestServerAccount } from "./accounts.js";
 import { encodeAnswer } from "./answers.js";
 import { type Handler, methodName } from "./call.js";
@@ -118,6 +119,19 @@ export class TelegramTestServer extends RuleBook<Rule> implements AsyncDisposabl
   addAccount(options: AccountOptions = {}): TestServerAccount {
     const { accounts, dataCenters } = this.#services;
     return accounts.add(options, HOST, dataCenters.home.id, (dcId) => dataCenters.portOf(dcId));
+  }
+
+  /**
+   * Changes what Telegram says of an account from now on: Premium, restrictions, a freeze, when its authorizations end. The
+   * fields that are not given stay. Throws a `TypeError` for an unknown account or field.
+   *
+   * @example
+   * server.updateAccount("alice", { freeze: { until: Date.now() + 86_400_000 } });
+   */
+  updateAccount(name: string, change: AccountState): void {
+    const account = this.#accountNamed(name);
+    checkStateFields(change);
+    account.state = changedState(account.state, change);
   }
 
   /** Answers a method: `"messages.GetHistory"` or `"messages.getHistory"`. Replaces what answered it before. */

@@ -1,3 +1,5 @@
+import type { Account } from "../accounts.js";
+import type { TlFactory, TlObject } from "../library.js";
 import type { ServerHandler, Services } from "../services.js";
 
 const CONFIG_LIFETIME_SECONDS = 3_600;
@@ -42,6 +44,40 @@ function getConfig(services: Services): ServerHandler {
   };
 }
 
+/** Some of what the real configuration holds for every account. Source: core.telegram.org/api/config. */
+const APP_CONFIG: Readonly<Record<string, number | string>> = {
+  channels_limit_default: 500,
+  channels_limit_premium: 1_000,
+  upload_max_fileparts_default: 4_000,
+  telegram_antispam_user_id: "5434988373",
+};
+
+/** Telegram names the freeze of an account in its configuration. Source: core.telegram.org/api/auth#frozen-accounts. */
+function freezeConfig({ state: { freeze } }: Account): Readonly<Record<string, number | string>> {
+  if (freeze === null) return {};
+  const { since = Date.now(), until, appealUrl = "https://t.me/SpamBot" } = freeze;
+  return {
+    freeze_since_date: toSeconds(since),
+    ...(until === undefined ? {} : { freeze_until_date: toSeconds(until) }),
+    freeze_appeal_url: appealUrl,
+  };
+}
+
+function toSeconds(ms: number): number {
+  return Math.floor(ms / 1000);
+}
+
+function jsonValue(tl: TlFactory, key: string, value: number | string): TlObject {
+  const json = typeof value === "number" ? tl("JsonNumber", { value }) : tl("JsonString", { value });
+  return tl("JsonObjectValue", { key, value: json });
+}
+
+const getAppConfig: ServerHandler = ({ owner, tl }) => {
+  const entries = Object.entries({ ...APP_CONFIG, ...freezeConfig(owner) });
+  const config = tl("JsonObject", { value: entries.map(([key, value]) => jsonValue(tl, key, value)) });
+  return tl("help.AppConfig", { hash: 1, config });
+};
+
 const getState: ServerHandler = ({ tl }) =>
   tl("updates.State", { pts: 1, qts: 0, date: Math.floor(Date.now() / 1000), seq: 1, unreadCount: 0 });
 
@@ -56,6 +92,7 @@ function logOut(services: Services): ServerHandler {
 export function accountHandlers(services: Services): ReadonlyArray<readonly [string, ServerHandler]> {
   return [
     ["help.GetConfig", getConfig(services)],
+    ["help.GetAppConfig", getAppConfig],
     ["updates.GetState", getState],
     ["account.UpdateStatus", () => true],
     ["auth.LogOut", logOut(services)],

@@ -12,7 +12,6 @@ const UNAUTHORIZED = 401;
 const SHORTEST_PHONE = 5;
 /** Seconds after which another way to send the code is offered. */
 const RESEND_AFTER = 60;
-const AUTHORIZATION_TTL_DAYS = 180;
 
 const SENT_TYPES: Readonly<Record<CodeDelivery, string>> = {
   app: "auth.SentCodeTypeApp",
@@ -173,7 +172,7 @@ export function acceptToken(services: Services, token: Uint8Array, account: Acco
 function getAuthorizations({ accounts }: Services): ServerHandler {
   return ({ owner, authorization, tl }) =>
     tl("account.Authorizations", {
-      authorizationTtlDays: AUTHORIZATION_TTL_DAYS,
+      authorizationTtlDays: owner.state.authorizationTtlDays,
       authorizations: accounts.authorizationsOf(owner).map((one) => describe(tl, one, one === authorization)),
     });
 }
