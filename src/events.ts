@@ -43,6 +43,8 @@ export interface SessionPoolEvents {
    * failed connect showed that its proxy is down.
    */
   disconnected: (event: { readonly id: string; readonly reason: string }) => void;
+  /** Emitted when the user id of a session's account was learned: from Telegram, or from another process. */
+  accountLearnt: (event: { readonly id: string; readonly accountId: string }) => void;
   /** Emitted when the stored session string, tags or profile changed. */
   sessionChanged: (event: { readonly id: string }) => void;
   /** Emitted when this process lost a session: its claim was not renewed in time, or another process took it. */
@@ -69,6 +71,7 @@ export const EVENT_NAMES: readonly string[] = Object.keys({
   connected: true,
   disconnected: true,
   backedOff: true,
+  accountLearnt: true,
   sessionChanged: true,
   ownershipLost: true,
   leaked: true,

@@ -17,6 +17,12 @@ export interface SessionInfo {
   readonly addedAt: number;
   /** When its last lease ended, epoch milliseconds; `null` if it was never leased. */
   readonly lastUsedAt: number | null;
+  /** The user id of its account, in decimal; `null` until it is known, and again after `update` with another auth key. */
+  readonly accountId: string | null;
+  /** Whether the account is a bot; `null` if that is not known. */
+  readonly isBot: boolean | null;
+  /** When Telegram terminates the session if it stays unused, epoch milliseconds; `null` if that is not known. */
+  readonly expiresAt: number | null;
 }
 
 /** Result of a check of a session. Unknown values are `null`. */

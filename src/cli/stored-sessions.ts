@@ -66,7 +66,7 @@ export class SessionReader {
   #toSession({ id }: StoredRecord, record: SessionRecord, now: number): StoredSession {
     const holder = this.#holderOf(id, record.owner);
     const state = stateOf(record, holder !== null, now);
-    const { cooldown, restriction, methods, peers, tags, addedAt, lastUsedAt } = record;
+    const { cooldown, restriction, methods, peers, tags, addedAt, lastUsedAt, accountId, isBot, expiresAt } = record;
     const isCooling = cooldown !== null && cooldown.until > now;
     const partial = Object.entries({ ...methods, ...peers }).filter(([, until]) => until > now);
     return {
@@ -77,6 +77,9 @@ export class SessionReader {
       reason: reasonOf(record, state, isCooling),
       addedAt,
       lastUsedAt,
+      accountId,
+      isBot,
+      expiresAt,
       restrictedUntil: state === "restricted" ? (restriction?.until ?? null) : null,
       partialCooldowns: Object.fromEntries(partial),
       process: holder,

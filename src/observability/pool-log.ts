@@ -40,6 +40,7 @@ const LINES: Lines = {
       ? line("warn", `The proxy of session "${id}" is not reachable; the sessions that use it retry later.`)
       : line("debug", `Session "${id}" is disconnected: ${reason}.`),
   backedOff: ({ id, reason }) => line("warn", `Session "${id}" could not connect and retries later: ${reason}.`),
+  accountLearnt: ({ id, accountId }) => line("debug", `Session "${id}" belongs to account ${accountId}.`),
   sessionChanged: ({ id }) =>
     line("debug", `Session "${id}" has another session string, other tags or another profile.`),
   ownershipLost: ({ id }) =>

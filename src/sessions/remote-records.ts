@@ -171,6 +171,7 @@ export class RemoteRecords implements RecordSource {
       disabledReason,
       restriction: this.#registry.serializer.restrictionOf(record),
     });
+    if (record.fingerprint === known.fingerprint) this.#sessionState.mergeRemoteFacts(known, record);
     known.lastUsedAt = latest(known.lastUsedAt, record.lastUsedAt);
     this.#ownership.onRecordRead(known.id, record.owner);
     if (record.isRemoved && !known.isRemoved) {

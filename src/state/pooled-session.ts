@@ -57,9 +57,17 @@ export interface NewSession {
 /**
  * A change that takes precedence over another process's record until it is written: a change by the user (`"disabled"`;
  * `"revived"` ends death, disabling and restriction; `"resurrected"` ends death alone), or an answer of Telegram
- * (`"verdict"`; `"answered"` ends death and restriction).
+ * (`"verdict"`; `"answered"` ends death and restriction; `"facts"` are the account, and when the session expires).
  */
-export type LocalChange = "tags" | "credentials" | "disabled" | "revived" | "resurrected" | "verdict" | "answered";
+export type LocalChange =
+  | "tags"
+  | "credentials"
+  | "disabled"
+  | "revived"
+  | "resurrected"
+  | "verdict"
+  | "answered"
+  | "facts";
 
 /** Shared by all sessions without unwritten changes. */
 const NO_CHANGES: ReadonlyMap<LocalChange, number> = new Map();

@@ -10,6 +10,15 @@ export interface Restriction {
   readonly until: number | null;
 }
 
+/** What Telegram has told about the account and the authorization. Unknown values are `null`. */
+export interface SessionFacts {
+  /** The account's user id, in decimal. */
+  readonly accountId: string | null;
+  readonly isBot: boolean | null;
+  /** When Telegram terminates the session if it stays unused, epoch milliseconds. */
+  readonly expiresAt: number | null;
+}
+
 /** The pause after a failed connect. Not durable. */
 export interface BackOff {
   readonly until: number;
@@ -81,6 +90,9 @@ export class SessionEntry {
   lastUsedSequence = 0;
   previous: SessionEntry | null = null;
   next: SessionEntry | null = null;
+  #accountId: string | null = null;
+  #isBot: boolean | null = null;
+  #expiresAt: number | null = null;
 
   constructor(id: string, tags: readonly string[], addedAt: number) {
     this.id = id;
@@ -99,6 +111,35 @@ export class SessionEntry {
     const fields = Object.keys(change) as (keyof Blockers)[];
     if (fields.every((field) => change[field] === this.#blocked[field])) return;
     Object.assign(this.#ownBlocked(), change);
+  }
+
+  get accountId(): string | null {
+    return this.#accountId;
+  }
+
+  get isBot(): boolean | null {
+    return this.#isBot;
+  }
+
+  get expiresAt(): number | null {
+    return this.#expiresAt;
+  }
+
+  /** Sets what is known of the account. `null` clears nothing. Returns whether anything has changed. */
+  setFacts({ accountId, isBot, expiresAt }: Partial<SessionFacts>): boolean {
+    const hasChanged =
+      isNews(accountId, this.#accountId) || isNews(isBot, this.#isBot) || isNews(expiresAt, this.#expiresAt);
+    this.#accountId = accountId ?? this.#accountId;
+    this.#isBot = isBot ?? this.#isBot;
+    this.#expiresAt = expiresAt ?? this.#expiresAt;
+    return hasChanged;
+  }
+
+  /** Forgets what was known of the account, because the session has another auth key. */
+  clearFacts(): void {
+    this.#accountId = null;
+    this.#isBot = null;
+    this.#expiresAt = null;
   }
 
   #ownBlocked(): BlockedState {
@@ -251,6 +292,10 @@ export class SessionEntry {
   }
 }
 
+function isNews<T>(value: T | null | undefined, known: T | null): boolean {
+  return value !== undefined && value !== null && value !== known;
+}
+
 /** The end of a restriction; `Infinity` if only a person or a probe lifts it. */
 export function endOf({ until }: Restriction): number {
   return until ?? Number.POSITIVE_INFINITY;
@@ -280,5 +325,8 @@ export function toSessionInfo(entry: SessionEntry, time: PoolTime): SessionInfo 
     reason: entry.reason,
     addedAt: entry.addedAt,
     lastUsedAt: entry.lastUsedAt,
+    accountId: entry.accountId,
+    isBot: entry.isBot,
+    expiresAt: entry.expiresAt,
   });
 }

@@ -166,6 +166,8 @@ export class SessionRegistry {
 
   replaceCredentials(known: PooledSession, credentials: Credentials, fingerprint: string): void {
     this.#idsByKey.delete(known.fingerprint);
+    // Another key may be another account's.
+    if (fingerprint !== known.fingerprint) known.clearFacts();
     known.credentials = credentials;
     known.fingerprint = fingerprint;
     this.#idsByKey.set(fingerprint, known.id);

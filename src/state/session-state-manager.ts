@@ -7,7 +7,7 @@ import { findVerdictRow } from "../telegram/verdict-table.js";
 import { expiresOnItsOwn, MAX_COOLDOWN_SECONDS, type Verdict } from "../telegram/verdicts.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
-import { NO_BACK_OFF, type Restriction, type SessionEntry } from "./session-entry.js";
+import { NO_BACK_OFF, type Restriction, type SessionEntry, type SessionFacts } from "./session-entry.js";
 import type { SessionRegistry } from "./session-registry.js";
 import type { SessionTable } from "./session-table.js";
 
@@ -232,6 +232,30 @@ export class SessionStateManager {
     this.#sessionTable.setDead(known, null, time.now());
     if (isOfKey(known.restriction?.reason)) this.#sessionTable.restrict(known, null, time.now());
     events.emit("available");
+  }
+
+  /**
+   * Records what Telegram has told about the account or the authorization; `null` and absent values change nothing. Writes
+   * the record once, for all that was learned meanwhile, and not at all if nothing is new. No caller waits for it: what a
+   * crash loses is learned again.
+   */
+  learn(known: PooledSession, facts: Partial<SessionFacts>): void {
+    const former = known.accountId;
+    if (!known.setFacts(facts)) return;
+    markDirty(known, "facts");
+    const { id, accountId } = known;
+    void this.#recordWriter.saveOutsideFlush(id).then(() => {
+      if (accountId !== null && accountId !== former) this.#context.events.publish("accountLearnt", { id, accountId });
+    });
+  }
+
+  /** Applies what another process has learned, except where news of this one are yet to be written. */
+  mergeRemoteFacts(known: PooledSession, { accountId, isBot, expiresAt }: SessionFacts): void {
+    const former = known.accountId;
+    const isOutdated = known.expiresAt !== null && known.pendingChanges.has("facts");
+    if (!known.setFacts({ accountId, isBot, expiresAt: isOutdated ? null : expiresAt })) return;
+    if (accountId === null || accountId === former) return;
+    this.#context.events.publish("accountLearnt", { id: known.id, accountId });
   }
 
   /** Applies a cooldown from a record written by another process. */

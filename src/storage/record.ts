@@ -1,7 +1,7 @@
 import { isProfile, type ResolvedProfile } from "../options/client-profile.js";
 import { isPlainObject } from "../options/validators.js";
 import { type Claim, isClaim } from "../ownership/ownership.js";
-import { isPeerKey } from "../telegram/peers.js";
+import { isAccountId, isPeerKey } from "../telegram/peers.js";
 
 /** Everything durable about one session. Instants are wall clock, epoch milliseconds. */
 export interface SessionRecord {
@@ -23,6 +23,12 @@ export interface SessionRecord {
   readonly owner: Claim | null;
   /** Whether it was removed while connected: the process that owns it deletes the record once its client is gone. */
   readonly isRemoved: boolean;
+  /** The user id of the account; `null` if it is not known. The record of an earlier version has no such field. */
+  readonly accountId: string | null;
+  /** Whether the account is a bot; `null` if that is not known. Optional like `accountId`. */
+  readonly isBot: boolean | null;
+  /** When Telegram terminates the session if it stays unused; `null` if that is not known. Optional like `accountId`. */
+  readonly expiresAt: number | null;
 }
 
 /** Format version; increased when older versions of this package can no longer read the record. */
@@ -45,6 +51,7 @@ export function encodeRecord(record: SessionRecord): string {
 /** Parses a record. Throws an `Error` that states what is wrong, without quoting the text. */
 export function decodeRecord(data: string): SessionRecord {
   const value = parse(data);
+  for (const field of OPTIONAL_FIELDS) value[field] ??= null;
   if (value.v !== FORMAT) throw new Error(newerFormat(value.v, FORMAT) ?? "it has no known format");
   for (const [field, isValid] of CHECKS) {
     if (!isValid(value[field])) throw new Error(`its field "${field}" is missing or damaged`);
@@ -90,7 +97,13 @@ const FIELDS: Readonly<Record<keyof SessionRecord, Check>> = {
   disabledReason: orNull(isText),
   owner: orNull(isClaim),
   isRemoved: (value) => typeof value === "boolean",
+  accountId: orNull(isAccountId),
+  isBot: orNull((value) => typeof value === "boolean"),
+  expiresAt: orNull(isInstant),
 };
+
+/** Fields that earlier versions do not write, and drop when they write the record. What was lost is learned again. */
+const OPTIONAL_FIELDS: readonly (keyof SessionRecord)[] = ["accountId", "isBot", "expiresAt"];
 
 const CHECKS = Object.entries(FIELDS);
 

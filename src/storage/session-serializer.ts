@@ -67,6 +67,9 @@ export class SessionSerializer {
       disabledReason: known.disabledReason,
       owner,
       isRemoved: known.isRemoved,
+      accountId: known.accountId,
+      isBot: known.isBot,
+      expiresAt: known.expiresAt,
     });
   }
 
@@ -112,6 +115,7 @@ export class SessionSerializer {
     known.lastUsedAt = record.lastUsedAt;
     known.setBlockers({ deadReason, disabledReason, restriction: this.restrictionOf(record) });
     known.isRemoved = record.isRemoved;
+    known.setFacts(record);
     for (const { scope, until, reason } of this.cooldownsOf(record)) known.coolDown(scope, until, reason);
     return { known, version, owner: record.owner };
   }

@@ -21,6 +21,11 @@ export function isPeerKey(text: string): boolean {
   return /^(?:user:self|(?:user|chat|channel):[1-9]\d{0,18})$/.test(text);
 }
 
+/** Whether a value is a user id in decimal. Source: core.telegram.org/api/peers: positive numbers of up to 52 bits. */
+export function isAccountId(value: unknown): value is string {
+  return typeof value === "string" && /^[1-9]\d{0,18}$/.test(value);
+}
+
 /**
  * The fields in which requests of layer 198 name their peer. The first one that is set counts: a forward is about its
  * destination, a change of a group member about the group. Only `chatId` contains a bare id.

@@ -46,6 +46,7 @@ const EVENTS: readonly (keyof SessionPoolEvents)[] = [
   "died",
   "connected",
   "disconnected",
+  "accountLearnt",
   "sessionChanged",
   "ownershipLost",
   "leaked",

@@ -57,6 +57,7 @@ const EVENTS: readonly (keyof SessionPoolEvents)[] = [
   "died",
   "connected",
   "disconnected",
+  "accountLearnt",
   "sessionChanged",
   "leaked",
   "recordRejected",

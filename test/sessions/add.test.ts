@@ -29,6 +29,9 @@ describe("add()", () => {
       reason: null,
       addedAt: START,
       lastUsedAt: null,
+      accountId: null,
+      isBot: null,
+      expiresAt: null,
     });
     expect(Object.isFrozen(info) && Object.isFrozen(info.tags)).toBe(true);
     expect(await storage.stored("a")).toMatchObject({ session: sessionString("a"), tags: ["x"] });

@@ -147,6 +147,9 @@ describe("restarting a process", () => {
           reason: "AUTH_KEY_UNREGISTERED",
           addedAt: START,
           lastUsedAt: null,
+          accountId: null,
+          isBot: null,
+          expiresAt: null,
         },
         {
           id: "b",
@@ -156,6 +159,9 @@ describe("restarting a process", () => {
           reason: "PEER_FLOOD",
           addedAt: START,
           lastUsedAt: null,
+          accountId: null,
+          isBot: null,
+          expiresAt: null,
         },
         {
           id: "c",
@@ -165,6 +171,9 @@ describe("restarting a process", () => {
           reason: "on holiday",
           addedAt: START,
           lastUsedAt: null,
+          accountId: null,
+          isBot: null,
+          expiresAt: null,
         },
       ].map((info) => ({ ...info, lastUsedAt: expect.toSatisfy((at) => at === null || at === START + 5_000) })),
     );

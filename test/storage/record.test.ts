@@ -16,6 +16,9 @@ const record: SessionRecord = {
   disabledReason: "off",
   owner: { pool: "p", beat: 2, ttlMs: 60_000, host: "h", pid: 7, thread: 7, startedAt: "99" },
   isRemoved: false,
+  accountId: "5000000001",
+  isBot: false,
+  expiresAt: 9,
 };
 
 const changed = (change: object): string => JSON.stringify({ ...JSON.parse(encodeRecord(record)), ...change });
@@ -38,6 +41,11 @@ describe("decodeRecord()", () => {
     encodeRecord(record).slice(0, -1),
   ])("refuses %j", (data) => {
     expect(() => decodeRecord(data)).toThrow();
+  });
+
+  test("fields of the account - missing as in a record of an earlier version, are null", () => {
+    const { accountId: _, isBot: __, expiresAt: ___, ...earlier } = JSON.parse(encodeRecord(record));
+    expect(decodeRecord(JSON.stringify(earlier))).toMatchObject({ accountId: null, isBot: null, expiresAt: null });
   });
 
   test("names a newer format, and leaves it alone", () => {
@@ -65,6 +73,11 @@ describe("decodeRecord()", () => {
     { restriction: { until: 5 } },
     { deadReason: 5 },
     { disabledReason: undefined },
+    { accountId: "alice" },
+    { accountId: "0" },
+    { accountId: 5 },
+    { isBot: "no" },
+    { expiresAt: "9" },
   ])("refuses %j, names the field and repeats no value", (change) => {
     const [field] = Object.keys(change);
     expect(() => decodeRecord(changed(change))).toThrow(`"${field}"`);

@@ -16,22 +16,25 @@ export const listCommand: Command = {
     withStorage(context, async ({ name, storage }) => {
       const { sessions, rejected } = await new SessionReader(storage).read();
       const json = {
-        sessions: sessions.map(({ id, state, tags, addedAt, lastUsedAt }) => ({
+        sessions: sessions.map(({ id, state, tags, addedAt, lastUsedAt, accountId }) => ({
           id,
           state,
           tags,
           addedAt,
           lastUsedAt,
+          accountId,
         })),
         rejected,
       };
       if (sessions.length + rejected.length === 0) return { json, text: `${name} holds no accounts.` };
-      const rows = sessions.map(({ id, state, tags, addedAt, lastUsedAt }) => [
+      const hasAccounts = sessions.some(({ accountId }) => accountId !== null);
+      const rows = sessions.map(({ id, state, tags, addedAt, lastUsedAt, accountId }) => [
         { text: id },
         { text: state },
         { text: tags.join(", ") },
         { text: dateText(addedAt) },
         { text: dateText(lastUsedAt) },
+        ...(hasAccounts ? [{ text: accountId ?? "" }] : []),
       ]);
       const columns = [
         { title: "ID", min: 8 },
@@ -39,6 +42,7 @@ export const listCommand: Command = {
         { title: "TAGS", rank: 3 },
         { title: "ADDED", min: 16, rank: 1 },
         { title: "LAST USED", min: 16, rank: 2 },
+        ...(hasAccounts ? [{ title: "ACCOUNT", min: 10, rank: 4 }] : []),
       ];
       const unreadable = rejected.map(({ id, reason }) => printable(`${id}: its record cannot be read (${reason}).`));
       const { terminal } = context;
