@@ -3,6 +3,7 @@ import { callSafely, textOf, warn } from "../common/process-warning.js";
 import { WakeTimer } from "../common/timers.js";
 import type { SessionPoolEvents } from "../events.js";
 import type { LogFields, Logger, LogLevel } from "../options/options.js";
+import { hasMethods } from "../options/validators.js";
 
 /** A part of the storage traffic that fails and recovers by itself. */
 export type StoragePart = "records" | "changes" | "peers";
@@ -21,12 +22,26 @@ type Lines = { readonly [Name in EventName]?: (event: EventOf<Name>) => Line };
 const LINES_PER_WINDOW = 20;
 const WINDOW_MS = 60_000;
 
+/** Events of which each one is written: what only an operator can repair. There are at most a few for each session. */
+const ALWAYS_WRITTEN: ReadonlySet<string> = new Set<EventName>(["died", "restricted"]);
+
+/** Messages of one event, level and refused method within the window. */
+interface Kind {
+  readonly level: LogLevel;
+  readonly event: string;
+  readonly refusedMethod: string | undefined;
+  count: number;
+}
+
 const line = (level: LogLevel, text: string): Line => ({ level, text });
 
 /** The messages for events; events of every lease have none. */
 const LINES: Lines = {
-  cooled: ({ id, seconds, method, peer }) =>
-    line("info", `Session "${id}" cools down for ${seconds} s${whatFor(method ?? peer)}.`),
+  cooled: ({ id, seconds, reason, method, peer, refusedMethod }) =>
+    line(
+      "info",
+      `Session "${id}" cools down for ${seconds} s${prefixed(" for ", method ?? peer)}: ${reason}${prefixed(" of ", refusedMethod)}.`,
+    ),
   recovered: ({ id }) => line("info", `Session "${id}" is available again.`),
   restricted: ({ id, reason }) => line("warn", `Session "${id}" is restricted by Telegram: ${reason}.`),
   died: ({ id, reason }) =>
@@ -54,19 +69,36 @@ const LINES: Lines = {
     line("error", `The record "${id}" could not be read and was left as it is: ${reason}.`),
 };
 
-function whatFor(scope: string | undefined): string {
-  return scope === undefined ? "" : ` for ${scope}`;
+function prefixed(prefix: string, text: string | undefined): string {
+  return text === undefined ? "" : prefix + text;
+}
+
+type WriteLine = (level: LogLevel, text: string, fields: LogFields) => unknown;
+
+/**
+ * Returns how messages are written to a logger, by its structure: pino and bunyan take the fields first, a `Console` would
+ * print them behind the sentence, which says the same.
+ */
+function lineWriter(logger: Logger): WriteLine {
+  if (hasMethods(logger, ["table", "group"])) return (level, text) => logger[level](text);
+  // Loggers of winston can have these levels, too.
+  if (hasMethods(logger, ["trace", "fatal", "child"]) && !hasMethods(logger, ["log"])) {
+    const fieldsFirst = logger as unknown as Record<LogLevel, (fields: LogFields, text: string) => unknown>;
+    return (level, text, fields) => fieldsFirst[level](fields, text);
+  }
+  return (level, text, fields) => logger[level](text, fields);
 }
 
 /**
- * Writes to the user's logger. In a burst the first messages are written and the others counted; a storage failure is
- * reported once, and once more when the storage works again. The first failure of a logger becomes one process warning.
+ * Writes to the user's logger. In a burst the first messages are written and the others counted, but for deaths and
+ * restrictions; a storage failure is reported once, and once more when the storage works again. The first failure of a
+ * logger becomes one process warning.
  */
 export class PoolLog {
-  readonly #logger: Logger | undefined;
+  readonly #writeLine: WriteLine | undefined;
   readonly #clock: Clock;
-  /** Number of messages of each kind within the window. Bounded by the number of kinds. */
-  readonly #counts = new Map<string, number>();
+  /** The messages within the window by kind. Bounded by the number of events and of Telegram's methods. */
+  readonly #kinds = new Map<string, Kind>();
   /** Bounded by the number of storage parts. */
   readonly #failing = new Map<StoragePart, { readonly since: number; count: number }>();
   #windowEndsAt = Number.NEGATIVE_INFINITY;
@@ -75,13 +107,14 @@ export class PoolLog {
   #isClosed = false;
 
   constructor(logger: Logger | undefined, clock: Clock) {
-    this.#logger = logger;
+    this.#writeLine = logger && lineWriter(logger);
     this.#clock = clock;
     this.#timer = new WakeTimer(clock, () => this.#endWindow());
   }
 
   /** Writes the message of an event, if it has one. */
   event<Name extends EventName>(name: Name, event: EventOf<Name>): void {
+    if (this.#writeLine === undefined) return;
     const made = LINES[name]?.(event);
     if (made === undefined) return;
     const { id, ...rest } = event as { readonly id: string };
@@ -90,11 +123,15 @@ export class PoolLog {
 
   /** Writes one message; `fields.event` is its kind. */
   write(level: LogLevel, text: string, fields: LogFields): void {
-    if (this.#logger === undefined || this.#isClosed) return;
+    if (this.#writeLine === undefined || this.#isClosed) return;
+    if (ALWAYS_WRITTEN.has(fields.event)) {
+      this.#log(level, text, fields);
+      return;
+    }
     this.#openWindow();
-    const count = (this.#counts.get(fields.event) ?? 0) + 1;
-    this.#counts.set(fields.event, count);
-    if (count <= LINES_PER_WINDOW) this.#log(level, text, fields);
+    const kind = this.#kindOf(level, fields);
+    kind.count++;
+    if (kind.count <= LINES_PER_WINDOW) this.#log(level, text, fields);
     else this.#timer.setBy(this.#windowEndsAt, this.#clock.monotonic());
   }
 
@@ -149,18 +186,30 @@ export class PoolLog {
   #endWindow(): void {
     this.#timer.cancel();
     this.#windowEndsAt = Number.NEGATIVE_INFINITY;
-    const counts = [...this.#counts];
-    this.#counts.clear();
-    for (const [event, count] of counts) {
-      const left = count - LINES_PER_WINDOW;
-      if (left > 0)
-        this.#log("warn", `${left} more "${event}" messages within a minute were suppressed.`, { event, count: left });
+    const kinds = [...this.#kinds.values()];
+    this.#kinds.clear();
+    for (const { level, event, refusedMethod, count } of kinds) {
+      const repeated = count - LINES_PER_WINDOW;
+      if (repeated <= 0) continue;
+      const text = `${repeated} more "${event}" messages${prefixed(" of ", refusedMethod)} within a minute.`;
+      this.#log(level, text, { event, repeated, ...(refusedMethod === undefined ? {} : { refusedMethod }) });
     }
+  }
+
+  #kindOf(level: LogLevel, { event, refusedMethod }: LogFields): Kind {
+    const method = typeof refusedMethod === "string" ? refusedMethod : undefined;
+    const key = `${level} ${event} ${method}`;
+    let kind = this.#kinds.get(key);
+    if (kind === undefined) {
+      kind = { level, event, refusedMethod: method, count: 0 };
+      this.#kinds.set(key, kind);
+    }
+    return kind;
   }
 
   #log(level: LogLevel, text: string, fields: LogFields): void {
     callSafely(
-      () => this.#logger?.[level](text, fields),
+      () => this.#writeLine?.(level, text, fields),
       (error) => {
         if (!this.#hasFailed) warn(`The logger failed; further failures of it are not reported: ${textOf(error)}`);
         this.#hasFailed = true;

@@ -18,8 +18,9 @@ export interface LogFields {
 }
 
 /**
- * Receives log messages; `console` is compatible. Each call gets a sentence and the same
- * information as fields; docs/logging.md lists the messages by level. Errors thrown by a logger do not affect the pool.
+ * Receives log messages. Each call gets a sentence and the same information as fields; docs/logging.md lists the messages
+ * by level. Loggers of winston, pino and bunyan and `console` can be given as they are: pino and bunyan get the fields
+ * first, `console` the sentence alone. Errors thrown by a logger do not affect the pool.
  */
 export interface Logger {
   debug(message: string, fields?: LogFields): void;

@@ -37,7 +37,11 @@ describe("logger", () => {
     await clock.advance(31_000);
     expect(used.state).toBe("resolved");
     expect(of("cooled")).toMatchObject([
-      { level: "info", text: 'Session "a" cools down for 30 s.', fields: { sessionId: "a", seconds: 30 } },
+      {
+        level: "info",
+        text: 'Session "a" cools down for 30 s: FLOOD_WAIT of users.GetFullUser.',
+        fields: { sessionId: "a", seconds: 30 },
+      },
     ]);
     expect(of("recovered")).toMatchObject([{ level: "info", fields: { sessionId: "a" } }]);
   });
@@ -114,9 +118,9 @@ describe("PoolLog", () => {
     await clock.advance(60_000);
     expect(lines.slice(21)).toEqual([
       {
-        level: "warn",
-        text: '480 more "recovered" messages within a minute were suppressed.',
-        fields: { event: "recovered", count: 480 },
+        level: "info",
+        text: '480 more "recovered" messages within a minute.',
+        fields: { event: "recovered", repeated: 480 },
       },
     ]);
     log.event("recovered", { id: "s0" });
@@ -134,7 +138,7 @@ describe("PoolLog", () => {
     log.event("recovered", { id: "late" });
     expect({ lines: lines.length, lastFields: lines.at(-1)?.fields, pendingTimers: clock.pending }).toEqual({
       lines: 21,
-      lastFields: { event: "recovered", count: 10 },
+      lastFields: { event: "recovered", repeated: 10 },
       pendingTimers: 0,
     });
   });
