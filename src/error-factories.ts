@@ -19,6 +19,8 @@ export interface RequestedSessions {
   readonly tags: readonly string[];
   readonly methods: readonly string[];
   readonly peers: readonly string[];
+  /** The peer that the session had to know, and the sessions that do. */
+  readonly knows?: { readonly peer: string; readonly ids: { readonly size: number } } | undefined;
   /** Sessions that have failed this caller already. */
   readonly excluded?: unknown;
 }
@@ -198,12 +200,13 @@ function describeNamed({ state, reason, isHeld }: NamedSession, { excluded }: Re
   }
 }
 
-function describeRequested({ id, tags, methods, peers }: RequestedSessions): string {
+function describeRequested({ id, tags, methods, peers, knows }: RequestedSessions): string {
   const parts = [
     id === undefined ? "" : ` with the id "${id}"`,
     tags.length === 0 ? "" : ` with the tags ${tags.map(shown).join(", ")}`,
     methods.length === 0 ? "" : ` for ${methods.join(", ")}`,
     peers.length === 0 ? "" : ` for ${peers.join(", ")}`,
+    knows === undefined ? "" : ` that knows ${knows.peer}${knows.ids.size === 0 ? " (none does)" : ""}`,
   ];
   return parts.join("");
 }

@@ -285,7 +285,7 @@ export class LeaseScheduler {
   /** Order of the oldest failure among the sessions that match; 0 if one of them has not failed. */
   #oldestConnectFailure(criteria: Criteria): number {
     let oldest = Number.POSITIVE_INFINITY;
-    for (const entry of this.#sessionTable.entries()) {
+    for (const entry of this.#sessionTable.candidates(criteria)) {
       if (!entry.canEverServe || !matches(entry, criteria)) continue;
       oldest = Math.min(oldest, entry.connectFailure?.order ?? 0);
       if (oldest === 0) break;
@@ -295,7 +295,7 @@ export class LeaseScheduler {
 
   #latestConnectError(criteria: Criteria, since: number): Error | undefined {
     let latest: ConnectFailure | undefined;
-    for (const entry of this.#sessionTable.entries()) {
+    for (const entry of this.#sessionTable.candidates(criteria)) {
       const failure = entry.canEverServe && matches(entry, criteria) ? connectFailureSince(entry, since) : undefined;
       if (failure !== undefined && failure.order > (latest?.order ?? 0)) latest = failure;
     }

@@ -1,4 +1,4 @@
-import { ANY, type Criteria, matches, stickyRanks } from "./criteria.js";
+import { ANY, type Criteria, candidatesOf, matches, stickyRanks } from "./criteria.js";
 import type { SelectionOrder } from "./selection-order.js";
 import type { SessionEntry } from "./session-entry.js";
 import { SessionIndexes } from "./session-indexes.js";
@@ -6,6 +6,9 @@ import type { SessionQueue } from "./session-queue.js";
 
 /** Searches that visit at most this many entries are cheaper than an index. */
 const SCAN_LIMIT = 8;
+
+/** Adding an entry to a queue costs as much as visiting so many. */
+const NAMED_COST = 4;
 
 const isAny = (): boolean => true;
 
@@ -83,7 +86,7 @@ export class AvailableSessions {
     const best = this.#highestRanked(rankOf, criteria, now);
     if (best === undefined || (isFull && !best.isLeased)) return undefined;
     const bestRank = rankOf(best.id);
-    for (const entry of this.#entries.values()) {
+    for (const entry of candidatesOf(this.#entries, criteria)) {
       // The rank first: few sessions rank higher than the best of those that are available.
       if (entry.isAvailable || rankOf(entry.id) <= bestRank) continue;
       if (matches(entry, criteria) && isOnlyLeased(entry, criteria, now)) return undefined;
@@ -94,7 +97,7 @@ export class AvailableSessions {
   #highestRanked(rankOf: (id: string) => number, criteria: Criteria, now: number): SessionEntry | undefined {
     let best: SessionEntry | undefined;
     let bestRank = -1;
-    this.#queue.forEach((entry) => {
+    this.#queueFor(criteria).forEach((entry) => {
       const rank = rankOf(entry.id);
       if (rank <= bestRank || !matches(entry, criteria) || isCooling(entry, criteria, now)) return;
       best = entry;
@@ -109,7 +112,7 @@ export class AvailableSessions {
     isFull: boolean,
     search: (queue: SessionQueue, isMatch: (entry: SessionEntry) => boolean) => Result,
   ): Result {
-    const queue = this.#indexes?.smallestFor(criteria) ?? this.#queue;
+    const queue = this.#queueFor(criteria);
     let visited = 0;
     const result = search(queue, (entry) => {
       visited++;
@@ -120,6 +123,19 @@ export class AvailableSessions {
       this.#indexes.recordSearch(criteria, visited, this.#queue, now);
     }
     return result;
+  }
+
+  /** The smallest queue at hand that contains every session the criteria match. */
+  #queueFor(criteria: Criteria): SessionQueue {
+    const queue = this.#indexes?.smallestFor(criteria) ?? this.#queue;
+    const { knows } = criteria;
+    if (knows === undefined || knows.ids.size * NAMED_COST > queue.size) return queue;
+    const named = this.#order.createIndexQueue();
+    for (const id of knows.ids) {
+      const entry = this.#entries.get(id);
+      if (entry?.isAvailable) named.add(entry, this.#queue.rankOf(entry));
+    }
+    return named;
   }
 }
 

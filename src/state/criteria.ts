@@ -1,5 +1,13 @@
 import type { SessionEntry } from "./session-entry.js";
 
+/** The sessions whose peer cache holds a peer. */
+export interface PeerHolders {
+  /** As the caller names it, in lower case. */
+  readonly peer: string;
+  /** May change while a caller waits. */
+  readonly ids: ReadonlySet<string>;
+}
+
 /** Conditions for the sessions that can serve a caller. */
 export interface Criteria {
   readonly id?: string | undefined;
@@ -9,6 +17,8 @@ export interface Criteria {
   readonly methods: readonly string[];
   /** Peers that must not be cooling. */
   readonly peers: readonly string[];
+  /** Only sessions that know a peer. Of all callers at one time, those of one peer MUST share one object. */
+  readonly knows?: PeerHolders | undefined;
   /** Sessions that have already failed for this caller. */
   readonly excluded?: { has(id: string): boolean } | undefined;
 }
@@ -22,8 +32,8 @@ export const ANY: Criteria = { tags: [], methods: [], peers: [] };
  */
 export function groupOf(criteria: Criteria): string | undefined {
   if (criteria === ANY) return "";
-  const { id, tags, methods, peers, excluded } = criteria;
-  return excluded === undefined ? JSON.stringify([id, tags, methods, peers]) : undefined;
+  const { id, tags, methods, peers, knows, excluded } = criteria;
+  return excluded === undefined ? JSON.stringify([id, tags, methods, peers, knows?.peer]) : undefined;
 }
 
 /** Whether the session meets the criteria, regardless of its state and cooldowns. */
@@ -31,8 +41,25 @@ export function matches(entry: SessionEntry, criteria: Criteria): boolean {
   return (
     (criteria.id === undefined || criteria.id === entry.id) &&
     !criteria.excluded?.has(entry.id) &&
+    (criteria.knows === undefined || criteria.knows.ids.has(entry.id)) &&
     criteria.tags.every((tag) => entry.tags.includes(tag))
   );
+}
+
+/** The sessions that may meet the criteria: all of them, unless the criteria name fewer. */
+export function candidatesOf<Entry extends SessionEntry>(
+  entries: ReadonlyMap<string, Entry>,
+  { id, knows }: Criteria,
+): Iterable<Entry> {
+  if (id !== undefined) return named(entries, [id]);
+  return knows !== undefined && knows.ids.size < entries.size ? named(entries, knows.ids) : entries.values();
+}
+
+function* named<Entry>(entries: ReadonlyMap<string, Entry>, ids: Iterable<string>): Generator<Entry> {
+  for (const id of ids) {
+    const entry = entries.get(id);
+    if (entry !== undefined) yield entry;
+  }
 }
 
 /**

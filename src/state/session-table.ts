@@ -2,7 +2,7 @@ import type { PoolStatus, SessionState } from "../session-info.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
 import type { CooldownScope } from "./cooldowns.js";
-import { type Criteria, matches } from "./criteria.js";
+import { type Criteria, candidatesOf, matches } from "./criteria.js";
 import { ExpiryHeap } from "./expiry-heap.js";
 import { LruOrder, type SelectionOrder } from "./selection-order.js";
 import {
@@ -67,6 +67,11 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
 
   entries(): Iterable<Entry> {
     return this.#entries.values();
+  }
+
+  /** The sessions that may meet the criteria, whatever their state. */
+  candidates(criteria: Criteria): Iterable<Entry> {
+    return candidatesOf(this.#entries, criteria);
   }
 
   /** Adds entries. Those that were never used are selected first, in the given order; the others follow by last use. */
@@ -258,13 +263,13 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
 
   /** Whether a session may be able to serve the caller by the deadline, as far as is known. */
   canServeBy(criteria: Criteria, now: number, deadline: number): boolean {
-    return canServeBy(this.#candidates(criteria), criteria, now, deadline);
+    return canServeBy(this.candidates(criteria), criteria, now, deadline);
   }
 
   /** Whether the condition holds for all sessions that can ever serve the caller, of which there is at least one. */
   areAll(criteria: Criteria, isOne: (entry: SessionEntry) => boolean): boolean {
     let count = 0;
-    for (const entry of this.#candidates(criteria)) {
+    for (const entry of this.candidates(criteria)) {
       if (!matches(entry, criteria) || !entry.canEverServe) continue;
       if (!isOne(entry)) return false;
       count++;
@@ -274,7 +279,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
 
   /** When sessions will be available to a caller that has to wait. */
   forecast(criteria: Criteria, now: number): Availability {
-    return forecast(this.#candidates(criteria), criteria, now, this.#leasesPerSession);
+    return forecast(this.candidates(criteria), criteria, now, this.#leasesPerSession);
   }
 
   /** The counts by state, where sessions that are due count as what they will be once expired. */
@@ -298,12 +303,6 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   #canSelect(criteria: Criteria, now: number): boolean {
     if (!this.hasAvailable || (this.isFull && this.#leasesPerSession === 1)) return false;
     return this.#available.canSelect(criteria, now, this.isFull);
-  }
-
-  #candidates(criteria: Criteria): Iterable<SessionEntry> {
-    if (criteria.id === undefined) return this.#entries.values();
-    const entry = this.#entries.get(criteria.id);
-    return entry === undefined ? [] : [entry];
   }
 
   #enter(entry: Entry, sequence: number, now: number): void {

@@ -223,6 +223,7 @@ export class SessionTableModel {
     return (
       (criteria.id === undefined || criteria.id === session.id) &&
       criteria.excluded?.has(session.id) !== true &&
+      criteria.knows?.ids.has(session.id) !== false &&
       criteria.tags.every((tag) => session.tags.includes(tag)) &&
       isCool(session.methods, criteria.methods) &&
       isCool(session.peers, criteria.peers)

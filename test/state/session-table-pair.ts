@@ -18,7 +18,7 @@ export const stepOf = (ids: readonly string[]): fc.Arbitrary<Step> =>
   fc.tuple(
     fc.constantFrom(
       ...["take", "take", "take", "takeId", "takeTag", "takeKey", "takeMethod", "takePeer", "takeOther"],
-      ...["takeTags", "takeKeyOfTag"],
+      ...["takeTags", "takeKeyOfTag", "takeKnowing", "takeKnowingOfTag", "takeKnowingByKey"],
       ...["giveBack", "giveBack", "giveBack", "drain", "drained", "giveBackUnused", "advance", "advance"],
       ...["cool", "coolMethod", "coolPeer", "backOff", "restrict", "restrictForGood", "kill", "disable", "revive"],
       ...["foreign", "own", "add", "add", "remove", "connect", "connect", "disconnect", "retag"],
@@ -90,7 +90,7 @@ export class Pair {
       same(entry.leases, model.sessions.get(entry.id)?.leases);
       same(entry.leases <= this.#leasesPerSession, true);
     }
-    for (const kind of ["take", "takeKey", "takeTag", "takeMethod", "takePeer"]) {
+    for (const kind of ["take", "takeKey", "takeTag", "takeMethod", "takePeer", "takeKnowing", "takeKnowingByKey"]) {
       const criteria = CRITERIA[kind]?.("a") ?? ANY;
       same(sessionTable.canServe(criteria, this.now), model.pick(criteria) !== undefined);
     }
@@ -198,5 +198,8 @@ const CRITERIA: Readonly<Record<string, (id: string) => Criteria>> = {
   takeKey: (id) => ({ ...ANY, key: id }),
   takeMethod: () => ({ ...ANY, methods: ["M"] }),
   takePeer: () => ({ ...ANY, peers: ["user:1"], methods: ["N"] }),
+  takeKnowing: (id) => ({ ...ANY, knows: { peer: "@name", ids: new Set([id, "gone"]) } }),
+  takeKnowingOfTag: (id) => ({ ...ANY, tags: ["x"], knows: { peer: "@name", ids: new Set([id, "a", "b", "c"]) } }),
+  takeKnowingByKey: (id) => ({ ...ANY, key: id, knows: { peer: "@name", ids: new Set(["a", "d"]) } }),
   takeOther: (id) => ({ ...ANY, excluded: new Set([id]) }),
 };

@@ -249,8 +249,8 @@ export class ActiveItems<Client, I, O> {
     for (const { awaitedCriteria } of this.#items) {
       if (awaitedCriteria === undefined) return [];
       // Without the key: it says which session is preferred, not which one can serve.
-      const { id, tags, methods, peers } = awaitedCriteria;
-      distinct.set(JSON.stringify([id, tags, methods, peers]), awaitedCriteria);
+      const { id, tags, methods, peers, knows } = awaitedCriteria;
+      distinct.set(JSON.stringify([id, tags, methods, peers, knows?.peer]), awaitedCriteria);
     }
     return [...distinct.values()];
   }
