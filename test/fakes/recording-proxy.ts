@@ -1,7 +1,7 @@
-import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, Socket } from "node:net";
-import type { Duplex } from "node:stream";
+import { Duplex } from "node:stream";
 import { onTestFinished } from "vitest";
 
 /**
@@ -25,6 +25,8 @@ export const LOGIN = { username: "proxy-user", password: "canary-proxy-password"
 /** What makes it an MTProto proxy. */
 export interface MtprotoProxy {
   readonly secret: Buffer;
+  /** Whether it looks like a TLS server from outside. */
+  readonly isFakeTls: boolean;
   portOf(dcId: number): number;
 }
 
@@ -45,18 +47,19 @@ export async function startRecordingProxy(mtproto?: MtprotoProxy): Promise<Recor
   const sockets = new Set<Socket>();
   const own = new Set<unknown>();
   let refused = 0;
-  const open = async (client: Socket): Promise<void> => {
+  const open = async (socket: Socket): Promise<void> => {
+    const client = mtproto?.isFakeTls === true ? await fakeTls(socket, mtproto.secret) : socket;
     const request = await requestOf(client, mtproto);
     if (request === undefined) {
       refused++;
-      client.destroy();
+      socket.destroy();
       return;
     }
     asked.push(`${request.host}:${request.port}`);
     const beyond = connectAsOwn(request, own);
     sockets.add(beyond);
-    for (const [socket, other] of [[client, beyond] as const, [beyond, client] as const]) {
-      socket.on("error", () => {}).on("close", () => other.destroy());
+    for (const [end, other] of [[client, beyond] as const, [beyond, client] as const]) {
+      end.on("error", () => {}).on("close", () => other.destroy());
     }
     await once(beyond, "connect");
     client.write(request.granted);
@@ -93,13 +96,13 @@ function connectAsOwn({ host, port }: Request, own: Set<unknown>): Socket {
   return socket.connect(port, host);
 }
 
-async function requestOf(client: Socket, mtproto: MtprotoProxy | undefined): Promise<Request | undefined> {
+async function requestOf(client: Duplex, mtproto: MtprotoProxy | undefined): Promise<Request | undefined> {
   if (mtproto !== undefined) return obfuscated(client, mtproto);
   return String.fromCharCode((await peek(client))[0] ?? 0) === "C" ? http(client) : socks(client);
 }
 
 /** Source: core.telegram.org/mtproto/mtproto-transports#transport-obfuscation. */
-async function obfuscated(client: Socket, { secret, portOf }: MtprotoProxy): Promise<Request> {
+async function obfuscated(client: Duplex, { secret, portOf }: MtprotoProxy): Promise<Request> {
   const header = await take(client, 64);
   const reversed = Buffer.from(header.subarray(8, 56)).reverse();
   const keyOf = (bytes: Buffer): Buffer => createHash("sha256").update(bytes).update(secret).digest();
@@ -111,21 +114,94 @@ async function obfuscated(client: Socket, { secret, portOf }: MtprotoProxy): Pro
   return { host: "127.0.0.1", port, granted: Buffer.of(), first: Buffer.of(0xef), there, back };
 }
 
-async function peek(socket: Socket): Promise<Buffer> {
+const RECORD_HEADER = 5;
+const HANDSHAKE = 0x16;
+const CHANGE_CIPHER_SPEC = 0x14;
+const APPLICATION_DATA = 0x17;
+/** The longest payload of a record. Source: RFC 8446, 5.1. */
+const MAX_RECORD = 16_384;
+/** Place and length of the random bytes in the records of ClientHello and ServerHello. */
+const RANDOM_AT = 11;
+const RANDOM_LENGTH = 32;
+/** The last four bytes of a client's random also hold the time. */
+const UNTIMED_LENGTH = 28;
+
+/**
+ * Answers the handshake of a client that knows the secret; what follows is in records of application data, which the returned
+ * stream takes apart and makes. Source: the MTProto proxy servers: both randoms are HMACs with the secret.
+ */
+async function fakeTls(socket: Socket, secret: Buffer): Promise<Duplex> {
+  const hello = await takeRecord(socket);
+  const random = Buffer.from(hello.subarray(RANDOM_AT, RANDOM_AT + RANDOM_LENGTH));
+  hello.fill(0, RANDOM_AT, RANDOM_AT + RANDOM_LENGTH);
+  const expected = createHmac("sha256", secret).update(hello).digest();
+  if (!random.subarray(0, UNTIMED_LENGTH).equals(expected.subarray(0, UNTIMED_LENGTH)))
+    throw new Error("another secret");
+  const answer = Buffer.concat([
+    record(HANDSHAKE, Buffer.concat([Buffer.of(2, 0, 0, 34, 3, 3), Buffer.alloc(RANDOM_LENGTH)])),
+    record(CHANGE_CIPHER_SPEC, Buffer.of(1)),
+    record(APPLICATION_DATA, randomBytes(1_000)),
+  ]);
+  createHmac("sha256", secret).update(random).update(answer).digest().copy(answer, RANDOM_AT);
+  socket.write(answer);
+  return inRecords(socket);
+}
+
+function inRecords(socket: Socket): Duplex {
+  const stream = new Duplex({
+    read: () => {},
+    write: (bytes: Buffer, _, done) => {
+      for (let at = 0; at < bytes.length; at += MAX_RECORD) {
+        socket.write(record(APPLICATION_DATA, bytes.subarray(at, at + MAX_RECORD)));
+      }
+      done();
+    },
+    destroy: (error, done) => {
+      socket.destroy();
+      done(error);
+    },
+  });
+  const pump = async (): Promise<void> => {
+    for (;;) {
+      const bytes = await takeRecord(socket);
+      if (bytes[0] === APPLICATION_DATA) stream.push(bytes.subarray(RECORD_HEADER));
+    }
+  };
+  socket.on("close", () => stream.destroy());
+  void pump().catch(() => stream.destroy());
+  return stream;
+}
+
+function record(type: number, payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.of(type, 3, 3, payload.length >> 8, payload.length & 0xff), payload]);
+}
+
+async function takeRecord(socket: Socket): Promise<Buffer> {
+  const header = await take(socket, RECORD_HEADER);
+  return Buffer.concat([header, await take(socket, header.readUInt16BE(3))]);
+}
+
+async function peek(socket: Duplex): Promise<Buffer> {
   const bytes = await take(socket, 1);
   socket.unshift(bytes);
   return bytes;
 }
 
-async function take(socket: Socket, count: number): Promise<Buffer> {
-  for (;;) {
-    const bytes = socket.read(count) as Buffer | null;
-    if (bytes !== null) return bytes;
-    await once(socket, "readable");
+/** Reads what there is, if it is less: a stream that keeps a part is readable at once, again and again. */
+async function take(stream: Duplex, count: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for (let missing = count; missing > 0; ) {
+    const part = stream.read(Math.min(missing, stream.readableLength || 1)) as Buffer | null;
+    if (part === null) await once(stream, "readable");
+    else {
+      parts.push(part);
+      missing -= part.length;
+    }
   }
+  return Buffer.concat(parts);
 }
 
-async function socks(client: Socket): Promise<Request | undefined> {
+async function socks(client: Duplex): Promise<Request | undefined> {
   const [, methods = 0] = await take(client, 2);
   await take(client, methods);
   client.write(Buffer.of(5, 2));
@@ -144,7 +220,7 @@ async function socks(client: Socket): Promise<Request | undefined> {
   return { host, port, granted: Buffer.of(5, 0, 0, 1, 0, 0, 0, 0, 0, 0) };
 }
 
-async function http(client: Socket): Promise<Request | undefined> {
+async function http(client: Duplex): Promise<Request | undefined> {
   let head = "";
   while (!head.endsWith("\r\n\r\n")) head += String(await take(client, 1));
   const [, host = "", port] = /^CONNECT (\S+):(\d+) HTTP\/1\.1\r\n/.exec(head) ?? [];

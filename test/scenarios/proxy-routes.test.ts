@@ -11,7 +11,14 @@ import { nameOf, type OpenOptions, type Pool, rejection, type Stage, stage, unti
 
 const FAR = 4;
 /** By what a session gets to the proxy. */
-const KINDS = ["socks5", "http", "mtproto", "mtproto, dd"] as const;
+type Kind = "socks5" | "http" | "mtproto" | "mtproto, dd" | "mtproto, ee";
+const KINDS: readonly Kind[] = [
+  "socks5",
+  "http",
+  "mtproto",
+  "mtproto, dd",
+  ...(libraryName === "teleproto" ? (["mtproto, ee"] as const) : []),
+];
 const WITH_LOGIN = ["socks5", "http"] as const;
 const SECRET = Buffer.alloc(16, 0xab);
 
@@ -58,7 +65,7 @@ interface ProxiedStage extends Stage {
 }
 
 /** Two data centers that can be reached directly just as well, and one session behind a proxy. */
-async function behindProxy(kind: (typeof KINDS)[number], options: OpenOptions = {}): Promise<ProxiedStage> {
+async function behindProxy(kind: Kind, options: OpenOptions = {}): Promise<ProxiedStage> {
   const scene = await stage({ dataCenters: [2, FAR], accounts: [{ name: "account1" }, { name: "far", dcId: FAR }] });
   const { server } = scene;
   await shareKeyWithFar(server.sessions[1] ?? "");
@@ -71,12 +78,14 @@ async function behindProxy(kind: (typeof KINDS)[number], options: OpenOptions = 
   );
   const isMtproto = kind.startsWith("mtproto");
   const portOf = (dcId: number): number => parseSession(server.sessions[dcId === FAR ? 1 : 0] ?? "").port ?? 0;
-  const proxy = await startRecordingProxy(isMtproto ? { secret: SECRET, portOf } : undefined);
+  const proxy = await startRecordingProxy(
+    isMtproto ? { secret: SECRET, isFakeTls: kind.endsWith("ee"), portOf } : undefined,
+  );
   const watch = watchSockets(proxy);
   const client = { server: server.server, clientOptions: { networkSocket: PromisedNetSockets } };
   const pool = await scene.open({ add: [], ...options, client: { ...client, ...options.client } });
   const url = isMtproto
-    ? `tg://proxy?server=127.0.0.1&port=${proxy.port}&secret=${kind === "mtproto" ? "" : "dd"}${SECRET.toString("hex")}`
+    ? `tg://proxy?server=127.0.0.1&port=${proxy.port}&secret=${secretOf(kind)}`
     : `${kind}://${LOGIN.username}:${LOGIN.password}@127.0.0.1:${proxy.port}`;
   await pool.add("a", server.sessions[0] ?? "", { profile: { proxy: url } });
   const expectOnlyProxy = (): void => {
@@ -87,6 +96,12 @@ async function behindProxy(kind: (typeof KINDS)[number], options: OpenOptions = 
     expect([watch.lookedUp, watch.count("UDPWRAP"), watch.count("TLSWRAP")]).toEqual([[], 0, 0]);
   };
   return { ...scene, proxy, watch, pool, expectOnlyProxy };
+}
+
+function secretOf(kind: Kind): string {
+  const [, prefix = ""] = kind.split(", ");
+  const domain = prefix === "ee" ? Buffer.from("example.org").toString("hex") : "";
+  return `${prefix}${SECRET.toString("hex")}${domain}`;
 }
 
 /** The test server lets no new key into its second data center: the session has had one there. */
