@@ -11,6 +11,7 @@ import { PersistentConnections } from "./connections/persistent-connections.js";
 import { CredentialEncryption } from "./encryption/credentials.js";
 import { ownershipLost } from "./error-factories.js";
 import { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
+import { SessionCheck } from "./jobs/check-session.js";
 import { JobRunner } from "./jobs/job-runner.js";
 import { LeaseManager } from "./lease/lease-manager.js";
 import type { ResolvedOptions, SessionPoolOptions } from "./options/options.js";
@@ -277,6 +278,7 @@ function createLeasing<Client>(
     nesting,
   );
   const jobRunner = new JobRunner<Client>(context, leases, scheduler, acquirer, abortListeners, nesting);
+  const sessionCheck = new SessionCheck<Client>(context, jobRunner, registry, sessionState);
   const bulkRuns = new BulkRunManager<Client>(
     context,
     lifecycle,
@@ -292,5 +294,5 @@ function createLeasing<Client>(
     void connections.close(id, "its ownership was lost");
     events.publish("ownershipLost", { id });
   });
-  return { scheduler, leases, acquirer, jobRunner, bulkRuns };
+  return { scheduler, leases, acquirer, jobRunner, sessionCheck, bulkRuns };
 }

@@ -34,13 +34,13 @@ export interface SessionHealth {
   readonly accountId: string | null;
   readonly isBot: boolean | null;
   readonly isPremium: boolean | null;
-  /** `true` if Telegram has refused a request because the account is frozen; otherwise `null`. */
+  /** Whether Telegram has frozen the account, which then reads and changes nothing. `false` only by a complete answer. */
   readonly isFrozen: boolean | null;
-  /** When a freeze ends, epoch milliseconds. Not read yet: always `null`. */
+  /** When a freeze ends, epoch milliseconds: without an appeal by then, Telegram deletes the account. */
   readonly frozenUntil: number | null;
-  /** Telegram's reason for restricting the account; `null` if it names none. */
+  /** Telegram's reason for restricting the account; since when it is frozen and where to appeal. `null` for neither. */
   readonly restriction: string | null;
-  /** When Telegram terminates the session if it stays unused, epoch milliseconds. Not read yet: always `null`. */
+  /** When Telegram terminates the session if it stays unused, epoch milliseconds. Bots have no such instant. */
   readonly expiresAt: number | null;
   /** The account's data center, by its number. */
   readonly dcId: number;

@@ -7,7 +7,6 @@ import { type AddManyReport, OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
 import { BulkAddition } from "./jobs/bulk/bulk-addition.js";
 import { BulkRun } from "./jobs/bulk/bulk-run.js";
-import { checkSession } from "./jobs/check-session.js";
 import { createInvokeJob } from "./jobs/invoke.js";
 import { type IterateWork, iterate } from "./jobs/iterate.js";
 import { createJob } from "./jobs/job-runner.js";
@@ -195,9 +194,10 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   }
 
   /**
-   * Asks Telegram whether the session is alive, and what it says of the account: one `users.getUsers` over a lease. Never
-   * asks while the session cools, is held by another process, restricted, dead or disabled; what an error says of it counts
-   * as for any call. A session that was not asked is not alive, and `reason` says why. A leased one is waited for, up to
+   * Asks Telegram whether the session is alive, and what it says of the account without a message to anybody: user id,
+   * Premium, restrictions, a freeze, and when the session ends if it stays unused. What failed or came incomplete is `null`.
+   * Never asks while the session cools, is held by another process, dead, disabled, or restricted by anything but a freeze.
+   * What it learns becomes part of the session's state, and what an error says of it counts as for any call. A session that was not asked is not alive, and `reason` says why. A leased one is waited for, up to
    * `connectTimeoutMs` and `callTimeoutMs` together.
    *
    * Throws `SessionNotFoundError`, `PoolClosedError`, `OptionsError`, or the signal's reason.
@@ -213,10 +213,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     checkCheckOptions(options);
     const session = this.get(id);
     if (session === undefined) throw unknownSessionError(id);
-    const { client, connectTimeoutMs, callTimeoutMs } = this.#options;
-    const { jobRunner, registry } = this.#parts;
-    const waitMs = connectTimeoutMs + callTimeoutMs;
-    return checkSession(client, jobRunner, registry, waitMs, session, options.signal);
+    return this.#parts.sessionCheck.run(session, options.signal);
   }
 
   /**

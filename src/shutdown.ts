@@ -5,6 +5,7 @@ import type { ConnectionPool } from "./connections/connection-pool.js";
 import type { HealthProbe } from "./connections/health-probe.js";
 import type { PersistentConnections } from "./connections/persistent-connections.js";
 import type { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
+import type { SessionCheck } from "./jobs/check-session.js";
 import type { JobRunner } from "./jobs/job-runner.js";
 import type { LeaseManager } from "./lease/lease-manager.js";
 import type { Ownership } from "./ownership/ownership.js";
@@ -43,6 +44,7 @@ export interface PoolParts<Client> {
   readonly leases: LeaseManager<Client>;
   readonly acquirer: SessionAcquirer<Client>;
   readonly jobRunner: JobRunner<Client>;
+  readonly sessionCheck: SessionCheck<Client>;
   readonly bulkRuns: BulkRunManager<Client>;
 }
 

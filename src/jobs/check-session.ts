@@ -7,104 +7,184 @@ import {
   SessionPoolError,
 } from "../errors.js";
 import type { UseOptions } from "../options/options.js";
-import { describeType, isObject } from "../options/validators.js";
+import { describeType } from "../options/validators.js";
+import type { PoolContext } from "../pool-context.js";
 import type { SessionHealth, SessionInfo } from "../session-info.js";
 import type { SessionRegistry } from "../state/session-registry.js";
+import type { SessionStateManager } from "../state/session-state-manager.js";
+import {
+  type AuthorizationLife,
+  type Freeze,
+  type OwnUser,
+  readAuthorizationLife,
+  readFreeze,
+  readOwnUser,
+} from "../telegram/account-answers.js";
 import { parseSession } from "../telegram/session-string.js";
-import { classifyTelegramError } from "../telegram/verdicts.js";
+import { classifyTelegramError, isFreeze } from "../telegram/verdicts.js";
 import { createJob, type JobRunner } from "./job-runner.js";
 
-type Findings = Partial<Omit<SessionHealth, "id" | "isAlive" | "dcId">>;
+/** What Telegram has answered. `undefined`: it has not, or not completely. */
+interface Answers {
+  readonly user: OwnUser;
+  /** `null`: the account is not frozen. */
+  readonly freeze: Freeze | null | undefined;
+  readonly life: AuthorizationLife | undefined;
+}
+
+/** Why the session is not alive, or was not asked. */
+interface Refusal {
+  readonly reason: string;
+}
 
 /**
- * Asks Telegram for the account's own user, over an ordinary lease: nothing is sent while the session is cooling,
- * foreign, restricted, dead or disabled, and errors change its state as for any call. Rejects with
- * `SessionNotFoundError`, `PoolClosedError` or the signal's reason; every other failure is a finding.
+ * Asks Telegram about an account without a message to anybody: for its own user, for a freeze, and when the session ends.
+ * Over an ordinary lease: nothing is sent while the session is cooling, foreign, dead, disabled or restricted by anything
+ * but a freeze, and errors change its state as for any call. Rejects with `SessionNotFoundError`, `PoolClosedError` or the
+ * signal's reason; every other failure is a finding.
  */
-export async function checkSession<Client>(
-  client: ClientAdapter<Client>,
-  jobRunner: JobRunner<Client>,
-  registry: SessionRegistry,
-  waitMs: number,
-  session: SessionInfo,
-  signal?: AbortSignal,
-): Promise<SessionHealth> {
-  const { id } = session;
-  const known = registry.get(id);
-  const dcId = known === undefined ? 0 : parseSession(known.credentials.reveal()).dcId;
-  const unasked = whyNotAsked(session, client);
-  const found =
-    unasked === null
-      ? await ask(client, jobRunner, registry, { id, wait: waitMs, retry: "none", maxAttempts: 1, signal })
-      : { reason: unasked };
-  const isFrozen = isFrozenBy(session.reason) || isFrozenBy(found.reason) ? true : null;
-  return Object.freeze({
-    id,
-    isAlive: found.reason === undefined,
-    accountId: null,
-    isBot: null,
-    isPremium: null,
-    isFrozen,
-    frozenUntil: null,
-    restriction: null,
-    expiresAt: null,
-    dcId,
-    ...found,
-    reason: found.reason ?? null,
-  });
-}
+export class SessionCheck<Client> {
+  readonly #client: ClientAdapter<Client>;
+  /** How long a session that is leased or cools is waited for. */
+  readonly #waitMs: number;
+  readonly #jobRunner: JobRunner<Client>;
+  readonly #registry: SessionRegistry;
+  readonly #sessionState: SessionStateManager;
 
-function whyNotAsked({ state, reason }: SessionInfo, client: ClientAdapter<unknown>): string | null {
-  const why = reason === null ? "" : `: ${reason}`;
-  if (client.ownUserRequest === undefined) return "not asked: the client adapter has no ownUserRequest()";
-  if (state === "foreign") return "not asked: another process has it connected";
-  if (state === "dead") return reason ?? "dead";
-  return state === "disabled" || state === "restricted" ? `not asked: ${state}${why}` : null;
-}
+  constructor(
+    { options: { client, connectTimeoutMs, callTimeoutMs } }: PoolContext<Client>,
+    jobRunner: JobRunner<Client>,
+    registry: SessionRegistry,
+    sessionState: SessionStateManager,
+  ) {
+    this.#client = client;
+    this.#waitMs = connectTimeoutMs + callTimeoutMs;
+    this.#jobRunner = jobRunner;
+    this.#registry = registry;
+    this.#sessionState = sessionState;
+  }
 
-async function ask<Client>(
-  client: ClientAdapter<Client>,
-  jobRunner: JobRunner<Client>,
-  registry: SessionRegistry,
-  options: UseOptions & { readonly id: string },
-): Promise<Findings> {
-  const { id, signal } = options;
-  try {
-    const job = createJob<Client, unknown>((leased) => client.invoke(leased, client.ownUserRequest?.()), options);
-    return readUser(await jobRunner.run(job));
-  } catch (error) {
-    if (signal?.aborted === true || error instanceof PoolClosedError || error instanceof SessionNotFoundError) {
-      throw error;
+  /** Checks one session. What is learned becomes part of its state. */
+  async run(session: SessionInfo, signal?: AbortSignal): Promise<SessionHealth> {
+    const { id } = session;
+    const known = this.#registry.get(id);
+    const dcId = known === undefined ? 0 : parseSession(known.credentials.reveal()).dcId;
+    const unasked = this.#whyNotAsked(session);
+    const found =
+      unasked === null ? await this.#ask({ id, wait: this.#waitMs, retry: "none", signal }) : { reason: unasked };
+    const isKnownFrozen = isFreeze(session.reason) || this.#registry.get(id)?.isFrozen === true;
+    return Object.freeze({
+      id,
+      dcId,
+      ...(isRefusal(found) ? refused(found, isKnownFrozen) : alive(found, isKnownFrozen)),
+    });
+  }
+
+  #whyNotAsked({ state, reason }: SessionInfo): string | null {
+    const why = reason === null ? "" : `: ${reason}`;
+    if (this.#client.ownUserRequest === undefined) return "not asked: the client adapter has no ownUserRequest()";
+    if (state === "foreign") return "not asked: another process has it connected";
+    if (state === "dead") return reason ?? "dead";
+    return state === "disabled" || state === "restricted" ? `not asked: ${state}${why}` : null;
+  }
+
+  async #ask(options: UseOptions & { readonly id: string }): Promise<Answers | Refusal> {
+    const { id, signal } = options;
+    try {
+      const job = createJob<Client, Answers | Refusal>((leased) => this.#question(id, leased), {
+        ...options,
+        maxAttempts: 1,
+      });
+      const found = await this.#jobRunner.run(job);
+      // A later question may have shown that the session is dead.
+      const death = this.#registry.get(id)?.deadReason ?? null;
+      return death === null ? found : { reason: death };
+    } catch (error) {
+      if (signal?.aborted === true || error instanceof PoolClosedError || error instanceof SessionNotFoundError) {
+        throw error;
+      }
+      return { reason: this.#registry.get(id)?.deadReason ?? reasonOf(error) };
     }
-    return { reason: registry.get(id)?.deadReason ?? reasonOf(error) };
+  }
+
+  /** One question after the other: the second is not sent if the first was refused. */
+  async #question(id: string, leased: Client): Promise<Answers | Refusal> {
+    const fingerprint = this.#registry.get(id)?.fingerprint;
+    const answer = await this.#client.invoke(leased, this.#client.ownUserRequest?.());
+    const user = readOwnUser(answer);
+    // An answer without the account does not prove that the session is alive.
+    if (user === undefined) {
+      return { reason: `Telegram's answer does not contain the account (${describeType(answer)})` };
+    }
+    const freeze = readFreeze(await this.#answerTo(leased, "help.GetAppConfig", { hash: 0 }));
+    // Refused to bots (BOT_METHOD_INVALID), whose authorization does not end by disuse.
+    const life = user.isBot
+      ? undefined
+      : readAuthorizationLife(await this.#answerTo(leased, "account.GetAuthorizations"));
+    // In the job, which waits until what was learned is durable.
+    if (this.#registry.get(id)?.fingerprint === fingerprint) this.#learn(id, { user, freeze, life });
+    return { user, freeze, life };
+  }
+
+  /** The answer to a request; `undefined` if there is none: then what it would say is unknown. */
+  async #answerTo(leased: Client, method: string, fields: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    try {
+      return await this.#client.invoke(leased, this.#client.createRequest?.(method, fields));
+    } catch {
+      return undefined;
+    }
+  }
+
+  #learn(id: string, { user: { accountId, isBot }, freeze, life }: Answers): void {
+    const known = this.#registry.get(id);
+    if (known === undefined) return;
+    this.#sessionState.learn(known, { accountId, isBot, ...life });
+    if (freeze === null && known.isFrozen) this.#sessionState.markAnswered(known);
+    else if (freeze) this.#sessionState.freeze(known, freeze.until);
   }
 }
 
-/** Reads the account from the answer. An answer without it does not prove that the session is alive. */
-function readUser(answer: unknown): Findings {
-  const [user]: readonly unknown[] = Array.isArray(answer) ? answer : [];
-  if (!isObject(user) || user.className !== "User" || user.self !== true || !isId(user.id)) {
-    return { reason: `Telegram's answer does not contain the account (${describeType(answer)})` };
-  }
+type Findings = Omit<SessionHealth, "id" | "dcId">;
+
+const UNKNOWN: Omit<Findings, "isAlive" | "reason"> = {
+  accountId: null,
+  isBot: null,
+  isPremium: null,
+  isFrozen: null,
+  frozenUntil: null,
+  restriction: null,
+  expiresAt: null,
+};
+
+function isRefusal(found: Answers | Refusal): found is Refusal {
+  return "reason" in found;
+}
+
+function refused({ reason }: Refusal, isKnownFrozen: boolean): Findings {
+  return { ...UNKNOWN, isAlive: false, isFrozen: isKnownFrozen || isFreeze(reason) ? true : null, reason };
+}
+
+function alive({ user, freeze, life }: Answers, isKnownFrozen: boolean): Findings {
+  const isFrozen = freeze === undefined ? null : freeze !== null;
   return {
-    accountId: String(user.id),
-    isBot: user.bot === true,
-    isPremium: user.premium === true,
-    restriction: user.restricted === true ? restrictionOf(user.restrictionReason) : null,
+    ...UNKNOWN,
+    ...user,
+    isAlive: true,
+    isFrozen: isFrozen ?? (isKnownFrozen || null),
+    frozenUntil: freeze?.until ?? null,
+    restriction: joined(user.restriction, freeze ? describeFreeze(freeze) : null),
+    expiresAt: life?.expiresAt ?? null,
+    reason: null,
   };
 }
 
-/** Accepts numbers, bigints and the libraries' big integers. */
-function isId(value: unknown): boolean {
-  return value !== undefined && value !== null && /^[1-9]\d*$/.test(String(value));
+function describeFreeze({ since, appealUrl }: Freeze): string {
+  return `frozen since ${new Date(since).toISOString()}${appealUrl === null ? "" : `, appeal at ${appealUrl}`}`;
 }
 
-/** Source: core.telegram.org/constructor/restrictionReason: `platform`, `reason` and `text`. */
-function restrictionOf(reasons: unknown): string {
-  const texts = (Array.isArray(reasons) ? reasons : []).filter(isObject).map(({ platform, reason, text }) => {
-    return `${String(reason)} (${String(platform)})${typeof text === "string" && text !== "" ? `: ${text}` : ""}`;
-  });
-  return texts.length === 0 ? "restricted, without a reason from Telegram" : texts.join("; ");
+function joined(...texts: readonly (string | null)[]): string | null {
+  const some = texts.filter((text) => text !== null);
+  return some.length === 0 ? null : some.join("; ");
 }
 
 function reasonOf(error: unknown): string {
@@ -114,9 +194,4 @@ function reasonOf(error: unknown): string {
   if (error instanceof SessionPoolError) return error.message;
   const { code } = classifyTelegramError(error, { method: "users.GetUsers" });
   return code === "" || code === "UNKNOWN" ? "the request failed" : code;
-}
-
-/** The codes FROZEN_METHOD_INVALID and FROZEN_PARTICIPANT_MISSING: see the table of verdicts. */
-function isFrozenBy(reason: string | null | undefined): boolean {
-  return reason?.includes("FROZEN_") === true;
 }

@@ -1,6 +1,7 @@
 import type { Positions } from "../common/indexed-heap.js";
 import type { PoolTime } from "../common/pool-time.js";
 import type { SessionInfo, SessionState } from "../session-info.js";
+import { isFreeze } from "../telegram/verdicts.js";
 import { type CooldownScope, Cooldowns } from "./cooldowns.js";
 
 /** A restriction by Telegram. */
@@ -17,7 +18,11 @@ export interface SessionFacts {
   readonly isBot: boolean | null;
   /** When Telegram terminates the session if it stays unused, epoch milliseconds. */
   readonly expiresAt: number | null;
+  /** The days without use after which it does: `authorization_ttl_days`. */
+  readonly authorizationTtlDays: number | null;
 }
+
+const DAY_MS = 86_400_000;
 
 /** The pause after a failed connect. Not durable. */
 export interface BackOff {
@@ -93,6 +98,7 @@ export class SessionEntry {
   #accountId: string | null = null;
   #isBot: boolean | null = null;
   #expiresAt: number | null = null;
+  #authorizationTtlDays: number | null = null;
 
   constructor(id: string, tags: readonly string[], addedAt: number) {
     this.id = id;
@@ -121,17 +127,37 @@ export class SessionEntry {
     return this.#isBot;
   }
 
+  /**
+   * When Telegram terminates the session if it stays unused, epoch milliseconds. A lease that ended a day or more after the
+   * use that was known moves it; records get the moved instant with the next write for another reason.
+   */
   get expiresAt(): number | null {
-    return this.#expiresAt;
+    const learned = this.#expiresAt;
+    if (learned === null || this.#authorizationTtlDays === null || this.lastUsedAt === null) return learned;
+    const byUse = this.lastUsedAt + this.#authorizationTtlDays * DAY_MS;
+    return byUse >= learned + DAY_MS ? byUse : learned;
+  }
+
+  get authorizationTtlDays(): number | null {
+    return this.#authorizationTtlDays;
+  }
+
+  /** Whether Telegram has frozen the account. */
+  get isFrozen(): boolean {
+    return isFreeze(this.#blocked.restriction?.reason);
   }
 
   /** Sets what is known of the account. `null` clears nothing. Returns whether anything has changed. */
-  setFacts({ accountId, isBot, expiresAt }: Partial<SessionFacts>): boolean {
+  setFacts({ accountId, isBot, expiresAt, authorizationTtlDays }: Partial<SessionFacts>): boolean {
     const hasChanged =
-      isNews(accountId, this.#accountId) || isNews(isBot, this.#isBot) || isNews(expiresAt, this.#expiresAt);
+      isNews(accountId, this.#accountId) ||
+      isNews(isBot, this.#isBot) ||
+      isNews(expiresAt, this.#expiresAt) ||
+      isNews(authorizationTtlDays, this.#authorizationTtlDays);
     this.#accountId = accountId ?? this.#accountId;
     this.#isBot = isBot ?? this.#isBot;
     this.#expiresAt = expiresAt ?? this.#expiresAt;
+    this.#authorizationTtlDays = authorizationTtlDays ?? this.#authorizationTtlDays;
     return hasChanged;
   }
 
@@ -140,6 +166,7 @@ export class SessionEntry {
     this.#accountId = null;
     this.#isBot = null;
     this.#expiresAt = null;
+    this.#authorizationTtlDays = null;
   }
 
   #ownBlocked(): BlockedState {

@@ -4,7 +4,7 @@ import type { RecordWriter } from "../storage/record-writer.js";
 import type { RecordedCooldown } from "../storage/session-serializer.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
-import { expiresOnItsOwn, MAX_COOLDOWN_SECONDS, type Verdict } from "../telegram/verdicts.js";
+import { expiresOnItsOwn, FREEZE_CODE, MAX_COOLDOWN_SECONDS, type Verdict } from "../telegram/verdicts.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
 import { NO_BACK_OFF, type Restriction, type SessionEntry, type SessionFacts } from "./session-entry.js";
@@ -43,8 +43,8 @@ export function isOfKey(reason: string | undefined): boolean {
   return reason === "SESSION_PASSWORD_NEEDED";
 }
 
-/** A cooldown in another process's record that ends later by less than this is the same one, by a different clock. */
-const SAME_COOLDOWN_TOLERANCE_MS = 1_000;
+/** A cooldown or freeze that ends later by less than this is the same one, by a different clock. */
+const SAME_END_TOLERANCE_MS = 1_000;
 
 /**
  * Applies verdicts of Telegram, decisions of the user and records of other processes to sessions: first the session table
@@ -164,13 +164,36 @@ export class SessionStateManager {
 
   /** Restricts the session: for `restrictedForMs`, or until it is enabled if the reason does not expire on its own. */
   restrict(entry: SessionEntry, reason: string): void {
-    const { time, events, options, metrics } = this.#context;
+    const { time, options } = this.#context;
     const now = time.now();
     const until =
       expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
+    this.#applyRestriction(entry, { reason, until }, now);
+  }
+
+  /**
+   * Applies a freeze that Telegram's configuration names: the session is restricted until that instant, epoch
+   * milliseconds; until Telegram says otherwise if it is `null` or past.
+   */
+  freeze(known: PooledSession, until: number | null): void {
+    const { time } = this.#context;
+    const now = time.now();
+    const end = until === null || until <= time.toWall(now) ? null : time.fromWall(until);
+    const { restriction } = known;
+    if (restriction === null || !known.isFrozen) {
+      this.#applyRestriction(known, { reason: FREEZE_CODE, until: end }, now);
+    } else if (end !== null && end - (restriction.until ?? 0) >= SAME_END_TOLERANCE_MS) {
+      this.#applyRestriction(known, { reason: restriction.reason, until: end }, now);
+    }
+  }
+
+  /** Restricts the session, writes its record and publishes the event. */
+  #applyRestriction(entry: SessionEntry, restriction: Restriction, now: number): void {
+    const { events, metrics } = this.#context;
+    const { reason } = restriction;
     const isNew = entry.restriction?.reason !== reason;
     if (isNew) metrics.recorder?.restrictions.add(entry.id, reason);
-    this.#sessionTable.restrict(entry, { reason, until }, now);
+    this.#sessionTable.restrict(entry, restriction, now);
     events.emit("availabilityChanged");
     events.emit("unhealthy", entry.id);
     this.#saveThen(entry.id, () => {
@@ -244,16 +267,18 @@ export class SessionStateManager {
     if (!known.setFacts(facts)) return;
     markDirty(known, "facts");
     const { id, accountId } = known;
+    if (facts.expiresAt !== undefined && facts.expiresAt !== null) this.#context.events.emit("expiryLearned", id);
     void this.#recordWriter.saveOutsideFlush(id).then(() => {
       if (accountId !== null && accountId !== former) this.#context.events.publish("accountLearnt", { id, accountId });
     });
   }
 
   /** Applies what another process has learned, except where news of this one are yet to be written. */
-  mergeRemoteFacts(known: PooledSession, { accountId, isBot, expiresAt }: SessionFacts): void {
+  mergeRemoteFacts(known: PooledSession, { accountId, isBot, expiresAt, authorizationTtlDays }: SessionFacts): void {
     const former = known.accountId;
     const isOutdated = known.expiresAt !== null && known.pendingChanges.has("facts");
-    if (!known.setFacts({ accountId, isBot, expiresAt: isOutdated ? null : expiresAt })) return;
+    if (!known.setFacts({ accountId, isBot, ...(isOutdated ? {} : { expiresAt, authorizationTtlDays }) })) return;
+    if (expiresAt !== null) this.#context.events.emit("expiryLearned", known.id);
     if (accountId === null || accountId === former) return;
     this.#context.events.publish("accountLearnt", { id: known.id, accountId });
   }
@@ -265,7 +290,7 @@ export class SessionStateManager {
     const known = entry.cooldowns.until(scope);
     if (
       !this.#sessionTable.cool(entry, scope, until, reason, now) ||
-      until - Math.max(known, now) < SAME_COOLDOWN_TOLERANCE_MS
+      until - Math.max(known, now) < SAME_END_TOLERANCE_MS
     )
       return;
     this.#publishCooled(entry.id, scope, until, Math.ceil((until - now) / 1000), reason);

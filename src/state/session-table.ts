@@ -1,4 +1,5 @@
 import type { PoolStatus, SessionState } from "../session-info.js";
+import { isFreeze } from "../telegram/verdicts.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
 import type { CooldownScope } from "./cooldowns.js";
@@ -180,7 +181,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
 
   /** Starts or extends a restriction; `null` lifts it. */
   restrict(entry: SessionEntry, restriction: Restriction | null, now: number): void {
-    if (restriction !== null && entry.restriction !== null && endOf(restriction) <= endOf(entry.restriction)) return;
+    if (restriction !== null && entry.restriction !== null && !replaces(restriction, entry.restriction)) return;
     this.#block(entry, { restriction }, now);
   }
 
@@ -391,4 +392,13 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     else if (state === "leased") this.#counts.leased += change;
     else this.#counts[state] += change;
   }
+}
+
+/** Whether a restriction replaces another one: if it ends later, or if both are the freeze of which it names the end. */
+function replaces(restriction: Restriction, former: Restriction): boolean {
+  if (isFreeze(restriction.reason) && isFreeze(former.reason)) {
+    if (restriction.until === null) return false;
+    if (former.until === null) return true;
+  }
+  return endOf(restriction) > endOf(former);
 }

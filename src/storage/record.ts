@@ -29,6 +29,8 @@ export interface SessionRecord {
   readonly isBot: boolean | null;
   /** When Telegram terminates the session if it stays unused; `null` if that is not known. Optional like `accountId`. */
   readonly expiresAt: number | null;
+  /** The days without use after which it does; `null` if that is not known. Optional like `accountId`. */
+  readonly authorizationTtlDays: number | null;
 }
 
 /** Format version; increased when older versions of this package can no longer read the record. */
@@ -100,10 +102,11 @@ const FIELDS: Readonly<Record<keyof SessionRecord, Check>> = {
   accountId: orNull(isAccountId),
   isBot: orNull((value) => typeof value === "boolean"),
   expiresAt: orNull(isInstant),
+  authorizationTtlDays: orNull((value) => Number.isInteger(value) && Number(value) >= 1),
 };
 
 /** Fields that earlier versions do not write, and drop when they write the record. What was lost is learned again. */
-const OPTIONAL_FIELDS: readonly (keyof SessionRecord)[] = ["accountId", "isBot", "expiresAt"];
+const OPTIONAL_FIELDS: readonly (keyof SessionRecord)[] = ["accountId", "isBot", "expiresAt", "authorizationTtlDays"];
 
 const CHECKS = Object.entries(FIELDS);
 

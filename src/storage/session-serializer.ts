@@ -70,6 +70,7 @@ export class SessionSerializer {
       accountId: known.accountId,
       isBot: known.isBot,
       expiresAt: known.expiresAt,
+      authorizationTtlDays: known.authorizationTtlDays,
     });
   }
 

@@ -24,11 +24,13 @@ export interface AuthorizationLife {
   /** When Telegram terminates the session if it is not used again, epoch milliseconds. */
   readonly expiresAt: number;
   /** Days without use after which it does. */
-  readonly ttlDays: number;
+  readonly authorizationTtlDays: number;
 }
 
 const MS_PER_SECOND = 1_000;
 const MS_PER_DAY = 86_400_000;
+/** The farthest instant that a `Date` can hold, in seconds. */
+const LAST_SECOND = 8.64e12;
 /** Source: core.telegram.org/api/auth#frozen-accounts. */
 const FREEZE_KEYS = { since: "freeze_since_date", until: "freeze_until_date", appealUrl: "freeze_appeal_url" } as const;
 
@@ -66,12 +68,12 @@ export function readFreeze(answer: unknown): Freeze | null | undefined {
   const entries = isObject(config) && config.className === "JsonObject" ? config.value : undefined;
   // The configuration of a real account has more than a hundred entries.
   if (!Array.isArray(entries) || entries.length === 0 || !entries.every(isEntry)) return undefined;
-  const valueOf = (key: string): unknown => entries.find((entry) => entry.key === key)?.value.value;
-  const since = toInstant(valueOf(FREEZE_KEYS.since));
-  const until = toInstant(valueOf(FREEZE_KEYS.until));
+  const entryOf = (key: string): unknown => entries.find((entry) => entry.key === key)?.value.value;
+  const since = toInstant(entryOf(FREEZE_KEYS.since));
+  const until = toInstant(entryOf(FREEZE_KEYS.until));
   if (since === undefined || until === undefined) return undefined;
   if (since === null) return until === null ? null : undefined;
-  const appealUrl = valueOf(FREEZE_KEYS.appealUrl);
+  const appealUrl = entryOf(FREEZE_KEYS.appealUrl);
   return { since, until, appealUrl: typeof appealUrl === "string" && appealUrl !== "" ? appealUrl : null };
 }
 
@@ -82,7 +84,7 @@ function isEntry(entry: unknown): entry is { readonly key: string; readonly valu
 /** Telegram's date in epoch milliseconds: `null` if there is none, `undefined` if it is not a date. */
 function toInstant(seconds: unknown): number | null | undefined {
   if (seconds === undefined || seconds === 0) return null;
-  return typeof seconds === "number" && Number.isFinite(seconds) && seconds > 0 ? seconds * MS_PER_SECOND : undefined;
+  return typeof seconds === "number" && seconds > 0 && seconds <= LAST_SECOND ? seconds * MS_PER_SECOND : undefined;
 }
 
 /**
@@ -91,10 +93,11 @@ function toInstant(seconds: unknown): number | null | undefined {
  */
 export function readAuthorizationLife(answer: unknown): AuthorizationLife | undefined {
   if (!isObject(answer) || !Array.isArray(answer.authorizations)) return undefined;
-  const ttlDays = answer.authorizationTtlDays;
-  if (typeof ttlDays !== "number" || !Number.isInteger(ttlDays) || ttlDays < 1) return undefined;
+  const authorizationTtlDays = answer.authorizationTtlDays;
+  if (typeof authorizationTtlDays !== "number" || !Number.isInteger(authorizationTtlDays) || authorizationTtlDays < 1)
+    return undefined;
   const current = answer.authorizations.filter(isObject).find((authorization) => authorization.current === true);
   const activeAt = toInstant(current?.dateActive) ?? toInstant(current?.dateCreated);
   if (current === undefined || activeAt === undefined || activeAt === null) return undefined;
-  return { expiresAt: activeAt + ttlDays * MS_PER_DAY, ttlDays };
+  return { expiresAt: activeAt + authorizationTtlDays * MS_PER_DAY, authorizationTtlDays };
 }

@@ -45,6 +45,14 @@ export function expiresOnItsOwn(code: string): boolean {
   return code === "PEER_FLOOD" || code === "USER_RESTRICTED";
 }
 
+/** The code of a freeze that Telegram reports without refusing a request: see the table of verdicts. */
+export const FREEZE_CODE = "FROZEN_METHOD_INVALID";
+
+/** Whether a restriction is a freeze of the account, which goes on reading. Source: core.telegram.org/api/auth#frozen-accounts. */
+export function isFreeze(code: string | null | undefined): boolean {
+  return code?.startsWith("FROZEN_") === true;
+}
+
 /** Whether the verdict concerns the session, so that the request may succeed on another one. */
 export function affectsSession({ kind }: Verdict): boolean {
   return kind === "cooldown" || kind === "restricted" || kind === "dead";

@@ -174,6 +174,10 @@ export class FakeTelegram implements ClientAdapter<FakeClient> {
     return client.call((request as { readonly className: string }).className);
   }
 
+  createRequest(method: string): unknown {
+    return { className: method };
+  }
+
   /** The newest client of a session. */
   handle(id: string): FakeHandle {
     const handle = this.handles.findLast((made) => made.request.id === id);

@@ -19,6 +19,7 @@ const record: SessionRecord = {
   accountId: "5000000001",
   isBot: false,
   expiresAt: 9,
+  authorizationTtlDays: 180,
 };
 
 const changed = (change: object): string => JSON.stringify({ ...JSON.parse(encodeRecord(record)), ...change });
