@@ -45,6 +45,11 @@ export interface SessionPoolEvents {
   disconnected: (event: { readonly id: string; readonly reason: string }) => void;
   /** Emitted when the user id of a session's account was learned: from Telegram, or from another process. */
   accountLearnt: (event: { readonly id: string; readonly accountId: string }) => void;
+  /**
+   * Emitted 30 days before Telegram terminates a session that stays unused, once until a use has moved that instant away, and
+   * again after a restart. `expiresAt` is in epoch milliseconds. Only for sessions of which it is known: see `check()`.
+   */
+  expiring: (event: { readonly id: string; readonly expiresAt: number }) => void;
   /** Emitted when the stored session string, tags or profile changed. */
   sessionChanged: (event: { readonly id: string }) => void;
   /** Emitted when this process lost a session: its claim was not renewed in time, or another process took it. */
@@ -72,6 +77,7 @@ export const EVENT_NAMES: readonly string[] = Object.keys({
   disconnected: true,
   backedOff: true,
   accountLearnt: true,
+  expiring: true,
   sessionChanged: true,
   ownershipLost: true,
   leaked: true,

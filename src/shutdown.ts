@@ -2,6 +2,7 @@ import type { LeaseScheduler } from "./acquire/lease-scheduler.js";
 import type { SessionAcquirer } from "./acquire/session-acquirer.js";
 import type { ProcessRef } from "./common/process-ref.js";
 import type { ConnectionPool } from "./connections/connection-pool.js";
+import type { ExpiryWatch } from "./connections/expiry-watch.js";
 import type { HealthProbe } from "./connections/health-probe.js";
 import type { PersistentConnections } from "./connections/persistent-connections.js";
 import type { BulkRunManager } from "./jobs/bulk/bulk-run-manager.js";
@@ -35,7 +36,8 @@ export interface PoolParts<Client> {
   readonly rateLimits: RateLimiting | undefined;
   readonly connections: ConnectionPool<Client>;
   readonly persistentConnections: PersistentConnections;
-  readonly healthProbe: HealthProbe;
+  readonly healthProbe: HealthProbe<Client>;
+  readonly expiryWatch: ExpiryWatch;
   readonly admin: SessionAdmin;
   readonly removal: SessionRemoval;
   readonly storageSync: StorageSync;
@@ -87,6 +89,7 @@ export class Shutdown {
     lifecycle.endWaiting();
     this.#parts.persistentConnections.end();
     this.#parts.healthProbe.end();
+    this.#parts.expiryWatch.end();
     leases.revokeAll((id) => lifecycle.toClosedError(id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     this.#parts.storageSync.stop();

@@ -56,6 +56,8 @@ const LINES: Lines = {
       : line("debug", `Session "${id}" is disconnected: ${reason}.`),
   backedOff: ({ id, reason }) => line("warn", `Session "${id}" could not connect and retries later: ${reason}.`),
   accountLearnt: ({ id, accountId }) => line("debug", `Session "${id}" belongs to account ${accountId}.`),
+  expiring: ({ id, expiresAt }) =>
+    line("warn", `Session "${id}" ends on ${new Date(expiresAt).toISOString()} if it stays unused.`),
   sessionChanged: ({ id }) =>
     line("debug", `Session "${id}" has another session string, other tags or another profile.`),
   ownershipLost: ({ id }) =>

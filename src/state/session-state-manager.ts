@@ -168,7 +168,9 @@ export class SessionStateManager {
     const now = time.now();
     const until =
       expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
+    const wasFrozen = entry.isFrozen;
     this.#applyRestriction(entry, { reason, until }, now);
+    if (entry.isFrozen && !wasFrozen) this.#context.events.emit("frozen", entry.id);
   }
 
   /**

@@ -9,6 +9,15 @@ import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const PROBE_MS = 3_600_000;
 
+/** What `help.getAppConfig` answers: with the date of a freeze, in seconds, if it is frozen. */
+function config(since?: number, until?: number): object {
+  const dates = { channels_limit_default: 500, freeze_since_date: since, freeze_until_date: until };
+  const value = Object.entries(dates)
+    .filter(([, date]) => date !== undefined)
+    .map(([key, date]) => ({ key, value: { className: "JsonNumber", value: date } }));
+  return { className: "help.AppConfig", hash: 1, config: { className: "JsonObject", value } };
+}
+
 /** A pool whose one session Telegram has refused with this answer; from then on it answers. */
 async function refusedBy(code: number, message: string, options: TestPoolOptions = {}): Promise<TestPool> {
   const scene = await openPool({ sessions: ["a"], probeIntervalMs: PROBE_MS, ...options });
@@ -28,7 +37,6 @@ describe("probeIntervalMs", () => {
     [401, "SESSION_REVOKED", "dead"],
     [401, "USER_DEACTIVATED_BAN", "dead"],
     [400, "PEER_FLOOD", "restricted"],
-    [420, "FROZEN_METHOD_INVALID", "restricted"],
   ])("%i %s - asked after that long, and free when it is answered", async (code, message, state) => {
     const scene = await refusedBy(code, message);
     const { pool, clock, events, telegram } = scene;
@@ -51,6 +59,40 @@ describe("probeIntervalMs", () => {
     });
     await clock.advance(PROBE_MS * 3);
     expect(probesOf(scene)).toBe(1);
+  });
+
+  test("FROZEN_METHOD_INVALID - free only once Telegram's configuration, complete, names no freeze", async () => {
+    const scene = await refusedBy(420, "FROZEN_METHOD_INVALID");
+    const { pool, clock, telegram, events } = scene;
+    const answers: unknown[] = ["answered", config(5), { className: "help.AppConfigNotModified" }, config()];
+    telegram.onCall = ({ method }) => (method === "help.GetAppConfig" ? answers.shift() : "answered");
+    const states: unknown[] = [];
+    for (let probe = 0; probe < 4; probe++) {
+      await clock.advance(PROBE_MS);
+      states.push(pool.get("a")?.state);
+    }
+    expect(states).toEqual(["restricted", "restricted", "restricted", "free"]);
+    expect({
+      probes: probesOf(scene),
+      recovered: events("recovered"),
+      restricted: events("restricted").length,
+    }).toEqual({
+      probes: 0,
+      recovered: [{ id: "a" }],
+      restricted: 1,
+    });
+  });
+
+  test("FROZEN_METHOD_INVALID with an adapter that cannot be asked about it - not asked, and not free", async () => {
+    const clock = new VirtualClock();
+    const telegram = new FakeTelegram(clock);
+    Object.defineProperty(telegram, "createRequest", { value: undefined });
+    const scene = await refusedBy(420, "FROZEN_METHOD_INVALID", { clock, telegram });
+    await clock.advance(PROBE_MS * 3);
+    expect({ state: scene.pool.get("a")?.state, calls: telegram.calls.length }).toEqual({
+      state: "restricted",
+      calls: 1,
+    });
   });
 
   test("serves a caller that waits for the session", async () => {

@@ -47,6 +47,7 @@ const EVENTS: readonly (keyof SessionPoolEvents)[] = [
   "connected",
   "disconnected",
   "accountLearnt",
+  "expiring",
   "sessionChanged",
   "ownershipLost",
   "leaked",

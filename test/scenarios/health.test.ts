@@ -1,11 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { stage } from "./support.js";
+import type { TelegramTestServer } from "../../src/testing/index.js";
+import { Api, stage, until as untilHolds } from "./support.js";
 
 const DAY_MS = 86_400_000;
 const SINCE = Date.UTC(2026, 0, 1);
 const UNTIL = Date.UTC(2100, 0, 1);
 
 const startOfSecond = (at: number): number => Math.floor(at / 1_000) * 1_000;
+
+/** How often it was asked whether an account is frozen. */
+const configCalls = (server: TelegramTestServer): number =>
+  server.calls().filter(({ method }) => method === "help.GetAppConfig").length;
 
 describe("check()", () => {
   test("an account with Premium - all that Telegram says of it, and when the session ends", async () => {
@@ -68,5 +73,62 @@ describe("check()", () => {
       expect(await pool.check(id)).toMatchObject({ isAlive: true, isFrozen: null, frozenUntil: null, expiresAt: null });
     }
     expect(pool.status().free).toBe(2);
+  });
+});
+
+describe("FROZEN_METHOD_INVALID", () => {
+  test("its end is asked for once, on the open connection, and restricts the session until then", async () => {
+    const { server, open } = await stage({ accounts: [{ name: "alice" }, { name: "bob" }] });
+    const pool = await open();
+    const until = startOfSecond(Date.now()) + 3_000;
+    server.updateAccount("alice", { freeze: { until } });
+    const create = () => new Api.channels.CreateChannel({ title: "x", about: "" });
+    const refused = pool.invoke(create, { id: "alice", retry: "none" });
+    await expect(refused).rejects.toMatchObject({ errorMessage: "FROZEN_METHOD_INVALID" });
+    await untilHolds("the end was asked for", () => configCalls(server) === 1);
+    expect(pool.get("alice")).toMatchObject({ state: "restricted", reason: "FROZEN_METHOD_INVALID" });
+    server.updateAccount("alice", { freeze: null });
+    await untilHolds("the freeze has ended", () => pool.get("alice")?.state === "free");
+    expect(Date.now()).toBeGreaterThanOrEqual(until);
+    expect({ calls: configCalls(server), connects: server.connections().length }).toEqual({ calls: 1, connects: 1 });
+    await expect(pool.use((client) => client.getMe(), { id: "alice" })).resolves.toMatchObject({ self: true });
+  });
+
+  test("a configuration that names no freeze - lifts nothing", async () => {
+    const { server, open } = await stage();
+    const pool = await open();
+    server.fail({ method: "updates.GetState", code: 420, message: "FROZEN_METHOD_INVALID" });
+    await expect(pool.invoke(() => new Api.updates.GetState())).rejects.toThrow();
+    await untilHolds("the end was asked for", () => configCalls(server) === 1);
+    expect(pool.get("account1")).toMatchObject({ state: "restricted", reason: "FROZEN_METHOD_INVALID" });
+  });
+
+  test("probeIntervalMs - frees the account once it is thawed, not before", async () => {
+    const { server, open, toldOf } = await stage({ accounts: [{ name: "alice", freeze: {} }] });
+    const pool = await open({ probeIntervalMs: 50 });
+    await pool.check("alice");
+    expect(pool.get("alice")?.state).toBe("restricted");
+    const asked = configCalls(server);
+    await untilHolds("it was probed twice", () => configCalls(server) >= asked + 2);
+    expect(pool.get("alice")?.state).toBe("restricted");
+    server.updateAccount("alice", { freeze: null });
+    await untilHolds("it is free", () => toldOf("recovered").length > 0);
+    expect({ state: pool.get("alice")?.state, recovered: toldOf("recovered") }).toEqual({
+      state: "free",
+      recovered: [{ id: "alice" }],
+    });
+  });
+});
+
+describe("expiring", () => {
+  test("an account whose unused sessions end soon - emitted once it is known, and again after a restart", async () => {
+    const { open, toldOf } = await stage({ accounts: [{ name: "alice", authorizationTtlDays: 20 }, { name: "bob" }] });
+    const pool = await open();
+    const { expiresAt } = await pool.check("alice");
+    await pool.check("bob");
+    expect(toldOf("expiring")).toEqual([{ id: "alice", expiresAt }]);
+    await pool.close();
+    await open();
+    await untilHolds("it was told again", () => toldOf("expiring").length === 2);
   });
 });

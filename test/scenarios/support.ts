@@ -58,6 +58,7 @@ const EVENTS: readonly (keyof SessionPoolEvents)[] = [
   "connected",
   "disconnected",
   "accountLearnt",
+  "expiring",
   "sessionChanged",
   "leaked",
   "recordRejected",

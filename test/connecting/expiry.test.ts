@@ -1,0 +1,184 @@
+import { describe, expect, test } from "vitest";
+import { memory } from "../../src/storage/memory.js";
+import { decodeRecord, encodeRecord, type SessionRecord } from "../../src/storage/record.js";
+import { FakeTelegram, PROBE, READ } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, type TestPool, type TestPoolOptions } from "../fakes/pools.js";
+import { VirtualClock } from "../fakes/virtual-clock.js";
+
+const DAY_MS = 86_400_000;
+const PROBE_MS = 3_600_000;
+const AUTHORIZATIONS = "account.GetAuthorizations";
+
+/** A pool whose session "a" has a record with these fields. `fieldsAt`: by the time at which it is opened. */
+async function openWith(
+  fieldsAt: (now: number) => Partial<SessionRecord>,
+  options: TestPoolOptions = {},
+): Promise<TestPool> {
+  const storage = options.storage ?? new FaultyStorage(memory());
+  const clock = options.clock ?? new VirtualClock();
+  const first = await openPool({ storage, clock, sessions: ["a"] });
+  await first.pool.close();
+  const stored = await storage.read("a");
+  if (stored === undefined) throw new Error("There is no record.");
+  const data = encodeRecord({ ...decodeRecord(stored.data), ...fieldsAt(clock.now()) });
+  await storage.write("a", stored.version, data);
+  return openPool({ ...options, storage, clock });
+}
+
+/** The answer to `account.getAuthorizations`. */
+const authorizations = (authorizationTtlDays: number, activeAt: number): object => ({
+  className: "account.Authorizations",
+  authorizationTtlDays,
+  authorizations: [{ className: "Authorization", current: true, dateCreated: 1, dateActive: activeAt / 1_000 }],
+});
+
+const callsOf = ({ telegram }: TestPool, method: string): number =>
+  telegram.calls.filter((call) => call.method === method).length;
+
+describe("expiring", () => {
+  test("30 days ahead - emitted once, and again after a restart", async () => {
+    const storage = new FaultyStorage(memory());
+    let expiresAt = 0;
+    const { pool, clock, events } = await openWith(
+      (now) => {
+        expiresAt = now + 32 * DAY_MS;
+        return { expiresAt };
+      },
+      { storage },
+    );
+    await clock.advance(2 * DAY_MS - 1);
+    expect(events("expiring")).toEqual([]);
+    await clock.advance(1);
+    expect(events("expiring")).toEqual([{ id: "a", expiresAt }]);
+    await clock.advance(3 * DAY_MS);
+    expect(events("expiring")).toHaveLength(1);
+    await pool.close();
+    const again = await openPool({ storage, clock });
+    await clock.advance(1);
+    expect(again.events("expiring")).toEqual([{ id: "a", expiresAt }]);
+  });
+
+  test("a dead session, and one whose end is not known - not emitted", async () => {
+    const dead = await openWith((now) => ({ expiresAt: now + DAY_MS, deadReason: "SESSION_REVOKED" }));
+    const unknown = await openPool({ sessions: ["a"] });
+    for (const { clock, events } of [dead, unknown]) {
+      await clock.advance(DAY_MS);
+      expect(events("expiring")).toEqual([]);
+    }
+  });
+
+  test("a use - moves the end by the time without use that Telegram allows, and with it the event", async () => {
+    const scene = await openWith((now) => ({ expiresAt: now + 31 * DAY_MS, authorizationTtlDays: 60 }), {
+      idleTimeoutMs: 0,
+    });
+    const { pool, clock, events } = scene;
+    const usedAt = clock.now();
+    await pool.use((client) => client.call(READ));
+    expect(pool.get("a")?.expiresAt).toBe(usedAt + 60 * DAY_MS);
+    await clock.advance(30 * DAY_MS - 1);
+    expect(events("expiring")).toEqual([]);
+    await clock.advance(1);
+    expect(events("expiring")).toEqual([{ id: "a", expiresAt: usedAt + 60 * DAY_MS }]);
+  });
+
+  test("uses within a day of the known one - leave the end as it is", async () => {
+    let expiresAt = 0;
+    const { pool, clock } = await openWith((now) => {
+      expiresAt = now + 60 * DAY_MS;
+      return { expiresAt, authorizationTtlDays: 60 };
+    });
+    await clock.advance(DAY_MS - 1);
+    await pool.use((client) => client.call(READ));
+    expect(pool.get("a")?.expiresAt).toBe(expiresAt);
+    await clock.advance(1);
+    await pool.use((client) => client.call(READ));
+    expect(pool.get("a")?.expiresAt).toBe(expiresAt + DAY_MS);
+  });
+
+  test("the moved end - is written with the next write for another reason", async () => {
+    const { pool, clock, storage } = await openWith((now) => ({ expiresAt: now + DAY_MS, authorizationTtlDays: 60 }));
+    const usedAt = clock.now();
+    const recorded = async () => decodeRecord((await storage.read("a"))?.data ?? "").expiresAt;
+    await pool.use((client) => client.call(READ));
+    await pool.disable("a", "on holiday");
+    expect(await recorded()).toBe(usedAt + 60 * DAY_MS);
+  });
+});
+
+describe("probeIntervalMs", () => {
+  test("a session close to its end - asked when it ends, which moves it, and left alone then", async () => {
+    const scene = await openWith((now) => ({ expiresAt: now + 29 * DAY_MS }), { probeIntervalMs: PROBE_MS });
+    const { pool, clock, telegram } = scene;
+    let answeredAt = 0;
+    telegram.onCall = () => {
+      answeredAt = Math.floor(clock.now() / 1_000) * 1_000;
+      return authorizations(180, answeredAt);
+    };
+    await clock.advance(PROBE_MS);
+    expect({ calls: callsOf(scene, AUTHORIZATIONS), online: telegram.online }).toEqual({ calls: 1, online: [] });
+    expect(pool.get("a")).toMatchObject({ state: "free", expiresAt: answeredAt + 180 * DAY_MS });
+    await clock.advance(2 * DAY_MS);
+    expect(telegram.calls.length).toBe(1);
+  });
+
+  test("a session that may stay unused for a week only - touched once half of it is over", async () => {
+    const week = { authorizationTtlDays: 7 };
+    const scene = await openWith((now) => ({ ...week, expiresAt: now + 4 * DAY_MS }), { probeIntervalMs: PROBE_MS });
+    const { clock, telegram } = scene;
+    telegram.onCall = () => authorizations(7, Math.floor(clock.now() / 1_000) * 1_000);
+    await clock.advance(0.5 * DAY_MS - 1);
+    expect(telegram.calls.length).toBe(0);
+    await clock.advance(PROBE_MS);
+    expect(telegram.calls.length).toBe(1);
+    await clock.advance(3 * DAY_MS);
+    expect(telegram.calls.length).toBe(1);
+  });
+
+  test("a session whose end is not known - asked once it has been unused for a week, and once only", async () => {
+    const scene = await openPool({ sessions: ["a"], probeIntervalMs: DAY_MS });
+    const { clock, telegram } = scene;
+    await clock.advance(7 * DAY_MS - 1);
+    expect(telegram.calls.length).toBe(0);
+    await clock.advance(3 * DAY_MS);
+    expect(telegram.calls.map(({ method }) => method)).toEqual([AUTHORIZATIONS]);
+  });
+
+  test("an adapter that cannot make requests - its probe is the use that moves the end", async () => {
+    const clock = new VirtualClock();
+    const telegram = new FakeTelegram(clock);
+    Object.defineProperty(telegram, "createRequest", { value: undefined });
+    const scene = await openWith((now) => ({ expiresAt: now + DAY_MS, authorizationTtlDays: 180 }), {
+      clock,
+      telegram,
+      probeIntervalMs: PROBE_MS,
+    });
+    await clock.advance(PROBE_MS);
+    expect({ probes: callsOf(scene, PROBE), calls: telegram.calls.length }).toEqual({ probes: 1, calls: 1 });
+    expect(scene.pool.get("a")?.expiresAt).toBe(clock.now() + 180 * DAY_MS);
+  });
+
+  test("disabled, leased or connected, a bot, and without probeIntervalMs - not touched", async () => {
+    const ending = (now: number) => ({ expiresAt: now + DAY_MS, isBot: null as boolean | null });
+    const disabled = await openWith(ending, { probeIntervalMs: PROBE_MS });
+    await disabled.pool.disable("a", "on holiday");
+    const connected = await openWith(ending, { probeIntervalMs: PROBE_MS, idleTimeoutMs: Number.POSITIVE_INFINITY });
+    await connected.pool.use(() => {});
+    const bot = await openWith((now) => ({ ...ending(now), isBot: true }), { probeIntervalMs: PROBE_MS });
+    const without = await openWith(ending);
+    for (const { clock, telegram } of [disabled, connected, bot, without]) {
+      await clock.advance(3 * PROBE_MS);
+      expect(telegram.calls).toEqual([]);
+    }
+  });
+
+  test("close() while one is touched - ends, and leaves nothing", async () => {
+    const { pool, clock, telegram } = await openWith((now) => ({ expiresAt: now }), { probeIntervalMs: PROBE_MS });
+    telegram.onCall = () => new Promise(() => {});
+    await clock.advance(PROBE_MS);
+    const closed = pool.close();
+    await clock.advance(10_000);
+    await closed;
+    expect({ pendingTimers: clock.pending, online: telegram.online }).toEqual({ pendingTimers: 0, online: [] });
+  });
+});
