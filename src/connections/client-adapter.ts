@@ -152,6 +152,9 @@ export interface ClientAdapter<Client> {
    * cannot be used.
    */
   createSignIn?(options: SignInOptions): SignInClient;
-  /** Makes a raw request for `invoke`, from what `SignInClient.call` takes. `duplicate` needs it. */
+  /**
+   * Makes a raw request for `invoke`, from what `SignInClient.call` takes. `duplicate` needs it. Without it `check` does not
+   * know of freezes nor when a session ends, and `probeIntervalMs` does not free frozen sessions.
+   */
   createRequest?(method: string, fields: Readonly<Record<string, unknown>>): unknown;
 }

@@ -86,15 +86,16 @@ export interface SessionPoolOptions<Client> {
   readonly storageTimeoutMs?: number | undefined;
   /**
    * Milliseconds a session stays restricted after PEER_FLOOD or USER_RESTRICTED. Telegram reports no duration, so this
-   * is a heuristic. A frozen account, and one whose login lacks its password, stay restricted until `enable`, `update`
-   * or a successful probe (`probeIntervalMs`).
+   * is a heuristic. A frozen account stays restricted until the date that Telegram names, one whose login lacks its
+   * password until `enable`, `update` or a successful probe (`probeIntervalMs`).
    * @default 86_400_000
    */
   readonly restrictedForMs?: number | undefined;
   /**
-   * Interval in milliseconds at which restricted and dead sessions are probed with `updates.getState`. A session that
-   * gets an answer becomes available again. An answer does not prove that a restriction is over: use hours, not
-   * seconds.
+   * Interval in milliseconds at which restricted and dead sessions are probed with `updates.getState`, frozen ones with
+   * `help.getAppConfig`. A session that gets an answer becomes available again, a frozen one when no freeze is named. An
+   * answer does not prove that a restriction is over: use hours, not seconds. Sessions that Telegram is about to terminate
+   * because nobody uses them are touched with `account.getAuthorizations`; without the option, `expiring` is all.
    * @default Infinity
    */
   readonly probeIntervalMs?: number | undefined;

@@ -92,6 +92,12 @@ const SCENARIOS: Readonly<Record<string, (logger: Logger) => Promise<void>>> = {
     telegram.onConnect = () => Promise.reject(new Error("refused"));
     await pool.acquire({ id: "a" }).catch(() => {});
   },
+  "warn expiring": async (logger) => {
+    const { inner, clock } = await twoHosts({ logger });
+    const { version = 0, data = "" } = (await inner.read("a")) ?? {};
+    await inner.write("a", version, encodeRecord({ ...decodeRecord(data), expiresAt: clock.now() + 1_000 }));
+    await clock.advance(60_000);
+  },
   "warn leaked": async (logger) => {
     for (const traceLeases of [true, false]) {
       const { pool, clock } = await openPool({ sessions: ["a"], maxLeaseMs: 1_000, traceLeases, logger });
