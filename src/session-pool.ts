@@ -22,6 +22,7 @@ import type {
   MapRun,
   NewSession,
   ResolvedOptions,
+  RotateKeysOptions,
   SessionChange,
   SessionPoolOptions,
   UseOptions,
@@ -33,6 +34,7 @@ import {
   checkCloseOptions,
   checkMapArguments,
   checkReason,
+  checkRotateKeysOptions,
   checkTextId,
   checkUseArguments,
 } from "./options/validate.js";
@@ -238,12 +240,14 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
   /**
    * Encrypts everything again that is not encrypted with the first key of `encryption`, peers included. Resolves with the
    * number of rewritten records; records that could not be read are left as they are. After that an old key can be dropped.
+   * `onProgress` is called at most ten times a second, and once at the end.
    *
    * Throws `OptionsError` without `encryption`, `StorageError` when a record could not be written, and `PoolClosedError`
    * when the pool is closed before the last one: call it again.
    */
-  async rotateKeys(): Promise<number> {
-    return this.#change(({ reencryption }) => reencryption.rotate());
+  async rotateKeys(options: RotateKeysOptions = {}): Promise<number> {
+    checkRotateKeysOptions(options);
+    return this.#change(({ reencryption }) => reencryption.rotate(options));
   }
 
   /**

@@ -4,6 +4,7 @@ import { nearestName } from "../options/validators.js";
 import { SessionPool } from "../session-pool.js";
 import { type CommandContext, CommandError } from "./command.js";
 import { PROGRAM } from "./command-line.js";
+import { ProgressView } from "./progress-bar.js";
 import type { Settings } from "./settings.js";
 import { shown } from "./shown.js";
 import { type FindOptions, findStorage, type NamedStorage } from "./storage-url.js";
@@ -17,7 +18,7 @@ export interface PoolOptions extends Partial<FindOptions> {
 
 /** Runs the work with a pool that connects no session by itself, and closes the pool afterwards in any case. */
 export function withOfflinePool<T>(
-  context: Pick<CommandContext, "settings" | "signal">,
+  context: Pick<CommandContext, "settings" | "signal" | "terminal">,
   work: (pool: SessionPool<unknown>, named: NamedStorage) => Promise<T>,
   options: PoolOptions = {},
 ): Promise<T> {
@@ -26,7 +27,7 @@ export function withOfflinePool<T>(
 
 /** Works with a pool that connects a session when one is used, and only then. Closes it whatever happens. */
 export async function withPool<Client, T>(
-  { settings, signal }: Pick<CommandContext, "settings" | "signal">,
+  { settings, signal, terminal }: Pick<CommandContext, "settings" | "signal" | "terminal">,
   client: ClientAdapter<Client>,
   work: (pool: SessionPool<Client>, named: NamedStorage) => Promise<T>,
   { mayCreate = false, allowPlaintext = false }: PoolOptions = {},
@@ -35,15 +36,19 @@ export async function withPool<Client, T>(
   const named = await findStorage(settings.storageUrl, { mayCreate });
   try {
     signal.throwIfAborted();
+    const loading = new ProgressView(terminal, `accounts of ${printable(named.name)}`);
     const pool = await SessionPool.open({
       client,
       storage: named.storage,
       encryption,
       keepConnected: false,
       trustServers: settings.privateServer !== undefined,
-    }).catch((error: unknown) => {
-      throw keyHint(error, settings, named) ?? error;
-    });
+      onLoadProgress: loading.show,
+    })
+      .catch((error: unknown) => {
+        throw keyHint(error, settings, named) ?? error;
+      })
+      .finally(() => loading.end());
     let result: T;
     try {
       result = await work(pool, named);

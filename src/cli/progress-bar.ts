@@ -18,7 +18,12 @@ export class ProgressBar {
 
   /** One more is done; `note` says which. */
   advance(note: string): void {
-    this.#done++;
+    this.show(this.#done + 1, note);
+  }
+
+  /** So many are done. */
+  show(done: number, note: string): void {
+    this.#done = done;
     this.#draw(note);
   }
 
@@ -29,6 +34,29 @@ export class ProgressBar {
 
   #draw(note: string): void {
     this.#view?.draw([progressLine(this.#done, this.#total, note, this.#terminal.columns)]);
+  }
+}
+
+/** A bar that appears with the first progress short of the end: what takes no time shows none. */
+export class ProgressView {
+  readonly #terminal: Terminal;
+  readonly #note: string;
+  #bar: ProgressBar | undefined;
+  /** Shows the progress. May be passed on as a callback. */
+  readonly show = ({ done, total }: { readonly done: number; readonly total: number }): void => {
+    if (done < total) this.#bar ??= new ProgressBar(this.#terminal, total);
+    this.#bar?.show(done, this.#note);
+  };
+
+  /** `note` says what is done. */
+  constructor(terminal: Terminal, note: string) {
+    this.#terminal = terminal;
+    this.#note = note;
+  }
+
+  /** Erases the bar. */
+  end(): void {
+    this.#bar?.end();
   }
 }
 

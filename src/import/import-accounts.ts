@@ -1,4 +1,6 @@
-import { callSafely, textOf, warn } from "../common/process-warning.js";
+import { systemClock } from "../common/clock.js";
+import { textOf, warn } from "../common/process-warning.js";
+import { ProgressReporter } from "../common/progress.js";
 import { DuplicateSessionError, OptionsError } from "../errors.js";
 import type { ClientProfile } from "../options/client-profile.js";
 import { boolean, check, functionValue, hasMethods, isObject, nonEmptyString, tags } from "../options/validators.js";
@@ -152,13 +154,17 @@ class ImportRun {
   readonly #accounts: ImportedAccount[] = [];
   readonly #refused: RefusedAccount[] = [];
   #read = 0;
-  #hasProgressFailed = false;
+  #latestPath: string;
+  readonly #progressReporter: ProgressReporter<ImportProgress>;
   #counts = { added: 0, known: 0, refused: 0 };
 
   constructor(pool: AccountPool, path: string, options: ImportAccountsOptions) {
     this.#pool = pool;
     this.#path = path;
     this.#options = options;
+    this.#latestPath = path;
+    const name = "onProgress of importAccounts";
+    this.#progressReporter = new ProgressReporter(name, options.onProgress, systemClock, () => this.#progress());
   }
 
   async add(): Promise<ImportReport> {
@@ -242,18 +248,14 @@ class ImportRun {
     this.#refused.push({ path, id, reason });
   }
 
-  #tellProgress(path: string): void {
-    const { onProgress } = this.#options;
-    if (onProgress === undefined) return;
+  #progress(): ImportProgress {
     const { added, known, refused } = this.#counts;
-    const progress = { read: this.#read, added, known, refused: refused + this.#refused.length, path };
-    callSafely(
-      () => onProgress(progress),
-      (error) => {
-        if (!this.#hasProgressFailed) warn(`onProgress of importAccounts failed: ${textOf(error)}`);
-        this.#hasProgressFailed = true;
-      },
-    );
+    return { read: this.#read, added, known, refused: refused + this.#refused.length, path: this.#latestPath };
+  }
+
+  #tellProgress(path: string): void {
+    this.#latestPath = path;
+    this.#progressReporter.report();
   }
 }
 

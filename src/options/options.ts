@@ -123,6 +123,11 @@ export interface SessionPoolOptions<Client> {
   readonly trustServers?: boolean | undefined;
   /** Receives log messages; `console` is compatible. @default none */
   readonly logger?: Logger | undefined;
+  /**
+   * Called at most ten times a second while `open` reads the records that the storage has listed, and once at the end. For
+   * pools of very many sessions, and for a sealer that takes its time. @default none
+   */
+  readonly onLoadProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Source of time and timers. @default systemClock */
   readonly clock?: Clock | undefined;
 }
@@ -324,6 +329,28 @@ export interface AddManyOptions {
   readonly onProgress?: ((progress: AddManyProgress) => void) | undefined;
 }
 
+/** Progress of `rotateKeys`. */
+export interface RotateKeysProgress {
+  /** Number of sessions that are done: rewritten, or encrypted with the first key before. */
+  readonly done: number;
+  readonly total: number;
+  readonly rewritten: number;
+}
+
+/** Options of `rotateKeys`. */
+export interface RotateKeysOptions {
+  /** Called at most ten times a second while sessions are done, and once at the end. @default none */
+  readonly onProgress?: ((progress: RotateKeysProgress) => void) | undefined;
+}
+
+/** Progress of `SessionPool.open` once the storage has listed its records. */
+export interface LoadProgress {
+  /** Number of records that are read, rejected ones included. */
+  readonly done: number;
+  readonly total: number;
+  readonly rejected: number;
+}
+
 /** Changes for `update`; omitted fields stay as they are. */
 export interface SessionChange {
   readonly session?: string | undefined;
@@ -335,10 +362,11 @@ export interface SessionChange {
 export type ResolvedOptions<Client> = {
   readonly [Key in Exclude<
     keyof SessionPoolOptions<Client>,
-    "logger" | "encryption" | "ownership" | "budgets"
+    "logger" | "onLoadProgress" | "encryption" | "ownership" | "budgets"
   >]-?: Exclude<SessionPoolOptions<Client>[Key], undefined>;
 } & {
   readonly logger: Logger | undefined;
+  readonly onLoadProgress: ((progress: LoadProgress) => void) | undefined;
   readonly encryption: Sealer | undefined;
   /** Validated, with methods by canonical name. */
   readonly budgets: ParsedBudgets | undefined;

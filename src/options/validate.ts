@@ -13,6 +13,7 @@ import type {
   MapOptions,
   NewSession,
   ResolvedOptions,
+  RotateKeysOptions,
   SessionChange,
   SessionPoolOptions,
   UseOptions,
@@ -79,6 +80,7 @@ const POOL: Rules = {
   budgets,
   traceLeases: boolean,
   trustServers: boolean,
+  onLoadProgress: functionValue,
   logger: methods("a logger", "debug", "info", "warn", "error"),
   clock: methods("a clock", "now", "monotonic", "setTimer"),
 };
@@ -141,6 +143,7 @@ const CHECKPOINT: Rules = { storage, name: recordName, key: functionValue };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", accepts: isObject } };
 const ADD_MANY: Rules = { signal, onProgress: functionValue };
+const ROTATE_KEYS: Rules = { onProgress: functionValue };
 const anything: Validator = { expected: "a value", accepts: () => true };
 
 const storedPeers: Validator = {
@@ -188,6 +191,7 @@ export function checkPoolOptions<Client>(
     trustServers: false,
     clock: systemClock,
     logger: undefined,
+    onLoadProgress: undefined,
     encryption: undefined,
     ...omitUndefined(options),
     budgets: parseBudgets(options.budgets),
@@ -293,6 +297,11 @@ export function checkAddManyArguments(sessions: unknown, options: AddManyOptions
     );
   }
   check("addMany", options, ADD_MANY);
+}
+
+/** Throws `OptionsError` if the options of `rotateKeys` are not valid. */
+export function checkRotateKeysOptions(options: RotateKeysOptions): void {
+  check("rotateKeys", options, ROTATE_KEYS);
 }
 
 /** Throws `OptionsError` if an entry of `addMany` is no object of the fields of one; `add` checks the rest. */

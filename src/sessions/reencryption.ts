@@ -1,9 +1,11 @@
+import { ProgressReporter } from "../common/progress.js";
 import type { CredentialEncryption } from "../encryption/credentials.js";
 import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
 import { isFresh } from "../encryption/sealer.js";
 import { writeTimedOutError } from "../error-factories.js";
 import { OptionsError } from "../errors.js";
 import type { ResolvedProfile } from "../options/client-profile.js";
+import type { RotateKeysOptions, RotateKeysProgress } from "../options/options.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import { markDirty, type PooledSession } from "../state/pooled-session.js";
@@ -42,19 +44,23 @@ export class Reencryption {
    * for the current record only, or for those that a storage with `writeMany` is written together: what was done stays
    * done.
    */
-  async rotate(): Promise<number> {
+  async rotate({ onProgress }: RotateKeysOptions): Promise<number> {
     if (this.#context.options.encryption === undefined) {
       throw new OptionsError("rotateKeys: the pool has no encryption; open it with encryption: aesGcm(key).");
     }
     await this.#storageSync.syncAll();
-    let count = 0;
+    let rewritten = 0;
     const failures: unknown[] = [];
-    const ids = this.#registry.ids().values();
+    const all = this.#registry.ids();
+    const ids = all.values();
+    const state = (done: number): RotateKeysProgress => ({ done, total: all.length, rewritten });
+    const progress = new ProgressReporter("onProgress", onProgress, this.#context.clock, state);
     const rotateNext = async (): Promise<void> => {
       for (const id of ids) {
         if (failures.length > 0) return;
         try {
-          if (await this.#rotateExclusively(id)) count++;
+          if (await this.#rotateExclusively(id)) rewritten++;
+          progress.advance();
         } catch (error) {
           failures.push(error);
         }
@@ -62,8 +68,9 @@ export class Reencryption {
     };
     const concurrency = this.#context.options.storage.writeMany === undefined ? 1 : MAX_CONCURRENCY;
     await Promise.all(Array.from({ length: concurrency }, rotateNext));
+    progress.report();
     if (failures.length > 0) throw failures[0];
-    return count;
+    return rewritten;
   }
 
   #rotateExclusively(id: string): Promise<boolean> {

@@ -1,6 +1,8 @@
+import { ProgressReporter } from "../common/progress.js";
 import { WakeTimer } from "../common/timers.js";
 import { allLocked } from "../error-factories.js";
 import { StorageCorruptError, StorageError } from "../errors.js";
+import type { LoadProgress } from "../options/options.js";
 import { isReserved } from "../options/validators.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
@@ -73,10 +75,11 @@ export class StorageSync {
   async load(listed: readonly StoredRecord[]): Promise<void> {
     const registry = this.#registry;
     this.#rateLimits?.load(listed);
-    const loaded = await registry.load(
-      listed.filter(({ id }) => !isReserved(id)),
-      (fingerprint) => ownerAmong(fingerprint, listed),
-    );
+    const records = listed.filter(({ id }) => !isReserved(id));
+    const holderOf = (fingerprint: string): string | undefined => ownerAmong(fingerprint, listed);
+    const progress = this.#loadProgress(records.length);
+    const loaded = await registry.load(records, holderOf, progress);
+    progress?.report();
     for (const { known, version, owner } of loaded) {
       if (known.isRemoved) this.#lifecycle.runInBackground(this.#remoteRecords.onUnknownRecord(known.id));
       else {
@@ -89,6 +92,13 @@ export class StorageSync {
     if (loaded.length === 0) throw allLocked(registry.lockedCount, this.#rejectedAtStart[0]?.reason ?? "");
     const text = `${registry.lockedCount} records cannot be opened with the keys of the option "encryption". See rejected().`;
     this.#context.log.write("error", text, { event: "keyMissing", count: registry.lockedCount });
+  }
+
+  #loadProgress(total: number): ProgressReporter<LoadProgress> | undefined {
+    const { clock, options } = this.#context;
+    const { onLoadProgress } = options;
+    const state = (done: number): LoadProgress => ({ done, total, rejected: this.#registry.rejectedCount });
+    return onLoadProgress && new ProgressReporter("onLoadProgress", onLoadProgress, clock, state);
   }
 
   /** Publishes which records could not be read at the start. */

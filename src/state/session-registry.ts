@@ -86,6 +86,10 @@ export class SessionRegistry {
     return [...this.#rejected].map(([id, reason]) => ({ id, reason }));
   }
 
+  get rejectedCount(): number {
+    return this.#rejected.size;
+  }
+
   /** Number of rejected records that no known encryption key decrypts. */
   get lockedCount(): number {
     return this.#locked.size;
@@ -98,15 +102,17 @@ export class SessionRegistry {
 
   /**
    * Adds the sessions of the records; records that cannot be read are rejected, and removed sessions are not added.
+   * `progress` advances by each record.
    *
    * @param holderOf returns the id of the session that owns an auth key, if two records contain it
    */
   async load(
     records: readonly StoredRecord[],
     holderOf: (fingerprint: string) => string | undefined,
+    progress: { advance(): void } | undefined,
   ): Promise<readonly LoadedSession[]> {
     const loaded: LoadedSession[] = [];
-    for (const session of await this.#deserializeAll(records)) {
+    for (const session of await this.#deserializeAll(records, progress)) {
       const { id, fingerprint } = session.known;
       try {
         loaded.push(this.#indexed(session));
@@ -184,7 +190,10 @@ export class SessionRegistry {
   }
 
   /** Reads the records in order; those that cannot be read are rejected. */
-  async #deserializeAll(records: readonly StoredRecord[]): Promise<readonly LoadedSession[]> {
+  async #deserializeAll(
+    records: readonly StoredRecord[],
+    progress: { advance(): void } | undefined,
+  ): Promise<readonly LoadedSession[]> {
     const tagLists = new Map<string, readonly string[]>();
     const loaded: (LoadedSession | undefined)[] = [];
     let waiting: Promise<void>[] = [];
@@ -194,9 +203,13 @@ export class SessionRegistry {
         waiting.push(
           session.then((opened) => {
             loaded[place] = opened;
+            progress?.advance();
           }),
         );
-      } else loaded[place] = session;
+      } else {
+        loaded[place] = session;
+        progress?.advance();
+      }
       if (waiting.length < CONCURRENT_DECRYPTIONS) continue;
       await Promise.all(waiting);
       waiting = [];

@@ -173,28 +173,32 @@ describe("rotate-keys", () => {
     expect(await states(folder, newer)).toEqual({ alice: "free", bob: "free" });
   });
 
-  test.skipIf(!hasPseudoTerminal)("Ctrl-C - ends it before the last account, and another run goes on", async () => {
-    const folder = await filled(older);
-    {
-      await using pool = await openPool(folder, older);
-      await pool.addMany(
-        Array.from({ length: 6_000 }, (_, index) => ({ id: `many${index}`, session: sessionString(`many${index}`) })),
-      );
-    }
-    writeFileSync(folder.file(".env"), `SESSION_POOL_KEY=${newer},${older}\n`);
-    const storage = sqlite(folder.file("sessions.db"));
-    await storage.open?.();
-    const rewritten = async (): Promise<number> =>
-      (await storage.list()).filter(({ id, version }) => !id.startsWith("~") && version > 1).length;
-    await using terminal = new TerminalSession(folder, ["rotate-keys"]);
-    await expect.poll(rewritten, { timeout: 30_000, interval: 20 }).toBeGreaterThan(0);
-    terminal.interrupt();
-    expect(await terminal.ended).toBe(130);
-    expect(await rewritten()).toBeLessThan(6_002);
-    await storage.close?.();
-    expect(await folder.run(["rotate-keys"])).toMatchObject({ code: 0 });
-    expect(Object.keys(await states(folder, newer))).toHaveLength(6_002);
-  });
+  test.skipIf(!hasPseudoTerminal)(
+    "at a terminal - shows a bar; Ctrl-C ends it before the last account, and another run goes on",
+    async () => {
+      const folder = await filled(older);
+      {
+        await using pool = await openPool(folder, older);
+        await pool.addMany(
+          Array.from({ length: 6_000 }, (_, index) => ({ id: `many${index}`, session: sessionString(`many${index}`) })),
+        );
+      }
+      writeFileSync(folder.file(".env"), `SESSION_POOL_KEY=${newer},${older}\n`);
+      const storage = sqlite(folder.file("sessions.db"));
+      await storage.open?.();
+      const rewritten = async (): Promise<number> =>
+        (await storage.list()).filter(({ id, version }) => !id.startsWith("~") && version > 1).length;
+      await using terminal = new TerminalSession(folder, ["rotate-keys"]);
+      await terminal.until(/█*░+ \d+\/6002 {2}encrypted/);
+      await expect.poll(rewritten, { timeout: 30_000, interval: 20 }).toBeGreaterThan(0);
+      terminal.interrupt();
+      expect(await terminal.ended).toBe(130);
+      expect(await rewritten()).toBeLessThan(6_002);
+      await storage.close?.();
+      expect(await folder.run(["rotate-keys"])).toMatchObject({ code: 0 });
+      expect(Object.keys(await states(folder, newer))).toHaveLength(6_002);
+    },
+  );
 
   test("without a key, or with a wrong one - exits with one sentence that says what to do", async () => {
     const folder = await filled(older);

@@ -1,6 +1,9 @@
+import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { progressLine } from "../../src/cli/live-view.js";
+import { ProgressView } from "../../src/cli/progress-bar.js";
 import { type Cell, cutText, formatTable, widthOf } from "../../src/cli/table.js";
+import { Terminal } from "../../src/cli/terminal.js";
 import { durationText, instantText } from "../../src/cli/time-text.js";
 
 const row = (...texts: readonly string[]): readonly Cell[] => texts.map((text) => ({ text }));
@@ -62,4 +65,27 @@ test("instantText() - today the time alone, otherwise the day as well", () => {
 test("progressLine() - fits the terminal", () => {
   expect(progressLine(1, 4, "alice", 80)).toBe(`${"█".repeat(6)}${"░".repeat(18)} 1/4  alice`);
   expect(widthOf(progressLine(3, 4, "a name that is long", 30))).toBeLessThan(30);
+});
+
+describe("ProgressView", () => {
+  function shown(steps: readonly number[], isTTY = true): string {
+    const stderr = Object.assign(new PassThrough(), { isTTY, columns: 80, rows: 24 });
+    const stdout = Object.assign(new PassThrough(), { columns: 80, rows: 24 });
+    const streams = { stdin: process.stdin, stdout, stderr, env: {} };
+    const view = new ProgressView(new Terminal(streams as never, () => {}), "accounts");
+    for (const done of steps) view.show({ done, total: 4 });
+    view.end();
+    return String(stderr.read() ?? "");
+  }
+
+  test("progress short of the end - draws a bar, and erases it", () => {
+    const text = shown([1, 4]);
+    expect(text).toContain("░ 1/4  accounts");
+    expect(text).toContain("█ 4/4  accounts");
+    expect(text.endsWith("0J\u001b[?25h")).toBe(true);
+  });
+
+  test("all at once, or without a terminal - draws nothing", () => {
+    expect([shown([4]), shown([1, 4], false)]).toEqual(["", ""]);
+  });
 });

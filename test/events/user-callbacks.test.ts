@@ -115,6 +115,30 @@ describe.each(Object.keys(BAD))("a user's function that %s", (how) => {
     expect(warnings).toHaveLength(1);
   });
 
+  test.each(["onLoadProgress", "onProgress of rotateKeys", "onProgress of addMany"])(
+    "%s - stops nothing, and becomes one process warning",
+    async (name) => {
+      const [storage, encryption] = [new FaultyStorage(), aesGcm(Buffer.alloc(32, 1))];
+      const first = await openPool({ storage, encryption, sessions: ["a", "b"] });
+      await first.pool.close();
+      const { pool } = await openPool({
+        storage,
+        encryption,
+        ...(name === "onLoadProgress" ? { onLoadProgress: bad } : {}),
+      });
+      const added = name.endsWith("addMany") ? { onProgress: bad } : {};
+      await pool.addMany([{ id: "c", session: sessionString("c") }], added);
+      await pool.rotateKeys(name.endsWith("rotateKeys") ? { onProgress: bad } : {});
+      await turns();
+      expect({ sessions: pool.sessions().length, unhandled, warnings: warnings.length }).toEqual({
+        sessions: 3,
+        unhandled: [],
+        warnings: 1,
+      });
+      expect(warnings[0]).toContain(name.split(" ")[0]);
+    },
+  );
+
   test("as a listener - stops neither the others nor the pool, and becomes a process warning", async () => {
     const { pool, events } = await openPool({ sessions: ["a"] });
     pool.on("leased", bad);

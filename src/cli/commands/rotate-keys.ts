@@ -1,6 +1,7 @@
 import type { SessionPool } from "../../session-pool.js";
-import { type Command, STORAGE_OPTIONS, UsageError } from "../command.js";
+import { type Command, type CommandContext, STORAGE_OPTIONS, UsageError } from "../command.js";
 import { withOfflinePool } from "../pools.js";
+import { ProgressView } from "../progress-bar.js";
 import { printable } from "../table.js";
 
 /** `rotate-keys`: encrypts everything with the newest key. */
@@ -24,7 +25,7 @@ export const rotateKeysCommand: Command = {
     return withOfflinePool(
       context,
       async (pool) => {
-        const rewritten = await rotated(pool, context.signal);
+        const rewritten = await rotated(pool, context);
         const rejected = pool.rejected();
         const { total } = pool.status();
         const text = [
@@ -39,12 +40,14 @@ export const rotateKeysCommand: Command = {
 };
 
 /** Closing the pool ends the rotation after the records that are being written; a later one goes on from there. */
-async function rotated(pool: SessionPool<unknown>, signal: AbortSignal): Promise<number> {
+async function rotated(pool: SessionPool<unknown>, { signal, terminal }: CommandContext): Promise<number> {
+  const progress = new ProgressView(terminal, "encrypted");
   const end = (): void => void pool.close();
   signal.addEventListener("abort", end, { once: true });
   try {
-    return await pool.rotateKeys();
+    return await pool.rotateKeys({ onProgress: progress.show });
   } finally {
+    progress.end();
     signal.removeEventListener("abort", end);
   }
 }

@@ -1,5 +1,6 @@
 import { deferred } from "../../common/deferred.js";
-import { callSafely, textOf, warn } from "../../common/process-warning.js";
+import { textOf, warn } from "../../common/process-warning.js";
+import { ProgressReporter } from "../../common/progress.js";
 import {
   type AddedSession,
   AddManyInputError,
@@ -32,7 +33,6 @@ const CONGESTION_FACTOR = 2;
 const FAST_PART = 1 / 10;
 /** Maximum time in which entries start without a turn of the event loop. */
 const MAX_TURN_MS = 10;
-const PROGRESS_INTERVAL_MS = 100;
 
 /** Adds one entry; resolves whether it is new. */
 type Add = (entry: NewSession) => Promise<{ readonly isNew: boolean }>;
@@ -69,8 +69,7 @@ export class BulkAddition implements ActiveBulkRun {
   #maxStorageFailures = FIRST_CONCURRENCY;
   /** The last of them, if they ended the run. */
   #storageFailure: StorageError | undefined;
-  #reportedAt = Number.NEGATIVE_INFINITY;
-  #hasProgressFailed = false;
+  readonly #progressReporter: ProgressReporter<AddManyProgress>;
   readonly #settled = deferred();
 
   constructor(
@@ -83,6 +82,8 @@ export class BulkAddition implements ActiveBulkRun {
     this.#options = options;
     this.#add = add;
     this.#total = sizeOf(sessions);
+    const { clock } = runs.context;
+    this.#progressReporter = new ProgressReporter("onProgress", options.onProgress, clock, () => this.#progress());
     this.#puller = new ItemPuller(sessions, {
       hasRoom: () => this.#hasRoom(),
       onItem: (entry, index) => {
@@ -115,7 +116,7 @@ export class BulkAddition implements ActiveBulkRun {
       stopListening?.();
       this.#runs.delete(this);
     }
-    this.#reportProgress();
+    this.#progressReporter.report();
     if (this.#failure !== undefined) throw this.#failure.error;
     const report = this.#report();
     if (this.#storageFailure !== undefined) throw storageError(report, this.#storageFailure, this.#maxStorageFailures);
@@ -177,11 +178,7 @@ export class BulkAddition implements ActiveBulkRun {
       if (this.#active === 0) this.#settled.resolve();
       return;
     }
-    const now = this.#runs.context.clock.monotonic();
-    if (now - this.#reportedAt >= PROGRESS_INTERVAL_MS) {
-      this.#reportedAt = now;
-      this.#reportProgress();
-    }
+    this.#progressReporter.advance();
     this.#puller.pull();
   }
 
@@ -241,19 +238,10 @@ export class BulkAddition implements ActiveBulkRun {
     return Object.freeze({ added: this.#added, known: this.#known, refused: this.#refused });
   }
 
-  #reportProgress(): void {
-    const { onProgress } = this.#options;
-    if (onProgress === undefined) return;
+  #progress(): AddManyProgress {
     const [added, known, refused] = [this.#added.length, this.#known.length, this.#refused.length];
     const total = this.#total === undefined ? {} : { total: this.#total };
-    const progress: AddManyProgress = Object.freeze({ done: added + known + refused, ...total, added, known, refused });
-    callSafely(
-      () => onProgress(progress),
-      (error) => {
-        if (!this.#hasProgressFailed) warn(`onProgress failed: ${textOf(error)}`);
-        this.#hasProgressFailed = true;
-      },
-    );
+    return { done: added + known + refused, ...total, added, known, refused };
   }
 }
 

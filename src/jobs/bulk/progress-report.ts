@@ -1,4 +1,4 @@
-import { callSafely, textOf, warn } from "../../common/process-warning.js";
+import { ProgressReporter } from "../../common/progress.js";
 import { WakeTimer } from "../../common/timers.js";
 import type { MapProgress } from "../../options/options.js";
 import type { PoolContext } from "../../pool-context.js";
@@ -9,15 +9,15 @@ const INTERVAL_MS = 1_000;
 /** Counts the items of a bulk run and reports the progress once a second. */
 export class ProgressReport {
   readonly #context: PoolContext;
-  readonly #onProgress: ((progress: MapProgress) => void) | undefined;
+  readonly #isSubscribed: boolean;
   readonly #total: number | undefined;
   readonly #waitingUntil: () => number | null;
   #done = 0;
   #failed = 0;
   #skipped = 0;
   #startedAt: number | undefined;
+  readonly #reporter: ProgressReporter<MapProgress>;
   readonly #timer: WakeTimer;
-  #hasFailed = false;
 
   /** `waitingUntil` returns when any item can go on, on the pool's time line; `null` if one can, or none ever can. */
   constructor(
@@ -27,18 +27,19 @@ export class ProgressReport {
     waitingUntil: () => number | null,
   ) {
     this.#context = context;
-    this.#onProgress = onProgress;
+    this.#isSubscribed = onProgress !== undefined;
+    this.#reporter = new ProgressReporter("onProgress", onProgress, context.clock, () => this.#progress());
     this.#total = total;
     this.#waitingUntil = waitingUntil;
     this.#timer = new WakeTimer(context.options.clock, () => {
       this.#timer.set(INTERVAL_MS);
-      this.#report();
+      this.#reporter.report();
     });
   }
 
   start(): void {
     this.#startedAt = this.#context.time.now();
-    if (this.#onProgress !== undefined) this.#timer.set(INTERVAL_MS);
+    if (this.#isSubscribed) this.#timer.set(INTERVAL_MS);
   }
 
   /** Counts an item that an earlier run has finished. */
@@ -56,18 +57,7 @@ export class ProgressReport {
   /** Reports for the last time, if it was started. */
   stop(): void {
     this.#timer.cancel();
-    if (this.#startedAt !== undefined) this.#report();
-  }
-
-  /** A callback that throws or rejects stops nothing; the first failure becomes a process warning. */
-  #report(): void {
-    callSafely(
-      () => this.#onProgress?.(this.#progress()),
-      (error) => {
-        if (!this.#hasFailed) warn(`onProgress failed: ${textOf(error)}`);
-        this.#hasFailed = true;
-      },
-    );
+    if (this.#startedAt !== undefined) this.#reporter.report();
   }
 
   #progress(): MapProgress {
@@ -79,7 +69,7 @@ export class ProgressReport {
     const perSecond = seconds > 0 ? completed / seconds : 0;
     const waitingUntil = this.#waitingUntil();
     const etaAt = this.#eta(now, perSecond, waitingUntil);
-    return Object.freeze({
+    return {
       done: this.#done,
       ...(total === undefined ? {} : { total }),
       failed: this.#failed,
@@ -87,7 +77,7 @@ export class ProgressReport {
       perSecond,
       etaAt: etaAt === null ? null : time.toWall(etaAt),
       waitingUntil: waitingUntil === null ? null : time.toWall(waitingUntil),
-    });
+    };
   }
 
   #eta(now: number, perSecond: number, waitingUntil: number | null): number | null {
