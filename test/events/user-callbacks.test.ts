@@ -116,7 +116,7 @@ describe.each(Object.keys(BAD))("a user's function that %s", (how) => {
   });
 
   test.each(["onLoadProgress", "onProgress of rotateKeys", "onProgress of addMany"])(
-    "%s - stops nothing, and becomes one process warning",
+    "%s - does not affect the operation, and becomes one process warning",
     async (name) => {
       const [storage, encryption] = [new FaultyStorage(), aesGcm(Buffer.alloc(32, 1))];
       const first = await openPool({ storage, encryption, sessions: ["a", "b"] });
