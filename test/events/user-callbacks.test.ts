@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { aesGcm } from "../../src/encryption/sealer.js";
+import { EVENT_NAMES } from "../../src/events.js";
 import type { Logger, SessionPoolOptions } from "../../src/options/options.js";
 import { type FakeClient, READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
@@ -227,5 +228,27 @@ describe.each(Object.keys(BAD))("a user's function that %s", (how) => {
     expect({ work: work.state, heard }).toEqual({ work: "rejected", heard: ["abort"] });
     expect(unhandled).toEqual([]);
     expect(warnings).toHaveLength(1);
+  });
+});
+
+describe("a user's function that returns a promise that never settles", () => {
+  const never = (): Promise<void> => new Promise(() => {});
+
+  test("as the logger, a listener of every event, or any progress callback - keeps neither calls nor close() waiting", async () => {
+    const [storage, encryption] = [new FaultyStorage(), aesGcm(Buffer.alloc(32, 1))];
+    const first = await openPool({ storage, encryption, sessions: ["a", "b"] });
+    await first.pool.close();
+    const logger = loggerOf(never as unknown as Bad);
+    const made = await openPool({ storage, encryption, logger, onLoadProgress: never });
+    const { pool } = made;
+    for (const name of EVENT_NAMES) pool.on(name as "leased", never);
+    await pool.addMany([{ id: "c", session: sessionString("c") }], { onProgress: never });
+    await pool.rotateKeys({ onProgress: never });
+    const results: unknown[] = [];
+    for await (const { ok } of pool.map([1, 2], () => 0, { onProgress: never })) results.push(ok);
+    await pool.remove("c");
+    await dayOf(made);
+    await turns();
+    expect({ results, unhandled, warnings }).toEqual({ results: [true, true], unhandled: [], warnings: [] });
   });
 });

@@ -1,4 +1,5 @@
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { subscribe, tracingChannel, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { READ, WRITE } from "../fakes/fake-telegram.js";
 import { deferred, openPool } from "../fakes/pools.js";
@@ -130,5 +131,59 @@ describe("points", () => {
     await clock.advance(1_000);
     const code = "STORAGE_FAILED";
     expect(failed[0]).toEqual({ error: { name: "StorageError", code, message: code } });
+  });
+});
+
+/** Takes what Node.js raises as uncaught until the test ends. */
+function takeUncaught(): readonly unknown[] {
+  const [taken, others]: [unknown[], NodeJS.UncaughtExceptionListener[]] = [[], process.listeners("uncaughtException")];
+  const take = (error: unknown): void => void taken.push(error);
+  process.removeAllListeners("uncaughtException");
+  process.on("uncaughtException", take);
+  onTestFinished(() => {
+    process.off("uncaughtException", take);
+    for (const other of others) process.on("uncaughtException", other);
+  });
+  return taken;
+}
+
+describe("a subscriber that throws", () => {
+  const bad = (): never => {
+    throw new Error("mine");
+  };
+
+  test("to any channel, or as the transform of a store - is an uncaught exception, and changes nothing in the pool", async () => {
+    const { pool, telegram, clock, events } = await openPool({ sessions: ["a", "b"] });
+    const taken = takeUncaught();
+    const store = new AsyncLocalStorage<object>();
+    for (const name of ["use", "acquire", "connect", "call"]) {
+      const channel = tracingChannel<object>(`telegram-session-pool:${name}`);
+      const subscribers = { start: bad, end: bad, asyncStart: bad, asyncEnd: bad, error: bad };
+      channel.subscribe(subscribers);
+      channel.start.bindStore(store, bad);
+      onTestFinished(() => {
+        channel.unsubscribe(subscribers);
+        channel.start.unbindStore(store);
+      });
+    }
+    for (const point of ["session:cooled", "session:recovered", "session:died"]) {
+      subscribe(`telegram-session-pool:${point}`, bad);
+      onTestFinished(() => void unsubscribe(`telegram-session-pool:${point}`, bad));
+    }
+    telegram.onCall = ({ id }) => Promise.reject(id === "a" ? flood(40) : dead());
+    await expect(pool.use((client) => client.call(READ), { wait: false })).rejects.toMatchObject({
+      code: "NO_SESSION_AVAILABLE",
+    });
+    telegram.onCall = () => "done";
+    await clock.advance(60_000);
+    expect(await pool.use((client) => client.call(READ))).toBe("done");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect({ leases: pool.leases(), died: events("died").length, recovered: events("recovered").length }).toEqual({
+      leases: [],
+      died: 1,
+      recovered: 1,
+    });
+    expect(new Set(taken)).toHaveLength(taken.length);
+    expect(taken.length).toBeGreaterThan(20);
   });
 });
