@@ -66,7 +66,8 @@ function sessionsByState({ snapshot: { status }, sessions }: Reading): readonly 
 
 /** Absent while no instant is known: a gauge cannot say so. */
 function nextAvailable({ snapshot: { status, readAt } }: Reading): readonly Series<number>[] {
-  const { nextAvailableAt } = status;
+  const { free, nextAvailableAt } = status;
+  if (free > 0) return single(0);
   return nextAvailableAt === null ? [] : single(Math.max(nextAvailableAt - readAt, 0) / 1000);
 }
 

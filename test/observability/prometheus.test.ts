@@ -70,6 +70,20 @@ describe("prometheus()", () => {
     expect(text).not.toMatch(/alpha|beta/);
   });
 
+  test("next_available_seconds - is 0 while a session is free, even if the clock moves on while it is read", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a"] });
+    const now = clock.now.bind(clock);
+    let readings = 0;
+    clock.now = () => now() + readings++;
+    const monotonic = clock.monotonic.bind(clock);
+    clock.monotonic = () => monotonic() + readings++;
+    await using registration = prometheus(pool, { registry: new Registry() });
+    const text = await registration.registry.metrics();
+    expect(linesOf(text, "next_available_seconds")).toEqual([
+      'telegram_session_pool_next_available_seconds{pool="1"} 0',
+    ]);
+  });
+
   test("histograms - have cumulative buckets up to +Inf", async () => {
     const { pool } = await openPool({ sessions: ["a"] });
     await using registration = prometheus(pool, { registry: new Registry() });
