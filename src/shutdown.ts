@@ -134,7 +134,8 @@ export class Shutdown {
     return new Promise((resolve) => {
       const timer = Number.isFinite(timeoutMs) ? clock.setTimer(timeoutMs, () => end()) : undefined;
       const notice = clock.setTimer(NOTICE_AFTER_MS, () => {
-        log.write("warn", waitNotice(leases, timeoutMs - NOTICE_AFTER_MS), { event: "closeWaits" });
+        const fields = { event: "closeWaits", leases: leases.list().length, connecting: leases.pendingCount };
+        log.write("warn", waitNotice(leases, timeoutMs - NOTICE_AFTER_MS), fields);
       });
       const end = (): void => {
         timer?.cancel();
