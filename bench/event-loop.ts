@@ -50,6 +50,10 @@ async function herd(count: number, until: number): Promise<SessionStorage> {
       disabledReason: null,
       owner: null,
       isRemoved: false,
+      accountId: null,
+      isBot: null,
+      expiresAt: null,
+      authorizationTtlDays: null,
     });
     await storage.write(`session-${index}`, 0, record);
   }

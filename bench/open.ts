@@ -95,6 +95,10 @@ function restingSession(index: number): SessionRecord {
     disabledReason: null,
     owner: null,
     isRemoved: false,
+    accountId: null,
+    isBot: null,
+    expiresAt: null,
+    authorizationTtlDays: null,
   };
 }
 
