@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test, vi } from "vitest";
+import { afterAll, expect, onTestFinished, test, vi } from "vitest";
 import { prepareFile } from "../../../adapters/storage/sqlite/file.js";
 import { nodeDriver } from "../../../adapters/storage/sqlite/handle-driver.js";
 import { keyvDriver } from "../../../adapters/storage/sqlite/keyv-driver.js";
@@ -196,6 +196,37 @@ test("watch() - reports other connections' writes and deletions, not its own", a
   stop?.();
   await storage.close?.();
   await other.close?.();
+});
+
+/** Resolves how long it took until the watch reported a write of another connection, made at any moment of its pause. */
+async function reportedAfter(): Promise<number> {
+  const path = newPath();
+  const [storage, other] = [await opened(path), await opened(path)];
+  await storage.write("a", 0, "one");
+  await storage.list();
+  const heard: string[] = [];
+  storage.watch?.((id) => heard.push(id));
+  await other.write("a", 1, "two");
+  await vi.waitFor(() => expect(heard).toEqual(["a"]), 20_000);
+  await other.write("b", 0, "one");
+  const began = performance.now();
+  await vi.waitFor(() => expect(heard).toContain("b"), { timeout: 20_000, interval: 5 });
+  await storage.close?.();
+  await other.close?.();
+  return performance.now() - began;
+}
+
+test.runIf(process.platform === "linux")("watch() - reports a write when the file changes", async () => {
+  const tookMs = [await reportedAfter(), await reportedAfter(), await reportedAfter()];
+  expect(Math.min(...tookMs)).toBeLessThan(400);
+});
+
+test("watch() - where files have no events, reports a write within a second", async () => {
+  const { platform } = process;
+  onTestFinished(() => void Object.defineProperty(process, "platform", { value: platform }));
+  Object.defineProperty(process, "platform", { value: "darwin" });
+  const tookMs = [await reportedAfter(), await reportedAfter(), await reportedAfter()];
+  expect(Math.min(...tookMs)).toBeLessThan(1_000);
 });
 
 test("watch() - reports what was written since the list was read", async () => {

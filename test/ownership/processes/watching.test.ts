@@ -6,21 +6,22 @@ import { SessionPool } from "../../../src/index.js";
 import { isServerThere } from "../../adapters/storage/servers.js";
 import { watchChild } from "../../canary/output-watch.js";
 import { endClaimants, startClaimants } from "./contest.js";
-import { makePlace, openPlace, POSTGRES_URL, REDIS_URL } from "./places.js";
+import { makePlace, openPlace, type PlaceAddress, POSTGRES_URL, REDIS_URL } from "./places.js";
 import { Referee, refereedClient } from "./refereed-client.js";
 
-/** Without being told a pool would look every 20 seconds. */
+/** A second, and as much again for a busy machine. Without being told a pool would look every 20 seconds. */
 const SEEN_WITHIN_MS = 2_000;
 
 const PROBES = 3;
 
 const isThere = {
+  sqlite: true,
   redis: await isServerThere("Redis", REDIS_URL),
   postgres: await isServerThere("Postgres", POSTGRES_URL),
 };
 
 /** A process that changes things, and a pool of this one that watches them. */
-async function watched(engine: "redis" | "postgres") {
+async function watched(engine: PlaceAddress["engine"]) {
   const folder = mkdtempSync(join(tmpdir(), "watching-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const place = await makePlace(engine);
@@ -54,7 +55,7 @@ async function watched(engine: "redis" | "postgres") {
   return { pool, sees };
 }
 
-describe.each(["redis", "postgres"] as const)("%s", (engine) => {
+describe.each(["sqlite", "redis", "postgres"] as const)("%s", (engine) => {
   test.skipIf(!isThere[engine])("shows changes of another process long before a third of the ttl", async () => {
     const { pool, sees } = await watched(engine);
     await sees("add", "a", "free");
