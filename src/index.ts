@@ -85,6 +85,7 @@ export type { PoolStatus, SessionHealth, SessionInfo, SessionState } from "./ses
 export { type ResponseOf, SessionPool } from "./session-pool.js";
 export { memory } from "./storage/memory.js";
 export type {
+  PeerField,
   PeerStorage,
   RecordWrite,
   SessionStorage,

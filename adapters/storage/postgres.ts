@@ -1,6 +1,13 @@
 import { OptionsError, StorageError } from "../../src/errors.js";
 import { assertKnownOptions } from "../../src/options/validators.js";
-import type { PeerStorage, RecordWrite, SessionStorage, StoredRecord, WriteResult } from "../../src/storage/storage.js";
+import type {
+  PeerField,
+  PeerStorage,
+  RecordWrite,
+  SessionStorage,
+  StoredRecord,
+  WriteResult,
+} from "../../src/storage/storage.js";
 import { ClientErrors } from "./client-errors.js";
 import {
   ChangeNotifier,
@@ -27,6 +34,7 @@ export interface PostgresOptions {
 const DUPLICATE_CODES = ["23505", "42P07", "42710"];
 /** Data exception, transaction rollback, program limit exceeded: the statement has changed nothing. */
 const REFUSAL_CLASSES = /^(22|40|54)\w{3}$/;
+const INSUFFICIENT_PRIVILEGE = "42501";
 /** data_corrupted, index_corrupted. */
 const CORRUPTION_CODES = ["XX001", "XX002"];
 
@@ -73,7 +81,11 @@ class PostgresStorage implements SessionStorage {
     this.#statements = statementsFor(table);
     this.#changes = new ChangeNotifier(table);
     this.#errors = new ClientErrors(client, "A connection to Postgres failed");
-    this.peers = postgresPeers(this.#statements, (...statement) => this.#run(...statement));
+    this.peers = postgresPeers(
+      this.#statements,
+      (...statement) => this.#run(...statement),
+      (field) => this.#createPeerIndex(field),
+    );
     const listen = createListener(client);
     if (listen !== undefined) this.watch = (changed, failed = () => {}) => this.#watch(listen, changed, failed);
   }
@@ -150,6 +162,18 @@ class PostgresStorage implements SessionStorage {
     } catch (error) {
       if (!(error instanceof Error) || !DUPLICATE_CODES.includes(String(codeOf(error.cause)))) throw error;
       await this.#run(statement);
+    }
+  }
+
+  /** Without the right to create one, which is that of the table's owner, the table is searched without an index. */
+  async #createPeerIndex(field: PeerField): Promise<void> {
+    const { find, create } = this.#statements.peerIndexes[field];
+    const [answer] = await this.#run(find);
+    if (isTrue(fields(answer ?? [])[0])) return;
+    try {
+      await this.#create(create);
+    } catch (error) {
+      if (!(error instanceof Error) || String(codeOf(error.cause)) !== INSUFFICIENT_PRIVILEGE) throw error;
     }
   }
 

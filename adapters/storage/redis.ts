@@ -2,18 +2,11 @@ import { randomUUID } from "node:crypto";
 import { OptionsError, StorageError } from "../../src/errors.js";
 
 import { assertKnownOptions } from "../../src/options/validators.js";
-import type {
-  PeerStorage,
-  RecordWrite,
-  SessionStorage,
-  StoredPeer,
-  StoredRecord,
-  WriteResult,
-} from "../../src/storage/storage.js";
+import type { PeerStorage, RecordWrite, SessionStorage, StoredRecord, WriteResult } from "../../src/storage/storage.js";
 import { ClientErrors } from "./client-errors.js";
 import { KeptWatch } from "./kept-watch.js";
-import { createEvaluator, type Evaluate, type RedisClient, subscription } from "./redis/redis-client.js";
-
+import { createEvaluator, type Evaluate, pagesOf, type RedisClient, subscription } from "./redis/redis-client.js";
+import { type RedisKeys, redisKeys, redisPeers } from "./redis/redis-peers.js";
 import { toStorageError } from "./to-storage-error.js";
 
 export type { RedisClient } from "./redis/redis-client.js";
@@ -54,7 +47,7 @@ class RedisStorage implements SessionStorage {
   readonly peers: PeerStorage;
   readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
   readonly #client: RedisClient;
-  readonly #keys: ReturnType<typeof redisKeys>;
+  readonly #keys: RedisKeys;
   readonly #writer = randomUUID();
   /** Bounded by the number of pools: each has one watch. */
   readonly #stops = new Set<() => void>();
@@ -64,7 +57,7 @@ class RedisStorage implements SessionStorage {
   constructor(client: RedisClient, prefix: string) {
     this.#client = client;
     this.#keys = redisKeys(prefix);
-    this.peers = { load: this.#loadPeers, save: this.#savePeers, clear: this.#clearPeers };
+    this.peers = redisPeers(this.#keys, (...script) => this.#run(...script));
     this.#errors = new ClientErrors(client, "A connection to Redis failed");
     if (client.duplicate !== undefined) this.watch = (changed, failed = () => {}) => this.#watch(changed, failed);
   }
@@ -90,14 +83,12 @@ class RedisStorage implements SessionStorage {
 
   async list(): Promise<readonly StoredRecord[]> {
     const records = new Map<string, StoredRecord>();
-    for (let cursor = "0", isFirst = true; isFirst || cursor !== "0"; isFirst = false) {
-      const page = (await this.#run(LIST, [this.#keys.records], [cursor])) as [unknown, readonly unknown[]];
-      const texts = page[1].map(String);
+    const pages = pagesOf((cursor) => this.#run(LIST, [this.#keys.records], [cursor]));
+    for await (const texts of pages) {
       for (let index = 0; index < texts.length; index += 2) {
         const id = texts[index] ?? "";
         records.set(id, toRecord(id, texts[index + 1]));
       }
-      cursor = String(page[0]);
     }
     return [...records.values()];
   }
@@ -150,21 +141,6 @@ class RedisStorage implements SessionStorage {
     return stop;
   }
 
-  readonly #loadPeers = async (sessionId: string): Promise<readonly StoredPeer[]> => {
-    const found = (await this.#run(LOAD_PEERS, [this.#keys.peersOf(sessionId)], [])) as readonly unknown[];
-    const saved = found.flatMap((text) => toSavedPeer(String(text)) ?? []);
-    return saved.sort((left, right) => left.place - right.place).map(({ peer }) => peer);
-  };
-
-  readonly #savePeers = async (sessionId: string, peers: readonly StoredPeer[]): Promise<void> => {
-    const pairs = peers.flatMap((peer) => [peer.id, JSON.stringify(peer)]);
-    if (pairs.length > 0) await this.#run(SAVE_PEERS, [this.#keys.peersOf(sessionId), this.#keys.counter], pairs);
-  };
-
-  readonly #clearPeers = async (sessionId: string): Promise<void> => {
-    await this.#run(CLEAR_PEERS, [this.#keys.peersOf(sessionId)], []);
-  };
-
   async #run(script: string, keys: readonly string[], parameters: readonly string[]): Promise<unknown> {
     if (this.#evaluate === undefined) throw new StorageError("The Redis storage is not open.");
     try {
@@ -190,36 +166,8 @@ function toRecord(id: string, text = ""): StoredRecord {
   return Number.isSafeInteger(version) ? { id, version, data: parts?.[2] ?? "" } : { id, version: 1, data: text };
 }
 
-/** Unreadable entries of the peer cache are omitted. */
-function toSavedPeer(text: string): { readonly place: number; readonly peer: StoredPeer } | undefined {
-  const parts = /^(\d+):(.*)$/s.exec(text);
-  try {
-    const peer: StoredPeer = JSON.parse(parts?.[2] ?? "");
-    return typeof peer.id === "string" && typeof peer.accessHash === "string"
-      ? { place: Number(parts?.[1]), peer }
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 function wrong(expected: string): OptionsError {
   return new OptionsError(`redis() expects ${expected}.`);
-}
-
-/** The keys of one prefix. One hash tag for all: in a cluster they are on one node, as scripts demand. */
-export function redisKeys(prefix: string): {
-  readonly records: string;
-  readonly counter: string;
-  readonly channel: string;
-  peersOf(sessionId: string): string;
-} {
-  return {
-    records: `{${prefix}}:records`,
-    counter: `{${prefix}}:counter`,
-    channel: `{${prefix}}:changed`,
-    peersOf: (sessionId) => `{${prefix}}:peers:${sessionId}`,
-  };
 }
 
 /**
@@ -269,18 +217,6 @@ const READ = "return redis.call('HGET', KEYS[1], ARGV[1])";
  * them; what is in two counts as last seen. Keys: records. Parameters: cursor.
  */
 const LIST = "return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', 1000)";
-
-/** Peers are "<number>:<JSON>" in one hash per session, the number counting up. Keys: peers, counter. Parameters: id, JSON, … */
-const SAVE_PEERS = `
-for i = 1, #ARGV, 2 do
-  redis.call('HSET', KEYS[1], ARGV[i], string.format('%.0f', redis.call('INCR', KEYS[2])) .. ':' .. ARGV[i + 1])
-end`;
-
-/** Keys: peers. */
-const LOAD_PEERS = "return redis.call('HVALS', KEYS[1])";
-
-/** Keys: peers. */
-const CLEAR_PEERS = "return redis.call('DEL', KEYS[1])";
 
 /** The server's memory settings, or nothing where it does not allow INFO. */
 const MEMORY = "local info = redis.pcall('INFO', 'memory') if type(info) == 'table' then return '' end return info";

@@ -43,3 +43,11 @@ export function toPeers(rows: readonly AnyRow[]): readonly StoredPeer[] {
     };
   });
 }
+
+/** The first column of the rows. */
+export function toTexts(rows: readonly AnyRow[]): readonly string[] {
+  return rows.flatMap((row) => {
+    const [text] = fields(row);
+    return typeof text === "string" ? text : [];
+  });
+}

@@ -1,14 +1,16 @@
-import { StorageError } from "../errors.js";
-import { describeType, RESERVED_PREFIXES } from "../options/validators.js";
-import type { PeerStorage, StoredPeer } from "../storage/storage.js";
-import type { Sealer } from "./sealer.js";
+import { OptionsError, StorageError } from "../errors.js";
+import { describeType, isStorable, RESERVED_PREFIXES } from "../options/validators.js";
+import type { PeerField, PeerStorage, StoredPeer } from "../storage/storage.js";
+import { isFresh, type Sealer } from "./sealer.js";
 
 /**
  * Peers whose access hash, username, phone and name are one sealed text, kept where the access hash would be. The
- * peer's id stays in the open: the storage replaces a peer by it.
+ * peer's id stays in the open: the storage replaces a peer by it. Where the username would be there is its blind index, if
+ * the sealer makes one: the peer is found by it, and it is read for nothing else.
  *
  * A row that cannot be decrypted is left out: peers are a cache, and Telegram sends them again. `save` rejects as
- * the sealer does, and writes nothing then. All peers of a call are sealed or opened at once.
+ * the sealer does, and writes nothing then. All peers of a call are sealed or opened at once. `knowing` a username rejects
+ * with `OptionsError` if the sealer makes no blind indexes.
  */
 export function encryptedPeerStorage(peers: PeerStorage, sealer: Sealer): PeerStorage {
   return {
@@ -18,16 +20,81 @@ export function encryptedPeerStorage(peers: PeerStorage, sealer: Sealer): PeerSt
       return rows.flatMap((row, index) => toPeer(row, texts[index]) ?? []);
     },
     async save(sessionId, known) {
-      const texts = await together(known.map((peer) => sealOrReject(sealer, sessionId, peer)));
+      const [texts, names] = await Promise.all([
+        together(known.map((peer) => sealOrReject(sealer, sessionId, peer))),
+        together(known.map(({ username }) => blindIndexOrReject(sealer, username))),
+      ]);
       await peers.save(
         sessionId,
-        known.map(({ id }, index) => ({ id, accessHash: checkedText(texts[index]) })),
+        known.map(({ id }, index) => sealedRow(id, texts[index], names[index])),
       );
     },
     async clear(sessionId) {
       await peers.clear(sessionId);
     },
+    ...(peers.knowing === undefined ? {} : { knowing: (...query) => knowing(peers, sealer, ...query) }),
   };
+}
+
+/**
+ * Returns whether the rows of a session are as `save` would write them now. Rows that an older version of this package has
+ * sealed have no blind index.
+ */
+export async function arePeersCurrent(
+  sealer: Sealer,
+  sessionId: string,
+  rows: readonly StoredPeer[],
+): Promise<boolean> {
+  if (!rows.every(({ accessHash }) => isFresh(sealer, accessHash))) return false;
+  if (sealer.blindIndexes === undefined) return true;
+  const unnamed = rows.filter(({ username }) => username === undefined);
+  const texts = await together(unnamed.map((row) => openOrNothing(sealer, sessionId, row)));
+  return unnamed.every((row, index) => toPeer(row, texts[index])?.username === undefined);
+}
+
+async function knowing(
+  peers: PeerStorage,
+  sealer: Sealer,
+  field: PeerField,
+  values: readonly string[],
+): Promise<readonly string[]> {
+  if (field === "id") return (await peers.knowing?.(field, values)) ?? [];
+  if (sealer.blindIndexes === undefined) {
+    throw new OptionsError(
+      'knows: the usernames of peers are encrypted, and this encryption has no blindIndexes() to find them by. Add it to the Sealer, or name the peer by its id ("channel:1234567890").',
+    );
+  }
+  const indexes: string[] = [];
+  for (const value of values) indexes.push(...checkedIndexes(await sealer.blindIndexes(value)));
+  return (await peers.knowing?.(field, indexes)) ?? [];
+}
+
+function sealedRow(id: string, text: string | undefined, username: string | undefined): StoredPeer {
+  return { id, accessHash: checkedText(text), ...(username === undefined ? {} : { username }) };
+}
+
+/** Returns the blind index that is stored beside a peer. Rejects instead of throwing, as {@link sealOrReject}. */
+function blindIndexOrReject(sealer: Sealer, username: string | undefined): MaybeLater<string | undefined> {
+  if (username === undefined || sealer.blindIndexes === undefined) return undefined;
+  try {
+    const indexes = sealer.blindIndexes(username);
+    return indexes instanceof Promise ? indexes.then(firstIndex) : firstIndex(indexes);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+function firstIndex(indexes: readonly string[]): string | undefined {
+  return checkedIndexes(indexes)[0];
+}
+
+/** Validates the result of a sealer, which may be the user's. */
+function checkedIndexes(indexes: unknown): readonly string[] {
+  const isText = (index: unknown): boolean => typeof index === "string" && index !== "" && isStorable(index);
+  if (Array.isArray(indexes) && indexes.length > 0 && indexes.every(isText)) return indexes;
+  throw new StorageError(
+    `The encryption's blindIndexes() must return non-empty texts, at least one; it returned ${describeType(indexes)}.`,
+  );
 }
 
 /** Validates the result of a sealer, which may be the user's. */

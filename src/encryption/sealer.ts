@@ -26,6 +26,12 @@ export interface Sealer {
    * its form, without opening it. Without this method a rotation seals every text again.
    */
   isCurrent?(sealed: string): boolean;
+  /**
+   * Keyed hashes of a text, one for each key in use, that of `seal` first: the first one is stored beside a peer, so that
+   * sessions are found by the username of a peer they know. MUST be the same in every process, and reveal nothing to those
+   * who have no key. Without this method `knows: "@name"` throws `OptionsError`.
+   */
+  blindIndexes?(text: string): readonly string[] | Promise<readonly string[]>;
 }
 
 /** Options of {@link aesGcm}. */
@@ -45,6 +51,8 @@ const CIPHER = "aes-256-gcm";
 const IV_BYTES = 12;
 /** Passed to cipher and decipher: without the length Node accepts a tag of 4 bytes. */
 const TAG_BYTES = 16;
+/** Characters of base64url: 132 bits, so that no two texts ever have the same. */
+const BLIND_INDEX_LENGTH = 22;
 
 /**
  * Seals with AES-256-GCM, all in this process: `sp1.<key id>.<base64url of iv, tag, ciphertext>`. The first key seals,
@@ -106,7 +114,7 @@ class AesGcmSealer implements Sealer {
       );
     }
     const { keyId, bytes } = split(sealed);
-    const key = this.#keys.byId.get(keyId);
+    const key = this.#keys.byId.get(keyId)?.key;
     if (key === undefined) {
       throw new KeyMissingError(
         `it is sealed with the key ${keyId}, which is missing from the list of keys given to aesGcm()`,
@@ -121,6 +129,15 @@ class AesGcmSealer implements Sealer {
     } catch {
       throw refused("it was damaged, or moved here from another record");
     }
+  }
+
+  blindIndexes(text: string): readonly string[] {
+    const { first, byId } = this.#keys;
+    const keys = [first, ...[...byId.values()].filter((key) => key !== first)];
+    const indexes = keys.map(({ indexKey }) =>
+      createHmac("sha256", indexKey).update(text, "utf8").digest("base64url").slice(0, BLIND_INDEX_LENGTH),
+    );
+    return this.#isPlaintextAllowed ? [...indexes, text] : indexes;
   }
 
   isCurrent(sealed: string): boolean {
@@ -159,12 +176,14 @@ export type AesKey = string | Uint8Array | KeyObject;
 interface KeyRing {
   /** The first key of the list. */
   readonly first: NamedKey;
-  readonly byId: ReadonlyMap<string, KeyObject>;
+  readonly byId: ReadonlyMap<string, NamedKey>;
 }
 
 interface NamedKey {
   readonly id: string;
   readonly key: KeyObject;
+  /** Derived from `key`, for blind indexes. */
+  readonly indexKey: KeyObject;
 }
 
 /** Bytes of a key of AES-256. */
@@ -191,12 +210,12 @@ function keyRing(given: AesKey | readonly AesKey[]): KeyRing {
       throw new OptionsError(`aesGcm: keys ${earlier + 1} and ${index + 1} are the same; give each key once.`);
     places.set(id, index);
   }
-  return { first, byId: new Map(keys.map(({ id, key }) => [id, key])) };
+  return { first, byId: new Map(keys.map((key) => [key.id, key])) };
 }
 
 function nameKey(given: unknown, which: string): NamedKey {
   const key = toKey(given);
-  if (key !== undefined) return { id: idOf(key), key };
+  if (key !== undefined) return { id: idOf(key), key, indexKey: indexKeyOf(key) };
   const hint =
     typeof given === "string"
       ? " A passphrase is not a key: it could be guessed by anyone who can read the storage."
@@ -229,6 +248,11 @@ function decode(text: string): Buffer | undefined {
 /** One-way, and apart from any other use of the key, so that the id may stand in the open. */
 function idOf(key: KeyObject): string {
   return createHmac("sha256", key).update("telegram-session-pool key id").digest("hex").slice(0, 8);
+}
+
+/** One-way, and apart from any other use of the key. */
+function indexKeyOf(key: KeyObject): KeyObject {
+  return createSecretKey(createHmac("sha256", key).update("telegram-session-pool blind index").digest());
 }
 
 function describeKey(given: unknown): string {

@@ -1,7 +1,6 @@
 import { ProgressReporter } from "../common/progress.js";
 import type { CredentialEncryption } from "../encryption/credentials.js";
-import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
-import { isFresh } from "../encryption/sealer.js";
+import { arePeersCurrent, encryptedPeerStorage } from "../encryption/encrypted-peers.js";
 import { writeTimedOutError } from "../error-factories.js";
 import { OptionsError } from "../errors.js";
 import type { ResolvedProfile } from "../options/client-profile.js";
@@ -93,7 +92,7 @@ export class Reencryption {
     return true;
   }
 
-  /** Encrypts all rows again if one is not current. Rows that cannot be decrypted are dropped. */
+  /** Encrypts all rows again if one is not current, or is not found by its username. Rows that cannot be decrypted are dropped. */
   async #rotatePeers(id: string): Promise<void> {
     const { clock, options } = this.#context;
     const { encryption: sealer, storage } = options;
@@ -101,7 +100,7 @@ export class Reencryption {
     const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
     if (sealer === undefined || peers === undefined) return;
     const rows = await deadline.run(`load the peers of "${id}"`, () => peers.load(id));
-    if (rows.every(({ accessHash }) => isFresh(sealer, accessHash))) return;
+    if (await deadline.run(`open the peers of "${id}"`, () => arePeersCurrent(sealer, id, rows))) return;
     const sealed = encryptedPeerStorage(peers, sealer);
     const known = await deadline.run(`load the peers of "${id}"`, () => sealed.load(id));
     await deadline.run(`clear the peers of "${id}"`, () => peers.clear(id));

@@ -180,7 +180,15 @@ function checkedPeers(given: PeerStorage): PeerStorage {
     },
     save: async (sessionId, peers) => given.save(sessionId, peers),
     clear: async (sessionId) => given.clear(sessionId),
+    ...(given.knowing === undefined ? {} : { knowing: async (...query) => holdersOf(await given.knowing?.(...query)) }),
   };
+}
+
+function holdersOf(ids: unknown): readonly string[] {
+  if (Array.isArray(ids) && ids.every((id) => typeof id === "string")) return ids;
+  throw new StorageError(
+    `The storage's peers.knowing() must resolve to an array of session ids; it resolved to ${Array.isArray(ids) ? "one with something else in it" : describeType(ids)}.`,
+  );
 }
 
 function isPeer(row: unknown): row is StoredPeer {

@@ -1,6 +1,6 @@
 import { StorageError } from "../errors.js";
 import { givenStorage } from "./checked-storage.js";
-import type { PeerStorage, RecordWrite, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
+import type { PeerField, PeerStorage, RecordWrite, SessionStorage, StoredPeer, StoredRecord } from "./storage.js";
 
 /** A record, or a deleted one (`data` is `null`), whose version is kept so that a re-created record continues from it. */
 interface Slot {
@@ -79,6 +79,8 @@ class MemoryPeers implements PeerStorage {
   readonly #assertOpen: () => void;
   /** Bounded by the number of sessions, and 20,000 peers for each, as the writer deletes older ones. */
   readonly #sessions = new Map<string, Map<string, StoredPeer>>();
+  /** Created by the first `knowing`. */
+  #index: PeerIndex | undefined;
 
   constructor(assertOpen: () => void) {
     this.#assertOpen = assertOpen;
@@ -94,14 +96,69 @@ class MemoryPeers implements PeerStorage {
     const known = this.#sessions.get(sessionId) ?? new Map<string, StoredPeer>();
     this.#sessions.set(sessionId, known);
     for (const peer of peers) {
+      this.#unindex(sessionId, known.get(peer.id));
       known.delete(peer.id);
       known.set(peer.id, { ...peer });
+      this.#index?.add(sessionId, peer);
     }
   }
 
   async clear(sessionId: string): Promise<void> {
     this.#assertOpen();
+    for (const peer of this.#sessions.get(sessionId)?.values() ?? []) this.#unindex(sessionId, peer);
     this.#sessions.delete(sessionId);
+  }
+
+  async knowing(field: PeerField, values: readonly string[]): Promise<readonly string[]> {
+    this.#assertOpen();
+    this.#index ??= this.#createIndex();
+    return this.#index.find(field, values);
+  }
+
+  #createIndex(): PeerIndex {
+    const index = new PeerIndex();
+    for (const [sessionId, peers] of this.#sessions) for (const peer of peers.values()) index.add(sessionId, peer);
+    return index;
+  }
+
+  #unindex(sessionId: string, peer: StoredPeer | undefined): void {
+    if (peer !== undefined) this.#index?.remove(sessionId, peer);
+  }
+}
+
+/** The sessions that hold each peer, by its id and by its username. Bounded by the peers. */
+class PeerIndex {
+  /** By value, then by session id: the id of the peer. */
+  readonly #holders: Readonly<Record<PeerField, Map<string, Map<string, string>>>> = {
+    id: new Map(),
+    username: new Map(),
+  };
+
+  add(sessionId: string, peer: StoredPeer): void {
+    this.#add("id", peer.id, sessionId, peer.id);
+    if (peer.username !== undefined) this.#add("username", peer.username, sessionId, peer.id);
+  }
+
+  remove(sessionId: string, peer: StoredPeer): void {
+    this.#remove("id", peer.id, sessionId, peer.id);
+    if (peer.username !== undefined) this.#remove("username", peer.username, sessionId, peer.id);
+  }
+
+  find(field: PeerField, values: readonly string[]): readonly string[] {
+    return [...new Set(values.flatMap((value) => [...(this.#holders[field].get(value)?.keys() ?? [])]))];
+  }
+
+  #add(field: PeerField, value: string, sessionId: string, peerId: string): void {
+    const holders = this.#holders[field].get(value) ?? new Map<string, string>();
+    this.#holders[field].set(value, holders);
+    holders.set(sessionId, peerId);
+  }
+
+  #remove(field: PeerField, value: string, sessionId: string, peerId: string): void {
+    const holders = this.#holders[field].get(value);
+    // The username may have moved to another peer of the session.
+    if (holders?.get(sessionId) === peerId) holders.delete(sessionId);
+    if (holders?.size === 0) this.#holders[field].delete(value);
   }
 }
 

@@ -70,6 +70,9 @@ export interface SessionStorage {
 /** A peer as one session knows it. The access hash is valid for that session alone. */
 export type StoredPeer = KnownPeer;
 
+/** A field by which peers are found. */
+export type PeerField = "id" | "username";
+
 /** Where peers survive a restart. */
 export interface PeerStorage {
   /** All peers of a session, the most recently used last. */
@@ -78,4 +81,10 @@ export interface PeerStorage {
   save(sessionId: string, peers: readonly StoredPeer[]): Promise<void>;
   /** Forgets all peers of a session. */
   clear(sessionId: string): Promise<void>;
+  /**
+   * Optional: the ids of all sessions with a record that hold a peer with one of the values in this field, each once; others
+   * may be among them. To be answered by an index: the pool asks for every caller with `knows`. Without it such a caller
+   * gets only sessions whose client is open in its own process.
+   */
+  knowing?(field: PeerField, values: readonly string[]): Promise<readonly string[]>;
 }

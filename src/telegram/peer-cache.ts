@@ -67,6 +67,11 @@ export class PeerCache {
     this.#displaced(rest);
   }
 
+  /** Whether a peer with this id or username is known. Unlike a look-up, it does not delay its eviction. */
+  has(field: "id" | "username", value: string): boolean {
+    return field === "id" ? this.#peers.has(value) : this.#holders.username.has(value);
+  }
+
   byId(id: string): KnownPeer | undefined {
     const peer = this.#peers.get(id);
     if (peer === undefined) return undefined;

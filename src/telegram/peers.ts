@@ -26,6 +26,24 @@ export function isAccountId(value: unknown): value is string {
   return typeof value === "string" && /^[1-9]\d{0,18}$/.test(value);
 }
 
+/** A peer as a session may know it. */
+export interface PeerReference {
+  /** `"id"`: by the marked id; `"username"`: in lower case, without the `@`. */
+  readonly field: "id" | "username";
+  readonly value: string;
+}
+
+/** Marks of the ids of each kind. Source: core.telegram.org/api/bots/ids. */
+const MARKS: Readonly<Record<string, string>> = { user: "", chat: "-", channel: "-100" };
+
+/** Reads `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"` or `"@name"`; `undefined` for any other text. */
+export function parsePeerReference(text: string): PeerReference | undefined {
+  const [, name] = /^@(\w{1,32})$/.exec(text) ?? [];
+  if (name !== undefined) return { field: "username", value: name.toLowerCase() };
+  const [, kind = "", id] = /^(user|chat|channel):([1-9]\d{0,18})$/.exec(text) ?? [];
+  return id === undefined ? undefined : { field: "id", value: `${MARKS[kind]}${id}` };
+}
+
 /**
  * The fields in which requests of layer 198 name their peer. The first one that is set counts: a forward is about its
  * destination, a change of a group member about the group. Only `chatId` contains a bare id.

@@ -1,6 +1,7 @@
 import { batchCases, batchRestartCases } from "./storage-contract/batch-cases.js";
 import { conflictCases, recordCases } from "./storage-contract/cases.js";
 import { Contract, type ContractCases, type StorageContractOptions } from "./storage-contract/contract.js";
+import { knowingCases, knowingRestartCases } from "./storage-contract/knowing-cases.js";
 import {
   corruptionCases,
   damageCases,
@@ -29,9 +30,10 @@ export function testSessionStorage(options: StorageContractOptions): void {
     ...conflictCases,
     ...lifeCases,
     ...peerCases,
+    ...knowingCases,
     ...batchCases,
     ...modelCases,
-    ...(options.reopen ? { ...restartCases, ...batchRestartCases } : {}),
+    ...(options.reopen ? { ...restartCases, ...batchRestartCases, ...knowingRestartCases } : {}),
     ...(options.reopen && options.corrupt ? corruptionCases : {}),
     ...(options.damage ? damageCases : {}),
     ...(options.reopen && options.interrupt ? interruptionCases : {}),

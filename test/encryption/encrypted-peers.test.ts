@@ -3,12 +3,13 @@ import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { encryptedPeerStorage } from "../../src/encryption/encrypted-peers.js";
+import { arePeersCurrent, encryptedPeerStorage } from "../../src/encryption/encrypted-peers.js";
 import { aesGcm, isSealedText, type Sealer } from "../../src/encryption/sealer.js";
 import { memory } from "../../src/storage/memory.js";
 import type { PeerStorage, StoredPeer } from "../../src/storage/storage.js";
 
 const KEY = randomBytes(32);
+const OLD_KEY = randomBytes(32);
 const ALICE: StoredPeer = { id: "1", accessHash: "-77", username: "alice", phone: "15550001", name: "Alice 👩‍👧 \0" };
 const GROUP: StoredPeer = { id: "-1001234567890123", accessHash: "9223372036854775807" };
 
@@ -23,6 +24,7 @@ function later(sealer: Sealer): Sealer {
   return {
     seal: async (id, text) => sealer.seal(id, text),
     open: async (id, sealed) => sealer.open(id, sealed),
+    blindIndexes: async (text) => sealer.blindIndexes?.(text) ?? [],
   };
 }
 
@@ -43,14 +45,15 @@ describe.each([
     expect(await peers.load("c")).toEqual([]);
   });
 
-  test("save() - stores the id and one sealed text", async () => {
+  test("save() - stores the id, one sealed text, and a blind index in the place of the username", async () => {
     const plain = plainPeers();
     await encryptedPeerStorage(plain, sealer).save("a", [ALICE, GROUP]);
     const rows = await plain.load("a");
     expect(rows.map((row) => Object.keys(row))).toEqual([
-      ["id", "accessHash"],
+      ["id", "accessHash", "username"],
       ["id", "accessHash"],
     ]);
+    expect(rows[0]?.username).toMatch(/^[\w-]{22}$/);
     expect(rows.map(({ id }) => id)).toEqual([ALICE.id, GROUP.id]);
     expect(rows.every(({ accessHash }) => isSealedText(accessHash))).toBe(true);
     for (const secret of ["alice", "15550001", "Alice", GROUP.accessHash]) expect(inspect(rows)).not.toContain(secret);
@@ -92,6 +95,28 @@ describe.each([
     await plain.save("a", [ALICE, GROUP]);
     await peers.save("a", [{ id: "2", accessHash: "2" }]);
     expect(await peers.load("a")).toEqual([ALICE, GROUP, { id: "2", accessHash: "2" }]);
+  });
+
+  test("knowing() - by id and by username - the sessions that hold the peer, sealed with any key in use", async () => {
+    const plain = plainPeers();
+    const older = encryptedPeerStorage(plain, made(aesGcm(OLD_KEY)));
+    await older.save("a", [ALICE]);
+    const peers = encryptedPeerStorage(plain, made(aesGcm([KEY, OLD_KEY])));
+    await peers.save("b", [GROUP, ALICE]);
+    await peers.save("c", [GROUP]);
+    expect(await peers.knowing?.("username", ["alice"])).toEqual(["b", "a"]);
+    expect(await peers.knowing?.("id", ["1"])).toEqual(["a", "b"]);
+    expect(await peers.knowing?.("username", ["bob"])).toEqual([]);
+    expect(await older.knowing?.("username", ["alice"])).toEqual(["a"]);
+    expect(await plain.knowing?.("username", ["alice"])).toEqual([]);
+  });
+
+  test("knowing() - plain rows, with a sealer that takes plain text - are found as well", async () => {
+    const plain = plainPeers();
+    const peers = encryptedPeerStorage(plain, made(aesGcm(KEY, { allowPlaintext: true })));
+    await plain.save("a", [ALICE]);
+    await peers.save("b", [ALICE]);
+    expect(await peers.knowing?.("username", ["alice"])).toEqual(["b", "a"]);
   });
 
   test("clear() - forgets the session's peers alone", async () => {
@@ -189,6 +214,66 @@ test("load() - a synchronous sealer and 10,000 peers - no promise for each of th
   hook.disable();
   expect(promises).toBeGreaterThan(0);
   expect(promises).toBeLessThan(100);
+});
+
+describe("knowing() of a user's sealer", () => {
+  const sealer: Sealer = { seal: (_, text) => `sealed ${text}`, open: (_, sealed) => sealed.slice(7) };
+
+  test("without blindIndexes() - a username is refused, an id is found", async () => {
+    const plain = plainPeers();
+    const peers = encryptedPeerStorage(plain, sealer);
+    await peers.save("a", [ALICE]);
+    expect((await plain.load("a")).map((row) => Object.keys(row))).toEqual([["id", "accessHash"]]);
+    await expect(peers.knowing?.("username", ["alice"])).rejects.toThrow(
+      "knows: the usernames of peers are encrypted, and this encryption has no blindIndexes() to find them by.",
+    );
+    expect(await peers.knowing?.("id", ["1"])).toEqual(["a"]);
+  });
+
+  test.each([[undefined], [[]], [[""]], [["nul \0"]], [[7]], ["text"]])(
+    "with blindIndexes() that return %j - rejects, and nothing is written",
+    async (indexes) => {
+      const plain = plainPeers();
+      const peers = encryptedPeerStorage(plain, { ...sealer, blindIndexes: () => indexes as string[] });
+      await expect(peers.save("a", [ALICE])).rejects.toThrow("blindIndexes() must return non-empty texts");
+      await expect(peers.knowing?.("username", ["alice"])).rejects.toThrow("blindIndexes() must return");
+      expect(await plain.load("a")).toEqual([]);
+    },
+  );
+
+  test("over a storage without knowing() - has none either", () => {
+    const { knowing: _, ...without } = plainPeers();
+    expect("knowing" in encryptedPeerStorage({ ...without } as PeerStorage, sealer)).toBe(false);
+  });
+});
+
+describe("blindIndexes()", () => {
+  test("of the same text - the same for the same key, the sealing key's first; of others another", async () => {
+    const indexesOf = async (sealer: Sealer, text: string) => (await sealer.blindIndexes?.(text)) ?? [];
+    const both = await indexesOf(aesGcm([KEY, OLD_KEY]), "alice");
+    expect(both).toEqual([...(await indexesOf(aesGcm(KEY), "alice")), ...(await indexesOf(aesGcm(OLD_KEY), "alice"))]);
+    expect(new Set([...both, ...(await indexesOf(aesGcm(KEY), "bob"))]).size).toBe(3);
+  });
+});
+
+describe("arePeersCurrent()", () => {
+  const rows = async (sealer: Sealer, ...peers: readonly StoredPeer[]): Promise<readonly StoredPeer[]> => {
+    const plain = plainPeers();
+    await encryptedPeerStorage(plain, sealer).save("a", peers);
+    return plain.load("a");
+  };
+
+  test("sealed with the first key, with its blind index - is current", async () => {
+    expect(await arePeersCurrent(aesGcm(KEY), "a", await rows(aesGcm(KEY), ALICE, GROUP))).toBe(true);
+    expect(await arePeersCurrent(aesGcm([KEY, OLD_KEY]), "a", await rows(aesGcm(OLD_KEY), ALICE))).toBe(false);
+  });
+
+  test("sealed before there were blind indexes - is not, unless it has no username", async () => {
+    const [alice = ALICE, group = GROUP] = await rows(aesGcm(KEY), ALICE, GROUP);
+    const { username: _, ...unnamed } = alice;
+    expect(await arePeersCurrent(aesGcm(KEY), "a", [unnamed, group])).toBe(false);
+    expect(await arePeersCurrent(aesGcm(KEY), "a", [group])).toBe(true);
+  });
 });
 
 test("inspect() and JSON - show no key", () => {

@@ -1,6 +1,7 @@
 import { storablePeer } from "../../../src/storage/peer-cache-writer.js";
-import type { PeerStorage, StoredPeer } from "../../../src/storage/storage.js";
-import { toPeers } from "../sql-rows.js";
+import type { PeerField, PeerStorage, StoredPeer } from "../../../src/storage/storage.js";
+import { Once } from "../once.js";
+import { toPeers, toTexts } from "../sql-rows.js";
 import { CHANNEL, type Row } from "./postgres-client.js";
 
 /** The statements for one table. */
@@ -18,6 +19,16 @@ export interface Statements {
   readonly loadPeers: string;
   readonly savePeers: string;
   readonly clearPeers: string;
+  /** For each field. The parameter of `knowing`: a JSON array of values. */
+  readonly peerIndexes: Readonly<Record<PeerField, PeerIndexStatements>>;
+}
+
+/** The statements for peers by one of their fields. */
+interface PeerIndexStatements {
+  /** Whether there is an index. `CREATE … IF NOT EXISTS` alone would wait for the writes of others each time. */
+  readonly find: string;
+  readonly create: string;
+  readonly knowing: string;
 }
 
 /**
@@ -63,6 +74,19 @@ export function statementsFor(table: string): Statements {
       ON CONFLICT (session_id, id) DO UPDATE SET place = excluded.place, access_hash = excluded.access_hash,
       username = excluded.username, phone = excluded.phone, name = excluded.name`,
     clearPeers: `DELETE FROM ${peers} WHERE session_id = $1`,
+    peerIndexes: { id: peerIndexFor(table, "id"), username: peerIndexFor(table, "username") },
+  };
+}
+
+function peerIndexFor(table: string, field: PeerField): PeerIndexStatements {
+  const peers = quoted(`${table}_peers`);
+  // Postgres cuts names at 63 characters.
+  const name = `${table}_peers_${field === "id" ? "id" : "name"}`;
+  return {
+    find: `SELECT to_regclass('${quoted(name)}') IS NOT NULL AS found`,
+    // An index lies in the schema of its table.
+    create: `CREATE INDEX IF NOT EXISTS ${quoted(name.split(".").at(-1) ?? name)} ON ${peers} (${field}, session_id)${field === "id" ? "" : " WHERE username IS NOT NULL"}`,
+    knowing: `SELECT DISTINCT session_id FROM ${peers} WHERE ${field} = ANY (ARRAY(SELECT json_array_elements_text($1::text::json)))`,
   };
 }
 
@@ -76,8 +100,19 @@ function quoted(name: string): string {
 /** Runs one statement. */
 export type Run = (statement: string, ...parameters: readonly (string | number | null)[]) => Promise<readonly Row[]>;
 
-/** Peers in a table beside the records. Each call is one statement. */
-export function postgresPeers(statements: Statements, run: Run): PeerStorage {
+/**
+ * Peers in a table beside the records. Each call is one statement.
+ *
+ * The first `knowing` creates its index: until then no write maintains it.
+ *
+ * @param createIndex creates the index of a field unless it is there
+ */
+export function postgresPeers(
+  statements: Statements,
+  run: Run,
+  createIndex: (field: PeerField) => Promise<void>,
+): PeerStorage {
+  const indexed = new Once<PeerField>(createIndex);
   return {
     async load(sessionId) {
       return toPeers(await run(statements.loadPeers, sessionId));
@@ -87,6 +122,10 @@ export function postgresPeers(statements: Statements, run: Run): PeerStorage {
     },
     async clear(sessionId) {
       await run(statements.clearPeers, sessionId);
+    },
+    async knowing(field, values) {
+      await indexed.ensure(field);
+      return toTexts(await run(statements.peerIndexes[field].knowing, JSON.stringify(values)));
     },
   };
 }

@@ -41,6 +41,16 @@ export async function createEvaluator(client: RedisClient): Promise<Evaluate> {
   }
 }
 
+/** The pages of a command of the SCAN family. `run` sends it with a cursor; an element may be on several pages. */
+export async function* pagesOf(run: (cursor: string) => Promise<unknown>): AsyncGenerator<readonly string[]> {
+  let cursor = "0";
+  do {
+    const [next, elements] = (await run(cursor)) as [unknown, readonly unknown[]];
+    yield elements.map(String);
+    cursor = String(next);
+  } while (cursor !== "0");
+}
+
 /** The methods used of a duplicated node-redis client. */
 interface NodeRedisSubscriber {
   readonly isOpen?: boolean;

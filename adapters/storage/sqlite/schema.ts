@@ -1,6 +1,7 @@
 import { StorageCorruptError, StorageError } from "../../../src/errors.js";
-import type { PeerStorage } from "../../../src/storage/storage.js";
-import { fields, toPeers } from "../sql-rows.js";
+import type { PeerField, PeerStorage } from "../../../src/storage/storage.js";
+import { Once } from "../once.js";
+import { fields, toPeers, toTexts } from "../sql-rows.js";
 import { BUSY_TIMEOUT_MS, isBusy, type Row, type SqliteDriver } from "./sqlite-driver.js";
 
 /** "TSP1": marks a database file as this package's. */
@@ -136,8 +137,24 @@ const LOAD =
   "SELECT id, access_hash, username, phone, name FROM telegram_session_pool_peers WHERE session_id = ? ORDER BY rowid";
 const CLEAR = "DELETE FROM telegram_session_pool_peers WHERE session_id = ?";
 
-/** Peers in the same database. `load` is one SELECT, `save` and `clear` one statement each. */
+/**
+ * Created by the first `knowing`: until then no write maintains them. From then on every process does, also one with a
+ * version of this package that does not know them.
+ */
+const INDEXES: Readonly<Record<PeerField, string>> = {
+  id: "CREATE INDEX IF NOT EXISTS telegram_session_pool_peers_id ON telegram_session_pool_peers (id, session_id)",
+  username:
+    "CREATE INDEX IF NOT EXISTS telegram_session_pool_peers_username ON telegram_session_pool_peers (username, session_id) WHERE username IS NOT NULL",
+};
+const KNOWING: Readonly<Record<PeerField, string>> = {
+  id: "SELECT DISTINCT session_id FROM telegram_session_pool_peers WHERE id IN (SELECT value FROM json_each(?))",
+  username:
+    "SELECT DISTINCT session_id FROM telegram_session_pool_peers WHERE username IN (SELECT value FROM json_each(?))",
+};
+
+/** Peers in the same database. `load` and `knowing` are one SELECT, `save` and `clear` one statement each. */
 export function sqlitePeers(run: Run): PeerStorage {
+  const indexed = new Once<PeerField>((field) => run(INDEXES[field]));
   return {
     async load(sessionId) {
       return toPeers(await run(LOAD, sessionId));
@@ -147,6 +164,10 @@ export function sqlitePeers(run: Run): PeerStorage {
     },
     async clear(sessionId) {
       await run(CLEAR, sessionId);
+    },
+    async knowing(field, values) {
+      await indexed.ensure(field);
+      return toTexts(await run(KNOWING[field], JSON.stringify(values)));
     },
   };
 }
