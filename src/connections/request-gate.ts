@@ -146,11 +146,8 @@ export class SessionRequestGate implements RequestGate {
       const turn = request.isOrdered ? this.#takeTurn() : undefined;
       try {
         if (turn?.before !== undefined && !(await this.#waitFor(turn.before, call))) continue;
-        if (this.#rateLimits?.tryAdmit(this.#id, request) === false) {
-          // A wait that has just ended would otherwise be checked repeatedly within this turn of the event loop.
-          if (this.#hold(request) === undefined) await this.#sleep(MIN_PAUSE_MS, call.scope);
-          continue;
-        }
+        const admission = this.#rateLimits?.tryAdmit(this.#id, request) ?? true;
+        if (admission !== true && !(await this.#isAdmitted(call, admission))) continue;
         return await this.#transmit(call);
       } catch (error) {
         await this.#afterFailure(call, error);
@@ -158,6 +155,33 @@ export class SessionRequestGate implements RequestGate {
         turn?.end();
       }
     }
+  }
+
+  /**
+   * Resolves with whether the request may be sent without another check. `admission` is the answer of the rate limits; it is
+   * asked for again after what had to be written first.
+   */
+  async #isAdmitted(call: PendingCall, admission: false | Promise<void>): Promise<boolean> {
+    const { request, scope } = call;
+    for (let answer: boolean | Promise<void> = admission; answer !== true; ) {
+      if (answer === false) {
+        // A wait that has just ended would otherwise be checked repeatedly within this turn of the event loop.
+        if (this.#hold(request) === undefined) await this.#sleep(MIN_PAUSE_MS, scope);
+        return false;
+      }
+      await answer.catch((error: unknown) => {
+        throw this.#notSent(call, error instanceof Error ? error : new Error(String(error)));
+      });
+      if (!this.#isStillAllowed(call)) return false;
+      answer = this.#rateLimits?.tryAdmit(this.#id, request) ?? true;
+    }
+    return true;
+  }
+
+  /** Returns whether nothing has happened, while the request waited, for which it has to be checked again. */
+  #isStillAllowed({ request, scope }: PendingCall): boolean {
+    const isConnected = this.connection?.isConnected === true && !this.#ownership.needsRevalidation(this.#id);
+    return scope?.ended === undefined && isConnected && !this.isBlocked(request);
   }
 
   /** Resolves when the request may be sent, after waiting out what is allowed. Throws the error that refuses it. */
@@ -227,8 +251,7 @@ export class SessionRequestGate implements RequestGate {
         this.#timeoutError(call, "was not sent, because the request before it was not answered"),
       );
     }
-    const isConnected = this.connection?.isConnected === true && !this.#ownership.needsRevalidation(this.#id);
-    return call.scope?.ended === undefined && isConnected && !this.isBlocked(call.request);
+    return this.#isStillAllowed(call);
   }
 
   /** Returns which allowance covers the wait; `undefined` if the request must not wait on this session. */

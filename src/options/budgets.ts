@@ -18,6 +18,12 @@ export interface CallLimit {
   readonly calls: number;
   /** Length of the window in milliseconds. */
   readonly perMs: number;
+  /**
+   * Whether the calls that were made are kept in the storage, so that the limit also holds after a restart and over the
+   * processes that share the storage; sessions of one account then share the limit. `perMs` can be at most 30 days. Only
+   * for limits of a session as a whole, not for `perPeer`. @default false
+   */
+  readonly durable?: boolean | undefined;
 }
 
 /** The rate limit of one session for one method. */
@@ -52,7 +58,14 @@ const perMs: Validator = {
   expected: "a finite number of milliseconds, more than 0",
   accepts: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
 };
-const LIMIT: Rules = { calls, perMs };
+/** The longest window of a durable limit: 30 days. */
+const MAX_DURABLE_MS = 2_592_000_000;
+
+const durable: Validator = {
+  expected: "true or false",
+  accepts: (value) => typeof value === "boolean",
+};
+const LIMIT: Rules = { calls, perMs, durable };
 const BUDGET: Rules = {
   ...LIMIT,
   perPeer: {
@@ -102,9 +115,30 @@ function methodBudgetOf(place: string, budget: Budget): MethodBudget {
   if (!isObject(budget)) throw new OptionsError(`${place}: expected { calls, perMs }; got ${describeType(budget)}.`);
   check(place, budget, BUDGET, ["calls", "perMs"]);
   const { perPeer = false } = budget;
-  const limit: CallLimit = { calls: budget.calls, perMs: budget.perMs };
-  if (perPeer === false) return { perSession: limit, perPeer: undefined };
-  if (perPeer === true) return { perSession: undefined, perPeer: limit };
+  if (perPeer === true) {
+    checkNotDurable(place, budget);
+    return { perSession: undefined, perPeer: { calls: budget.calls, perMs: budget.perMs } };
+  }
+  const perSession = sessionLimitOf(place, budget);
+  if (perPeer === false) return { perSession, perPeer: undefined };
   check(`${place}: perPeer`, perPeer, LIMIT, ["calls", "perMs"]);
-  return { perSession: limit, perPeer: { calls: perPeer.calls, perMs: perPeer.perMs } };
+  checkNotDurable(`${place}: perPeer`, perPeer);
+  return { perSession, perPeer: { calls: perPeer.calls, perMs: perPeer.perMs } };
+}
+
+function sessionLimitOf(place: string, { calls, perMs, durable = false }: CallLimit): CallLimit {
+  if (!durable) return { calls, perMs };
+  if (perMs > MAX_DURABLE_MS) {
+    throw new OptionsError(
+      `${place}: perMs of a durable limit must be at most ${MAX_DURABLE_MS} (30 days); got ${perMs}.`,
+    );
+  }
+  return { calls, perMs, durable };
+}
+
+function checkNotDurable(place: string, { durable = false }: CallLimit): void {
+  if (!durable) return;
+  throw new OptionsError(
+    `${place}: a limit for each peer cannot be durable; only the limit of a session as a whole can be, for instance { calls: 40, perMs: 86_400_000, durable: true }.`,
+  );
 }

@@ -6,6 +6,7 @@ import type { SessionTable } from "../state/session-table.js";
 import type { StoredRecord } from "../storage/storage.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import type { Verdict } from "../telegram/verdicts.js";
+import { DurableLimits, hasDurableLimits } from "./durable/durable-limits.js";
 import { LearnedLimits } from "./learned-limits.js";
 import { ConfiguredLimits, type RateBlock, type RateLimits } from "./rate-limits.js";
 import { StrategyLimits } from "./strategy-limits.js";
@@ -22,7 +23,12 @@ export function createRateLimiting(
   if (budgets === "learn") {
     return new RateLimiting(context, sessionTable, new LearnedLimits(context, lifecycle, registry));
   }
-  const limits = "waitMs" in budgets ? new StrategyLimits(budgets, context, registry) : new ConfiguredLimits(budgets);
+  if ("waitMs" in budgets) {
+    return new RateLimiting(context, sessionTable, new StrategyLimits(budgets, context, registry));
+  }
+  const limits = hasDurableLimits(budgets)
+    ? new DurableLimits(budgets, context, lifecycle, registry)
+    : new ConfiguredLimits(budgets);
   return new RateLimiting(context, sessionTable, limits);
 }
 
@@ -41,12 +47,17 @@ export class RateLimiting {
     this.#limits = limits;
   }
 
-  /** Counts a request that is about to be sent. Returns whether it may be sent; if not, the session cools down for it. */
-  tryAdmit(id: string, request: OutgoingRequest): boolean {
+  /**
+   * Counts a request that is about to be sent. Returns whether it may be sent; if not, the session cools down for it. Returns
+   * a promise if something has to be written first: the request is to be checked again when it has resolved.
+   */
+  tryAdmit(id: string, request: OutgoingRequest): boolean | Promise<void> {
     const now = this.#context.time.now();
     const blocks = this.#limits.blocksOf(id, request, now);
     // A session that has been removed cannot cool down; its last lease may finish.
     if (blocks.length > 0 && this.#coolDown(id, blocks, now)) return false;
+    const reserved = this.#limits.reserve?.(id, request, now);
+    if (reserved !== undefined) return reserved;
     const exhausted = this.#limits.onSent(id, request, now);
     if (exhausted.length > 0) this.#coolDown(id, exhausted, now);
     return true;
@@ -62,9 +73,11 @@ export class RateLimiting {
     this.#limits.onRejected?.(id, request, verdict);
   }
 
-  /** Reads what the storage contains. */
+  /** Reads what the storage contains. Called again with records that other processes have written. */
   load(records: readonly StoredRecord[]): void {
     this.#limits.load?.(records);
+    const now = this.#context.time.now();
+    for (const { id, blocks } of this.#limits.blockedSessions?.(records, now) ?? []) this.#coolDown(id, blocks, now);
   }
 
   /** Writes what is not written yet. Rejects as the storage does. */

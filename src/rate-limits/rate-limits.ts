@@ -11,12 +11,23 @@ export interface RateBlock {
   readonly until: number;
 }
 
+/** What is blocked of a session. */
+export interface SessionBlocks {
+  readonly id: string;
+  readonly blocks: readonly RateBlock[];
+}
+
 export const NO_BLOCKS: readonly RateBlock[] = [];
 
 /** A source of rate limits: the user's figures, the user's strategy, or what floods have taught. Instants are pool time. */
 export interface RateLimits {
   /** Returns the limits that block the request now. */
   blocksOf(id: string, request: OutgoingRequest, now: number): readonly RateBlock[];
+  /**
+   * Returns a promise if something has to be written before the request can be sent: the request is judged again when it
+   * has resolved. Called for requests that are not blocked.
+   */
+  reserve?(id: string, request: OutgoingRequest, now: number): Promise<void> | undefined;
   /** Counts a request that is sent now. Returns what is blocked from now on. */
   onSent(id: string, request: OutgoingRequest, now: number): readonly RateBlock[];
   /** The request is no longer in flight. `isSuccess`: Telegram has answered it, and not with an error. */
@@ -25,7 +36,9 @@ export interface RateLimits {
   onRejected?(id: string, request: OutgoingRequest, verdict: Verdict): void;
   /** Reads what the storage contains. */
   load?(records: readonly StoredRecord[]): void;
-  /** Writes what is not written yet. Rejects as the storage does. */
+  /** Returns the sessions that are blocked according to records that were just loaded. */
+  blockedSessions?(records: readonly StoredRecord[], now: number): readonly SessionBlocks[];
+  /** Called once no request will be sent any more: writes what is not written yet. Rejects as the storage does. */
   flush?(): Promise<void>;
 }
 

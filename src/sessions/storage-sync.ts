@@ -74,7 +74,6 @@ export class StorageSync {
   /** Loads the records that the storage contained at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
   async load(listed: readonly StoredRecord[]): Promise<void> {
     const registry = this.#registry;
-    this.#rateLimits?.load(listed);
     const records = listed.filter(({ id }) => !isReserved(id));
     const holderOf = (fingerprint: string): string | undefined => ownerAmong(fingerprint, listed);
     const progress = this.#loadProgress(records.length);
@@ -87,6 +86,8 @@ export class StorageSync {
         this.#ownership.onRecordRead(known.id, owner);
       }
     }
+    // After the sessions, some of which may have to wait.
+    this.#rateLimits?.load(listed);
     this.#rejectedAtStart = registry.rejected();
     if (registry.lockedCount === 0) return;
     if (loaded.length === 0) throw allLocked(registry.lockedCount, this.#rejectedAtStart[0]?.reason ?? "");

@@ -1,0 +1,305 @@
+import { randomBytes } from "node:crypto";
+import type { Timer } from "../../common/clock.js";
+import { inOwnContext } from "../../common/own-context.js";
+import { WakeTimer } from "../../common/timers.js";
+import { StorageCorruptError } from "../../errors.js";
+import type { CallLimit } from "../../options/budgets.js";
+import type { PoolContext } from "../../pool-context.js";
+import type { PoolLifecycle } from "../../pool-lifecycle.js";
+import type { StoredRecord } from "../../storage/storage.js";
+import { StorageTimeout } from "../../storage/storage-timeout.js";
+import { endlessConflict, MAX_CONFLICTS } from "../../storage/update-record.js";
+import { type MethodDraft, MethodSpending } from "./method-spending.js";
+import { RecordTime } from "./record-time.js";
+import { decodeSpending, encodeSpending, type SpendingRecord } from "./spending-record.js";
+import { SpentCalls } from "./spent-calls.js";
+
+/** On average at most one write of a record in this time. */
+const WRITE_INTERVAL_MS = 2_000;
+/** Number of writes that may follow each other sooner when calls begin: enough to use up any limit of up to 1,024 calls. */
+const BURST = 5;
+
+/** The writes that are permitted now: a token bucket. */
+class WriteCredits {
+  readonly #context: PoolContext;
+  #credits = BURST;
+  #countedAt: number;
+
+  constructor(context: PoolContext) {
+    this.#context = context;
+    this.#countedAt = context.clock.monotonic();
+  }
+
+  /** Time until the next write is permitted. */
+  waitMs(): number {
+    const now = this.#context.clock.monotonic();
+    this.#credits = Math.min(this.#credits + (now - this.#countedAt) / WRITE_INTERVAL_MS, BURST);
+    this.#countedAt = now;
+    return this.#credits >= 1 ? 0 : Math.ceil((1 - this.#credits) * WRITE_INTERVAL_MS);
+  }
+
+  /** A write begins. */
+  take(): void {
+    this.#credits--;
+  }
+
+  /** The write has changed nothing. */
+  giveBack(): void {
+    this.#credits++;
+  }
+}
+
+/** Identifies this pool in the records; random, so that no other pool accounts for its reservations. */
+export function poolName(): string {
+  return randomBytes(6).toString("base64url");
+}
+
+/**
+ * The record of what one account has spent of its durable limits: reserves calls in it before they are made, with as few
+ * writes as possible, and merges what other pools have written.
+ */
+export class AccountSpending {
+  readonly id: string;
+  readonly #context: PoolContext;
+  readonly #lifecycle: PoolLifecycle;
+  readonly #deadline: StorageTimeout;
+  readonly #pool: string;
+  readonly #time: RecordTime;
+  readonly #credits: WriteCredits;
+  readonly #timer: WakeTimer;
+  readonly #used = new Map<string, MethodSpending>();
+  /** Methods that this pool does not limit, as the record contains them. */
+  #others: ReadonlyMap<string, SpentCalls> = new Map();
+  #version = 0;
+  #writes = 0;
+  #writtenAt = Number.NEGATIVE_INFINITY;
+  /** Why the record cannot be read. It is not overwritten. */
+  #damage: string | undefined;
+  #next: Promise<void> | undefined;
+  #running: Promise<void> | undefined;
+  #delay: { readonly timer: Timer; readonly end: () => void } | undefined;
+  #isClosed = false;
+
+  constructor(context: PoolContext, lifecycle: PoolLifecycle, id: string, pool: string) {
+    const { clock, options, metrics } = context;
+    this.id = id;
+    this.#context = context;
+    this.#lifecycle = lifecycle;
+    this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics);
+    this.#pool = pool;
+    this.#time = new RecordTime(context);
+    this.#credits = new WriteCredits(context);
+    this.#timer = new WakeTimer(clock, () => this.#writeInBackground());
+  }
+
+  /** Whether a call of the method may be made without a write. */
+  mayCall(method: string, limit: CallLimit, now: number): boolean {
+    return this.#methodOf(method, limit).mayCall(this.#time.now(now)) && !this.#time.isOutdated;
+  }
+
+  /** The instant until which the limit is known to permit no call; in the past if a call may be within the limit. */
+  blockedUntil(method: string, limit: CallLimit, now: number): number {
+    const spending = this.#methodOf(method, limit);
+    if (this.#damage !== undefined || spending.mayCall(this.#time.now(now))) return 0;
+    return this.#time.toInstant(spending.nextAllowedAt());
+  }
+
+  /** Counts a call that is made. */
+  count(method: string, limit: CallLimit, now: number): void {
+    const spending = this.#methodOf(method, limit);
+    if (!spending.count(this.#time.now(now)) || now - this.#writtenAt < WRITE_INTERVAL_MS) return;
+    if (this.#next !== undefined || this.#running !== undefined) return;
+    spending.demand(true);
+    this.#writeInBackground();
+  }
+
+  /** Resolves when the method may be judged again: calls are reserved, or the limit is known to be exhausted. */
+  reserve(method: string, limit: CallLimit): Promise<void> {
+    this.#methodOf(method, limit).demand();
+    return this.#write();
+  }
+
+  /** Takes over a record that was read, unless it is older than what is known. Throws if it cannot be read. */
+  load(stored: StoredRecord): void {
+    if (stored.version <= this.#version || this.#running !== undefined) return;
+    this.#adopt(stored);
+  }
+
+  /** Accounts for the calls that were made and returns the others. Callers that wait are rejected. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer.cancel();
+    this.#delay?.end();
+    await this.#next?.catch(() => {});
+    await this.#running?.catch(() => {});
+    // The failure of a write is reported where it happens.
+    if ([...this.#used.values()].some(({ isUnsettled }) => isUnsettled)) await this.#writeNow().catch(() => {});
+  }
+
+  #methodOf(method: string, limit: CallLimit): MethodSpending {
+    let spending = this.#used.get(method);
+    if (spending === undefined) {
+      spending = new MethodSpending(limit, this.#pool);
+      const stored = this.#others.get(method);
+      if (stored !== undefined) spending.adopt(stored, this.#time.now());
+      this.#used.set(method, spending);
+    }
+    return spending;
+  }
+
+  /** One write at a time; those that are asked for while one waits or runs are served by the next one. */
+  #write(): Promise<void> {
+    this.#next ??= inOwnContext(() => this.#scheduleWrite());
+    return this.#next;
+  }
+
+  #writeInBackground(): void {
+    // The failure of a write is reported where it happens.
+    this.#lifecycle.track(this.#write()).catch(() => {});
+  }
+
+  async #scheduleWrite(): Promise<void> {
+    await this.#running?.catch(() => {});
+    // Callers of the same turn of the event loop share the write.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    for (let waitMs = this.#credits.waitMs(); waitMs > 0 && !this.#isClosed; waitMs = this.#credits.waitMs()) {
+      await this.#pause(waitMs);
+    }
+    this.#next = undefined;
+    if (this.#isClosed) throw this.#lifecycle.toClosedError();
+    const running = this.#writeNow();
+    this.#running = running;
+    try {
+      await running;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        timer.cancel();
+        this.#delay = undefined;
+        resolve();
+      };
+      const timer = this.#context.clock.setTimer(delayMs, end);
+      this.#delay = { timer, end };
+    });
+  }
+
+  async #writeNow(): Promise<void> {
+    const now = this.#time.now();
+    this.#writtenAt = this.#context.time.now();
+    const targets = new Map(
+      Array.from(this.#used, ([name, method]) => [name, this.#isClosed ? -1 : method.plan(now)] as const),
+    );
+    try {
+      await this.#writeByCompareAndSet(targets);
+    } catch (error) {
+      if (error instanceof Error) this.#context.events.emit("storageFailed", error);
+      throw error;
+    } finally {
+      this.#arm();
+    }
+  }
+
+  async #writeByCompareAndSet(targets: ReadonlyMap<string, number>): Promise<void> {
+    if (this.#damage !== undefined) await this.#read();
+    let isKnown = false;
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
+      const number = ++this.#writes;
+      const drafts = this.#draft(number, targets);
+      const isUseful =
+        drafts.some(({ isGranting }) => isGranting) || [...targets.values()].every((target) => target <= 0);
+      if (isUseful) {
+        if (await this.#writeOnce(drafts)) return;
+      } else if (isKnown) return;
+      await this.#read();
+      isKnown = true;
+    }
+    throw endlessConflict(this.id);
+  }
+
+  #draft(write: number, targets: ReadonlyMap<string, number>): readonly MethodDraft[] {
+    const now = this.#time.now();
+    return Array.from(targets, ([name, target]) => this.#used.get(name)?.draft(now, write, target)).filter(
+      (draft) => draft !== undefined,
+    );
+  }
+
+  /** Resolves with whether the drafts are on disk; `false` if another pool was faster. */
+  async #writeOnce(drafts: readonly MethodDraft[]): Promise<boolean> {
+    for (const draft of drafts) draft.method.begin(draft);
+    const data = encodeSpending(this.#record(drafts));
+    const { storage } = this.#context.options;
+    this.#credits.take();
+    const version = await this.#deadline.run("write the calls spent of a durable limit", () =>
+      storage.write(this.id, this.#version, data),
+    );
+    if (version === undefined) {
+      this.#credits.giveBack();
+      return false;
+    }
+    this.#version = version;
+    this.#time.establish();
+    for (const draft of drafts) draft.method.confirm(draft, this.#time.now());
+    return true;
+  }
+
+  #record(drafts: readonly MethodDraft[]): SpendingRecord {
+    const methods = new Map(this.#others);
+    for (const [name, method] of this.#used) methods.set(name, method.stored);
+    for (const { method, next } of drafts) {
+      for (const [name, used] of this.#used) if (used === method) methods.set(name, next);
+    }
+    return { ...this.#time.stamp(), methods };
+  }
+
+  async #read(): Promise<void> {
+    const { storage } = this.#context.options;
+    const stored = await this.#deadline.run("read a record", () => storage.read(this.id));
+    if (stored !== undefined) {
+      try {
+        this.#adopt(stored);
+      } catch (error) {
+        throw new StorageCorruptError(
+          `The record "${this.id}" of calls spent cannot be read, so none can be made: ${(error as Error).message}. Nothing was overwritten. remove() of that id forgets them.`,
+        );
+      }
+      return;
+    }
+    // Another writer has deleted it: what this pool knows is still true, and is written again.
+    this.#damage = undefined;
+    this.#version = 0;
+    for (const method of this.#used.values()) method.readAt = this.#time.now();
+  }
+
+  #adopt(stored: StoredRecord): void {
+    let record: SpendingRecord;
+    try {
+      record = decodeSpending(stored.data);
+    } catch (error) {
+      this.#damage = (error as Error).message;
+      throw error;
+    }
+    this.#damage = undefined;
+    this.#version = stored.version;
+    this.#time.adopt(record);
+    this.#setMethods(record.methods);
+  }
+
+  #setMethods(methods: ReadonlyMap<string, SpentCalls>): void {
+    const now = this.#time.now();
+    this.#others = new Map([...methods].filter(([name]) => !this.#used.has(name)));
+    for (const [name, method] of this.#used) method.adopt(methods.get(name) ?? new SpentCalls(), now);
+  }
+
+  /** Sets the timer by which reserved calls that were not made are returned. */
+  #arm(): void {
+    if (this.#isClosed) return;
+    const at = Math.min(...Array.from(this.#used.values(), ({ returnableAt }) => returnableAt));
+    this.#timer.cancel();
+    this.#timer.setBy(this.#time.toInstant(at), this.#context.time.now());
+  }
+}

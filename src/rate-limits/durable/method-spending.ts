@@ -1,0 +1,190 @@
+import type { CallLimit } from "../../options/budgets.js";
+import type { CallsAt } from "../call-counters.js";
+import { type Hold, MAX_SLOTS, SpentCalls } from "./spent-calls.js";
+
+/** Windows up to this long are reserved as a whole: a crash costs no more than one of them. */
+const SHORT_WINDOW_MS = 60_000;
+/** Share of a longer window that is reserved at first, and the largest share after the calls have proved to be frequent. */
+const FIRST_SHARE = 1 / 8;
+const LARGEST_SHARE = 1 / 4;
+/** Maximum number of calls that are reserved at first. */
+const MAX_FIRST = 128;
+/** Reserved calls that last less than this are followed by twice as many. */
+const MIN_LASTING_MS = 4_000;
+
+const MIN_HOLD_MS = 4_000;
+const MAX_HOLD_MS = 30_000;
+
+/** A reservation to be written. */
+export interface MethodDraft {
+  readonly method: MethodSpending;
+  readonly next: SpentCalls;
+  readonly calls: number;
+  readonly until: number;
+  readonly isGranting: boolean;
+}
+
+/** Calls that were made, and the number of the latest write that may have stored them. */
+interface Attempt {
+  readonly write: number;
+  readonly calls: readonly CallsAt[];
+}
+
+/**
+ * The calls of one method by one account, as far as one pool knows them. Calls are reserved in the record before they are
+ * made: a crash leaves more reserved than made, never less. Pure; instants are on the time line of the record.
+ */
+export class MethodSpending {
+  readonly limit: CallLimit;
+  readonly #pool: string;
+  /** As the record contains it. */
+  stored: SpentCalls = new SpentCalls();
+  /** When the record was last known to contain that. */
+  readAt: number = Number.NEGATIVE_INFINITY;
+  /** Number of calls that may be made without a write, before `#validUntil`. */
+  #allowance = 0;
+  #validUntil = Number.NEGATIVE_INFINITY;
+  /** Calls made since the latest write. */
+  #made: CallsAt[] = [];
+  /** Calls that writes without a known outcome may have stored. */
+  #attempts: Attempt[] = [];
+  /** Number of callers that wait for a reservation. */
+  #demand = 0;
+  #isEager = false;
+  /** Number of calls to reserve. */
+  #block: number;
+  #grantedAt: number = Number.NEGATIVE_INFINITY;
+
+  constructor(limit: CallLimit, pool: string) {
+    this.limit = limit;
+    this.#pool = pool;
+    const isShort = limit.perMs <= SHORT_WINDOW_MS;
+    this.#block = isShort ? limit.calls : Math.min(Math.ceil(limit.calls * FIRST_SHARE), MAX_FIRST);
+  }
+
+  /** Whether a call may be made without a write. */
+  mayCall(now: number): boolean {
+    return this.#allowance > 0 && now < this.#validUntil;
+  }
+
+  /** Counts a call that is made. Returns whether calls are frequent enough to reserve more of them ahead. */
+  count(now: number): boolean {
+    const at = Math.ceil(now);
+    const last = this.#made.at(-1);
+    this.#allowance--;
+    if (last !== undefined && (last.at === at || this.#made.length >= MAX_SLOTS)) {
+      this.#made[this.#made.length - 1] = { at, calls: last.calls + 1 };
+    } else this.#made.push({ at, calls: 1 });
+    const lasted = now - this.#grantedAt;
+    return this.#block > 1 && this.#allowance <= this.#block / 2 && lasted < 2 * MIN_LASTING_MS;
+  }
+
+  /** The instant from which one more call is within the limit as far as is known. */
+  nextAllowedAt(): number {
+    return this.#settled().nextAllowedAt(this.limit, this.#pool, this.readAt);
+  }
+
+  /** A caller waits for a reservation, or (`isEager`) soon will. */
+  demand(isEager = false): void {
+    if (isEager) this.#isEager = true;
+    else this.#demand++;
+  }
+
+  /** When calls that are reserved and not made can be returned; `Infinity` if there are none. */
+  get returnableAt(): number {
+    return this.#allowance > 0 ? this.#validUntil : Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether the record says less than this pool knows. */
+  get isUnsettled(): boolean {
+    return this.#made.length > 0 || this.#attempts.length > 0 || this.#allowance > 0;
+  }
+
+  /** Chooses how many calls the next write reserves. Called once, before its drafts. */
+  plan(now: number): number {
+    const isWanted = this.#demand > 0 || this.#isEager;
+    if (isWanted && now - this.#grantedAt < MIN_LASTING_MS) this.#block = Math.min(this.#block * 2, this.#largest);
+    else if (!isWanted && now >= this.#validUntil && this.#allowance * 2 >= this.#block) {
+      this.#block = Math.ceil(this.#block / 2);
+    }
+    const target = this.#demand > 0 ? this.#demand + this.#block - 1 : this.#isEager ? this.#block : 0;
+    this.#demand = 0;
+    this.#isEager = false;
+    return target;
+  }
+
+  /** The next state of the record with `target` calls reserved, or as many as the limit permits. */
+  draft(now: number, write: number, target: number): MethodDraft {
+    const { calls: most, perMs } = this.limit;
+    if (this.#made.length > 0) {
+      this.#attempts.push({ write, calls: this.#made });
+      this.#made = [];
+    }
+    const next = this.#settled();
+    next.holds.delete(this.#pool);
+    next.prune(now, perMs);
+    const left = now < this.#validUntil ? this.#allowance : 0;
+    const room = Math.max(most - next.used(now, perMs, this.#pool), 0);
+    const calls = Math.min(Math.max(target, target < 0 ? 0 : left), room);
+    const isGranting = calls > left;
+    const until = isGranting ? now + holdMs(perMs) : this.#validUntil;
+    if (calls > 0 || this.#attempts.length > 0) {
+      next.holds.set(this.#pool, { calls, until: Math.max(until, now), write });
+    }
+    return { method: this, next, calls, until, isGranting };
+  }
+
+  /** The draft is about to be written: until the outcome is known, both the old and the new reservation have to cover a call. */
+  begin({ calls }: MethodDraft): void {
+    this.#allowance = Math.min(this.#allowance, calls);
+  }
+
+  /** The draft is on disk. */
+  confirm({ next, calls, until, isGranting }: MethodDraft, now: number): void {
+    this.#attempts = [];
+    this.stored = next;
+    this.readAt = now;
+    this.#allowance = calls - this.#made.reduce((sum, made) => sum + made.calls, 0);
+    this.#validUntil = until;
+    if (isGranting) this.#grantedAt = now;
+  }
+
+  /** The record was read. */
+  adopt(stored: SpentCalls, now: number): void {
+    this.stored = stored;
+    this.readAt = now;
+    const written = stored.holds.get(this.#pool)?.write ?? Number.NEGATIVE_INFINITY;
+    this.#attempts = this.#attempts.filter(({ write }) => write > written);
+  }
+
+  /** Makes what another record contains part of this one. */
+  absorb(other: SpentCalls): void {
+    this.#attempts.push({
+      write: Number.POSITIVE_INFINITY,
+      calls: [...other.slots(), ...other.holds.values()].map(toCalls),
+    });
+  }
+
+  get #largest(): number {
+    const { calls, perMs } = this.limit;
+    return perMs <= SHORT_WINDOW_MS ? calls : Math.ceil(calls * LARGEST_SHARE);
+  }
+
+  /** The record with all calls that this pool knows of. */
+  #settled(): SpentCalls {
+    const settled = this.stored.clone();
+    for (const { calls: made } of [...this.#attempts, { calls: this.#made }]) {
+      for (const { at, calls } of made) settled.add(at, calls);
+    }
+    return settled;
+  }
+}
+
+/** How long a reservation is valid. */
+function holdMs(perMs: number): number {
+  return Math.min(Math.max(perMs / 4, MIN_HOLD_MS), MAX_HOLD_MS);
+}
+
+function toCalls(spent: CallsAt | Hold): CallsAt {
+  return { at: "until" in spent ? spent.until : spent.at, calls: spent.calls };
+}

@@ -1,0 +1,82 @@
+import type { PoolContext } from "../../pool-context.js";
+
+/** When a record was written. */
+export interface WriteTime {
+  /** On the time line of the record, epoch milliseconds. */
+  readonly at: number;
+  /** By the wall clock: the latest of the readings that the writer had reason to believe. */
+  readonly wall: number;
+}
+
+/** A wall clock that is behind a record by more than this is taken for wrong, and so is one that was so far ahead. */
+const MAX_SKEW_MS = 300_000;
+/** A wall clock that has moved ahead of the monotonic clock by more than this was set, or the machine was asleep. */
+const MAX_DRIFT_MS = 2_000;
+
+/**
+ * The time line of one record that several processes write. It advances with the monotonic clock of each process, and
+ * never faster than real time: a pool reads its wall clock once, to learn how long ago the record was written when it first
+ * reads it. A wall clock that is set while a pool runs changes nothing; one that is behind the record at that moment counts
+ * as if no time had passed.
+ */
+export class RecordTime {
+  readonly #context: PoolContext;
+  /** By how much the time line is ahead of the pool's own. */
+  #offset: number;
+  /** Whether a record on this time line has been read or written. */
+  #isEstablished = false;
+  /** By how much the latest wall clock of any writer is ahead of the pool's time line. */
+  #wallOffset = Number.NEGATIVE_INFINITY;
+  /** By how much the wall clock was ahead of the pool's time line when the record was last written. */
+  #driftAtWrite = 0;
+
+  constructor(context: PoolContext) {
+    const { clock, time } = context;
+    this.#context = context;
+    this.#offset = clock.now() - time.now();
+  }
+
+  /** The current time on the time line, at an instant of the pool. */
+  now(instant: number = this.#context.time.now()): number {
+    return instant + this.#offset;
+  }
+
+  /** The instant of the pool at a time on the time line. */
+  toInstant(at: number): number {
+    return at - this.#offset;
+  }
+
+  /** Takes over the time line of a record that was read. */
+  adopt({ at, wall }: WriteTime): void {
+    const { clock, time } = this.#context;
+    const [now, wallNow] = [time.now(), clock.now()];
+    this.#offset = this.#isEstablished ? Math.max(this.#offset, at - now) : at + Math.max(wallNow - wall, 0) - now;
+    this.#isEstablished = true;
+    if (wall - wallNow <= MAX_SKEW_MS) this.#wallOffset = Math.max(this.#wallOffset, wall - now);
+  }
+
+  /** The record has been written. */
+  establish(): void {
+    this.#isEstablished = true;
+  }
+
+  /** The times for a record that is written now. */
+  stamp(): WriteTime {
+    const { clock, time } = this.#context;
+    const [now, wallNow] = [time.now(), clock.now()];
+    const carried = now + this.#wallOffset;
+    this.#driftAtWrite = wallNow - now;
+    const wall = Math.max(wallNow, now, carried - wallNow <= MAX_SKEW_MS ? carried : wallNow);
+    this.#wallOffset = wall - now;
+    return { at: Math.ceil(this.now(now)), wall: Math.ceil(wall) };
+  }
+
+  /**
+   * Whether the wall clock has moved ahead of the monotonic one since the record was written: the machine may have been
+   * asleep, where the monotonic clock of some systems stands still. The record is written again before it is relied on.
+   */
+  get isOutdated(): boolean {
+    const { clock, time } = this.#context;
+    return clock.now() - time.now() - this.#driftAtWrite > MAX_DRIFT_MS;
+  }
+}

@@ -1,0 +1,253 @@
+import { describe, expect, onTestFinished, test } from "vitest";
+import { NoSessionAvailableError } from "../../src/errors.js";
+import { FakeTelegram, READ, WRITE } from "../fakes/fake-telegram.js";
+import { FaultyStorage } from "../fakes/faulty-storage.js";
+import { openPool, type TestPool, type TestPoolOptions, watch } from "../fakes/pools.js";
+import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
+
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+
+/** Pools of one storage and one Telegram, one after the other or together. */
+class Stage {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly telegram: FakeTelegram = new FakeTelegram(this.clock);
+  readonly storage: FaultyStorage = new FaultyStorage();
+  readonly #calls: number;
+  readonly #perMs: number;
+
+  constructor(calls: number, perMs: number = DAY) {
+    this.#calls = calls;
+    this.#perMs = perMs;
+    onTestFinished(() => expect(this.mostInWindow()).toBeLessThanOrEqual(calls));
+  }
+
+  open(options: TestPoolOptions = {}): Promise<TestPool> {
+    const { clock, telegram, storage } = this;
+    const budgets = { [WRITE]: { calls: this.#calls, perMs: this.#perMs, durable: true } };
+    return openPool({ storage, clock, telegram, sessions: ["a"], budgets, ...options });
+  }
+
+  /** Another process on the same records: of the killed one nothing is written any more. */
+  kill(): void {
+    this.storage.fateOfWrite = () => "hangs";
+    (this as { storage: FaultyStorage }).storage = this.storage.sibling();
+  }
+
+  /** The most calls that any window has. */
+  mostInWindow(): number {
+    const calls = this.telegram.calls.filter(({ method }) => method === WRITE);
+    const counts = calls.map(({ at }) => calls.filter((other) => other.at > at - this.#perMs && other.at <= at).length);
+    return Math.max(0, ...counts);
+  }
+
+  /** Writes of the records of what was spent. */
+  get writes(): number {
+    return this.storage.writes.filter(({ id }) => id.startsWith("~pool:spent:")).length;
+  }
+}
+
+function send({ pool }: TestPool): Promise<unknown> {
+  return pool.use((client) => client.call(WRITE), { wait: false });
+}
+
+/** Sends until the limit refuses, letting time pass where a call waits. Returns how many were sent. */
+async function sendAll(made: TestPool, stage: Stage): Promise<number> {
+  const before = stage.telegram.calls.length;
+  for (;;) {
+    const sent = watch(send(made));
+    await settled();
+    for (let waits = 0; sent.state === "pending" && waits < 10; waits++) await stage.clock.advance(1_000);
+    if (sent.state !== "resolved") return stage.telegram.calls.length - before;
+  }
+}
+
+describe("durable limits", () => {
+  test("a spent limit is still spent after a restart, to the instant at which the first call is forgotten", async () => {
+    const stage = new Stage(3);
+    const first = await stage.open();
+    for (let call = 0; call < 3; call++) await send(first);
+    await expect(send(first)).rejects.toMatchObject({ retryAt: START + DAY });
+    await first.pool.close();
+    await stage.clock.advance(1_000);
+    const second = await stage.open();
+    expect(await second.pool.acquire({ method: WRITE, wait: false }).catch((error: unknown) => error)).toMatchObject({
+      code: "NO_SESSION_AVAILABLE",
+      retryAt: START + DAY,
+      waitingCount: 1,
+    });
+    await expect(send(second)).rejects.toBeInstanceOf(NoSessionAvailableError);
+    await second.pool.use((client) => client.call(READ), { wait: false });
+    await stage.clock.advance(DAY - 1_001);
+    await expect(send(second)).rejects.toBeInstanceOf(NoSessionAvailableError);
+    await stage.clock.advance(1);
+    await send(second);
+  });
+
+  test.each([1, 2, 3, 5, 40, 500])("%i calls a day - every one of them can be made, without a pause", async (calls) => {
+    const stage = new Stage(calls);
+    const made = await stage.open();
+    for (let call = 0; call < Math.min(calls, 40); call++) await send(made);
+    expect(stage.telegram.calls.filter(({ method }) => method === WRITE)).toHaveLength(Math.min(calls, 40));
+    expect(await sendAll(made, stage)).toBe(calls - Math.min(calls, 40));
+  });
+
+  test("a killed process has spent at least what it sent, and at most a quarter of the limit more", async () => {
+    const stage = new Stage(40);
+    const first = await stage.open();
+    for (let call = 0; call < 7; call++) await send(first);
+    stage.kill();
+    const second = await stage.open({ sessions: [], ownership: { host: "other" } });
+    await stage.clock.advance(10 * MINUTE);
+    const left = await sendAll(second, stage);
+    expect(left).toBeLessThanOrEqual(33);
+    expect(left).toBeGreaterThanOrEqual(23);
+  });
+
+  test("a closed process has spent exactly what it sent", async () => {
+    const stage = new Stage(40);
+    const first = await stage.open();
+    for (let call = 0; call < 7; call++) await send(first);
+    await first.pool.close();
+    const second = await stage.open();
+    expect(await sendAll(second, stage)).toBe(33);
+  });
+
+  test("writes - on average at most one in two seconds, however fast the calls", async () => {
+    const stage = new Stage(100_000, 30 * DAY);
+    const made = await stage.open();
+    const begun = stage.clock.monotonic();
+    for (let call = 0; call < 3_000; call++) {
+      const sent = watch(send(made));
+      await settled();
+      while (sent.state === "pending") await stage.clock.advance(100);
+      expect(sent.state).toBe("resolved");
+      await stage.clock.advance(20);
+    }
+    const seconds = (stage.clock.monotonic() - begun) / 1000;
+    expect(seconds).toBeLessThan(70);
+    expect(stage.writes).toBeLessThanOrEqual(Math.ceil(seconds / 2));
+  });
+
+  test("the record of 30 days stays small, and the limit holds", async () => {
+    const stage = new Stage(1_000, 30 * DAY);
+    const made = await stage.open();
+    for (let hour = 0; hour < 800; hour++) {
+      for (let call = 0; call < 2; call++) await send(made).catch(() => {});
+      stage.clock.skip(DAY / 24);
+    }
+    await made.pool.close();
+    const record = stage.storage.writes.findLast(({ id }) => id.startsWith("~pool:spent:"));
+    expect(record?.data?.length).toBeLessThan(2_500);
+    expect(stage.telegram.calls.length).toBeGreaterThan(1_000);
+  });
+
+  test.each([DAY, -DAY, 3_600_000, -3_600_000, 400 * DAY])(
+    "the wall clock is set by %i ms while the pool runs - nothing is refunded, also after a restart",
+    async (ms) => {
+      const stage = new Stage(3, 2 * DAY);
+      const first = await stage.open();
+      await send(first);
+      stage.clock.turnWall(ms);
+      await send(first);
+      await send(first);
+      await expect(send(first)).rejects.toBeInstanceOf(NoSessionAvailableError);
+      await first.pool.close();
+      const second = await stage.open();
+      await expect(send(second)).rejects.toBeInstanceOf(NoSessionAvailableError);
+      stage.clock.turnWall(-ms);
+      await expect(send(second)).rejects.toBeInstanceOf(NoSessionAvailableError);
+      await second.pool.close();
+      const third = await stage.open();
+      await expect(send(third)).rejects.toBeInstanceOf(NoSessionAvailableError);
+    },
+  );
+
+  test("a wall clock that is behind at the next start - no time counts as passed, and the wait is known", async () => {
+    const stage = new Stage(1);
+    const first = await stage.open();
+    await send(first);
+    await first.pool.close();
+    stage.clock.turnWall(-30 * DAY);
+    const second = await stage.open();
+    const error = await send(second).catch((cause: unknown) => cause);
+    expect(error).toMatchObject({ retryAt: stage.clock.now() + DAY });
+    await stage.clock.advance(DAY);
+    await send(second);
+  });
+
+  test("the storage fails - the call is not sent, and goes when the storage works again", async () => {
+    const stage = new Stage(3);
+    const made = await stage.open();
+    await made.pool.use((client) => client.call(READ));
+    stage.storage.fateOfWrite = () => "fails";
+    await expect(send(made)).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    expect(stage.telegram.calls.filter(({ method }) => method === WRITE)).toEqual([]);
+    stage.storage.heal();
+    for (let call = 0; call < 3; call++) await send(made);
+    await expect(send(made)).rejects.toBeInstanceOf(NoSessionAvailableError);
+  });
+
+  test("a write that is applied although it failed is not counted twice", async () => {
+    const stage = new Stage(8);
+    const made = await stage.open();
+    await made.pool.use((client) => client.call(READ));
+    const { storage } = stage;
+    const write = storage.write.bind(storage);
+    let applied = 0;
+    storage.write = async (id, expected, data) => {
+      const version = await write(id, expected, data);
+      const isLost = version !== undefined && id.startsWith("~pool:spent:") && ++applied % 2 === 0;
+      if (isLost) throw new Error("the answer was lost");
+      return version;
+    };
+    let sent = 0;
+    for (let error: unknown; !(error instanceof NoSessionAvailableError); ) {
+      const result = watch(send(made));
+      await settled();
+      while (result.state === "pending") await stage.clock.advance(1_000);
+      if (result.state === "resolved") sent++;
+      error = result.error;
+    }
+    expect(sent).toBe(8);
+  });
+
+  test("two processes on one session's record never exceed the limit together, and use all of it", async () => {
+    const stage = new Stage(40);
+    const [one, two] = [await stage.open(), await stage.open({ sessions: [], storage: stage.storage.sibling() })];
+    await send(one);
+    await one.pool.close();
+    expect(await sendAll(two, stage)).toBe(39);
+  });
+
+  test("a damaged record - is reported, is not overwritten, and nothing is sent until it is removed", async () => {
+    const stage = new Stage(3);
+    const first = await stage.open();
+    await send(first);
+    await first.pool.close();
+    const [record] = (await stage.storage.list()).filter(({ id }) => id.startsWith("~pool:spent:"));
+    if (record === undefined) throw new Error("no record");
+    await stage.storage.write(record.id, record.version, "{");
+    const second = await stage.open();
+    expect(second.pool.rejected()).toMatchObject([{ id: record.id }]);
+    await expect(send(second)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+    expect((await stage.storage.read(record.id))?.data).toBe("{");
+    expect(await second.pool.remove(record.id)).toBe(true);
+    await send(second);
+  });
+
+  test("close() - leaves no timer, and a call that waits for its reservation is rejected", async () => {
+    const stage = new Stage(1_000_000, 30 * DAY);
+    const made = await stage.open();
+    stage.storage.fateOfWrite = (id) => (id.startsWith("~pool:spent:") ? "hangs" : "works");
+    const sent = watch(made.pool.use((client) => client.call(WRITE)));
+    await settled();
+    const closed = watch(made.pool.close({ timeoutMs: 100 }));
+    await stage.clock.advance(20_000);
+    expect({ sent: sent.state, closed: closed.state, timers: stage.clock.pending }).toEqual({
+      sent: "rejected",
+      closed: "resolved",
+      timers: 0,
+    });
+  });
+});
