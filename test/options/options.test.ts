@@ -150,6 +150,39 @@ describe("SessionPool.open - budgets", () => {
     );
   });
 
+  test("durable - is kept for the limit of a session, up to 30 days", () => {
+    const days = { calls: 5, perMs: 30 * 86_400_000, durable: true };
+    const { budgets } = resolveOptions({
+      client,
+      budgets: {
+        "messages.SendMessage": { ...days, perPeer: { ...right, durable: false } },
+        "messages.SendMedia": { ...right, durable: false, perPeer: true },
+        "users.GetUsers": { calls: 5, perMs: 31 * 86_400_000 },
+      },
+    });
+    expect(budgets).toEqual(
+      new Map([
+        ["messages.SendMessage", { perSession: days, perPeer: right }],
+        ["messages.SendMedia", { perSession: undefined, perPeer: right }],
+        ["users.GetUsers", { perSession: { calls: 5, perMs: 31 * 86_400_000 }, perPeer: undefined }],
+      ]),
+    );
+  });
+
+  test.each([
+    [
+      { calls: 1, perMs: 2_592_000_001, durable: true },
+      "perMs of a durable limit must be at most 2592000000 (30 days)",
+    ],
+    [{ ...right, durable: true, perPeer: true }, "a limit for each peer cannot be durable"],
+    [{ ...right, perPeer: { ...right, durable: true } }, "a limit for each peer cannot be durable"],
+    [{ ...right, durable: "yes" }, "durable must be true or false; got a string of 3 characters"],
+    [{ ...right, durable: null }, "durable must be true or false; got null"],
+  ])("%j - is refused: %s", (budget, message) => {
+    expect(open({ budgets: { "messages.SendMessage": budget } })).toThrow(OptionsError);
+    expect(open({ budgets: { "messages.SendMessage": budget } })).toThrow(message);
+  });
+
   test('"learn", the presets and none pass', () => {
     expect(resolveOptions({ client, budgets: "learn" }).budgets).toBe("learn");
     expect(resolveOptions({ client, budgets: {} }).budgets).toBeUndefined();
