@@ -4,7 +4,7 @@ import { createClient } from "redis";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { sqlite } from "../../adapters/storage/sqlite.js";
 import { SessionPool } from "../../src/session-pool.js";
-import { startTestServer, type TelegramTestServer } from "../../src/testing/index.js";
+import { type AccountOptions, startTestServer, type TelegramTestServer } from "../../src/testing/index.js";
 import { isServerThere } from "../adapters/storage/servers.js";
 import { ensureBuilt } from "../examples/build.js";
 import { FakeTelegram } from "../fakes/fake-telegram.js";
@@ -18,8 +18,12 @@ const hasRedis = await isServerThere("Redis", redisUrl);
 beforeAll(ensureBuilt, 120_000);
 
 /** A folder whose settings name a test server, and whose storage holds its accounts. */
-async function onServer(accounts: readonly string[]): Promise<{ folder: Folder; server: TelegramTestServer }> {
-  const server = await startTestServer({ accounts: accounts.map((name) => ({ name })) });
+async function onServer(
+  accounts: readonly (string | AccountOptions)[],
+): Promise<{ folder: Folder; server: TelegramTestServer }> {
+  const server = await startTestServer({
+    accounts: accounts.map((account) => (typeof account === "string" ? { name: account } : account)),
+  });
   onTestFinished(() => server.close());
   const folder = new Folder();
   writeFileSync(folder.file("server.json"), JSON.stringify(server.server));
@@ -64,6 +68,43 @@ describe.each(["gramjs", "teleproto"])("check with %s", (client) => {
     expect(status).toMatch(/^carol +cooling +\S.*FLOOD_WAIT$/m);
     expect(server.violations()).toEqual([]);
   });
+});
+
+test("a frozen, a restricted and an ending account - what is known of each, for people and as JSON", async () => {
+  const frozenUntil = Date.UTC(2100, 0, 1);
+  const { folder, server } = await onServer([
+    { name: "alice", freeze: { since: Date.UTC(2026, 0, 1), until: frozenUntil } },
+    { name: "bob", isPremium: true, restrictions: [{ reason: "terms", text: "Violated the terms." }] },
+    { name: "carol", authorizationTtlDays: 7 },
+  ]);
+  await fill(folder, server);
+  const { code, stdout } = await folder.run(["check"]);
+  expect(stdout).toMatch(/^alice +yes .*frozen until \d{4}-\d\d-\d\d \d\d:\d\d, frozen since /m);
+  expect(stdout).toMatch(/^bob +yes .*Premium, restricted: terms \(all\): Violated/m);
+  expect(stdout).toMatch(/^carol +yes .*ends \d{4}-\d\d-\d\d \d\d:\d\d if unused$/m);
+  expect(code).toBe(0);
+  const { sessions, rejected, removed } = JSON.parse((await folder.run(["check", "--json"])).stdout);
+  expect({ rejected, removed }).toEqual({ rejected: [], removed: [] });
+  expect(sessions).toMatchObject([
+    { id: "alice", isAlive: true, isFrozen: true, frozenUntil },
+    { id: "bob", isAlive: true, isFrozen: false, isPremium: true },
+    { id: "carol", isAlive: true, expiresAt: expect.any(Number) },
+  ]);
+});
+
+test("an account that is removed while others are checked - is named, and the results of the others stay", async () => {
+  const { folder, server } = await onServer(["alice", "bob"]);
+  await fill(folder, server);
+  server.delay({ account: "alice", method: "users.GetUsers", delayMs: 3_000 });
+  const checking = folder.run(["check", "--json", "--concurrency", "1"]);
+  await expect
+    .poll(() => server.calls().some(({ method }) => method === "users.GetUsers"), { timeout: 20_000 })
+    .toBe(true);
+  expect(await folder.run(["remove", "bob", "--yes"])).toMatchObject({ code: 0 });
+  const { code, stdout } = await checking;
+  const { sessions, removed } = JSON.parse(stdout);
+  expect(sessions).toMatchObject([{ id: "alice", isAlive: true }]);
+  expect({ code, removed }).toEqual({ code: 0, removed: ["bob"] });
 });
 
 test("a record that cannot be read - is not alive, and is not called unknown", async () => {

@@ -1,3 +1,5 @@
+import { EXPIRY_LEAD_MS } from "../../connections/expiry-watch.js";
+import { SessionNotFoundError } from "../../errors.js";
 import type { SessionHealth } from "../../session-info.js";
 import type { SessionPool } from "../../session-pool.js";
 import { createClientAdapter } from "../client-library.js";
@@ -5,6 +7,7 @@ import { CLIENT_OPTIONS, type Command, type CommandContext, STORAGE_OPTIONS, Usa
 import { assertKnown, withPool } from "../pools.js";
 import { ProgressBar } from "../progress-bar.js";
 import { type Column, formatTable, printable } from "../table.js";
+import { dateText } from "../time-text.js";
 
 const DEFAULT_CONCURRENCY = 5;
 const MOST_AT_ONCE = 100;
@@ -13,7 +16,7 @@ const MOST_AT_ONCE = 100;
 export const checkCommand: Command = {
   usage: "[ID…] [--concurrency N]",
   description:
-    "Connects accounts, all without ID, and asks Telegram whether they are alive. One that cools, or that another process has connected, is not asked. The exit code is 1 when one is not alive.",
+    "Connects accounts, all without ID, and asks Telegram whether they are alive, frozen or restricted, and when they end if nobody uses them. One that cools, or that another process has connected, is not asked. The exit code is 1 when one is not alive.",
   options: {
     ...STORAGE_OPTIONS,
     ...CLIENT_OPTIONS,
@@ -28,16 +31,17 @@ export const checkCommand: Command = {
       const { positionals } = context.arguments;
       assertKnown(pool, positionals);
       const ids = positionals.length > 0 ? [...new Set(positionals)] : pool.sessions().map(({ id }) => id);
-      const checked = await checkAll(pool, ids, concurrency, context);
+      const { checked, removed } = await checkAll(pool, ids, concurrency, context);
       const alive = checked.filter(({ isAlive }) => isAlive).length;
       const rejected = positionals.length > 0 ? [] : pool.rejected();
       const unreadable = rejected.map(({ id, reason }) => printable(`${id}: its record cannot be read (${reason}).`));
+      const gone = removed.map((id) => printable(`${id}: was removed meanwhile.`));
       const total = checked.length + rejected.length;
       const summary = `${alive} of ${total} alive.`;
       return {
         exitCode: alive === total ? 0 : 1,
-        text: [...(checked.length === 0 ? [] : tableOf(checked, context)), ...unreadable, summary].join("\n"),
-        json: { sessions: checked, rejected },
+        text: [...(checked.length === 0 ? [] : tableOf(checked, context)), ...unreadable, ...gone, summary].join("\n"),
+        json: { sessions: checked, rejected, removed },
       };
     });
   },
@@ -50,19 +54,27 @@ function concurrencyOf({ arguments: given }: CommandContext): number {
   throw new UsageError(`--concurrency must be a whole number from 1 to ${MOST_AT_ONCE}; got "${text}".`);
 }
 
-/** Checks `concurrency` sessions at a time; the results are in the order of the ids. */
+interface Checked {
+  /** In the order of the ids. */
+  readonly checked: readonly SessionHealth[];
+  /** Ids of sessions that were removed before their turn. */
+  readonly removed: readonly string[];
+}
+
+/** Checks `concurrency` sessions at a time. */
 async function checkAll(
   pool: SessionPool<unknown>,
   ids: readonly string[],
   concurrency: number,
   { terminal, signal }: CommandContext,
-): Promise<readonly SessionHealth[]> {
+): Promise<Checked> {
   const bar = new ProgressBar(terminal, ids.length);
   const checked = new Map<string, SessionHealth>();
   const queue = ids.values();
   const worker = async (): Promise<void> => {
     for (const id of queue) {
-      checked.set(id, await pool.check(id, { signal }));
+      const health = await checkUnlessRemoved(pool, id, signal);
+      if (health !== undefined) checked.set(id, health);
       bar.advance(id);
     }
   };
@@ -71,7 +83,20 @@ async function checkAll(
   } finally {
     bar.end();
   }
-  return ids.flatMap((id) => checked.get(id) ?? []);
+  return { checked: ids.flatMap((id) => checked.get(id) ?? []), removed: ids.filter((id) => !checked.has(id)) };
+}
+
+async function checkUnlessRemoved(
+  pool: SessionPool<unknown>,
+  id: string,
+  signal: AbortSignal,
+): Promise<SessionHealth | undefined> {
+  try {
+    return await pool.check(id, { signal });
+  } catch (error) {
+    if (error instanceof SessionNotFoundError) return undefined;
+    throw error;
+  }
 }
 
 const COLUMNS: readonly Column[] = [
@@ -96,13 +121,15 @@ function tableOf(checked: readonly SessionHealth[], { terminal }: CommandContext
   return formatTable(COLUMNS, rows, terminal.columns);
 }
 
-function aboutOf({ isBot, isPremium, isFrozen, restriction, reason }: SessionHealth): string {
+function aboutOf(health: SessionHealth): string {
+  const { isBot, isPremium, isFrozen, frozenUntil, restriction, expiresAt, reason } = health;
   const facts = [
     reason,
-    isFrozen === true && "frozen",
+    isFrozen === true && (frozenUntil === null ? "frozen" : `frozen until ${dateText(frozenUntil)}`),
     isBot === true && "bot",
     isPremium === true && "Premium",
-    restriction !== null && `restricted: ${restriction}`,
+    restriction !== null && (isFrozen === true ? restriction : `restricted: ${restriction}`),
+    expiresAt !== null && expiresAt - Date.now() < EXPIRY_LEAD_MS && `ends ${dateText(expiresAt)} if unused`,
   ];
   return facts.filter((fact) => typeof fact === "string").join(", ");
 }
