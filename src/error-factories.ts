@@ -6,12 +6,14 @@ import {
   NoSessionAvailableError,
   OwnershipLostError,
   QueueFullError,
+  ReadOnlyLeaseError,
   SessionNotFoundError,
   StorageCorruptError,
   StorageError,
 } from "./errors.js";
 import type { PoolStatus, SessionState } from "./session-info.js";
 import { parseSession } from "./telegram/session-string.js";
+import { isFreeze } from "./telegram/verdicts.js";
 
 /** The sessions that a caller asked for, as far as messages name them. */
 export interface RequestedSessions {
@@ -112,6 +114,15 @@ export function ownershipLost(id: string): OwnershipLostError {
   );
 }
 
+/** A request that is not a known read, under a lease for reads only. */
+export function readOnlyLease(id: string, method: string): ReadOnlyLeaseError {
+  return new ReadOnlyLeaseError(
+    `${method} was not sent: this lease of session "${id}" is for reads only, because it was taken with allowFrozen, and ${method} is not among the methods that are known to change nothing. Take a lease without allowFrozen for it.`,
+    method,
+    { sessionId: id },
+  );
+}
+
 /** `maxWaiters` is reached. */
 export function queueFullError(maxWaiters: number, retryAt: number | null): QueueFullError {
   return new QueueFullError(`${maxWaiters} callers are waiting already (maxWaiters).`, { retryAt });
@@ -185,7 +196,7 @@ function describeNamed({ state, reason, isHeld }: NamedSession, { excluded }: Re
     case "dead":
       return `it is dead${why}; give it a new session string with update(), or call enable() if that was a mistake`;
     case "restricted":
-      return `it is restricted${why}; enable() lifts that early`;
+      return `it is restricted${why}; enable() lifts that early${isFreeze(reason) ? ", and a lease with allowFrozen reads with it" : ""}`;
     case "disabled":
       return `it is disabled${why}; enable() brings it back`;
     case "foreign":

@@ -17,6 +17,7 @@ export type SessionPoolErrorCode =
   | "CONNECT_FAILED"
   | "ROTATION_UNSAFE"
   | "NO_PROGRESS"
+  | "READ_ONLY_LEASE"
   | "OUTCOME_UNKNOWN"
   | "OWNERSHIP_LOST"
   | "STORAGE_FAILED"
@@ -166,6 +167,20 @@ export class CallTimeoutError extends SessionPoolError {
 export class LeaseReleasedError extends SessionPoolError {
   constructor(message: string, details: SessionPoolErrorDetails & { readonly code?: "OWNERSHIP_LOST" } = {}) {
     super(details.code ?? "LEASE_RELEASED", message, details);
+  }
+}
+
+/**
+ * Thrown by a request that is not a known read, under a lease that was taken with `allowFrozen`. It was not sent, on whichever
+ * session: frozen accounts change nothing.
+ */
+export class ReadOnlyLeaseError extends SessionPoolError {
+  /** The method of the request, by its full name. */
+  readonly method: string;
+
+  constructor(message: string, method: string, details: SessionPoolErrorDetails = {}) {
+    super("READ_ONLY_LEASE", message, details);
+    this.method = method;
   }
 }
 

@@ -23,6 +23,7 @@ export {
   OwnershipLostError,
   PoolClosedError,
   QueueFullError,
+  ReadOnlyLeaseError,
   type RefusedSession,
   RotationUnsafeError,
   SessionNotFoundError,

@@ -199,8 +199,9 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * Asks Telegram whether the session is alive, and what it says of the account without a message to anybody: user id,
    * Premium, restrictions, a freeze, and when the session ends if it stays unused. What failed or came incomplete is `null`.
    * Never asks while the session cools, is held by another process, dead, disabled, or restricted by anything but a freeze.
-   * What it learns becomes part of the session's state, and what an error says of it counts as for any call. A session that was not asked is not alive, and `reason` says why. A leased one is waited for, up to
-   * `connectTimeoutMs` and `callTimeoutMs` together.
+   * What it learns becomes part of the session's state, and what an error says of it counts as for any call. A session that
+   * was not asked is not alive, and `reason` says why. A leased one is waited for, up to `connectTimeoutMs` and
+   * `callTimeoutMs` together.
    *
    * Throws `SessionNotFoundError`, `PoolClosedError`, `OptionsError`, or the signal's reason.
    *

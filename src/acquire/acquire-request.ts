@@ -43,6 +43,8 @@ export class AcquireRequest {
   cause: unknown = undefined;
   /** Sessions that have failed for this caller, each with its latest error. */
   failures: ReadonlyMap<string, Error> = NO_FAILURES;
+  /** Whether the lease is for reads only. */
+  readonly isReadOnly: boolean;
   /** Whether a session has been tried: then a pool that closes does not reject the request at once. */
   isUnderWay = false;
   #firstTriedId = "";
@@ -59,6 +61,7 @@ export class AcquireRequest {
   ) {
     this.criteria = criteriaOf(options);
     this.candidates = this.criteria;
+    this.isReadOnly = options.allowFrozen === true;
     const { wait = true } = options;
     // `false` is 0 milliseconds.
     this.givenWaitMs = wait === true ? Number.POSITIVE_INFINITY : Number(wait);
@@ -120,9 +123,9 @@ export class AcquireRequest {
   }
 }
 
-function criteriaOf({ id, key, tags, method, peer }: AcquireOptions): Criteria {
+function criteriaOf({ id, key, tags, method, peer, allowFrozen = false }: AcquireOptions): Criteria {
   if (id === undefined && key === undefined && tags === undefined && method === undefined && peer === undefined) {
-    return ANY;
+    return allowFrozen ? { ...ANY, allowFrozen } : ANY;
   }
   return {
     id,
@@ -130,6 +133,7 @@ function criteriaOf({ id, key, tags, method, peer }: AcquireOptions): Criteria {
     tags: tags ?? [],
     methods: method === undefined ? [] : [canonicalMethod(method)],
     peers: peer === undefined ? [] : [peer],
+    allowFrozen,
   };
 }
 

@@ -6,7 +6,7 @@ import { CallTimeoutError, ConnectError, type NoSessionAvailableError } from "..
 import type { PoolContext } from "../pool-context.js";
 import type { PoolStatus } from "../session-info.js";
 import type { Availability } from "../state/availability.js";
-import { ANY, type Criteria, matches } from "../state/criteria.js";
+import { ANY, type Criteria, canEverServe, matches } from "../state/criteria.js";
 import { type ConnectFailure, connectFailureSince, PooledSession } from "../state/pooled-session.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
@@ -131,7 +131,7 @@ export class LeaseScheduler {
     const canServeAny = this.#sessionTable.canServeBy(ANY, now, Number.POSITIVE_INFINITY);
     const forecasts = new ForecastCache(this.#sessionTable, now);
     for (const waiter of this.#waiters.inOrder()) {
-      if (canServeAny && forecasts.canServe(waiter)) continue;
+      if ((canServeAny || waiter.criteria.allowFrozen === true) && forecasts.canServe(waiter)) continue;
       if (!this.#waiters.remove(waiter)) continue;
       const error = this.unavailableError(waiter.criteria, forecasts.availabilityFor(waiter));
       this.#reject(waiter, waiter.request.withCause(error));
@@ -232,8 +232,8 @@ export class LeaseScheduler {
 
   #serve(now: number): void {
     // The common case: one available session, for the first waiter.
-    while (this.#serveFirst(now)) if (!this.#sessionTable.hasAvailable) return;
-    if (this.#waiters.size <= 1 || !this.#sessionTable.hasAvailable) return;
+    while (this.#serveFirst(now)) if (!this.#mayServe) return;
+    if (this.#waiters.size <= 1 || !this.#mayServe) return;
     // While this loop runs no session becomes available, so one failed selection holds for the whole group.
     const unservedGroups = new Set<string>();
     for (const waiter of this.#waiters.inOrder()) {
@@ -241,12 +241,18 @@ export class LeaseScheduler {
       if (group !== undefined && unservedGroups.has(group)) continue;
       if (!this.#serveOne(waiter, now)) {
         if (group !== undefined) unservedGroups.add(group);
-      } else if (!this.#sessionTable.hasAvailable) return;
+      } else if (!this.#mayServe) return;
     }
   }
 
+  /** Whether there may be a session for a waiter. */
+  get #mayServe(): boolean {
+    const { hasAvailable, hasFrozen } = this.#sessionTable;
+    return hasAvailable || (hasFrozen && this.#waiters.readerCount > 0);
+  }
+
   #serveFirst(now: number): boolean {
-    const waiter = this.#sessionTable.hasAvailable ? this.#waiters.first : undefined;
+    const waiter = this.#mayServe ? this.#waiters.first : undefined;
     return waiter !== undefined && this.#serveOne(waiter, now);
   }
 
@@ -286,7 +292,7 @@ export class LeaseScheduler {
   #oldestConnectFailure(criteria: Criteria): number {
     let oldest = Number.POSITIVE_INFINITY;
     for (const entry of this.#sessionTable.candidates(criteria)) {
-      if (!entry.canEverServe || !matches(entry, criteria)) continue;
+      if (!matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
       oldest = Math.min(oldest, entry.connectFailure?.order ?? 0);
       if (oldest === 0) break;
     }
@@ -296,7 +302,8 @@ export class LeaseScheduler {
   #latestConnectError(criteria: Criteria, since: number): Error | undefined {
     let latest: ConnectFailure | undefined;
     for (const entry of this.#sessionTable.candidates(criteria)) {
-      const failure = entry.canEverServe && matches(entry, criteria) ? connectFailureSince(entry, since) : undefined;
+      const isCandidate = matches(entry, criteria) && canEverServe(entry, criteria);
+      const failure = isCandidate ? connectFailureSince(entry, since) : undefined;
       if (failure !== undefined && failure.order > (latest?.order ?? 0)) latest = failure;
     }
     return latest?.error;

@@ -19,6 +19,7 @@ import { ACQUIRE_CHANNEL, type AcquireTrace, CONNECT_CHANNEL, trace } from "../o
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { Criteria } from "../state/criteria.js";
+import { canEverServe } from "../state/criteria.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
@@ -231,6 +232,8 @@ export class SessionAcquirer<Client> {
       connection = await this.#open(entry, request);
       request.signal?.throwIfAborted();
       this.#throwIfClosed();
+      // The record, read when the session was claimed, may tell of a freeze.
+      if (entry.isFrozen && !request.isReadOnly) throw new SessionChangedError(`Session "${entry.id}" is frozen.`);
       this.#closedWhileOpening.delete(entry);
       return connection;
     } catch (error) {
@@ -254,8 +257,9 @@ export class SessionAcquirer<Client> {
    * at once: after a failed connect, and when its connection was closed while it was being opened for the second time in a
    * row.
    */
-  #cancelReservation(entry: PooledSession, { abandonedWith }: AcquireRequest, error: unknown): void {
-    const isUnavailable = entry.isForeign || !entry.canEverServe || entry.unavailableUntil > this.#context.time.now();
+  #cancelReservation(entry: PooledSession, { criteria, abandonedWith }: AcquireRequest, error: unknown): void {
+    const isUnavailable =
+      entry.isForeign || !canEverServe(entry, criteria) || entry.unavailableUntil > this.#context.time.now();
     const wasClosed = !isUnavailable && error instanceof SessionChangedError;
     const hasFailed = !isUnavailable && error instanceof ConnectError && error !== abandonedWith;
     if (hasFailed || (wasClosed && this.#closedWhileOpening.has(entry))) this.#backOff(entry.id);

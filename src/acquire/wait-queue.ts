@@ -74,6 +74,8 @@ export class Waiter<Result = unknown> implements ListNode<Waiter> {
 export class WaitQueue {
   /** Number of waiters. A field, because every release reads it; MUST be changed by the queue only. */
   size = 0;
+  /** Number of waiters that only read, and so may get frozen sessions. */
+  readerCount = 0;
   /** One queue for each priority that occurs. */
   readonly #queuesByPriority = new Map<number, LinkedList<Waiter>>();
   /** Highest first. */
@@ -83,6 +85,7 @@ export class WaitQueue {
     const queue = this.#queuesByPriority.get(waiter.priority) ?? this.#createQueue(waiter.priority);
     queue.add(waiter);
     this.size++;
+    if (waiter.criteria.allowFrozen === true) this.readerCount++;
   }
 
   /** Returns whether the waiter was still in the queue. */
@@ -91,6 +94,7 @@ export class WaitQueue {
     if (queue === undefined || !waiter.isLinked) return false;
     queue.remove(waiter);
     this.size--;
+    if (waiter.criteria.allowFrozen === true) this.readerCount--;
     if (queue.size === 0) this.#deleteQueue(waiter.priority);
     return true;
   }

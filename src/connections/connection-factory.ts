@@ -168,7 +168,11 @@ export class ConnectionFactory<Client> {
     const { id } = origin.known;
     if (!this.#hasItsKey(origin)) return new SessionChangedError(`Session "${id}" has another auth key now.`);
     const entry = this.#sessionTable.get(id);
-    const isWanted = entry?.canEverServe || (this.#sessionState.isProbed(id) && entry?.disabledReason === null);
+    // Only a caller that reads gets a frozen session.
+    const isWanted =
+      entry?.canEverServe ||
+      entry?.canEverServeReads ||
+      (this.#sessionState.isProbed(id) && entry?.disabledReason === null);
     if (entry === undefined || !isWanted)
       return new SessionChangedError(`Session "${id}" is disabled, dead, restricted or removed.`);
     const isCooling = entry.unavailableUntil > this.#context.time.now() || this.#backOffs.isStopped(entry);
@@ -183,7 +187,7 @@ export class ConnectionFactory<Client> {
       return claim;
     }
     // Without a reason in the session table, the session would be reserved again at once, in an endless loop.
-    if (known.canEverServe && !known.isForeign) this.#backOffs.backOff(known);
+    if ((known.canEverServe || known.canEverServeReads) && !known.isForeign) this.#backOffs.backOff(known);
     throw new SessionChangedError(`Session "${id}" is owned by another process.`);
   }
 

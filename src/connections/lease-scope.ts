@@ -9,6 +9,8 @@ export class LeaseScope {
   readonly tracker: AttemptTracker;
   /** Number of the attempt of a job, from 1. */
   attempt = 1;
+  /** Whether only known reads are sent: a frozen account may serve the lease. */
+  isReadOnly = false;
   /** Whether the work has returned something that produces its items later. */
   returnedIterator = false;
   #reason: ((scope: LeaseScope) => Error) | undefined;

@@ -1,6 +1,6 @@
 import type { Timer } from "../common/clock.js";
 import { deferred } from "../common/deferred.js";
-import { ownershipLost } from "../error-factories.js";
+import { ownershipLost, readOnlyLease } from "../error-factories.js";
 import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
 import type { CallOutcome } from "../observability/pool-metrics.js";
 import { CALL_CHANNEL, type CallTrace, trace } from "../observability/tracing.js";
@@ -11,7 +11,7 @@ import type { ActiveCooldown, CooldownScope } from "../state/cooldowns.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
-import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
+import { affectsSession, classifyTelegramError, isFreeze, type Verdict } from "../telegram/verdicts.js";
 import { type AttemptTracker, NOOP_TRACKER, type TrackedCall } from "./attempt.js";
 import { callOutcomeOf, isOutcomeUnknown } from "./call-outcome.js";
 import {
@@ -111,11 +111,13 @@ export class SessionRequestGate implements RequestGate {
 
   #call(request: OutgoingRequest, scope: LeaseScope | undefined, transmit: () => InFlightRequest): Promise<unknown> {
     if (scope?.ended !== undefined) return Promise.reject(scope.ended);
+    const isRead = isIdempotent(request.method);
+    if (!isRead && scope?.isReadOnly === true) return Promise.reject(readOnlyLease(this.#id, request.method));
     const carriesFile = isTransfer(request.method);
     const tracker = scope?.tracker ?? NOOP_TRACKER;
     const call: PendingCall = {
       request,
-      isIdempotent: isIdempotent(request.method),
+      isIdempotent: isRead,
       isTransfer: carriesFile,
       hasEffect: false,
       scope,
@@ -339,7 +341,7 @@ export class SessionRequestGate implements RequestGate {
     call.tracker.failed(error);
     if (verdict.kind === "dead" && !request.isHomeDc) return this.#afterForgotten(call, error);
     if (verdict.code === "RANDOM_ID_DUPLICATE" && call.mayHaveArrived) throw alreadyExecuted(call, error);
-    const cooled = this.#applyVerdict(error, verdict, request);
+    const cooled = this.#applyVerdict(error, verdict, call);
     if (verdict.provesNotExecuted && isWithoutEffect(call)) call.tracker.refused(call, cooled);
     if (cooled !== undefined && this.#isSleptOut(call)) return;
     // The second copy was refused; the first one may have been executed.
@@ -353,10 +355,13 @@ export class SessionRequestGate implements RequestGate {
   }
 
   /** Applies Telegram's error to the session. Returns the cooldown that it started, if any. */
-  #applyVerdict(error: unknown, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined {
+  #applyVerdict(error: unknown, verdict: Verdict, { request, scope }: PendingCall): CooldownScope | undefined {
     this.#rateLimits?.onRejected(this.#id, request, verdict);
     const hasCurrentKey = this.connection?.hasCurrentKey === true;
-    return this.#sessionState.applyVerdict(this.#id, error, verdict, request, hasCurrentKey);
+    const cooled = this.#sessionState.applyVerdict(this.#id, error, verdict, request, hasCurrentKey);
+    if (cooled !== undefined || scope?.isReadOnly !== true || !isFreeze(verdict.code)) return cooled;
+    // The session goes on serving reads, and would be selected again for this one.
+    return this.#sessionState.limitFrozen(this.#id, verdict, request);
   }
 
   /** Returns whether this call waits out the flood wait that Telegram has just answered with. */

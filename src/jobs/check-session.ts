@@ -85,7 +85,8 @@ export class SessionCheck<Client> {
     if (this.#client.ownUserRequest === undefined) return "not asked: the client adapter has no ownUserRequest()";
     if (state === "foreign") return "not asked: another process has it connected";
     if (state === "dead") return reason ?? "dead";
-    return state === "disabled" || state === "restricted" ? `not asked: ${state}${why}` : null;
+    const isHeld = state === "disabled" || (state === "restricted" && !isFreeze(reason));
+    return isHeld ? `not asked: ${state}${why}` : null;
   }
 
   async #ask(options: UseOptions & { readonly id: string }): Promise<Answers | Refusal> {
@@ -93,6 +94,7 @@ export class SessionCheck<Client> {
     try {
       const job = createJob<Client, Answers | Refusal>((leased) => this.#question(id, leased), {
         ...options,
+        allowFrozen: true,
         maxAttempts: 1,
       });
       const found = await this.#jobRunner.run(job);

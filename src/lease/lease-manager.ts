@@ -39,6 +39,8 @@ export interface LeaseRequest {
   readonly requestedAt: number;
   /** Stack of the caller, with `traceLeases`. */
   readonly stack: string | undefined;
+  /** Whether only known reads are sent under the lease. */
+  readonly isReadOnly: boolean;
 }
 
 /** One lease as the pool sees it: the scope of its requests, its session and its connection. */
@@ -164,6 +166,7 @@ export class LeaseManager<Client> {
     since: number,
   ): ActiveLease<Client> {
     const active = new ActiveLease(this, entry, connection, request.tracker, since, request.stack);
+    if (request.isReadOnly) active.isReadOnly = true;
     this.#active.add(active);
     this.#processRef.ref();
     // In functions of their own: V8 allocates the context of a closure on entry of the function around it.

@@ -154,6 +154,12 @@ export interface AcquireOptions {
    * @default true
    */
   readonly wait?: boolean | number | undefined;
+  /**
+   * Also takes sessions whose accounts Telegram has frozen: they read and change nothing. The lease is then for reads only,
+   * whichever session it gets: a request that is not a known read is refused with `ReadOnlyLeaseError` before it is sent.
+   * @default false
+   */
+  readonly allowFrozen?: boolean | undefined;
   /** Waiting callers with a higher priority are always served first; equal ones in order of arrival. @default 0 */
   readonly priority?: number | undefined;
   /** Cancels the call when aborted; it rejects with the signal's reason. */

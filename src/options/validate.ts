@@ -108,6 +108,7 @@ const ACQUIRE: Rules = {
     expected: "true, false or a number of milliseconds, 0 or more",
     accepts: (value) => typeof value === "boolean" || milliseconds.accepts(value),
   },
+  allowFrozen: boolean,
   priority: { expected: "a finite number", accepts: (value) => typeof value === "number" && Number.isFinite(value) },
   signal,
 };

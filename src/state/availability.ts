@@ -1,4 +1,4 @@
-import { type Criteria, matches, stickyRanks } from "./criteria.js";
+import { type Criteria, canEverServe, matches, stickyRanks } from "./criteria.js";
 import type { SessionEntry } from "./session-entry.js";
 
 /** When sessions will be available to a caller that has to wait. */
@@ -32,7 +32,7 @@ export function forecast(
   let earliest: number | null = null;
   let earliestPossibleAt: number | null = null;
   for (const entry of entries) {
-    if (!matches(entry, criteria) || !entry.canEverServe) continue;
+    if (!matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
     const from = coolUntil(entry, criteria, now);
     if (earliestPossibleAt === null || from < earliestPossibleAt) earliestPossibleAt = from;
     if (entry.isForeign) continue;
@@ -67,7 +67,8 @@ export function canServeBy(
   deadline: number,
 ): boolean {
   for (const entry of entries) {
-    if (matches(entry, criteria) && entry.canEverServe && coolUntil(entry, criteria, now) <= deadline) return true;
+    if (matches(entry, criteria) && canEverServe(entry, criteria) && coolUntil(entry, criteria, now) <= deadline)
+      return true;
   }
   return false;
 }

@@ -1,4 +1,4 @@
-import { ANY, type Criteria, candidatesOf, matches, stickyRanks } from "./criteria.js";
+import { ANY, type Criteria, candidatesOf, isCooling, matches, stickyRanks } from "./criteria.js";
 import type { SelectionOrder } from "./selection-order.js";
 import type { SessionEntry } from "./session-entry.js";
 import { SessionIndexes } from "./session-indexes.js";
@@ -141,11 +141,6 @@ export class AvailableSessions {
 
 function isUsable(entry: SessionEntry, criteria: Criteria, now: number, isFull: boolean): boolean {
   return (!isFull || entry.isLeased) && matches(entry, criteria) && !isCooling(entry, criteria, now);
-}
-
-/** Whether a cooldown blocks the caller's method or peer on this session. */
-function isCooling(entry: SessionEntry, { methods, peers }: Criteria, now: number): boolean {
-  return entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined;
 }
 
 /** Whether nothing but its leases makes the session unavailable to the caller: a sticky key then waits for it. */

@@ -19,6 +19,8 @@ export interface Criteria {
   readonly peers: readonly string[];
   /** Only sessions that know a peer. Of all callers at one time, those of one peer MUST share one object. */
   readonly knows?: PeerHolders | undefined;
+  /** Whether the caller only reads: frozen sessions can serve it, too. */
+  readonly allowFrozen?: boolean | undefined;
   /** Sessions that have already failed for this caller. */
   readonly excluded?: { has(id: string): boolean } | undefined;
 }
@@ -32,8 +34,8 @@ export const ANY: Criteria = { tags: [], methods: [], peers: [] };
  */
 export function groupOf(criteria: Criteria): string | undefined {
   if (criteria === ANY) return "";
-  const { id, tags, methods, peers, knows, excluded } = criteria;
-  return excluded === undefined ? JSON.stringify([id, tags, methods, peers, knows?.peer]) : undefined;
+  const { id, tags, methods, peers, knows, allowFrozen, excluded } = criteria;
+  return excluded === undefined ? JSON.stringify([id, tags, methods, peers, knows?.peer, allowFrozen]) : undefined;
 }
 
 /** Whether the session meets the criteria, regardless of its state and cooldowns. */
@@ -44,6 +46,16 @@ export function matches(entry: SessionEntry, criteria: Criteria): boolean {
     (criteria.knows === undefined || criteria.knows.ids.has(entry.id)) &&
     criteria.tags.every((tag) => entry.tags.includes(tag))
   );
+}
+
+/** Whether waiting for the session can succeed: it is not dead, disabled, restricted or being removed. */
+export function canEverServe(entry: SessionEntry, { allowFrozen }: Criteria): boolean {
+  return entry.canEverServe || (allowFrozen === true && entry.canEverServeReads);
+}
+
+/** Whether a cooldown blocks the caller's method or peer on this session. */
+export function isCooling(entry: SessionEntry, { methods, peers }: Criteria, now: number): boolean {
+  return entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined;
 }
 
 /** The sessions that may meet the criteria: all of them, unless the criteria name fewer. */

@@ -294,6 +294,17 @@ export class SessionEntry {
     return this.isUnblocked || (!this.#isOut && this.restriction === null);
   }
 
+  /** Whether waiting for the session can succeed for a caller that only reads, although the account is frozen. */
+  get canEverServeReads(): boolean {
+    return this.isFrozen && !this.#isOut;
+  }
+
+  /** Whether a lease for reads may be granted now, although the account is frozen. */
+  canServeReadsAt(now: number, leasesPerSession: number): boolean {
+    if (!this.hasRoom(leasesPerSession) || !this.canEverServeReads) return false;
+    return !this.isForeign && this.unavailableUntil <= now;
+  }
+
   get #isOnlyTimeBlocked(): boolean {
     return !this.#isOut && !this.isForeign;
   }

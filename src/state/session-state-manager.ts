@@ -203,16 +203,35 @@ export class SessionStateManager {
     });
   }
 
+  /**
+   * Keeps a frozen session from a read that was refused: the method, or the chat that the account cannot access. Returns
+   * the scope of the cooldown.
+   */
+  limitFrozen(id: string, verdict: Verdict, request: OutgoingRequest): CooldownScope | undefined {
+    const entry = this.#sessionTable.get(id);
+    if (entry === undefined) return undefined;
+    const isOfPeer = verdict.code === "FROZEN_PARTICIPANT_MISSING" && request.peer !== undefined;
+    const scope: CooldownScope = isOfPeer
+      ? { kind: "peer", peer: request.peer }
+      : { kind: "method", method: request.method };
+    this.#restrictScope(entry, scope, verdict.code, request.method);
+    return scope;
+  }
+
   /** Telegram refuses a method without a duration: it is tried again after the duration of a restriction. */
   #restrictMethod(entry: SessionEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
     const scope: CooldownScope = { kind: "method", method };
     this.#context.metrics.recorder?.restrictions.add(entry.id, code);
+    this.#restrictScope(entry, scope, code, method);
+    return scope;
+  }
+
+  #restrictScope(entry: SessionEntry, scope: CooldownScope, code: string, method: string): void {
     const seconds = Math.min(
       Math.max(Math.ceil(this.#context.options.restrictedForMs / 1000), 1),
       MAX_COOLDOWN_SECONDS,
     );
     this.startCooldown(entry, scope, seconds, code, method);
-    return scope;
   }
 
   /** Marks the session as dead, by an answer of Telegram or by the user. */

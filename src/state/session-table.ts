@@ -3,8 +3,9 @@ import { isFreeze } from "../telegram/verdicts.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
 import type { CooldownScope } from "./cooldowns.js";
-import { type Criteria, candidatesOf, matches } from "./criteria.js";
+import { type Criteria, candidatesOf, canEverServe, matches } from "./criteria.js";
 import { ExpiryHeap } from "./expiry-heap.js";
+import { FrozenSessions } from "./frozen-sessions.js";
 import { LruOrder, type SelectionOrder } from "./selection-order.js";
 import {
   type BackOff,
@@ -37,6 +38,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   readonly #order: SelectionOrder;
   readonly #entries = new Map<string, Entry>();
   readonly #available: AvailableSessions;
+  readonly #frozen: FrozenSessions;
   readonly #expiries = new ExpiryHeap();
   readonly #counts: Record<SessionState, number> = {
     free: 0,
@@ -60,6 +62,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#maxConnected = maxConnected;
     this.#order = order;
     this.#available = new AvailableSessions(this.#entries, order);
+    this.#frozen = new FrozenSessions(this.#entries, leasesPerSession, order instanceof LruOrder);
   }
 
   get(id: string): Entry | undefined {
@@ -110,9 +113,12 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   /** Like {@link reserve}, without expiring what is due. */
   reserveAvailable(criteria: Criteria, now: number): Entry | undefined {
     const isShared = this.#leasesPerSession > 1;
-    if (this.#available.size === 0 || (this.isFull && !isShared)) return undefined;
+    if (this.#available.size === 0 && this.#frozen.size === 0) return undefined;
+    if (this.isFull && !isShared) return undefined;
     // Only entries of this table are selected.
-    const entry = this.#available.select(criteria, now, this.isFull) as Entry | undefined;
+    let entry = this.#available.select(criteria, now, this.isFull) as Entry | undefined;
+    if (this.#frozen.size > 0 && criteria.allowFrozen === true)
+      entry = this.#frozen.choose(criteria, now, this.isFull, entry) as Entry | undefined;
     if (entry === undefined) return undefined;
     this.#available.remove(entry);
     entry.leases++;
@@ -120,7 +126,8 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     // A session with room for another lease goes to the end, so that the next caller gets a different one.
     if (isShared) entry.lastUsedSequence = ++this.#useSequence;
     this.#order.onLeased?.(entry);
-    if (isShared) this.#refresh(entry, now);
+    // A frozen session may be due when its freeze ends.
+    if (isShared || entry.isScheduled) this.#refresh(entry, now);
     return entry;
   }
 
@@ -262,6 +269,11 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return this.#available.size > 0;
   }
 
+  /** Whether any session is frozen: it may be available to callers that only read. */
+  get hasFrozen(): boolean {
+    return this.#frozen.size > 0;
+  }
+
   /** Whether a session may be able to serve the caller by the deadline, as far as is known. */
   canServeBy(criteria: Criteria, now: number, deadline: number): boolean {
     return canServeBy(this.candidates(criteria), criteria, now, deadline);
@@ -271,7 +283,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   areAll(criteria: Criteria, isOne: (entry: SessionEntry) => boolean): boolean {
     let count = 0;
     for (const entry of this.candidates(criteria)) {
-      if (!matches(entry, criteria) || !entry.canEverServe) continue;
+      if (!matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
       if (!isOne(entry)) return false;
       count++;
     }
@@ -302,8 +314,12 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   }
 
   #canSelect(criteria: Criteria, now: number): boolean {
-    if (!this.hasAvailable || (this.isFull && this.#leasesPerSession === 1)) return false;
-    return this.#available.canSelect(criteria, now, this.isFull);
+    if (this.isFull && this.#leasesPerSession === 1) return false;
+    if (this.#frozen.size > 0 && criteria.allowFrozen === true) {
+      const available = this.#available.select(criteria, now, this.isFull);
+      return this.#frozen.choose(criteria, now, this.isFull, available) !== undefined;
+    }
+    return this.hasAvailable && this.#available.canSelect(criteria, now, this.isFull);
   }
 
   #enter(entry: Entry, sequence: number, now: number): void {
@@ -321,6 +337,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#entries.delete(entry.id);
     this.#count(entry.state, -1);
     this.#available.remove(entry);
+    this.#frozen.remove(entry);
     this.#expiries.removeAll(entry);
   }
 
@@ -368,6 +385,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
       this.#recovered.push(entry);
       this.hasRecovered = true;
     }
+    this.#refreshFrozen(entry, now);
     // Never in both the queue and the expiry heap: they share the entry's position.
     if (entry.canServeAt(now, this.#leasesPerSession)) {
       if (entry.isScheduled) this.#expiries.remove(entry);
@@ -377,6 +395,14 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#available.remove(entry);
     if (entry.becomesAvailableByTimeAt(now, this.#leasesPerSession)) this.#expiries.set(entry);
     else if (entry.isScheduled) this.#expiries.remove(entry);
+  }
+
+  /** The end of a cooldown makes a frozen session available to callers that read, while the heap has the end of its freeze. */
+  #refreshFrozen(entry: SessionEntry, now: number): void {
+    if (this.#frozen.size === 0 && !entry.isFrozen) return;
+    this.#frozen.update(entry);
+    if (entry.isFrozen && entry.unavailableUntil > now)
+      this.#expiries.setScoped(entry, { kind: "session" }, entry.unavailableUntil);
   }
 
   #setState(entry: SessionEntry, state: SessionState): void {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { NoSessionAvailableError, ReadOnlyLeaseError } from "../../src/index.js";
 import type { TelegramTestServer } from "../../src/testing/index.js";
 import { Api, stage, until as untilHolds } from "./support.js";
 
@@ -117,6 +118,52 @@ describe("FROZEN_METHOD_INVALID", () => {
       state: "free",
       recovered: [{ id: "alice" }],
     });
+  });
+});
+
+describe("allowFrozen", () => {
+  test("a frozen account reads what others may not, and a write is not sent", async () => {
+    const { server, open } = await stage({ accounts: [{ name: "alice", freeze: {} }] });
+    const pool = await open();
+    await pool.check("alice");
+    expect(pool.get("alice")?.state).toBe("restricted");
+    await expect(pool.use((client) => client.getMe(), { wait: false })).rejects.toBeInstanceOf(NoSessionAvailableError);
+    const title = await pool.use(async (client) => (await client.getEntity("channel7")) as { title?: string }, {
+      allowFrozen: true,
+    });
+    expect(title).toMatchObject({ title: "Channel 7" });
+    server.clear();
+    const written = pool.use((client) => client.sendMessage("channel7", { message: "no" }), { allowFrozen: true });
+    await expect(written).rejects.toBeInstanceOf(ReadOnlyLeaseError);
+    expect(server.calls().map(({ method }) => method)).not.toContain("messages.SendMessage");
+    expect({ messages: server.messages(), state: pool.get("alice")?.state }).toEqual({
+      messages: [],
+      state: "restricted",
+    });
+  });
+
+  test("check() - asks a frozen account again, and frees it once it is thawed", async () => {
+    const { server, open, toldOf } = await stage({ accounts: [{ name: "alice", freeze: { since: SINCE } }] });
+    const pool = await open();
+    for (let turn = 0; turn < 2; turn++) {
+      expect(await pool.check("alice")).toMatchObject({ isAlive: true, isFrozen: true, frozenUntil: null });
+      expect(pool.get("alice")?.state).toBe("restricted");
+    }
+    server.handle("help.GetAppConfig", ({ tl }) => tl("help.AppConfigNotModified"));
+    server.updateAccount("alice", { freeze: null });
+    expect(await pool.check("alice")).toMatchObject({ isAlive: true, isFrozen: true });
+    expect(pool.get("alice")?.state).toBe("restricted");
+    server.handle("help.GetAppConfig", ({ tl }) =>
+      tl("help.AppConfig", {
+        hash: 1,
+        config: tl("JsonObject", {
+          value: [tl("JsonObjectValue", { key: "channels_limit_default", value: tl("JsonNumber", { value: 500 }) })],
+        }),
+      }),
+    );
+    expect(await pool.check("alice")).toMatchObject({ isAlive: true, isFrozen: false });
+    expect(pool.get("alice")?.state).toBe("free");
+    await untilHolds("it is reported", () => toldOf("recovered").length === 1);
   });
 });
 

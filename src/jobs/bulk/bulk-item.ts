@@ -177,9 +177,9 @@ export class BulkItem<Client, I, O> {
 
 /** The options of `use` that are the same for every item. The signal `stop` prevents further attempts. */
 export function commonOptions<I>(options: MapOptions<I>, stop: AbortSignal): UseOptions {
-  const { id, key, peer, tags, method, wait, priority, retry, maxAttempts, timeoutMs } = options;
+  const { id, key, peer, tags, method, allowFrozen, wait, priority, retry, maxAttempts, timeoutMs } = options;
   const texts = { id: textOr(id), key: textOr(key), peer: textOr(peer) };
-  return { ...texts, tags, method, wait, priority, retry, maxAttempts, timeoutMs, signal: stop };
+  return { ...texts, tags, method, allowFrozen, wait, priority, retry, maxAttempts, timeoutMs, signal: stop };
 }
 
 function textOr<I>(value: PerItem<I> | undefined): string | undefined {
@@ -249,8 +249,8 @@ export class ActiveItems<Client, I, O> {
     for (const { awaitedCriteria } of this.#items) {
       if (awaitedCriteria === undefined) return [];
       // Without the key: it says which session is preferred, not which one can serve.
-      const { id, tags, methods, peers, knows } = awaitedCriteria;
-      distinct.set(JSON.stringify([id, tags, methods, peers, knows?.peer]), awaitedCriteria);
+      const { id, tags, methods, peers, knows, allowFrozen } = awaitedCriteria;
+      distinct.set(JSON.stringify([id, tags, methods, peers, knows?.peer, allowFrozen]), awaitedCriteria);
     }
     return [...distinct.values()];
   }
