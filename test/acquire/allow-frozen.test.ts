@@ -26,7 +26,7 @@ async function poolWith(
 }
 
 describe("allowFrozen", () => {
-  test("not given - a frozen session serves nobody", async () => {
+  test("not given - a frozen session is not leased", async () => {
     const { pool } = await poolWith(["a"], ["a"]);
     await expect(pool.acquire()).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
     await expect(pool.acquire({ id: "a" })).rejects.toThrow("a lease with allowFrozen reads with it");
