@@ -127,7 +127,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     if (isShared) entry.lastUsedSequence = ++this.#useSequence;
     this.#order.onLeased?.(entry);
     // A frozen session may be due when its freeze ends.
-    if (isShared || entry.isScheduled) this.#refresh(entry, now);
+    if (isShared || (this.#frozen.size > 0 && entry.isScheduled)) this.#refresh(entry, now);
     return entry;
   }
 
