@@ -95,7 +95,7 @@ export function createPool<Client>(
   const lifecycle = new PoolLifecycle(context.events);
   const base = { context, lifecycle, processRef, processLock };
   if (processLock !== undefined) processLock.onOvertaken = (error) => context.events.emit("storageFailed", error);
-  const state = createState(context, lifecycle);
+  const state = createState(context, lifecycle, processRef);
   const connecting = createConnections(context, processRef, state);
   const sessions = createSessions(context, lifecycle, state, connecting);
   const leasing = createLeasing(context, lifecycle, processRef, state, connecting, sessions);
@@ -115,7 +115,7 @@ export function startPool(pool: CreatedPool<unknown>): void {
 }
 
 /** Creates the session table, the records and the ownership of sessions. */
-function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecycle) {
+function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecycle, processRef: ProcessRef) {
   const { clock, time, options, log } = context;
   const { leasesPerSession, maxConnected } = options;
   const order = createSelectionOrder(
@@ -131,7 +131,7 @@ function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecy
   const recordWriter = new RecordWriter(context);
   const peers = createPeerCacheWriter(context);
   const ownership: Ownership = options.storage.shared
-    ? new SharedOwnership(context, sessionTable, recordWriter)
+    ? new SharedOwnership(context, sessionTable, recordWriter, processRef)
     : new LocalOwnership(context, sessionTable, recordWriter);
   const sessionState = new SessionStateManager(context, sessionTable, registry, recordWriter);
   const rateLimits = createRateLimiting(context, lifecycle, sessionTable, registry);

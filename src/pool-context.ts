@@ -30,6 +30,8 @@ export interface PartEvents {
   availabilityChanged(): void;
   /** A rate limit of a session is reached. Like `availabilityChanged`, but of no effect unless a caller waits. */
   rateLimited(): void;
+  /** A caller found no session: it waits, or is about to be refused. */
+  noneAvailable(): void;
   /** Sessions could not connect and back off. A waiting caller may have no other session left. */
   connectFailed(): void;
   /** A blocked session is free again. `isAnnounced`: an event for the user has announced what blocked it. */

@@ -204,11 +204,22 @@ export class SessionAcquirer<Client> {
     const criteria = request.waitCriteria;
     const now = request.reservedAt;
     const deadline = now + request.waitMs;
-    if (request.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline))
+    if (request.waitMs === 0 || !sessionTable.canServeBy(criteria, now, deadline)) {
+      const abandoned = this.#reserveAbandoned(request);
+      if (abandoned !== undefined) return Promise.resolve(serve(abandoned, request));
       throw scheduler.unavailableError(request.criteria, sessionTable.forecast(criteria, now), request.cause);
+    }
     this.#assertNotNested(criteria);
     if (scheduler.waiterCount >= maxWaiters) throw queueFullError(maxWaiters, scheduler.retryAt(criteria));
-    return scheduler.wait(request, deadline, serve);
+    const served = scheduler.wait(request, deadline, serve);
+    this.#context.events.emit("noneAvailable");
+    return served;
+  }
+
+  /** Reserves a session of another process that is found to have ended just now. */
+  #reserveAbandoned({ candidates, reservedAt }: AcquireRequest): PooledSession | undefined {
+    this.#context.events.emit("noneAvailable");
+    return this.#scheduler.reserve(candidates, reservedAt);
   }
 
   #assertOpen(request: AcquireRequest, isUnderWay: boolean): void {

@@ -15,6 +15,11 @@ export class ProcessRef {
     this.#timer = clock.setTimer(YEAR_MS, () => {});
   }
 
+  /** Whether the pool is in use. */
+  get isInUse(): boolean {
+    return this.#users > 0;
+  }
+
   /** Adds a use. */
   ref(): void {
     if (this.#users++ === 0) this.#timer.ref();

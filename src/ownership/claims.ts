@@ -136,10 +136,12 @@ interface SeenPool {
   runningAt: number;
 }
 
-/** Interval at which the processes of this host are checked. */
+/** Interval at which the processes of this host are checked while the pool is in use. */
 const LOCAL_LOOK_MS = 1_000;
+/** The same while it is not: waking the process costs more than the check. */
+const IDLE_LOOK_MS = 5_000;
 /** Time for which a process that was found running is not checked again. */
-const LOCAL_REST_MS = 100;
+export const LOCAL_REST_MS = 100;
 
 /**
  * The claims of other pools, and which of them have expired: on this host when their process has ended, and never before;
@@ -190,21 +192,24 @@ export class RemoteClaims {
     return seen !== undefined && !this.#isExpired(seen, now);
   }
 
-  /** Returns the claims that have newly expired, and when to check again: `Infinity` if no claim is left to watch. */
-  checkExpired(now: number): { readonly void: readonly string[]; readonly nextAt: number } {
+  /**
+   * Returns the claims that have newly expired, and when to check again: `Infinity` if no claim is left to watch, and later
+   * if the pool is not in use.
+   */
+  checkExpired(now: number, isInUse: boolean): { readonly void: readonly string[]; readonly nextAt: number } {
     const found: string[] = [];
     let nextAt = Number.POSITIVE_INFINITY;
     for (const [id, seen] of this.#seen) {
       if (seen.wasReported) continue;
       seen.wasReported = this.#isExpired(seen, now);
       if (seen.wasReported) found.push(id);
-      else nextAt = Math.min(nextAt, this.#nextLookAt(seen, now));
+      else nextAt = Math.min(nextAt, this.#nextLookAt(seen, now, isInUse ? LOCAL_LOOK_MS : IDLE_LOOK_MS));
     }
     return { void: found, nextAt };
   }
 
-  #nextLookAt({ claim, since }: SeenClaim, now: number): number {
-    return this.isLocal(claim) ? now + LOCAL_LOOK_MS : since + takeoverAfterMs(claim);
+  #nextLookAt({ claim, since }: SeenClaim, now: number, localLookMs: number = LOCAL_LOOK_MS): number {
+    return this.isLocal(claim) ? now + localLookMs : since + takeoverAfterMs(claim);
   }
 
   #isExpired({ claim, since }: SeenClaim, now: number): boolean {

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
+import type { ProcessRef } from "../common/process-ref.js";
 import { WakeTimer } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
-import { OwnClaims, openPools, RemoteClaims } from "./claims.js";
+import { LOCAL_REST_MS, OwnClaims, openPools, RemoteClaims } from "./claims.js";
 import { type Claim, type ClaimDraft, type ClaimHandle, type Ownership, setForeign, usableMs } from "./ownership.js";
 import { ownIdentity, type ProcessIdentity } from "./process-identity.js";
 
@@ -19,6 +20,7 @@ export class SharedOwnership implements Ownership {
   readonly #context: PoolContext;
   readonly #sessionTable: SessionTable;
   readonly #recordWriter: RecordWriter;
+  readonly #processRef: ProcessRef;
   readonly #ttlMs: number;
   readonly #self: ProcessIdentity;
   readonly #pool = randomUUID();
@@ -34,13 +36,15 @@ export class SharedOwnership implements Ownership {
   /** One timer for everything, set to the earliest instant. */
   readonly #timer: WakeTimer;
   #checkAt = Number.POSITIVE_INFINITY;
+  #checkedAt = Number.NEGATIVE_INFINITY;
   #isEnded = false;
 
-  constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter) {
+  constructor(context: PoolContext, sessionTable: SessionTable, recordWriter: RecordWriter, processRef: ProcessRef) {
     const { ttlMs, host } = context.options.ownership;
     this.#context = context;
     this.#sessionTable = sessionTable;
     this.#recordWriter = recordWriter;
+    this.#processRef = processRef;
     this.#ttlMs = ttlMs;
     this.#toleratedDriftMs = ttlMs - usableMs(ttlMs);
     this.#self = ownIdentity(host);
@@ -48,6 +52,7 @@ export class SharedOwnership implements Ownership {
     this.#foreign = new RemoteClaims(this.#self);
     this.#timer = new WakeTimer(context.clock, () => this.#tick());
     openPools.add(this.#pool);
+    context.events.on("noneAvailable", () => this.#checkForCaller());
   }
 
   isHeld(id: string): boolean {
@@ -176,8 +181,18 @@ export class SharedOwnership implements Ownership {
     this.#arm();
   }
 
+  /** A caller is refused, or waits, only for sessions whose processes still run. */
+  #checkForCaller(): void {
+    if (!Number.isFinite(this.#checkAt) || this.#isEnded) return;
+    const now = this.#now();
+    if (now - this.#checkedAt < LOCAL_REST_MS) return;
+    this.#check(now);
+    this.#arm();
+  }
+
   #check(now: number): void {
-    const { void: ids, nextAt } = this.#foreign.checkExpired(now);
+    this.#checkedAt = now;
+    const { void: ids, nextAt } = this.#foreign.checkExpired(now, this.#processRef.isInUse);
     this.#checkAt = nextAt;
     for (const id of ids) this.#setForeign(id, false);
   }

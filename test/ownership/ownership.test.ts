@@ -428,6 +428,21 @@ describe("the same host", () => {
     expect(taken.state).toBe("resolved");
   });
 
+  test("a caller that does not wait - takes over a claim whose process has just ended", async () => {
+    const { open, inner, clock } = neighbours();
+    await (await open({ sessions: ["a"] })).pool.close();
+    const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
+    const { pid = 0 } = child;
+    await leaveClaim(inner, "a", claim({ pid, thread: pid, startedAt: startOf(pid) }));
+    const { pool } = await open();
+    await clock.advance(60_000);
+    expect(pool.get("a")?.state).toBe("foreign");
+    child.kill();
+    await once(child, "exit");
+    await clock.advance(100);
+    expect(await pool.use((client) => client.call(READ), { wait: false })).toBe(`${READ} by a`);
+  });
+
   test("does not accept another process with the same process id as the owner", async () => {
     const { open, inner } = neighbours();
     await (await open({ sessions: ["a"] })).pool.close();
