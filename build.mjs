@@ -11,6 +11,7 @@ import { spawn } from "node:child_process";
 import { chmodSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
+import { embedPage } from "./embed-page.mjs";
 
 /** Files of `dist`, by their names. Those that users import are in the `exports` of package.json as well. */
 const ENTRY_POINTS = {
@@ -27,6 +28,7 @@ const ENTRY_POINTS = {
   redis: "adapters/storage/redis.ts",
   postgres: "adapters/storage/postgres.ts",
   prometheus: "adapters/metrics/prometheus.ts",
+  dashboard: "src/dashboard/index.ts",
   testing: "src/testing/index.ts",
   "test-server-process": "src/testing/test-server/test-server-process.ts",
 };
@@ -38,6 +40,7 @@ async function buildFiles() {
     cwd: folder,
     input: ENTRY_POINTS,
     platform: "node",
+    plugins: [embedPage()],
     // What the package depends on, and what is optional, is the user's to install.
     external: (name) => !/^[./]/.test(name),
     onLog(level, log) {

@@ -1,4 +1,6 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+// @ts-expect-error It has no types.
+import { embedPage } from "./embed-page.mjs";
 
 const common = {
   setupFiles: ["test/canary/setup.ts"],
@@ -14,12 +16,15 @@ const teleproto = "test/adapters/client/teleproto/**/*.test.ts";
 /** About processes, files, claims, limits and the order of items: no library makes a difference. */
 const ofOne = ["ownership", "crashes", "storage", "map", "budgets"].map((name) => `test/scenarios/${name}.test.ts`);
 
+const plugins = [embedPage()];
+
 const config: ViteUserConfig = defineConfig({
   test: {
     // Most tests over the data center wait, they do not compute: several at once even on two cores.
     maxWorkers: 3,
     projects: [
       {
+        plugins,
         test: {
           ...common,
           name: "telegram",
@@ -29,6 +34,7 @@ const config: ViteUserConfig = defineConfig({
         },
       },
       {
+        plugins,
         test: {
           ...common,
           name: "teleproto",

@@ -76,11 +76,12 @@ export class PoolEvents extends Emitter<PartEvents> {
   /** The events that have listeners. Events of every lease are not created without a listener. */
   readonly subscribed: SubscribedEvents;
 
-  constructor(log: PoolLog, publish: Publish, subscribed: SubscribedEvents) {
+  constructor(log: PoolLog, metrics: MetricsSwitch, publish: Publish, subscribed: SubscribedEvents) {
     super();
     this.publish = (name, event) => {
       log.event(name, event);
       tracePoint(name, event);
+      metrics.timeline?.recordEvent(name, event);
       publish(name, event);
     };
     this.subscribed = subscribed;
@@ -101,8 +102,8 @@ export function createContext<Client>(
 ): PoolContext<Client> {
   const clock = inBackground(options.clock);
   const log = new PoolLog(options.logger, clock);
-  const events = new PoolEvents(log, publish, subscribed);
   const metrics = new MetricsSwitch();
+  const events = new PoolEvents(log, metrics, publish, subscribed);
   events.on("storageFailed", () => {
     if (metrics.recorder !== undefined) metrics.recorder.storageFailures++;
   });

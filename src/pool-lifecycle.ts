@@ -11,6 +11,7 @@ export class PoolLifecycle {
   isOpen = true;
   #reason: Error | undefined;
   readonly #closing = new AbortController();
+  readonly #ended = new AbortController();
 
   constructor(events: PoolEvents) {
     this.#events = events;
@@ -36,6 +37,16 @@ export class PoolLifecycle {
   /** Aborts when the pool begins to close, for work that closing does not wait for. */
   get closing(): AbortSignal {
     return this.#closing.signal;
+  }
+
+  /** Aborts when the pool is closed and nothing of it is left. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** Nothing of the pool is left. */
+  end(): void {
+    this.#ended.abort();
   }
 
   /** Refuses new callers from now on. */

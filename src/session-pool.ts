@@ -39,6 +39,7 @@ import {
   checkUseArguments,
 } from "./options/validate.js";
 import type { SingleProcessLock } from "./ownership/single-process-lock.js";
+import { observePool, type PoolObservation } from "./pool-observation.js";
 import type { PoolStatus, SessionHealth, SessionInfo } from "./session-info.js";
 
 const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
@@ -349,6 +350,21 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
       status: scheduler.status(),
       connected: connections.usage(),
     }));
+  }
+
+  /**
+   * Observes the pool until it is disposed of: every session with its cooldowns, owner and proxy, the leases, the runs of
+   * `map`, and what happened within the last hour, counted from the first call. A lease costs the same; nothing is computed
+   * before it is read. For `telegram-session-pool/dashboard`.
+   *
+   * @example
+   * ```ts
+   * using observation = pool.observe();
+   * const { sessions } = observation.read();
+   * ```
+   */
+  observe(): PoolObservation {
+    return observePool(this.#parts);
   }
 
   /** Returns the {@link status}, for logs and monitoring. */

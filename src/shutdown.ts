@@ -99,6 +99,7 @@ export class Shutdown {
     scheduler.close();
     this.#parts.context.log.close();
     processRef.end();
+    lifecycle.end();
   }
 
   /** Writes all pending changes, each part within `storageTimeoutMs`. */

@@ -99,6 +99,7 @@ export class LeaseScheduler {
       this.#arm();
       // A waiter may get a session that was not offered to it before, because it has failed for this caller.
       if (request.failures.size > 0) this.serveWaiters();
+      this.#context.metrics.timeline?.recordWaiters(this.#waiters.size);
       if (waiter.isLinked) this.#publishWaiting();
     });
   }

@@ -283,6 +283,7 @@ export class SessionRequestGate implements RequestGate {
       // Throws if the request cannot be serialized: it was not sent then.
       const transmission = transmit();
       call.isSent = true;
+      metrics.timeline?.recordCall();
       call.sentAt = metrics.recorder === undefined ? undefined : clock.monotonic();
       call.tracker.sent(call);
       scope?.sent();

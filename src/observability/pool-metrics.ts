@@ -7,6 +7,7 @@ import {
   STORAGE_BOUNDS,
   WAIT_BOUNDS,
 } from "./histogram.js";
+import type { Timeline } from "./timeline.js";
 
 /**
  * How one transmission of a request ended: `"ok"`; `"flood"`, `"restricted"`, `"dead"` by what Telegram's error says of the
@@ -182,7 +183,10 @@ export class MetricsRecorder {
 export class MetricsSwitch {
   /** `undefined` while the pool is not measured: nothing is recorded then. */
   recorder: MetricsRecorder | undefined;
+  /** `undefined` while nobody has asked for what happened lately. Records nothing of a lease. */
+  timeline: Timeline | undefined;
   #users = 0;
+  #observers = 0;
 
   /** Starts measuring, or joins those who measure already; the last to leave ends it. */
   start(gauges: () => PoolGauges): PoolMetrics {
@@ -198,5 +202,19 @@ export class MetricsSwitch {
         if (--this.#users === 0) this.recorder = undefined;
       },
     };
+  }
+
+  /** Starts the timeline, or joins those who read it already; the last to leave ends it. Returns how to leave. */
+  observe(create: () => Timeline): { readonly timeline: Timeline; readonly end: () => void } {
+    const timeline = this.timeline ?? create();
+    this.timeline = timeline;
+    this.#observers++;
+    let isEnded = false;
+    const end = (): void => {
+      if (isEnded) return;
+      isEnded = true;
+      if (--this.#observers === 0) this.timeline = undefined;
+    };
+    return { timeline, end };
   }
 }

@@ -6,7 +6,7 @@ import type { SessionTable } from "../state/session-table.js";
 import { givenStorage } from "../storage/checked-storage.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage } from "../storage/storage.js";
-import { type ClaimDraft, type ClaimHandle, type Ownership, setForeign } from "./ownership.js";
+import { type ClaimDraft, type ClaimHandle, type Ownership, type SessionHolder, setForeign } from "./ownership.js";
 
 /** A pool as the others on its storage see it; it may belong to another copy of this package. */
 interface Participant {
@@ -73,6 +73,11 @@ export class LocalOwnership implements Ownership {
   isForeign(id: string): boolean {
     const holder = this.#table.holders.get(id);
     return holder !== undefined && holder !== this.#self;
+  }
+
+  /** Only pools of this process use the storage. */
+  holderOf(id: string): SessionHolder | undefined {
+    return this.isForeign(id) ? { pid: process.pid, isLocal: true } : undefined;
   }
 
   async claim(id: string): Promise<ClaimHandle | undefined> {

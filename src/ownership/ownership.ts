@@ -11,6 +11,13 @@ export interface ClaimHandle {
   readonly usableUntil: number;
 }
 
+/** The process that holds a session. */
+export interface SessionHolder {
+  readonly pid: number;
+  /** Whether it runs on this host. */
+  readonly isLocal: boolean;
+}
+
 /** The claim to store in a record. */
 export interface ClaimDraft {
   readonly claim: Claim | null;
@@ -26,6 +33,8 @@ export interface Ownership {
   needsRevalidation(id: string): boolean;
   /** Whether another pool holds the session. */
   isForeign(id: string): boolean;
+  /** The process of the pool that holds the session, where another one does and its record says who. */
+  holderOf(id: string): SessionHolder | undefined;
   /**
    * Claims the session. Resolves with `undefined` if another pool has it. Rejects with `StorageError` if the claim
    * could not be stored, or there is no record of the session.

@@ -6,7 +6,15 @@ import type { PoolContext } from "../pool-context.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { LOCAL_REST_MS, OwnClaims, openPools, RemoteClaims } from "./claims.js";
-import { type Claim, type ClaimDraft, type ClaimHandle, type Ownership, setForeign, usableMs } from "./ownership.js";
+import {
+  type Claim,
+  type ClaimDraft,
+  type ClaimHandle,
+  type Ownership,
+  type SessionHolder,
+  setForeign,
+  usableMs,
+} from "./ownership.js";
 import { ownIdentity, type ProcessIdentity } from "./process-identity.js";
 
 /**
@@ -71,6 +79,12 @@ export class SharedOwnership implements Ownership {
 
   isForeign(id: string): boolean {
     return this.#foreign.isHeld(id, this.#now());
+  }
+
+  holderOf(id: string): SessionHolder | undefined {
+    const claim = this.#foreign.get(id);
+    if (claim === undefined || !this.isForeign(id)) return undefined;
+    return { pid: claim.pid, isLocal: this.#foreign.isLocal(claim) };
   }
 
   async claim(id: string): Promise<ClaimHandle | undefined> {

@@ -68,6 +68,11 @@ export class SessionRegistry {
     return this.#sessionTable.get(id);
   }
 
+  /** The sessions that users see. */
+  visible(): Iterable<PooledSession> {
+    return this.#sessionTable.entries();
+  }
+
   infos(): readonly SessionInfo[] {
     return Array.from(this.#sessionTable.entries(), (known) => this.info(known));
   }

@@ -116,7 +116,9 @@ export class SessionStateManager {
       });
     switch (verdict.kind) {
       case "cooldown": {
-        metrics.recorder?.recordFlood(id, request?.method ?? "connect", verdict.code, verdict.seconds ?? 60);
+        const method = request?.method ?? "connect";
+        metrics.recorder?.recordFlood(id, method, verdict.code, verdict.seconds ?? 60);
+        metrics.timeline?.recordFlood(method);
         const scope = this.#scopeOf(verdict, request);
         this.startCooldown(entry, scope, verdict.seconds ?? 60, verdict.code, request?.method);
         return scope;

@@ -51,7 +51,9 @@ export async function ensureBuilt(): Promise<void> {
 function isBuilt(): boolean {
   if (isLocked()) return false;
   const built = changedAt(join(root, "dist/index.js"));
-  const settings = ["build.mjs", "tsconfig.json", "tsconfig.build.json"].map((name) => changedAt(join(root, name)));
+  const settings = ["build.mjs", "embed-page.mjs", "tsconfig.json", "tsconfig.build.json"].map((name) =>
+    changedAt(join(root, name)),
+  );
   return built > Math.max(...["src", "adapters"].map((folder) => newestIn(join(root, folder))), ...settings);
 }
 

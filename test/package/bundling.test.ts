@@ -15,6 +15,7 @@ const ENTRY_POINTS = [
   "/redis",
   "/postgres",
   "/prometheus",
+  "/dashboard",
   "/testing",
 ];
 

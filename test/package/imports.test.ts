@@ -14,9 +14,9 @@ const LAYERS: readonly (readonly string[])[] = [
   ["observability/", "pool-context.ts", "pool-lifecycle.ts"],
   ["state/", "rate-limits/", "connections/", "ownership/", "storage/", "encryption/"],
   ["jobs/", "acquire/", "lease/", "sessions/", "login/"],
-  ["shutdown.ts", "create-pool.ts"],
+  ["shutdown.ts", "create-pool.ts", "pool-observation.ts"],
   ["session-pool.ts"],
-  ["index.ts", "adapter.ts", "import/", "cli/", "testing/"],
+  ["index.ts", "adapter.ts", "import/", "cli/", "testing/", "dashboard/"],
 ];
 
 /** The contracts that a user implements: options name them, so `options` and what is below may import their types. */

@@ -151,7 +151,7 @@ export class BulkItem<Client, I, O> {
   /** State of a failed item for the next run: it is done only after an answer of Telegram or an error of the work itself. */
   #stateAfter(error: unknown, isInterrupted: boolean): "done" | "unknown" | "open" {
     const isRepeatable = this.#context.options.retry === "any";
-    const outcome = causesOf(error).find((cause) => cause instanceof OutcomeUnknownError);
+    const outcome = unknownOutcomeIn(error);
     if (outcome?.executed === "yes") return "done";
     if (outcome !== undefined && !isRepeatable) return "unknown";
     if (!isInterrupted && !this.#isPoolError(error)) return "done";
@@ -212,6 +212,11 @@ function causesOf(error: unknown): readonly unknown[] {
     cause = cause instanceof Error ? cause.cause : undefined;
   }
   return causes;
+}
+
+/** The error, or the cause of it, that says that a request may have taken effect. */
+export function unknownOutcomeIn(error: unknown): OutcomeUnknownError | undefined {
+  return causesOf(error).find((cause) => cause instanceof OutcomeUnknownError);
 }
 
 /** Returns whether the error means that no session was available, possibly after several attempts. */

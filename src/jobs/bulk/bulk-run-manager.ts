@@ -1,7 +1,7 @@
 import type { LeaseScheduler } from "../../acquire/lease-scheduler.js";
 import type { AbortListeners } from "../../common/abort-listeners.js";
 import type { ProcessRef } from "../../common/process-ref.js";
-import type { MapCheckpoint } from "../../options/options.js";
+import type { MapCheckpoint, MapProgress } from "../../options/options.js";
 import { ownIdentity } from "../../ownership/process-identity.js";
 import type { PoolContext } from "../../pool-context.js";
 import type { PoolLifecycle } from "../../pool-lifecycle.js";
@@ -13,14 +13,34 @@ import type { SessionStorage } from "../../storage/storage.js";
 import { LIST_TIMEOUT_FACTOR, StorageTimeout } from "../../storage/storage-timeout.js";
 import type { JobRunner } from "../job-runner.js";
 
+/** A run of `map` as it stands, for those who watch the pool. */
+export interface BulkRunInfo {
+  /** Number of the run in its pool, from 1. */
+  readonly number: number;
+  /** Name of its checkpoint; `null` without one. */
+  readonly name: string | null;
+  /** Epoch milliseconds. */
+  readonly startedAt: number | null;
+  readonly progress: MapProgress;
+  /** Number of items that may have taken effect, of this run and, with a checkpoint, of earlier ones. */
+  readonly uncertain: number;
+  /** The first of them: their keys in the checkpoint, or their indexes without one. */
+  readonly uncertainItems: readonly string[];
+  readonly hasEnded: boolean;
+}
+
 /** A bulk run that has begun and has not ended. */
 export interface ActiveBulkRun {
+  /** The run as it stands; `undefined` if nobody watches runs of this kind. */
+  describe?(): Omit<BulkRunInfo, "number" | "hasEnded">;
   /** Ends the run with an error. Resolves when none of its items is under way. */
   end(error: Error): Promise<void>;
 }
 
 /** Maximum of the default `concurrency`. */
 const MAX_DEFAULT_CONCURRENCY = 1_000;
+/** Maximum number of ended runs that are kept for those who watch the pool. */
+const MAX_ENDED = 10;
 /** How long a computed default `concurrency` is reused. */
 const CONCURRENCY_REUSE_MS = 1_000;
 
@@ -34,7 +54,11 @@ export class BulkRunManager<Client> {
   readonly processRef: ProcessRef;
   readonly #scheduler: LeaseScheduler;
   readonly #timeout: StorageTimeout;
-  readonly #active = new Set<ActiveBulkRun>();
+  /** The active runs and their numbers. */
+  readonly #active = new Map<ActiveBulkRun, number>();
+  /** Runs that ended while somebody watched. */
+  readonly #ended: BulkRunInfo[] = [];
+  #runCount = 0;
   #concurrency = 0;
   #concurrencyUntil = Number.NEGATIVE_INFINITY;
   /** One for each storage object that a checkpoint was given; it stays open until the pool is closed. */
@@ -60,11 +84,25 @@ export class BulkRunManager<Client> {
   }
 
   add(run: ActiveBulkRun): void {
-    this.#active.add(run);
+    this.#active.set(run, ++this.#runCount);
   }
 
   delete(run: ActiveBulkRun): void {
-    this.#active.delete(run);
+    const number = this.#active.get(run);
+    if (number === undefined || !this.#active.delete(run) || this.context.metrics.timeline === undefined) return;
+    const info = run.describe?.();
+    if (info === undefined) return;
+    this.#ended.push({ ...info, number, hasEnded: true });
+    if (this.#ended.length > MAX_ENDED) this.#ended.shift();
+  }
+
+  /** The runs of `map`: the last ones that ended while somebody watched, then the active ones. */
+  list(): readonly BulkRunInfo[] {
+    const active = [...this.#active].flatMap(([run, number]) => {
+      const info = run.describe?.();
+      return info === undefined ? [] : [{ ...info, number, hasEnded: false }];
+    });
+    return [...this.#ended, ...active];
   }
 
   /** Number of leases that the pool can have at once, computed at most once a second. */
@@ -96,7 +134,7 @@ export class BulkRunManager<Client> {
 
   /** Ends every run with an error. Resolves when no item is under way. */
   async end(error: Error): Promise<void> {
-    await Promise.allSettled(Array.from(this.#active, (run) => run.end(error)));
+    await Promise.allSettled(Array.from(this.#active.keys(), (run) => run.end(error)));
   }
 
   /** Closes the storages of the checkpoints. Rejects with the first error. */

@@ -3,8 +3,8 @@ import type { Lease } from "../../lease/lease.js";
 import type { MapOptions, MapResult, MapRun } from "../../options/options.js";
 import { checkItemKey } from "../../options/validate.js";
 import type { Checkpoint } from "../../storage/checkpoint/checkpoint.js";
-import { ActiveItems, BulkItem, commonOptions, type ItemContext } from "./bulk-item.js";
-import type { ActiveBulkRun, BulkRunManager } from "./bulk-run-manager.js";
+import { ActiveItems, BulkItem, commonOptions, type ItemContext, unknownOutcomeIn } from "./bulk-item.js";
+import type { ActiveBulkRun, BulkRunInfo, BulkRunManager } from "./bulk-run-manager.js";
 import { ItemPuller } from "./item-puller.js";
 import { ProgressReport, sizeOf } from "./progress-report.js";
 import { ITERATOR_DONE, ResultQueue, type ResultSlot } from "./result-queue.js";
@@ -17,6 +17,9 @@ interface Ending {
   /** Whether the checkpoint could not be written: this failure takes precedence over all others. */
   readonly isDurabilityFailure: boolean;
 }
+
+/** Maximum number of uncertain items that a description of the run names. */
+const MAX_NAMED = 100;
 
 const NORMAL_ENDING: Ending = { failure: undefined, isDurabilityFailure: false };
 
@@ -46,6 +49,9 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
   #unacknowledged = 0;
   #ending: Ending | undefined;
   #finishing: Promise<void> | undefined;
+  /** Number of items of this run that may have taken effect, and the indexes of the first of them. */
+  #uncertain = 0;
+  readonly #uncertainIndexes: number[] = [];
   /** Whether the reader has left. */
   #isAbandoned = false;
   #isFinished = false;
@@ -83,6 +89,17 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
 
   get uncertainKeys(): readonly string[] {
     return this.#checkpoint?.unknown ?? [];
+  }
+
+  describe(): Omit<BulkRunInfo, "number" | "hasEnded"> {
+    const keys = this.#checkpoint?.unknown;
+    return {
+      name: this.#options.checkpoint?.name ?? null,
+      startedAt: this.#progress.startedAt,
+      progress: this.#progress.read(),
+      uncertain: keys?.length ?? this.#uncertain,
+      uncertainItems: keys?.slice(0, MAX_NAMED) ?? this.#uncertainIndexes.map(String),
+    };
   }
 
   [Symbol.asyncIterator](): this {
@@ -253,6 +270,10 @@ export class BulkRun<Client, I, O> implements MapRun<I, O>, ActiveBulkRun {
 
   #settle(slot: ResultSlot<MapResult<I, O>>, result: MapResult<I, O> | undefined): void {
     if (result !== undefined) this.#progress.countCompleted(result.ok);
+    if (result?.ok === false && unknownOutcomeIn(result.error)?.executed === "unknown") {
+      this.#uncertain++;
+      if (this.#uncertainIndexes.length < MAX_NAMED) this.#uncertainIndexes.push(result.index);
+    }
     this.#results.settle(slot, this.#isAbandoned ? undefined : result);
   }
 

@@ -28,7 +28,7 @@ export class ProgressReport {
   ) {
     this.#context = context;
     this.#isSubscribed = onProgress !== undefined;
-    this.#reporter = new ProgressReporter("onProgress", onProgress, context.clock, () => this.#progress());
+    this.#reporter = new ProgressReporter("onProgress", onProgress, context.clock, () => this.read());
     this.#total = total;
     this.#waitingUntil = waitingUntil;
     this.#timer = new WakeTimer(context.options.clock, () => {
@@ -60,7 +60,13 @@ export class ProgressReport {
     if (this.#startedAt !== undefined) this.#reporter.report();
   }
 
-  #progress(): MapProgress {
+  /** When the run started, epoch milliseconds; `null` before. */
+  get startedAt(): number | null {
+    return this.#startedAt === undefined ? null : this.#context.time.toWall(this.#startedAt);
+  }
+
+  /** The progress at this moment. */
+  read(): MapProgress {
     const { time } = this.#context;
     const total = this.#total;
     const now = time.now();

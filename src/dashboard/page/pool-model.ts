@@ -1,0 +1,109 @@
+import type { SessionState } from "../../session-info.js";
+import type {
+  BucketRow,
+  IncidentRow,
+  LeaseRow,
+  ListChange,
+  PoolFrame,
+  RejectedRow,
+  RunRow,
+  SessionRow,
+  StatusRow,
+} from "../frames.js";
+
+const HOUR_MS = 3_600_000;
+const MAX_INCIDENTS = 200;
+
+/** Every state, in the order in which it is shown. */
+export const STATES: readonly SessionState[] = [
+  "free",
+  "leased",
+  "cooling",
+  "restricted",
+  "dead",
+  "disabled",
+  "foreign",
+];
+
+const NO_STATUS: StatusRow = {
+  total: 0,
+  free: 0,
+  leased: 0,
+  cooling: 0,
+  restricted: 0,
+  dead: 0,
+  disabled: 0,
+  foreign: 0,
+  waiters: 0,
+  nextAvailableAt: null,
+  leases: 0,
+};
+
+/** What the page knows of one pool. */
+export class PoolModel {
+  readonly name: string;
+  status: StatusRow = NO_STATUS;
+  readonly sessions: Map<string, SessionRow> = new Map();
+  readonly leases: Map<string, LeaseRow> = new Map();
+  readonly runs: Map<string, RunRow> = new Map();
+  readonly rejected: Map<string, RejectedRow> = new Map();
+  /** By their beginning, in the order of time. */
+  readonly buckets: Map<number, BucketRow> = new Map();
+  /** The latest comes last. */
+  incidents: readonly IncidentRow[] = [];
+  isEnded = false;
+  /** Increases when the sessions have changed. */
+  sessionsVersion = 0;
+  /** By how much the clock of the pool is ahead of the browser's. */
+  #offset = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** The time by the clock of the pool. */
+  now(): number {
+    return Date.now() + this.#offset;
+  }
+
+  /** Takes a message over. */
+  apply({ at, status, lists, buckets, incidents, isEnded }: PoolFrame): void {
+    this.#offset = at - Date.now();
+    this.status = status ?? this.status;
+    this.isEnded = isEnded ?? this.isEnded;
+    if (change(this.sessions, lists?.sessions, ({ id }) => id)) this.sessionsVersion++;
+    change(this.leases, lists?.leases, ({ key }) => key);
+    change(this.runs, lists?.runs, ({ key }) => key);
+    change(this.rejected, lists?.rejected, ({ id }) => id);
+    for (const bucket of buckets ?? []) this.buckets.set(bucket.at, bucket);
+    for (const since of this.buckets.keys()) {
+      if (since >= at - HOUR_MS) break;
+      this.buckets.delete(since);
+    }
+    if (incidents !== undefined) this.incidents = [...this.incidents, ...incidents].slice(-MAX_INCIDENTS);
+  }
+}
+
+function change<Row>(
+  rows: Map<string, Row>,
+  changes: ListChange<Row> | undefined,
+  keyOf: (row: Row) => string,
+): boolean {
+  for (const row of changes?.set ?? []) rows.set(keyOf(row), row);
+  for (const key of changes?.gone ?? []) rows.delete(key);
+  return changes !== undefined;
+}
+
+/** Until when a session is known to be unable to work; `null` if it can, or no end is known. */
+export function blockedUntil({ availableAt, restrictedUntil }: SessionRow): number | null {
+  return availableAt ?? restrictedUntil;
+}
+
+/** Number of floods by method in the last hour, the most frequent first. */
+export function floodsByMethod({ buckets }: PoolModel): readonly (readonly [method: string, count: number])[] {
+  const counts = new Map<string, number>();
+  for (const { floods } of buckets.values()) {
+    for (const [method, count] of Object.entries(floods)) counts.set(method, (counts.get(method) ?? 0) + count);
+  }
+  return [...counts].sort(([, one], [, other]) => other - one);
+}
