@@ -1,4 +1,5 @@
 import type { SessionState } from "../session-info.js";
+import { isFreeze } from "../telegram/verdicts.js";
 import { processName, type StoredSession, type StoredSessions } from "./stored-sessions.js";
 import { type Cell, type Column, formatTable } from "./table.js";
 import type { Style, Terminal } from "./terminal.js";
@@ -53,9 +54,11 @@ export function statusSummary({ status, rejected }: StoredSessions, now: number)
   }
 }
 
-function untilText({ availableAt, restrictedUntil }: StoredSession, now: number): string {
+function untilText({ availableAt, restrictedUntil, reason }: StoredSession, now: number): string {
   if (availableAt !== null) return `${instantText(availableAt, now)} (${durationText(availableAt - now)})`;
-  return restrictedUntil === null ? "" : `about ${instantText(restrictedUntil, now)}`;
+  if (restrictedUntil === null) return "";
+  // Telegram names the end of a freeze; any other is a guess.
+  return isFreeze(reason) ? instantText(restrictedUntil, now) : `about ${instantText(restrictedUntil, now)}`;
 }
 
 /** A cooldown of one method or peer leaves the account free; it is shown as the reason nevertheless. */

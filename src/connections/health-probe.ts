@@ -10,14 +10,14 @@ import { type ConnectionPool, Opening } from "./connection-pool.js";
 import { EXPIRY_LEAD_MS } from "./expiry-watch.js";
 import { sendOwnRequest } from "./own-request.js";
 
-/** A session of which nobody knows when it ends is asked after that long without use: Telegram's shortest choice. */
+/** Time without use after which a session is asked whose end is not known: the shortest that Telegram offers. */
 const UNKNOWN_END_MS = 7 * 86_400_000;
 const DAY_MS = 86_400_000;
 
 /**
  * Asks Telegram, every `probeIntervalMs`, about the sessions that need it, one at a time, because many may have died at
  * once. One that Telegram has restricted or called dead becomes free when it is answered again; a frozen one when Telegram
- * names no freeze any more. One that nobody uses is touched by one read before it ends, which also says when it ends now.
+ * names no freeze any more. An unused one is touched by one read before its end, which moves the end and tells it.
  * Sessions that the user has disabled or retired are not asked.
  */
 export class HealthProbe<Client = unknown> {
@@ -138,7 +138,7 @@ export class HealthProbe<Client = unknown> {
     this.#touchTimer.set(this.#context.options.probeIntervalMs);
   }
 
-  /** Whether the session may end because nobody uses it, and can be asked. One that is connected is in use. */
+  /** Whether the session may end because it is unused, and can be asked. One that is connected is in use. */
   #needsTouch(known: PooledSession): boolean {
     if (!known.canEverServe || known.connection?.isConnected || known.isBot === true) return false;
     if (!this.#mayBeProbed(known)) return false;

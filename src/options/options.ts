@@ -95,7 +95,7 @@ export interface SessionPoolOptions<Client> {
    * Interval in milliseconds at which restricted and dead sessions are probed with `updates.getState`, frozen ones with
    * `help.getAppConfig`. A session that gets an answer becomes available again, a frozen one when no freeze is named. An
    * answer does not prove that a restriction is over: use hours, not seconds. Sessions that Telegram is about to terminate
-   * because nobody uses them are touched with `account.getAuthorizations`; without the option, `expiring` is all.
+   * because they are unused are touched with `account.getAuthorizations`; without the option, `expiring` is all.
    * @default Infinity
    */
   readonly probeIntervalMs?: number | undefined;

@@ -165,7 +165,10 @@ const SESSION_VERDICTS: readonly VerdictRow[] = [
   dead("USER_DEACTIVATED", `${OFFICIAL} (401): the account is gone`, OF_THE_ONE_WHO_SIGNS_IN),
   dead("USER_DEACTIVATED_BAN", `${OFFICIAL} (401): the account is banned`, OF_THE_ONE_WHO_SIGNS_IN),
   restricted("PEER_FLOOD", `${OFFICIAL} (400): "spamreported"; grammers: account-wide, its duration undefined`),
-  restricted("FROZEN_*", `${OFFICIAL} (400, and 420 for FROZEN_METHOD_INVALID); TDLib: frozen until an appeal`),
+  restricted(
+    "FROZEN_*",
+    `${OFFICIAL} (400, and 420 for FROZEN_METHOD_INVALID); TDLib: frozen until an appeal, or deleted on a date that help.getAppConfig names`,
+  ),
   restricted(
     "USER_RESTRICTED",
     `${OFFICIAL} (403, 406): spamreported, cannot create chats; telegramdesktop/tdesktop#1969: goes on reading and writing`,

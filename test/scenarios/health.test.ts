@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { sqlite } from "../../adapters/storage/sqlite.js";
 import { NoSessionAvailableError, ReadOnlyLeaseError } from "../../src/index.js";
+import { decodeRecord, encodeRecord } from "../../src/storage/record.js";
 import type { TelegramTestServer } from "../../src/testing/index.js";
 import { Api, stage, until as untilHolds } from "./support.js";
 
@@ -177,5 +179,29 @@ describe("expiring", () => {
     await pool.close();
     await open();
     await untilHolds("it was told again", () => toldOf("expiring").length === 2);
+  });
+});
+
+describe("probeIntervalMs", () => {
+  test("an unused session close to its end - one read moves its end, and its client disconnects", async () => {
+    const { server, file, open, toldOf } = await stage({ accounts: [{ name: "alice" }, { name: "bob" }] });
+    const first = await open();
+    for (const id of ["alice", "bob"]) await first.check(id);
+    await first.close();
+    const storage = sqlite(file);
+    await storage.open?.();
+    const stored = await storage.read("alice");
+    const record = decodeRecord(stored?.data ?? "");
+    const data = encodeRecord({ ...record, expiresAt: Date.now() + DAY_MS, lastUsedAt: null });
+    await storage.write("alice", stored?.version ?? 0, data);
+    await storage.close?.();
+    server.clear();
+    const pool = await open({ probeIntervalMs: 50, add: [] });
+    await untilHolds("its end has moved", () => (pool.get("alice")?.expiresAt ?? 0) > Date.now() + 179 * DAY_MS);
+    await untilHolds("its client is gone", () => toldOf("disconnected").some(({ reason }) => /kept from/.test(reason)));
+    const calls = server.calls().filter(({ isConnect }) => !isConnect);
+    expect(calls.map(({ account, method }) => [account, method])).toEqual([["alice", "account.GetAuthorizations"]]);
+    expect(toldOf("expiring")).toMatchObject([{ id: "alice" }]);
+    expect(pool.status()).toMatchObject({ free: 2 });
   });
 });

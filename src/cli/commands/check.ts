@@ -16,7 +16,7 @@ const MOST_AT_ONCE = 100;
 export const checkCommand: Command = {
   usage: "[ID…] [--concurrency N]",
   description:
-    "Connects accounts, all without ID, and asks Telegram whether they are alive, frozen or restricted, and when they end if nobody uses them. One that cools, or that another process has connected, is not asked. The exit code is 1 when one is not alive.",
+    "Connects accounts, all without ID, and asks Telegram whether they are alive, frozen or restricted, and when unused ones end. One that cools, or that another process has connected, is not asked. The exit code is 1 when one is not alive.",
   options: {
     ...STORAGE_OPTIONS,
     ...CLIENT_OPTIONS,
