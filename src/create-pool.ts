@@ -6,6 +6,7 @@ import type { ProcessRef } from "./common/process-ref.js";
 import { ConnectBackoff } from "./connections/connect-backoff.js";
 import { ConnectionFactory } from "./connections/connection-factory.js";
 import { ConnectionPool } from "./connections/connection-pool.js";
+import { ExpiryTouch } from "./connections/expiry-touch.js";
 import { ExpiryWatch } from "./connections/expiry-watch.js";
 import { FreezeReader } from "./connections/freeze-reader.js";
 import { HealthProbe } from "./connections/health-probe.js";
@@ -105,12 +106,13 @@ export function createPool<Client>(
 
 /** Reports which records could not be loaded, and starts what runs without a caller. */
 export function startPool(pool: CreatedPool<unknown>): void {
-  const { storageSync, scheduler, persistentConnections, healthProbe, expiryWatch } = pool;
+  const { storageSync, scheduler, persistentConnections, healthProbe, expiryWatch, expiryTouch } = pool;
   storageSync.publishRejected();
   scheduler.serveWaiters();
   persistentConnections.ensureAll();
   healthProbe.scheduleAll();
   expiryWatch.lookAtAll();
+  expiryTouch.start();
   storageSync.start();
 }
 
@@ -158,12 +160,13 @@ function createConnections<Client>(context: PoolContext<Client>, processRef: Pro
   const connections = new ConnectionPool<Client>(context, (id) => factory.create(id));
   const healthProbe = new HealthProbe<Client>(context, registry, sessionState, connections);
   const expiryWatch = new ExpiryWatch(context, registry);
+  const expiryTouch = new ExpiryTouch<Client>(context, registry, sessionState, connections);
   new FreezeReader<Client>(context, registry, sessionState);
   const persistentConnections = new PersistentConnections(context, registry, connections, processRef);
   events.on("dead", (id) => {
     if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
   });
-  return { backOffs, factory, connections, healthProbe, expiryWatch, persistentConnections };
+  return { backOffs, factory, connections, healthProbe, expiryWatch, expiryTouch, persistentConnections };
 }
 
 type Connecting<Client> = ReturnType<typeof createConnections<Client>>;

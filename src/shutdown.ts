@@ -2,6 +2,7 @@ import type { LeaseScheduler } from "./acquire/lease-scheduler.js";
 import type { SessionAcquirer } from "./acquire/session-acquirer.js";
 import type { ProcessRef } from "./common/process-ref.js";
 import type { ConnectionPool } from "./connections/connection-pool.js";
+import type { ExpiryTouch } from "./connections/expiry-touch.js";
 import type { ExpiryWatch } from "./connections/expiry-watch.js";
 import type { HealthProbe } from "./connections/health-probe.js";
 import type { PersistentConnections } from "./connections/persistent-connections.js";
@@ -38,6 +39,7 @@ export interface PoolParts<Client> {
   readonly persistentConnections: PersistentConnections;
   readonly healthProbe: HealthProbe<Client>;
   readonly expiryWatch: ExpiryWatch;
+  readonly expiryTouch: ExpiryTouch<Client>;
   readonly admin: SessionAdmin;
   readonly removal: SessionRemoval;
   readonly storageSync: StorageSync;
@@ -90,6 +92,7 @@ export class Shutdown {
     this.#parts.persistentConnections.end();
     this.#parts.healthProbe.end();
     this.#parts.expiryWatch.end();
+    this.#parts.expiryTouch.end();
     leases.revokeAll((id) => lifecycle.toClosedError(id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     this.#parts.storageSync.stop();

@@ -4,6 +4,7 @@ import { decodeRecord, encodeRecord, type SessionRecord } from "../../src/storag
 import { FakeTelegram, PROBE, READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, type TestPool, type TestPoolOptions } from "../fakes/pools.js";
+import { FakeRpcError } from "../fakes/telegram-errors.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
 
 const DAY_MS = 86_400_000;
@@ -142,6 +143,20 @@ describe("probeIntervalMs", () => {
     expect(telegram.calls.length).toBe(0);
     await clock.advance(3 * DAY_MS);
     expect(telegram.calls.map(({ method }) => method)).toEqual([AUTHORIZATIONS]);
+  });
+
+  test("a session whose end does not move, and one that Telegram refuses the read - asked once a day", async () => {
+    for (const answer of ["the end stays", "refused"]) {
+      const scene = await openWith((now) => ({ expiresAt: now + 10 * DAY_MS }), { probeIntervalMs: PROBE_MS });
+      const { clock, telegram } = scene;
+      const activeAt = Math.floor(clock.now() / 1_000) * 1_000 - 170 * DAY_MS;
+      telegram.onCall = () => {
+        if (answer === "refused") throw new FakeRpcError(400, "BOT_METHOD_INVALID");
+        return authorizations(180, activeAt);
+      };
+      await clock.advance(2 * DAY_MS + PROBE_MS);
+      expect({ answer, calls: callsOf(scene, AUTHORIZATIONS) }).toEqual({ answer, calls: 3 });
+    }
   });
 
   test("an adapter that cannot make requests - its probe is the use that moves the end", async () => {
