@@ -14,8 +14,8 @@ export const EXPIRY_LEAD_MS: number = 30 * DAY_MS;
 export class ExpiryWatch {
   readonly #context: PoolContext;
   readonly #registry: SessionRegistry;
-  /** Ids of sessions that were reported and still are near their end. */
-  readonly #reported = new Set<string>();
+  /** Sessions that were reported and still are near their end, each with the key that it had. */
+  readonly #reported = new WeakMap<PooledSession, string>();
   readonly #timer: WakeTimer;
   #isEnded = false;
 
@@ -29,7 +29,6 @@ export class ExpiryWatch {
   }
 
   lookAtAll(): void {
-    for (const id of this.#reported) if (this.#registry.get(id) === undefined) this.#reported.delete(id);
     for (const id of this.#registry.ids()) this.#lookAt(id);
   }
 
@@ -43,16 +42,16 @@ export class ExpiryWatch {
     if (this.#isEnded || known === undefined) return;
     const { expiresAt } = known;
     if (expiresAt === null || known.deadReason !== null || known.isRemoving) {
-      this.#reported.delete(id);
+      this.#reported.delete(known);
       return;
     }
     const { time, events } = this.#context;
     const now = time.now();
     const reportAt = time.fromWall(endIfUnused(known, expiresAt, time.wallNow(now)) - EXPIRY_LEAD_MS);
-    if (reportAt > now) this.#reported.delete(id);
+    if (reportAt > now) this.#reported.delete(known);
     // The process that has it connected reports it.
-    else if (!known.isForeign && !this.#reported.has(id)) {
-      this.#reported.add(id);
+    else if (!known.isForeign && this.#reported.get(known) !== known.fingerprint) {
+      this.#reported.set(known, known.fingerprint);
       events.publish("expiring", { id, expiresAt });
     }
     this.#timer.setBy(reportAt > now ? Math.min(reportAt, now + DAY_MS) : now + DAY_MS, now);

@@ -316,8 +316,9 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   #canSelect(criteria: Criteria, now: number): boolean {
     if (this.isFull && this.#leasesPerSession === 1) return false;
     if (this.#frozen.size > 0 && criteria.allowFrozen === true) {
-      const available = this.#available.select(criteria, now, this.isFull);
-      return this.#frozen.choose(criteria, now, this.isFull, available) !== undefined;
+      // For a key, the available sessions alone do not decide.
+      const isUsual = criteria.key === undefined && this.#available.canSelect(criteria, now, this.isFull);
+      return isUsual || this.#frozen.choose(criteria, now, this.isFull, undefined) !== undefined;
     }
     return this.hasAvailable && this.#available.canSelect(criteria, now, this.isFull);
   }

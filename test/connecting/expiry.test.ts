@@ -4,6 +4,7 @@ import { decodeRecord, encodeRecord, type SessionRecord } from "../../src/storag
 import { FakeTelegram, PROBE, READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, type TestPool, type TestPoolOptions } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
 import { FakeRpcError } from "../fakes/telegram-errors.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
 
@@ -58,6 +59,25 @@ describe("expiring", () => {
     const again = await openPool({ storage, clock });
     await clock.advance(1);
     expect(again.events("expiring")).toEqual([{ id: "a", expiresAt }]);
+  });
+
+  test("a session that is removed and added again, or has another key - emitted for each", async () => {
+    const { pool, clock, telegram, events } = await openPool({ sessions: ["a"] });
+    telegram.onCall = ({ method }) =>
+      method === "users.GetUsers"
+        ? [{ className: "User", self: true, id: 7n }]
+        : authorizations(20, Math.floor(clock.now() / 1_000) * 1_000);
+    Object.assign(telegram, { ownUserRequest: () => ({ className: "users.GetUsers" }) });
+    await pool.check("a");
+    await pool.check("a");
+    expect(events("expiring")).toHaveLength(1);
+    await pool.update("a", { session: sessionString("b") });
+    await pool.check("a");
+    expect(events("expiring")).toHaveLength(2);
+    await pool.remove("a");
+    await pool.add("a", sessionString("a"));
+    await pool.check("a");
+    expect(events("expiring")).toHaveLength(3);
   });
 
   test("a dead session, and one whose end is not known - not emitted", async () => {
