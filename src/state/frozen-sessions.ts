@@ -62,12 +62,14 @@ export class FrozenSessions {
     for (const entry of candidatesOf(this.#entries, criteria)) {
       const rank = rankOf(entry.id);
       if (rank <= bestRank || !matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
-      if (entry.isForeign || entry.unavailableUntil > now || isCooling(entry, criteria, now)) continue;
+      // One that is leased is waited for, whoever owns it by now.
+      if ((entry.isForeign && !entry.isLeased) || entry.unavailableUntil > now) continue;
+      if (isCooling(entry, criteria, now)) continue;
       best = entry;
       bestRank = rank;
     }
-    if (best === undefined || !best.hasRoom(this.#leasesPerSession) || (isFull && !best.isLeased)) return undefined;
-    return best;
+    if (best === undefined || best.isForeign || (isFull && !best.isLeased)) return undefined;
+    return best.hasRoom(this.#leasesPerSession) ? best : undefined;
   }
 
   #isUsable(entry: SessionEntry, criteria: Criteria, now: number, isFull: boolean): boolean {

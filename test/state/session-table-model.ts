@@ -20,6 +20,8 @@ export interface ModelSession {
   isForeign: boolean;
   /** `Infinity`: no end is known. */
   restrictedUntil: number | null;
+  /** Whether the restriction is a freeze: callers that only read may have the session. */
+  isFrozen: boolean;
   until: number;
   backOffUntil: number;
   methods: Map<string, number>;
@@ -66,6 +68,7 @@ export class SessionTableModel {
       isDisabled: false,
       isForeign: false,
       restrictedUntil: null,
+      isFrozen: false,
       until: 0,
       backOffUntil: 0,
       methods: new Map(),
@@ -78,7 +81,27 @@ export class SessionTableModel {
     for (const [scope, until] of this.narrow) if (until <= now) this.narrow.delete(scope);
     for (const session of this.sessions.values()) {
       if (session.restrictedUntil === null || session.restrictedUntil > now) continue;
-      if (Number.isFinite(this.#dueAt(session))) session.restrictedUntil = null;
+      if (!Number.isFinite(this.#dueAt(session))) continue;
+      session.restrictedUntil = null;
+      session.isFrozen = false;
+    }
+  }
+
+  /** Of two freezes, the one whose end is known counts; of other restrictions the later one. */
+  restrict(session: ModelSession, end: number, isFreeze: boolean): void {
+    const known = session.restrictedUntil;
+    const areFreezes = isFreeze && session.isFrozen;
+    const isNews = areFreezes && known === Number.POSITIVE_INFINITY ? end < known : end > (known ?? 0);
+    if (!isNews || (areFreezes && end === Number.POSITIVE_INFINITY)) return;
+    session.restrictedUntil = end;
+    session.isFrozen = isFreeze;
+  }
+
+  /** The end of a cooldown or back-off of a frozen session changes something although its freeze goes on. */
+  noteFrozen(): void {
+    for (const session of this.sessions.values()) {
+      const rest = Math.max(session.until, session.backOffUntil);
+      if (session.isFrozen && rest > this.now) this.narrow.set(JSON.stringify([session.id, { kind: "session" }]), rest);
     }
   }
 
@@ -99,16 +122,16 @@ export class SessionTableModel {
     if (key === undefined || criteria.id !== undefined) return [...this.usable(criteria)].sort(this.#order)[0];
     const candidates = [...this.sessions.values()].filter((session) => this.#suits(session, criteria));
     const ranked = candidates
-      .filter((session) => this.#canServe(session) || this.#isInUse(session))
+      .filter((session) => this.#canServeTo(session, criteria) || this.#isInUse(session, criteria))
       .sort((a, b) => stickyRank(key, b.id) - stickyRank(key, a.id));
     const [best] = ranked;
-    return best !== undefined && this.#canServe(best) && this.#isWithinCap(best) ? best : undefined;
+    return best !== undefined && this.#canServeTo(best, criteria) && this.#isWithinCap(best) ? best : undefined;
   }
 
   /** Whoever may be leased now, by a caller without a key. */
   usable(criteria: Criteria): readonly ModelSession[] {
     return [...this.sessions.values()].filter(
-      (session) => this.#suits(session, criteria) && this.#canServe(session) && this.#isWithinCap(session),
+      (session) => this.#suits(session, criteria) && this.#canServeTo(session, criteria) && this.#isWithinCap(session),
     );
   }
 
@@ -207,8 +230,16 @@ export class SessionTableModel {
     return this.#isKeptByRestAlone(session) && Math.max(session.until, session.backOffUntil) <= this.now;
   }
 
-  #isInUse(session: ModelSession): boolean {
-    const isFit = !session.isRemoving && !session.isDead && !session.isDisabled && session.restrictedUntil === null;
+  #canServeTo(session: ModelSession, { allowFrozen }: Criteria): boolean {
+    if (this.#canServe(session)) return true;
+    const isOut = session.isRemoving || session.isDead || session.isDisabled || session.isForeign;
+    if (allowFrozen !== true || !session.isFrozen || isOut || session.draining > 0) return false;
+    return session.leases < this.#leasesPerSession && Math.max(session.until, session.backOffUntil) <= this.now;
+  }
+
+  #isInUse(session: ModelSession, { allowFrozen }: Criteria): boolean {
+    const isHeld = session.restrictedUntil !== null && !(allowFrozen === true && session.isFrozen);
+    const isFit = !session.isRemoving && !session.isDead && !session.isDisabled && !isHeld;
     const isRested = Math.max(session.until, session.backOffUntil) <= this.now;
     return this.stateOf(session) === "leased" && isFit && isRested;
   }

@@ -13,10 +13,15 @@ const TAGS: readonly (readonly string[])[] = [["x"], ["x", "y"], [], ["y"], ["x"
 /** What happens, to which session, and for how long. */
 export type Step = readonly [kind: string, id: string, ms: number];
 
-/** Steps for these sessions. */
-export const stepOf = (ids: readonly string[]): fc.Arbitrary<Step> =>
+/** What happens with frozen sessions besides. */
+const FREEZES = ["freeze", "freeze", "freezeForGood", "freezeForGood", "takeReading", "takeReading", "takeReadingById"];
+const READING = ["takeReading", "takeReadingById", "takeReadingByKey", "takeReadingOfTag"];
+
+/** Steps for these sessions, with frozen ones or without. */
+export const stepOf = (ids: readonly string[], hasFreezes = false): fc.Arbitrary<Step> =>
   fc.tuple(
     fc.constantFrom(
+      ...(hasFreezes ? [...FREEZES, ...READING] : []),
       ...["take", "take", "take", "takeId", "takeTag", "takeKey", "takeMethod", "takePeer", "takeOther"],
       ...["takeTags", "takeKeyOfTag", "takeKnowing", "takeKnowingOfTag", "takeKnowingByKey"],
       ...["giveBack", "giveBack", "giveBack", "drain", "drained", "giveBackUnused", "advance", "advance"],
@@ -63,6 +68,7 @@ export class Pair {
 
   run([kind, id, ms]: Step): void {
     this.#run(kind, id, ms);
+    this.model.noteFrozen();
     // A change may have brought something that is due already.
     this.#advance(0);
   }
@@ -90,7 +96,16 @@ export class Pair {
       same(entry.leases, model.sessions.get(entry.id)?.leases);
       same(entry.leases <= this.#leasesPerSession, true);
     }
-    for (const kind of ["take", "takeKey", "takeTag", "takeMethod", "takePeer", "takeKnowing", "takeKnowingByKey"]) {
+    for (const kind of [
+      "take",
+      "takeKey",
+      "takeTag",
+      "takeMethod",
+      "takePeer",
+      "takeKnowing",
+      "takeKnowingByKey",
+      ...READING,
+    ]) {
       const criteria = CRITERIA[kind]?.("a") ?? ANY;
       same(sessionTable.canServe(criteria, this.now), model.pick(criteria) !== undefined);
     }
@@ -155,17 +170,19 @@ export class Pair {
       change();
       Object.assign(session, fields);
     };
-    const restrict = (end: number | null) =>
-      both(() => sessionTable.restrict(entry, { reason: "", until: end }, now), {
-        restrictedUntil: Math.max(session.restrictedUntil ?? 0, end ?? Number.POSITIVE_INFINITY),
-      });
-    const alive = { isDead: false, isDisabled: false, restrictedUntil: null, backOffUntil: 0 };
+    const restrict = (end: number | null, isFreeze = false) => {
+      sessionTable.restrict(entry, { reason: isFreeze ? "FROZEN_METHOD_INVALID" : "", until: end }, now);
+      model.restrict(session, end ?? Number.POSITIVE_INFINITY, isFreeze);
+    };
+    const alive = { isDead: false, isDisabled: false, restrictedUntil: null, isFrozen: false, backOffUntil: 0 };
     if (kind === "backOff") {
       both(() => sessionTable.backOff(entry, { until, reason: "connect failed" }, now), {
         backOffUntil: Math.max(session.backOffUntil, until),
       });
     } else if (kind === "restrict") restrict(until);
     else if (kind === "restrictForGood") restrict(null);
+    else if (kind === "freeze") restrict(until, true);
+    else if (kind === "freezeForGood") restrict(null, true);
     else if (kind === "kill") both(() => sessionTable.setDead(entry, "dead", now), { isDead: true });
     else if (kind === "disable") both(() => sessionTable.setDisabled(entry, "off", now), { isDisabled: true });
     else if (kind === "revive") both(() => sessionTable.revive(entry, now), alive);
@@ -201,5 +218,9 @@ const CRITERIA: Readonly<Record<string, (id: string) => Criteria>> = {
   takeKnowing: (id) => ({ ...ANY, knows: { peer: "@name", ids: new Set([id, "gone"]) } }),
   takeKnowingOfTag: (id) => ({ ...ANY, tags: ["x"], knows: { peer: "@name", ids: new Set([id, "a", "b", "c"]) } }),
   takeKnowingByKey: (id) => ({ ...ANY, key: id, knows: { peer: "@name", ids: new Set(["a", "d"]) } }),
+  takeReading: () => ({ ...ANY, allowFrozen: true }),
+  takeReadingById: (id) => ({ ...ANY, id, allowFrozen: true }),
+  takeReadingByKey: (id) => ({ ...ANY, key: id, methods: ["M"], allowFrozen: true }),
+  takeReadingOfTag: () => ({ ...ANY, tags: ["x"], peers: ["user:1"], allowFrozen: true }),
   takeOther: (id) => ({ ...ANY, excluded: new Set([id]) }),
 };
