@@ -24,6 +24,10 @@ export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
     summary: "show which accounts can work now, and until when the others cannot",
     load: async () => (await import("./commands/status.js")).statusCommand,
   },
+  dashboard: {
+    summary: "show the same as a page in the browser",
+    load: async () => (await import("./commands/dashboard.js")).dashboardCommand,
+  },
   check: {
     summary: "ask Telegram whether accounts are alive",
     load: async () => (await import("./commands/check.js")).checkCommand,

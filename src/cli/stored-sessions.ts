@@ -1,3 +1,4 @@
+import { proxyName } from "../options/proxy.js";
 import { isReserved } from "../options/validators.js";
 import { RemoteClaims } from "../ownership/claims.js";
 import type { Claim } from "../ownership/ownership.js";
@@ -5,6 +6,7 @@ import { ownIdentity } from "../ownership/process-identity.js";
 import type { PoolStatus, SessionInfo, SessionState } from "../session-info.js";
 import { decodeRecord, type SessionRecord } from "../storage/record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
+import { CheckpointReader, type StoredCheckpoint } from "./stored-checkpoints.js";
 
 /** The process that holds a session. */
 export interface HoldingProcess {
@@ -21,6 +23,8 @@ export interface StoredSession extends SessionInfo {
   readonly partialCooldowns: Readonly<Record<string, number>>;
   /** Who has it connected, or may. */
   readonly process: HoldingProcess | null;
+  /** Kind, host and port of its proxy; `null` without one, and if the record is encrypted. */
+  readonly proxy: string | null;
 }
 
 /** What a storage holds, read without opening a pool. */
@@ -29,6 +33,7 @@ export interface StoredSessions {
   readonly sessions: readonly StoredSession[];
   /** Records that cannot be read, and why. */
   readonly rejected: readonly { readonly id: string; readonly reason: string }[];
+  readonly checkpoints: readonly StoredCheckpoint[];
   readonly status: Omit<PoolStatus, "waiters" | "leased">;
 }
 
@@ -39,6 +44,7 @@ export interface StoredSessions {
 export class SessionReader {
   readonly #storage: SessionStorage;
   readonly #claims = new RemoteClaims(ownIdentity());
+  readonly #checkpoints = new CheckpointReader();
 
   constructor(storage: SessionStorage) {
     this.#storage = storage;
@@ -60,7 +66,8 @@ export class SessionReader {
     }
     sessions.sort((one, other) => compare(one.id, other.id));
     rejected.sort((one, other) => compare(one.id, other.id));
-    return { sessions, rejected, status: statusOf(sessions, now) };
+    const checkpoints = this.#checkpoints.read(records);
+    return { sessions, rejected, checkpoints, status: statusOf(sessions, now) };
   }
 
   #toSession({ id }: StoredRecord, record: SessionRecord, now: number): StoredSession {
@@ -83,6 +90,7 @@ export class SessionReader {
       restrictedUntil: state === "restricted" ? (restriction?.until ?? null) : null,
       partialCooldowns: Object.fromEntries(partial),
       process: holder,
+      proxy: record.profile.proxy === undefined ? null : proxyName(record.profile.proxy),
     };
   }
 

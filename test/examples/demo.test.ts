@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { COMMAND } from "../cli/command.js";
 import { ensureBuilt, root, runNode } from "./build.js";
 
@@ -41,6 +41,27 @@ describe("npm start", () => {
     expect(output).not.toContain("\u001b");
     expect(output).not.toMatch(/MaxListeners|Unhandled/);
     expect(code).toBe(0);
+  });
+
+  test("with --keep - goes on, serves its dashboard, and ends with Ctrl-C", async () => {
+    const demo = spawn(process.execPath, [COMMAND, "demo", "--keep"], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    onTestFinished(() => void demo.kill("SIGKILL"));
+    let output = "";
+    demo.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
+    const origin = await vi.waitFor(
+      () => {
+        const [, found] = /dashboard: (http:\/\/127\.0\.0\.1:\d+)\/ \(Ctrl-C ends it\)/.exec(output) ?? [];
+        return found ?? expect.fail(output);
+      },
+      { timeout: 80_000, interval: 100 },
+    );
+    const state = await fetch(`${origin}/state`).then((response) => response.text());
+    expect(JSON.parse(state)).toMatchObject({ names: ["pool"], pools: [{ status: { total: 8, dead: 1 } }] });
+    demo.kill("SIGINT");
+    expect(await once(demo, "exit")).toEqual([0, null]);
   });
 
   test("in a pipe whose reader has gone - ends and leaves nothing behind", async () => {

@@ -3,17 +3,20 @@ import { CLIENT_OPTIONS, type Command, UsageError } from "../command.js";
 
 /** `demo`: the pool at work, without an account. */
 export const demoCommand: Command = {
-  usage: "",
+  usage: "[--keep]",
   description:
     "Shows the pool at work, without an account and without the network: 8 accounts send 400 messages and resolve 100 usernames against a Telegram server on this machine, which floods them and kills one. It takes half a minute.",
-  options: CLIENT_OPTIONS,
+  options: {
+    keep: { type: "boolean", description: "go on afterwards, and show the accounts in the browser until Ctrl-C" },
+    ...CLIENT_OPTIONS,
+  },
   positionals: { min: 0, max: 0 },
   example: "telegram-session-pool demo",
   async run({ arguments: given, settings, terminal, signal }) {
     if (given.flag("json")) throw new UsageError("The demo is for people: it has no JSON.");
     const client = await findClientLibrary(settings);
     const { runDemo } = await import("../demo/demo.js");
-    const isAllKept = await runDemo(client, terminal, signal);
+    const isAllKept = await runDemo(client, given.flag("keep"), terminal, signal);
     return { exitCode: isAllKept ? 0 : 1, text: "", json: undefined };
   },
 };

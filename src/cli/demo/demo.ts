@@ -10,6 +10,7 @@ import { loadClientAdapter } from "../client-library.js";
 import type { ClientName } from "../settings.js";
 import type { Terminal } from "../terminal.js";
 import { ACCOUNTS, type Job, makeJobs, RECIPIENT } from "./data.js";
+import { keepShowing } from "./keep.js";
 import { type Progress, showProgress, type Tally } from "./progress.js";
 import { printReport } from "./report.js";
 import { makeTrouble, setLimits } from "./trouble.js";
@@ -20,19 +21,31 @@ type Pool = SessionPool<TelegramClient>;
 
 /**
  * 8 accounts, 400 messages and 100 usernames against a Telegram test server of our own, on 127.0.0.1, in a process of
- * its own. It floods the accounts and kills one of them; the pool has to get all of the work done. Whether it has.
+ * its own. It floods the accounts and kills one of them; the pool has to get all of the work done. Whether it has. With `isKept` it
+ * goes on until the signal aborts, and shows the accounts in the browser.
  */
-export async function runDemo(client: ClientName, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
+export async function runDemo(
+  client: ClientName,
+  isKept: boolean,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<boolean> {
   const folder = await mkdtemp(join(tmpdir(), "telegram-session-pool-"));
   try {
-    return await demo(folder, client, terminal, signal);
+    return await demo(folder, client, isKept, terminal, signal);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
 // try and finally, since Node.js 20 has no `using` and nothing here is compiled for it.
-async function demo(folder: string, client: ClientName, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
+async function demo(
+  folder: string,
+  client: ClientName,
+  isKept: boolean,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<boolean> {
   terminal.print("Starting a Telegram test server on 127.0.0.1 with 8 accounts …");
   const library = client === "gramjs" ? "telegram" : "teleproto";
   const server = await forkTestServer({ accounts: ACCOUNTS.map((name) => ({ name })), latencyMs: 60, library });
@@ -45,7 +58,7 @@ async function demo(folder: string, client: ClientName, terminal: Terminal, sign
         storage: sqlite(join(folder, "sessions.db")),
         trustServers: true, // these sessions name 127.0.0.1, which is no server of Telegram's
       });
-    return await workOnServer(server, open, terminal, signal);
+    return await workOnServer(server, open, isKept, terminal, signal);
   } finally {
     await server.close();
   }
@@ -54,6 +67,7 @@ async function demo(folder: string, client: ClientName, terminal: Terminal, sign
 async function workOnServer(
   server: ForkedTestServer,
   open: () => Promise<Pool>,
+  isKept: boolean,
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -76,10 +90,17 @@ async function workOnServer(
     await pool.close();
   }
   const reopened = await open();
-  const afterRestart = reopened.sessions();
-  await reopened.close();
-  const tookMs = Date.now() - startedAt;
-  return printReport({ jobs, resolved, sessions, afterRestart, server: await server.report(), tookMs }, terminal);
+  try {
+    const afterRestart = reopened.sessions();
+    const tookMs = Date.now() - startedAt;
+    const report = await server.report();
+    const isAllHeld = printReport({ jobs, resolved, sessions, afterRestart, server: report, tookMs }, terminal);
+    if (isKept) await keepShowing(reopened, terminal, signal);
+    else terminal.print("With --keep it goes on, and shows the accounts in the browser.");
+    return isAllHeld;
+  } finally {
+    await reopened.close();
+  }
 }
 
 function reportEvents(pool: Pool, progress: Progress, startedAt: number): void {

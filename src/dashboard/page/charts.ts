@@ -30,6 +30,7 @@ interface ChartData {
 }
 
 interface ChartKind {
+  readonly name: string;
   readonly title: string;
   readonly isArea: boolean;
   readonly hasLegend: boolean;
@@ -115,10 +116,10 @@ function deathData(pool: PoolModel, start: number): ChartData {
 }
 
 const KINDS: readonly ChartKind[] = [
-  { title: "Floods by method", isArea: false, hasLegend: true, read: floodData },
-  { title: "Calls per second", isArea: true, hasLegend: false, read: callData },
-  { title: "Waiting callers", isArea: true, hasLegend: false, read: waiterData },
-  { title: "Deaths and restrictions", isArea: false, hasLegend: true, read: deathData },
+  { name: "floods", title: "Floods by method", isArea: false, hasLegend: true, read: floodData },
+  { name: "calls", title: "Calls per second", isArea: true, hasLegend: false, read: callData },
+  { name: "waiters", title: "Waiting callers", isArea: true, hasLegend: false, read: waiterData },
+  { name: "deaths", title: "Deaths and restrictions", isArea: false, hasLegend: true, read: deathData },
 ];
 
 /** A round number that is not less. */
@@ -160,7 +161,7 @@ class Chart {
     const title = make("h3", {}, kind.title, this.#now);
     this.element = make(
       "figure",
-      { class: "chart" },
+      { class: "chart", "data-chart": kind.name },
       title,
       plot,
       axis,

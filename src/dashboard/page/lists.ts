@@ -105,7 +105,11 @@ function runItem(run: RunRow, now: number): ListItem {
   const { key, name, done, total, failed, skipped, perSecond, etaAt, waitingUntil, uncertain, hasEnded } = run;
   const value = total === null ? `${count(done)} done` : `${count(done)} of ${count(total)}`;
   const notes = [
-    hasEnded ? "ended" : `${perSecond < 10 ? perSecond : count(Math.round(perSecond))} /s`,
+    hasEnded
+      ? "ended"
+      : perSecond === 0
+        ? "under way"
+        : `${perSecond < 10 ? perSecond : count(Math.round(perSecond))} /s`,
     failed > 0 ? `${count(failed)} failed` : "",
     skipped > 0 ? `${count(skipped)} done before` : "",
     waitingUntil !== null && waitingUntil > now ? `all rest, ${duration(waitingUntil - now)} more` : "",
