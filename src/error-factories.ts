@@ -19,6 +19,7 @@ import { isFreeze } from "./telegram/verdicts.js";
 export interface RequestedSessions {
   readonly id?: string | undefined;
   readonly tags: readonly string[];
+  readonly account?: string | undefined;
   readonly methods: readonly string[];
   readonly peers: readonly string[];
   /** The peer that the session had to know, and the sessions that do. */
@@ -211,10 +212,11 @@ function describeNamed({ state, reason, isHeld }: NamedSession, { excluded }: Re
   }
 }
 
-function describeRequested({ id, tags, methods, peers, knows }: RequestedSessions): string {
+function describeRequested({ id, tags, account, methods, peers, knows }: RequestedSessions): string {
   const parts = [
     id === undefined ? "" : ` with the id "${id}"`,
     tags.length === 0 ? "" : ` with the tags ${tags.map(shown).join(", ")}`,
+    account === undefined ? "" : ` of the account ${account}`,
     methods.length === 0 ? "" : ` for ${methods.join(", ")}`,
     peers.length === 0 ? "" : ` for ${peers.join(", ")}`,
     knows === undefined ? "" : ` that knows ${knows.peer}${knows.ids.size === 0 ? " (none does)" : ""}`,

@@ -137,8 +137,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     options: AddManyOptions = {},
   ): Promise<AddManyReport> {
     checkAddManyArguments(sessions, options);
-    return new BulkAddition(this.#parts.bulkRuns, sessions, options, ({ id, session, peers, ...rest }) =>
-      this.#changeSession(id, ({ admin }) => admin.add(id, session, rest, peers)),
+    return new BulkAddition(
+      this.#parts.bulkRuns,
+      sessions,
+      options,
+      ({ id, session, peers, accountId, isBot, ...rest }) =>
+        this.#changeSession(id, ({ admin }) => admin.add(id, session, rest, { peers, accountId, isBot })),
     ).run();
   }
 

@@ -123,14 +123,15 @@ export class AcquireRequest {
   }
 }
 
-function criteriaOf({ id, key, tags, method, peer, allowFrozen = false }: AcquireOptions): Criteria {
-  if (id === undefined && key === undefined && tags === undefined && method === undefined && peer === undefined) {
+function criteriaOf({ id, key, tags, account, method, peer, allowFrozen = false }: AcquireOptions): Criteria {
+  const isScoped = method !== undefined || peer !== undefined;
+  if (id === undefined && key === undefined && tags === undefined && account === undefined && !isScoped)
     return allowFrozen ? { ...ANY, allowFrozen } : ANY;
-  }
   return {
     id,
     key,
     tags: tags ?? [],
+    account,
     methods: method === undefined ? [] : [canonicalMethod(method)],
     peers: peer === undefined ? [] : [peer],
     allowFrozen,

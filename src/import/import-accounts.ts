@@ -75,6 +75,8 @@ interface NewAccount {
   readonly tags?: readonly string[] | undefined;
   readonly profile?: ClientProfile | undefined;
   readonly peers?: readonly KnownPeer[] | undefined;
+  readonly accountId?: string | undefined;
+  readonly isBot?: boolean | undefined;
 }
 
 interface AddedEntry {
@@ -217,11 +219,12 @@ class ImportRun {
         if (id === undefined)
           this.#refuse(found.path, null, "The option name gave no id: a non-empty string was expected.");
         else {
-          const { path, format, accountId, warnings, session, peers } = found;
+          const { path, format, accountId, isBot, warnings, session, peers } = found;
           this.#accounts.push({ path, id, format, accountId, warnings });
+          const account = { id, session, accountId: accountId ?? undefined, isBot: isBot ?? undefined };
           // A known account may have been given another proxy since: the file says how it was when it was made.
-          if (this.#pool.get(id) !== undefined) yield { id, session };
-          else yield { id, session, tags: given, profile: merged(found.profile, profile), peers: peers.map(knownPeer) };
+          if (this.#pool.get(id) !== undefined) yield account;
+          else yield { ...account, tags: given, profile: merged(found.profile, profile), peers: peers.map(knownPeer) };
         }
       }
       this.#tellProgress(found.path);

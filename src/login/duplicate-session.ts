@@ -98,7 +98,7 @@ async function signInAndAdd<Client>(
     signal.throwIfAborted();
     // Once the session is added any process of this storage may connect it: one key, one connection.
     await signIn.disconnect();
-    const info = await add(parts, newId, session, { tags: options.tags ?? original.tags, profile });
+    const info = await add(parts, newId, session, { tags: options.tags ?? original.tags, profile }, original);
     await signIn.close();
     return info;
   } catch (error) {
@@ -127,9 +127,11 @@ async function add<Client>(
   newId: string,
   session: string,
   options: AddOptions,
+  { accountId, isBot }: PooledSession,
 ): Promise<SessionInfo> {
   try {
-    return (await parts.admin.add(newId, session, options)).info;
+    const account = { accountId: accountId ?? undefined, isBot: isBot ?? undefined };
+    return (await parts.admin.add(newId, session, options, account)).info;
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
     const isStored = await holdsKey(parts, newId, authKeyFingerprint(parseSession(session).authKey)).catch(() => null);

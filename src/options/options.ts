@@ -57,7 +57,12 @@ export interface SessionPoolOptions<Client> {
   /** Whether FLOOD_WAIT cools down the whole session or only the method that triggered it. @default "session" */
   readonly cooldownScope?: "session" | "method" | undefined;
   /**
-   * Which available session is picked next: `"spread"` (least recently used), `"warm"` (connected first), `"random"`,
+   * Whether a flood or a restriction told to one session holds for every session of its account, in all processes that
+   * share the storage, or for that session alone. What concerns the auth key is never shared. @default "account"
+   */
+  readonly floodsBelongTo?: "account" | "session" | undefined;
+  /**
+   * Which available session is picked next: `"spread"` (least recently used; sessions of one account count as one), `"warm"` (connected first), `"random"`,
    * or a strategy of your own. @default "spread"
    */
   readonly selection?: SessionSelection | undefined;
@@ -140,6 +145,8 @@ export interface AcquireOptions {
   readonly key?: string | undefined;
   /** Only sessions that have all of these tags. */
   readonly tags?: readonly string[] | undefined;
+  /** Only sessions of this account: its user id in decimal, as in `SessionInfo.accountId`. */
+  readonly account?: string | undefined;
   /**
    * Skips sessions that are cooling down for this method, for example `"contacts.ResolveUsername"`; case of the first
    * letter does not matter.
@@ -314,6 +321,10 @@ export interface NewSession extends AddOptions {
   readonly session: string;
   /** What another program has stored of the session's peers: seeds the peer cache of a session that is new. */
   readonly peers?: readonly StoredPeer[] | undefined;
+  /** The account's user id in decimal, where it is known. @default read from the session string, or learned from Telegram */
+  readonly accountId?: string | undefined;
+  /** Whether the account is a bot, where it is known. @default as for `accountId` */
+  readonly isBot?: boolean | undefined;
 }
 
 /** Progress of `addMany`. */

@@ -1,7 +1,7 @@
 import { systemClock } from "../common/clock.js";
 import { ignoreRejection } from "../common/process-warning.js";
 import { OptionsError } from "../errors.js";
-import { isPeerKey } from "../telegram/peers.js";
+import { isAccountId, isPeerKey } from "../telegram/peers.js";
 import { parseSession } from "../telegram/session-string.js";
 import { budgets, parseBudgets } from "./budgets.js";
 import { type ClientProfile, PROFILE_RULES, type ResolvedProfile } from "./client-profile.js";
@@ -62,6 +62,7 @@ const POOL: Rules = {
   storage,
   encryption: methods("a sealer, for instance aesGcm(key)", "seal", "open"),
   cooldownScope: oneOf("session", "method"),
+  floodsBelongTo: oneOf("account", "session"),
   selection,
   leasesPerSession: positiveIntegerOrInfinity,
   inlineWaitMs: milliseconds,
@@ -98,10 +99,16 @@ const signal: Validator = {
     isObject(value) && typeof value.aborted === "boolean" && typeof value.addEventListener === "function",
 };
 
+const userId: Validator = {
+  expected: 'the user id of an account as a decimal text ("5000000001")',
+  accepts: isAccountId,
+};
+
 const ACQUIRE: Rules = {
   id: nonEmptyString,
   key: nonEmptyString,
   tags,
+  account: userId,
   method: methodName,
   peer,
   wait: {
@@ -154,7 +161,14 @@ const storedPeers: Validator = {
 };
 
 /** Id and session are checked as by `add`. */
-const NEW_SESSION: Rules = { ...ADD, id: anything, session: anything, peers: storedPeers };
+const NEW_SESSION: Rules = {
+  ...ADD,
+  id: anything,
+  session: anything,
+  peers: storedPeers,
+  accountId: userId,
+  isBot: boolean,
+};
 const UPDATE: Rules = { ...ADD, session: nonEmptyString };
 const DUPLICATE: Rules = {
   ...ADD,
@@ -174,6 +188,7 @@ export function checkPoolOptions<Client>(
   if (options.ownership !== undefined) check("SessionPool.open: ownership", options.ownership, OWNERSHIP);
   return {
     cooldownScope: "session",
+    floodsBelongTo: "account",
     selection: "spread",
     leasesPerSession: 1,
     inlineWaitMs: 0,

@@ -21,6 +21,7 @@ import { checkAddArguments, checkChange, type SessionDescription } from "../opti
 import type { PoolContext } from "../pool-context.js";
 import type { SessionInfo } from "../session-info.js";
 import { type LocalChange, markDirty, PooledSession } from "../state/pooled-session.js";
+import type { LearnedFacts } from "../state/session-entry.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
@@ -43,7 +44,21 @@ interface Addition {
   readonly isNew: boolean;
 }
 
-type CreateOptions = SessionDescription & { readonly peers: readonly StoredPeer[] | undefined };
+/** What the caller of `add` knows of the session besides its description. */
+export interface KnownOfSession {
+  /** Seed the peer cache of a session that is new. */
+  readonly peers?: readonly StoredPeer[] | undefined;
+  readonly accountId?: string | undefined;
+  readonly isBot?: boolean | undefined;
+}
+
+/** What a session string says of its session. */
+interface SessionIdentity {
+  readonly fingerprint: string;
+  readonly facts: LearnedFacts;
+}
+
+type CreateOptions = SessionDescription & SessionIdentity & Pick<KnownOfSession, "peers">;
 
 /** Adds, changes, disables and enables sessions. One change per session at a time. */
 export class SessionAdmin {
@@ -82,30 +97,32 @@ export class SessionAdmin {
     this.#remoteRecords = remoteRecords;
   }
 
-  /** `peers` seeds the peer cache of a session that is new. */
-  async add(id: string, session: string, options: AddOptions, peers?: readonly StoredPeer[]): Promise<Addition> {
+  async add(id: string, session: string, options: AddOptions, given: KnownOfSession = {}): Promise<Addition> {
     const description = checkAddArguments(id, options);
     this.#checkClient("add", description);
-    const fingerprint = this.#fingerprintOf(id, session);
+    const { fingerprint, facts: own } = this.#identityOf(id, session);
+    const { peers, accountId = own.accountId, isBot = own.isBot } = given;
+    const facts = { accountId, isBot };
     return this.#registry.change(id, fingerprint, async () => {
       const rejection = this.#registry.rejection(id);
       if (rejection !== undefined) throw unreadableRecordError(id, rejection);
       const known = this.#registry.get(id);
-      if (known !== undefined) return this.#addAgain(known, fingerprint, description);
+      if (known !== undefined) return this.#addAgain(known, { ...description, fingerprint, facts });
       const holder = this.#registry.holderOf(fingerprint);
       if (holder !== undefined) throw duplicateKeyError(id, holder);
-      return this.#create(id, session, fingerprint, { ...description, peers });
+      return this.#create(id, session, { ...description, fingerprint, facts, peers });
     });
   }
 
   async update(id: string, change: SessionChange): Promise<SessionInfo> {
     const description = checkChange(change);
     this.#checkClient("update", description);
-    const fingerprint = change.session === undefined ? undefined : this.#fingerprintOf(id, change.session);
-    return this.#registry.change(id, fingerprint, async () => {
+    const identity = change.session === undefined ? undefined : this.#identityOf(id, change.session);
+    return this.#registry.change(id, identity?.fingerprint, async () => {
       const known = this.#known(id);
-      if (change.session !== undefined && fingerprint !== undefined) {
-        await this.#keys.change(known, change.session, fingerprint);
+      if (change.session !== undefined && identity !== undefined) {
+        await this.#keys.change(known, change.session, identity.fingerprint);
+        this.#sessionState.learn(known, identity.facts);
       }
       await this.#describe(known, description);
       await this.#save(known);
@@ -141,7 +158,10 @@ export class SessionAdmin {
     throw rejection === undefined ? unknownSessionError(id) : unreadableRecordError(id, rejection);
   }
 
-  async #addAgain(known: PooledSession, fingerprint: string, { tags, profile }: SessionDescription): Promise<Addition> {
+  async #addAgain(
+    known: PooledSession,
+    { fingerprint, facts, tags, profile }: SessionDescription & SessionIdentity,
+  ): Promise<Addition> {
     const { id } = known;
     if (known.isRemoving) throw removalPendingError(id);
     if (known.fingerprint !== fingerprint) {
@@ -150,6 +170,7 @@ export class SessionAdmin {
         { sessionId: id },
       );
     }
+    if (known.accountId === null) this.#sessionState.learn(known, facts);
     if (await this.#describe(known, { tags, profile })) {
       await this.#save(known);
       this.#context.events.publish("sessionChanged", { id });
@@ -157,22 +178,18 @@ export class SessionAdmin {
     return { info: this.#registry.info(known), isNew: false };
   }
 
-  async #create(
-    id: string,
-    session: string,
-    fingerprint: string,
-    options: CreateOptions,
-    round = 0,
-  ): Promise<Addition> {
+  async #create(id: string, session: string, options: CreateOptions, round = 0): Promise<Addition> {
     const { reservations } = this.#keys;
     const { time, events } = this.#context;
+    const { fingerprint } = options;
     const credentials = await this.#registry.serializer.encryption.seal(id, session, frozenProfile(options.profile));
     const { holder, version: reserved } = await reservations.reserve(fingerprint, id);
     if (holder !== undefined) throw duplicateKeyError(id, holder);
     const tags = Object.freeze([...(options.tags ?? [])]);
     const known = new PooledSession({ id, tags, addedAt: time.wallNow(), credentials, fingerprint });
+    known.setFacts(options.facts);
     const version = await this.#writeFirst(id, this.#registry.serializer.serialize(known, null), fingerprint);
-    if (version === undefined) return this.#adopt(id, session, fingerprint, options, round);
+    if (version === undefined) return this.#adopt(id, session, options, round);
     // A process may have died after removing a session of this id and before clearing its peers.
     void this.#peers.clear(id);
     const faster = await reservations.confirm(fingerprint, id, reserved).catch(async (error: unknown) => {
@@ -214,19 +231,14 @@ export class SessionAdmin {
   }
 
   /** Another process has added the id meanwhile, and may have removed it again. */
-  async #adopt(
-    id: string,
-    session: string,
-    fingerprint: string,
-    options: CreateOptions,
-    round: number,
-  ): Promise<Addition> {
+  async #adopt(id: string, session: string, options: CreateOptions, round: number): Promise<Addition> {
+    const { fingerprint } = options;
     if (round === ROUNDS) {
       throw new StorageError(`Another process keeps adding and removing "${id}". Nothing was added; try again.`, {
         sessionId: id,
       });
     }
-    const again = (): Promise<Addition> => this.#create(id, session, fingerprint, options, round + 1);
+    const again = (): Promise<Addition> => this.#create(id, session, options, round + 1);
     const stored = await this.#recordWriter.read(id);
     if (stored === undefined) return again();
     let known: PooledSession;
@@ -241,7 +253,7 @@ export class SessionAdmin {
     }
     this.#context.events.emit("available");
     if (known.fingerprint !== fingerprint) await this.#keys.reservations.release(fingerprint, id);
-    return this.#addAgain(known, fingerprint, options);
+    return this.#addAgain(known, options);
   }
 
   /** Writes what the user has changed: it wins over the writes of other processes until it is on disk. Resolves with whether it is. */
@@ -266,7 +278,7 @@ export class SessionAdmin {
     return hasProfile || hasTags;
   }
 
-  #fingerprintOf(id: string, session: string): string {
+  #identityOf(id: string, session: string): SessionIdentity {
     try {
       const parsed = parseSession(session);
       if (!this.#context.options.trustServers && !isTelegramAddress(parsed.serverAddress)) {
@@ -274,7 +286,10 @@ export class SessionAdmin {
           "The session names a server outside Telegram's published ranges, whose operator would gain access to the account. If it is yours (a test server), open the pool with trustServers: true.",
         );
       }
-      return authKeyFingerprint(parsed.authKey);
+      const { userId, isBot } = parsed;
+      // Formats that require a user id have 0 where it is not known.
+      const facts = userId === undefined || userId === 0 ? {} : { accountId: String(userId), isBot };
+      return { fingerprint: authKeyFingerprint(parsed.authKey), facts };
     } catch (error) {
       if (!(error instanceof InvalidSessionError)) throw error;
       throw new InvalidSessionError(`"${id}": ${error.message}`, { sessionId: id });

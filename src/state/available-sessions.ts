@@ -1,3 +1,4 @@
+import type { AccountIndex } from "./accounts.js";
 import { ANY, type Criteria, candidatesOf, isCooling, matches, stickyRanks } from "./criteria.js";
 import type { SelectionOrder } from "./selection-order.js";
 import type { SessionEntry } from "./session-entry.js";
@@ -10,6 +11,9 @@ const SCAN_LIMIT = 8;
 /** Adding an entry to a queue costs as much as visiting so many. */
 const NAMED_COST = 4;
 
+/** Added to the rank of a session whose account is in use: it then comes after all sessions of other accounts. */
+const ACCOUNT_IN_USE = 2 ** 40;
+
 const isAny = (): boolean => true;
 
 /** The available sessions, and the selection of the next one: by the pool's order, or by rank for a sticky key. */
@@ -17,14 +21,16 @@ export class AvailableSessions {
   /** Number of available sessions. */
   size = 0;
   readonly #entries: ReadonlyMap<string, SessionEntry>;
+  readonly #accounts: AccountIndex;
   readonly #order: SelectionOrder;
   readonly #queue: SessionQueue;
   /** Created by the first search that visits many entries. */
   #indexes: SessionIndexes | undefined;
 
-  /** @param entries all sessions, the available ones and the others */
-  constructor(entries: ReadonlyMap<string, SessionEntry>, order: SelectionOrder) {
+  /** `entries` and `accounts` hold all sessions, the available ones and the others. */
+  constructor(entries: ReadonlyMap<string, SessionEntry>, accounts: AccountIndex, order: SelectionOrder) {
     this.#entries = entries;
+    this.#accounts = accounts;
     this.#order = order;
     this.#queue = order.createQueue();
   }
@@ -33,7 +39,7 @@ export class AvailableSessions {
     if (entry.isAvailable) return;
     entry.isAvailable = true;
     this.size++;
-    const rank = this.#order.rank?.(entry) ?? entry.lastUsedSequence;
+    const rank = this.#order.rank?.(entry) ?? (entry.isAccountInUse ? ACCOUNT_IN_USE : 0) + entry.lastUsedSequence;
     // A user's strategy may have called the pool, although it must not.
     if (!entry.isAvailable) return;
     this.#queue.add(entry, rank);
@@ -86,7 +92,7 @@ export class AvailableSessions {
     const best = this.#highestRanked(rankOf, criteria, now);
     if (best === undefined || (isFull && !best.isLeased)) return undefined;
     const bestRank = rankOf(best.id);
-    for (const entry of candidatesOf(this.#entries, criteria)) {
+    for (const entry of candidatesOf(this.#entries, this.#accounts, criteria)) {
       // The rank first: few sessions rank higher than the best of those that are available.
       if (entry.isAvailable || rankOf(entry.id) <= bestRank) continue;
       if (matches(entry, criteria) && isOnlyLeased(entry, criteria, now)) return undefined;
@@ -128,12 +134,12 @@ export class AvailableSessions {
   /** The smallest queue at hand that contains every session the criteria match. */
   #queueFor(criteria: Criteria): SessionQueue {
     const queue = this.#indexes?.smallestFor(criteria) ?? this.#queue;
-    const { knows } = criteria;
-    if (knows === undefined || knows.ids.size * NAMED_COST > queue.size) return queue;
+    const { account, knows } = criteria;
+    const isNamed = account !== undefined || (knows !== undefined && knows.ids.size * NAMED_COST <= queue.size);
+    if (!isNamed) return queue;
     const named = this.#order.createIndexQueue();
-    for (const id of knows.ids) {
-      const entry = this.#entries.get(id);
-      if (entry?.isAvailable) named.add(entry, this.#queue.rankOf(entry));
+    for (const entry of candidatesOf(this.#entries, this.#accounts, criteria)) {
+      if (entry.isAvailable) named.add(entry, this.#queue.rankOf(entry));
     }
     return named;
   }

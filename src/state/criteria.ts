@@ -1,3 +1,4 @@
+import type { AccountIndex } from "./accounts.js";
 import type { SessionEntry } from "./session-entry.js";
 
 /** The sessions whose peer cache holds a peer. */
@@ -17,6 +18,8 @@ export interface Criteria {
   readonly methods: readonly string[];
   /** Peers that must not be cooling. */
   readonly peers: readonly string[];
+  /** Only sessions of this account, by its user id. */
+  readonly account?: string | undefined;
   /** Only sessions that know a peer. Of all callers at one time, those of one peer MUST share one object. */
   readonly knows?: PeerHolders | undefined;
   /** Whether the caller only reads: frozen sessions can serve it, too. */
@@ -34,8 +37,10 @@ export const ANY: Criteria = { tags: [], methods: [], peers: [] };
  */
 export function groupOf(criteria: Criteria): string | undefined {
   if (criteria === ANY) return "";
-  const { id, tags, methods, peers, knows, allowFrozen, excluded } = criteria;
-  return excluded === undefined ? JSON.stringify([id, tags, methods, peers, knows?.peer, allowFrozen]) : undefined;
+  const { id, tags, methods, peers, account, knows, allowFrozen, excluded } = criteria;
+  return excluded === undefined
+    ? JSON.stringify([id, tags, methods, peers, account, knows?.peer, allowFrozen])
+    : undefined;
 }
 
 /** Whether the session meets the criteria, regardless of its state and cooldowns. */
@@ -43,6 +48,7 @@ export function matches(entry: SessionEntry, criteria: Criteria): boolean {
   return (
     (criteria.id === undefined || criteria.id === entry.id) &&
     !criteria.excluded?.has(entry.id) &&
+    (criteria.account === undefined || criteria.account === entry.accountId) &&
     (criteria.knows === undefined || criteria.knows.ids.has(entry.id)) &&
     criteria.tags.every((tag) => entry.tags.includes(tag))
   );
@@ -61,9 +67,11 @@ export function isCooling(entry: SessionEntry, { methods, peers }: Criteria, now
 /** The sessions that may meet the criteria: all of them, unless the criteria name fewer. */
 export function candidatesOf<Entry extends SessionEntry>(
   entries: ReadonlyMap<string, Entry>,
-  { id, knows }: Criteria,
+  accounts: AccountIndex<Entry>,
+  { id, account, knows }: Criteria,
 ): Iterable<Entry> {
   if (id !== undefined) return named(entries, [id]);
+  if (account !== undefined) return accounts.sessionsOf(account);
   return knows !== undefined && knows.ids.size < entries.size ? named(entries, knows.ids) : entries.values();
 }
 

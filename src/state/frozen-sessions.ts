@@ -1,3 +1,4 @@
+import type { AccountIndex } from "./accounts.js";
 import { type Criteria, candidatesOf, canEverServe, isCooling, matches, stickyRanks } from "./criteria.js";
 import type { SessionEntry } from "./session-entry.js";
 
@@ -9,14 +10,21 @@ export class FrozenSessions {
   /** Number of frozen sessions, usable ones and others. A field: every lease reads it. */
   size = 0;
   readonly #entries: ReadonlyMap<string, SessionEntry>;
+  readonly #accounts: AccountIndex;
   readonly #leasesPerSession: number;
   /** Whether a frozen session that was used longer ago comes before an available one, as in the order of least recent use. */
   readonly #isInOrder: boolean;
   readonly #frozen = new Set<SessionEntry>();
 
-  /** @param entries all sessions */
-  constructor(entries: ReadonlyMap<string, SessionEntry>, leasesPerSession: number, isInOrder: boolean) {
+  /** `entries` and `accounts` hold all sessions. */
+  constructor(
+    entries: ReadonlyMap<string, SessionEntry>,
+    accounts: AccountIndex,
+    leasesPerSession: number,
+    isInOrder: boolean,
+  ) {
     this.#entries = entries;
+    this.#accounts = accounts;
     this.#leasesPerSession = leasesPerSession;
     this.#isInOrder = isInOrder;
   }
@@ -59,7 +67,7 @@ export class FrozenSessions {
     const rankOf = stickyRanks(key);
     let best: SessionEntry | undefined;
     let bestRank = -1;
-    for (const entry of candidatesOf(this.#entries, criteria)) {
+    for (const entry of candidatesOf(this.#entries, this.#accounts, criteria)) {
       const rank = rankOf(entry.id);
       if (rank <= bestRank || !matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
       // One that is leased is waited for, whoever owns it by now.

@@ -24,6 +24,9 @@ export interface SessionFacts {
 
 const DAY_MS = 86_400_000;
 
+/** What was learned; unknown and absent values change nothing. */
+export type LearnedFacts = { readonly [Fact in keyof SessionFacts]?: SessionFacts[Fact] | undefined };
+
 /** The pause after a failed connect. Not durable. */
 export interface BackOff {
   readonly until: number;
@@ -95,6 +98,10 @@ export class SessionEntry {
   lastUsedSequence = 0;
   previous: SessionEntry | null = null;
   next: SessionEntry | null = null;
+  /** All sessions of its account, the latest leased last; `null` if it is the only one that is known. */
+  accountSessions: SessionEntry[] | null = null;
+  /** Whether a session of its account is leased. Kept for accounts with several sessions only. */
+  isAccountInUse = false;
   #accountId: string | null = null;
   #isBot: boolean | null = null;
   #expiresAt: number | null = null;
@@ -148,7 +155,7 @@ export class SessionEntry {
   }
 
   /** Sets what is known of the account. `null` clears nothing. Returns whether anything has changed. */
-  setFacts({ accountId, isBot, expiresAt, authorizationTtlDays }: Partial<SessionFacts>): boolean {
+  setFacts({ accountId, isBot, expiresAt, authorizationTtlDays }: LearnedFacts): boolean {
     const hasChanged =
       isNews(accountId, this.#accountId) ||
       isNews(isBot, this.#isBot) ||

@@ -178,7 +178,7 @@ export class SessionRegistry {
   replaceCredentials(known: PooledSession, credentials: Credentials, fingerprint: string): void {
     this.#idsByKey.delete(known.fingerprint);
     // Another key may be another account's.
-    if (fingerprint !== known.fingerprint) known.clearFacts();
+    if (fingerprint !== known.fingerprint) this.#sessionTable.clearFacts(known, this.#time.now());
     known.credentials = credentials;
     known.fingerprint = fingerprint;
     this.#idsByKey.set(fingerprint, known.id);

@@ -7,7 +7,13 @@ import { findVerdictRow } from "../telegram/verdict-table.js";
 import { expiresOnItsOwn, FREEZE_CODE, MAX_COOLDOWN_SECONDS, type Verdict } from "../telegram/verdicts.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
-import { NO_BACK_OFF, type Restriction, type SessionEntry, type SessionFacts } from "./session-entry.js";
+import {
+  type LearnedFacts,
+  NO_BACK_OFF,
+  type Restriction,
+  type SessionEntry,
+  type SessionFacts,
+} from "./session-entry.js";
 import type { SessionRegistry } from "./session-registry.js";
 import type { SessionTable } from "./session-table.js";
 
@@ -285,9 +291,9 @@ export class SessionStateManager {
    * the record once, for all that was learned meanwhile, and not at all if nothing is new. No caller waits for it: what a
    * crash loses is learned again.
    */
-  learn(known: PooledSession, facts: Partial<SessionFacts>): void {
+  learn(known: PooledSession, facts: LearnedFacts): void {
     const former = known.accountId;
-    if (!known.setFacts(facts)) return;
+    if (!this.#sessionTable.setFacts(known, facts, this.#context.time.now())) return;
     markDirty(known, "facts");
     const { id, accountId } = known;
     if (facts.expiresAt !== undefined && facts.expiresAt !== null) this.#context.events.emit("expiryLearned", id);
@@ -300,7 +306,8 @@ export class SessionStateManager {
   mergeRemoteFacts(known: PooledSession, { accountId, isBot, expiresAt, authorizationTtlDays }: SessionFacts): void {
     const former = known.accountId;
     const isOutdated = known.expiresAt !== null && known.pendingChanges.has("facts");
-    if (!known.setFacts({ accountId, isBot, ...(isOutdated ? {} : { expiresAt, authorizationTtlDays }) })) return;
+    const remote = { accountId, isBot, ...(isOutdated ? {} : { expiresAt, authorizationTtlDays }) };
+    if (!this.#sessionTable.setFacts(known, remote, this.#context.time.now())) return;
     if (expiresAt !== null) this.#context.events.emit("expiryLearned", known.id);
     if (accountId === null || accountId === former) return;
     this.#context.events.publish("accountLearnt", { id: known.id, accountId });

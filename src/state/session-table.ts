@@ -1,5 +1,6 @@
 import type { PoolStatus, SessionState } from "../session-info.js";
 import { isFreeze } from "../telegram/verdicts.js";
+import { AccountIndex, siblingsOf } from "./accounts.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
 import type { CooldownScope } from "./cooldowns.js";
@@ -11,6 +12,7 @@ import {
   type BackOff,
   type Blockers,
   endOf,
+  type LearnedFacts,
   NO_BACK_OFF,
   type Restriction,
   type SessionEntry,
@@ -37,6 +39,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   readonly #maxConnected: number;
   readonly #order: SelectionOrder;
   readonly #entries = new Map<string, Entry>();
+  readonly #accounts = new AccountIndex<Entry>();
   readonly #available: AvailableSessions;
   readonly #frozen: FrozenSessions;
   readonly #expiries = new ExpiryHeap();
@@ -61,8 +64,8 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#leasesPerSession = leasesPerSession;
     this.#maxConnected = maxConnected;
     this.#order = order;
-    this.#available = new AvailableSessions(this.#entries, order);
-    this.#frozen = new FrozenSessions(this.#entries, leasesPerSession, order instanceof LruOrder);
+    this.#available = new AvailableSessions(this.#entries, this.#accounts, order);
+    this.#frozen = new FrozenSessions(this.#entries, this.#accounts, leasesPerSession, order instanceof LruOrder);
   }
 
   get(id: string): Entry | undefined {
@@ -75,15 +78,26 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
 
   /** The sessions that may meet the criteria, whatever their state. */
   candidates(criteria: Criteria): Iterable<Entry> {
-    return candidatesOf(this.#entries, criteria);
+    return candidatesOf(this.#entries, this.#accounts, criteria);
   }
 
-  /** Adds entries. Those that were never used are selected first, in the given order; the others follow by last use. */
+  /** The sessions of an account. */
+  sessionsOf(accountId: string): readonly Entry[] {
+    return this.#accounts.sessionsOf(accountId);
+  }
+
+  /**
+   * Adds entries. Those whose account was never used are selected first, in the given order; the others follow by the last
+   * use of their account.
+   */
   add(entries: readonly Entry[], now: number): void {
-    for (const entry of entries) this.#entries.set(entry.id, entry);
-    const unused = entries.filter((entry) => entry.lastUsedAt === null);
-    const used = entries.filter((entry) => entry.lastUsedAt !== null);
-    used.sort((a, b) => (a.lastUsedAt ?? 0) - (b.lastUsedAt ?? 0));
+    for (const entry of entries) {
+      this.#entries.set(entry.id, entry);
+      this.#accounts.add(entry);
+    }
+    const unused = entries.filter((entry) => accountUsedAt(entry) === null);
+    const used = entries.filter((entry) => accountUsedAt(entry) !== null);
+    used.sort((a, b) => (accountUsedAt(a) ?? 0) - (accountUsedAt(b) ?? 0));
     for (const entry of unused) this.#enter(entry, ++this.#addSequence, now);
     for (const entry of used) this.#enter(entry, ++this.#useSequence, now);
   }
@@ -97,7 +111,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   remove(entry: SessionEntry, now: number): boolean {
     this.setRemoving(entry, true, now);
     if (entry.isLeased) return false;
-    this.#delete(entry);
+    this.#delete(entry, now);
     return true;
   }
 
@@ -123,6 +137,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#available.remove(entry);
     entry.leases++;
     this.#setState(entry, "leased");
+    if (entry.accountSessions !== null) this.#onAccountTaken(entry, now);
     // A session with room for another lease goes to the end, so that the next caller gets a different one.
     if (isShared) entry.lastUsedSequence = ++this.#useSequence;
     this.#order.onLeased?.(entry);
@@ -138,6 +153,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     entry.lastUsedAt = lastUsedAt;
     // The order of an entry must not change while it is queued.
     this.#available.remove(entry);
+    if (entry.accountSessions !== null) this.#deferAccount(entry, now);
     entry.lastUsedSequence = ++this.#useSequence;
     this.#onLeaseEnded(entry, now);
   }
@@ -165,6 +181,24 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
       this.#available.onScopedCooldownChanged(entry, now);
     }
     return true;
+  }
+
+  /** Applies what is known of the account. Returns whether anything has changed. */
+  setFacts(entry: Entry, facts: LearnedFacts, now: number): boolean {
+    const { accountId } = facts;
+    const isMoved = accountId !== undefined && accountId !== null && accountId !== entry.accountId;
+    if (!isMoved || !entry.isEntered) return entry.setFacts(facts);
+    this.#leaveAccount(entry, now);
+    entry.setFacts(facts);
+    this.#accounts.add(entry);
+    if (entry.accountSessions !== null) this.#updateAccount(entry.accountSessions, now);
+    return true;
+  }
+
+  /** Forgets what was known of the account, because the session has another auth key. */
+  clearFacts(entry: Entry, now: number): void {
+    if (entry.isEntered) this.#leaveAccount(entry, now);
+    entry.clearFacts();
   }
 
   setTags(entry: SessionEntry, tags: readonly string[], now: number): void {
@@ -330,11 +364,16 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#count(entry.state, 1);
     this.#expiries.addScoped(entry, now);
     this.#refresh(entry, now);
+    if (entry.accountSessions !== null) this.#updateAccount(entry.accountSessions, now);
   }
 
-  #delete(entry: SessionEntry): void {
+  #delete(entry: SessionEntry, now: number): void {
     if (!entry.isEntered) return;
     entry.isEntered = false;
+    const siblings = siblingsOf(entry);
+    // Only entries of this table are deleted.
+    this.#accounts.remove(entry as Entry);
+    this.#updateAccount(siblings, now);
     this.#entries.delete(entry.id);
     this.#count(entry.state, -1);
     this.#available.remove(entry);
@@ -343,13 +382,57 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   }
 
   #onLeaseEnded(entry: SessionEntry, now: number): void {
+    if (entry.accountSessions !== null) this.#updateAccount(entry.accountSessions, now);
     if (entry.isUnblocked) {
       this.#refresh(entry, now);
       return;
     }
     entry.cooldowns.prune(now);
     this.#refresh(entry, now);
-    if (entry.isRemoving && !entry.isLeased) this.#delete(entry);
+    if (entry.isRemoving && !entry.isLeased) this.#delete(entry, now);
+  }
+
+  /** A session has been leased: the others of its account come after those of other accounts until it is released. */
+  #onAccountTaken(entry: SessionEntry, now: number): void {
+    const sessions = entry.accountSessions;
+    if (sessions === null) return;
+    sessions.splice(sessions.indexOf(entry), 1);
+    sessions.push(entry);
+    this.#updateAccount(sessions, now);
+  }
+
+  /** A session is released: the others of its account count as used as well, and come before it. */
+  #deferAccount(entry: SessionEntry, now: number): void {
+    for (const sibling of siblingsOf(entry)) {
+      const { isAvailable, isScheduled } = sibling;
+      this.#available.remove(sibling);
+      if (isScheduled) this.#expiries.remove(sibling);
+      sibling.lastUsedSequence = ++this.#useSequence;
+      if (isAvailable) this.#available.add(sibling, now);
+      if (isScheduled) this.#expiries.set(sibling);
+    }
+  }
+
+  /** Moves the sessions of an account in the order of selection when its use begins or ends. */
+  #updateAccount(sessions: readonly SessionEntry[], now: number): void {
+    const isInUse = sessions.length > 1 && sessions.some((session) => session.isLeased);
+    for (const session of sessions) {
+      if (session.isAccountInUse === isInUse) continue;
+      const { isAvailable } = session;
+      this.#available.remove(session);
+      session.isAccountInUse = isInUse;
+      if (isAvailable) this.#available.add(session, now);
+    }
+  }
+
+  #leaveAccount(entry: Entry, now: number): void {
+    const siblings = siblingsOf(entry);
+    const { isAvailable } = entry;
+    this.#available.remove(entry);
+    this.#accounts.remove(entry);
+    entry.isAccountInUse = false;
+    if (isAvailable) this.#available.add(entry, now);
+    this.#updateAccount(siblings, now);
   }
 
   #expire(entry: SessionEntry, now: number): void {
@@ -428,4 +511,11 @@ function replaces(restriction: Restriction, former: Restriction): boolean {
     if (former.until === null) return true;
   }
   return endOf(restriction) > endOf(former);
+}
+
+/** When a session of the same account was last used. */
+function accountUsedAt({ lastUsedAt, accountSessions }: SessionEntry): number | null {
+  if (accountSessions === null) return lastUsedAt;
+  const latest = Math.max(...accountSessions.map((session) => session.lastUsedAt ?? Number.NEGATIVE_INFINITY));
+  return Number.isFinite(latest) ? latest : null;
 }

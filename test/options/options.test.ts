@@ -25,6 +25,7 @@ describe("SessionPool.open - options", () => {
     const { client: _, storage, clock: time, ...rest } = resolveOptions({ client });
     expect(rest).toEqual({
       cooldownScope: "session",
+      floodsBelongTo: "account",
       selection: "spread",
       leasesPerSession: 1,
       inlineWaitMs: 0,
