@@ -125,7 +125,8 @@ function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecy
     (entry) => toSessionInfo(entry, time),
     (message) => log.callbackFailed(message),
   );
-  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxConnected, order });
+  const sharesCooldowns = options.floodsBelongTo === "account";
+  const sessionTable = new SessionTable<PooledSession>({ leasesPerSession, maxConnected, order, sharesCooldowns });
   const deadline = new StorageTimeout(clock, options.storageTimeoutMs);
   const encryption = new CredentialEncryption(options.encryption, deadline, options.trustServers);
   const serializer = new SessionSerializer(time, encryption);

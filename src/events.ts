@@ -14,7 +14,8 @@ export interface SessionPoolEvents {
   /**
    * Emitted when a session, or one method or peer of it, starts to cool down. `reason` is Telegram's error code
    * (`"FLOOD_WAIT"`) or `"coolDown"`; `refusedMethod` is the method that Telegram refused, also when the whole session
-   * cools down. It is absent after a refused connect, and when another process was refused.
+cools down. It is absent after a refused connect, and when another process was refused. Each session of an account gets an
+   * event of its own; `sharedBy` is the session of the same account from which the cooldown comes.
    */
   cooled: (event: {
     readonly id: string;
@@ -22,6 +23,7 @@ export interface SessionPoolEvents {
     readonly seconds: number;
     readonly reason: string;
     readonly refusedMethod?: string;
+    readonly sharedBy?: string;
     readonly method?: string;
     readonly peer?: string;
   }) => void;

@@ -11,7 +11,7 @@ import { checkCoolDown, checkReason } from "../options/validate.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionInfo } from "../session-info.js";
 import type { CooldownScope } from "../state/cooldowns.js";
-import type { SessionEntry } from "../state/session-entry.js";
+import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
@@ -48,7 +48,7 @@ export class ActiveLease<Client> extends LeaseScope implements ListNode<ActiveLe
   isLinked = false;
   previous: ActiveLease<Client> | null = null;
   next: ActiveLease<Client> | null = null;
-  readonly entry: SessionEntry;
+  readonly entry: PooledSession;
   readonly connection: Connection<Client>;
   /** Start of the lease on the pool's time line. */
   readonly since: number;
@@ -61,7 +61,7 @@ export class ActiveLease<Client> extends LeaseScope implements ListNode<ActiveLe
 
   constructor(
     leases: LeaseManager<Client>,
-    entry: SessionEntry,
+    entry: PooledSession,
     connection: Connection<Client>,
     tracker: AttemptTracker,
     since: number,
@@ -129,7 +129,7 @@ class LeaseHandle<Client> implements Lease<Client> {
 /** The leases of one pool: grants them, knows who holds what, and ends them. */
 export class LeaseManager<Client> {
   readonly #context: PoolContext;
-  readonly #sessionTable: SessionTable;
+  readonly #sessionTable: SessionTable<PooledSession>;
   readonly #registry: SessionRegistry;
   readonly #sessionState: SessionStateManager;
   readonly #connections: ConnectionPool<Client>;
@@ -142,7 +142,7 @@ export class LeaseManager<Client> {
   /** `waiters` are the callers that the session of an ended lease is offered to. */
   constructor(
     context: PoolContext,
-    sessionTable: SessionTable,
+    sessionTable: SessionTable<PooledSession>,
     registry: SessionRegistry,
     sessionState: SessionStateManager,
     connections: ConnectionPool<Client>,
@@ -160,7 +160,7 @@ export class LeaseManager<Client> {
 
   /** Makes a lease of a reserved session and its connected client. */
   grant(
-    entry: SessionEntry,
+    entry: PooledSession,
     connection: Connection<Client>,
     request: LeaseRequest,
     since: number,
@@ -178,7 +178,7 @@ export class LeaseManager<Client> {
   }
 
   /** Makes a reserved session available again that was not leased after all. */
-  cancelReservation(entry: SessionEntry): void {
+  cancelReservation(entry: PooledSession): void {
     const now = this.#context.time.now();
     this.#sessionTable.cancel(entry, now);
     this.#afterEnd(entry, now);
@@ -304,7 +304,7 @@ export class LeaseManager<Client> {
     if (revocation !== undefined && connection.users === 1) void this.#connections.close(entry.id, revocation.reason);
   }
 
-  #afterEnd(entry: SessionEntry, now: number): void {
+  #afterEnd(entry: PooledSession, now: number): void {
     this.#waiters.serveWaiters(now);
     if (!entry.isUnblocked && entry.isRemoving && !entry.isLeased) this.#context.events.emit("vacated", entry.id);
     if (this.#idleCallbacks.length > 0) this.#resolveIfIdle();
@@ -357,7 +357,7 @@ function revokedError({ sessionId: id, revoked: cause }: LeaseScope): LeaseRelea
 }
 
 /** Why the client of the session is closed instead of kept for the next lease; `undefined` if it is kept. */
-function closeReasonOf(entry: SessionEntry): string | undefined {
+function closeReasonOf(entry: PooledSession): string | undefined {
   if (entry.isUnblocked) return undefined;
   if (entry.isRemoving) return "the session was removed";
   if (entry.deadReason !== null) return `the session is dead: ${entry.deadReason}`;

@@ -180,7 +180,7 @@ export class SessionAdmin {
 
   async #create(id: string, session: string, options: CreateOptions, round = 0): Promise<Addition> {
     const { reservations } = this.#keys;
-    const { time, events } = this.#context;
+    const { time } = this.#context;
     const { fingerprint } = options;
     const credentials = await this.#registry.serializer.encryption.seal(id, session, frozenProfile(options.profile));
     const { holder, version: reserved } = await reservations.reserve(fingerprint, id);
@@ -203,7 +203,7 @@ export class SessionAdmin {
     }
     const seeded = options.peers && this.#peers.seed(id, options.peers);
     this.#registry.enter(known);
-    events.emit("available");
+    this.#sessionState.joinAccount(known);
     await seeded;
     return { info: this.#registry.info(known), isNew: true };
   }

@@ -75,6 +75,7 @@ export class SessionKeys {
     const { gone } = this.#connections.get(id) ?? { gone: Promise.resolve() };
     const former: FormerKey = { credentials: known.credentials, fingerprint: known.fingerprint };
     this.#unconfirmed.set(known, former);
+    void this.#sessionState.leaveAccount(known);
     // It may be the key of another account, and an access hash is valid for one account only.
     const cleared = this.#peers.clear(id);
     await this.#replace(known, { credentials, fingerprint });
@@ -130,6 +131,8 @@ export class SessionKeys {
   async #replace(known: PooledSession, { credentials, fingerprint }: FormerKey): Promise<void> {
     this.#registry.replaceCredentials(known, credentials, fingerprint);
     markDirty(known, "credentials");
+    // Callers may wait for the former account.
+    this.#context.events.emit("availabilityChanged");
     const outdated = this.outdateClient(known, true);
     // A new session string makes a dead session free.
     if (known.deadReason !== null || isOfKey(known.restriction?.reason)) {

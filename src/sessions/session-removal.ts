@@ -143,6 +143,7 @@ export class SessionRemoval {
   /** Deletes the record, or marks it as removed. */
   async #takeOut(known: PooledSession): Promise<void> {
     const { id } = known;
+    await this.#sessionState.leaveAccount(known);
     this.#registry.beginRemoval(known);
     try {
       const isInUse = this.#connections.get(id) !== undefined || this.#ownership.isForeign(id);

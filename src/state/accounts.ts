@@ -1,3 +1,5 @@
+import { dependsOnLogin } from "../telegram/verdicts.js";
+import type { CooldownScope } from "./cooldowns.js";
 import type { SessionEntry } from "./session-entry.js";
 
 /** Shared by all look-ups that find nothing. */
@@ -60,4 +62,29 @@ export function siblingsOf<Entry extends SessionEntry>(entry: Entry): readonly E
   // Sessions of one account are of the same table, and of the same class.
   const sessions = entry.accountSessions as readonly Entry[] | null;
   return sessions === null ? NONE : sessions.filter((session) => session !== entry);
+}
+
+/** A cooldown of one session that holds for others of its account. */
+export interface AccountCooldown {
+  readonly scope: CooldownScope;
+  readonly until: number;
+  readonly reason: string;
+  /** The session that had it first. */
+  readonly id: string;
+}
+
+/**
+ * The latest cooldown of each scope among the sessions of an account. A cooldown that may be due to the age of one login is
+ * left out: it says nothing of the others.
+ */
+export function latestCooldowns(sessions: readonly SessionEntry[], now: number): readonly AccountCooldown[] {
+  const latest = new Map<string, AccountCooldown>();
+  for (const { id, cooldowns } of sessions) {
+    for (const { scope, until, reason } of cooldowns.active(now)) {
+      if (scope.kind === "method" && dependsOnLogin(scope.method)) continue;
+      const name = JSON.stringify(scope);
+      if (until > (latest.get(name)?.until ?? 0)) latest.set(name, { scope, until, reason, id });
+    }
+  }
+  return [...latest.values()];
 }

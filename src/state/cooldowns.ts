@@ -100,6 +100,14 @@ export class Cooldowns {
     return { methods: live(this.#methods, now), peers: live(this.#peers, now) };
   }
 
+  /** The cooldowns by Telegram or a caller that have not ended. */
+  *active(now: number): Generator<ActiveCooldown & { readonly reason: string }> {
+    if (this.sessionUntil > now) yield { scope: SESSION, until: this.sessionUntil, reason: this.reason ?? "" };
+    const { methods, peers } = this.entries(now);
+    for (const [method, until] of methods) yield { scope: { kind: "method", method }, until, reason: "" };
+    for (const [peer, until] of peers) yield { scope: { kind: "peer", peer }, until, reason: "" };
+  }
+
   /** Removes cooldowns that have ended. */
   prune(now: number): void {
     if (prune(this.#methods, now)) this.#methods = undefined;

@@ -4,18 +4,21 @@ import type { RecordWriter } from "../storage/record-writer.js";
 import type { RecordedCooldown } from "../storage/session-serializer.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
-import { expiresOnItsOwn, FREEZE_CODE, MAX_COOLDOWN_SECONDS, type Verdict } from "../telegram/verdicts.js";
+import {
+  concernsAccount,
+  dependsOnLogin,
+  expiresOnItsOwn,
+  FREEZE_CODE,
+  isEndOfAccount,
+  MAX_COOLDOWN_SECONDS,
+  type Verdict,
+} from "../telegram/verdicts.js";
+import { latestCooldowns, siblingsOf } from "./accounts.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
-import {
-  type LearnedFacts,
-  NO_BACK_OFF,
-  type Restriction,
-  type SessionEntry,
-  type SessionFacts,
-} from "./session-entry.js";
+import { endOf, type LearnedFacts, NO_BACK_OFF, type Restriction, type SessionFacts } from "./session-entry.js";
 import type { SessionRegistry } from "./session-registry.js";
-import type { SessionTable } from "./session-table.js";
+import type { SessionTable, StartedCooldown } from "./session-table.js";
 
 /** The state of a session in another process's record. */
 export interface RemoteState {
@@ -58,7 +61,7 @@ const SAME_END_TOLERANCE_MS = 1_000;
  */
 export class SessionStateManager {
   readonly #context: PoolContext;
-  readonly #sessionTable: SessionTable;
+  readonly #sessionTable: SessionTable<PooledSession>;
   readonly #registry: SessionRegistry;
   readonly #recordWriter: RecordWriter;
   /** The errors of dead sessions. `clearFatal` deletes them when a session is enabled or removed. */
@@ -67,7 +70,12 @@ export class SessionStateManager {
   readonly #suspectedAt = new Map<string, number>();
   #probedId: string | undefined;
 
-  constructor(context: PoolContext, sessionTable: SessionTable, registry: SessionRegistry, recordWriter: RecordWriter) {
+  constructor(
+    context: PoolContext,
+    sessionTable: SessionTable<PooledSession>,
+    registry: SessionRegistry,
+    recordWriter: RecordWriter,
+  ) {
     this.#context = context;
     this.#sessionTable = sessionTable;
     this.#registry = registry;
@@ -126,13 +134,14 @@ export class SessionStateManager {
         metrics.recorder?.recordFlood(id, method, verdict.code, verdict.seconds ?? 60);
         metrics.timeline?.recordFlood(method);
         const scope = this.#scopeOf(verdict, request);
-        this.startCooldown(entry, scope, verdict.seconds ?? 60, verdict.code, request?.method);
+        this.startCooldown(entry, scope, verdict.seconds ?? 60, verdict.code, request?.method, isOfItsKey);
         return scope;
       }
       case "restricted":
-        if (verdict.scope === "method" && request !== undefined) return this.#restrictMethod(entry, verdict, request);
+        if (verdict.scope === "method" && request !== undefined)
+          return this.#restrictMethod(entry, verdict, request, isOfItsKey);
         if (!isOfItsKey && isOfKey(verdict.code)) return undefined;
-        this.restrict(entry, verdict.code);
+        this.restrict(entry, verdict.code, isOfItsKey);
         return undefined;
       case "dead":
         if (isOfItsKey && request?.isHomeDc !== false) this.markDead(entry, verdict.code, error);
@@ -154,30 +163,40 @@ export class SessionStateManager {
     return isRepeated;
   }
 
-  /** Starts or extends a cooldown by an answer of Telegram, to `refusedMethod`, or by a lease. */
+  /**
+   * Starts or extends a cooldown by an answer of Telegram, to `refusedMethod`, or by a lease. It holds for the account unless
+   * the reason is about the authorization alone.
+   *
+   * @param isOfItsKey see {@link applyVerdict}: a former key may have been another account's
+   */
   startCooldown(
-    entry: SessionEntry,
+    entry: PooledSession,
     scope: CooldownScope,
     seconds: number,
     reason: string,
     refusedMethod?: string,
+    isOfItsKey = true,
   ): void {
     const { time, events } = this.#context;
     const now = time.now();
     const until = now + seconds * 1000;
-    if (!this.#sessionTable.cool(entry, scope, until, reason, now)) return;
+    const sessions = this.#concerned(entry, isOfItsKey && concernsAccount(reason));
+    const started = this.#sessionTable.coolAll(sessions, scope, until, reason, now);
+    if (started.length === 0) return;
     events.emit("availabilityChanged");
-    this.#saveThen(entry.id, () => this.#publishCooled(entry.id, scope, until, seconds, reason, refusedMethod));
+    this.#saveStarted(started, seconds, refusedMethod);
   }
 
-  /** Restricts the session: for `restrictedForMs`, or until it is enabled if the reason does not expire on its own. */
-  restrict(entry: SessionEntry, reason: string): void {
+  /** Restricts the account: for `restrictedForMs`, or until it is enabled if the reason does not expire on its own. */
+  restrict(entry: PooledSession, reason: string, isOfItsKey = true): void {
     const { time, options } = this.#context;
     const now = time.now();
     const until =
       expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
     const wasFrozen = entry.isFrozen;
-    this.#applyRestriction(entry, { reason, until }, now);
+    for (const session of this.#concerned(entry, isOfItsKey && concernsAccount(reason))) {
+      this.#applyRestriction(session, { reason, until }, now);
+    }
     if (entry.isFrozen && !wasFrozen) this.#context.events.emit("frozen", entry.id);
   }
 
@@ -189,16 +208,18 @@ export class SessionStateManager {
     const { time } = this.#context;
     const now = time.now();
     const end = until === null || until <= time.toWall(now) ? null : time.fromWall(until);
-    const { restriction } = known;
-    if (restriction === null || !known.isFrozen) {
-      this.#applyRestriction(known, { reason: FREEZE_CODE, until: end }, now);
-    } else if (end !== null && end - (restriction.until ?? 0) >= SAME_END_TOLERANCE_MS) {
-      this.#applyRestriction(known, { reason: restriction.reason, until: end }, now);
+    for (const session of this.#sessionTable.sharing(known)) {
+      const { restriction } = session;
+      if (restriction === null || !session.isFrozen) {
+        this.#applyRestriction(session, { reason: FREEZE_CODE, until: end }, now);
+      } else if (end !== null && end - (restriction.until ?? 0) >= SAME_END_TOLERANCE_MS) {
+        this.#applyRestriction(session, { reason: restriction.reason, until: end }, now);
+      }
     }
   }
 
   /** Restricts the session, writes its record and publishes the event. */
-  #applyRestriction(entry: SessionEntry, restriction: Restriction, now: number): void {
+  #applyRestriction(entry: PooledSession, restriction: Restriction, now: number): void {
     const { events, metrics } = this.#context;
     const { reason } = restriction;
     const isNew = entry.restriction?.reason !== reason;
@@ -227,23 +248,32 @@ export class SessionStateManager {
   }
 
   /** Telegram refuses a method without a duration: it is tried again after the duration of a restriction. */
-  #restrictMethod(entry: SessionEntry, { code }: Verdict, { method }: OutgoingRequest): CooldownScope {
+  #restrictMethod(
+    entry: PooledSession,
+    { code }: Verdict,
+    { method }: OutgoingRequest,
+    isOfItsKey: boolean,
+  ): CooldownScope {
     const scope: CooldownScope = { kind: "method", method };
     this.#context.metrics.recorder?.restrictions.add(entry.id, code);
-    this.#restrictScope(entry, scope, code, method);
+    this.#restrictScope(entry, scope, code, method, isOfItsKey);
     return scope;
   }
 
-  #restrictScope(entry: SessionEntry, scope: CooldownScope, code: string, method: string): void {
+  #restrictScope(entry: PooledSession, scope: CooldownScope, code: string, method: string, isOfItsKey = true): void {
     const seconds = Math.min(
       Math.max(Math.ceil(this.#context.options.restrictedForMs / 1000), 1),
       MAX_COOLDOWN_SECONDS,
     );
-    this.startCooldown(entry, scope, seconds, code, method);
+    this.startCooldown(entry, scope, seconds, code, method, isOfItsKey);
   }
 
-  /** Marks the session as dead, by an answer of Telegram or by the user. */
-  markDead(entry: SessionEntry, reason: string, error?: unknown): void {
+  /** Marks the session as dead, by an answer of Telegram or by the user; if Telegram has ended the account, all of it. */
+  markDead(entry: PooledSession, reason: string, error?: unknown): void {
+    for (const session of this.#concerned(entry, isEndOfAccount(reason))) this.#markDead(session, reason, error);
+  }
+
+  #markDead(entry: PooledSession, reason: string, error: unknown): void {
     if (!this.#setDead(entry, reason, error)) return;
     // A reason of the user's own is free text, and no label.
     this.#context.metrics.recorder?.deaths.add(entry.id, isTelegramErrorCode(reason) ? reason : "retired");
@@ -297,9 +327,40 @@ export class SessionStateManager {
     markDirty(known, "facts");
     const { id, accountId } = known;
     if (facts.expiresAt !== undefined && facts.expiresAt !== null) this.#context.events.emit("expiryLearned", id);
+    if (accountId !== former) this.joinAccount(known);
     void this.#recordWriter.saveOutsideFlush(id).then(() => {
       if (accountId !== null && accountId !== former) this.#context.events.publish("accountLearnt", { id, accountId });
     });
+  }
+
+  /**
+   * Makes the latest cooldowns and restriction of the account hold for all its sessions, once the session is known to be one
+   * of it. A death is not shared: whoever has just signed in, or was answered, is alive.
+   */
+  joinAccount(known: PooledSession): void {
+    const { time, events } = this.#context;
+    const now = time.now();
+    const sessions = this.#sessionTable.sharing(known);
+    if (sessions.length > 1) {
+      this.#saveStarted(this.#sessionTable.shareCooldowns(known, now));
+      const restriction = latestRestriction(sessions);
+      for (const session of restriction === undefined ? [] : sessions) {
+        if (restriction !== undefined && session.restriction === null)
+          this.#applyRestriction(session, restriction, now);
+      }
+      events.emit("availabilityChanged");
+    }
+    events.emit("available");
+  }
+
+  /**
+   * To be called before a session leaves its account, by its removal or with another auth key: writes the cooldowns that
+   * others of the account have from it. Never rejects.
+   */
+  async leaveAccount(known: PooledSession): Promise<void> {
+    const siblings = siblingsOf(known);
+    if (latestCooldowns([known], this.#context.time.now()).length === 0) return;
+    await Promise.all(siblings.map(({ id }) => this.#recordWriter.save(id)));
   }
 
   /** Applies what another process has learned, except where news of this one are yet to be written. */
@@ -310,20 +371,16 @@ export class SessionStateManager {
     if (!this.#sessionTable.setFacts(known, remote, this.#context.time.now())) return;
     if (expiresAt !== null) this.#context.events.emit("expiryLearned", known.id);
     if (accountId === null || accountId === former) return;
+    this.#publishStarted(this.#sessionTable.shareCooldowns(known, this.#context.time.now()));
+    this.#context.events.emit("available");
     this.#context.events.publish("accountLearnt", { id: known.id, accountId });
   }
 
   /** Applies a cooldown from a record written by another process. */
-  mergeRemoteCooldown(entry: SessionEntry, { scope, until, reason }: RecordedCooldown): void {
-    const { time } = this.#context;
-    const now = time.now();
-    const known = entry.cooldowns.until(scope);
-    if (
-      !this.#sessionTable.cool(entry, scope, until, reason, now) ||
-      until - Math.max(known, now) < SAME_END_TOLERANCE_MS
-    )
-      return;
-    this.#publishCooled(entry.id, scope, until, Math.ceil((until - now) / 1000), reason);
+  mergeRemoteCooldown(entry: PooledSession, { scope, until, reason }: RecordedCooldown): void {
+    const isOfLogin = !concernsAccount(reason) || (scope.kind === "method" && dependsOnLogin(scope.method));
+    const sessions = this.#concerned(entry, !isOfLogin);
+    this.#publishStarted(this.#sessionTable.coolAll(sessions, scope, until, reason, this.#context.time.now()));
   }
 
   /** Applies the state from a record written by another process, except where local changes are yet to be written. */
@@ -354,7 +411,7 @@ export class SessionStateManager {
   }
 
   /** Returns whether the session was alive before. */
-  #setDead(entry: SessionEntry, reason: string, error?: unknown): boolean {
+  #setDead(entry: PooledSession, reason: string, error?: unknown): boolean {
     if (entry.deadReason !== null) return false;
     const { time, events } = this.#context;
     this.#fatal.set(
@@ -370,6 +427,31 @@ export class SessionStateManager {
     return true;
   }
 
+  /** The sessions that a verdict on one session concerns, itself first. */
+  #concerned(entry: PooledSession, isOfAccount: boolean): readonly PooledSession[] {
+    return isOfAccount ? this.#sessionTable.sharing(entry) : [entry];
+  }
+
+  /** Writes the record of each session, and publishes its event then. `seconds` as Telegram named them. */
+  #saveStarted(started: readonly StartedCooldown<PooledSession>[], seconds?: number, refusedMethod?: string): void {
+    const now = this.#context.time.now();
+    for (const { entry, scope, until, reason, sharedBy } of started) {
+      const left = seconds ?? Math.ceil((until - now) / 1000);
+      this.#saveThen(entry.id, () =>
+        this.#publishCooled(entry.id, scope, until, left, reason, refusedMethod, sharedBy),
+      );
+    }
+  }
+
+  /** Publishes what another process has written, or will write, except what differs by its clock only. */
+  #publishStarted(started: readonly StartedCooldown<PooledSession>[]): void {
+    const now = this.#context.time.now();
+    for (const { entry, scope, until, reason, formerUntil, sharedBy } of started) {
+      if (until - Math.max(formerUntil, now) < SAME_END_TOLERANCE_MS) continue;
+      this.#publishCooled(entry.id, scope, until, Math.ceil((until - now) / 1000), reason, undefined, sharedBy);
+    }
+  }
+
   #publishCooled(
     id: string,
     scope: CooldownScope,
@@ -377,9 +459,11 @@ export class SessionStateManager {
     seconds: number,
     reason: string,
     refusedMethod?: string,
+    sharedBy?: string,
   ): void {
     const refused = refusedMethod === undefined ? {} : { refusedMethod };
-    const event = { id, until: this.#context.time.toWall(until), seconds, reason, ...refused };
+    const shared = sharedBy === undefined ? {} : { sharedBy };
+    const event = { id, until: this.#context.time.toWall(until), seconds, reason, ...refused, ...shared };
     if (scope.kind === "session") this.#context.events.publish("cooled", event);
     else if (scope.kind === "method") this.#context.events.publish("cooled", { ...event, method: scope.method });
     else if (scope.kind === "peer") this.#context.events.publish("cooled", { ...event, peer: scope.peer });
@@ -404,4 +488,14 @@ export class SessionStateManager {
     if (known !== undefined) markDirty(known, "verdict");
     void this.#recordWriter.save(id).then(publish);
   }
+}
+
+/** The latest restriction of the account among those of its sessions. */
+function latestRestriction(sessions: readonly PooledSession[]): Restriction | undefined {
+  let latest: Restriction | undefined;
+  for (const { restriction } of sessions) {
+    if (restriction === null || !concernsAccount(restriction.reason)) continue;
+    if (latest === undefined || endOf(restriction) > endOf(latest)) latest = restriction;
+  }
+  return latest;
 }

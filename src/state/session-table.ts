@@ -1,6 +1,7 @@
 import type { PoolStatus, SessionState } from "../session-info.js";
 import { isFreeze } from "../telegram/verdicts.js";
-import { AccountIndex, siblingsOf } from "./accounts.js";
+import { AccountSpread, accountUsedAt } from "./account-spread.js";
+import { AccountIndex, latestCooldowns, siblingsOf } from "./accounts.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
 import type { CooldownScope } from "./cooldowns.js";
@@ -25,6 +26,20 @@ export interface SessionTableOptions {
   readonly maxConnected: number;
   /** Which available session is selected next. @default least recently used */
   readonly order?: SelectionOrder | undefined;
+  /** Whether a cooldown of one session holds for all sessions of its account. @default true */
+  readonly sharesCooldowns?: boolean | undefined;
+}
+
+/** A cooldown that has been started or extended. */
+export interface StartedCooldown<Entry extends SessionEntry = SessionEntry> {
+  readonly entry: Entry;
+  readonly scope: CooldownScope;
+  readonly until: number;
+  readonly reason: string;
+  /** Its former end; 0 if there was none. */
+  readonly formerUntil: number;
+  /** The session of the same account from which it comes; `undefined` for that session itself. */
+  readonly sharedBy: string | undefined;
 }
 
 /**
@@ -43,6 +58,8 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   readonly #available: AvailableSessions;
   readonly #frozen: FrozenSessions;
   readonly #expiries = new ExpiryHeap();
+  readonly #spread: AccountSpread;
+  readonly #sharesCooldowns: boolean;
   readonly #counts: Record<SessionState, number> = {
     free: 0,
     leased: 0,
@@ -60,12 +77,15 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   /** Order of sessions that were never used, which come before all others. V8 stores integers of 32 bits in place. */
   #addSequence = -(2 ** 31);
 
-  constructor({ leasesPerSession, maxConnected, order = new LruOrder() }: SessionTableOptions) {
+  constructor(options: SessionTableOptions) {
+    const { leasesPerSession, maxConnected, order = new LruOrder(), sharesCooldowns = true } = options;
     this.#leasesPerSession = leasesPerSession;
     this.#maxConnected = maxConnected;
     this.#order = order;
     this.#available = new AvailableSessions(this.#entries, this.#accounts, order);
     this.#frozen = new FrozenSessions(this.#entries, this.#accounts, leasesPerSession, order instanceof LruOrder);
+    this.#spread = new AccountSpread(this.#available, this.#expiries);
+    this.#sharesCooldowns = sharesCooldowns;
   }
 
   get(id: string): Entry | undefined {
@@ -100,6 +120,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     used.sort((a, b) => (accountUsedAt(a) ?? 0) - (accountUsedAt(b) ?? 0));
     for (const entry of unused) this.#enter(entry, ++this.#addSequence, now);
     for (const entry of used) this.#enter(entry, ++this.#useSequence, now);
+    for (const entry of entries) if (entry.accountSessions !== null) this.shareCooldowns(entry, now);
   }
 
   /** Excludes the entry from further leases, as the first step of its removal, or includes it again. */
@@ -137,7 +158,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#available.remove(entry);
     entry.leases++;
     this.#setState(entry, "leased");
-    if (entry.accountSessions !== null) this.#onAccountTaken(entry, now);
+    if (entry.accountSessions !== null) this.#spread.onTaken(entry, now);
     // A session with room for another lease goes to the end, so that the next caller gets a different one.
     if (isShared) entry.lastUsedSequence = ++this.#useSequence;
     this.#order.onLeased?.(entry);
@@ -153,7 +174,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     entry.lastUsedAt = lastUsedAt;
     // The order of an entry must not change while it is queued.
     this.#available.remove(entry);
-    if (entry.accountSessions !== null) this.#deferAccount(entry, now);
+    if (entry.accountSessions !== null) this.#spread.onUsed(siblingsOf(entry), now, () => ++this.#useSequence);
     entry.lastUsedSequence = ++this.#useSequence;
     this.#onLeaseEnded(entry, now);
   }
@@ -183,6 +204,42 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return true;
   }
 
+  /**
+   * Starts or extends a cooldown that the first of the sessions was told and that holds for all of them. Returns those whose
+   * end has changed.
+   */
+  coolAll(
+    sessions: readonly Entry[],
+    scope: CooldownScope,
+    until: number,
+    reason: string,
+    now: number,
+  ): readonly StartedCooldown<Entry>[] {
+    const [told] = sessions;
+    const started: StartedCooldown<Entry>[] = [];
+    for (const entry of sessions) {
+      const formerUntil = entry.cooldowns.until(scope);
+      if (!this.cool(entry, scope, until, reason, now)) continue;
+      started.push({ entry, scope, until, reason, formerUntil, sharedBy: entry === told ? undefined : told?.id });
+    }
+    return started;
+  }
+
+  /** Makes the latest of the cooldowns of each scope hold for all sessions of the account. Returns what has changed. */
+  shareCooldowns(entry: Entry, now: number): readonly StartedCooldown<Entry>[] {
+    const sessions = this.sharing(entry);
+    if (sessions.length === 1) return [];
+    return latestCooldowns(sessions, now).flatMap(({ id, scope, until, reason }) => {
+      const source = this.#entries.get(id);
+      return source === undefined ? [] : this.coolAll(this.sharing(source), scope, until, reason, now);
+    });
+  }
+
+  /** The sessions for which a cooldown or a restriction of the session holds, itself first. */
+  sharing(entry: Entry): readonly Entry[] {
+    return this.#sharesCooldowns ? [entry, ...siblingsOf(entry)] : [entry];
+  }
+
   /** Applies what is known of the account. Returns whether anything has changed. */
   setFacts(entry: Entry, facts: LearnedFacts, now: number): boolean {
     const { accountId } = facts;
@@ -191,7 +248,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#leaveAccount(entry, now);
     entry.setFacts(facts);
     this.#accounts.add(entry);
-    if (entry.accountSessions !== null) this.#updateAccount(entry.accountSessions, now);
+    if (entry.accountSessions !== null) this.#spread.update(entry.accountSessions, now);
     return true;
   }
 
@@ -364,7 +421,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#count(entry.state, 1);
     this.#expiries.addScoped(entry, now);
     this.#refresh(entry, now);
-    if (entry.accountSessions !== null) this.#updateAccount(entry.accountSessions, now);
+    if (entry.accountSessions !== null) this.#spread.update(entry.accountSessions, now);
   }
 
   #delete(entry: SessionEntry, now: number): void {
@@ -373,7 +430,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     const siblings = siblingsOf(entry);
     // Only entries of this table are deleted.
     this.#accounts.remove(entry as Entry);
-    this.#updateAccount(siblings, now);
+    this.#spread.update(siblings, now);
     this.#entries.delete(entry.id);
     this.#count(entry.state, -1);
     this.#available.remove(entry);
@@ -382,7 +439,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   }
 
   #onLeaseEnded(entry: SessionEntry, now: number): void {
-    if (entry.accountSessions !== null) this.#updateAccount(entry.accountSessions, now);
+    if (entry.accountSessions !== null) this.#spread.update(entry.accountSessions, now);
     if (entry.isUnblocked) {
       this.#refresh(entry, now);
       return;
@@ -392,39 +449,6 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     if (entry.isRemoving && !entry.isLeased) this.#delete(entry, now);
   }
 
-  /** A session has been leased: the others of its account come after those of other accounts until it is released. */
-  #onAccountTaken(entry: SessionEntry, now: number): void {
-    const sessions = entry.accountSessions;
-    if (sessions === null) return;
-    sessions.splice(sessions.indexOf(entry), 1);
-    sessions.push(entry);
-    this.#updateAccount(sessions, now);
-  }
-
-  /** A session is released: the others of its account count as used as well, and come before it. */
-  #deferAccount(entry: SessionEntry, now: number): void {
-    for (const sibling of siblingsOf(entry)) {
-      const { isAvailable, isScheduled } = sibling;
-      this.#available.remove(sibling);
-      if (isScheduled) this.#expiries.remove(sibling);
-      sibling.lastUsedSequence = ++this.#useSequence;
-      if (isAvailable) this.#available.add(sibling, now);
-      if (isScheduled) this.#expiries.set(sibling);
-    }
-  }
-
-  /** Moves the sessions of an account in the order of selection when its use begins or ends. */
-  #updateAccount(sessions: readonly SessionEntry[], now: number): void {
-    const isInUse = sessions.length > 1 && sessions.some((session) => session.isLeased);
-    for (const session of sessions) {
-      if (session.isAccountInUse === isInUse) continue;
-      const { isAvailable } = session;
-      this.#available.remove(session);
-      session.isAccountInUse = isInUse;
-      if (isAvailable) this.#available.add(session, now);
-    }
-  }
-
   #leaveAccount(entry: Entry, now: number): void {
     const siblings = siblingsOf(entry);
     const { isAvailable } = entry;
@@ -432,7 +456,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#accounts.remove(entry);
     entry.isAccountInUse = false;
     if (isAvailable) this.#available.add(entry, now);
-    this.#updateAccount(siblings, now);
+    this.#spread.update(siblings, now);
   }
 
   #expire(entry: SessionEntry, now: number): void {
@@ -511,11 +535,4 @@ function replaces(restriction: Restriction, former: Restriction): boolean {
     if (former.until === null) return true;
   }
   return endOf(restriction) > endOf(former);
-}
-
-/** When a session of the same account was last used. */
-function accountUsedAt({ lastUsedAt, accountSessions }: SessionEntry): number | null {
-  if (accountSessions === null) return lastUsedAt;
-  const latest = Math.max(...accountSessions.map((session) => session.lastUsedAt ?? Number.NEGATIVE_INFINITY));
-  return Number.isFinite(latest) ? latest : null;
 }

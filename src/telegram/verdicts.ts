@@ -53,6 +53,46 @@ export function isFreeze(code: string | null | undefined): boolean {
   return code?.startsWith("FROZEN_") === true;
 }
 
+/**
+ * Codes about one authorization, which say nothing of the account's other sessions. Source: core.telegram.org/api/errors;
+ * of the two about freshness: the age of the login counts.
+ */
+const CODES_OF_AUTHORIZATIONS: ReadonlySet<string> = new Set([
+  "AUTH_KEY_UNREGISTERED",
+  "AUTH_KEY_INVALID",
+  "AUTH_KEY_DUPLICATED",
+  "AUTH_KEY_PERM_EMPTY",
+  "SESSION_REVOKED",
+  "SESSION_EXPIRED",
+  "SESSION_PASSWORD_NEEDED",
+  "SESSION_TOO_FRESH_X",
+  "FRESH_*",
+]);
+/** The methods that codes about the age of a login refuse. Source: core.telegram.org/api/errors.json. */
+const METHODS_OF_OLDER_LOGINS: ReadonlySet<string> = new Set([
+  "account.ResetAuthorization",
+  "account.SendChangePhoneCode",
+  "auth.ResetAuthorizations",
+  "channels.EditCreator",
+  "payments.GetStarsRevenueWithdrawalUrl",
+]);
+
+/** Whether an error code of Telegram, or a reason of the user's own, concerns every session of the account. */
+export function concernsAccount(code: string): boolean {
+  const found = findVerdictRow(code);
+  return found === undefined || !CODES_OF_AUTHORIZATIONS.has(found.row.code);
+}
+
+/** Whether Telegram has ended the account, and with it every session of it. */
+export function isEndOfAccount(code: string): boolean {
+  return findVerdictRow(code)?.row.kind === "dead" && concernsAccount(code);
+}
+
+/** Whether a cooldown of the method may be due to the age of a login alone. */
+export function dependsOnLogin(method: string): boolean {
+  return METHODS_OF_OLDER_LOGINS.has(method);
+}
+
 /** Whether the verdict concerns the session, so that the request may succeed on another one. */
 export function affectsSession({ kind }: Verdict): boolean {
   return kind === "cooldown" || kind === "restricted" || kind === "dead";
