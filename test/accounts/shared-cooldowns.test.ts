@@ -42,7 +42,7 @@ async function recordOf(storage: SessionStorage, id: string): Promise<SessionRec
 const statesOf = ({ pool }: TestPool): Record<string, string> =>
   Object.fromEntries(pool.sessions().map(({ id, state }) => [id, state]));
 
-describe("a flood told to one session", () => {
+describe("a flood of one session", () => {
   test("cools every session of its account, in the records too, with an event for each", async () => {
     const opened = await openAccounts();
     refuse(opened, "a1", flood(60));
@@ -124,7 +124,7 @@ describe("a flood told to one session", () => {
   });
 });
 
-describe("a restriction or death told to one session", () => {
+describe("a restriction or death of one session", () => {
   test.each([
     ["PEER_FLOOD", 400, { a1: "restricted", a2: "restricted", b: "free" }],
     ["FROZEN_METHOD_INVALID", 420, { a1: "restricted", a2: "restricted", b: "free" }],
@@ -187,7 +187,7 @@ describe("an account that becomes known while one of its sessions cools", () => 
     expect(statesOf(opened)).toMatchObject({ a3: "cooling", b2: "restricted" });
   });
 
-  test("a new session of a dead account - is alive: whoever signs in is", async () => {
+  test("a new session of a dead account - is alive: it has just signed in", async () => {
     const opened = await openAccounts();
     refuse(opened, "a1", new FakeRpcError(401, "USER_DEACTIVATED"));
     await expect(call(opened, "a1")).rejects.toThrow();
@@ -197,7 +197,7 @@ describe("an account that becomes known while one of its sessions cools", () => 
 });
 
 describe("the cooldown of an account in the storage", () => {
-  test("only the record of the session that was told is written before a crash - holds for all after the restart", async () => {
+  test("only the record of the session that was refused is written before a crash - holds for all after the restart", async () => {
     const opened = await openAccounts();
     refuse(opened, "a1", flood(60));
     const written = opened.storage.fateOfWrite;
@@ -212,7 +212,7 @@ describe("the cooldown of an account in the storage", () => {
     expect(statesOf(later)).toEqual({ a1: "foreign", a2: "cooling", b: "free" });
   });
 
-  test("the session that was told is removed - the others keep it over a restart", async () => {
+  test("the session that was refused is removed - the others keep it over a restart", async () => {
     const opened = await openAccounts();
     refuse(opened, "a1", flood(60));
     await expect(call(opened, "a1")).rejects.toThrow();
@@ -222,7 +222,7 @@ describe("the cooldown of an account in the storage", () => {
     expect(statesOf(later)).toEqual({ a2: "cooling", b: "free" });
   });
 
-  test("told in another process - holds here for every session of the account", async () => {
+  test("refused in another process - holds here for every session of the account", async () => {
     const [inner, clock] = [memory(), new VirtualClock()];
     const telegram = new FakeTelegram(clock);
     const open = (host: string): Promise<TestPool> =>
