@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command `telegram-session-pool`: see docs/cli.md. */
-import { runCommandLine } from "./run-command-line.js";
+import { endSoon, runCommandLine } from "./run-command-line.js";
 
 process.exitCode = await runCommandLine(process);
+endSoon(process);

@@ -2,16 +2,17 @@ import type { ClientAdapter } from "../connections/client-adapter.js";
 import { OptionsError, StorageCorruptError } from "../errors.js";
 import { nearestName } from "../options/validators.js";
 import { SessionPool } from "../session-pool.js";
+import { answered } from "./answering.js";
 import { type CommandContext, CommandError } from "./command.js";
 import { PROGRAM } from "./command-line.js";
 import { ProgressView } from "./progress-bar.js";
 import type { Settings } from "./settings.js";
 import { shown } from "./shown.js";
-import { type FindOptions, findStorage, type NamedStorage } from "./storage-url.js";
+import { answering, type FindOptions, findStorage, type NamedStorage } from "./storage-url.js";
 import { printable } from "./table.js";
 
 /** What opening a pool needs to know besides the command line. */
-export interface PoolOptions extends Partial<FindOptions> {
+export interface PoolOptions extends Partial<Pick<FindOptions, "mayCreate">> {
   /** Whether records that are not encrypted are taken although there is a key. */
   readonly allowPlaintext?: boolean;
 }
@@ -33,18 +34,24 @@ export async function withPool<Client, T>(
   { mayCreate = false, allowPlaintext = false }: PoolOptions = {},
 ): Promise<T> {
   const encryption = settings.sealer({ allowPlaintext });
-  const named = await findStorage(settings.storageUrl, { mayCreate });
+  const named = await findStorage(settings.storageUrl, { mayCreate, signal });
+  const { end } = answering(named, signal);
   try {
     signal.throwIfAborted();
     const loading = new ProgressView(terminal, `accounts of ${printable(named.name)}`);
-    const pool = await SessionPool.open({
+    const opening = SessionPool.open({
       client,
       storage: named.storage,
       encryption,
       keepConnected: false,
       trustServers: settings.privateServer !== undefined,
       onLoadProgress: loading.show,
-    })
+    });
+    const pool = await answered(opening, { signal })
+      .catch((error: unknown) => {
+        if (signal.aborted) opening.then((late) => late.destroy()).catch(() => {});
+        throw error;
+      })
       .catch((error: unknown) => {
         throw keyHint(error, settings, named) ?? error;
       })
@@ -59,7 +66,7 @@ export async function withPool<Client, T>(
     await closeWritten(pool, named);
     return result;
   } finally {
-    await named.end();
+    await end();
   }
 }
 

@@ -48,6 +48,20 @@ export async function runCommandLine(process: NodeJS.Process): Promise<number> {
   }
 }
 
+/** How long what a command has left behind may keep its process alive. */
+const LEFT_OVER_MS = 500;
+
+/**
+ * Ends the process when its output is written, even if something still runs: a connection to a server that does not answer, or
+ * a statement that waits for the lock of another process. The timer alone does not keep it alive.
+ */
+export function endSoon(process: NodeJS.Process): void {
+  setTimeout(() => {
+    if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit();
+    endSoon(process);
+  }, LEFT_OVER_MS).unref();
+}
+
 /** Warnings of the process as messages. Experimental features of Node.js (SQLite in version 22) are no concern of the user. */
 function noteWarnings(process: NodeJS.Process, terminal: Terminal): () => void {
   const former = process.listeners("warning");

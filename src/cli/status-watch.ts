@@ -23,6 +23,8 @@ export async function watchStatus(
       view.show(await reader.read(), Date.now());
       await Promise.race([sleep(REDRAW_MS, undefined, { signal }), changes.next()]).catch(() => {});
     }
+  } catch (error) {
+    if (!signal.aborted) throw error;
   } finally {
     view.end();
     changes.stop();

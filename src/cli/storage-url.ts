@@ -1,6 +1,8 @@
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
+import { StorageError } from "../errors.js";
 import type { SessionStorage } from "../storage/storage.js";
+import { ANSWER_TIMEOUT_MS, answered } from "./answering.js";
 import { type CommandContext, CommandError, UsageError } from "./command.js";
 import { PROGRAM } from "./command-line.js";
 
@@ -22,31 +24,61 @@ export interface NamedStorage {
 export interface FindOptions {
   /** Whether a SQLite file may be made; `"inMemory"`: one that is not there is an empty storage, and stays away. */
   readonly mayCreate: boolean | "inMemory";
+  /** Ends the connecting to a server. */
+  readonly signal: AbortSignal;
 }
 
 const EXPECTED = "sqlite:FILE, redis://…, rediss://… or postgres://…";
 
 /**
  * The storage that a URL names. Loads its adapter, and connects to its server. Throws `UsageError` for a URL that is none, `CommandError` when there is
- * no such file or the server cannot be reached.
+ * no such file or the server cannot be reached, and the signal's reason.
  */
-export async function findStorage(url: string, { mayCreate }: FindOptions): Promise<NamedStorage> {
+export async function findStorage(url: string, { mayCreate, signal }: FindOptions): Promise<NamedStorage> {
   if (url.startsWith("sqlite:")) return findSqlite(url.slice("sqlite:".length).replace(/^\/\/(?=\/)/, ""), mayCreate);
-  if (/^rediss?:\/\//.test(url)) return (await import("./storage/redis-server.js")).findRedis(parseUrl(url));
+  if (/^rediss?:\/\//.test(url)) return (await import("./storage/redis-server.js")).findRedis(parseUrl(url), signal);
   if (/^postgres(ql)?:\/\//.test(url))
-    return (await import("./storage/postgres-server.js")).findPostgres(parseUrl(url));
+    return (await import("./storage/postgres-server.js")).findPostgres(parseUrl(url), signal);
   const isFile = !url.includes("://") && (/\.(db|sqlite3?)$/.test(url) || existsSync(url));
   const hint = isFile ? ` Did you mean sqlite:${url}?` : "";
   throw new UsageError(`The storage must be ${EXPECTED}.${hint}`);
 }
 
-/** Opens the storage that the command line names, and closes it whatever happens. */
+/** How long a server may take to list every record. */
+const LIST_TIMEOUT_MS = 60_000;
+
+/** A storage whose calls end by a deadline and with the command, whether or not its server answers. */
+export function answering({ name, storage, ask, end, ...rest }: NamedStorage, signal: AbortSignal): NamedStorage {
+  const late = (seconds: number): Error =>
+    new StorageError(`${name} does not answer: nothing came within ${seconds} s.`);
+  const limited = <T>(work: Promise<T>, timeoutMs: number = ANSWER_TIMEOUT_MS): Promise<T> =>
+    answered(work, { signal, timeoutMs, late });
+  const { watch } = storage;
+  const reading: SessionStorage = {
+    shared: storage.shared,
+    open: () => limited(storage.open?.() ?? Promise.resolve()),
+    list: () => limited(storage.list(), LIST_TIMEOUT_MS),
+    read: (id) => limited(storage.read(id)),
+    write: (id, expected, data) => limited(storage.write(id, expected, data)),
+    ...(watch === undefined ? {} : { watch: watch.bind(storage) }),
+    // What was read is printed all the same.
+    close: () => limited(storage.close?.() ?? Promise.resolve()).catch(() => {}),
+  };
+  return {
+    ...rest,
+    name,
+    storage: reading,
+    ask: (text) => limited(ask(text)),
+    end: () => limited(end()).catch(() => {}),
+  };
+}
+
+/** Opens the storage that the command line names, for reading only, and closes it whatever happens. */
 export async function withStorage<T>(
   { settings, signal }: Pick<CommandContext, "settings" | "signal">,
   work: (named: NamedStorage) => Promise<T>,
-  options: FindOptions = { mayCreate: false },
 ): Promise<T> {
-  const named = await findStorage(settings.storageUrl, options);
+  const named = answering(await findStorage(settings.storageUrl, { mayCreate: false, signal }), signal);
   try {
     signal.throwIfAborted();
     await named.storage.open?.();
@@ -69,7 +101,8 @@ async function findSqlite(file: string, mayCreate: FindOptions["mayCreate"]): Pr
     );
   }
   // Who may not create a storage does not turn an empty file into one either.
-  const isInMemory = mayCreate !== true && (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
+  const found = statSync(path, { throwIfNoEntry: false });
+  const isInMemory = mayCreate !== true && (found === undefined || (found.isFile() && found.size === 0));
   const { sqlite } = await import("../../adapters/storage/sqlite.js");
   return {
     kind: "sqlite",

@@ -126,10 +126,13 @@ export class Folder {
   }
 }
 
-/** Locks the folder's storage against writes; what it resolves unlocks it. */
-export async function lock(folder: Folder): Promise<() => Promise<void>> {
+/** Locks the folder's storage against writes, or against reads as well; what it resolves unlocks it. */
+export async function lock(
+  folder: Folder,
+  mode: "IMMEDIATE" | "EXCLUSIVE" = "IMMEDIATE",
+): Promise<() => Promise<void>> {
   const path = folder.file("sessions.db");
   const database = nodeDriver(path) ?? (await keyvDriver(path));
-  await database.query("BEGIN IMMEDIATE");
+  await database.query(`BEGIN ${mode}`);
   return () => database.close();
 }

@@ -3,7 +3,7 @@ import { checkCredentials } from "../doctor/credential-checks.js";
 import { type Finding, type FindingLevel, fail, messageOf, ok, warn } from "../doctor/finding.js";
 import { checkDurability, checkFile, checkRecords } from "../doctor/storage-checks.js";
 import { checkClient, checkClock, checkNode, checkSqliteDriver } from "../doctor/system-checks.js";
-import { findStorage, type NamedStorage } from "../storage-url.js";
+import { answering, findStorage, type NamedStorage } from "../storage-url.js";
 import { printable } from "../table.js";
 import type { Style } from "../terminal.js";
 
@@ -45,7 +45,8 @@ function linesOf({ check, level, message, advice }: Finding, { terminal }: Comma
 async function checkStorage(url: string, context: CommandContext): Promise<readonly Finding[]> {
   let named: NamedStorage;
   try {
-    named = await findStorage(url, { mayCreate: false });
+    const { signal } = context;
+    named = answering(await findStorage(url, { mayCreate: false, signal }), signal);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     return [

@@ -1,9 +1,8 @@
 import type PostgresJsModule from "postgres";
 import { postgres } from "../../../adapters/storage/postgres.js";
+import { ANSWER_TIMEOUT_MS, answered } from "../answering.js";
 import { CommandError } from "../command.js";
 import { importFirst, type NamedStorage, printableUrl } from "../storage-url.js";
-
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /** A client, whichever package it is of. */
 interface Connected {
@@ -14,7 +13,7 @@ interface Connected {
 }
 
 /** The storage of a `postgres://` URL; `?table=` is its table. */
-export async function findPostgres(url: URL): Promise<NamedStorage> {
+export async function findPostgres(url: URL, signal: AbortSignal): Promise<NamedStorage> {
   const table = url.searchParams.get("table");
   url.searchParams.delete("table");
   const name = printableUrl(url);
@@ -24,9 +23,10 @@ export async function findPostgres(url: URL): Promise<NamedStorage> {
   ]);
   const { client, ask, end } = connect(url.href);
   try {
-    await ask("SELECT 1");
+    await answered(ask("SELECT 1"), { signal, timeoutMs: ANSWER_TIMEOUT_MS });
   } catch (error) {
-    await end();
+    void end().catch(() => {});
+    signal.throwIfAborted();
     throw new CommandError(`${name} cannot be reached: ${reasonOf(error)}.`);
   }
   return { kind: "postgres", name, storage: postgres(client, table === null ? {} : { table }), ask, end };
@@ -38,7 +38,7 @@ type Connect = (url: string) => Connected;
 
 function connectPg({ default: pg }: typeof import("pg")): Connect {
   return (connectionString) => {
-    const pool = new pg.Pool({ connectionString, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+    const pool = new pg.Pool({ connectionString, connectionTimeoutMillis: ANSWER_TIMEOUT_MS });
     pool.on("error", () => {});
     const ask = async (statement: string): Promise<unknown> => {
       const { rows } = await pool.query<Record<string, unknown>>(statement);
@@ -50,7 +50,7 @@ function connectPg({ default: pg }: typeof import("pg")): Connect {
 
 function connectPostgresJs(connect: PostgresJs): Connect {
   return (url) => {
-    const sql = connect(url, { connect_timeout: CONNECT_TIMEOUT_MS / 1000, onnotice: () => {} });
+    const sql = connect(url, { connect_timeout: ANSWER_TIMEOUT_MS / 1000, onnotice: () => {} });
     const ask = async (statement: string): Promise<unknown> => {
       const [row] = await sql.unsafe(statement);
       return Object.values(row ?? {})[0];
