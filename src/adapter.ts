@@ -19,4 +19,5 @@ export { type ClientGuardRules, guardClient as guard } from "./lease/guard-clien
 export type { ClientProfile, ResolvedProfile } from "./options/client-profile.js";
 export type { ProxyProfile } from "./options/proxy.js";
 export type { KnownPeer } from "./telegram/peer-cache.js";
+export type { PeerReference } from "./telegram/peers.js";
 export type { DataCenterAddress, SessionData } from "./telegram/session-string.js";

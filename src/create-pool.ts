@@ -1,5 +1,6 @@
 import { LeaseScheduler } from "./acquire/lease-scheduler.js";
 import { Nesting } from "./acquire/nesting.js";
+import { PeerKnowledge } from "./acquire/peer-knowledge.js";
 import { SessionAcquirer } from "./acquire/session-acquirer.js";
 import { AbortListeners } from "./common/abort-listeners.js";
 import type { ProcessRef } from "./common/process-ref.js";
@@ -260,7 +261,7 @@ function createLeasing<Client>(
   { removal }: Sessions,
 ) {
   const { events } = context;
-  const { sessionTable, registry, recordWriter, sessionState } = state;
+  const { sessionTable, registry, recordWriter, peers, sessionState } = state;
   const abortListeners = new AbortListeners();
   const nesting = new Nesting(context.options.traceLeases);
   const scheduler = new LeaseScheduler(context, sessionTable, abortListeners, processRef);
@@ -273,6 +274,7 @@ function createLeasing<Client>(
     processRef,
     scheduler,
   );
+  const peerKnowledge = new PeerKnowledge(context, peers, connections, scheduler, abortListeners, processRef);
   const acquirer = new SessionAcquirer<Client>(
     context,
     lifecycle,
@@ -285,6 +287,7 @@ function createLeasing<Client>(
     abortListeners,
     processRef,
     nesting,
+    peerKnowledge,
   );
   const jobRunner = new JobRunner<Client>(context, leases, scheduler, acquirer, abortListeners, nesting);
   const sessionCheck = new SessionCheck<Client>(context, jobRunner, registry, sessionState);
@@ -303,5 +306,5 @@ function createLeasing<Client>(
     void connections.close(id, "its ownership was lost");
     events.publish("ownershipLost", { id });
   });
-  return { scheduler, leases, acquirer, jobRunner, sessionCheck, bulkRuns };
+  return { scheduler, leases, peerKnowledge, acquirer, jobRunner, sessionCheck, bulkRuns };
 }

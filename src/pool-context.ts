@@ -7,6 +7,7 @@ import { PoolLog, type StoragePart } from "./observability/pool-log.js";
 import { MetricsSwitch } from "./observability/pool-metrics.js";
 import { tracePoint } from "./observability/tracing.js";
 import type { ResolvedOptions } from "./options/options.js";
+import type { KnownPeer } from "./telegram/peer-cache.js";
 
 /** Values shared by all parts of a pool. The first parameter of their constructors, before the parts they depend on. */
 export interface PoolContext<Client = unknown> {
@@ -52,6 +53,10 @@ export interface PartEvents {
   vacated(id: string): void;
   /** Another process may use the session: its leases and its client must end at once. */
   ownershipLost(id: string): void;
+  /** A session has learned of a peer, or that something about it has changed. */
+  peerLearned(id: string, peer: KnownPeer): void;
+  /** The session knows no peer any more. */
+  peersCleared(id: string): void;
   /** The storage has failed; `part` is given for traffic that is retried until it works again. */
   storageFailed(error: Error, part?: StoragePart): void;
   /** A part of the storage works. */

@@ -1,4 +1,5 @@
 import type { LeaseScheduler } from "./acquire/lease-scheduler.js";
+import type { PeerKnowledge } from "./acquire/peer-knowledge.js";
 import type { SessionAcquirer } from "./acquire/session-acquirer.js";
 import type { ProcessRef } from "./common/process-ref.js";
 import type { ConnectionPool } from "./connections/connection-pool.js";
@@ -46,6 +47,7 @@ export interface PoolParts<Client> {
   readonly reencryption: Reencryption;
   readonly scheduler: LeaseScheduler;
   readonly leases: LeaseManager<Client>;
+  readonly peerKnowledge: PeerKnowledge;
   readonly acquirer: SessionAcquirer<Client>;
   readonly jobRunner: JobRunner<Client>;
   readonly sessionCheck: SessionCheck<Client>;
@@ -86,6 +88,7 @@ export class Shutdown {
     // One turn later: nothing is rejected in the stack of the caller of `close`.
     await Promise.resolve();
     scheduler.rejectAll(() => lifecycle.toClosedError());
+    this.#parts.peerKnowledge.end();
     const bulkRunsEnd = bulkRuns.end(lifecycle.toClosedError());
     if (timeoutMs !== undefined && !this.#isForced) await this.#drainLeases(timeoutMs);
     lifecycle.endWaiting();

@@ -1,8 +1,11 @@
 import { type AttemptTracker, NOOP_TRACKER } from "../connections/attempt.js";
+import { CallTimeoutError, ConnectError, NoSessionAvailableError, StorageError } from "../errors.js";
 import type { AcquireOptions } from "../options/options.js";
 import { ANY, type Criteria } from "../state/criteria.js";
 import { PooledSession } from "../state/pooled-session.js";
+import { type PeerReference, parsePeerReference } from "../telegram/peers.js";
 import { canonicalMethod } from "../telegram/requests.js";
+import type { PeerLook } from "./peer-knowledge.js";
 
 const NO_FAILURES: ReadonlyMap<string, Error> = new Map();
 
@@ -16,6 +19,12 @@ export class AcquireRequest {
   waitMs: number;
   /** The option `wait` in milliseconds. */
   readonly givenWaitMs: number;
+  /** The peer that the session has to know. */
+  readonly knows: PeerReference | undefined;
+  /** Whether a session that does not know it may serve when none that does can. */
+  readonly mayResolve: boolean;
+  /** The sessions that know the peer, while no other may serve. */
+  holders: PeerLook | undefined = undefined;
   readonly priority: number;
   readonly signal: AbortSignal | undefined;
   /** Timeout for one attempt, connecting included; `Infinity` for none but `connectTimeoutMs`. */
@@ -66,6 +75,8 @@ export class AcquireRequest {
     // `false` is 0 milliseconds.
     this.givenWaitMs = wait === true ? Number.POSITIVE_INFINITY : Number(wait);
     this.waitMs = this.givenWaitMs;
+    this.knows = options.knows === undefined ? undefined : parsePeerReference(options.knows);
+    this.mayResolve = options.resolve === true;
     this.priority = options.priority ?? 0;
     this.signal = options.signal;
     this.attemptTimeoutMs = attemptTimeoutMs;
@@ -93,6 +104,20 @@ export class AcquireRequest {
     this.candidates = excluding(criteria, this.failures);
   }
 
+  /** Lets only the sessions serve that know a peer; `undefined` lets all others serve as well. */
+  restrict(holders: PeerLook | undefined): void {
+    this.holders = holders;
+    this.narrow({ ...this.criteria, knows: holders });
+  }
+
+  /** Whether a session that does not know the peer may serve, after none that does could. */
+  mayResolveAfter(error: unknown): boolean {
+    if (!this.mayResolve || error === this.abandonedWith || this.attempts >= this.maxAttempts) return false;
+    if (error instanceof NoSessionAvailableError || error instanceof StorageError) return true;
+    const isUnreachable = error instanceof ConnectError || error instanceof CallTimeoutError;
+    return isUnreachable && this.criteria.id === undefined;
+  }
+
   /** Records that a session failed for this caller. `isTransient`: the caller may try it again once it is available. */
   recordFailure(id: string, error: Error, isTransient: boolean): void {
     this.#failures ??= new Map();
@@ -113,6 +138,11 @@ export class AcquireRequest {
   recordConnectTime(ms: number): void {
     this.attemptConnectMs += ms;
     this.totalConnectMs += ms;
+    this.recordWait(ms);
+  }
+
+  /** Records the duration of anything that counts as waiting. */
+  recordWait(ms: number): void {
     this.waitMs = Math.max(this.waitMs - ms, 0);
   }
 

@@ -23,10 +23,12 @@ import { canEverServe } from "../state/criteria.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
+import type { PeerReference } from "../telegram/peers.js";
 import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 import type { AcquireRequest } from "./acquire-request.js";
 import type { LeaseScheduler } from "./lease-scheduler.js";
 import { isHeldByCaller, type Nesting } from "./nesting.js";
+import type { PeerKnowledge } from "./peer-knowledge.js";
 import type { ServeRequest } from "./wait-queue.js";
 
 /** The limits of a caller's wait for a connect, besides the timeout of the connect itself. */
@@ -50,6 +52,7 @@ export class SessionAcquirer<Client> {
   readonly #abortListeners: AbortListeners;
   readonly #processRef: ProcessRef;
   readonly #nesting: Nesting;
+  readonly #peerKnowledge: PeerKnowledge;
   /** Sessions whose latest connection was closed while it was being opened, without a reason in their state. */
   readonly #closedWhileOpening = new WeakSet<PooledSession>();
   readonly #serve: ServeRequest<ActiveLease<Client>> = (entry, request) =>
@@ -67,6 +70,7 @@ export class SessionAcquirer<Client> {
     abortListeners: AbortListeners,
     processRef: ProcessRef,
     nesting: Nesting,
+    peerKnowledge: PeerKnowledge,
   ) {
     this.#context = context;
     this.#lifecycle = lifecycle;
@@ -79,6 +83,7 @@ export class SessionAcquirer<Client> {
     this.#abortListeners = abortListeners;
     this.#processRef = processRef;
     this.#nesting = nesting;
+    this.#peerKnowledge = peerKnowledge;
   }
 
   /**
@@ -87,12 +92,31 @@ export class SessionAcquirer<Client> {
    */
   acquire(request: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
     if (ACQUIRE_CHANNEL.hasSubscribers) return this.#acquireTraced(request);
-    return this.#acquire(request);
+    return request.knows === undefined ? this.#acquire(request) : this.#acquireKnowing(request, request.knows);
   }
 
-  #acquire(request: AcquireRequest): ActiveLease<Client> | Promise<ActiveLease<Client>> {
+  /** Leases a session that knows the peer; any other one if none that does can serve and the caller permits it. */
+  async #acquireKnowing(request: AcquireRequest, peer: PeerReference): Promise<ActiveLease<Client>> {
+    this.#assertOpen(request, request.isUnderWay);
+    request.signal?.throwIfAborted();
+    const requestedAt = this.#context.time.now();
+    const look = this.#peerKnowledge.use(peer);
+    try {
+      await this.#peerKnowledge.find(look, request);
+      request.restrict(look);
+      return await this.#acquire(request, requestedAt);
+    } catch (error) {
+      if (!request.mayResolveAfter(error)) throw error;
+      request.restrict(undefined);
+      return await this.#acquire(request, requestedAt);
+    } finally {
+      this.#peerKnowledge.release(look);
+    }
+  }
+
+  #acquire(request: AcquireRequest, requestedAt?: number): ActiveLease<Client> | Promise<ActiveLease<Client>> {
     const entry = this.#reserve(request);
-    request.requestedAt = request.reservedAt;
+    request.requestedAt = requestedAt ?? request.reservedAt;
     if (entry === undefined) {
       // The caller is served in the stack of a release: its connect would belong to the trace of that one.
       return this.#wait(request, CONNECT_CHANNEL.hasSubscribers ? AsyncResource.bind(this.#serve) : this.#serve);
@@ -105,7 +129,7 @@ export class SessionAcquirer<Client> {
     return trace(
       ACQUIRE_CHANNEL,
       message,
-      () => this.#acquire(request),
+      () => (request.knows === undefined ? this.#acquire(request) : this.#acquireKnowing(request, request.knows)),
       (active) => {
         message.attempt = request.attempts + 1;
         message.sessionId = active.sessionId;
@@ -158,7 +182,9 @@ export class SessionAcquirer<Client> {
 
   /** Leases the reserved session if its client is connected. */
   #leaseConnected(entry: PooledSession, request: AcquireRequest): ActiveLease<Client> | undefined {
-    const { reservedAt } = request;
+    const { reservedAt, holders } = request;
+    const { connection: open } = entry;
+    if (holders !== undefined && open !== undefined && !this.#peerKnowledge.confirm(holders, open)) return undefined;
     const connection = this.#connections.tryCheckOut(entry, reservedAt);
     if (connection === undefined) return undefined;
     request.markTried(entry.id);
@@ -187,6 +213,11 @@ export class SessionAcquirer<Client> {
     request.markTried(entry.id);
     const connection = await this.#processRef.whileRunning(() => this.#connect(entry, request));
     if (connection === undefined) return undefined;
+    if (request.holders !== undefined && !this.#peerKnowledge.confirm(request.holders, connection)) {
+      void this.#connections.checkIn(connection);
+      this.#leases.cancelReservation(entry);
+      return undefined;
+    }
     return this.#leases.grant(entry, connection, request, this.#context.time.now());
   }
 

@@ -2,6 +2,7 @@ import type { Clock } from "../common/clock.js";
 import type { ResolvedProfile } from "../options/client-profile.js";
 import type { ProxyProfile } from "../options/proxy.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
+import type { PeerReference } from "../telegram/peers.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import type { SessionData } from "../telegram/session-string.js";
 import type { LeaseScope } from "./lease-scope.js";
@@ -120,6 +121,11 @@ export interface ClientHandle<Client> {
    * with Telegram's error. Without it `probeIntervalMs` has no effect.
    */
   probe?(): Promise<void>;
+  /**
+   * Whether the client has the peer in its cache, so that a request can name it without asking Telegram for it; `undefined`
+   * before its peers are loaded. Without this method what the storage holds, and what was saved since, counts for `knows`.
+   */
+  knows?(peer: PeerReference): boolean | undefined;
   /** Ends every connection and settles every call; MUST be safe during `connect` and when called twice. */
   close(): Promise<void>;
 }

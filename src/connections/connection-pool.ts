@@ -65,6 +65,11 @@ export class ConnectionPool<Client> {
     return counts;
   }
 
+  /** The open connections, whatever their state. */
+  all(): Iterable<Connection<Client>> {
+    return this.#open.values();
+  }
+
   get(id: string): Connection<Client> | undefined {
     return this.#open.get(id);
   }

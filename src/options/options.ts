@@ -155,6 +155,16 @@ export interface AcquireOptions {
   /** Skips sessions that are cooling down for this peer: `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`. */
   readonly peer?: string | undefined;
   /**
+   * Only sessions whose peer cache holds this peer, so that they need not ask Telegram for it: `"@name"` (in any case),
+   * `"user:<id>"`, `"chat:<id>"` or `"channel:<id>"`.
+   */
+  readonly knows?: string | undefined;
+  /**
+   * With `knows`: when no session that knows the peer can serve within `wait`, any other session may, which has to resolve the
+   * peer first. @default false
+   */
+  readonly resolve?: boolean | undefined;
+  /**
    * `true`: wait as long as a session could still become available. A number: wait and connect for at most that many
    * milliseconds in total, over all attempts. `false` or `0`: do not wait; connecting is then limited to
    * `connectTimeoutMs` in total, however many sessions are tried.
@@ -226,7 +236,7 @@ export interface MapProgress {
 export type PerItem<I> = string | ((item: I) => string | undefined);
 
 /** Options of `map`. Those of `use` apply to each item. */
-export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer" | "signal"> {
+export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer" | "knows" | "signal"> {
   /** Leases this session and no other. May be a function of the item. */
   readonly id?: PerItem<I> | undefined;
   /** Sticky key: the same key gets the same session as long as that one can serve. May be a function of the item. */
@@ -236,6 +246,8 @@ export interface MapOptions<I> extends Omit<UseOptions, "id" | "key" | "peer" | 
    * function of the item.
    */
   readonly peer?: PerItem<I> | undefined;
+  /** Only sessions whose peer cache holds this peer: see {@link AcquireOptions.knows}. May be a function of the item. */
+  readonly knows?: PerItem<I> | undefined;
   /** Maximum number of items in flight, including results not read yet. @default usable sessions, at most 1000 */
   readonly concurrency?: number | undefined;
   /** Whether results come in the order of the items instead of in order of completion. @default false */

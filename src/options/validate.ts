@@ -1,7 +1,7 @@
 import { systemClock } from "../common/clock.js";
 import { ignoreRejection } from "../common/process-warning.js";
 import { OptionsError } from "../errors.js";
-import { isAccountId, isPeerKey } from "../telegram/peers.js";
+import { isAccountId, isPeerKey, parsePeerReference } from "../telegram/peers.js";
 import { parseSession } from "../telegram/session-string.js";
 import { budgets, parseBudgets } from "./budgets.js";
 import { type ClientProfile, PROFILE_RULES, type ResolvedProfile } from "./client-profile.js";
@@ -93,6 +93,11 @@ const peer: Validator = {
   accepts: (value) => typeof value === "string" && isPeerKey(value),
 };
 
+const knows: Validator = {
+  expected: '"@name", "user:<id>", "chat:<id>" or "channel:<id>"',
+  accepts: (value) => typeof value === "string" && parsePeerReference(value) !== undefined,
+};
+
 const signal: Validator = {
   expected: "an AbortSignal",
   accepts: (value) =>
@@ -111,6 +116,8 @@ const ACQUIRE: Rules = {
   account: userId,
   method: methodName,
   peer,
+  knows,
+  resolve: boolean,
   wait: {
     expected: "true, false or a number of milliseconds, 0 or more",
     accepts: (value) => typeof value === "boolean" || milliseconds.accepts(value),
@@ -134,6 +141,7 @@ const MAP: Rules = {
   id: perItem(nonEmptyString),
   key: perItem(nonEmptyString),
   peer: perItem(peer),
+  knows: perItem(knows),
   concurrency: positiveInteger,
   ordered: boolean,
   total: nonNegativeInteger,
@@ -219,6 +227,14 @@ export function checkPoolOptions<Client>(
 export function checkAcquireOptions(options: AcquireOptions): void {
   if (typeof options === "string") throw new OptionsError("acquire: a session is named by an option: acquire({ id }).");
   check("acquire", options, ACQUIRE);
+  checkResolve("acquire", options);
+}
+
+/** Without a peer there is nothing to resolve. */
+function checkResolve(call: string, { knows, resolve }: Pick<AcquireOptions, "resolve"> & { knows?: unknown }): void {
+  if (resolve === true && knows === undefined) {
+    throw new OptionsError(`${call}: resolve is for knows, which names the peer: { knows: "@name", resolve: true }.`);
+  }
 }
 
 /** Throws `OptionsError` if the arguments of `use`, `invoke` or `iterate` are not valid; `call` is which of them. */
@@ -231,6 +247,7 @@ export function checkUseArguments(call: "use" | "invoke" | "iterate", first: unk
     );
   }
   check(call, options, USE);
+  checkResolve(call, options);
   if (call !== "invoke" && typeof first !== "function") {
     throw new OptionsError(`${call}: the work must be ${functionValue.expected}; got ${describeType(first)}.`);
   }
@@ -258,12 +275,13 @@ export function checkMapArguments<I>(items: unknown, work: unknown, options: Map
   if (!functionValue.accepts(work))
     throw new OptionsError(`map: the work must be ${functionValue.expected}; got ${describeType(work)}.`);
   check("map", options, MAP);
+  checkResolve("map", options);
   const { checkpoint } = options;
   if (checkpoint !== undefined) check("map: checkpoint", checkpoint, CHECKPOINT, Object.keys(CHECKPOINT));
 }
 
 /** Validates the options that functions returned for an item. Throws `OptionsError`. */
-export function checkItemOptions(options: Pick<UseOptions, "id" | "key" | "peer">): void {
+export function checkItemOptions(options: Pick<UseOptions, "id" | "key" | "peer" | "knows">): void {
   for (const value of Object.values(options)) ignoreRejection(value);
   check("map, for this item", options, ACQUIRE);
 }

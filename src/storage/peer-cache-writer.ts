@@ -1,8 +1,10 @@
 import { exponentialDelay, WakeTimer } from "../common/timers.js";
 import type { PeerStore } from "../connections/client-adapter.js";
 import { encryptedPeerStorage } from "../encryption/encrypted-peers.js";
-import { isStorable, toStorable } from "../options/validators.js";
+import { OptionsError, StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
+import type { PeerReference } from "../telegram/peers.js";
+import { SessionPeers } from "./session-peers.js";
 import type { PeerStorage, StoredPeer } from "./storage.js";
 import { StorageTimeout } from "./storage-timeout.js";
 
@@ -17,7 +19,7 @@ const FAILURES_PER_ROUND = 3;
 const FIRST_RETRY_MS = 4_000;
 const MAX_RETRY_MS = 60_000;
 
-type Task = "load" | "write";
+type Task = "load" | "write" | "find";
 
 /**
  * Persists the peers that sessions learn, as a bounded write-behind cache. Failures of the storage never fail or delay a
@@ -30,6 +32,8 @@ export class PeerCacheWriter {
   readonly #loadDeadline: StorageTimeout;
   /** By session id. Bounded by the number of sessions, and of removed ones whose peers are not cleared yet. */
   readonly #sessions = new Map<string, SessionPeers>();
+  /** Sessions with peers that are not written, and those whose stored ones are not deleted. Bounded by `#sessions`. */
+  readonly #unwritten = new Set<SessionPeers>();
   /** Sessions with work to do. Bounded by `#sessions`. */
   #due = new Set<SessionPeers>();
   readonly #timer: WakeTimer;
@@ -54,7 +58,14 @@ export class PeerCacheWriter {
   /** Returns the peer store of one client of the session. After `clear`, peers that this client learns are ignored. */
   for(sessionId: string): PeerStore {
     const peers = this.#of(sessionId);
-    if (peers === undefined) return { limit: PEERS_KEPT, load: async () => [], save: () => {} };
+    const { events } = this.#context;
+    if (peers === undefined) {
+      return {
+        limit: PEERS_KEPT,
+        load: async () => [],
+        save: (peer) => events.emit("peerLearned", sessionId, peer),
+      };
+    }
     const { era } = peers;
     peers.isUsed = true;
     return {
@@ -62,7 +73,7 @@ export class PeerCacheWriter {
       load: () => this.#load(peers),
       save: (peer) => {
         if (era !== peers.era || this.#isClosed) return;
-        peers.put(peer);
+        this.#put(peers, peer);
         this.#schedule(peers);
       },
     };
@@ -71,8 +82,10 @@ export class PeerCacheWriter {
   /** Deletes a session's peers. Never rejects: if the storage fails, they are deleted once it works again. */
   async clear(sessionId: string): Promise<void> {
     const peers = this.#of(sessionId);
+    this.#context.events.emit("peersCleared", sessionId);
     if (peers === undefined || this.#isClosed) return;
     peers.clear();
+    this.#unwritten.add(peers);
     // A write in progress is awaited first; a second one does the rest.
     for (let attempt = 0; attempt < 2 && peers.hasWork; attempt++) await this.#write(peers);
     if (peers.hasWork) this.#schedule(peers);
@@ -86,10 +99,42 @@ export class PeerCacheWriter {
   async seed(sessionId: string, known: readonly StoredPeer[]): Promise<void> {
     const peers = this.#of(sessionId);
     if (peers === undefined || this.#isClosed) return;
-    for (const peer of known) peers.put(normalized(peer));
+    for (const peer of known) this.#put(peers, normalized(peer));
     for (let attempt = 0; attempt < 2 && peers.hasWork; attempt++) await this.#write(peers);
     if (peers.hasWork) this.#schedule(peers);
     else this.#drop(peers);
+  }
+
+  /** Whether the storage can tell which sessions hold a peer. */
+  get canFind(): boolean {
+    return this.#storage?.knowing !== undefined;
+  }
+
+  /**
+   * Returns the sessions that hold a peer as it is stored; none if the storage cannot tell. Rejects with `StorageError`, and
+   * with `OptionsError` if the encryption cannot find usernames.
+   */
+  async stored({ field, value }: PeerReference): Promise<readonly string[]> {
+    const storage = this.#storage;
+    if (storage?.knowing === undefined) return [];
+    try {
+      const what = "find the sessions that know a peer";
+      const holders = await this.#deadline.run(what, async () => storage.knowing?.(field, [value]));
+      this.#works("find");
+      return holders ?? [];
+    } catch (error) {
+      if (error instanceof StorageError && error.cause instanceof OptionsError) throw error.cause;
+      this.#failed("find", error as Error);
+      throw error;
+    }
+  }
+
+  /** Yields the sessions for which the storage is not up to date, with whether they hold the peer. */
+  *unwritten(peer: PeerReference): Generator<readonly [sessionId: string, isHolder: boolean]> {
+    for (const peers of this.#unwritten) {
+      const isHolder = peers.holds(peer);
+      if (isHolder !== undefined) yield [peers.id, isHolder];
+    }
   }
 
   /** Writes all pending peers. Resolves when they are written, the storage fails, or after `storageTimeoutMs`. */
@@ -106,6 +151,7 @@ export class PeerCacheWriter {
     this.#isClosed = true;
     this.#timer.cancel();
     this.#due.clear();
+    this.#unwritten.clear();
     for (const peers of this.#sessions.values()) peers.discard();
     this.#sessions.clear();
   }
@@ -116,6 +162,12 @@ export class PeerCacheWriter {
     const peers = new SessionPeers(sessionId, this.#storage, PEERS_KEPT);
     this.#sessions.set(sessionId, peers);
     return peers;
+  }
+
+  #put(peers: SessionPeers, peer: StoredPeer): void {
+    peers.put(peer);
+    this.#unwritten.add(peers);
+    this.#context.events.emit("peerLearned", peers.id, peer);
   }
 
   async #load(peers: SessionPeers): Promise<readonly StoredPeer[]> {
@@ -188,6 +240,7 @@ export class PeerCacheWriter {
     if (peers.isBusy) return false;
     try {
       await peers.write(this.#deadline);
+      if (!peers.hasWork) this.#unwritten.delete(peers);
       return true;
     } catch (error) {
       this.#failed("write", error as Error);
@@ -213,147 +266,6 @@ export function createPeerCacheWriter(context: PoolContext): PeerCacheWriter {
   return new PeerCacheWriter(context, peers);
 }
 
-/** Maximum number of peers per storage call. */
-const BATCH = 500;
-
-/** The pending peers of one session. */
-export class SessionPeers {
-  readonly id: string;
-  /** Whether a client has used it since the last `clear`. */
-  isUsed = false;
-  readonly #storage: PeerStorage;
-  readonly #limit: number;
-  /** Unwritten peers, latest last. Bounded by `#limit`. */
-  readonly #pending = new Map<string, StoredPeer>();
-  #mustClear = false;
-  /** Calls that the storage has not answered, including those that timed out. */
-  #unanswered = 0;
-  #writing: Promise<void> | undefined;
-  #savedSinceLook = 0;
-  #era = 0;
-
-  constructor(id: string, storage: PeerStorage, limit: number) {
-    this.id = id;
-    this.#storage = storage;
-    this.#limit = limit;
-  }
-
-  /** Incremented by each `clear`: peers of an earlier era no longer belong to the session. */
-  get era(): number {
-    return this.#era;
-  }
-
-  get hasWork(): boolean {
-    return this.#mustClear || this.#pending.size > 0;
-  }
-
-  /** Whether an abandoned write may still be applied, and could overtake a new one. */
-  get isBusy(): boolean {
-    return this.#unanswered > 0 && this.#writing === undefined;
-  }
-
-  /** Adds a peer to be written. Beyond the limit, the oldest is dropped. */
-  put(peer: StoredPeer): void {
-    this.#pending.delete(peer.id);
-    this.#pending.set(peer.id, peer);
-    if (this.#pending.size <= this.#limit) return;
-    const [oldest] = this.#pending.keys();
-    if (oldest !== undefined) this.#pending.delete(oldest);
-  }
-
-  /** Drops pending peers and schedules the deletion of stored ones. */
-  clear(): void {
-    this.#era++;
-    this.isUsed = false;
-    this.#pending.clear();
-    this.#mustClear = true;
-  }
-
-  /** Drops pending peers. */
-  discard(): void {
-    this.#pending.clear();
-    this.#mustClear = false;
-  }
-
-  /** Resolves with all peers, stored and pending, latest last. Rejects if the storage fails. */
-  async load(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
-    const latest = new Map<string, StoredPeer>();
-    const before = [...this.#pending.values()];
-    const stored = this.#mustClear ? [] : await this.#look(deadline);
-    for (const peer of [...stored, ...before, ...this.#pending.values()]) {
-      latest.delete(peer.id);
-      latest.set(peer.id, peer);
-    }
-    return [...latest.values()].slice(-this.#limit);
-  }
-
-  /** Writes the peers pending now; later ones are left to the next write. Only one write runs at a time. */
-  write(deadline: StorageTimeout): Promise<void> {
-    this.#writing ??= this.#write(deadline).finally(() => {
-      this.#writing = undefined;
-    });
-    return this.#writing;
-  }
-
-  async #write(deadline: StorageTimeout): Promise<void> {
-    let left = this.#pending.size;
-    while (this.#mustClear || (left > 0 && this.#pending.size > 0)) {
-      if (this.#mustClear) await this.#clear(deadline);
-      else left -= await this.#save(deadline, left);
-    }
-    if (this.#savedSinceLook >= this.#limit) await this.#look(deadline);
-  }
-
-  async #clear(deadline: StorageTimeout): Promise<void> {
-    await this.#call(deadline, `clear the peers of "${this.id}"`, () => this.#storage.clear(this.id));
-    this.#mustClear = false;
-  }
-
-  async #save(deadline: StorageTimeout, most: number): Promise<number> {
-    const batch: StoredPeer[] = [];
-    for (const peer of this.#pending.values()) if (batch.push(peer) >= Math.min(BATCH, most)) break;
-    await this.#call(deadline, `save peers of "${this.id}"`, () =>
-      this.#storage.save(this.id, batch.map(storablePeer)),
-    );
-    for (const peer of batch) if (this.#pending.get(peer.id) === peer) this.#pending.delete(peer.id);
-    this.#savedSinceLook += batch.length;
-    return batch.length;
-  }
-
-  /** Loads the stored peers. If there are more than twice the limit, they are replaced by the latest ones. */
-  async #look(deadline: StorageTimeout): Promise<readonly StoredPeer[]> {
-    const era = this.#era;
-    const loaded = await deadline.run(`load the peers of "${this.id}"`, () => this.#storage.load(this.id));
-    const stored = loaded.filter(isUsable);
-    if (era !== this.#era) return [];
-    this.#savedSinceLook = 0;
-    if (stored.length <= 2 * this.#limit) return stored;
-    const newer = [...this.#pending.values()];
-    this.#pending.clear();
-    this.#mustClear = true;
-    for (const peer of [...stored.slice(-this.#limit), ...newer]) this.put(peer);
-    return [...this.#pending.values()];
-  }
-
-  async #call(deadline: StorageTimeout, what: string, operation: () => Promise<void>): Promise<void> {
-    const answer = (async () => operation())();
-    const answered = (): void => {
-      this.#unanswered--;
-    };
-    this.#unanswered++;
-    answer.then(answered, answered);
-    await deadline.run(what, () => answer);
-  }
-}
-
-/**
- * Returns whether a stored peer is usable. A driver that renames columns yields "undefined" as access hash, and Telegram
- * would refuse every request with it.
- */
-function isUsable(peer: StoredPeer | null | undefined): boolean {
-  return typeof peer?.id === "string" && /^-?\d+$/.test(String(peer.accessHash));
-}
-
 /** Normalizes the peer to the form that client adapters look up. */
 function normalized(peer: StoredPeer): StoredPeer {
   const { username, phone } = peer;
@@ -361,17 +273,5 @@ function normalized(peer: StoredPeer): StoredPeer {
     ...peer,
     ...(username === undefined ? {} : { username: username.replace(/^@/, "").toLowerCase() }),
     ...(phone === undefined ? {} : { phone: phone.replace(/\D/g, "") }),
-  };
-}
-
-/** Replaces characters that storages reject in a peer's names: users choose them, and one must not fail a whole batch. */
-export function storablePeer(peer: StoredPeer): StoredPeer {
-  const { username, phone, name } = peer;
-  if ([username, phone, name].every((text) => text === undefined || isStorable(text))) return peer;
-  return {
-    ...peer,
-    ...(username === undefined ? {} : { username: toStorable(username) }),
-    ...(phone === undefined ? {} : { phone: toStorable(phone) }),
-    ...(name === undefined ? {} : { name: toStorable(name) }),
   };
 }

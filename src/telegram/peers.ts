@@ -34,7 +34,8 @@ export interface PeerReference {
 }
 
 /** Marks of the ids of each kind. Source: core.telegram.org/api/bots/ids. */
-const MARKS: Readonly<Record<string, string>> = { user: "", chat: "-", channel: "-100" };
+const CHANNEL_MARK = "-100";
+const MARKS: Readonly<Record<string, string>> = { user: "", chat: "-", channel: CHANNEL_MARK };
 
 /** Reads `"user:<id>"`, `"chat:<id>"`, `"channel:<id>"` or `"@name"`; `undefined` for any other text. */
 export function parsePeerReference(text: string): PeerReference | undefined {
@@ -42,6 +43,13 @@ export function parsePeerReference(text: string): PeerReference | undefined {
   if (name !== undefined) return { field: "username", value: name.toLowerCase() };
   const [, kind = "", id] = /^(user|chat|channel):([1-9]\d{0,18})$/.exec(text) ?? [];
   return id === undefined ? undefined : { field: "id", value: `${MARKS[kind]}${id}` };
+}
+
+/** The text that {@link parsePeerReference} reads as this peer. */
+export function nameOfReference({ field, value }: PeerReference): string {
+  if (field === "username") return `@${value}`;
+  if (value.startsWith(CHANNEL_MARK)) return `channel:${value.slice(CHANNEL_MARK.length)}`;
+  return value.startsWith("-") ? `chat:${value.slice(1)}` : `user:${value}`;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { AcquireRequest } from "../../src/acquire/acquire-request.js";
 import { Nesting } from "../../src/acquire/nesting.js";
+import { PeerKnowledge } from "../../src/acquire/peer-knowledge.js";
 import { SessionAcquirer } from "../../src/acquire/session-acquirer.js";
 import { ConnectBackoff } from "../../src/connections/connect-backoff.js";
 import { type Connection, SessionChangedError } from "../../src/connections/connection.js";
@@ -11,6 +12,7 @@ import { LeaseManager } from "../../src/lease/lease-manager.js";
 import { PoolLifecycle } from "../../src/pool-lifecycle.js";
 import { SessionRegistry } from "../../src/state/session-registry.js";
 import { SessionStateManager } from "../../src/state/session-state-manager.js";
+import { PeerCacheWriter } from "../../src/storage/peer-cache-writer.js";
 import { RecordWriter } from "../../src/storage/record-writer.js";
 import { SessionSerializer } from "../../src/storage/session-serializer.js";
 import { StorageTimeout } from "../../src/storage/storage-timeout.js";
@@ -58,6 +60,14 @@ async function createAcquirer(...ids: readonly string[]): Promise<AcquirerParts>
     abortListeners,
     processRef,
     new Nesting(false),
+    new PeerKnowledge(
+      context,
+      new PeerCacheWriter(context, undefined),
+      connections,
+      scheduler,
+      abortListeners,
+      processRef,
+    ),
   );
   return { ...parts, acquirer, connections };
 }

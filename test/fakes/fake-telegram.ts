@@ -10,6 +10,7 @@ import {
   type OutgoingRequest,
 } from "../../src/connections/client-adapter.js";
 import type { LeaseScope } from "../../src/connections/lease-scope.js";
+import type { PeerReference } from "../../src/telegram/peers.js";
 import { authKeyFingerprint } from "../../src/telegram/session-string.js";
 import { FakeRpcError } from "./telegram-errors.js";
 
@@ -91,6 +92,10 @@ export class FakeHandle implements ClientHandle<FakeClient> {
     await this.call(PROBE, {}, undefined);
   }
 
+  knows(peer: PeerReference): boolean | undefined {
+    return this.isConnected ? this.#telegram.onKnows(this.request.id, peer) : undefined;
+  }
+
   async close(): Promise<void> {
     this.isClosed = true;
     this.#disconnect();
@@ -151,6 +156,8 @@ export class FakeTelegram implements ClientAdapter<FakeClient> {
   /** Throws, or does not settle, when a session cannot connect. */
   onConnect: (id: string, signal: AbortSignal) => unknown = () => {};
   onClose: (id: string) => unknown = () => {};
+  /** Whether the cache of a connected client holds the peer; `undefined` when it cannot tell. */
+  onKnows: (id: string, peer: PeerReference) => boolean | undefined = () => undefined;
   readonly calls: FakeCall[] = [];
   readonly connects: { readonly id: string; readonly at: number }[] = [];
   readonly handles: FakeHandle[] = [];

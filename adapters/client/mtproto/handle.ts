@@ -11,6 +11,7 @@ import { OptionsError, SessionPoolError } from "../../../src/errors.js";
 import { guardClient } from "../../../src/lease/guard-client.js";
 import { secretsOf } from "../../../src/options/client-profile.js";
 import { describeType } from "../../../src/options/validators.js";
+import type { PeerReference } from "../../../src/telegram/peers.js";
 import { formatSession } from "../../../src/telegram/session-string.js";
 import { type ClientClasses, type ClientSettings, createClient } from "./client.js";
 import { Dialer } from "./dialer.js";
@@ -135,6 +136,10 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
 
   async probe(): Promise<void> {
     await this.invoke(new this.#library.Api.updates.GetState(), undefined, this.client, {});
+  }
+
+  knows(peer: PeerReference): boolean | undefined {
+    return this.#session.knows(peer);
   }
 
   async close(): Promise<void> {

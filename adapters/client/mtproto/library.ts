@@ -1,3 +1,4 @@
+import type { PeerReference } from "../../../src/telegram/peers.js";
 import type { TelegramRequest } from "../../../src/telegram/requests.js";
 
 /**
@@ -243,6 +244,8 @@ export interface PeerSession {
   readonly entityCache: EntityCacheView;
   /** Restores the peers that were known before. Never rejects. */
   restorePeers(): Promise<void>;
+  /** Whether the peer is in the cache; `undefined` before the peers are restored. */
+  knows(peer: PeerReference): boolean | undefined;
 }
 
 /** The session object of a pooled client. */

@@ -1,5 +1,6 @@
 import type { PeerStore } from "../../../src/connections/client-adapter.js";
 import { type KnownPeer, PeerCache } from "../../../src/telegram/peer-cache.js";
+import type { PeerReference } from "../../../src/telegram/peers.js";
 import type { EntityCacheView, Library, PeerSession, TlPeer } from "./library.js";
 
 /** A library's row about an entity: marked id, access hash, username, phone, display name. */
@@ -77,6 +78,10 @@ function peerCachingClass(library: Library): new (text: string, store: PeerStore
       return this.#peers.restore();
     }
 
+    knows({ field, value }: PeerReference): boolean | undefined {
+      return this.#peers.isRestored ? this.#peers.cache.has(field, value) : undefined;
+    }
+
     /** Never throws: peers are a cache, and the answer that names them belongs to the caller. */
     processEntities(result: unknown): void {
       try {
@@ -127,6 +132,7 @@ function originOf({ _dcId, _serverAddress, _port, _key }: Origin): Origin {
 /** The peers of one session, each of them once, at most `store.limit`. */
 class SessionPeers {
   readonly cache: PeerCache;
+  isRestored = false;
   readonly #library: Library;
   readonly #store: PeerStore;
 
@@ -138,6 +144,7 @@ class SessionPeers {
 
   async restore(): Promise<void> {
     this.cache.restore(await this.#store.load().catch(() => []));
+    this.isRestored = true;
   }
 
   /** Caches and saves a peer. One that has not changed costs a look-up only; one that cannot be read is skipped. */

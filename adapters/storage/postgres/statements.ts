@@ -1,4 +1,4 @@
-import { storablePeer } from "../../../src/storage/peer-cache-writer.js";
+import { storablePeer } from "../../../src/storage/session-peers.js";
 import type { PeerField, PeerStorage, StoredPeer } from "../../../src/storage/storage.js";
 import { Once } from "../once.js";
 import { toPeers, toTexts } from "../sql-rows.js";

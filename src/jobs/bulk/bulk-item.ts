@@ -177,22 +177,43 @@ export class BulkItem<Client, I, O> {
 
 /** The options of `use` that are the same for every item. The signal `stop` prevents further attempts. */
 export function commonOptions<I>(options: MapOptions<I>, stop: AbortSignal): UseOptions {
-  const { id, key, peer, tags, method, allowFrozen, wait, priority, retry, maxAttempts, timeoutMs } = options;
-  const texts = { id: textOr(id), key: textOr(key), peer: textOr(peer) };
-  return { ...texts, tags, method, allowFrozen, wait, priority, retry, maxAttempts, timeoutMs, signal: stop };
+  const { id, key, peer, knows, tags, method, wait, priority, retry, maxAttempts, timeoutMs } = options;
+  const texts = { id: textOr(id), key: textOr(key), peer: textOr(peer), knows: textOr(knows) };
+  const { resolve, allowFrozen } = options;
+  return {
+    ...texts,
+    resolve,
+    tags,
+    method,
+    allowFrozen,
+    wait,
+    priority,
+    retry,
+    maxAttempts,
+    timeoutMs,
+    signal: stop,
+  };
 }
 
 function textOr<I>(value: PerItem<I> | undefined): string | undefined {
   return typeof value === "function" ? undefined : value;
 }
 
-function hasOwnOptions<I>({ id, key, peer }: MapOptions<I>): boolean {
-  return typeof id === "function" || typeof key === "function" || typeof peer === "function";
+function hasOwnOptions<I>({ id, key, peer, knows }: MapOptions<I>): boolean {
+  return [id, key, peer, knows].some((option) => typeof option === "function");
 }
 
 /** The options of `use` that depend on the item. Throws `OptionsError`, and the errors of the user's functions. */
-function ownOptions<I>({ id, key, peer }: MapOptions<I>, item: I): Pick<UseOptions, "id" | "key" | "peer"> {
-  const own = { id: valueFor(id, item), key: valueFor(key, item), peer: valueFor(peer, item) };
+function ownOptions<I>(
+  { id, key, peer, knows }: MapOptions<I>,
+  item: I,
+): Pick<UseOptions, "id" | "key" | "peer" | "knows"> {
+  const own = {
+    id: valueFor(id, item),
+    key: valueFor(key, item),
+    peer: valueFor(peer, item),
+    knows: valueFor(knows, item),
+  };
   checkItemOptions(own);
   return own;
 }
