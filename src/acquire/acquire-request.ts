@@ -5,7 +5,7 @@ import { ANY, type Criteria } from "../state/criteria.js";
 import { PooledSession } from "../state/pooled-session.js";
 import { type PeerReference, parsePeerReference } from "../telegram/peers.js";
 import { canonicalMethod } from "../telegram/requests.js";
-import type { PeerLook } from "./peer-knowledge.js";
+import type { PeerLook } from "./peer-look.js";
 
 const NO_FAILURES: ReadonlyMap<string, Error> = new Map();
 

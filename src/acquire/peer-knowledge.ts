@@ -7,11 +7,11 @@ import type { ConnectionPool } from "../connections/connection-pool.js";
 import { acquireTimeoutError } from "../error-factories.js";
 import { StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
-import type { PeerHolders } from "../state/criteria.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
-import { nameOfReference, type PeerReference } from "../telegram/peers.js";
+import type { PeerReference } from "../telegram/peers.js";
 import type { LeaseScheduler } from "./lease-scheduler.js";
+import { PeerLook } from "./peer-look.js";
 
 /** Milliseconds for which an answer of the storage serves further callers of the same peer. */
 const FRESH_MS = 1_000;
@@ -23,26 +23,6 @@ interface LookUpRequest {
   readonly signal: AbortSignal | undefined;
   readonly cause: unknown;
   recordWait(ms: number): void;
-}
-
-/** The sessions that know one peer, shared by all callers that want one of them at the same time. */
-export class PeerLook implements PeerHolders {
-  readonly peer: string;
-  readonly reference: PeerReference;
-  readonly ids: Set<string> = new Set();
-  /** What was learned and cleared since the storage was last asked: its answer may be older. */
-  readonly news: Map<string, boolean> = new Map();
-  users = 0;
-  asking: Promise<void> | undefined = undefined;
-  /** When the storage was asked for the latest answer, on the pool's time line. */
-  askedAt: number = Number.NEGATIVE_INFINITY;
-  /** Whether the storage has answered. */
-  isAnswered = false;
-
-  constructor(reference: PeerReference) {
-    this.reference = reference;
-    this.peer = nameOfReference(reference);
-  }
 }
 
 /**
