@@ -108,3 +108,16 @@ test("PeerCache - in any order of calls, answers as a plain list would, and neve
 function defined(fields: Readonly<Record<string, string | undefined>>): Partial<KnownPeer> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
+
+test("has() - by id and username, and does not delay the eviction of the peer", () => {
+  const peers = new PeerCache(2);
+  peers.put(peer("1", { username: "shop" }));
+  peers.put(peer("2"));
+  expect([peers.has("id", "1"), peers.has("username", "shop"), peers.has("username", "1")]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  peers.put(peer("3"));
+  expect([peers.has("id", "1"), peers.has("username", "shop"), peers.has("id", "2")]).toEqual([false, false, true]);
+});

@@ -1,7 +1,7 @@
 import bigInt from "big-integer";
 import { Api } from "telegram";
 import { describe, expect, test } from "vitest";
-import { isPeerKey, peerOf } from "../../src/telegram/peers.js";
+import { isPeerKey, nameOfReference, parsePeerReference, peerOf } from "../../src/telegram/peers.js";
 
 const id = bigInt(77);
 const accessHash = bigInt(5);
@@ -66,4 +66,17 @@ test("isPeerKey() - accepts what peerOf() returns and nothing else", () => {
   const bad = ["user:", "user:0", "user:-1", "user:01", "bot:1", "77", "channel:self", "user:1 ", " user:1", "user:x"];
   expect(good.filter(isPeerKey)).toEqual(good);
   expect(bad.filter(isPeerKey)).toEqual([]);
+});
+
+describe("parsePeerReference()", () => {
+  test.each([
+    ["@News_1", "username", "news_1", "@news_1"],
+    ["user:777", "id", "777", "user:777"],
+    ["chat:5000", "id", "-5000", "chat:5000"],
+    ["channel:1234567890", "id", "-1001234567890", "channel:1234567890"],
+  ] as const)("%s - by %s", (text, field, value, name) => {
+    const reference = parsePeerReference(text);
+    expect(reference).toEqual({ field, value });
+    expect(reference && nameOfReference(reference)).toBe(name);
+  });
 });
