@@ -131,6 +131,11 @@ describe("acquire({ knows }) - forms", () => {
   });
 });
 
+test("map() - with account, as use() takes it", async () => {
+  const { pool } = await stage(["a"]);
+  for await (const { ok } of pool.map([1], () => 1, { account: "5" })) expect(ok).toBe(false);
+});
+
 describe("acquire({ knows }) - when no session knows the peer", () => {
   test("rejects at once, with the peer in its message", async () => {
     const { acquire } = await stage(["a"]);

@@ -179,11 +179,12 @@ export class BulkItem<Client, I, O> {
 export function commonOptions<I>(options: MapOptions<I>, stop: AbortSignal): UseOptions {
   const { id, key, peer, knows, tags, method, wait, priority, retry, maxAttempts, timeoutMs } = options;
   const texts = { id: textOr(id), key: textOr(key), peer: textOr(peer), knows: textOr(knows) };
-  const { resolve, allowFrozen } = options;
+  const { resolve, account, allowFrozen } = options;
   return {
     ...texts,
     resolve,
     tags,
+    account,
     method,
     allowFrozen,
     wait,
@@ -275,8 +276,8 @@ export class ActiveItems<Client, I, O> {
     for (const { awaitedCriteria } of this.#items) {
       if (awaitedCriteria === undefined) return [];
       // Without the key: it says which session is preferred, not which one can serve.
-      const { id, tags, methods, peers, knows, allowFrozen } = awaitedCriteria;
-      distinct.set(JSON.stringify([id, tags, methods, peers, knows?.peer, allowFrozen]), awaitedCriteria);
+      const { id, tags, methods, peers, account, knows, allowFrozen } = awaitedCriteria;
+      distinct.set(JSON.stringify([id, tags, methods, peers, account, knows?.peer, allowFrozen]), awaitedCriteria);
     }
     return [...distinct.values()];
   }
