@@ -16,7 +16,7 @@ await using pool = await SessionPool.open({
   client: gramjs({ apiId: Number(API_ID), apiHash: API_HASH }),
   storage: sqlite("sessions.db"),
 });
-pool.on("cooled", ({ id, seconds }) => console.log(`${id} rests for ${seconds} s`));
+pool.on("cooled", ({ id, seconds }) => console.log(`${id} cools down for ${seconds} s`));
 pool.on("died", ({ id, reason }) => console.log(`${id} is dead: ${reason}`));
 for (const [at, session] of sessions.entries()) await pool.add(`account${at + 1}`, session);
 

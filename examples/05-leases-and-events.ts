@@ -7,7 +7,7 @@ import { startTestServer } from "telegram-session-pool/testing";
 await using server = await startTestServer({ accounts: [{ name: "alice" }, { name: "bob" }] });
 await using pool = await SessionPool.open({
   client: gramjs({ apiId: 1, apiHash: "example", clientOptions: server.clientOptions }),
-  cooldownScope: "method", // a FLOOD_WAIT rests the session for that method alone
+  cooldownScope: "method", // a FLOOD_WAIT cools the session down for that method alone
   trustServers: true, // these sessions name 127.0.0.1
 });
 for (const { name, session } of server.accounts) await pool.add(name, session, { tags: ["readers"] });

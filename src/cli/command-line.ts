@@ -3,6 +3,7 @@ import { nearestName } from "../options/validators.js";
 import { type Arguments, type Command, type OptionHelp, type OptionTable, UsageError } from "./command.js";
 import { COMMANDS } from "./command-list.js";
 import { isPhoneNumber, shown } from "./shown.js";
+import { wrap } from "./table.js";
 
 /** How the command is called. */
 export const PROGRAM = "telegram-session-pool";
@@ -105,6 +106,24 @@ export function commandHelp(name: string, command: Command): string {
   ].join("\n");
 }
 
+/** The same for programs. */
+export function commandHelpJson(name: string, command: Command): object {
+  const { usage, description, example } = command;
+  return {
+    command: name,
+    usage: `${PROGRAM} ${name} ${usage}`.trimEnd(),
+    description,
+    options: optionsOf(command),
+    example,
+  };
+}
+
+/** The list of commands for programs. */
+export function programHelpJson(): object {
+  const commands = Object.fromEntries(Object.entries(COMMANDS).map(([name, { summary }]) => [name, summary]));
+  return { usage: `${PROGRAM} COMMAND [OPTIONS]`, commands };
+}
+
 /** The list of commands. */
 export function programHelp(): string {
   return [
@@ -127,17 +146,4 @@ function twoColumns(rows: readonly (readonly string[])[]): readonly string[] {
   return rows.flatMap(([left = "", right = ""]) =>
     wrap(right, HELP_WIDTH - width - 2).map((line, index) => `  ${(index === 0 ? left : "").padEnd(width)}${line}`),
   );
-}
-
-/** Wraps a text at its spaces into lines of at most `width` characters; a longer word keeps a line of its own. */
-function wrap(text: string, width: number): readonly string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, line];
 }

@@ -1,7 +1,15 @@
 import { readFileSync } from "node:fs";
 import { OptionsError, SessionPoolError } from "../errors.js";
 import { type Command, CommandError, type CommandResult, UsageError } from "./command.js";
-import { commandHelp, PROGRAM, parseArguments, programHelp, unknownCommand } from "./command-line.js";
+import {
+  commandHelp,
+  commandHelpJson,
+  PROGRAM,
+  parseArguments,
+  programHelp,
+  programHelpJson,
+  unknownCommand,
+} from "./command-line.js";
 import { COMMANDS } from "./command-list.js";
 import { Settings } from "./settings.js";
 import { shown, withoutSessions } from "./shown.js";
@@ -87,7 +95,10 @@ async function run(
   const [name, ...rest] = words;
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     const about = name === "help" ? rest[0] : undefined;
-    terminal.print(about === undefined ? programHelp() : commandHelp(about, await load(about)));
+    const command = about === undefined || about.startsWith("-") ? undefined : ([about, await load(about)] as const);
+    const text = command === undefined ? programHelp() : commandHelp(...command);
+    const json = command === undefined ? programHelpJson() : commandHelpJson(...command);
+    print({ text, json }, isJsonAsked(words), terminal);
     return name === undefined ? 2 : 0;
   }
   if (name === "--version" || name === "-v") {
@@ -97,7 +108,7 @@ async function run(
   const command = await load(name);
   const given = parseArguments(name, command, rest);
   if (given.flag("help")) {
-    terminal.print(commandHelp(name, command));
+    print({ text: commandHelp(name, command), json: commandHelpJson(name, command) }, given.flag("json"), terminal);
     return 0;
   }
   const settings = new Settings(environment, given);

@@ -4,7 +4,7 @@ import type { CommandContext } from "./command.js";
 import { LiveView } from "./live-view.js";
 import { statusSummary, statusTable } from "./session-table.js";
 import { processName, type SessionReader, type StoredSession, type StoredSessions } from "./stored-sessions.js";
-import { printable } from "./table.js";
+import { printable, wrap } from "./table.js";
 import type { Terminal } from "./terminal.js";
 import { instantText } from "./time-text.js";
 
@@ -73,9 +73,9 @@ function tableView(terminal: Terminal): StatusView {
   };
 }
 
-/** Breaks a line at its double spaces where it is too long. */
+/** Breaks a line at its double spaces where it is too long, then at its spaces. */
 function fitLines(text: string, columns: number): readonly string[] {
-  return text.length <= columns ? [text] : text.split("  ").map((part) => part.slice(0, columns));
+  return text.length <= columns ? [text] : text.split("  ").flatMap((part) => wrap(part, columns));
 }
 
 function lineView(terminal: Terminal): StatusView {

@@ -210,3 +210,15 @@ describe("the command line", () => {
     expect(await folder.run([])).toMatchObject({ code: 2 });
   });
 });
+
+test("--help --json - prints one JSON document, for the program and for one command", async () => {
+  const folder = new Folder();
+  const [program, command, helped] = await Promise.all([
+    folder.run(["--help", "--json"]),
+    folder.run(["status", "--help", "--json"]),
+    folder.run(["help", "status", "--json"]),
+  ]);
+  expect(JSON.parse(program.stdout)).toMatchObject({ commands: { status: expect.any(String) } });
+  expect(JSON.parse(command.stdout)).toMatchObject({ command: "status", options: { watch: { type: "boolean" } } });
+  expect(JSON.parse(helped.stdout)).toEqual(JSON.parse(command.stdout));
+});

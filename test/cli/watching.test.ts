@@ -57,6 +57,18 @@ describe.skipIf(!hasPseudoTerminal)("status --watch at a terminal", () => {
     expect(terminal.text.split("\n").filter((line) => line.length > 40)).toEqual([]);
   });
 
+  test.each([[["status"]], [["status", "--watch"]]])("%j at 20 columns - the totals are not wider", async (words) => {
+    const folder = new Folder();
+    await using pool = await open(folder);
+    await pool.disable("bob");
+    await using terminal = new TerminalSession(folder, words, { columns: 20 });
+    await terminal.until(/1 disabled/);
+    await terminal.until(/Next free: now\./);
+    terminal.interrupt();
+    await terminal.ended;
+    expect(terminal.text.split("\n").filter((line) => /free|disabled,/.test(line) && line.length > 20)).toEqual([]);
+  });
+
   test("more accounts than lines - says how many are not shown", async () => {
     const folder = new Folder();
     await using _pool = await open(

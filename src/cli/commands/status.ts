@@ -3,7 +3,7 @@ import { statusSummary, statusTable } from "../session-table.js";
 import { watchStatus } from "../status-watch.js";
 import { withStorage } from "../storage-url.js";
 import { SessionReader, type StoredSessions } from "../stored-sessions.js";
-import { printable } from "../table.js";
+import { printable, wrap } from "../table.js";
 
 /** `status`: who can work now. */
 export const statusCommand: Command = {
@@ -39,7 +39,8 @@ function statusText(found: StoredSessions, { terminal }: CommandContext, now: nu
   const { sessions, rejected } = found;
   const table = sessions.length === 0 ? [] : [...statusTable(sessions, terminal, now), ""];
   const unreadable = rejected.map(({ id, reason }) => printable(`${id}: its record cannot be read (${reason}).`));
-  return [...table, ...unreadable, ...statusSummary(found, now)]
+  const summary = statusSummary(found, now).flatMap((line) => (terminal.isLive ? wrap(line, terminal.columns) : line));
+  return [...table, ...unreadable, ...summary]
     .filter((line, index, all) => line !== "" || index < all.length - 1)
     .join("\n");
 }

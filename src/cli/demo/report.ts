@@ -63,7 +63,7 @@ function judge(evidence: Evidence): readonly { readonly isKept: boolean; readonl
     { isKept: maxConnectionsPerKey <= 1, text: `${maxConnectionsPerKey} connection per auth key at most` },
     {
       isKept: isRemembered(sessions, afterRestart),
-      text: "a restart remembers who is dead, and who has to rest until when",
+      text: "a restart remembers who is dead, and who cools down until when",
     },
   ];
 }
