@@ -77,7 +77,7 @@ export class RateLimiting {
   load(records: readonly StoredRecord[]): void {
     this.#limits.load?.(records);
     const now = this.#context.time.now();
-    for (const { id, blocks } of this.#limits.blockedSessions?.(records, now) ?? []) this.#coolDown(id, blocks, now);
+    for (const { id, blocks } of this.#limits.takeBlocked?.(now) ?? []) this.#coolDown(id, blocks, now);
   }
 
   /** Writes what is not written yet. Rejects as the storage does. */

@@ -36,8 +36,8 @@ export interface RateLimits {
   onRejected?(id: string, request: OutgoingRequest, verdict: Verdict): void;
   /** Reads what the storage contains. */
   load?(records: readonly StoredRecord[]): void;
-  /** Returns the sessions that are blocked according to records that were just loaded. */
-  blockedSessions?(records: readonly StoredRecord[], now: number): readonly SessionBlocks[];
+  /** Returns the sessions that are blocked according to the records that were loaded since the last call. */
+  takeBlocked?(now: number): readonly SessionBlocks[];
   /** Called once no request will be sent any more: writes what is not written yet. Rejects as the storage does. */
   flush?(): Promise<void>;
 }

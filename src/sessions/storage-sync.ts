@@ -145,7 +145,7 @@ export class StorageSync {
     const records = await this.#listDeadline.run("be listed", () => this.#storage.list());
     const listed = new Set(records.map(({ id }) => id));
     for (const id of this.#unusable.keys()) if (!listed.has(id)) this.#unusable.delete(id);
-    for (const record of records) if (isReserved(record.id)) this.#readReserved(record);
+    this.#readReserved(records.filter(({ id }) => isReserved(id)));
     const missing = [...recordWriter.ids(), ...this.#registry.rejected().map(({ id }) => id)].filter(
       (id) => !listed.has(id),
     );
@@ -199,13 +199,16 @@ export class StorageSync {
     return this.#remoteRecords.onUnknownRecord(id).finally(() => this.#context.events.emit("discovered", id));
   }
 
-  /** Handles a record of the pool itself. */
-  #readReserved(record: StoredRecord): void {
-    const { id } = record;
-    const before = this.#registry.rejection(id);
-    this.#rateLimits?.load([record]);
-    const reason = this.#registry.rejection(id);
-    if (reason !== undefined && reason !== before) this.#context.events.publish("recordRejected", { id, reason });
+  /** Handles the records of the pool itself. */
+  #readReserved(records: readonly StoredRecord[]): void {
+    const before = new Map(this.#registry.rejected().map(({ id, reason }) => [id, reason]));
+    this.#rateLimits?.load(records);
+    for (const { id } of records) {
+      const reason = this.#registry.rejection(id);
+      if (reason !== undefined && reason !== before.get(id)) {
+        this.#context.events.publish("recordRejected", { id, reason });
+      }
+    }
   }
 
   #reportFailure(error: Error): void {

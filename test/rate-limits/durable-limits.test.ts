@@ -1,8 +1,10 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { NoSessionAvailableError } from "../../src/errors.js";
+import { decodeRecord, encodeRecord } from "../../src/storage/record.js";
 import { FakeTelegram, READ, WRITE } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, type TestPool, type TestPoolOptions, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
 import { START, settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const MINUTE = 60_000;
@@ -249,5 +251,82 @@ describe("durable limits", () => {
       closed: "resolved",
       timers: 0,
     });
+  });
+});
+
+/** Tells the pools which account some sessions are of, as another process would that has learned it. */
+async function setAccount({ storage }: Stage, ids: readonly string[], accountId = "5000000001"): Promise<void> {
+  for (const id of ids) {
+    const stored = await storage.read(id);
+    if (stored === undefined) throw new Error("There is no record.");
+    await storage.write(id, stored.version, encodeRecord({ ...decodeRecord(stored.data), accountId }));
+  }
+}
+
+const SYNC_MS = 25_000;
+
+describe("durable limits of an account", () => {
+  test("its sessions share the limit, in one process and after a restart", async () => {
+    const stage = new Stage(6);
+    const first = await stage.open({ sessions: ["a", "b"] });
+    await setAccount(stage, ["a", "b"]);
+    await stage.clock.advance(SYNC_MS);
+    for (let call = 0; call < 6; call++) await send(first);
+    expect(new Set(stage.telegram.calls.map(({ id }) => id)).size).toBe(2);
+    await expect(send(first)).rejects.toMatchObject({ waitingCount: 2 });
+    await first.pool.close();
+    const second = await stage.open({ sessions: [] });
+    for (const id of ["a", "b"]) {
+      await expect(second.pool.acquire({ id, method: WRITE, wait: false })).rejects.toMatchObject({
+        retryAt: START + SYNC_MS + DAY,
+      });
+    }
+  });
+
+  test("two processes with a session each never exceed it together, and use all of it", async () => {
+    const stage = new Stage(40);
+    const one = await stage.open({ sessions: ["a", "b"], ownership: { host: "one" } });
+    await setAccount(stage, ["a", "b"]);
+    await stage.clock.advance(SYNC_MS);
+    const two = await stage.open({ storage: stage.storage.sibling(), sessions: [], ownership: { host: "two" } });
+    const call = (made: TestPool, id: string) =>
+      watch(made.pool.use((client) => client.call(WRITE), { id, wait: 60_000 }));
+    let sent = 0;
+    for (let round = 0; round < 60; round++) {
+      const calls = [call(one, "a"), call(two, "b")];
+      for (let waits = 0; waits < 90 && calls.some(({ state }) => state === "pending"); waits++) {
+        await stage.clock.advance(1_000);
+      }
+      sent += calls.filter(({ state }) => state === "resolved").length;
+    }
+    expect(sent).toBe(40);
+  });
+
+  test("what a session spent before its account was known counts, once, whichever process learns it", async () => {
+    const stage = new Stage(20);
+    const first = await stage.open({ sessions: ["a", "b"] });
+    const on = ({ pool }: TestPool, id: string) => pool.use((client) => client.call(WRITE), { id, wait: false });
+    for (let call = 0; call < 3; call++) await on(first, "a");
+    await on(first, "b");
+    const other = await stage.open({ storage: stage.storage.sibling(), sessions: [], ownership: { host: "two" } });
+    await setAccount(stage, ["a", "b"]);
+    await stage.clock.advance(SYNC_MS);
+    await on(first, "a");
+    await on(first, "b");
+    await first.pool.close();
+    await stage.clock.advance(SYNC_MS);
+    expect((await stage.storage.list()).map(({ id }) => id).filter((id) => id.startsWith("~pool:spent"))).toEqual([
+      "~pool:spent:account:5000000001",
+    ]);
+    expect(await sendAll(other, stage)).toBe(14);
+  });
+
+  test("a spent limit of a session that was removed and added again is still spent", async () => {
+    const stage = new Stage(2);
+    const made = await stage.open();
+    for (let call = 0; call < 2; call++) await send(made);
+    await made.pool.remove("a");
+    await made.pool.add("a", sessionString("a"));
+    await expect(send(made)).rejects.toMatchObject({ retryAt: START + DAY });
   });
 });

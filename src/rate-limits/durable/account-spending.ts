@@ -9,6 +9,7 @@ import type { PoolLifecycle } from "../../pool-lifecycle.js";
 import type { StoredRecord } from "../../storage/storage.js";
 import { StorageTimeout } from "../../storage/storage-timeout.js";
 import { endlessConflict, MAX_CONFLICTS } from "../../storage/update-record.js";
+import type { CallsAt } from "../call-counters.js";
 import { type MethodDraft, MethodSpending } from "./method-spending.js";
 import { RecordTime } from "./record-time.js";
 import { decodeSpending, encodeSpending, type SpendingRecord } from "./spending-record.js";
@@ -70,6 +71,10 @@ export class AccountSpending {
   readonly #used = new Map<string, MethodSpending>();
   /** Methods that this pool does not limit, as the record contains them. */
   #others: ReadonlyMap<string, SpentCalls> = new Map();
+  /** Versions of the records that this one contains. */
+  readonly #absorbed = new Map<string, number>();
+  /** Records that are deleted once this one is written with what they contain. */
+  readonly #obsolete = new Map<string, number>();
   #version = 0;
   #writes = 0;
   #writtenAt = Number.NEGATIVE_INFINITY;
@@ -79,6 +84,8 @@ export class AccountSpending {
   #running: Promise<void> | undefined;
   #delay: { readonly timer: Timer; readonly end: () => void } | undefined;
   #isClosed = false;
+  /** Whether another record has taken over. */
+  #isRetired = false;
 
   constructor(context: PoolContext, lifecycle: PoolLifecycle, id: string, pool: string) {
     const { clock, options, metrics } = context;
@@ -119,10 +126,44 @@ export class AccountSpending {
     return this.#write();
   }
 
-  /** Takes over a record that was read, unless it is older than what is known. Throws if it cannot be read. */
-  load(stored: StoredRecord): void {
-    if (stored.version <= this.#version || this.#running !== undefined) return;
+  /**
+   * Takes over a record that was read, unless it is older than what is known. Returns whether it was. Throws if it cannot
+   * be read.
+   */
+  load(stored: StoredRecord): boolean {
+    if (stored.version <= this.#version || this.#running !== undefined) return false;
     this.#adopt(stored);
+    return true;
+  }
+
+  /**
+   * Makes what a session has spent while its account was not known part of what the account has spent. The next write
+   * contains it and deletes the record of the session. Nothing is counted twice, even if another pool does the same.
+   */
+  absorb(session: AccountSpending, limits: ReadonlyMap<string, CallLimit>): void {
+    const convert = ({ at, calls }: CallsAt): CallsAt => ({
+      at: Math.ceil(this.#time.now(session.#time.toInstant(at))),
+      calls,
+    });
+    const isNews = session.#version > (this.#absorbed.get(session.id) ?? 0);
+    for (const [method, limit] of limits) {
+      const from = session.#methodOf(method, limit);
+      const into = this.#methodOf(method, limit);
+      const write = this.#writes + 1;
+      if (isNews) into.absorb(from.storedCalls.map(convert), write, session.id);
+      into.absorb(from.takeUnwritten().map(convert), write);
+    }
+    session.#retire();
+    if (session.#version === 0) return;
+    this.#obsolete.set(session.id, session.#version);
+    this.#absorbed.set(session.id, Math.max(session.#version, this.#absorbed.get(session.id) ?? 0));
+  }
+
+  /** Ends all writes. Callers that wait are asked to judge their calls again. */
+  #retire(): void {
+    this.#isRetired = true;
+    this.#timer.cancel();
+    this.#delay?.end();
   }
 
   /** Accounts for the calls that were made and returns the others. Callers that wait are rejected. */
@@ -134,6 +175,10 @@ export class AccountSpending {
     await this.#running?.catch(() => {});
     // The failure of a write is reported where it happens.
     if ([...this.#used.values()].some(({ isUnsettled }) => isUnsettled)) await this.#writeNow().catch(() => {});
+  }
+
+  get #isEnded(): boolean {
+    return this.#isClosed || this.#isRetired;
   }
 
   #methodOf(method: string, limit: CallLimit): MethodSpending {
@@ -162,10 +207,11 @@ export class AccountSpending {
     await this.#running?.catch(() => {});
     // Callers of the same turn of the event loop share the write.
     await new Promise<void>((resolve) => process.nextTick(resolve));
-    for (let waitMs = this.#credits.waitMs(); waitMs > 0 && !this.#isClosed; waitMs = this.#credits.waitMs()) {
+    for (let waitMs = this.#credits.waitMs(); waitMs > 0 && !this.#isEnded; waitMs = this.#credits.waitMs()) {
       await this.#pause(waitMs);
     }
     this.#next = undefined;
+    if (this.#isRetired) return;
     if (this.#isClosed) throw this.#lifecycle.toClosedError();
     const running = this.#writeNow();
     this.#running = running;
@@ -244,7 +290,18 @@ export class AccountSpending {
     this.#version = version;
     this.#time.establish();
     for (const draft of drafts) draft.method.confirm(draft, this.#time.now());
+    this.#deleteObsolete();
     return true;
+  }
+
+  /** The records of sessions that this one contains. One that is not deleted now is deleted after the next start. */
+  #deleteObsolete(): void {
+    const { storage } = this.#context.options;
+    for (const [id, version] of this.#obsolete) {
+      const deleted = this.#deadline.run("delete a record", () => storage.write(id, version, null));
+      this.#lifecycle.track(deleted).catch(() => {});
+    }
+    this.#obsolete.clear();
   }
 
   #record(drafts: readonly MethodDraft[]): SpendingRecord {
@@ -253,7 +310,7 @@ export class AccountSpending {
     for (const { method, next } of drafts) {
       for (const [name, used] of this.#used) if (used === method) methods.set(name, next);
     }
-    return { ...this.#time.stamp(), methods };
+    return { ...this.#time.stamp(), methods, absorbed: this.#absorbed };
   }
 
   async #read(): Promise<void> {
@@ -286,18 +343,20 @@ export class AccountSpending {
     this.#damage = undefined;
     this.#version = stored.version;
     this.#time.adopt(record);
-    this.#setMethods(record.methods);
-  }
-
-  #setMethods(methods: ReadonlyMap<string, SpentCalls>): void {
+    const { methods, absorbed } = record;
+    const contained = new Set<string>();
+    for (const [id, version] of absorbed) {
+      if (version >= (this.#obsolete.get(id) ?? 0)) contained.add(id);
+      this.#absorbed.set(id, Math.max(version, this.#absorbed.get(id) ?? 0));
+    }
     const now = this.#time.now();
     this.#others = new Map([...methods].filter(([name]) => !this.#used.has(name)));
-    for (const [name, method] of this.#used) method.adopt(methods.get(name) ?? new SpentCalls(), now);
+    for (const [name, method] of this.#used) method.adopt(methods.get(name) ?? new SpentCalls(), now, contained);
   }
 
   /** Sets the timer by which reserved calls that were not made are returned. */
   #arm(): void {
-    if (this.#isClosed) return;
+    if (this.#isEnded) return;
     const at = Math.min(...Array.from(this.#used.values(), ({ returnableAt }) => returnableAt));
     this.#timer.cancel();
     this.#timer.setBy(this.#time.toInstant(at), this.#context.time.now());

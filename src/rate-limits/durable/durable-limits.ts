@@ -1,10 +1,11 @@
 import type { CallLimit, MethodBudget } from "../../options/budgets.js";
 import type { PoolContext } from "../../pool-context.js";
 import type { PoolLifecycle } from "../../pool-lifecycle.js";
+import type { PooledSession } from "../../state/pooled-session.js";
 import type { SessionRegistry } from "../../state/session-registry.js";
 import type { StoredRecord } from "../../storage/storage.js";
 import type { OutgoingRequest } from "../../telegram/requests.js";
-import { ConfiguredLimits, NO_BLOCKS, type RateBlock, type RateLimits, type SessionBlocks } from "../rate-limits.js";
+import { ConfiguredLimits, type RateBlock, type RateLimits, type SessionBlocks } from "../rate-limits.js";
 import { AccountSpending, poolName } from "./account-spending.js";
 import { accountRecordId, isSpendingRecord, sessionRecordId } from "./spending-record.js";
 
@@ -26,6 +27,10 @@ export class DurableLimits implements RateLimits {
   readonly #durable = new Map<string, CallLimit>();
   /** By id of the record. Bounded by the accounts that have called, and by the records in the storage. */
   readonly #spendings = new Map<string, AccountSpending>();
+  /** The record of each session that has called, with the account that the session had. */
+  readonly #known = new WeakMap<PooledSession, KnownSpending>();
+  /** Records that were read since {@link takeBlocked}. */
+  readonly #changed = new Set<string>();
   readonly #pool: string = poolName();
 
   constructor(
@@ -68,7 +73,7 @@ export class DurableLimits implements RateLimits {
     for (const stored of records) {
       if (!isSpendingRecord(stored.id)) continue;
       try {
-        this.#spendingAt(stored.id).load(stored);
+        if (this.#spendingAt(stored.id).load(stored)) this.#changed.add(stored.id);
         this.#registry.forgetRejected(stored.id);
       } catch (error) {
         this.#registry.reject(stored.id, error);
@@ -76,15 +81,17 @@ export class DurableLimits implements RateLimits {
     }
   }
 
-  blockedSessions(records: readonly StoredRecord[], now: number): readonly SessionBlocks[] {
-    const blocks = new Map<string, readonly RateBlock[]>();
-    for (const { id } of records) {
-      const exhausted = isSpendingRecord(id) ? this.#exhaustedIn(this.#spendingAt(id), now) : NO_BLOCKS;
-      if (exhausted.length > 0) blocks.set(id, exhausted);
+  takeBlocked(now: number): readonly SessionBlocks[] {
+    if (this.#changed.size === 0) return [];
+    const blocked: SessionBlocks[] = [];
+    for (const id of this.#registry.ids()) {
+      const names = recordIdsOf(id, this.#registry.get(id)?.accountId ?? null);
+      if (!names.some((name) => this.#changed.has(name))) continue;
+      const blocks = this.#exhaustedIn(this.#spendingOf(id), now);
+      if (blocks.length > 0) blocked.push({ id, blocks });
     }
-    if (blocks.size === 0) return [];
-    const sessions = this.#registry.ids().map((id) => ({ id, blocks: blocks.get(this.#recordIdOf(id)) ?? NO_BLOCKS }));
-    return sessions.filter((session) => session.blocks.length > 0);
+    this.#changed.clear();
+    return blocked;
   }
 
   async flush(): Promise<void> {
@@ -113,8 +120,21 @@ export class DurableLimits implements RateLimits {
     return untils.filter(({ until }) => until > now);
   }
 
+  /** What the account of the session has spent, or the session itself while its account is not known. */
   #spendingOf(id: string): AccountSpending {
-    return this.#spendingAt(this.#recordIdOf(id));
+    const known = this.#registry.get(id);
+    const accountId = known?.accountId ?? null;
+    const before = known && this.#known.get(known);
+    if (before !== undefined && before.accountId === accountId) return before.spending;
+    const [recordId, sessionId] = recordIdsOf(id, accountId);
+    const spending = this.#spendingAt(recordId);
+    const ofSession = sessionId === undefined ? undefined : this.#spendings.get(sessionId);
+    if (ofSession !== undefined) {
+      spending.absorb(ofSession, this.#durable);
+      this.#spendings.delete(ofSession.id);
+    }
+    if (known !== undefined) this.#known.set(known, { accountId, spending });
+    return spending;
   }
 
   #spendingAt(recordId: string): AccountSpending {
@@ -125,9 +145,14 @@ export class DurableLimits implements RateLimits {
     }
     return spending;
   }
+}
 
-  #recordIdOf(id: string): string {
-    const accountId = this.#registry.get(id)?.accountId ?? null;
-    return accountId === null ? sessionRecordId(id) : accountRecordId(accountId);
-  }
+interface KnownSpending {
+  readonly accountId: string | null;
+  readonly spending: AccountSpending;
+}
+
+/** The id of the record for what a session spends, and that of what it spent before its account was known. */
+function recordIdsOf(id: string, accountId: string | null): readonly [string, ...string[]] {
+  return accountId === null ? [sessionRecordId(id)] : [accountRecordId(accountId), sessionRecordId(id)];
 }

@@ -1,6 +1,6 @@
 import type { CallLimit } from "../../options/budgets.js";
 import type { CallsAt } from "../call-counters.js";
-import { type Hold, MAX_SLOTS, SpentCalls } from "./spent-calls.js";
+import { MAX_SLOTS, SpentCalls } from "./spent-calls.js";
 
 /** Windows up to this long are reserved as a whole: a crash costs no more than one of them. */
 const SHORT_WINDOW_MS = 60_000;
@@ -15,6 +15,8 @@ const MIN_LASTING_MS = 4_000;
 const MIN_HOLD_MS = 4_000;
 const MAX_HOLD_MS = 30_000;
 
+const NONE: ReadonlySet<string> = new Set();
+
 /** A reservation to be written. */
 export interface MethodDraft {
   readonly method: MethodSpending;
@@ -24,10 +26,13 @@ export interface MethodDraft {
   readonly isGranting: boolean;
 }
 
-/** Calls that were made, and the number of the latest write that may have stored them. */
+/** Calls that are part of every write until the record contains them. */
 interface Attempt {
+  /** Number of the write that was the first to contain them. */
   readonly write: number;
   readonly calls: readonly CallsAt[];
+  /** The record that they are from, if it is another one. */
+  readonly source?: string | undefined;
 }
 
 /**
@@ -149,20 +154,35 @@ export class MethodSpending {
     if (isGranting) this.#grantedAt = now;
   }
 
-  /** The record was read. */
-  adopt(stored: SpentCalls, now: number): void {
+  /** The record was read. `absorbed`: the other records that it contains. */
+  adopt(stored: SpentCalls, now: number, absorbed: ReadonlySet<string> = NONE): void {
     this.stored = stored;
     this.readAt = now;
     const written = stored.holds.get(this.#pool)?.write ?? Number.NEGATIVE_INFINITY;
-    this.#attempts = this.#attempts.filter(({ write }) => write > written);
+    this.#attempts = this.#attempts.filter(
+      ({ write, source }) => write > written && (source === undefined || !absorbed.has(source)),
+    );
   }
 
-  /** Makes what another record contains part of this one. */
-  absorb(other: SpentCalls): void {
-    this.#attempts.push({
-      write: Number.POSITIVE_INFINITY,
-      calls: [...other.slots(), ...other.holds.values()].map(toCalls),
-    });
+  /** Adds calls that `write` will be the first to contain; `source` is the other record that they are from. */
+  absorb(calls: readonly CallsAt[], write: number, source?: string): void {
+    if (calls.length > 0) this.#attempts.push({ write, calls, source });
+  }
+
+  /** The calls that the record contains, where those reserved by other pools count as made. */
+  get storedCalls(): readonly CallsAt[] {
+    const { holds } = this.stored;
+    const reserved = [...holds].filter(([pool]) => pool !== this.#pool);
+    return [...this.stored.slots(), ...reserved.map(([, { calls, until }]) => ({ calls, at: until }))];
+  }
+
+  /** The calls that the record does not contain, as far as is known. Reserved calls cannot be made any more. */
+  takeUnwritten(): readonly CallsAt[] {
+    const calls = [...this.#attempts, { calls: this.#made }].flatMap((attempt) => attempt.calls);
+    this.#attempts = [];
+    this.#made = [];
+    this.#allowance = 0;
+    return calls;
   }
 
   get #largest(): number {
@@ -183,8 +203,4 @@ export class MethodSpending {
 /** How long a reservation is valid. */
 function holdMs(perMs: number): number {
   return Math.min(Math.max(perMs / 4, MIN_HOLD_MS), MAX_HOLD_MS);
-}
-
-function toCalls(spent: CallsAt | Hold): CallsAt {
-  return { at: "until" in spent ? spent.until : spent.at, calls: spent.calls };
 }

@@ -15,9 +15,9 @@ const MAX_DRIFT_MS = 2_000;
 
 /**
  * The time line of one record that several processes write. It advances with the monotonic clock of each process, and
- * never faster than real time: a pool reads its wall clock once, to learn how long ago the record was written when it first
- * reads it. A wall clock that is set while a pool runs changes nothing; one that is behind the record at that moment counts
- * as if no time had passed.
+ * never faster than real time. When a pool first reads the record, it learns from the wall clock how long ago that was
+ * written: from the earlier of the time by the clock as it is, and as it was when the pool started. A wall clock that is set
+ * while a pool runs changes nothing, and one that is behind the record counts as if no time had passed.
  */
 export class RecordTime {
   readonly #context: PoolContext;
@@ -50,7 +50,9 @@ export class RecordTime {
   adopt({ at, wall }: WriteTime): void {
     const { clock, time } = this.#context;
     const [now, wallNow] = [time.now(), clock.now()];
-    this.#offset = this.#isEstablished ? Math.max(this.#offset, at - now) : at + Math.max(wallNow - wall, 0) - now;
+    this.#offset = this.#isEstablished
+      ? Math.max(this.#offset, at - now)
+      : at + Math.max(Math.min(wallNow, now) - wall, 0) - now;
     this.#isEstablished = true;
     if (wall - wallNow <= MAX_SKEW_MS) this.#wallOffset = Math.max(this.#wallOffset, wall - now);
   }

@@ -8,11 +8,15 @@ import { type Hold, SpentCalls } from "./spent-calls.js";
 /** The calls that an account has spent of its durable limits, by method. */
 export interface SpendingRecord extends WriteTime {
   readonly methods: ReadonlyMap<string, SpentCalls>;
+  /** Versions of the records of single sessions that this one contains, by id: what they contain counts no more. */
+  readonly absorbed: ReadonlyMap<string, number>;
 }
 
 /** Raised when an older version of this package could not read what a newer one writes. */
 const FORMAT = 1;
 const PREFIX = `${RESERVED_PREFIXES.pool}spent:`;
+/** Maximum number of records of single sessions that are remembered as contained. */
+const MAX_ABSORBED = 64;
 /** Longer ids of sessions are replaced by their hash, so that every storage takes the id of the record. */
 const MAX_ID_LENGTH = 100;
 
@@ -32,7 +36,7 @@ export function isSpendingRecord(id: string): boolean {
 }
 
 /** Serializes a record. Instants are stored by their distance from the time of the write. */
-export function encodeSpending({ at, wall, methods }: SpendingRecord): string {
+export function encodeSpending({ at, wall, methods, absorbed }: SpendingRecord): string {
   const fields = Array.from(methods, ([method, spent]) => {
     const slots = Array.from(spent.slots(), (slot) => [Math.ceil(slot.at) - at, slot.calls]).flat();
     const holds = Array.from(spent.holds, ([pool, { calls, until, write }]) => [
@@ -41,18 +45,20 @@ export function encodeSpending({ at, wall, methods }: SpendingRecord): string {
     ]);
     return [method, { keepMs: spent.keepMs, slots, holds: Object.fromEntries(holds) }];
   });
-  return JSON.stringify({ v: FORMAT, at, wall, methods: Object.fromEntries(fields) });
+  const others = absorbed.size === 0 ? {} : { absorbed: Object.fromEntries([...absorbed].slice(-MAX_ABSORBED)) };
+  return JSON.stringify({ v: FORMAT, at, wall, methods: Object.fromEntries(fields), ...others });
 }
 
 /** Parses a record. Throws an `Error` that states what is wrong, without quoting the text. */
 export function decodeSpending(data: string): SpendingRecord {
-  const { v, at, wall, methods } = parse(data);
+  const { v, at, wall, methods, absorbed = {} } = parse(data);
   if (v !== FORMAT) throw new Error(newerFormat(v, FORMAT) ?? "it has no known format");
-  if (!isInstant(at) || !isInstant(wall) || !isPlainObject(methods)) throw damaged();
+  if (!isInstant(at) || !isInstant(wall) || !isPlainObject(methods) || !isVersions(absorbed)) throw damaged();
   return {
     at,
     wall,
     methods: new Map(Object.entries(methods).map(([method, value]) => [method, decodeSpent(value, at)])),
+    absorbed: new Map(Object.entries(absorbed)),
   };
 }
 
@@ -86,6 +92,10 @@ function isInstant(value: unknown): value is number {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+function isVersions(value: unknown): value is Readonly<Record<string, number>> {
+  return isPlainObject(value) && Object.values(value).every(isCount);
 }
 
 function isNumbers(value: unknown): value is readonly number[] {
