@@ -12,7 +12,7 @@ import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 const RECORD = "~pool:spent:account:1";
 const METHOD = "messages.SendMessage";
 
-type Fault = "works" | "lostAnswer" | "fails";
+type Fault = "works" | "lostAnswer" | "fails" | "slow";
 
 type Step =
   | { readonly kind: "calls"; readonly process: number; readonly calls: number }
@@ -31,7 +31,11 @@ const STEP = oneof(
   ...CALM,
   record({ kind: constantFrom("crash"), process }),
   record({ kind: constantFrom("turn"), ms: constantFrom(-3_600_000, -1_000, 1_000, 3_600_000, 86_400_000) }),
-  record({ kind: constantFrom("fault"), process, fault: constantFrom("works", "works", "lostAnswer", "fails") }),
+  record({
+    kind: constantFrom("fault"),
+    process,
+    fault: constantFrom("works", "works", "lostAnswer", "fails", "slow"),
+  }),
 ) as Arbitrary<Step>;
 const CALM_STEP = oneof(...CALM) as Arbitrary<Step>;
 
@@ -114,7 +118,8 @@ class Run {
       await settled();
     } else if (step.kind === "fault") {
       current.fault = step.fault;
-      current.storage.fateOfWrite = () => (step.fault === "fails" ? "fails" : "works");
+      const slow = () => new Promise<void>((resolve) => void this.clock.setTimer(700, resolve));
+      current.storage.fateOfWrite = () => (step.fault === "slow" ? slow() : step.fault === "fails" ? "fails" : "works");
     } else if (step.kind === "load") await current.load();
     else await this.#end(step.process, step.kind === "crash");
   }
@@ -157,9 +162,9 @@ class Run {
     if (current === undefined) return;
     delete this.#processes[place];
     if (!isCrash) {
-      const closed = current.spending.close();
-      await this.clock.advance(0);
-      await closed;
+      const closed = watch(current.spending.close());
+      await settled();
+      while (closed.state === "pending") await this.clock.advance(100);
     }
     current.isGone = true;
     current.storage.fateOfWrite = () => "hangs";
