@@ -7,6 +7,7 @@ import type { ProcessRef } from "./common/process-ref.js";
 import { ConnectBackoff } from "./connections/connect-backoff.js";
 import { ConnectionFactory } from "./connections/connection-factory.js";
 import { ConnectionPool } from "./connections/connection-pool.js";
+import { ExpiryReader } from "./connections/expiry-reader.js";
 import { ExpiryTouch } from "./connections/expiry-touch.js";
 import { ExpiryWatch } from "./connections/expiry-watch.js";
 import { FreezeReader } from "./connections/freeze-reader.js";
@@ -164,11 +165,12 @@ function createConnections<Client>(context: PoolContext<Client>, processRef: Pro
   const expiryWatch = new ExpiryWatch(context, registry);
   const expiryTouch = new ExpiryTouch<Client>(context, registry, sessionState, connections);
   new FreezeReader<Client>(context, registry, sessionState);
+  const expiryReader = new ExpiryReader<Client>(context, registry, sessionState);
   const persistentConnections = new PersistentConnections(context, registry, connections, processRef);
   events.on("dead", (id) => {
     if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
   });
-  return { backOffs, factory, connections, healthProbe, expiryWatch, expiryTouch, persistentConnections };
+  return { backOffs, factory, connections, healthProbe, expiryWatch, expiryTouch, expiryReader, persistentConnections };
 }
 
 type Connecting<Client> = ReturnType<typeof createConnections<Client>>;

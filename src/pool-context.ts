@@ -41,6 +41,8 @@ export interface PartEvents {
   dead(id: string): void;
   /** Telegram has restricted the session or declared it dead. */
   unhealthy(id: string): void;
+  /** The client of the session has connected. */
+  connected(id: string): void;
   /** Telegram has refused a request of the session because its account is frozen, and has named no end. */
   frozen(id: string): void;
   /** It became known, or known anew, when Telegram terminates the session if it stays unused. */

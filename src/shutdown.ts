@@ -3,6 +3,7 @@ import type { PeerKnowledge } from "./acquire/peer-knowledge.js";
 import type { SessionAcquirer } from "./acquire/session-acquirer.js";
 import type { ProcessRef } from "./common/process-ref.js";
 import type { ConnectionPool } from "./connections/connection-pool.js";
+import type { ExpiryReader } from "./connections/expiry-reader.js";
 import type { ExpiryTouch } from "./connections/expiry-touch.js";
 import type { ExpiryWatch } from "./connections/expiry-watch.js";
 import type { HealthProbe } from "./connections/health-probe.js";
@@ -41,6 +42,7 @@ export interface PoolParts<Client> {
   readonly healthProbe: HealthProbe<Client>;
   readonly expiryWatch: ExpiryWatch;
   readonly expiryTouch: ExpiryTouch<Client>;
+  readonly expiryReader: ExpiryReader<Client>;
   readonly admin: SessionAdmin;
   readonly removal: SessionRemoval;
   readonly storageSync: StorageSync;
@@ -96,6 +98,7 @@ export class Shutdown {
     this.#parts.healthProbe.end();
     this.#parts.expiryWatch.end();
     this.#parts.expiryTouch.end();
+    this.#parts.expiryReader.end();
     leases.revokeAll((id) => lifecycle.toClosedError(id), "the pool was closed", timeoutMs !== undefined);
     await connections.closeAll("the pool was closed");
     this.#parts.storageSync.stop();

@@ -159,8 +159,8 @@ export interface ClientAdapter<Client> {
    */
   createSignIn?(options: SignInOptions): SignInClient;
   /**
-   * Makes a raw request for `invoke`, from what `SignInClient.call` takes. `duplicate` needs it. Without it `check` does not
-   * know of freezes nor when a session ends, and `probeIntervalMs` does not free frozen sessions.
+   * Makes a raw request for `invoke`, from what `SignInClient.call` takes. `duplicate` needs it. Without it the pool does
+   * not know of freezes nor when a session ends, and `probeIntervalMs` does not free frozen sessions.
    */
   createRequest?(method: string, fields: Readonly<Record<string, unknown>>): unknown;
 }

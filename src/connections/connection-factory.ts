@@ -134,6 +134,7 @@ export class ConnectionFactory<Client> {
         metrics.recorder?.connect.record(durationMs);
         this.#backOffs.connected(known, profile);
         this.#setConnected(id, true);
+        events.emit("connected", id);
         events.publish("connected", { id });
       },
       disconnected: (reason) => {

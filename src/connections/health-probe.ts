@@ -69,7 +69,9 @@ export class HealthProbe<Client = unknown> {
     if (isProbeable(known) && this.#mayBeProbed(known)) {
       try {
         await this.#sessionState.whileProbed(id, async () => {
-          if ((await this.#isAnswered(known)) && isProbeable(known)) this.#sessionState.markAnswered(known);
+          if (!(await this.#isAnswered(known)) || !isProbeable(known)) return;
+          if (known.isFrozen) this.#sessionState.thaw(known);
+          else this.#sessionState.markAnswered(known);
         });
       } catch {
         // The error was applied where it was received: nothing has changed, or the session cools down or backs off.

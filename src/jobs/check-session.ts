@@ -141,7 +141,7 @@ export class SessionCheck<Client> {
     const known = this.#registry.get(id);
     if (known === undefined) return;
     this.#sessionState.learn(known, { accountId, isBot, ...life });
-    if (freeze === null && known.isFrozen) this.#sessionState.markAnswered(known);
+    if (freeze === null && known.isFrozen) this.#sessionState.thaw(known);
     else if (freeze) this.#sessionState.freeze(known, freeze.until);
   }
 }

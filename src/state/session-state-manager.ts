@@ -307,6 +307,18 @@ export class SessionStateManager {
     this.#context.events.emit("available");
   }
 
+  /** Applies a complete answer by which the account is not frozen: it holds for every session of the account. */
+  thaw(known: PooledSession): void {
+    const now = this.#context.time.now();
+    for (const session of this.#sessionTable.sharing(known)) {
+      if (session === known || !session.isFrozen) continue;
+      this.#sessionTable.restrict(session, null, now);
+      markDirty(session, "answered");
+      void this.#recordWriter.save(session.id);
+    }
+    this.markAnswered(known);
+  }
+
   /** Ends what concerned the former auth key of a session that has a new one. */
   keyReplaced(known: PooledSession): void {
     const { time, events } = this.#context;

@@ -13,7 +13,7 @@ async function poolWith(
   frozen: readonly string[],
   options: TestPoolOptions = {},
 ): Promise<TestPool> {
-  const scene = await openPool({ sessions, ...options });
+  const scene = await openPool({ isAskable: true, sessions, ...options });
   const { pool, telegram } = scene;
   telegram.onCall = ({ id, method }) => {
     if (frozen.includes(id) && method === WRITE) throw frozenError();

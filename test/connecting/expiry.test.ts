@@ -5,7 +5,7 @@ import { FakeTelegram, PROBE, READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, type TestPool, type TestPoolOptions } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
-import { FakeRpcError } from "../fakes/telegram-errors.js";
+import { FakeRpcError, flood } from "../fakes/telegram-errors.js";
 import { VirtualClock } from "../fakes/virtual-clock.js";
 
 const DAY_MS = 86_400_000;
@@ -25,7 +25,7 @@ async function openWith(
   if (stored === undefined) throw new Error("There is no record.");
   const data = encodeRecord({ ...decodeRecord(stored.data), ...fieldsAt(clock.now()) });
   await storage.write("a", stored.version, data);
-  return openPool({ ...options, storage, clock });
+  return openPool({ isAskable: true, ...options, storage, clock });
 }
 
 /** The answer to `account.getAuthorizations`. */
@@ -62,7 +62,7 @@ describe("expiring", () => {
   });
 
   test("a session that is removed and added again, or has another key - emitted for each", async () => {
-    const { pool, clock, telegram, events } = await openPool({ sessions: ["a"] });
+    const { pool, clock, telegram, events } = await openPool({ isAskable: true, sessions: ["a"] });
     telegram.onCall = ({ method }) =>
       method === "users.GetUsers"
         ? [{ className: "User", self: true, id: 7n }]
@@ -82,7 +82,7 @@ describe("expiring", () => {
 
   test("a dead session, and one whose end is not known - not emitted", async () => {
     const dead = await openWith((now) => ({ expiresAt: now + DAY_MS, deadReason: "SESSION_REVOKED" }));
-    const unknown = await openPool({ sessions: ["a"] });
+    const unknown = await openPool({ isAskable: true, sessions: ["a"] });
     for (const { clock, events } of [dead, unknown]) {
       await clock.advance(DAY_MS);
       expect(events("expiring")).toEqual([]);
@@ -157,7 +157,7 @@ describe("probeIntervalMs", () => {
   });
 
   test("a session whose end is not known - asked once it has been unused for a week, and once only", async () => {
-    const scene = await openPool({ sessions: ["a"], probeIntervalMs: DAY_MS });
+    const scene = await openPool({ isAskable: true, sessions: ["a"], probeIntervalMs: DAY_MS });
     const { clock, telegram } = scene;
     await clock.advance(7 * DAY_MS - 1);
     expect(telegram.calls.length).toBe(0);
@@ -182,7 +182,6 @@ describe("probeIntervalMs", () => {
   test("an adapter that cannot make requests - its probe is the use that moves the end", async () => {
     const clock = new VirtualClock();
     const telegram = new FakeTelegram(clock);
-    Object.defineProperty(telegram, "createRequest", { value: undefined });
     const scene = await openWith((now) => ({ expiresAt: now + DAY_MS, authorizationTtlDays: 180 }), {
       clock,
       telegram,
@@ -211,6 +210,83 @@ describe("probeIntervalMs", () => {
     const { pool, clock, telegram } = await openWith((now) => ({ expiresAt: now }), { probeIntervalMs: PROBE_MS });
     telegram.onCall = () => new Promise(() => {});
     await clock.advance(PROBE_MS);
+    const closed = pool.close();
+    await clock.advance(10_000);
+    await closed;
+    expect({ pendingTimers: clock.pending, online: telegram.online }).toEqual({ pendingTimers: 0, online: [] });
+  });
+});
+
+describe("a session that stays connected", () => {
+  const SHORT_MS = 29_999;
+
+  test("its end - is asked for after 30 s, once, and kept in the record", async () => {
+    const storage = new FaultyStorage(memory());
+    const scene = await openPool({ isAskable: true, sessions: ["a", "b"], storage });
+    const { pool, clock, telegram } = scene;
+    const answeredAt = Math.floor(clock.now() / 1_000) * 1_000;
+    telegram.onCall = () => authorizations(180, answeredAt);
+    for (const id of ["a", "b"]) await pool.use(() => {}, { id });
+    await clock.advance(SHORT_MS);
+    expect(telegram.calls).toEqual([]);
+    await clock.advance(1);
+    expect(telegram.calls.map(({ id, method }) => [id, method])).toEqual([
+      ["a", AUTHORIZATIONS],
+      ["b", AUTHORIZATIONS],
+    ]);
+    expect(pool.get("a")?.expiresAt).toBe(answeredAt + 180 * DAY_MS);
+    telegram.handle("a").drop();
+    await pool.use(() => {}, { id: "a" });
+    await clock.advance(60_000);
+    await pool.close();
+    const again = await openPool({ isAskable: true, storage, clock, telegram });
+    await again.pool.use(() => {}, { id: "a" });
+    await clock.advance(60_000);
+    expect({ calls: telegram.calls.length, expiresAt: again.pool.get("a")?.expiresAt }).toEqual({
+      calls: 2,
+      expiresAt: answeredAt + 180 * DAY_MS,
+    });
+  });
+
+  test("disconnected sooner, and an answer that says nothing - not asked, and not asked again", async () => {
+    const { pool, clock, telegram } = await openPool({ isAskable: true, sessions: ["a"], idleTimeoutMs: 10_000 });
+    await pool.use(() => {});
+    await clock.advance(60_000);
+    expect(telegram.calls).toEqual([]);
+    for (let turn = 0; turn < 2; turn++) {
+      const lease = await pool.acquire();
+      await clock.advance(60_000);
+      lease.release();
+      await clock.advance(60_000);
+    }
+    expect(telegram.calls.length).toBe(1);
+  });
+
+  test("refused with a wait - the session cools, and its next connection is asked", async () => {
+    const { pool, clock, telegram } = await openPool({ isAskable: true, sessions: ["a"], idleTimeoutMs: 60_000 });
+    telegram.onCall = () => {
+      throw flood(600);
+    };
+    await pool.use(() => {});
+    await clock.advance(30_000);
+    expect({ state: pool.get("a")?.state, calls: telegram.calls.length }).toEqual({ state: "cooling", calls: 1 });
+    telegram.onCall = () => authorizations(180, 1_000_000);
+    await clock.advance(700_000);
+    expect(telegram.calls.length).toBe(1);
+    await pool.use(() => {});
+    await clock.advance(30_000);
+    expect({ calls: telegram.calls.length, expiresAt: pool.get("a")?.expiresAt }).toEqual({
+      calls: 2,
+      expiresAt: expect.any(Number),
+    });
+    expect(telegram.violations).toEqual([]);
+  });
+
+  test("close() while it is asked - ends, and leaves nothing", async () => {
+    const { pool, clock, telegram } = await openPool({ isAskable: true, sessions: ["a", "b"] });
+    telegram.onCall = () => new Promise(() => {});
+    for (const id of ["a", "b"]) await pool.use(() => {}, { id });
+    await clock.advance(30_000);
     const closed = pool.close();
     await clock.advance(10_000);
     await closed;

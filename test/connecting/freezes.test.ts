@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { READ, WRITE } from "../fakes/fake-telegram.js";
 import { openPool, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
 import { FakeRpcError } from "../fakes/telegram-errors.js";
 import { twoHosts } from "../fakes/two-hosts.js";
 import { settled } from "../fakes/virtual-clock.js";
@@ -21,7 +22,7 @@ const frozen = (): FakeRpcError => new FakeRpcError(420, "FROZEN_METHOD_INVALID"
 
 describe("a freeze", () => {
   test("its end - is asked for once, and ends the restriction; later refusals ask no more", async () => {
-    const { pool, telegram, clock, events } = await openPool({ sessions: ["a"] });
+    const { pool, telegram, clock, events } = await openPool({ isAskable: true, sessions: ["a"] });
     const until = Math.ceil(clock.now() / 1_000) + 3_600;
     telegram.onCall = ({ method }) => {
       if (method === CONFIG) return config(5, until);
@@ -51,7 +52,7 @@ describe("a freeze", () => {
       () => "no configuration",
     ];
     for (const answer of answers) {
-      const { pool, telegram, clock } = await openPool({ sessions: ["a"], callTimeoutMs: 1_000 });
+      const { pool, telegram, clock } = await openPool({ isAskable: true, sessions: ["a"], callTimeoutMs: 1_000 });
       telegram.onCall = ({ method }) => {
         if (method === CONFIG) return answer();
         throw frozen();
@@ -64,7 +65,7 @@ describe("a freeze", () => {
   });
 
   test("close() while its end is asked for - ends at once", async () => {
-    const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
+    const { pool, telegram, clock } = await openPool({ isAskable: true, sessions: ["a"] });
     telegram.onCall = ({ method }) => {
       if (method === CONFIG) return new Promise(() => {});
       throw frozen();
@@ -76,7 +77,7 @@ describe("a freeze", () => {
   });
 
   test("of another process - restricts here until the same end, which may be learned later", async () => {
-    const { one, two, clock, telegram } = await twoHosts({ idleTimeoutMs: 0 });
+    const { one, two, clock, telegram } = await twoHosts({ idleTimeoutMs: 0, isAskable: true });
     const until = Math.ceil(clock.now() / 1_000) + 7_200;
     let answer: (value: unknown) => void = () => {};
     telegram.onCall = ({ method }) => {
@@ -98,7 +99,7 @@ describe("a freeze", () => {
   });
 
   test("of another process that this one reads only when it claims the session - serves no caller that may write", async () => {
-    const { one, two, telegram } = await twoHosts({ idleTimeoutMs: 0 });
+    const { one, two, telegram } = await twoHosts({ idleTimeoutMs: 0, isAskable: true });
     telegram.onCall = ({ method }) => {
       if (method === WRITE) throw frozen();
       return method;
@@ -113,7 +114,7 @@ describe("a freeze", () => {
   });
 
   test("enable() - ends it; the end of the next one is asked for again", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     telegram.onCall = ({ method }) => {
       if (method === CONFIG) return config(5);
       throw frozen();
@@ -125,5 +126,37 @@ describe("a freeze", () => {
       await pool.enable("a");
       expect(pool.get("a")?.state).toBe("free");
     }
+  });
+});
+
+describe("a freeze of an account with two sessions", () => {
+  const notFrozen = (): object => ({
+    className: "help.AppConfig",
+    config: {
+      className: "JsonObject",
+      value: [{ key: "channels_limit_default", value: { className: "JsonNumber", value: 500 } }],
+    },
+  });
+
+  test("restricts both until the same end; a complete answer to one frees both", async () => {
+    const { pool, telegram, clock, events } = await openPool({ isAskable: true });
+    await pool.addMany(["a1", "a2"].map((id) => ({ id, session: sessionString(id), accountId: "5000000001" })));
+    const until = Math.ceil(clock.now() / 1_000) + 3_600;
+    let answer: object = config(5, until);
+    telegram.onCall = ({ method }) => {
+      if (method === "users.GetUsers") return [{ className: "User", self: true, id: 5_000_000_001n }];
+      if (method === CONFIG) return answer;
+      throw frozen();
+    };
+    Object.assign(telegram, { ownUserRequest: () => ({ className: "users.GetUsers" }) });
+    await pool.use((client) => client.call(WRITE), { id: "a1", retry: "none" }).catch(() => {});
+    await settled();
+    expect(pool.sessions().map(({ state }) => state)).toEqual(["restricted", "restricted"]);
+    expect(telegram.calls.filter(({ method }) => method === CONFIG)).toHaveLength(1);
+    answer = notFrozen();
+    expect(await pool.check("a2")).toMatchObject({ isAlive: true, isFrozen: false });
+    await settled();
+    expect(pool.sessions().map(({ state }) => state)).toEqual(["free", "free"]);
+    expect(events("recovered").map(({ id }) => id)).toEqual(expect.arrayContaining(["a1", "a2"]));
   });
 });

@@ -62,7 +62,7 @@ describe("probeIntervalMs", () => {
   });
 
   test("FROZEN_METHOD_INVALID - free only once Telegram's configuration, complete, names no freeze", async () => {
-    const scene = await refusedBy(420, "FROZEN_METHOD_INVALID");
+    const scene = await refusedBy(420, "FROZEN_METHOD_INVALID", { isAskable: true });
     const { pool, clock, telegram, events } = scene;
     const answers: unknown[] = ["answered", config(5), { className: "help.AppConfigNotModified" }, config()];
     telegram.onCall = ({ method }) => (method === "help.GetAppConfig" ? answers.shift() : "answered");
@@ -86,7 +86,6 @@ describe("probeIntervalMs", () => {
   test("FROZEN_METHOD_INVALID with an adapter that cannot be asked about it - not asked, and not free", async () => {
     const clock = new VirtualClock();
     const telegram = new FakeTelegram(clock);
-    Object.defineProperty(telegram, "createRequest", { value: undefined });
     const scene = await refusedBy(420, "FROZEN_METHOD_INVALID", { clock, telegram });
     await clock.advance(PROBE_MS * 3);
     expect({ state: scene.pool.get("a")?.state, calls: telegram.calls.length }).toEqual({

@@ -181,10 +181,6 @@ export class FakeTelegram implements ClientAdapter<FakeClient> {
     return client.call((request as { readonly className: string }).className);
   }
 
-  createRequest(method: string): unknown {
-    return { className: method };
-  }
-
   /** The newest client of a session. */
   handle(id: string): FakeHandle {
     const handle = this.handles.findLast((made) => made.request.id === id);
@@ -210,5 +206,12 @@ export class FakeTelegram implements ClientAdapter<FakeClient> {
 
   disconnected(handle: FakeHandle): void {
     if (this.#connected.get(handle.fingerprint) === handle) this.#connected.delete(handle.fingerprint);
+  }
+}
+
+/** A fake of which the pool can ask something by itself. */
+export class AskableTelegram extends FakeTelegram {
+  createRequest(method: string): unknown {
+    return { className: method };
   }
 }

@@ -2,7 +2,7 @@ import { onTestFinished } from "vitest";
 import type { SessionPoolEvents } from "../../src/events.js";
 import type { SessionPoolOptions } from "../../src/options/options.js";
 import { SessionPool } from "../../src/session-pool.js";
-import { type FakeClient, FakeTelegram } from "./fake-telegram.js";
+import { AskableTelegram, type FakeClient, FakeTelegram } from "./fake-telegram.js";
 import { FaultyStorage } from "./faulty-storage.js";
 import { sessionString } from "./sessions.js";
 import { VirtualClock } from "./virtual-clock.js";
@@ -33,6 +33,8 @@ export interface TestPoolOptions extends Omit<SessionPoolOptions<FakeClient>, "c
   readonly storage?: FaultyStorage;
   readonly clock?: VirtualClock;
   readonly telegram?: FakeTelegram;
+  /** Whether the pool can ask something by itself, such as whether an account is frozen. */
+  readonly isAskable?: boolean;
 }
 
 const EVENTS: readonly (keyof SessionPoolEvents)[] = [
@@ -56,9 +58,13 @@ const EVENTS: readonly (keyof SessionPoolEvents)[] = [
 ];
 
 /** Opens a pool that lives until the test ends, with a session for each name; the name is the auth key's too. */
-export async function openPool({ sessions = [], ...given }: TestPoolOptions = {}): Promise<TestPool> {
+export async function openPool({
+  sessions = [],
+  isAskable = false,
+  ...given
+}: TestPoolOptions = {}): Promise<TestPool> {
   const { storage = new FaultyStorage(), clock = new VirtualClock(), ...options } = given;
-  const telegram = given.telegram ?? new FakeTelegram(clock);
+  const telegram = given.telegram ?? (isAskable ? new AskableTelegram(clock) : new FakeTelegram(clock));
   const { telegram: _, ...rest } = { telegram, ...options };
   const pool = await SessionPool.open({ ...rest, client: telegram, storage, clock });
   const told: Told[] = [];

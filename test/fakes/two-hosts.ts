@@ -1,7 +1,7 @@
 import { expect, onTestFinished } from "vitest";
 import { memory } from "../../src/storage/memory.js";
 import type { SessionStorage } from "../../src/storage/storage.js";
-import { FakeTelegram } from "./fake-telegram.js";
+import { AskableTelegram, FakeTelegram } from "./fake-telegram.js";
 import { FaultyStorage } from "./faulty-storage.js";
 import { openPool, type TestPool, type TestPoolOptions } from "./pools.js";
 import { VirtualClock } from "./virtual-clock.js";
@@ -20,7 +20,7 @@ export async function twoHosts(options: TestPoolOptions = {}): Promise<TwoHosts>
   const [inner, clock] = [memory(), new VirtualClock()];
   const list = inner.list.bind(inner);
   inner.list = async () => [...(await list())].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const telegram = new FakeTelegram(clock);
+  const telegram = options.isAskable ? new AskableTelegram(clock) : new FakeTelegram(clock);
   onTestFinished(() => expect(telegram.violations).toEqual([]));
   const open = (given: TestPoolOptions): Promise<TestPool> =>
     openPool({ storage: new FaultyStorage(inner), clock, telegram, ...options, ...given });

@@ -38,7 +38,7 @@ function askable<T extends FakeTelegram>(
 
 describe("check()", () => {
   test("an answer that names the account - alive, with the account", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => user({ premium: true }));
     expect(await pool.check("a")).toEqual({
       id: "a",
@@ -57,7 +57,7 @@ describe("check()", () => {
   });
 
   test("a restricted account - Telegram's own words", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     const restrictionReason = [{ platform: "all", reason: "terms", text: "Violated the terms." }];
     askable(telegram, () => user({ restricted: true, restrictionReason }));
     expect(await pool.check("a")).toMatchObject({ isAlive: true, restriction: "terms (all): Violated the terms." });
@@ -69,7 +69,7 @@ describe("check()", () => {
     ["another user", [{ className: "User", id: 7n }]],
     ["no list", null],
   ])("%s as the answer - not alive", async (_, answer) => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => answer);
     expect(await pool.check("a")).toMatchObject({
       isAlive: false,
@@ -80,7 +80,7 @@ describe("check()", () => {
   });
 
   test("a dead session - not alive, and dead from now on without being asked again", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => {
       throw dead();
     });
@@ -92,7 +92,7 @@ describe("check()", () => {
   });
 
   test("a flood - cools the session, which is not asked before its end", async () => {
-    const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
+    const { pool, telegram, clock } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => {
       throw flood(3_600);
     });
@@ -106,7 +106,7 @@ describe("check()", () => {
   });
 
   test("a disabled session - is not asked", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => user());
     await pool.disable("a", "on holiday");
     expect(await pool.check("a")).toMatchObject({ isAlive: false, reason: "not asked: disabled: on holiday" });
@@ -129,7 +129,7 @@ describe("check()", () => {
   });
 
   test("an unknown id, wrong options, an aborted signal - rejects", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => user());
     await expect(pool.check("b")).rejects.toMatchObject({ code: "SESSION_NOT_FOUND" });
     await expect(pool.check("a", { signl: 1 } as object)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
@@ -146,7 +146,7 @@ describe("check()", () => {
   });
 
   test("every question answered - all of it, and what lasts is in the session's info", async () => {
-    const { pool, telegram, clock } = await openPool({ sessions: ["a"] });
+    const { pool, telegram, clock } = await openPool({ isAskable: true, sessions: ["a"] });
     const now = clock.now();
     askable(telegram, () => user(), {
       "help.GetAppConfig": () => config(),
@@ -163,14 +163,14 @@ describe("check()", () => {
   });
 
   test("a bot - its authorizations are not asked for", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => user({ bot: true }), { "help.GetAppConfig": () => config() });
     expect(await pool.check("a")).toMatchObject({ isAlive: true, isBot: true, isFrozen: false, expiresAt: null });
     expect(telegram.calls.map(({ method }) => method)).toEqual(["users.GetUsers", "help.GetAppConfig"]);
   });
 
   test("a question refused with a wait - what it would have said is unknown, and nothing follows it", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => user(), {
       "help.GetAppConfig": () => {
         throw flood(60);
@@ -182,7 +182,7 @@ describe("check()", () => {
   });
 
   test("dead by the last question - not alive", async () => {
-    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
     askable(telegram, () => user(), {
       "account.GetAuthorizations": () => {
         throw dead();
@@ -193,7 +193,7 @@ describe("check()", () => {
 
   test("a freeze - alive and frozen; restricted until Telegram's date, across a restart", async () => {
     const storage = new FaultyStorage();
-    const { pool, telegram, clock, events } = await openPool({ sessions: ["a"], storage });
+    const { pool, telegram, clock, events } = await openPool({ isAskable: true, sessions: ["a"], storage });
     const until = Math.floor(clock.now() / 1_000) * 1_000 + 3_600_000;
     const dates = { freeze_since_date: 1_700_000_000, freeze_until_date: until / 1_000 };
     askable(telegram, () => user(), { "help.GetAppConfig": () => config(dates) });
@@ -215,7 +215,7 @@ describe("check()", () => {
   });
 
   test("a freeze whose date is past, or that has none - restricted without an end", async () => {
-    const { pool, telegram, clock } = await openPool({ sessions: ["a", "b"] });
+    const { pool, telegram, clock } = await openPool({ isAskable: true, sessions: ["a", "b"] });
     const dates: Record<string, number>[] = [{ freeze_since_date: 5 }, { freeze_since_date: 5, freeze_until_date: 6 }];
     askable(telegram, () => user(), { "help.GetAppConfig": () => config(dates.shift()) });
     expect(await pool.check("a")).toMatchObject({ isFrozen: true, frozenUntil: null });
