@@ -26,7 +26,9 @@ export class Refusal extends Error {
 export const TOKEN_HEADER = "x-session-pool-token";
 
 /** Headers by which proxies say that a request is not from the connection that it comes over. */
-const FORWARDING_HEADERS = ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"] as const;
+const FORWARDING_HEADER = /^(x-forwarded(-.*)?|forwarded|via|x-real-ip|x-client-ip|true-client-ip|cf-connecting-ip)$/;
+/** Time that `authorize` may take. */
+const AUTHORIZE_WITHIN_MS = 10_000;
 
 /** Decides what requests may do. */
 export class AccessControl {
@@ -45,17 +47,16 @@ export class AccessControl {
       checkLocal(request);
       return "view";
     }
-    let answer: unknown;
+    let access: Access | false;
     try {
-      answer = this.#authorize(request);
-      if (isThenable(answer)) answer = await answer;
+      access = toAccess(await inTime(this.#authorize(request)));
     } catch (error) {
+      if (error instanceof Refusal) throw error;
       if (!this.#hasFailed)
         warn(`authorize of the dashboard failed; further failures are not reported: ${textOf(error)}`);
       this.#hasFailed = true;
       throw new Refusal(403, "The function authorize of this dashboard has failed, so nothing is shown.");
     }
-    const access = toAccess(answer);
     if (access === false) throw new Refusal(403, "You are not allowed to see this dashboard (authorize).");
     return access;
   }
@@ -74,6 +75,35 @@ export class AccessControl {
   }
 }
 
+/**
+ * Throws a {@link Refusal} if the page of another origin asks for the state of the pools: a server that allows that to all its
+ * paths (CORS) does not mean these.
+ */
+export function checkReader({ headers }: IncomingMessage): void {
+  const { origin, "sec-fetch-site": site } = headers;
+  const isForeign =
+    site === undefined
+      ? origin !== undefined && !isOwnOrigin(origin, hostOf(headers))
+      : /^(cross|same)-site$/.test(site);
+  if (isForeign) throw new Refusal(403, "The state of the pools is shown on the page of this dashboard only.");
+}
+
+/** Resolves with what `authorize` answers. Rejects with a {@link Refusal} if that takes too long. */
+async function inTime(answer: unknown): Promise<unknown> {
+  if (!isThenable(answer)) return answer;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const seconds = AUTHORIZE_WITHIN_MS / 1_000;
+    const refusal = new Refusal(503, `The function authorize of this dashboard has not answered within ${seconds} s.`);
+    timer = setTimeout(() => reject(refusal), AUTHORIZE_WITHIN_MS).unref();
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 function toAccess(answer: unknown): Access | false {
   if (answer === "view" || answer === "manage") return answer;
   if (answer === true) return "view";
@@ -87,11 +117,12 @@ function toAccess(answer: unknown): Access | false {
  * Without `authorize` only this machine may look. The name that was asked for counts as well: a page of another site can
  * have its own name resolve to 127.0.0.1 and then read what it gets (DNS rebinding).
  */
-function checkLocal({ headers, socket }: IncomingMessage): void {
+function checkLocal({ headers, httpVersion, socket }: IncomingMessage): void {
   const advice = "Pass authorize to dashboard() to decide who may look.";
   if (!isLoopbackAddress(socket.remoteAddress))
     throw new Refusal(403, `Without authorize this dashboard answers requests from its own machine only. ${advice}`);
-  if (FORWARDING_HEADERS.some((name) => headers[name] !== undefined))
+  // No browser speaks HTTP/1.0; nginx does by default, without a header that names it.
+  if (httpVersion === "1.0" || Object.keys(headers).some((name) => FORWARDING_HEADER.test(name)))
     throw new Refusal(403, `This request came through a proxy, which hides whose it is. ${advice}`);
   if (!isLoopbackHost(hostOf(headers)))
     throw new Refusal(403, `Without authorize this dashboard answers to localhost and 127.0.0.1 only. ${advice}`);

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { textOf, warn } from "../common/process-warning.js";
 import { SessionNotFoundError, SessionPoolError } from "../errors.js";
-import { type Access, AccessControl, type Authorize, Refusal } from "./access.js";
+import { type Access, AccessControl, type Authorize, checkReader, Refusal } from "./access.js";
 import type { ChangeAnswer, Hello } from "./frames.js";
 import { LiveFeed } from "./live-feed.js";
 import { PAGE } from "./page-assets.js";
@@ -14,6 +14,7 @@ import { wireText } from "./wire-text.js";
 const MAX_VIEWERS = 100;
 /** Time after which a change is answered although it is not complete: a storage may be slow. */
 const ANSWER_WITHIN_MS = 3_000;
+const CLOSED = "This dashboard is closed.";
 const DEFAULT_REASON = "disabled in the dashboard";
 
 /** The part of a request that `node:http` does not know: where Express is mounted, `url` lacks the path. */
@@ -42,6 +43,8 @@ interface Call {
 
 type Route = (call: Call) => Promise<void> | void;
 
+/** What tells how the pools stand. */
+const STATE_PATHS: readonly string[] = ["/state", "/events"];
 /** A path that no route has. */
 const NOWHERE = "/-";
 
@@ -53,6 +56,8 @@ export class DashboardServer {
   readonly #feed: LiveFeed;
   readonly #reads: ReadonlyMap<string, Route>;
   readonly #changes: ReadonlyMap<string, Route>;
+  #viewerCount = 0;
+  #isClosed = false;
 
   constructor(sources: readonly Source[], options: ServerOptions) {
     this.#sources = sources;
@@ -98,14 +103,17 @@ export class DashboardServer {
 
   /** Ends the connections of all pages. Requests are refused from now on. */
   close(): void {
+    this.#isClosed = true;
     this.#feed.close();
   }
 
   async #answer(request: MountedRequest, response: ServerResponse): Promise<void> {
     const access = await this.#access.check(request);
+    // Who asked may have left meanwhile.
+    if (response.destroyed) return;
     const { path, query } = this.#locate(request);
     if (path === "") {
-      sendText(response, 308, "The dashboard is one level deeper.", { location: `${lastSegment(request)}/` });
+      sendText(response, 308, "The dashboard is one level deeper.", { location: `./${lastSegment(request)}/` });
       return;
     }
     const isChange = this.#changes.has(path);
@@ -123,6 +131,8 @@ export class DashboardServer {
         throw new Refusal(403, "You may look at this dashboard, and change nothing (authorize).");
       this.#access.checkOrigin(request);
     }
+    if (STATE_PATHS.includes(path)) checkReader(request);
+    if (this.#isClosed && path !== "/events") throw new Refusal(503, CLOSED);
     await route({ request, response, query, access });
   }
 
@@ -134,8 +144,9 @@ export class DashboardServer {
     const full = split(originalUrl).path;
     // What a framework has taken off is a path of its own, or the base path.
     const isMounted = full !== path && (basePath === "" || !isBelow(full, basePath));
-    if (isMounted) return { path: path === "/" && !full.endsWith("/") ? "" : path, query };
-    return { path: isBelow(full, basePath) ? full.slice(basePath.length) : NOWHERE, query };
+    if (isMounted && basePath === "") return { path: path === "/" && !full.endsWith("/") ? "" : path, query };
+    const seen = isMounted ? path : full;
+    return { path: isBelow(seen, basePath) ? seen.slice(basePath.length) : NOWHERE, query };
   }
 
   async #sendState(response: ServerResponse): Promise<void> {
@@ -144,7 +155,7 @@ export class DashboardServer {
   }
 
   async #sendEvents({ request, response, query, access }: Call): Promise<void> {
-    if (this.#feed.followerCount >= MAX_VIEWERS) {
+    if (this.#viewerCount >= MAX_VIEWERS) {
       throw new Refusal(503, `${MAX_VIEWERS} pages look at this dashboard already.`);
     }
     const lastId = request.headers["last-event-id"] ?? query.get("since") ?? undefined;
@@ -154,6 +165,7 @@ export class DashboardServer {
       response.end();
       return;
     }
+    if (this.#isClosed) throw new Refusal(503, CLOSED);
     begin(response, 200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store, no-transform",
@@ -163,6 +175,8 @@ export class DashboardServer {
       response.end();
       return;
     }
+    this.#viewerCount++;
+    response.once("close", () => this.#viewerCount--);
     response.flushHeaders();
     await new Viewer(this.#feed, response).start(this.#hello(access), typeof lastId === "string" ? lastId : undefined);
   }

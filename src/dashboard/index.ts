@@ -15,7 +15,8 @@ export type DashboardPools = ObservedPool | readonly ObservedPool[] | Readonly<R
 export interface DashboardOptions {
   /**
    * Decides for each request, the page's files included, what it may do: nothing (`false`), look (`"view"`), or also
-   * disable, enable and remove sessions (`"manage"`). One that throws or rejects grants nothing. @default this machine may
+   * disable, enable and remove sessions (`"manage"`). One that throws, rejects or takes longer than
+   * 10 seconds grants nothing. @default this machine may
    * look: loopback addresses, asked for as `localhost` or by address
    */
   authorize?(request: IncomingMessage): AuthorizeAnswer | Promise<AuthorizeAnswer>;

@@ -8,6 +8,8 @@ import type { Source } from "./source.js";
 const INTERVAL_MS = 1_000;
 /** Share of the time that readings may take: with very many sessions they become rarer. */
 const MAX_SHARE = 1 / 50;
+/** Longest time between two readings: a storage may not answer for a minute. */
+const MAX_INTERVAL_MS = 20_000;
 /** Time for which the state is kept when nobody looks, for pages that come back. */
 const KEPT_MS = 60_000;
 /** Maximum of the changes that are kept for pages that come back: their number, and their length together. */
@@ -147,7 +149,8 @@ export class LiveFeed {
   #schedule(): void {
     if (this.#followers.size === 0 || this.isEnded) return;
     this.#cancel();
-    this.#timer = setTimer(Math.max(this.#intervalMs, this.#tookMs / MAX_SHARE), () => void this.#tick());
+    const delayMs = Math.max(this.#intervalMs, Math.min(this.#tookMs / MAX_SHARE, MAX_INTERVAL_MS));
+    this.#timer = setTimer(delayMs, () => void this.#tick());
   }
 
   async #tick(): Promise<void> {

@@ -89,12 +89,14 @@ export class PoolState {
   /** Everything, as it was read last. */
   full(): string {
     const { source } = this;
+    // Later ones come with the next change.
+    const incidents = source.incidents(0).filter(({ number }) => number <= this.#lastIncident);
     const lists = LIST_NAMES.map((name) => `"${name}":${this.#lists[name].full()}`);
     return this.#frame([
       ...(this.#status === "" ? [] : [`"status":${this.#status}`]),
       `"lists":{${lists.join(",")}}`,
       `"buckets":${JSON.stringify(source.buckets(Number.NEGATIVE_INFINITY))}`,
-      `"incidents":${JSON.stringify(source.incidents(0))}`,
+      `"incidents":${JSON.stringify(incidents)}`,
       `"isEnded":${this.#wasEnded}`,
     ]);
   }

@@ -25,9 +25,13 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 
 type Headers = Readonly<Record<string, string>>;
 
-/** Begins a response: its status and its headers, which replace those that a framework has set. */
+/**
+ * Begins a response: its status and its headers, which replace those that a framework has set. Other origins may read nothing,
+ * even where a framework allows it (CORS).
+ */
 export function begin(response: ServerResponse, status: number, headers: Headers): void {
   response.statusCode = status;
+  for (const name of response.getHeaderNames()) if (name.startsWith("access-control-")) response.removeHeader(name);
   for (const [name, value] of Object.entries({ ...SECURITY_HEADERS, ...headers })) response.setHeader(name, value);
 }
 

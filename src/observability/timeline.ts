@@ -145,7 +145,7 @@ export class Timeline {
     if (last !== undefined && at <= last.at) return last;
     const waiters = this.#waiterCount();
     if (last !== undefined) this.#fillGap(last, at, Math.min(waiters, last.waiters));
-    const bucket: Bucket = { at, calls: 0, waiters, deaths: 0, restrictions: 0, floods: {} };
+    const bucket: Bucket = { at, calls: 0, waiters, deaths: 0, restrictions: 0, floods: noFloods() };
     this.#buckets.push(bucket);
     if (this.#buckets.length > MAX_BUCKETS) this.#buckets = this.#buckets.slice(-MAX_BUCKETS);
     return bucket;
@@ -156,9 +156,14 @@ export class Timeline {
     if (waiters === 0) return;
     const start = Math.max(last.at + BUCKET_MS, end - MAX_BUCKETS * BUCKET_MS);
     for (let at = start; at < end; at += BUCKET_MS) {
-      this.#buckets.push({ at, calls: 0, waiters, deaths: 0, restrictions: 0, floods: {} });
+      this.#buckets.push({ at, calls: 0, waiters, deaths: 0, restrictions: 0, floods: noFloods() });
     }
   }
+}
+
+/** Methods have names of the user's: "constructor" is one as well. */
+function noFloods(): Record<string, number> {
+  return Object.create(null) as Record<string, number>;
 }
 
 function textOf(value: unknown): string | null {

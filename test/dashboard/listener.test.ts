@@ -29,7 +29,7 @@ describe("dashboard()", () => {
   test("below a base path - redirects to it with a slash, and serves nothing beside it", async () => {
     const { pool } = await openPool({ sessions: ["alice"] });
     const { origin } = await serve(pool, { basePath: "/admin/pool" });
-    expect(await ask(origin, "/admin/pool?x=1")).toMatchObject({ status: 308, headers: { location: "pool/" } });
+    expect(await ask(origin, "/admin/pool?x=1")).toMatchObject({ status: 308, headers: { location: "./pool/" } });
     for (const path of FILES) expect(await ask(origin, `/admin/pool${path}`)).toMatchObject({ status: 200 });
     for (const path of ["/", "/page.js", "/admin", "/admin/pools/"]) {
       expect(await ask(origin, path)).toMatchObject({ status: 404 });
@@ -42,7 +42,7 @@ describe("dashboard()", () => {
     application.use(express.json());
     application.use("/admin/pool", dashboard(pool));
     const origin = await listen(createServer(application));
-    expect(await ask(origin, "/admin/pool")).toMatchObject({ status: 308, headers: { location: "pool/" } });
+    expect(await ask(origin, "/admin/pool")).toMatchObject({ status: 308, headers: { location: "./pool/" } });
     for (const path of FILES) expect(await ask(origin, `/admin/pool${path}`)).toMatchObject({ status: 200 });
     expect((await stateOf(origin, "/admin/pool/state")).pools).toHaveLength(1);
   });
