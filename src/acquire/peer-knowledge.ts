@@ -98,7 +98,7 @@ export class PeerKnowledge {
   /** Whether the client of a connection has the peer, as far as it can tell. A session that has not is no longer a holder. */
   confirm({ reference, ids }: PeerLook, connection: Connection<unknown>): boolean {
     if (connection.handle.knows?.(reference) !== false) return true;
-    ids.delete(connection.id);
+    this.#removeHolder(ids, connection.id);
     return false;
   }
 
@@ -190,8 +190,13 @@ export class PeerKnowledge {
   #cleared(sessionId: string): void {
     for (const { news, ids } of this.#looks.values()) {
       news.set(sessionId, false);
-      if (ids.delete(sessionId)) queueMicrotask(() => this.#context.events.emit("availabilityChanged"));
+      this.#removeHolder(ids, sessionId);
     }
+  }
+
+  /** In a stack of its own: other callers may wait for this session, and be rejected without it. */
+  #removeHolder(ids: Set<string>, sessionId: string): void {
+    if (ids.delete(sessionId)) queueMicrotask(() => this.#context.events.emit("availabilityChanged"));
   }
 
   /** Serves waiters, in a stack of its own: peers are learned in the middle of a client's call. */

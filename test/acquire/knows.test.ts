@@ -199,6 +199,22 @@ describe("acquire({ knows }) - what is known", () => {
     expect(test.telegram.connects.map(({ id }) => id)).toEqual(["a", "b"]);
   });
 
+  test("a client that turns out not to have it - every caller that waits for it rejects at once", async () => {
+    const test = await stage(["a", "b"], ["b"], { idleTimeoutMs: 1_000 });
+    const lease = await test.pool.acquire({ id: "b" });
+    lease.coolDown(10);
+    lease.release();
+    // Its client is closed: only the storage says that it has the peer.
+    await test.clock.advance(1_500);
+    const waiting = [test.acquire({ knows: "@news" }), test.acquire({ knows: "@news", wait: 600_000 })];
+    await settled();
+    test.telegram.onKnows = () => false;
+    await test.clock.advance(8_500);
+    await settled();
+    for (const { error } of waiting) expect(error).toBeInstanceOf(NoSessionAvailableError);
+    expect(test.pool.status()).toMatchObject({ free: 2, waiters: 0 });
+  });
+
   test("a removed session, and one with another key - know it no longer", async () => {
     const test = await stage(["a", "b"], ["a"]);
     await test.pool.remove("a");
