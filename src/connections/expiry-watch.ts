@@ -41,12 +41,14 @@ export class ExpiryWatch {
     const known = this.#registry.get(id);
     if (this.#isEnded || known === undefined) return;
     const { expiresAt } = known;
-    if (expiresAt === null || known.deadReason !== null || known.isRemoving) {
-      this.#reported.delete(known);
-      return;
-    }
     const { time, events } = this.#context;
     const now = time.now();
+    if (expiresAt === null || known.deadReason !== null || known.isRemoving) {
+      this.#reported.delete(known);
+      // It may be enabled, or found alive.
+      if (expiresAt !== null && !known.isRemoving) this.#timer.setBy(now + DAY_MS, now);
+      return;
+    }
     const reportAt = time.fromWall(endIfUnused(known, expiresAt, time.wallNow(now)) - EXPIRY_LEAD_MS);
     if (reportAt > now) this.#reported.delete(known);
     // The process that has it connected reports it.

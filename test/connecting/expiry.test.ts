@@ -89,6 +89,17 @@ describe("expiring", () => {
     }
   });
 
+  test("a dead session that is enabled - emitted within a day", async () => {
+    const { pool, clock, events } = await openWith((now) => ({
+      expiresAt: now + 20 * DAY_MS,
+      deadReason: "SESSION_REVOKED",
+    }));
+    await clock.advance(1_000);
+    await pool.enable("a");
+    await clock.advance(DAY_MS);
+    expect(events("expiring")).toHaveLength(1);
+  });
+
   test("a use - moves the end by the time without use that Telegram allows, and with it the event", async () => {
     const scene = await openWith((now) => ({ expiresAt: now + 31 * DAY_MS, authorizationTtlDays: 60 }), {
       idleTimeoutMs: 0,
