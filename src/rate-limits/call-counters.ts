@@ -56,6 +56,20 @@ export class CallCounters {
     }
   }
 
+  /** Counts the calls of several keys under one key from now on, with those that are remembered. */
+  merge(keys: readonly string[], merged: string): void {
+    for (const windows of this.#sessions.values()) {
+      const window = SlidingWindow.of(keys.flatMap((key) => windows.get(key) ?? []));
+      for (const key of keys) windows.delete(key);
+      if (window !== undefined) windows.set(merged, window);
+    }
+  }
+
+  /** The keys under which calls of a session are remembered. */
+  keys(id: string): Iterable<string> {
+    return this.#sessions.get(id)?.keys() ?? [];
+  }
+
   /** The recent calls of a session under one key: the method, or the method and the peer. */
   window(id: string, key: string): SlidingWindow | undefined {
     return this.#sessions.get(id)?.get(key);
@@ -109,6 +123,21 @@ export class SlidingWindow {
   readonly #instants: number[] = [];
   readonly #counts: number[] = [];
 
+  /** The calls of several windows. */
+  static of(windows: readonly SlidingWindow[]): SlidingWindow | undefined {
+    const [first] = windows;
+    if (first === undefined || windows.length === 1) return first;
+    const merged = new SlidingWindow();
+    const calls = windows.flatMap((window) => [...window.latestFirst()]).sort((a, b) => a.at - b.at);
+    const retentionMs = Math.max(...windows.map((window) => window.#retentionMs));
+    for (const one of calls) for (let call = 0; call < one.calls; call++) merged.add(one.at, retentionMs);
+    for (const { pending, floodUntil } of windows) {
+      merged.pending += pending;
+      merged.floodUntil = Math.max(merged.floodUntil, floodUntil);
+    }
+    return merged;
+  }
+
   /** Number of remembered calls. */
   get total(): number {
     return this.#total;
@@ -139,6 +168,19 @@ export class SlidingWindow {
     if (count > 0) return;
     this.#instants.pop();
     this.#counts.pop();
+  }
+
+  /** Number of calls after an instant. */
+  countSince(since: number): number {
+    let count = 0;
+    for (let slot = this.#instants.length - 1; slot >= 0 && (this.#instants[slot] ?? 0) > since; slot--)
+      count += this.#counts[slot] ?? 0;
+    return count;
+  }
+
+  /** The first call after an instant. */
+  firstSince(since: number): number | undefined {
+    return this.#instants.find((at) => at > since);
   }
 
   /** Removes the calls up to an instant. */

@@ -8,10 +8,12 @@ import { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import type { Verdict } from "../telegram/verdicts.js";
-import type { AppliedLimit } from "./call-counters.js";
+import type { AppliedLimit, SlidingWindow } from "./call-counters.js";
 import { type LimitEstimate, retentionMsOf } from "./limit-estimate.js";
+import type { Flood } from "./limit-estimator.js";
 import { LimitLearner } from "./limit-learner.js";
-import { WindowedLimits } from "./rate-limits.js";
+import { MethodGroups, methodsOf } from "./method-groups.js";
+import { NO_BLOCKS, type RateBlock, WindowedLimits } from "./rate-limits.js";
 
 /** How long calls of a method without an estimate are remembered, in case a flood wait follows. */
 const DEFAULT_RETENTION_MS = 3_600_000;
@@ -26,6 +28,8 @@ export class LearnedLimits extends WindowedLimits {
   readonly #registry: SessionRegistry;
   readonly #record: LearnedLimitsRecord;
   readonly #learner: LimitLearner;
+  readonly #groups = new MethodGroups();
+  onRelaxed: ((method: string) => void) | undefined;
   #isSaving = false;
   #isChanged = false;
 
@@ -36,40 +40,104 @@ export class LearnedLimits extends WindowedLimits {
     this.#lifecycle = lifecycle;
     this.#registry = registry;
     this.#record = new LearnedLimitsRecord(options.storage, new StorageTimeout(clock, options.storageTimeoutMs));
-    this.#learner = new LimitLearner(time.now());
+    this.#learner = new LimitLearner(time.now(), (key) => {
+      for (const method of methodsOf(key)) this.onRelaxed?.(method);
+    });
   }
 
-  protected override limitsOf(id: string, { method }: OutgoingRequest, now: number): readonly AppliedLimit[] {
-    const limit = this.#learner.limitFor(id, method, this.counters.window(id, method), now);
+  override blocksOf(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
+    const account = this.#accountOf(id);
+    const blocks = super.blocksOf(account, request, now);
+    const key = this.#groups.keyOf(request.method);
+    if (key === request.method) return blocks;
+    // A wait for one method of a group is one for the others.
+    const floodUntil = this.counters.window(account, key)?.floodUntil ?? 0;
+    const until = Math.max(floodUntil, ...blocks.map((block) => block.until));
+    return until > now ? methodsOf(key).map((method) => ({ method, peer: undefined, until })) : NO_BLOCKS;
+  }
+
+  override onSent(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
+    const blocks = super.onSent(this.#accountOf(id), request, now);
+    return blocks.flatMap(({ method: key, peer, until }) => methodsOf(key).map((method) => ({ method, peer, until })));
+  }
+
+  protected override limitsOf(account: string, { method }: OutgoingRequest, now: number): readonly AppliedLimit[] {
+    const key = this.#groups.keyOf(method);
+    const limit = this.#learner.limitFor(account, key, this.counters.window(account, key), now);
     const { calls, perMs } = limit ?? { calls: Number.POSITIVE_INFINITY, perMs: DEFAULT_RETENTION_MS };
     const retentionMs = limit === undefined ? DEFAULT_RETENTION_MS : retentionMsOf(limit);
-    return [{ method, peer: undefined, calls, perMs, retentionMs }];
+    return [{ method: key, peer: undefined, calls, perMs, retentionMs }];
   }
 
-  protected override beforeCount(id: string, { method }: OutgoingRequest, now: number): void {
+  blockedUntil(id: string, method: string, now: number): number {
+    const account = this.#accountOf(id);
+    const key = this.#groups.keyOf(method);
+    const window = this.counters.window(account, key);
+    const limit = this.#learner.limitFor(account, key, window, now);
+    return limit === undefined ? 0 : (window?.nextAllowedAt(limit) ?? 0);
+  }
+
+  protected override beforeCount(account: string, { method }: OutgoingRequest, now: number): void {
+    const key = this.#groups.keyOf(method);
     const date = this.#context.time.wallNow();
-    if (this.#learner.onSent(id, method, this.counters.window(id, method), now, date)) this.#save();
+    if (this.#learner.onSent(account, key, this.counters.window(account, key), now, date)) this.#save();
   }
 
-  protected override afterCount(id: string, { method }: OutgoingRequest): void {
-    const window = this.counters.window(id, method);
+  protected override afterCount(account: string, { method }: OutgoingRequest): void {
+    const window = this.counters.window(account, this.#groups.keyOf(method));
     if (window !== undefined) window.pending++;
   }
 
   onCompleted(id: string, { method }: OutgoingRequest, isSuccess: boolean): void {
-    const window = this.counters.window(id, method);
+    const account = this.#accountOf(id);
+    const key = this.#groups.keyOf(method);
+    const window = this.counters.window(account, key);
     if (window === undefined) return;
     if (window.pending > 0) window.pending--;
     const { time } = this.#context;
-    if (isSuccess && this.#learner.onSuccess(id, method, window, time.now(), time.wallNow())) this.#save();
+    if (isSuccess && this.#learner.onSuccess(account, key, window, time.now(), time.wallNow())) this.#save();
   }
 
   onRejected(id: string, { method }: OutgoingRequest, verdict: Verdict): void {
-    const window = this.counters.window(id, method);
+    const account = this.#accountOf(id);
+    const key = this.#groups.keyOf(method);
+    const window = this.counters.window(account, key);
     if (window === undefined || !isRateFlood(verdict)) return;
     const { time } = this.#context;
-    const flood = { waitMs: verdict.seconds * 1000, now: time.now(), date: time.wallNow() };
-    if (this.#learner.onFlood(id, method, window, flood)) this.#save();
+    const flood = { account, waitMs: verdict.seconds * 1000, now: time.now(), date: time.wallNow() };
+    const isRepeated = flood.now < window.floodUntil;
+    const isChanged = this.#learner.onFlood(key, window, flood);
+    const isGrouped = !isRepeated && this.#group(key, window, flood);
+    if (isChanged || isGrouped) this.#save();
+  }
+
+  /** Sessions of one account share its limits. */
+  #accountOf(id: string): string {
+    if (this.#context.options.floodsBelongTo === "session") return id;
+    return this.#registry.get(id)?.accountId ?? id;
+  }
+
+  /** Looks for methods that share the limit of a flood wait. Returns whether there are any. */
+  #group(key: string, window: SlidingWindow, flood: Flood): boolean {
+    const { account, waitMs, now } = flood;
+    const others = new Map<string, number>();
+    const since = now - waitMs;
+    for (const other of this.counters.keys(account)) {
+      const their = this.counters.window(account, other);
+      if (other === key || their === undefined || their.floodUntil > since) continue;
+      const calls = their.countSince(since) - their.pending;
+      if (calls > 0) others.set(other, calls);
+    }
+    const calls = window.countSince(since) - window.pending;
+    const group = others.size === 0 ? undefined : this.#groups.onFlood(key, calls, others);
+    if (group === undefined) return false;
+    const keys = [key, ...[...others.keys()].filter((other) => group.includes(other))];
+    this.counters.merge(keys, group);
+    const merged = this.counters.window(account, group);
+    const total = merged === undefined ? calls : merged.countSince(since) - merged.pending;
+    const spanMs = now - (merged?.firstSince(since) ?? now);
+    this.#learner.group(keys, group, { calls: Math.max(total, 1), perMs: spanMs + waitMs, spanMs }, flood);
+    return true;
   }
 
   load(records: readonly StoredRecord[]): void {
@@ -87,7 +155,10 @@ export class LearnedLimits extends WindowedLimits {
   #merge(data: string): void {
     const date = this.#context.time.wallNow();
     try {
-      for (const [method, estimate] of decodeEstimates(data)) this.#learner.merge(method, estimate, date);
+      for (const [key, estimate] of decodeEstimates(data)) {
+        this.#groups.restore(key);
+        this.#learner.merge(key, estimate, date);
+      }
     } catch (error) {
       this.#record.reject();
       this.#registry.reject(BUDGETS_ID, error);

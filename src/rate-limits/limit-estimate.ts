@@ -29,6 +29,8 @@ const CHEAP_WINDOWS = 10;
 const CHEAP_WAIT_MS = 300_000;
 /** A gap between refused and permitted windows, as a share of the estimate's, that is not worth another flood wait. */
 const CONVERGED_GAP = 0.04;
+/** The refused window, as a share of the estimate's, when it is not known any more. */
+const REOPENED = 0.4;
 /** Factor by which a shorter window is tried again after a long time without a change, as limits may have changed. */
 const RETEST_FACTOR = 0.9;
 
@@ -88,16 +90,48 @@ export function lowered(
     return { ...estimate, perMs, refusedMs: estimate.perMs, changedAt };
   };
   if (observation === undefined || !isSlower(observation, estimate)) return back(1);
-  if (proof === undefined) return firstEstimate(observation, changedAt);
+  if (proof === undefined) return firstEstimate(withoutReserve(observation, estimate), changedAt);
   const { held, retreats } = proof;
   const retreat = back(2 ** Math.min(retreats, MAX_DOUBLINGS));
   if (held !== undefined && isSlower(held, estimate) && isSlower(retreat, held))
     return { ...held, refusedMs: Math.max(held.refusedMs, estimate.perMs), changedAt };
-  return isSlower(retreat, observation) ? firstEstimate(observation, changedAt) : retreat;
+  return isSlower(retreat, observation) ? firstEstimate(withoutReserve(observation, estimate), changedAt) : retreat;
 }
 
-function isSlower(one: CallLimit, other: CallLimit): boolean {
-  return one.calls * other.perMs < other.calls * one.perMs;
+/** The same rate for at most as many calls as in the estimate: more of them at once may be more than the limit permits. */
+function withoutReserve(observation: FloodObservation, { calls }: CallLimit): FloodObservation {
+  if (observation.calls <= calls) return observation;
+  const share = calls / observation.calls;
+  return { calls, perMs: observation.perMs * share, spanMs: observation.spanMs * share };
+}
+
+/** Whether the rate of one limit is below that of the other, or below a share of it. */
+export function isSlower(one: CallLimit, other: CallLimit, share = 1): boolean {
+  return one.calls * other.perMs < other.calls * one.perMs * share;
+}
+
+/** Up to this share of the calls in half a window are fewer than the limit of others, not as many at another pace. */
+const FEWER_CALLS = 0.75;
+/** A smaller step of an experiment may have succeeded by chance, because it was about what the wire varies by. */
+const CLEAR_STEP = 1.15;
+
+/**
+ * The first estimate for an account that was flooded within the estimate of others: what it has kept within before that
+ * became faster, or the calls that it was permitted. `undefined` if the flood may be about all of them.
+ *
+ * @param held the estimate that was replaced lately
+ * @param calls number of calls that were permitted in the latest half of a window
+ */
+export function slowerEstimate(
+  faster: LimitEstimate,
+  held: LimitEstimate | undefined,
+  calls: number,
+  changedAt: number,
+): LimitEstimate | undefined {
+  if (held !== undefined && held.perMs > faster.perMs * CLEAR_STEP)
+    return { ...held, refusedMs: Math.min(Math.max(faster.perMs, held.refusedMs), held.perMs), changedAt };
+  const isFewer = held === undefined && calls >= 1 && calls <= faster.calls * FEWER_CALLS;
+  return isFewer ? { calls, perMs: faster.perMs, refusedMs: 0, changedAt } : undefined;
 }
 
 /** Positions between the estimate and the refused window that experiments try, at the same time by different sessions. */
@@ -116,9 +150,24 @@ export function experimentsOf({ perMs, refusedMs }: LimitEstimate, waitMs: numbe
   return [...new Set(EXPERIMENT_POSITIONS.map((share) => Math.max(perMs - gapMs * share, shortestMs)))];
 }
 
-/** The estimate after an experiment was refused. */
-export function rejectExperiment(estimate: LimitEstimate, experimentMs: number, changedAt: number): LimitEstimate {
-  return { ...estimate, refusedMs: Math.max(estimate.refusedMs, experimentMs), changedAt };
+/**
+ * The estimate after an experiment was refused. If the wait ends with the known window, it may be the rest of the window,
+ * known to a second.
+ */
+export function rejectExperiment(
+  estimate: LimitEstimate,
+  experimentMs: number,
+  waitMs: number,
+  changedAt: number,
+): LimitEstimate {
+  const endMs = experimentMs + waitMs;
+  const restMs = endMs <= estimate.perMs + ROUNDING_MS / 10 ? endMs - ROUNDING_MS : 0;
+  return { ...estimate, refusedMs: Math.max(estimate.refusedMs, experimentMs, restMs), changedAt };
+}
+
+/** The estimate when its latest refusals are void. */
+export function reopened(estimate: LimitEstimate): LimitEstimate {
+  return { ...estimate, refusedMs: Math.min(estimate.refusedMs, estimate.perMs * REOPENED) };
 }
 
 /** The estimate after an experiment has succeeded. */

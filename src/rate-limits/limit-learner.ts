@@ -1,96 +1,193 @@
 import type { CallLimit } from "../options/budgets.js";
 import type { CallsAt, SlidingWindow } from "./call-counters.js";
 import {
-  acceptExperiment,
-  experimentsOf,
   type FloodObservation,
-  firstEstimate,
+  isSlower,
   type LimitEstimate,
   laterOf,
-  lowered,
   observe,
-  type Proof,
   receivedAt,
-  rejectExperiment,
-  widen,
+  slowerEstimate,
 } from "./limit-estimate.js";
-
-/** A flood wait. */
-export interface Flood {
-  readonly waitMs: number;
-  readonly now: number;
-  /** The same instant in wall-clock time. */
-  readonly date: number;
-}
+import { type Flood, LimitEstimator } from "./limit-estimator.js";
 
 /**
- * Learns the rate limits of methods from the flood waits of all sessions: one estimate per method for all of them.
+ * Learns the rate limits of methods from the flood waits of all accounts.
  *
  * Pure: time is an argument, on the pool's own time line; only the dates of records are wall-clock time.
  */
 export class LimitLearner {
   /** By method, for those that have met a flood wait. */
-  readonly #estimators = new Map<string, LimitEstimator>();
+  readonly #methods = new Map<string, MethodLimits>();
   /** Calls before this instant are unknown. */
   readonly #since: number;
+  readonly #onRelaxed: (method: string) => void;
 
-  constructor(since: number) {
+  /** @param onRelaxed called when some accounts may send more of a method than before */
+  constructor(since: number, onRelaxed: (method: string) => void = () => {}) {
     this.#since = since;
+    this.#onRelaxed = onRelaxed;
   }
 
   /** The estimates by method. */
   estimates(): ReadonlyMap<string, LimitEstimate> {
-    return new Map(Array.from(this.#estimators, ([method, { estimate }]) => [method, estimate]));
+    return new Map(Array.from(this.#methods, ([method, { common }]) => [method, common.estimate]));
   }
 
   /** Merges an estimate from the record. `date`: now, in wall-clock time. */
   merge(method: string, recorded: LimitEstimate, date: number): void {
     const estimate = receivedAt(recorded, date);
-    const estimator = this.#estimators.get(method);
-    if (estimator === undefined) this.#estimators.set(method, new LimitEstimator(estimate));
-    else if (laterOf(estimator.estimate, estimate) !== estimator.estimate) estimator.replace(estimate);
+    const limits = this.#methods.get(method);
+    if (limits === undefined) this.#methods.set(method, new MethodLimits(new LimitEstimator(estimate)));
+    else if (laterOf(limits.common.estimate, estimate) !== limits.common.estimate) limits.common.replace(estimate);
   }
 
-  /** The limit for the next call of a method by a session; `undefined` if none is known. */
-  limitFor(id: string, method: string, window: SlidingWindow | undefined, now: number): CallLimit | undefined {
-    return this.#estimators.get(method)?.limitFor(id, window, now);
+  /** Methods turn out to share one limit, whose estimate is known from a flood wait. */
+  group(keys: readonly string[], group: string, observation: FloodObservation, flood: Flood): void {
+    for (const key of keys) this.#methods.delete(key);
+    this.#methods.set(group, new MethodLimits(LimitEstimator.after(observation, flood), flood));
   }
 
-  /** A session sends a call within its limit; the call is not in the window yet. Returns whether the estimate changed. */
-  onSent(id: string, method: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
-    return this.#estimators.get(method)?.onSent(id, window, now, date) ?? false;
+  /** The limit for the next call of a method by an account; `undefined` if none is known. */
+  limitFor(account: string, method: string, window: SlidingWindow | undefined, now: number): CallLimit | undefined {
+    return this.#methods.get(method)?.of(account)?.limitFor(account, window, now);
   }
 
-  /** Telegram has answered a call of a session without an error. Returns whether the estimate changed. */
-  onSuccess(id: string, method: string, { pending }: SlidingWindow, now: number, date: number): boolean {
-    return pending === 0 && (this.#estimators.get(method)?.onSuccess(id, now, date) ?? false);
+  /** An account sends a call within its limit; the call is not in the window yet. Returns whether an estimate changed. */
+  onSent(account: string, method: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
+    const limits = this.#methods.get(method);
+    return limits?.of(account)?.onSent(account, window, now, date) === true && this.#relaxed(method, limits);
   }
 
-  /** Telegram has refused a call, the latest in the window, with a flood wait. Returns whether the estimate changed. */
-  onFlood(id: string, method: string, window: SlidingWindow, flood: Flood): boolean {
-    const { waitMs, now, date } = flood;
+  /** Telegram has answered a call of an account without an error. Returns whether an estimate changed. */
+  onSuccess(account: string, method: string, window: SlidingWindow, now: number, date: number): boolean {
+    const limits = this.#methods.get(method);
+    if (limits === undefined || window.pending > 0) return false;
+    limits.refute(account, window, now);
+    return limits.of(account)?.onSuccess(account, window, now, date) === true && this.#relaxed(method, limits);
+  }
+
+  /** Telegram has refused a call, the latest in the window, with a flood wait. Returns whether an estimate changed. */
+  onFlood(method: string, window: SlidingWindow, flood: Flood): boolean {
+    const { waitMs, now } = flood;
     window.undoLast();
     // Calls that are in flight together are refused together.
     if (now < window.floodUntil) return false;
     const since = window.floodUntil;
     window.floodUntil = now + waitMs;
     const observation = observe(answeredCalls(window, since), now, waitMs);
-    const estimator = this.#estimators.get(method);
-    if (estimator !== undefined) {
-      const wasWithin = this.#isWithin(window, estimator.estimate, now);
-      return estimator.onFlood(id, observation, wasWithin, flood);
+    const limits = this.#methods.get(method);
+    if (limits !== undefined) {
+      const estimate = limits.of(flood.account)?.estimate;
+      const wasWithin = estimate === undefined || this.#isWithin(window, estimate, now);
+      return limits.onFlood(window, observation, wasWithin, flood);
     }
     if (observation === undefined) return false;
-    this.#estimators.set(method, new LimitEstimator(firstEstimate(observation, date), flood));
+    this.#methods.set(method, new MethodLimits(LimitEstimator.after(observation, flood), flood));
     return true;
   }
 
-  /** Whether the session kept within the estimate; otherwise the flood is due to calls from before it was known. */
+  #relaxed(method: string, limits: MethodLimits): true {
+    limits.simplify();
+    this.#onRelaxed(method);
+    return true;
+  }
+
+  /** Whether the account kept within the estimate; otherwise the flood is due to calls from before it was known. */
   #isWithin(window: SlidingWindow, { calls, perMs }: LimitEstimate, now: number): boolean {
-    if (now - this.#since < perMs) return false;
-    let sent = 1;
-    for (const one of window.latestFirst()) if (one.at > now - perMs) sent += one.calls;
-    return sent <= calls;
+    return now - this.#since >= perMs && 1 + window.countSince(now - perMs) <= calls;
+  }
+}
+
+/** Two estimates are the same limit if their rates differ by less than this factor. */
+const SAME_RATE = 0.97;
+/** Estimates are dropped after this many windows in which no account has used all of them, but one of a slower estimate. */
+const UNUSED_WINDOWS = 8;
+
+/**
+ * The estimates for one method. Nearly all accounts share one. Those that are flooded while others are not share a slower
+ * one, and so on, as limits differ by account.
+ */
+class MethodLimits {
+  /** The fastest first. There is at least one. */
+  #tiers: readonly LimitEstimator[];
+  /** By account, if it was flooded; `undefined` if it was permitted more than every estimate says. */
+  readonly #tierOf = new Map<string, LimitEstimator | undefined>();
+  /** Since when the first estimate is known: what was permitted before then may refute it. */
+  readonly #knownSince: number;
+
+  constructor(first: LimitEstimator, flood?: Flood) {
+    this.#tiers = [first];
+    this.#knownSince = flood?.now ?? Number.NEGATIVE_INFINITY;
+    if (flood !== undefined) this.#tierOf.set(flood.account, first);
+  }
+
+  /** The estimate for accounts of which nothing else is known. */
+  get common(): LimitEstimator {
+    return this.#tiers[0] as LimitEstimator;
+  }
+
+  /** The estimate for an account; `undefined` if it is not known. */
+  of(account: string): LimitEstimator | undefined {
+    return this.#tierOf.has(account) ? this.#tierOf.get(account) : this.common;
+  }
+
+  /** Frees an account from a new estimate that does not hold for it. */
+  refute(account: string, window: SlidingWindow, now: number): void {
+    const { calls, perMs } = this.common.estimate;
+    if (now >= this.#knownSince + perMs || this.#tierOf.has(account)) return;
+    let sent = 0;
+    for (const one of window.latestFirst()) if (one.at <= this.#knownSince) sent += one.calls;
+    if (sent > calls) this.#tierOf.set(account, undefined);
+  }
+
+  /** A flood wait. Returns whether an estimate changed. */
+  onFlood(window: SlidingWindow, observation: FloodObservation | undefined, wasWithin: boolean, flood: Flood): boolean {
+    const { account } = flood;
+    const tier = this.of(account);
+    // An account keeps the estimate that it was flooded under when a faster one is found for others.
+    if (!this.#tierOf.has(account)) this.#tierOf.set(account, tier);
+    if (tier?.rejectExperiment(flood) === true) return true;
+    if (observation === undefined || !wasWithin) return false;
+    if (tier === undefined) this.#add(account, LimitEstimator.after(observation, flood));
+    else if (!this.#slow(tier, window, flood)) tier.lower(observation, flood);
+    this.simplify();
+    return true;
+  }
+
+  /** Removes estimates that no account uses, and those that equal another one. */
+  simplify(): void {
+    for (let index = this.#tiers.length - 1; index > 0; index--) {
+      const slow = this.#tiers[index] as LimitEstimator;
+      const fast = this.#tiers[index - 1] as LimitEstimator;
+      const unusedMs = UNUSED_WINDOWS * Math.max(slow.estimate.perMs, fast.estimate.perMs);
+      if (!isSlower(slow.estimate, fast.estimate, SAME_RATE)) this.#drop(slow, fast);
+      else if (slow.confirmedAt - fast.confirmedAt > unusedMs) this.#drop(fast, slow);
+    }
+  }
+
+  /** Moves the account to a slower estimate if the flood is about that account alone. Returns whether it is. */
+  #slow(tier: LimitEstimator, window: SlidingWindow, flood: Flood): boolean {
+    const { account, now, date } = flood;
+    if (!tier.isConfirmedByOthers(account, now)) return false;
+    const calls = window.countSince(now - tier.estimate.perMs / 2);
+    const estimate = slowerEstimate(tier.estimate, tier.heldBefore(now), calls, date);
+    if (estimate === undefined) return false;
+    const next = this.#tiers[this.#tiers.indexOf(tier) + 1];
+    tier.leave(account, next?.estimate ?? estimate);
+    if (next === undefined) this.#add(account, new LimitEstimator(estimate, flood));
+    else this.#tierOf.set(account, next);
+    return true;
+  }
+
+  #add(account: string, tier: LimitEstimator): void {
+    this.#tiers = [...this.#tiers, tier].sort((a, b) => (isSlower(a.estimate, b.estimate) ? 1 : -1));
+    this.#tierOf.set(account, tier);
+  }
+
+  #drop(dropped: LimitEstimator, kept: LimitEstimator): void {
+    for (const [account, tier] of this.#tierOf) if (tier === dropped) this.#tierOf.set(account, kept);
+    this.#tiers = this.#tiers.filter((tier) => tier !== dropped);
   }
 }
 
@@ -103,159 +200,4 @@ function* answeredCalls(window: SlidingWindow, since: number): Generator<CallsAt
     pending -= skipped;
     if (calls > skipped) yield { at, calls: calls - skipped };
   }
-}
-
-/** A session that tries whether a method permits more than the estimate. */
-interface Experiment {
-  readonly perMs: number;
-  /** Number of successful calls that the estimate would not have permitted. */
-  overLimitCalls: number;
-  lastOverLimitAt: number;
-}
-
-/** An experiment succeeds after this many full windows. */
-const WINDOWS_PER_EXPERIMENT = 1;
-/** The minimum number of calls in an experiment: with fewer, the reserve of a token bucket would hide its refill rate. */
-const MIN_SAMPLES = 8;
-/** An experiment ends without a result after this many windows without a call; a session then pauses for as many. */
-const EXPERIMENT_TIMEOUT_WINDOWS = 4;
-/** The search resumes after this many windows without a change, and this many of the waits that a mistake would cost. */
-const QUIET_WINDOWS = 32;
-const QUIET_WAITS = 10;
-
-/**
- * The estimate for one method, and the search for a better one: a few sessions each try a shorter window, so that a
- * mistake costs them a flood wait and the others nothing. Pure: time is an argument.
- */
-class LimitEstimator {
-  estimate: LimitEstimate;
-  /** By session: a few at a time, each for some windows. */
-  readonly #experiments = new Map<string, Experiment>();
-  /** When a session's last experiment ended: the next one prefers another session. Entries expire after a few windows. */
-  readonly #triedAt = new Map<string, number>();
-  /** The latest successful experiment, which later floods may refute. */
-  #proof: Proof | undefined;
-  /** Since when there is nothing left to try. */
-  #convergedAt: number | undefined;
-  /** The wait of the latest flood; unknown for an estimate from a record. */
-  #waitMs: number | undefined;
-  /** No experiment starts earlier: in the first window, the other sessions only use what is known to be safe. */
-  readonly #experimentsFrom: number;
-
-  /** @param first the flood that the estimate is based on, unless it is from a record */
-  constructor(estimate: LimitEstimate, first?: Flood) {
-    this.estimate = estimate;
-    this.#waitMs = first?.waitMs;
-    this.#experimentsFrom = first === undefined ? Number.NEGATIVE_INFINITY : first.now + estimate.perMs;
-  }
-
-  /** Replaces the estimate by a later one of another process. */
-  replace(estimate: LimitEstimate): void {
-    this.estimate = estimate;
-    this.#proof = undefined;
-    this.#experiments.clear();
-    this.#convergedAt = undefined;
-  }
-
-  /** The limit for the session's next call. */
-  limitFor(id: string, window: SlidingWindow | undefined, now: number): CallLimit {
-    this.#endStale(now);
-    if (!this.#experiments.has(id) && isFilledByNext(window, this.estimate, now)) this.#begin(id, now);
-    const experiment = this.#experiments.get(id);
-    return experiment === undefined ? this.estimate : { calls: this.estimate.calls, perMs: experiment.perMs };
-  }
-
-  /** See {@link LimitLearner.onSent}. */
-  onSent(id: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
-    const experiment = this.#experiments.get(id);
-    if (experiment === undefined || (window?.nextAllowedAt(this.estimate) ?? 0) <= now) return false;
-    experiment.lastOverLimitAt = now;
-    // The call itself is not answered yet.
-    return ++experiment.overLimitCalls > this.#minSamples && this.#accept(experiment, now, date);
-  }
-
-  /** All calls of the session are answered, the latest without an error. Returns whether the estimate changed. */
-  onSuccess(id: string, now: number, date: number): boolean {
-    const experiment = this.#experiments.get(id);
-    if (experiment === undefined || experiment.overLimitCalls < this.#minSamples) return false;
-    return this.#accept(experiment, now, date);
-  }
-
-  /**
-   * A flood wait.
-   *
-   * @param wasWithin whether the session kept within the estimate
-   * @returns whether the estimate changed
-   */
-  onFlood(id: string, observation: FloodObservation | undefined, wasWithin: boolean, flood: Flood): boolean {
-    const { waitMs, now, date } = flood;
-    this.#waitMs = waitMs;
-    const experiment = this.#experiments.get(id);
-    if (experiment !== undefined && experiment.overLimitCalls > 0) {
-      this.estimate = rejectExperiment(this.estimate, experiment.perMs, date);
-      // Bolder experiments would be refused as well.
-      this.#end(now, ({ perMs }) => perMs <= experiment.perMs);
-      return true;
-    }
-    if (observation === undefined || !wasWithin) return false;
-    this.estimate = lowered(this.estimate, observation, this.#proof, date);
-    this.#proof = this.#proof && { ...this.#proof, retreats: this.#proof.retreats + 1 };
-    if (this.estimate.perMs === observation.perMs) this.#proof = undefined;
-    this.#end(now, () => true);
-    return true;
-  }
-
-  /** Number of calls that make an experiment. */
-  get #minSamples(): number {
-    return Math.max(MIN_SAMPLES, WINDOWS_PER_EXPERIMENT * this.estimate.calls);
-  }
-
-  #accept(experiment: Experiment, now: number, date: number): true {
-    this.#proof = { held: this.estimate, retreats: 0 };
-    this.estimate = acceptExperiment(this.estimate, experiment.perMs, date);
-    // This result also settles the more cautious experiments.
-    this.#end(now, ({ perMs }) => perMs >= experiment.perMs);
-    return true;
-  }
-
-  #begin(id: string, now: number): void {
-    if (now < this.#experimentsFrom) return;
-    const candidates = experimentsOf(this.estimate, this.#waitMs);
-    const { perMs } = this.estimate;
-    if (candidates.length === 0) {
-      this.#convergedAt ??= now;
-      if (now - this.#convergedAt < Math.max(QUIET_WINDOWS * perMs, QUIET_WAITS * (this.#waitMs ?? 0))) return;
-      this.estimate = widen(this.estimate);
-      this.#convergedAt = undefined;
-      return;
-    }
-    if (now - (this.#triedAt.get(id) ?? Number.NEGATIVE_INFINITY) < EXPERIMENT_TIMEOUT_WINDOWS * perMs) return;
-    const running = Array.from(this.#experiments.values(), (experiment) => experiment.perMs);
-    const next = candidates.find((candidate) => !running.includes(candidate));
-    if (next !== undefined && running.length < candidates.length)
-      this.#experiments.set(id, { perMs: next, overLimitCalls: 0, lastOverLimitAt: now });
-  }
-
-  #endStale(now: number): void {
-    if (this.#experiments.size === 0) return;
-    const staleBefore = now - EXPERIMENT_TIMEOUT_WINDOWS * this.estimate.perMs;
-    this.#end(now, ({ lastOverLimitAt }) => lastOverLimitAt < staleBefore, false);
-  }
-
-  #end(now: number, isOver: (experiment: Experiment) => boolean, hasResult = true): void {
-    for (const [id, experiment] of this.#experiments) {
-      if (!isOver(experiment)) continue;
-      this.#experiments.delete(id);
-      this.#triedAt.set(id, now);
-    }
-    if (hasResult) this.#convergedAt = undefined;
-    for (const [id, at] of this.#triedAt) {
-      if (now - at >= EXPERIMENT_TIMEOUT_WINDOWS * this.estimate.perMs) this.#triedAt.delete(id);
-    }
-  }
-}
-
-/** Whether one more call exhausts the limit: only a session that uses all of it can find out what lies beyond. */
-function isFilledByNext(window: SlidingWindow | undefined, { calls, perMs }: CallLimit, now: number): boolean {
-  return calls === 1 || (window?.nextAllowedAt({ calls: calls - 1, perMs }) ?? 0) > now;
 }

@@ -45,6 +45,7 @@ export class RateLimiting {
     this.#context = context;
     this.#sessionTable = sessionTable;
     this.#limits = limits;
+    limits.onRelaxed = (method) => this.#relax(method);
   }
 
   /**
@@ -83,6 +84,17 @@ export class RateLimiting {
   /** Writes what is not written yet. Rejects as the storage does. */
   async flush(): Promise<void> {
     await this.#limits.flush?.();
+  }
+
+  /** Ends the cooldowns for a method that are longer than its relaxed limit. Rare: learning has found a faster limit. */
+  #relax(method: string): void {
+    const now = this.#context.time.now();
+    const scope = { kind: "budget", method, peer: undefined } as const;
+    for (const entry of this.#sessionTable.entries()) {
+      if (entry.cooldowns.until(scope) <= now) continue;
+      this.#sessionTable.relax(entry, scope, this.#limits.blockedUntil?.(entry.id, method, now) ?? now, now);
+    }
+    this.#context.events.emit("available");
   }
 
   /** Returns whether the session is in the table. */

@@ -34,6 +34,10 @@ export interface RateLimits {
   onCompleted?(id: string, request: OutgoingRequest, isSuccess: boolean): void;
   /** Telegram has answered the request with an error. */
   onRejected?(id: string, request: OutgoingRequest, verdict: Verdict): void;
+  /** Set by the user of the limits. Called when sessions may make more calls of a method than they were told before. */
+  onRelaxed?: ((method: string) => void) | undefined;
+  /** Until when a method is blocked for a session by a limit that may have been relaxed; in the past if it is not. */
+  blockedUntil?(id: string, method: string, now: number): number;
   /** Reads what the storage contains. */
   load?(records: readonly StoredRecord[]): void;
   /** Returns the sessions that are blocked according to the records that were loaded since the last call. */

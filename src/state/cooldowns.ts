@@ -19,7 +19,7 @@ export interface ActiveCooldown {
 
 const SESSION: CooldownScope = { kind: "session" };
 
-/** The cooldowns of one session, its methods and its peers. Their ends only ever move later. */
+/** The cooldowns of one session, its methods and its peers. Their ends only ever move later, but for rate limits. */
 export class Cooldowns {
   /** Shared by all sessions that never had a cooldown, to save memory. MUST NOT be extended. */
   static readonly NONE: Cooldowns = new Cooldowns();
@@ -50,6 +50,14 @@ export class Cooldowns {
         this.#budgets ??= new Map();
         return extend(this.#budgets, budgetKey(scope.method, scope.peer), until);
     }
+  }
+
+  /** Lets an exhausted rate limit end earlier. Returns whether its end has changed. */
+  shortenBudget(method: string, peer: string | undefined, until: number): boolean {
+    const key = budgetKey(method, peer);
+    if (this.#budgets === undefined || until >= (this.#budgets.get(key) ?? 0)) return false;
+    this.#budgets.set(key, until);
+    return true;
   }
 
   /** The end of a cooldown; 0 if there is none. */

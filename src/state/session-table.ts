@@ -258,6 +258,13 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     entry.clearFacts();
   }
 
+  /** Shortens the cooldown of a rate limit that has been relaxed. Other cooldowns only ever move later. */
+  relax(entry: SessionEntry, scope: CooldownScope & { readonly kind: "budget" }, until: number, now: number): void {
+    if (!entry.cooldowns.shortenBudget(scope.method, scope.peer, until)) return;
+    this.#expiries.setScoped(entry, scope, until);
+    this.#available.onScopedCooldownChanged(entry, now);
+  }
+
   setTags(entry: SessionEntry, tags: readonly string[], now: number): void {
     this.#available.remove(entry);
     entry.tags = tags;

@@ -1,5 +1,5 @@
 /** Whether a call of a session is let through now: `undefined`, or the seconds to wait. */
-export type FloodServer = (session: string, now: number) => number | undefined;
+export type FloodServer = (session: string, now: number, method?: string) => number | undefined;
 
 const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1_000));
 

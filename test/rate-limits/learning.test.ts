@@ -78,7 +78,7 @@ class Senders {
       this.learning.onSuccess(id, METHOD, window, now, now);
     } else {
       this.#floods += counts;
-      this.learning.onFlood(id, METHOD, window, { waitMs: wait * 1_000, now, date: now });
+      this.learning.onFlood(METHOD, window, { account: id, waitMs: wait * 1_000, now, date: now });
     }
     this.#at(now + (wait ?? 0) * 1_000, () => this.#send(id));
   }
@@ -152,13 +152,13 @@ describe("20 sessions at full speed, the limit unknown", () => {
 });
 
 describe("flooded()", () => {
-  const flood = (now: number, seconds: number) => ({ waitMs: seconds * 1_000, now, date: now });
+  const flood = (now: number, seconds: number) => ({ account: "a", waitMs: seconds * 1_000, now, date: now });
 
   test("the calls before it and the wait make the window; the refused call does not count", () => {
     const learning = new LimitLearner(LONG_AGO);
     const window = new SlidingWindow();
     for (const at of [0, 1_000, 2_000, 3_000]) window.add(at, 60_000);
-    expect(learning.onFlood("a", METHOD, window, flood(3_100, 27))).toBe(true);
+    expect(learning.onFlood(METHOD, window, flood(3_100, 27))).toBe(true);
     expect(learning.estimates().get(METHOD)).toEqual({ calls: 3, perMs: 30_100, refusedMs: 3_100, changedAt: 3_100 });
     expect(learning.limitFor("b", METHOD, new SlidingWindow(), 4_000)).toMatchObject({ calls: 3, perMs: 30_100 });
   });
@@ -168,17 +168,17 @@ describe("flooded()", () => {
     const window = new SlidingWindow();
     for (let call = 0; call < 10; call++) window.add(call, 60_000);
     window.pending = 3;
-    expect(learning.onFlood("a", METHOD, window, flood(100, 10))).toBe(true);
+    expect(learning.onFlood(METHOD, window, flood(100, 10))).toBe(true);
     expect(learning.estimates().get(METHOD)?.calls).toBe(6);
     window.pending = 2;
-    expect(learning.onFlood("a", METHOD, window, flood(101, 10))).toBe(false);
+    expect(learning.onFlood(METHOD, window, flood(101, 10))).toBe(false);
   });
 
   test("when the first call is refused, teaches nothing: the limit's other user is not known", () => {
     const learning = new LimitLearner(LONG_AGO);
     const window = new SlidingWindow();
     window.add(1, 60_000);
-    expect(learning.onFlood("a", METHOD, window, flood(2, 10))).toBe(false);
+    expect(learning.onFlood(METHOD, window, flood(2, 10))).toBe(false);
     expect(learning.estimates().size).toBe(0);
   });
 
@@ -188,7 +188,7 @@ describe("flooded()", () => {
     learning.merge(METHOD, known, 0);
     const window = new SlidingWindow();
     for (const at of [2_000, 3_000, 4_000]) window.add(at, 60_000);
-    expect(learning.onFlood("a", METHOD, window, flood(4_100, 40))).toBe(false);
+    expect(learning.onFlood(METHOD, window, flood(4_100, 40))).toBe(false);
     expect(learning.estimates().get(METHOD)).toEqual(known);
   });
 });
@@ -204,7 +204,7 @@ test("trials - run on single sessions, each of another length; their floods cost
   first.add(1, 20_000);
   expect(learning.onSent("a", METHOD, first, 8_500, 8_500)).toBe(false);
   first.add(8_500, 20_000);
-  expect(learning.onFlood("a", METHOD, first, { waitMs: 1_000, now: 8_600, date: 8_600 })).toBe(true);
+  expect(learning.onFlood(METHOD, first, { account: "a", waitMs: 1_000, now: 8_600, date: 8_600 })).toBe(true);
   expect(learning.estimates().get(METHOD)).toMatchObject({ perMs: 10_000, refusedMs: 8_500 });
   expect(learning.limitFor("b", METHOD, second, 8_600)).toEqual({ calls: 2, perMs: 9_000 });
 });

@@ -225,3 +225,17 @@ test("canServe() - returns due sessions for a caller first", () => {
   const { sessionTable: fresh } = createTable(50);
   expect(fresh.reserve(key, NOW)?.id).toBe(home);
 });
+
+test("relax() - lets an exhausted rate limit end earlier, and no cooldown by Telegram", () => {
+  const { sessionTable, entries } = createTable(1);
+  const entry = at(entries, 0);
+  const scope = { kind: "budget", method: "m", peer: undefined } as const;
+  const criteria = { ...ANY, methods: ["m"] };
+  sessionTable.cool(entry, scope, NOW + 100, "budget", NOW);
+  sessionTable.relax(entry, scope, NOW + 10, NOW);
+  expect(sessionTable.nextDueAt).toBe(NOW + 10);
+  expect([NOW + 9, NOW + 10].map((now) => sessionTable.canServe(criteria, now))).toEqual([false, true]);
+  sessionTable.cool(entry, { kind: "method", method: "m" }, NOW + 50, "flood", NOW);
+  sessionTable.relax(entry, scope, NOW + 5, NOW);
+  expect([NOW + 49, NOW + 50].map((now) => sessionTable.canServe(criteria, now))).toEqual([false, true]);
+});

@@ -1,0 +1,288 @@
+import type { CallLimit } from "../options/budgets.js";
+import type { SlidingWindow } from "./call-counters.js";
+import {
+  acceptExperiment,
+  experimentsOf,
+  type FloodObservation,
+  firstEstimate,
+  isSlower,
+  type LimitEstimate,
+  lowered,
+  type Proof,
+  rejectExperiment,
+  reopened,
+  widen,
+} from "./limit-estimate.js";
+
+/** A flood wait. */
+export interface Flood {
+  readonly account: string;
+  readonly waitMs: number;
+  readonly now: number;
+  /** The same instant in wall-clock time. */
+  readonly date: number;
+}
+
+/** An account that tries whether a method permits more than the estimate. */
+interface Experiment {
+  readonly perMs: number;
+  /** Number of successful calls that the estimate would not have permitted. */
+  overLimitCalls: number;
+  lastOverLimitAt: number;
+}
+
+/** An account that has used all of the estimate without a flood. */
+interface Confirmation {
+  readonly account: string;
+  readonly at: number;
+  /** Until when this shows that a flood of another account is about that account alone. */
+  readonly until: number;
+}
+
+/** An experiment succeeds after this many full windows. */
+const WINDOWS_PER_EXPERIMENT = 1;
+/** With the shortest waits, which token buckets have, the reserve of a bucket hides its rate for longer. */
+const WINDOWS_AFTER_SHORT_WAITS = 3;
+const SHORTEST_WAIT_MS = 1_000;
+/** The minimum number of calls in an experiment: with fewer, the reserve of a token bucket would hide its refill rate. */
+const MIN_SAMPLES = 8;
+/** An experiment ends without a result after this many windows without a call; an account then pauses for as many. */
+const EXPERIMENT_TIMEOUT_WINDOWS = 4;
+/** The search resumes after this many windows without a change, and this many of the waits that a mistake would cost. */
+const QUIET_WINDOWS = 32;
+const QUIET_WAITS = 10;
+/** The first flood of a method says as long how many calls other accounts may send that are in the same burst. */
+const FIRST_BURST_MS = 500;
+/**
+ * First waits during which experiments begin already. A shorter one says little about the window, as Telegram rounds up to
+ * a second; a longer one costs too much.
+ */
+const EARLY_WAITS_MS = [2_000, 30_000] as const;
+/** Share of an untried estimate that accounts use while one of them tries it. */
+const FOLLOWERS_SHARE = 0.5;
+/** Below this share of the rate a limit is not the same one measured badly, but another one. */
+const OTHER_RATE = 0.85;
+/** For how many windows other accounts' use of the estimate shows that a flood is about one account alone. */
+const CONFIRMED_WINDOWS = 3;
+
+/**
+ * The estimate that some accounts share for one method, and the search for a better one: a few accounts each try a
+ * shorter window, so that a mistake costs them a flood wait and the others nothing. Pure: time is an argument.
+ */
+export class LimitEstimator {
+  estimate: LimitEstimate;
+  /** By account: a few at a time, each for some windows. */
+  readonly #experiments = new Map<string, Experiment>();
+  /** When an account's last experiment ended: the next one prefers another account. Entries expire after a few windows. */
+  readonly #triedAt = new Map<string, number>();
+  /** The latest successful experiment, which later floods may refute. */
+  #proof: Proof | undefined;
+  /** When the estimate has last become faster. */
+  #provenAt = Number.NEGATIVE_INFINITY;
+  /** The account of the latest refused experiment. */
+  #refusedAccount: string | undefined;
+  /** The latest confirmation, and the latest by another account. */
+  #confirmed: Confirmation | undefined;
+  #confirmedByOther: Confirmation | undefined;
+  /** Since when there is nothing left to try. */
+  #convergedAt: number | undefined;
+  /** The wait of the latest flood; unknown for an estimate from a record. */
+  #waitMs: number | undefined;
+  /** From when on the first account tries an estimate that only a flood wait is known of; `undefined` once it is tried. */
+  #triedFrom: number | undefined;
+  /** That account, and until when the others make way for it. */
+  #leader: { readonly account: string; readonly until: number } | undefined;
+  /** No experiment starts earlier: in the first window, the other accounts only use what is known to be safe. */
+  readonly #experimentsFrom: number;
+
+  /** @param first the flood that the estimate is based on, unless it is from a record */
+  constructor(estimate: LimitEstimate, first?: Flood) {
+    this.estimate = estimate;
+    this.#waitMs = first?.waitMs;
+    this.#triedFrom = first && first.now + first.waitMs;
+    const isEarly = first === undefined || (first.waitMs >= EARLY_WAITS_MS[0] && first.waitMs <= EARLY_WAITS_MS[1]);
+    this.#experimentsFrom = isEarly ? Number.NEGATIVE_INFINITY : first.now + estimate.perMs;
+    // The calls of the first account were permitted; what its wait says of the window is not known yet.
+    if (first !== undefined)
+      this.#confirmed = {
+        account: first.account,
+        at: first.now,
+        until: first.now + Math.min(first.waitMs, FIRST_BURST_MS),
+      };
+  }
+
+  /** The estimate after the first flood wait of a method. */
+  static after(observation: FloodObservation, flood: Flood): LimitEstimator {
+    return new LimitEstimator(firstEstimate(observation, flood.date), flood);
+  }
+
+  /** When an account has last used all of the estimate without a flood. */
+  get confirmedAt(): number {
+    return this.#confirmed?.at ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** Replaces the estimate by a later one of another process. */
+  replace(estimate: LimitEstimate): void {
+    this.estimate = estimate;
+    this.#proof = undefined;
+    this.#experiments.clear();
+    this.#convergedAt = undefined;
+  }
+
+  /** The limit for the account's next call. */
+  limitFor(account: string, window: SlidingWindow | undefined, now: number): CallLimit {
+    this.#endStale(now);
+    const { calls, perMs } = this.estimate;
+    if (this.#triedFrom !== undefined && now >= this.#triedFrom && !this.#isLeader(account, now))
+      return { calls: Math.ceil(calls * FOLLOWERS_SHARE), perMs };
+    if (!this.#experiments.has(account) && isFilledByNext(window, this.estimate, now)) this.#begin(account, now);
+    const experiment = this.#experiments.get(account);
+    return experiment === undefined ? this.estimate : { calls, perMs: experiment.perMs };
+  }
+
+  /** A call is sent, and is not in the window yet. Returns whether the estimate became faster. */
+  onSent(account: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
+    const experiment = this.#experiments.get(account);
+    if (experiment === undefined || (window?.nextAllowedAt(this.estimate) ?? 0) <= now) return false;
+    experiment.lastOverLimitAt = now;
+    // The call itself is not answered yet.
+    return ++experiment.overLimitCalls > this.#minSamples && this.#accept(account, experiment, now, date);
+  }
+
+  /** All calls of the account are answered, the latest without an error. Returns whether the estimate became faster. */
+  onSuccess(account: string, window: SlidingWindow, now: number, date: number): boolean {
+    const experiment = this.#experiments.get(account);
+    if (experiment !== undefined && experiment.overLimitCalls >= this.#minSamples)
+      return this.#accept(account, experiment, now, date);
+    if (window.nextAllowedAt(this.estimate) > now) this.#confirm(account, now);
+    if (this.#triedFrom === undefined || this.#leader?.account !== account) return false;
+    if (window.countSince(this.#triedFrom - 1) < this.estimate.calls) return false;
+    this.#triedFrom = undefined;
+    return true;
+  }
+
+  /** Returns whether the flood refutes an experiment of the account. */
+  rejectExperiment({ account, waitMs, now, date }: Flood): boolean {
+    const experiment = this.#experiments.get(account);
+    if (experiment === undefined || experiment.overLimitCalls === 0) return false;
+    this.#waitMs = waitMs;
+    this.#refusedAccount = account;
+    this.estimate = rejectExperiment(this.estimate, experiment.perMs, waitMs, date);
+    // Bolder experiments would be refused as well.
+    this.#end(now, ({ perMs }) => perMs <= experiment.perMs);
+    return true;
+  }
+
+  /** Whether other accounts have used all of the estimate lately: a flood within it is then about this account alone. */
+  isConfirmedByOthers(account: string, now: number): boolean {
+    if (this.#triedFrom !== undefined && now >= this.#triedFrom) return false;
+    const by = this.#confirmed?.account === account ? this.#confirmedByOther : this.#confirmed;
+    return by !== undefined && now < by.until;
+  }
+
+  /** The estimate before the latest successful experiment, for accounts that have kept within it until now. */
+  heldBefore(now: number): LimitEstimate | undefined {
+    const isRecent = now - this.#provenAt < 2 * CONFIRMED_WINDOWS * this.estimate.perMs;
+    return isRecent ? this.#proof?.held : undefined;
+  }
+
+  /**
+   * An account keeps within a slower estimate from now on. If that is much slower, a refusal that the account has met says
+   * nothing about the others.
+   */
+  leave(account: string, slower: LimitEstimate): void {
+    this.#experiments.delete(account);
+    this.#triedAt.delete(account);
+    if (this.#refusedAccount !== account || !isSlower(slower, this.estimate, OTHER_RATE)) return;
+    this.#refusedAccount = undefined;
+    this.estimate = reopened(this.estimate);
+    this.#convergedAt = undefined;
+  }
+
+  /** An account was flooded although it kept within the estimate. */
+  lower(observation: FloodObservation, { waitMs, now, date }: Flood): void {
+    this.#waitMs = waitMs;
+    this.estimate = lowered(this.estimate, observation, this.#proof, date);
+    this.#proof = this.#proof && { ...this.#proof, retreats: this.#proof.retreats + 1 };
+    if (this.#proof === undefined || this.estimate.perMs === observation.perMs) {
+      this.#proof = undefined;
+      this.#triedFrom = now + waitMs;
+      this.#leader = undefined;
+    }
+    this.#confirmed = undefined;
+    this.#confirmedByOther = undefined;
+    this.#end(now, () => true);
+  }
+
+  /** Whether the account is the one that tries the estimate before the others use all of it. */
+  #isLeader(account: string, now: number): boolean {
+    if (this.#leader === undefined || now >= this.#leader.until)
+      this.#leader = { account, until: now + 2 * this.estimate.perMs };
+    return this.#leader.account === account;
+  }
+
+  /** Number of calls that make an experiment. */
+  get #minSamples(): number {
+    const isShort = this.#waitMs !== undefined && this.#waitMs <= SHORTEST_WAIT_MS;
+    const windows = isShort ? WINDOWS_AFTER_SHORT_WAITS : WINDOWS_PER_EXPERIMENT;
+    return Math.max(MIN_SAMPLES, windows * this.estimate.calls);
+  }
+
+  #confirm(account: string, at: number): void {
+    if (this.#confirmed !== undefined && this.#confirmed.account !== account) this.#confirmedByOther = this.#confirmed;
+    this.#confirmed = { account, at, until: at + CONFIRMED_WINDOWS * this.estimate.perMs };
+  }
+
+  #accept(account: string, experiment: Experiment, now: number, date: number): true {
+    this.#proof = { held: this.estimate, retreats: 0 };
+    this.#triedFrom = undefined;
+    this.#provenAt = now;
+    this.estimate = acceptExperiment(this.estimate, experiment.perMs, date);
+    this.#confirmed = undefined;
+    this.#confirm(account, now);
+    // This result also settles the more cautious experiments.
+    this.#end(now, ({ perMs }) => perMs >= experiment.perMs);
+    return true;
+  }
+
+  #begin(account: string, now: number): void {
+    if (now < this.#experimentsFrom) return;
+    const candidates = experimentsOf(this.estimate, this.#waitMs);
+    const { perMs } = this.estimate;
+    if (candidates.length === 0) {
+      this.#convergedAt ??= now;
+      if (now - this.#convergedAt < Math.max(QUIET_WINDOWS * perMs, QUIET_WAITS * (this.#waitMs ?? 0))) return;
+      this.estimate = widen(this.estimate);
+      this.#convergedAt = undefined;
+      return;
+    }
+    if (now - (this.#triedAt.get(account) ?? Number.NEGATIVE_INFINITY) < EXPERIMENT_TIMEOUT_WINDOWS * perMs) return;
+    const running = Array.from(this.#experiments.values(), (experiment) => experiment.perMs);
+    const next = candidates.find((candidate) => !running.includes(candidate));
+    if (next !== undefined && running.length < candidates.length)
+      this.#experiments.set(account, { perMs: next, overLimitCalls: 0, lastOverLimitAt: now });
+  }
+
+  #endStale(now: number): void {
+    if (this.#experiments.size === 0) return;
+    const staleBefore = now - EXPERIMENT_TIMEOUT_WINDOWS * this.estimate.perMs;
+    this.#end(now, ({ lastOverLimitAt }) => lastOverLimitAt < staleBefore, false);
+  }
+
+  #end(now: number, isOver: (experiment: Experiment) => boolean, hasResult = true): void {
+    for (const [account, experiment] of this.#experiments) {
+      if (!isOver(experiment)) continue;
+      this.#experiments.delete(account);
+      this.#triedAt.set(account, now);
+    }
+    if (hasResult) this.#convergedAt = undefined;
+    for (const [account, at] of this.#triedAt) {
+      if (now - at >= EXPERIMENT_TIMEOUT_WINDOWS * this.estimate.perMs) this.#triedAt.delete(account);
+    }
+  }
+}
+
+/** Whether one more call exhausts the limit: only an account that uses all of it can find out what lies beyond. */
+function isFilledByNext(window: SlidingWindow | undefined, { calls, perMs }: CallLimit, now: number): boolean {
+  return calls === 1 || (window?.nextAllowedAt({ calls: calls - 1, perMs }) ?? 0) > now;
+}

@@ -1,0 +1,46 @@
+import { describe, expect, test } from "vitest";
+import { compare, floodShare, shareFrom } from "./learned-shapes.js";
+import { type LimitShape, limitShapes } from "./limit-shapes.js";
+
+const SEEDS = [1, 2, 3, 4];
+
+/** What a shape permits at least, and which floods at most: in the whole run, and after the first windows. */
+interface Goal {
+  readonly share: number;
+  readonly floods: number;
+  readonly floodsAfter?: number;
+  /** From which window on. @default 3 */
+  readonly from?: number;
+}
+
+// Where every account is flooded before the first answer with a flood wait, 12 floods of 2400 calls are the least.
+const GOALS: Readonly<Record<string, Goal>> = {
+  "wait = rest of the window": { share: 0.98, floods: 0.01 },
+  "wait 2 windows": { share: 0.95, floods: 0.01 },
+  // Before its end, the first wait of ten windows leaves nothing to send with.
+  "wait 10 windows": { share: 0.9, floods: 0.01, from: 10 },
+  "growing rest": { share: 0.95, floods: 0.01 },
+  bucket: { share: 0.97, floods: 0.02, floodsAfter: 0.01 },
+  "bucket, wait 2 windows": { share: 0.95, floods: 0.01 },
+  "two methods share it": { share: 0.97, floods: 0.01 },
+  "two methods share it, wait 2 windows": { share: 0.92, floods: 0.015, floodsAfter: 0.01 },
+  "half of the accounts with half of it": { share: 0.96, floods: 0.015, floodsAfter: 0.005 },
+  "half of the accounts with half of it, wait 2 windows": { share: 0.7, floods: 0.02, floodsAfter: 0.01 },
+  "halved in mid-run": { share: 0.97, floods: 0.01 },
+  "halved in mid-run, wait 2 windows": { share: 0.9, floods: 0.0125, floodsAfter: 0.01 },
+};
+
+const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+describe("learned limits", () => {
+  const shapes: [string, LimitShape][] = limitShapes().map((shape) => [shape.name, shape]);
+
+  test.each(shapes)("%s - reaches what an oracle reaches, with few floods", (name, shape) => {
+    const { share, floods, floodsAfter = floods, from = 3 } = GOALS[name] as Goal;
+    const runs = SEEDS.map((seed) => compare(shape, seed));
+    const fromMs = from * shape.perMs;
+    expect(meanOf(runs.map((run) => shareFrom(run, fromMs)))).toBeGreaterThanOrEqual(share);
+    expect(meanOf(runs.map((run) => floodShare(run)))).toBeLessThanOrEqual(floods);
+    expect(meanOf(runs.map((run) => floodShare(run, fromMs)))).toBeLessThanOrEqual(floodsAfter);
+  });
+});

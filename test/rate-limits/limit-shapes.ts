@@ -1,0 +1,109 @@
+import type { CallLimit } from "../../src/options/budgets.js";
+import { SlidingWindow } from "../../src/rate-limits/call-counters.js";
+import type { RateBlock, RateLimits } from "../../src/rate-limits/rate-limits.js";
+import type { OutgoingRequest } from "../../src/telegram/requests.js";
+import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
+
+/** A way to limit calls, and what is to be known of it to keep within it. */
+export interface LimitShape {
+  readonly name: string;
+  readonly untilMs: number;
+  /** The length of a window. */
+  readonly perMs: number;
+  readonly methods?: readonly string[];
+  server(): FloodServer;
+  /** The limit of a session at an instant. */
+  limitAt(session: string, now: number): CallLimit;
+}
+
+const METHODS = ["contacts.ResolveUsername", "messages.SendMessage"];
+const isPoor = (session: string): boolean => Number(session.slice(1)) % 2 === 1;
+const half = ({ calls, perMs }: CallLimit): CallLimit => ({ calls: calls / 2, perMs });
+
+export function limitShapes(limit: CallLimit = { calls: 8, perMs: 2_000 }): readonly LimitShape[] {
+  const { calls, perMs } = limit;
+  const seconds = perMs / 1_000;
+  const always = { perMs, untilMs: 25 * perMs, limitAt: () => limit };
+  const waitOf = (windows: number): number => Math.ceil(windows * seconds);
+  const halves = (wait?: number): LimitShape => ({
+    ...always,
+    name: `half of the accounts with half of it${wait === undefined ? "" : ", wait 2 windows"}`,
+    server: () => {
+      const rich = fixedWindow(calls, perMs, 1, wait);
+      const poor = fixedWindow(calls / 2, perMs, 1, wait);
+      return (session, now) => (isPoor(session) ? poor : rich)(session, now);
+    },
+    limitAt: (session) => (isPoor(session) ? half(limit) : limit),
+  });
+  const halved = (wait?: number): LimitShape => ({
+    ...always,
+    name: `halved in mid-run${wait === undefined ? "" : ", wait 2 windows"}`,
+    untilMs: 50 * perMs,
+    server: () => {
+      const before = fixedWindow(calls, perMs, 1, wait);
+      const after = fixedWindow(calls / 2, perMs, 1, wait);
+      return (session, now) => (now < 25 * perMs ? before : after)(session, now);
+    },
+    limitAt: (_, now) => (now < 25 * perMs ? limit : half(limit)),
+  });
+  return [
+    { ...always, name: "wait = rest of the window", server: () => fixedWindow(calls, perMs) },
+    { ...always, name: "wait 2 windows", server: () => fixedWindow(calls, perMs, 1, waitOf(2)) },
+    {
+      ...always,
+      name: "wait 10 windows",
+      untilMs: 100 * perMs,
+      server: () => fixedWindow(calls, perMs, 1, waitOf(10)),
+    },
+    { ...always, name: "growing rest", server: () => fixedWindow(calls, perMs, 2) },
+    { ...always, name: "bucket", server: () => tokenBucket(calls, perMs) },
+    { ...always, name: "bucket, wait 2 windows", server: () => tokenBucket(calls, perMs, waitOf(2)) },
+    {
+      ...always,
+      name: "two methods share it",
+      methods: METHODS,
+      server: () => fixedWindow(calls, perMs),
+    },
+    {
+      ...always,
+      name: "two methods share it, wait 2 windows",
+      methods: METHODS,
+      server: () => fixedWindow(calls, perMs, 1, waitOf(2)),
+    },
+    halves(),
+    halves(waitOf(2)),
+    halved(),
+    halved(waitOf(2)),
+  ];
+}
+
+/** Limits of someone who knows them, with a margin for the wire. */
+export class KnownLimits implements RateLimits {
+  readonly #limitAt: (session: string, now: number) => CallLimit;
+  readonly #methods: readonly string[];
+  readonly #startAt: number;
+  readonly #windows = new Map<string, SlidingWindow>();
+
+  constructor({ limitAt, methods = METHODS.slice(0, 1) }: LimitShape, startAt: number) {
+    this.#limitAt = limitAt;
+    this.#methods = methods;
+    this.#startAt = startAt;
+  }
+
+  blocksOf(id: string, _: OutgoingRequest, now: number): readonly RateBlock[] {
+    const { calls, perMs } = this.#limitAt(id, now - this.#startAt);
+    const until = this.#window(id).nextAllowedAt({ calls, perMs: perMs + 8 });
+    return until > now ? this.#methods.map((method) => ({ method, peer: undefined, until })) : [];
+  }
+
+  onSent(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
+    this.#window(id).add(now, 60_000);
+    return this.blocksOf(id, request, now);
+  }
+
+  #window(id: string): SlidingWindow {
+    const window = this.#windows.get(id) ?? new SlidingWindow();
+    this.#windows.set(id, window);
+    return window;
+  }
+}
