@@ -341,8 +341,12 @@ export class AccountSpending {
       throw error;
     }
     this.#damage = undefined;
+    if (stored.version === this.#version) this.#time.establish();
+    else {
+      const movedMs = this.#time.adopt(record);
+      if (movedMs > 0) for (const method of this.#used.values()) method.moveBack(movedMs);
+    }
     this.#version = stored.version;
-    this.#time.adopt(record);
     const { methods, absorbed } = record;
     const contained = new Set<string>();
     for (const [id, version] of absorbed) {

@@ -164,6 +164,16 @@ export class MethodSpending {
     );
   }
 
+  /** The time line has moved back: what this pool alone knows moves with it. */
+  moveBack(ms: number): void {
+    this.#validUntil -= ms;
+    this.#grantedAt -= ms;
+    const moved = (calls: readonly CallsAt[]): CallsAt[] =>
+      calls.map((made) => ({ at: Math.ceil(made.at - ms), calls: made.calls }));
+    this.#made = moved(this.#made);
+    this.#attempts = this.#attempts.map((attempt) => ({ ...attempt, calls: moved(attempt.calls) }));
+  }
+
   /** Adds calls that `write` will be the first to contain; `source` is the other record that they are from. */
   absorb(calls: readonly CallsAt[], write: number, source?: string): void {
     if (calls.length > 0) this.#attempts.push({ write, calls, source });

@@ -8,10 +8,10 @@ export interface WriteTime {
   readonly wall: number;
 }
 
-/** A wall clock that is behind a record by more than this is taken for wrong, and so is one that was so far ahead. */
-const MAX_SKEW_MS = 300_000;
 /** A wall clock that has moved ahead of the monotonic clock by more than this was set, or the machine was asleep. */
 const MAX_DRIFT_MS = 2_000;
+/** Rounding of the times in a record. */
+const TOLERANCE_MS = 5;
 
 /**
  * The time line of one record that several processes write. It advances with the monotonic clock of each process, and
@@ -23,8 +23,8 @@ export class RecordTime {
   readonly #context: PoolContext;
   /** By how much the time line is ahead of the pool's own. */
   #offset: number;
-  /** Whether a record on this time line has been read or written. */
-  #isEstablished = false;
+  /** When the latest record on this time line was last known to be the current one; `undefined` before the first record. */
+  #knownAt: number | undefined;
   /** By how much the latest wall clock of any writer is ahead of the pool's time line. */
   #wallOffset = Number.NEGATIVE_INFINITY;
   /** By how much the wall clock was ahead of the pool's time line when the record was last written. */
@@ -46,29 +46,37 @@ export class RecordTime {
     return at - this.#offset;
   }
 
-  /** Takes over the time line of a record that was read. */
-  adopt({ at, wall }: WriteTime): void {
+  /**
+   * Takes over the time line of a record that another pool has written. Returns by how much the time line of this pool has
+   * moved back: the other one, which began with a clock that was behind, lags.
+   */
+  adopt({ at, wall }: WriteTime): number {
     const { clock, time } = this.#context;
-    const [now, wallNow] = [time.now(), clock.now()];
-    this.#offset = this.#isEstablished
-      ? Math.max(this.#offset, at - now)
-      : at + Math.max(Math.min(wallNow, now) - wall, 0) - now;
-    this.#isEstablished = true;
-    if (wall - wallNow <= MAX_SKEW_MS) this.#wallOffset = Math.max(this.#wallOffset, wall - now);
+    const now = time.now();
+    const before = this.#offset;
+    if (this.#knownAt === undefined) this.#offset = at + Math.max(Math.min(clock.now(), now) - wall, 0) - now;
+    else {
+      const elapsed = now + this.#wallOffset - wall;
+      const isPossible = elapsed >= 0 && elapsed <= now - this.#knownAt + TOLERANCE_MS;
+      this.#offset = Math.max(at, Math.min(at + (isPossible ? elapsed : 0), now + before)) - now;
+    }
+    const movedMs = this.#knownAt === undefined ? 0 : Math.max(before - this.#offset, 0);
+    this.#wallOffset = Math.max(this.#wallOffset, wall - now);
+    this.#knownAt = now;
+    return movedMs;
   }
 
-  /** The record has been written. */
+  /** The record is known to be the current one: it was written, or read again. */
   establish(): void {
-    this.#isEstablished = true;
+    this.#knownAt = this.#context.time.now();
   }
 
   /** The times for a record that is written now. */
   stamp(): WriteTime {
     const { clock, time } = this.#context;
     const [now, wallNow] = [time.now(), clock.now()];
-    const carried = now + this.#wallOffset;
     this.#driftAtWrite = wallNow - now;
-    const wall = Math.max(wallNow, now, carried - wallNow <= MAX_SKEW_MS ? carried : wallNow);
+    const wall = Math.max(wallNow, now, now + this.#wallOffset);
     this.#wallOffset = wall - now;
     return { at: Math.ceil(this.now(now)), wall: Math.ceil(wall) };
   }
