@@ -94,7 +94,7 @@ export class AccountSpending {
     this.#lifecycle = lifecycle;
     this.#deadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics);
     this.#pool = pool;
-    this.#time = new RecordTime(context);
+    this.#time = new RecordTime(context, pool);
     this.#credits = new WriteCredits(context);
     this.#timer = new WakeTimer(clock, () => this.#writeInBackground());
   }
@@ -341,8 +341,7 @@ export class AccountSpending {
       throw error;
     }
     this.#damage = undefined;
-    if (stored.version === this.#version) this.#time.establish();
-    else {
+    if (stored.version !== this.#version) {
       const movedMs = this.#time.adopt(record);
       if (movedMs > 0) for (const method of this.#used.values()) method.moveBack(movedMs);
     }

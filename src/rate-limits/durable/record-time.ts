@@ -6,12 +6,12 @@ export interface WriteTime {
   readonly at: number;
   /** By the wall clock: the latest of the readings that the writer had reason to believe. */
   readonly wall: number;
+  /** Names the time line. A pool whose clock is behind a record begins another one, as its own lags from then on. */
+  readonly line: string;
 }
 
 /** A wall clock that has moved ahead of the monotonic clock by more than this was set, or the machine was asleep. */
 const MAX_DRIFT_MS = 2_000;
-/** Rounding of the times in a record. */
-const TOLERANCE_MS = 5;
 
 /**
  * The time line of one record that several processes write. It advances with the monotonic clock of each process, and
@@ -23,16 +23,19 @@ export class RecordTime {
   readonly #context: PoolContext;
   /** By how much the time line is ahead of the pool's own. */
   #offset: number;
-  /** When the latest record on this time line was last known to be the current one; `undefined` before the first record. */
-  #knownAt: number | undefined;
+  /** Whether a record on this time line has been read or written. */
+  #isEstablished = false;
+  #line: string;
   /** By how much the latest wall clock of any writer is ahead of the pool's time line. */
   #wallOffset = Number.NEGATIVE_INFINITY;
   /** By how much the wall clock was ahead of the pool's time line when the record was last written. */
   #driftAtWrite = 0;
 
-  constructor(context: PoolContext) {
+  /** `line` names the time line that begins if there is no record, or one that this pool's clock is behind. */
+  constructor(context: PoolContext, line: string) {
     const { clock, time } = context;
     this.#context = context;
+    this.#line = line;
     this.#offset = clock.now() - time.now();
   }
 
@@ -48,27 +51,25 @@ export class RecordTime {
 
   /**
    * Takes over the time line of a record that another pool has written. Returns by how much the time line of this pool has
-   * moved back: the other one, which began with a clock that was behind, lags.
+   * moved back: the other one began with a clock that was behind.
    */
-  adopt({ at, wall }: WriteTime): number {
+  adopt({ at, wall, line }: WriteTime): number {
     const { clock, time } = this.#context;
     const now = time.now();
     const before = this.#offset;
-    if (this.#knownAt === undefined) this.#offset = at + Math.max(Math.min(clock.now(), now) - wall, 0) - now;
-    else {
-      const elapsed = now + this.#wallOffset - wall;
-      const isPossible = elapsed >= 0 && elapsed <= now - this.#knownAt + TOLERANCE_MS;
-      this.#offset = Math.max(at, Math.min(at + (isPossible ? elapsed : 0), now + before)) - now;
-    }
-    const movedMs = this.#knownAt === undefined ? 0 : Math.max(before - this.#offset, 0);
+    const isSame = this.#isEstablished && line === this.#line;
+    const elapsed = this.#isEstablished ? 0 : Math.min(clock.now(), now) - wall;
+    this.#offset = isSame ? Math.max(before, at - now) : at + Math.max(elapsed, 0) - now;
+    const movedMs = this.#isEstablished ? Math.max(before - this.#offset, 0) : 0;
+    if (elapsed >= 0) this.#line = line;
     this.#wallOffset = Math.max(this.#wallOffset, wall - now);
-    this.#knownAt = now;
+    this.#isEstablished = true;
     return movedMs;
   }
 
-  /** The record is known to be the current one: it was written, or read again. */
+  /** The record was written. */
   establish(): void {
-    this.#knownAt = this.#context.time.now();
+    this.#isEstablished = true;
   }
 
   /** The times for a record that is written now. */
@@ -78,7 +79,7 @@ export class RecordTime {
     this.#driftAtWrite = wallNow - now;
     const wall = Math.max(wallNow, now, now + this.#wallOffset);
     this.#wallOffset = wall - now;
-    return { at: Math.ceil(this.now(now)), wall: Math.ceil(wall) };
+    return { at: Math.ceil(this.now(now)), wall: Math.ceil(wall), line: this.#line };
   }
 
   /**
