@@ -22,24 +22,28 @@ const MAX_RETRY_MS = 30_000;
 export class KeptWatch {
   readonly #subscribe: Subscribe;
   readonly #failed: (error: Error) => void;
+  readonly #listening: () => void;
   #end: () => void | Promise<void> = () => {};
   #timer: NodeJS.Timeout | undefined;
   #losses = 0;
   #isReported = false;
   #isStopped = false;
 
-  constructor(subscribe: Subscribe, failed: (error: Error) => void) {
+  /** `listening`: called when the subscription receives messages, for the first time and after each outage. */
+  constructor(subscribe: Subscribe, failed: (error: Error) => void, listening: () => void) {
     this.#subscribe = subscribe;
     this.#failed = failed;
+    this.#listening = listening;
   }
 
   start(): this {
     let isOver = false;
     this.#end = this.#subscribe({
       works: () => {
-        if (isOver) return;
+        if (isOver || this.#isStopped) return;
         this.#losses = 0;
         this.#isReported = false;
+        this.#listening();
       },
       failing: (error) => {
         if (!isOver) this.#report(error);

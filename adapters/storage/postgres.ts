@@ -9,14 +9,7 @@ import type {
   WriteResult,
 } from "../../src/storage/storage.js";
 import { ClientErrors } from "./client-errors.js";
-import {
-  ChangeNotifier,
-  createListener,
-  type Listen,
-  type PostgresClient,
-  query,
-  type Row,
-} from "./postgres/postgres-client.js";
+import { ChangeNotifier, createListener, type PostgresClient, query, type Row } from "./postgres/postgres-client.js";
 import { postgresPeers, type Statements, statementsFor } from "./postgres/statements.js";
 import { writeBatch } from "./sql-batch.js";
 import { fields, toRecords } from "./sql-rows.js";
@@ -69,7 +62,7 @@ export function postgres(client: PostgresClient, options: PostgresOptions = {}):
 class PostgresStorage implements SessionStorage {
   readonly shared = true;
   readonly peers: PeerStorage;
-  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
+  readonly watch?: NonNullable<SessionStorage["watch"]>;
   readonly #client: PostgresClient;
   readonly #statements: Statements;
   readonly #changes: ChangeNotifier;
@@ -87,7 +80,15 @@ class PostgresStorage implements SessionStorage {
       (field) => this.#createPeerIndex(field),
     );
     const listen = createListener(client);
-    if (listen !== undefined) this.watch = (changed, failed = () => {}) => this.#watch(listen, changed, failed);
+    if (listen === undefined) return;
+    this.watch = (changed, failed = () => {}, listening = () => {}) => {
+      const silence = this.#errors.report(failed);
+      const stop = this.#changes.watch(listen, changed, failed, listening);
+      return () => {
+        silence();
+        stop();
+      };
+    };
   }
 
   async open(): Promise<void> {
@@ -144,15 +145,6 @@ class PostgresStorage implements SessionStorage {
     this.#isOpen = false;
     await this.#changes.close();
     this.#errors.close();
-  }
-
-  #watch(listen: Listen, changed: (id: string) => void, failed: (error: Error) => void): () => void {
-    const silence = this.#errors.report(failed);
-    const stop = this.#changes.watch(listen, changed, failed);
-    return () => {
-      silence();
-      stop();
-    };
   }
 
   /** Once more when another process was creating the same table: then there is nothing left to do. */

@@ -45,7 +45,7 @@ export function redis(client: RedisClient, options: RedisOptions = {}): SessionS
 class RedisStorage implements SessionStorage {
   readonly shared = true;
   readonly peers: PeerStorage;
-  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
+  readonly watch?: NonNullable<SessionStorage["watch"]>;
   readonly #client: RedisClient;
   readonly #keys: RedisKeys;
   readonly #writer = randomUUID();
@@ -59,7 +59,8 @@ class RedisStorage implements SessionStorage {
     this.#keys = redisKeys(prefix);
     this.peers = redisPeers(this.#keys, (...script) => this.#run(...script));
     this.#errors = new ClientErrors(client, "A connection to Redis failed");
-    if (client.duplicate !== undefined) this.watch = (changed, failed = () => {}) => this.#watch(changed, failed);
+    if (client.duplicate === undefined) return;
+    this.watch = (changed, failed = () => {}, listening = () => {}) => this.#watch(changed, failed, listening);
   }
 
   async open(): Promise<void> {
@@ -124,12 +125,12 @@ class RedisStorage implements SessionStorage {
     this.#errors.close();
   }
 
-  #watch(changed: (id: string) => void, failed: (error: Error) => void): () => void {
+  #watch(changed: (id: string) => void, failed: (error: Error) => void, listening: () => void): () => void {
     const onMessage = (message: string): void => {
       const [writer = "", ...id] = message.split(" ");
       if (writer !== this.#writer && this.#stops.has(stop)) changed(id.join(" "));
     };
-    const watch = new KeptWatch(subscription(this.#client, this.#keys.channel, onMessage), failed);
+    const watch = new KeptWatch(subscription(this.#client, this.#keys.channel, onMessage), failed, listening);
     const silence = this.#errors.report(failed);
     const stop = (): void => {
       if (!this.#stops.delete(stop)) return;

@@ -63,7 +63,7 @@ export function sqlite(database: string | SqliteHandle, options: SqliteOptions =
 class SqliteStorage implements SessionStorage {
   readonly shared = true;
   readonly peers: PeerStorage;
-  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
+  readonly watch?: NonNullable<SessionStorage["watch"]>;
   readonly #name: string;
   readonly #openEngine: () => Promise<SqliteDriver>;
   /** Bounded by the watches that have not been stopped. */
@@ -77,7 +77,8 @@ class SqliteStorage implements SessionStorage {
     this.#name = name;
     this.#openEngine = openEngine;
     this.peers = sqlitePeers((...statement) => this.#run(...statement));
-    if (hasOthers) this.watch = (changed, failed = () => {}) => this.#watch(changed, failed);
+    if (!hasOthers) return;
+    this.watch = (changed, failed = () => {}, listening = () => {}) => this.#watch(changed, failed, listening);
   }
 
   async open(): Promise<void> {
@@ -127,12 +128,13 @@ class SqliteStorage implements SessionStorage {
     return this.#closed;
   }
 
-  #watch(changed: (id: string) => void, failed: (error: Error) => void): () => void {
+  #watch(changed: (id: string) => void, failed: (error: Error) => void, listening: () => void): () => void {
     const watch = new SqliteWatch(
       (...statement) => this.#run(...statement),
       this.#listed?.deref(),
       changed,
       failed,
+      listening,
     ).start();
     this.#watches.add(watch);
     return () => {

@@ -43,6 +43,9 @@ export class StorageSync {
   readonly #notifiedIds = new Set<string>();
   #rejectedAtStart: ReturnType<SessionRegistry["rejected"]> = [];
   #isReadingNotified = false;
+  #isReadingAll = false;
+  /** Whether all records have to be read again, because the current read may have begun too early. */
+  #mustReadAgain = false;
   #isStopped = false;
   readonly #timer: WakeTimer;
   #stopWatching: () => void = () => {};
@@ -66,9 +69,7 @@ export class StorageSync {
     this.#recordWriter = recordWriter;
     this.#remoteRecords = remoteRecords;
     this.#rateLimits = rateLimits;
-    this.#timer = new WakeTimer(clock, () => {
-      void this.#unlessStopped(() => this.#readAll()).then(() => this.#arm());
-    });
+    this.#timer = new WakeTimer(clock, () => void this.#readAllInTurn());
   }
 
   /** Loads the records that the storage contained at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
@@ -114,7 +115,9 @@ export class StorageSync {
       const failed = (error: Error): void => {
         if (!this.#isStopped) this.#reportFailure(asStorageError(error, "watch for changes", undefined));
       };
-      this.#stopWatching = this.#storage.watch?.((id) => this.#onNotified(id), failed) ?? (() => {});
+      // What was written before the watch listens is not reported.
+      const listening = (): void => void this.#readAllInTurn();
+      this.#stopWatching = this.#storage.watch?.((id) => this.#onNotified(id), failed, listening) ?? (() => {});
     } catch (error) {
       this.#reportFailure(new StorageError("The storage could not be watched.", { cause: error }));
     }
@@ -138,6 +141,19 @@ export class StorageSync {
 
   #arm(): void {
     if (!this.#isStopped) this.#timer.set(this.#context.options.ownership.ttlMs / READS_PER_TTL);
+  }
+
+  /** One read at a time. A call during a read leads to one more. */
+  async #readAllInTurn(): Promise<void> {
+    this.#mustReadAgain = true;
+    if (this.#isReadingAll) return;
+    this.#isReadingAll = true;
+    while (this.#mustReadAgain && !this.#isStopped) {
+      this.#mustReadAgain = false;
+      await this.#unlessStopped(() => this.#readAll());
+    }
+    this.#isReadingAll = false;
+    this.#arm();
   }
 
   async #readAll(): Promise<void> {

@@ -35,7 +35,7 @@ export function givenStorage(storage: SessionStorage): SessionStorage {
 class CheckedStorage implements SessionStorage {
   readonly given: SessionStorage;
   readonly peers?: PeerStorage;
-  readonly watch?: (changed: (id: string) => void, failed?: (error: Error) => void) => () => void;
+  readonly watch?: NonNullable<SessionStorage["watch"]>;
   readonly writeMany?: (writes: readonly RecordWrite[]) => Promise<readonly WriteResult[]>;
   readonly #uses: Uses;
   readonly #batcher: WriteBatcher | undefined;
@@ -45,7 +45,7 @@ class CheckedStorage implements SessionStorage {
     this.#uses = uses.get(given) ?? { users: 0, opening: undefined, closing: Promise.resolve() };
     uses.set(given, this.#uses);
     if (given.peers !== undefined) this.peers = checkedPeers(given.peers);
-    if (given.watch !== undefined) this.watch = (changed, failed) => this.#watch(changed, failed);
+    if (given.watch !== undefined) this.watch = (...callbacks) => this.#watch(...callbacks);
     if (given.writeMany === undefined) return;
     this.writeMany = (writes) => this.#writeMany(writes);
     this.#batcher = new WriteBatcher((write) => this.#writeOne(write), this.writeMany);
@@ -114,10 +114,11 @@ class CheckedStorage implements SessionStorage {
     });
   }
 
-  #watch(changed: (id: string) => void, failed?: (error: Error) => void): () => void {
-    const stop: unknown = this.given.watch?.((id: unknown) => {
+  #watch(changed: (id: string) => void, failed?: (error: Error) => void, listening?: () => void): () => void {
+    const checked = (id: unknown): void => {
       if (typeof id === "string") changed(id);
-    }, failed);
+    };
+    const stop: unknown = this.given.watch?.(checked, failed, listening);
     if (typeof stop === "function") return () => ignoreRejection(stop());
     ignoreRejection(stop);
     throw new StorageError(

@@ -61,8 +61,12 @@ export interface SessionStorage {
   /**
    * Optional: reports the writes of other processes until the returned function is called. `failed` is for a watch, or an
    * idle connection, that fails: the watch resumes by itself, and each outage is reported once.
+   *
+   * `listening` is to be called whenever the watch starts to receive changes without having those before: after it has
+   * subscribed, and after each outage. The pool then lists all records once. A watch that misses nothing since the
+   * latest `list` does not need it; one that never calls it leaves such changes to the regular list.
    */
-  watch?(changed: (id: string) => void, failed?: (error: Error) => void): () => void;
+  watch?(changed: (id: string) => void, failed?: (error: Error) => void, listening?: () => void): () => void;
   /** Ends every handle; called when the last pool or checkpoint that uses the object is done. MUST be idempotent. */
   close?(): Promise<void>;
 }

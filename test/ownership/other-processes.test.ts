@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { SessionStorage } from "../../src/storage/storage.js";
 import { READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, openPool, watch } from "../fakes/pools.js";
@@ -49,6 +50,81 @@ describe("changes by another process", () => {
     two.storage.list = list;
     await clock.advance(2 * SEEN_AFTER);
     expect({ state: two.pool.get("A")?.state, rejected: two.pool.rejected() }).toEqual({ state: "free", rejected: [] });
+  });
+});
+
+describe("watch()", () => {
+  /** A pool whose storage's watch listens when the test says so, and the same records as another process sees them. */
+  async function listening() {
+    const storage = new FaultyStorage();
+    let listen = (): void => {};
+    const watch: SessionStorage["watch"] = (_, __, onListening = () => {}) => {
+      listen = onListening;
+      return () => {};
+    };
+    const made = await openPool({ storage: Object.assign(storage, { watch }) });
+    const other = await openPool({ storage: storage.sibling() });
+    await made.clock.advance(0);
+    return { ...made, other: other.pool, listen: () => listen() };
+  }
+
+  test("what was written before it listened is read as soon as it listens, each time", async () => {
+    const { pool, clock, other, listen } = await listening();
+    for (const id of ["a", "b"]) {
+      await other.add(id, sessionString(id));
+      await clock.advance(0);
+      expect(pool.get(id)).toBeUndefined();
+      listen();
+      await clock.advance(0);
+      expect(pool.get(id)?.state).toBe("free");
+    }
+  });
+
+  test("while all records are being read, they are read once more", async () => {
+    const { pool, clock, storage, other, listen } = await listening();
+    const reading = deferred();
+    let lists = 0;
+    const list = storage.list.bind(storage);
+    storage.list = async () => {
+      const records = await list();
+      if (++lists === 1) await reading.promise;
+      return records;
+    };
+    listen();
+    await clock.advance(0);
+    await other.add("a", sessionString("a"));
+    listen();
+    listen();
+    reading.resolve();
+    await clock.advance(0);
+    expect({ state: pool.get("a")?.state, lists }).toEqual({ state: "free", lists: 2 });
+    await clock.advance(SEEN_AFTER);
+    expect(lists).toBe(3);
+  });
+
+  test("a read that fails then is reported, and repeated in the interval", async () => {
+    const { pool, clock, storage, other, listen, events } = await listening();
+    await other.add("a", sessionString("a"));
+    storage.fateOfList = () => "fails";
+    listen();
+    await clock.advance(0);
+    expect(events("storageFailed")).toHaveLength(1);
+    storage.heal();
+    await clock.advance(SEEN_AFTER);
+    expect(pool.get("a")?.state).toBe("free");
+  });
+
+  test("after close() nothing is read", async () => {
+    const { pool, clock, storage, listen } = await listening();
+    await pool.close();
+    let lists = 0;
+    storage.list = async () => {
+      lists++;
+      return [];
+    };
+    listen();
+    await clock.advance(SEEN_AFTER);
+    expect(lists).toBe(0);
   });
 });
 

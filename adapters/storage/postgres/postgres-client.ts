@@ -215,12 +215,17 @@ export class ChangeNotifier {
     return Buffer.byteLength(payload) > MAX_PAYLOAD_BYTES ? "" : payload;
   }
 
-  watch(listen: Listen, changed: (id: string) => void, failed: (error: Error) => void): () => void {
+  watch(
+    listen: Listen,
+    changed: (id: string) => void,
+    failed: (error: Error) => void,
+    listening: () => void,
+  ): () => void {
     const subscribe = listen((payload) => {
       const id = this.#foreignId(payload);
       if (id !== undefined && this.#stops.has(stop)) changed(id);
     });
-    const watch = new KeptWatch(subscribe, failed);
+    const watch = new KeptWatch(subscribe, failed, listening);
     const stop = (): void => {
       if (!this.#stops.delete(stop)) return;
       const stopping = watch.stop().finally(() => this.#stopping.delete(stopping));

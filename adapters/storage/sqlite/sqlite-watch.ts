@@ -32,6 +32,7 @@ export class SqliteWatch {
   readonly #run: Run;
   readonly #changed: (id: string) => void;
   readonly #failed: (error: Error) => void;
+  readonly #listening: () => void;
   /** Bounded by the records of the database, deleted ones included. */
   readonly #versions = new Map<string, number>();
   #dataVersion: unknown;
@@ -49,18 +50,23 @@ export class SqliteWatch {
   #isFailing = false;
   #isStopped = false;
 
-  /** First reports records that are not at their `listed` version; without a list, only what is written from now on. */
+  /**
+   * First reports records that are not at their `listed` version. Without a list, calls `listening` once the versions are
+   * known, and reports only what is written from then on.
+   */
   constructor(
     run: Run,
     listed: readonly StoredRecord[] | undefined,
     changed: (id: string) => void,
     failed: (error: Error) => void,
+    listening: () => void,
   ) {
     this.#run = run;
     for (const { id, version } of listed ?? []) this.#versions.set(id, version);
     this.#isSilent = listed === undefined;
     this.#changed = changed;
     this.#failed = failed;
+    this.#listening = listening;
   }
 
   start(): this {
@@ -142,7 +148,9 @@ export class SqliteWatch {
     for (const [index, id] of (ids ?? []).entries()) {
       this.#onVersion(String(id), Number(versions?.[index]), deleted?.[index] === 1);
     }
+    const wasSilent = this.#isSilent;
     this.#isSilent = false;
+    if (wasSilent && !this.#isStopped) this.#listening();
   }
 
   #onVersion(id: string, version: number, isDeleted: boolean): void {

@@ -86,16 +86,47 @@ export const restartCases: ContractCases = {
     await new Promise((resolve) => setTimeout(resolve, 20));
     contract.expect([...heard]).toEqual(["a"]);
   },
+  "watch() - once it listens, it misses no write": async (contract) => {
+    const storage = await contract.open();
+    if (!storage.shared || storage.watch === undefined) return;
+    const other = await contract.reopen(storage);
+    const heard = new Set<string>();
+    let isListening = false;
+    const stop = storage.watch(
+      (id) => heard.add(isListening ? id : `early ${id}`),
+      () => {},
+      () => {
+        isListening = true;
+      },
+    );
+    let version = 0;
+    // Not every watch says that it listens.
+    await until(async () => {
+      if (!isListening) version = await contract.won(other.write("a", version, "news"));
+      return isListening || heard.size > 0;
+    });
+    if (isListening) {
+      await contract.won(other.write("b", 0, "one"));
+      await until(async () => heard.has("b"));
+      contract.expect(heard.has("b")).toBe(true);
+    }
+    stop();
+  },
 };
+
+/** Waits for a condition, at most as long as a watch may take. */
+async function until(isMet: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + HEARD_WITHIN_MS;
+  while (!(await isMet()) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+}
 
 /** Writes by the other handle until the watch has heard of it. */
 async function hears(contract: Contract, other: SessionStorage, heard: ReadonlySet<string>, id: string): Promise<void> {
   let version = 0;
-  const deadline = performance.now() + HEARD_WITHIN_MS;
-  while (!heard.has(id) && performance.now() < deadline) {
-    version = await contract.won(other.write(id, version, "news"));
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until(async () => {
+    if (!heard.has(id)) version = await contract.won(other.write(id, version, "news"));
+    return heard.has(id);
+  });
   contract.expect(heard.has(id)).toBe(true);
 }
 
@@ -106,10 +137,19 @@ export const interruptionCases: ContractCases = {
     if (!storage.shared || storage.watch === undefined) return;
     const other = await contract.reopen(storage);
     const heard = new Set<string>();
-    const stop = storage.watch((id) => heard.add(id));
+    let listened = 0;
+    const stop = storage.watch(
+      (id) => heard.add(id),
+      () => {},
+      () => {
+        listened += 1;
+      },
+    );
     await hears(contract, other, heard, "before");
+    const before = listened;
     await contract.options.interrupt?.(storage);
     await hears(contract, other, heard, "after");
+    contract.expect(listened > before).toBe(before > 0);
     stop();
   },
 };

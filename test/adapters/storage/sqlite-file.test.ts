@@ -243,6 +243,21 @@ test("watch() - reports what was written since the list was read", async () => {
   await other.close?.();
 });
 
+test("watch() - without a list, says from when on it reports every write", async () => {
+  const path = newPath();
+  const [storage, other] = [await opened(path), await opened(path)];
+  await other.write("before", 0, "one");
+  const heard: string[] = [];
+  const listening = vi.fn();
+  storage.watch?.((id) => heard.push(id), undefined, listening);
+  await vi.waitFor(() => expect(listening).toHaveBeenCalledOnce(), 10_000);
+  await other.write("after", 0, "one");
+  await vi.waitFor(() => expect(heard).toEqual(["after"]), 10_000);
+  expect(listening).toHaveBeenCalledOnce();
+  await storage.close?.();
+  await other.close?.();
+});
+
 test("watch() - reports once that it fails, and resumes", async () => {
   const path = newPath();
   const [storage, other] = [await opened(path), await opened(path)];
