@@ -94,6 +94,8 @@ export interface CreateClientOptions {
    * then the client is leased, and it is not connected again.
    */
   readonly onDisconnect: (reason: string) => void;
+  /** MAY be called whenever an answer or an update contains the account's own user. Costs nothing if it is known. */
+  readonly onOwnUser?: (user: { readonly accountId: string; readonly isBot: boolean }) => void;
 }
 
 /** One client of one session, connected or not. */
@@ -147,8 +149,9 @@ export interface ClientAdapter<Client> {
   /** Creates a client without touching the network. */
   create(request: CreateClientOptions): ClientHandle<Client>;
   /**
-   * The raw request that asks Telegram for the account's own user (`users.getUsers` with `inputUserSelf`). Without it
-   * `check` cannot ask anything.
+   * The raw request that asks Telegram for the account's own user (`users.getUsers` with `inputUserSelf`). The pool sends it
+   * after the first connect of a session whose account is not known. Without it `check` cannot ask anything, and accounts
+   * are known only where the session string, an import or `onOwnUser` says so.
    */
   ownUserRequest?(): unknown;
   /** Sends one raw request. */

@@ -1,5 +1,6 @@
 import { inOwnContext } from "../common/own-context.js";
 import { redactError } from "../common/redact-error.js";
+import { withTimeout } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
 import { type ResolvedProfile, secretsOf } from "../options/client-profile.js";
 import { isHost, type ProxyProfile } from "../options/proxy.js";
@@ -11,10 +12,13 @@ import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
+import { type OwnUser, readOwnUser } from "../telegram/account-answers.js";
+import { isAccountId } from "../telegram/peers.js";
 import { parseSession } from "../telegram/session-string.js";
 import { affectsSession, classifyTelegramError, type Verdict } from "../telegram/verdicts.js";
 import { type ConnectBackoff, isApplicationRefused } from "./connect-backoff.js";
 import { Connection, type ConnectionHooks, SessionChangedError } from "./connection.js";
+import { sendRaw } from "./own-request.js";
 import { isPersistent } from "./persistent-connections.js";
 import { SessionRequestGate } from "./request-gate.js";
 
@@ -26,6 +30,9 @@ interface ClientOrigin {
   /** The proxy of the profile, else that of the client adapter's options. */
   readonly proxy: ProxyProfile | undefined;
 }
+
+/** How long the first lease of a session waits at most for the account to be known. */
+const IDENTIFY_WITHIN_MS = 3_000;
 
 /** Creates the connections of a pool: each with its client, its request gate and its back-off. */
 export class ConnectionFactory<Client> {
@@ -99,6 +106,7 @@ export class ConnectionFactory<Client> {
       peers: this.#peers.for(id),
       connectTimeoutMs: options.connectTimeoutMs,
       onDisconnect: (reason) => connection.lost(reason),
+      onOwnUser: (user) => this.#learn(origin, user),
     });
     const connection: Connection<Client> = new Connection(
       this.#context,
@@ -137,6 +145,7 @@ export class ConnectionFactory<Client> {
         events.emit("connected", id);
         events.publish("connected", { id });
       },
+      identify: (limitMs) => this.#identify(origin, connection(), limitMs),
       disconnected: (reason) => {
         this.#setConnected(id, false);
         events.publish("disconnected", { id, reason });
@@ -154,6 +163,31 @@ export class ConnectionFactory<Client> {
   /** Returns whether the session still has the auth key that the client was created with. */
   #hasItsKey({ known, fingerprint }: ClientOrigin): boolean {
     return known.fingerprint === fingerprint && this.#registry.get(known.id) === known;
+  }
+
+  /**
+   * Asks Telegram for the account of a session whose account is not known, before the first lease: from then on cooldowns of
+   * the account hold for the session. A failure leaves it unknown until the next connect, unless it is a verdict.
+   */
+  async #identify(origin: ClientOrigin, connection: Connection<Client>, limitMs: number): Promise<void> {
+    const { known } = origin;
+    const { clock, options } = this.#context;
+    // A session that is probed is sent the probe alone.
+    if (known.accountId !== null || !known.canEverServe || this.#sessionState.askedIds.has(known.id)) return;
+    const request = options.client.ownUserRequest?.();
+    if (request === undefined) return;
+    const asked = sendRaw(options.client, connection, request).then((answer) => {
+      const user = readOwnUser(answer);
+      if (user !== undefined) this.#learn(origin, user);
+    });
+    const late = (): Error => new Error("the account was not identified in time");
+    await withTimeout(clock, Math.min(limitMs, IDENTIFY_WITHIN_MS), asked, late).catch(() => {});
+  }
+
+  #learn(origin: ClientOrigin, { accountId, isBot }: Pick<OwnUser, "accountId" | "isBot">): void {
+    const { known } = origin;
+    if (known.accountId === accountId || !isAccountId(accountId) || !this.#hasItsKey(origin)) return;
+    this.#sessionState.learn(known, { accountId, isBot });
   }
 
   #setConnected(id: string, isConnected: boolean): void {

@@ -27,6 +27,11 @@ export interface ConnectionHooks {
   closed(): void;
   /** The client has connected, within so many milliseconds. */
   connected(durationMs: number): void;
+  /**
+   * Called after `connected`, before the client is leased: learns whose session it is, if that is not known. Never rejects,
+   * and resolves within `limitMs`.
+   */
+  identify(limitMs: number): Promise<void>;
   disconnected(reason: string): void;
   /** Records a failed connect; returns the error for the callers. */
   connectFailed(error: unknown): Error;
@@ -167,7 +172,12 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     this.#assertUnchanged();
     const startedAt = this.#context.clock.monotonic();
     await this.#connectClient(abort);
-    this.#hooks.connected(this.#context.clock.monotonic() - startedAt);
+    const durationMs = this.#context.clock.monotonic() - startedAt;
+    this.#hooks.connected(durationMs);
+    this.#assertUnchanged();
+    await this.#hooks.identify(Math.max(this.#context.options.connectTimeoutMs - durationMs, 0));
+    // The answer may have been a verdict, or the account may cool down.
+    this.#assertAllowed();
     this.#assertUnchanged();
   }
 

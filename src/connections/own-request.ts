@@ -17,6 +17,15 @@ export async function sendOwnRequest<Client>(
 ): Promise<unknown> {
   const request = client.createRequest?.(method, fields);
   if (request === undefined) throw new TypeError("The client adapter has no createRequest().");
+  return sendRaw(client, connection, request);
+}
+
+/** Sends a raw request of the pool itself, as {@link sendOwnRequest} does. */
+export async function sendRaw<Client>(
+  client: ClientAdapter<Client>,
+  connection: Connection<Client>,
+  request: unknown,
+): Promise<unknown> {
   const { id: sessionId, handle } = connection;
   const scope = new LeaseScope(sessionId);
   try {

@@ -91,6 +91,7 @@ export class SessionCheck<Client> {
 
   async #ask(options: UseOptions & { readonly id: string }): Promise<Answers | Refusal> {
     const { id, signal } = options;
+    this.#sessionState.askedIds.add(id);
     try {
       const job = createJob<Client, Answers | Refusal>((leased) => this.#question(id, leased), {
         ...options,
@@ -106,6 +107,8 @@ export class SessionCheck<Client> {
         throw error;
       }
       return { reason: this.#registry.get(id)?.deadReason ?? reasonOf(error) };
+    } finally {
+      this.#sessionState.askedIds.delete(id);
     }
   }
 

@@ -69,6 +69,8 @@ export class SessionStateManager {
   /** When an unconfirmed code was last received, by session; deleted together with `#fatal`. */
   readonly #suspectedAt = new Map<string, number>();
   #probedId: string | undefined;
+  /** Sessions whose account a caller is about to ask for: the pool does not ask as well. Bounded by the running checks. */
+  readonly askedIds: Set<string> = new Set();
 
   constructor(
     context: PoolContext,

@@ -115,8 +115,11 @@ export async function stage(options: TestServerOptions = {}): Promise<Stage> {
         told.push({ name, event, at: Date.now() });
       }) as never);
     }
-    for (const { name, session } of server.accounts) {
-      if (add === undefined || add.includes(name)) await pool.add(name, session);
+    // With their user ids, so that the calls at the server are those of the test: see accounts.test.ts.
+    for (const { name: id, session, userId } of server.accounts) {
+      if (add !== undefined && !add.includes(id)) continue;
+      const { refused } = await pool.addMany([{ id, session, accountId: String(userId) }]);
+      for (const { error } of refused) throw error;
     }
     return pool;
   };

@@ -115,8 +115,9 @@ describe("check()", () => {
 
   test("a session of another process - is not asked, and the check ends", async () => {
     const { one, two, clock, telegram } = await twoHosts();
-    askable(telegram, () => user());
     const lease = await one.pool.acquire({ id: "a" });
+    // From here on: the process that connects the session asks for its account.
+    askable(telegram, () => user());
     const first = two.pool.check("a");
     await clock.advance(75_000);
     expect(await first).toMatchObject({ isAlive: false, reason: expect.stringMatching(/^not asked: /) });

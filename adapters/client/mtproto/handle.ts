@@ -70,6 +70,7 @@ export class MtprotoHandle implements ClientHandle<LibraryClient>, ClientCalls, 
     this.client = createClient(classes, { apiId, apiHash, clientOptions, profile, session, peers }, this);
     this.internals = this.client as unknown as ClientInternals;
     this.#session = this.internals.session;
+    this.#session.onOwnUser = ({ id, bot }) => request.onOwnUser?.({ accountId: String(id), isBot: bot === true });
     this.#rules = new LeaseRules(this.client, this.#session, this, this.#library.differences.synchronous);
     const receivesUpdates = settings.updates || profile.keepConnected === true;
     this.#dialer = new Dialer(classes, this.client, gate, clock, receivesUpdates);

@@ -242,6 +242,8 @@ export interface EntityCacheView {
 /** Members of this package's session beyond the library's own. */
 export interface PeerSession {
   readonly entityCache: EntityCacheView;
+  /** Called with the account's own user whenever an answer or an update contains it. */
+  onOwnUser: ((user: { readonly id?: unknown; readonly bot?: boolean }) => void) | undefined;
   /** Restores the peers that were known before. Never rejects. */
   restorePeers(): Promise<void>;
   /** Whether the peer is in the cache; `undefined` before the peers are restored. */

@@ -13,6 +13,8 @@ interface Entity {
   readonly className: string;
   readonly id?: unknown;
   readonly min?: boolean;
+  readonly self?: boolean;
+  readonly bot?: boolean;
   readonly accessHash?: unknown;
   readonly username?: string | null;
   readonly usernames?: readonly { readonly username: string; readonly active?: boolean }[] | null;
@@ -67,6 +69,7 @@ function peerCachingClass(library: Library): new (text: string, store: PeerStore
   return class PeerCachingSession extends Base implements PeerSession {
     readonly entityCache: EntityCacheView;
     readonly #peers: SessionPeers;
+    onOwnUser: PeerSession["onOwnUser"] = undefined;
 
     constructor(text: string, store: PeerStore) {
       super(text);
@@ -95,6 +98,7 @@ function peerCachingClass(library: Library): new (text: string, store: PeerStore
     override _entityToRow(entity: Entity): Row | undefined {
       if (entity === undefined || entity === null) return undefined;
       try {
+        if (entity.self === true && entity.className === "User" && entity.min !== true) this.onOwnUser?.(entity);
         if (entity.min === true) return this.#peers.learnUsername(entity);
         return this.#peers.completed(entity, super._entityToRow(entity));
       } catch {

@@ -1,0 +1,76 @@
+import { describe, expect, test } from "vitest";
+import { Api, PromisedNetSockets } from "../fakes/client-library.js";
+import { callsOf, expectPeace, nameOf, type Pool, rejection, type Stage, stage, until, within } from "./support.js";
+
+const OWN = "users.GetUsers";
+const getState = () => new Api.updates.GetState();
+
+describe("the account of a session", () => {
+  test("is learned at the first connect, by one request, and never asked for again", async () => {
+    const { server, open, toldOf } = await stage();
+    const [account] = server.accounts;
+    const pool = await open({ add: [] });
+    await pool.add("a", account?.session ?? "");
+    expect(pool.get("a")?.accountId).toBeNull();
+    await pool.invoke(getState);
+    const known = { accountId: String(account?.userId), isBot: false };
+    expect(pool.get("a")).toMatchObject(known);
+    expect(
+      server
+        .calls()
+        .filter(({ isConnect }) => !isConnect)
+        .map(({ method }) => method),
+    ).toEqual([OWN, "updates.GetState"]);
+    await until("it is written", () => toldOf("accountLearnt").length === 1);
+    expect(toldOf("accountLearnt")).toEqual([{ id: "a", accountId: known.accountId }]);
+    await pool.close();
+    const again = await open({ add: [] });
+    expect(again.get("a")).toMatchObject(known);
+    await again.invoke(getState);
+    expect(callsOf(server, OWN)).toHaveLength(1);
+    expectPeace(server);
+  });
+
+  test("a client that sees its own user by itself - the account is learned without a request", async () => {
+    const { server, open } = await stage();
+    const pool = await open({ add: [] });
+    await pool.add("a", server.accounts[0]?.session ?? "");
+    const rule = server.fail({ method: OWN, message: "INPUT_METHOD_INVALID" });
+    await pool.invoke(getState);
+    expect(pool.get("a")?.accountId).toBeNull();
+    rule.remove();
+    await pool.use(nameOf);
+    expect(pool.get("a")?.accountId).toBe(String(server.accounts[0]?.userId));
+  });
+});
+
+/** A pool with two sessions of one account. */
+async function twoSessions(): Promise<Stage & { readonly pool: Pool }> {
+  const scene = await stage({ accounts: [{ name: "alice" }] });
+  const { server } = scene;
+  const client = { server: server.server, clientOptions: { networkSocket: PromisedNetSockets } };
+  const pool = await scene.open({ client, connectTimeoutMs: 60_000 });
+  await within(60_000, pool.duplicate("alice", "laptop"));
+  return { ...scene, pool };
+}
+
+describe("two sessions of one account", () => {
+  test("a flood of one - the other sends nothing before it ends, over a restart neither", async () => {
+    const { server, open, pool, toldOf } = await twoSessions();
+    expect(pool.get("laptop")?.accountId).toBe(pool.get("alice")?.accountId);
+    server.fail({ account: "alice", method: "updates.GetState", message: "FLOOD_WAIT_30", times: 1 });
+    await rejection(pool.invoke(getState, { id: "alice", wait: false, retry: "none" }));
+    expect(await rejection(pool.invoke(getState, { id: "laptop", wait: false }))).toMatchObject({
+      code: "NO_SESSION_AVAILABLE",
+    });
+    expect(toldOf("cooled").map(({ id, sharedBy }) => [id, sharedBy])).toEqual([
+      ["alice", undefined],
+      ["laptop", "alice"],
+    ]);
+    await pool.close();
+    const again = await open({ add: [] });
+    expect(again.status()).toMatchObject({ total: 2, cooling: 2 });
+    expect(callsOf(server, "updates.GetState")).toHaveLength(1);
+    expectPeace(server);
+  });
+});
