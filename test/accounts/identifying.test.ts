@@ -95,7 +95,7 @@ describe("the first connect of a session whose account is not known", () => {
     expect({ state: opened.pool.get("a")?.state, methods: methodsOf(opened) }).toEqual({ state, methods: [OWN] });
   });
 
-  test("the client is told who it is by itself - onOwnUser() is enough", async () => {
+  test("a client that reports its own user by onOwnUser() - needs no request", async () => {
     const opened = await openPool({ sessions: ["a"] });
     const lease = await opened.pool.acquire({ id: "a" });
     opened.telegram.handle("a").request.onOwnUser?.({ accountId: ALICE, isBot: true });
