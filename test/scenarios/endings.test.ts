@@ -95,7 +95,8 @@ describe("a process with a pool", () => {
       const done = await child.said("done");
       expectNothingNew(done);
       expect(await within(2_000, child.ended)).toBe(0);
-      expect(callsOf(scene.server, "users.GetUsers")).toHaveLength(100);
+      // One for each cycle, and one by which the first connect learns whose session it is.
+      expect(callsOf(scene.server, "users.GetUsers")).toHaveLength(101);
       expect(scene.server.maxConnectionsPerKey()).toBe(1);
     },
     TIMEOUT_MS,
