@@ -1,5 +1,13 @@
 import { ANY } from "../src/state/criteria.js";
-import { contendedContestants, contestants, MEASURED, measuredContestants, OURS, RING } from "./lease-contest.js";
+import {
+  contendedContestants,
+  contestants,
+  MEASURED,
+  measuredContestants,
+  OBSERVED,
+  OURS,
+  RING,
+} from "./lease-contest.js";
 import { narrow, pickAndMark } from "./session-table-contest.js";
 import { type Batch, nanoseconds } from "./timing.js";
 
@@ -31,7 +39,10 @@ const METHOD = "a pick for a method that 99 % rest for";
 const CONTESTS: readonly Contest[] = [
   // First: beside the larger pools of the others, so small a difference is lost.
   {
-    bars: [{ what: "a lease with metrics, beside one without", of: MEASURED, against: OURS, most: 1.15 }],
+    bars: [
+      { what: "a lease with metrics, beside one without", of: MEASURED, against: OURS, most: 1.15 },
+      { what: "a lease with a dashboard, beside one without", of: OBSERVED, against: OURS, most: 1.1 },
+    ],
     batches: () => measuredContestants(10),
   },
   {

@@ -8,6 +8,7 @@ import type { Batch } from "./timing.js";
 export const OURS = "acquire + release";
 const USE = "use";
 export const MEASURED = "acquire + release with metrics";
+export const OBSERVED = "acquire + release with a dashboard";
 export const RING = "a bare promise ring";
 const WORKERS = 64;
 
@@ -71,10 +72,11 @@ export async function contestants(
   return batches;
 }
 
-/** The same with and without metrics. */
+/** The same without metrics, with them, and with a dashboard at which nobody looks. */
 export async function measuredContestants(size: number): Promise<Map<string, Batch>> {
-  const [plain, measured] = [await openPool(size), await openPool(size)];
+  const [plain, measured, observed] = [await openPool(size), await openPool(size), await openPool(size)];
   measured.metrics();
+  observed.observe();
   const batchOf =
     (pool: SessionPool<object>): Batch =>
     async (times) => {
@@ -83,6 +85,7 @@ export async function measuredContestants(size: number): Promise<Map<string, Bat
   return new Map([
     [OURS, batchOf(plain)],
     [MEASURED, batchOf(measured)],
+    [OBSERVED, batchOf(observed)],
   ]);
 }
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Hello } from "./frames.js";
-import type { Follower, LiveFeed } from "./live-feed.js";
+import type { FeedMessage, Follower, LiveFeed } from "./live-feed.js";
 
 /** Longest time for which a connection may take nothing that was sent. */
 const MAX_BLOCKED_MS = 20_000;
@@ -67,12 +67,18 @@ export class Viewer implements Follower {
     this.#end();
   }
 
+  /** Sends the changes that are missing, or the whole state where that is shorter. */
   #sendMissing(): void {
-    const messages = this.#feed.changesSince(this.#lastId) ?? [this.#feed.full()];
-    for (const { id, data } of messages) {
+    const changes = this.#feed.changesSince(this.#lastId);
+    const isFull = changes === undefined || (changes.length > 1 && this.#isLong(changes));
+    for (const { id, data } of isFull ? [this.#feed.full()] : changes) {
       this.#write(`id: ${id}\nevent: state\ndata: ${data}\n\n`);
       this.#lastId = id;
     }
+  }
+
+  #isLong(changes: readonly FeedMessage[]): boolean {
+    return changes.reduce((sum, { data }) => sum + data.length, 0) > this.#feed.full().data.length;
   }
 
   #write(text: string): void {

@@ -8,7 +8,9 @@ import { fieldsOf } from "./interface-fields.js";
 
 const documents: readonly string[] = [
   ...readdirSync(root).filter((name) => name.endsWith(".md")),
-  ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, "docs"))
+    .filter((name) => name.includes("."))
+    .map((name) => `docs/${name}`),
 ];
 const readme = textOf("README.md");
 const reference = textOf("docs/reference.md");

@@ -67,7 +67,9 @@ export class Figures {
     const counts = STATES.map((state) => [state, status[state] ?? 0] as const);
     for (const [index, [, number]] of counts.entries()) {
       const part = this.#bar.children[index];
-      if (part instanceof HTMLElement) part.style.flexGrow = `${number}`;
+      if (!(part instanceof HTMLElement)) continue;
+      part.hidden = number === 0;
+      part.style.flexGrow = `${number}`;
     }
     const text = counts.filter(([, number]) => number > 0).map(([state, number]) => `${count(number)} ${state}`);
     setAttribute(this.#bar, "aria-label", `Sessions by state: ${text.join(", ") || "none"}`);
