@@ -1,10 +1,10 @@
-import { type Clock, systemClock, type Timer } from "../../src/common/clock.js";
-import { OutcomeUnknownError } from "../../src/errors.js";
-import { SessionPool } from "../../src/session-pool.js";
-import { type FakeClient, FakeTelegram } from "../fakes/fake-telegram.js";
-import { seededRandom } from "../fakes/seeded-random.js";
-import { sessionString } from "../fakes/sessions.js";
-import { FakeRpcError } from "../fakes/telegram-errors.js";
+import { type Clock, systemClock, type Timer } from "../src/common/clock.js";
+import { OutcomeUnknownError } from "../src/errors.js";
+import { SessionPool } from "../src/session-pool.js";
+import { type FakeClient, FakeTelegram } from "../test/fakes/fake-telegram.js";
+import { seededRandom } from "../test/fakes/seeded-random.js";
+import { sessionString } from "../test/fakes/sessions.js";
+import { FakeRpcError } from "../test/fakes/telegram-errors.js";
 
 const NAMES: readonly string[] =
   "alice bob carol dave erin frank grace heidi ivan judy karl laura mallory nina oscar peggy quentin rupert sybil trent ursula victor wendy xenia yusuf zoe".split(

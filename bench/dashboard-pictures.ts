@@ -1,15 +1,15 @@
 /*
- * Takes the pictures of the dashboard for the documents: npm run build && npx tsx test/dashboard/screenshots.ts
+ * Takes the pictures of the dashboard for the documents: npm run build && npx tsx bench/dashboard-pictures.ts
  */
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import type { dashboard as makeDashboard } from "../../src/dashboard/index.js";
-import { root } from "../examples/build.js";
-import { launchBrowser } from "./browser.js";
-import { SamplePool } from "./sample-pool.js";
+import type { dashboard as makeDashboard } from "../src/dashboard/index.js";
+import { launchBrowser } from "../test/dashboard/browser.js";
+import { root } from "../test/examples/build.js";
+import { SamplePool } from "./dashboard-sample.js";
 
 interface Picture {
   readonly name: string;
