@@ -3,6 +3,7 @@ import { toNamedCooldowns, toSecond, toTagTexts } from "../dashboard/pool-source
 import type { Reading, Source } from "../dashboard/source.js";
 import { wireId, wireText, wireTextOrNull } from "../dashboard/wire-text.js";
 import { Timeline } from "../observability/timeline.js";
+import type { SessionState } from "../session-info.js";
 import type { SessionStorage } from "../storage/storage.js";
 import type { StoredCheckpoint } from "./stored-checkpoints.js";
 import { SessionReader, type StoredSession, type StoredSessions } from "./stored-sessions.js";
@@ -11,6 +12,7 @@ import { SessionReader, type StoredSession, type StoredSessions } from "./stored
 const MAX_NAMED = 100;
 /** A cooldown that ends later by less than this is the same one. */
 const SAME_COOLDOWN_MS = 1_000;
+const HIDES_COOLDOWN: readonly SessionState[] = ["disabled", "restricted", "dead"];
 const PEER = /^(user|chat|channel):/;
 
 /**
@@ -24,6 +26,7 @@ export class StoredSource implements Source {
   readonly #reader: SessionReader;
   readonly #timeline: Timeline;
   #before: ReadonlyMap<string, StoredSession> | undefined;
+  #reading: Promise<StoredSessions> | undefined;
 
   constructor(name: string, storage: SessionStorage) {
     this.name = name;
@@ -31,8 +34,15 @@ export class StoredSource implements Source {
     this.#timeline = new Timeline(Date.now, () => 0);
   }
 
-  /** Reads the storage, and notes what has happened since the last time. */
-  async observe(): Promise<StoredSessions> {
+  /** Reads the storage, unless that is under way, and notes what has happened since the last time. */
+  observe(): Promise<StoredSessions> {
+    this.#reading ??= this.#observe().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #observe(): Promise<StoredSessions> {
     const found = await this.#reader.read();
     const before = this.#before;
     this.#before = new Map(found.sessions.map((session) => [session.id, session]));
@@ -74,7 +84,9 @@ export class StoredSource implements Source {
     for (const [name, until] of Object.entries(partialCooldowns)) {
       if (until > (before?.partialCooldowns[name] ?? now) + SAME_COOLDOWN_MS) this.#noteFlood(id, until, name, null);
     }
-    if (availableAt !== null && availableAt > (before?.availableAt ?? now) + SAME_COOLDOWN_MS) {
+    // While a session is disabled, restricted or dead its cooldown is not told.
+    const isTold = before?.availableAt != null || !HIDES_COOLDOWN.includes(before?.state ?? "free");
+    if (isTold && availableAt !== null && availableAt > (before?.availableAt ?? now) + SAME_COOLDOWN_MS) {
       this.#noteFlood(id, availableAt, undefined, reason);
     }
     if (state === before?.state) return;
@@ -125,7 +137,7 @@ function toSessionRow(session: StoredSession): SessionRow {
 
 function toRunRow({ name, done, uncertain, isRunning }: StoredCheckpoint): RunRow {
   return {
-    key: name,
+    key: wireId(name),
     name: wireText(name),
     startedAt: null,
     done,

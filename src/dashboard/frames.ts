@@ -133,6 +133,8 @@ export interface PoolFrame {
   readonly buckets?: readonly BucketRow[];
   readonly incidents?: readonly IncidentRow[];
   readonly isEnded?: boolean;
+  /** Whether the last reading failed: what is shown is older than that. */
+  readonly isStale?: boolean;
 }
 
 /** One message: the whole state (`isFull`), or what has changed since the one before. */

@@ -129,6 +129,8 @@ export class LiveFeed {
         if (frame !== undefined) frames.push(frame);
       } catch (error) {
         this.#report(error);
+        const frame = pool.fail();
+        if (frame !== undefined) frames.push(frame);
       }
     }
     this.#tookMs = performance.now() - startedAt;

@@ -134,7 +134,7 @@ function toLeaseRows({ leases }: PoolView): readonly LeaseRow[] {
 /** The frames of a stack, without its message. */
 function framesOf(stack: string): string {
   const frames = stack.split("\n").filter((line) => /^\s*at /.test(line));
-  return frames.join("\n").slice(0, MAX_STACK_LENGTH);
+  return wireId(frames.join("\n").slice(0, MAX_STACK_LENGTH));
 }
 
 function toRunRows({ runs }: PoolView): readonly RunRow[] {

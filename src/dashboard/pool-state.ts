@@ -57,6 +57,9 @@ export class PoolState {
     rejected: new ListState(),
   };
   #at = 0;
+  /** When that was, by the time of the process. */
+  #readAt = 0;
+  #isStale = false;
   #status = "";
   /** Beginning of the last bucket that was sent: it goes on to change. */
   #lastBucketAt = Number.NEGATIVE_INFINITY;
@@ -74,6 +77,7 @@ export class PoolState {
     if (this.#wasEnded) return undefined;
     const reading = await source.read();
     this.#at = reading.at;
+    this.#readAt = performance.now();
     const isEnded = source.ended?.aborted === true;
     const parts = [
       this.#statusChange(reading),
@@ -81,9 +85,18 @@ export class PoolState {
       this.#bucketChanges(),
       this.#newIncidents(),
       isEnded ? '"isEnded":true' : "",
+      this.#isStale ? '"isStale":false' : "",
     ].filter((part) => part !== "");
     this.#wasEnded = isEnded;
+    this.#isStale = false;
     return parts.length === 0 ? undefined : this.#frame(parts);
+  }
+
+  /** Notes that a reading has failed. Returns what has changed as JSON; `undefined` if nothing has. */
+  fail(): string | undefined {
+    if (this.#isStale) return undefined;
+    this.#isStale = true;
+    return this.#frame(['"isStale":true']);
   }
 
   /** Everything, as it was read last. */
@@ -98,6 +111,7 @@ export class PoolState {
       `"buckets":${JSON.stringify(source.buckets(Number.NEGATIVE_INFINITY))}`,
       `"incidents":${JSON.stringify(incidents)}`,
       `"isEnded":${this.#wasEnded}`,
+      `"isStale":${this.#isStale}`,
     ]);
   }
 
@@ -109,10 +123,12 @@ export class PoolState {
     this.#lastBucket = "";
     this.#lastIncident = 0;
     this.#wasEnded = false;
+    this.#isStale = false;
   }
 
   #frame(parts: readonly string[]): string {
-    return `{"name":${JSON.stringify(this.source.name)},"at":${this.#at},${parts.join(",")}}`;
+    const at = this.#isStale ? this.#at + Math.round(performance.now() - this.#readAt) : this.#at;
+    return `{"name":${JSON.stringify(this.source.name)},"at":${at},${parts.join(",")}}`;
   }
 
   #statusChange({ status }: Reading): string {

@@ -128,7 +128,10 @@ export class Timeline {
   buckets(since: number = Number.NEGATIVE_INFINITY): readonly TimelineBucket[] {
     const waiters = this.#waiterCount();
     if (waiters > 0) this.recordWaiters(waiters);
-    const first = Math.max(since, this.#now() - MAX_BUCKETS * BUCKET_MS);
+    const last = this.#buckets.at(-1);
+    // One that is ahead of every bucket is of before the clock was set back.
+    const from = last !== undefined && since > last.at ? Number.NEGATIVE_INFINITY : since;
+    const first = Math.max(from, this.#now() - MAX_BUCKETS * BUCKET_MS);
     return this.#buckets.filter(({ at }) => at >= first);
   }
 
@@ -141,8 +144,12 @@ export class Timeline {
   #current(): Bucket {
     const at = Math.floor(this.#now() / BUCKET_MS) * BUCKET_MS;
     const last = this.#buckets.at(-1);
-    // A wall clock that was set back continues the last bucket.
-    if (last !== undefined && at <= last.at) return last;
+    // A wall clock that was set back continues the last bucket; one that was far ahead begins again.
+    if (last !== undefined && at <= last.at) {
+      if (last.at - at <= MAX_BUCKETS * BUCKET_MS) return last;
+      this.#buckets = [];
+      return this.#current();
+    }
     const waiters = this.#waiterCount();
     if (last !== undefined) this.#fillGap(last, at, Math.min(waiters, last.waiters));
     const bucket: Bucket = { at, calls: 0, waiters, deaths: 0, restrictions: 0, floods: noFloods() };

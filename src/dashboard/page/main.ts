@@ -127,6 +127,7 @@ function noticeOf(pool: PoolModel, state: ConnectionState, isStorage: boolean): 
   if (pool.isEnded || state === "ended") return "This pool is closed. What you see is how it was at its end.";
   if (state === "lost") return "The connection to the server is lost. What you see is how it was then.";
   if (state === "refused") return "You are not allowed to see this dashboard any more.";
+  if (pool.isStale) return "The last reading failed, and is tried again. What you see is how it was before.";
   return isStorage
     ? "Read from the storage, beside the processes that use it: leases, waiting callers and calls are theirs alone."
     : "";

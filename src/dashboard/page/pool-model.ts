@@ -52,6 +52,8 @@ export class PoolModel {
   /** The latest comes last. */
   incidents: readonly IncidentRow[] = [];
   isEnded = false;
+  /** Whether the server could not read it lately. */
+  isStale = false;
   /** Increases when the sessions have changed. */
   sessionsVersion = 0;
   /** By how much the clock of the pool is ahead of the browser's. */
@@ -67,18 +69,19 @@ export class PoolModel {
   }
 
   /** Takes a message over. */
-  apply({ at, status, lists, buckets, incidents, isEnded }: PoolFrame): void {
+  apply({ at, status, lists, buckets, incidents, isEnded, isStale }: PoolFrame): void {
     this.#offset = at - Date.now();
     this.status = status ?? this.status;
     this.isEnded = isEnded ?? this.isEnded;
+    this.isStale = isStale ?? this.isStale;
     if (change(this.sessions, lists?.sessions, ({ id }) => id)) this.sessionsVersion++;
     change(this.leases, lists?.leases, ({ key }) => key);
     change(this.runs, lists?.runs, ({ key }) => key);
     change(this.rejected, lists?.rejected, ({ id }) => id);
     for (const bucket of buckets ?? []) this.buckets.set(bucket.at, bucket);
+    // Those of the future are of before the clock of the pool was set back.
     for (const since of this.buckets.keys()) {
-      if (since >= at - HOUR_MS) break;
-      this.buckets.delete(since);
+      if (since < at - HOUR_MS || since > at + HOUR_MS) this.buckets.delete(since);
     }
     if (incidents !== undefined) this.incidents = [...this.incidents, ...incidents].slice(-MAX_INCIDENTS);
   }
