@@ -52,7 +52,9 @@ export class AccountSpread {
 
 /** When a session of the same account was last used; `null` if none ever was. */
 export function accountUsedAt({ lastUsedAt, accountSessions }: SessionEntry): number | null {
-  if (accountSessions === null) return lastUsedAt;
-  const latest = Math.max(...accountSessions.map((session) => session.lastUsedAt ?? Number.NEGATIVE_INFINITY));
-  return Number.isFinite(latest) ? latest : null;
+  let latest = lastUsedAt;
+  for (const { lastUsedAt: usedAt } of accountSessions ?? []) {
+    if (usedAt !== null && (latest === null || usedAt > latest)) latest = usedAt;
+  }
+  return latest;
 }

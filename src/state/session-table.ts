@@ -120,7 +120,18 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     used.sort((a, b) => (accountUsedAt(a) ?? 0) - (accountUsedAt(b) ?? 0));
     for (const entry of unused) this.#enter(entry, ++this.#addSequence, now);
     for (const entry of used) this.#enter(entry, ++this.#useSequence, now);
-    for (const entry of entries) if (entry.accountSessions !== null) this.shareCooldowns(entry, now);
+    this.#shareAll(entries, now);
+  }
+
+  /** Makes the cooldowns of each account hold for all its sessions: once for each account, and not where nothing cools. */
+  #shareAll(entries: readonly Entry[], now: number): void {
+    const done = new Set<readonly SessionEntry[]>();
+    for (const entry of entries) {
+      const { accountSessions } = entry;
+      if (accountSessions === null || done.has(accountSessions)) continue;
+      done.add(accountSessions);
+      if (!accountSessions.every((session) => session.isUnblocked)) this.shareCooldowns(entry, now);
+    }
   }
 
   /** Excludes the entry from further leases, as the first step of its removal, or includes it again. */
