@@ -3,7 +3,8 @@ import { isReserved } from "../options/validators.js";
 import { RemoteClaims } from "../ownership/claims.js";
 import type { Claim } from "../ownership/ownership.js";
 import { ownIdentity } from "../ownership/process-identity.js";
-import type { PoolStatus, SessionInfo, SessionState } from "../session-info.js";
+import type { PoolStatus, SessionInfo } from "../session-info.js";
+import { SessionEntry } from "../state/session-entry.js";
 import { decodeRecord, type SessionRecord } from "../storage/record.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { CheckpointReader, type StoredCheckpoint } from "./stored-checkpoints.js";
@@ -72,16 +73,18 @@ export class SessionReader {
 
   #toSession({ id }: StoredRecord, record: SessionRecord, now: number): StoredSession {
     const holder = this.#holderOf(id, record.owner);
-    const state = stateOf(record, holder !== null, now);
-    const { cooldown, restriction, methods, peers, tags, addedAt, lastUsedAt, accountId, isBot, expiresAt } = record;
-    const isCooling = cooldown !== null && cooldown.until > now;
+    const entry = toEntry(id, record, holder !== null, now);
+    const { state, restriction, cooldowns } = entry;
+    const { methods, peers, tags, addedAt, lastUsedAt, accountId, isBot, expiresAt } = record;
+    // A pool shows no cooldown of a foreign session. Here every session in use is foreign.
+    const isCooling = state === "cooling" || (state === "foreign" && cooldowns.sessionUntil > now);
     const partial = Object.entries({ ...methods, ...peers }).filter(([, until]) => until > now);
     return {
       id,
       state,
       tags,
-      availableAt: isCooling && (state === "cooling" || state === "foreign") ? cooldown.until : null,
-      reason: reasonOf(record, state, isCooling),
+      availableAt: isCooling ? cooldowns.sessionUntil : null,
+      reason: isCooling ? cooldowns.reason : entry.reason,
       addedAt,
       lastUsedAt,
       accountId,
@@ -113,21 +116,14 @@ export function processName({ process }: Pick<StoredSession, "process">): string
   return process.isLocal ? `${process.pid}` : `${process.pid} (another host)`;
 }
 
-/** What is several at once counts as the first of disabled, dead, restricted, foreign, cooling, free: as in a pool. */
-function stateOf(record: SessionRecord, isHeld: boolean, now: number): SessionState {
-  const { disabledReason, deadReason, restriction, cooldown } = record;
-  if (disabledReason !== null) return "disabled";
-  if (deadReason !== null) return "dead";
-  if (restriction !== null && (restriction.until === null || restriction.until > now)) return "restricted";
-  if (isHeld) return "foreign";
-  return cooldown !== null && cooldown.until > now ? "cooling" : "free";
-}
-
-function reasonOf(record: SessionRecord, state: SessionState, isCooling: boolean): string | null {
-  if (state === "disabled") return record.disabledReason;
-  if (state === "dead") return record.deadReason;
-  if (state === "restricted") return record.restriction?.reason ?? null;
-  return isCooling ? (record.cooldown?.reason ?? null) : null;
+/** The session as a pool without leases has it, on the time line of the record: the wall clock. */
+function toEntry(id: string, record: SessionRecord, isForeign: boolean, now: number): SessionEntry {
+  const { tags, addedAt, disabledReason, deadReason, restriction, cooldown } = record;
+  const entry = new SessionEntry(id, tags, addedAt);
+  entry.setBlockers({ disabledReason, deadReason, restriction, isForeign });
+  if (cooldown !== null) entry.coolDown({ kind: "session" }, cooldown.until, cooldown.reason);
+  entry.state = entry.stateAfterExpiry(now);
+  return entry;
 }
 
 function statusOf(sessions: readonly StoredSession[], now: number): StoredSessions["status"] {
