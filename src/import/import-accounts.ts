@@ -27,6 +27,11 @@ export interface ImportAccountsOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called after every entry that was read, and after every account that was added. @default none */
   readonly onProgress?: ((progress: ImportProgress) => void) | undefined;
+  /**
+   * Called with the report so far when the signal or the closing of the pool has ended the import, before it rejects. Not
+   * called with `dryRun`. @default none
+   */
+  readonly onAborted?: ((report: ImportReport) => void) | undefined;
 }
 
 /** How far an import is. */
@@ -85,6 +90,12 @@ interface AddedEntry {
   readonly id: string;
 }
 
+interface AddedEntries {
+  readonly added: readonly AddedEntry[];
+  readonly known: readonly AddedEntry[];
+  readonly refused: readonly (AddedEntry & { readonly error: Error })[];
+}
+
 /** What {@link importAccounts} needs of a pool: every `SessionPool` has it. */
 export interface AccountPool {
   addMany(
@@ -96,12 +107,9 @@ export interface AccountPool {
         readonly known: number;
         readonly refused: number;
       }) => void;
+      readonly onAborted?: ((report: AddedEntries) => void) | undefined;
     },
-  ): Promise<{
-    readonly added: readonly AddedEntry[];
-    readonly known: readonly AddedEntry[];
-    readonly refused: readonly (AddedEntry & { readonly error: Error })[];
-  }>;
+  ): Promise<AddedEntries>;
   get(id: string): object | undefined;
   sessions(): readonly { readonly id: string }[];
   exportSession(id: string): Promise<string>;
@@ -116,6 +124,7 @@ const RULES = {
   dryRun: boolean,
   signal: { expected: "an AbortSignal", accepts: (value: unknown) => value instanceof AbortSignal },
   onProgress: functionValue,
+  onAborted: functionValue,
 };
 
 /**
@@ -170,14 +179,19 @@ class ImportRun {
   }
 
   async add(): Promise<ImportReport> {
-    const { signal } = this.#options;
+    const { signal, onAborted } = this.#options;
     const report = await this.#pool.addMany(this.#newAccounts(), {
       signal,
       onProgress: ({ added, known, refused }) => {
         this.#counts = { added, known, refused };
         this.#tellProgress(this.#accounts.at(-1)?.path ?? this.#path);
       },
+      onAborted: onAborted && ((report) => onAborted(this.#report(report))),
     });
+    return this.#report(report);
+  }
+
+  #report(report: AddedEntries): ImportReport {
     for (const { index, id, error } of report.refused) {
       this.#refuse(this.#accounts[index]?.path ?? this.#path, id, reasonOf(id, error));
     }

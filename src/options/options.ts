@@ -1,6 +1,7 @@
 import type { Clock } from "../common/clock.js";
 import type { ClientAdapter } from "../connections/client-adapter.js";
 import type { Sealer } from "../encryption/sealer.js";
+import type { AddManyReport } from "../errors.js";
 import type { SessionStorage, StoredPeer } from "../storage/storage.js";
 import type { Budgets, ParsedBudgets } from "./budgets.js";
 import type { ClientProfile } from "./client-profile.js";
@@ -356,6 +357,11 @@ export interface AddManyOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called at most ten times a second while entries are done, and once at the end. @default none */
   readonly onProgress?: ((progress: AddManyProgress) => void) | undefined;
+  /**
+   * Called with the results so far when the signal or the closing of the pool has ended the addition, before it rejects.
+   * Not called when it rejects before it has begun. @default none
+   */
+  readonly onAborted?: ((report: AddManyReport) => void) | undefined;
 }
 
 /** Progress of `rotateKeys`. */

@@ -158,7 +158,7 @@ const recordName: Validator = {
 const CHECKPOINT: Rules = { storage, name: recordName, key: functionValue };
 
 const ADD: Rules = { tags, profile: { expected: "a client profile", accepts: isObject } };
-const ADD_MANY: Rules = { signal, onProgress: functionValue };
+const ADD_MANY: Rules = { signal, onProgress: functionValue, onAborted: functionValue };
 const ROTATE_KEYS: Rules = { onProgress: functionValue };
 const anything: Validator = { expected: "a value", accepts: () => true };
 

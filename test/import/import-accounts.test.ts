@@ -2,9 +2,9 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { OptionsError } from "../../src/errors.js";
-import { type ImportProgress, importAccounts } from "../../src/import/index.js";
+import { type ImportProgress, type ImportReport, importAccounts } from "../../src/import/index.js";
 import { SessionPool } from "../../src/session-pool.js";
 import { memory } from "../../src/storage/memory.js";
 import { formatSession, parseSession } from "../../src/telegram/session-string.js";
@@ -229,12 +229,23 @@ describe("importAccounts() - control", () => {
     const { pool } = await openPool();
     const controller = new AbortController();
     const reason = new Error("enough");
+    const onAborted = vi.fn((report: ImportReport) => void report);
     const run = importAccounts(pool, folder, {
       signal: controller.signal,
       onProgress: ({ read }) => read === 100 && controller.abort(reason),
+      onAborted,
     });
     await expect(run).rejects.toBe(reason);
     expect(pool.sessions().length).toBeLessThan(300);
+    expect(onAborted).toHaveBeenCalledOnce();
+    const report = onAborted.mock.calls[0]?.[0];
+    expect(report?.added.map(({ id }) => id).sort()).toEqual(
+      pool
+        .sessions()
+        .map(({ id }) => id)
+        .sort(),
+    );
+    expect({ known: report?.known, refused: report?.refused }).toEqual({ known: [], refused: [] });
   });
 
   test.each<[string, unknown[]]>([

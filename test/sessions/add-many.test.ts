@@ -254,6 +254,35 @@ describe("addMany()", () => {
     expect(idsOf(pool.sessions())).toEqual(["a", "b"]);
   });
 
+  test("an input that never ends - the results so far go to onAborted before it rejects", async () => {
+    const { pool, clock, storage } = await openPool();
+    async function* never(...ids: string[]): AsyncGenerator<NewSession> {
+      yield* entries(...ids);
+      await new Promise(() => {});
+    }
+    const controller = new AbortController();
+    const reports: [string, unknown][] = [];
+    const gate = deferred();
+    storage.fateOfWrite = (id) => (id === "b" ? gate.promise : "works");
+    const onAborted = (report: unknown): void => void reports.push(["aborted", report]);
+    const aborted = watch(pool.addMany(never("a", "b"), { signal: controller.signal, onAborted }));
+    const closed = watch(pool.addMany(never("c"), { onAborted: (report) => void reports.push(["closed", report]) }));
+    await settled();
+    controller.abort(new Error("stop"));
+    await settled();
+    expect(reports).toEqual([]); // "b" is under way
+    gate.resolve();
+    await settled();
+    watch(pool.close());
+    await clock.advance(1_000);
+    const report = (...added: object[]): object => ({ added, known: [], refused: [] });
+    expect(reports).toEqual([
+      ["aborted", report({ index: 0, id: "a" }, { index: 1, id: "b" })],
+      ["closed", report({ index: 0, id: "c" })],
+    ]);
+    expect([aborted.error, closed.error]).toEqual([new Error("stop"), expect.any(PoolClosedError)]);
+  });
+
   test("an input that never ends - is given up by the signal and by close()", async () => {
     const { pool, clock } = await openPool();
     async function* never(): AsyncGenerator<NewSession> {

@@ -1,5 +1,5 @@
 import { deferred } from "../../common/deferred.js";
-import { textOf, warn } from "../../common/process-warning.js";
+import { callSafely, textOf, warn } from "../../common/process-warning.js";
 import { ProgressReporter } from "../../common/progress.js";
 import {
   type AddedSession,
@@ -117,8 +117,14 @@ export class BulkAddition implements ActiveBulkRun {
       this.#runs.delete(this);
     }
     this.#progressReporter.report();
-    if (this.#failure !== undefined) throw this.#failure.error;
     const report = this.#report();
+    if (this.#failure !== undefined) {
+      callSafely(
+        () => this.#options.onAborted?.(report),
+        (error) => warn(`onAborted failed: ${textOf(error)}`),
+      );
+      throw this.#failure.error;
+    }
     if (this.#storageFailure !== undefined) throw storageError(report, this.#storageFailure, this.#maxStorageFailures);
     if (this.#inputFailure !== undefined) throw inputError(report, this.#inputFailure.error);
     return report;
