@@ -34,19 +34,33 @@ beforeAll(async () => {
   tree = lines.join("\n");
 }, 180_000);
 
-/** The values of one attribute, in the order in which the spans have ended. */
+/** The values of one attribute within the program's span, in the order in which the spans have ended. */
 function valuesOf(name: string, attribute: string): readonly unknown[] {
-  return spans.filter((span) => span.name === name).map(({ attributes }) => attributes[attribute]);
+  const ofCaller = spans.filter((span) => span.name === name && span.parent !== undefined);
+  return ofCaller.map(({ attributes }) => attributes[attribute]);
 }
 
 describe("07-opentelemetry", () => {
   test("its spans - are one trace: use within the program's span, acquire and call within use, connect within acquire", () => {
     const nameOf = (id: string | undefined): string | undefined => spans.find((span) => span.id === id)?.name;
-    const nested = [...new Set(spans.map(({ name, parent }) => `${nameOf(parent)} > ${name}`))];
-    expect({ nested: nested.sort(), traces: new Set(spans.map(({ trace }) => trace)).size }).toEqual({
-      nested: ["acquire > connect", "greet > use", "undefined > greet", "use > acquire", "use > call"],
-      traces: 1,
-    });
+    const { trace } = spans.find(({ name }) => name === "greet") ?? {};
+    const nested = spans
+      .filter((span) => span.trace === trace)
+      .map(({ name, parent }) => `${nameOf(parent)} > ${name}`);
+    expect([...new Set(nested)].sort()).toEqual([
+      "acquire > connect",
+      "greet > use",
+      "undefined > greet",
+      "use > acquire",
+      "use > call",
+    ]);
+  });
+
+  test("its spans - of requests of the pool itself are traces of their own", () => {
+    const traces = new Set(spans.map(({ trace }) => trace));
+    const roots = spans.filter(({ name, parent }) => name === "call" && parent === undefined);
+    expect(roots.map(({ attributes }) => attributes["telegram.method"])).toEqual(["users.GetUsers", "users.GetUsers"]);
+    expect(traces.size).toBe(1 + roots.length);
   });
 
   test("its attributes - name session, method, outcome and wait, and tell the attempts of one use apart", () => {
