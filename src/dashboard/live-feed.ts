@@ -17,10 +17,22 @@ const MAX_CHANGES = 60;
 const MAX_CHANGES_LENGTH = 4_000_000;
 
 /** One message of the feed. */
-export interface FeedMessage {
+export class FeedMessage {
   /** Identifies the state that a page has after it. */
   readonly id: string;
   readonly data: string;
+  #bytes: Buffer | undefined;
+
+  constructor(id: string, data: string) {
+    this.id = id;
+    this.data = data;
+  }
+
+  /** As an event of a stream; made once for all pages. */
+  get bytes(): Buffer {
+    this.#bytes ??= Buffer.from(`id: ${this.id}\nevent: state\ndata: ${this.data}\n\n`);
+    return this.#bytes;
+  }
 }
 
 /** A page that follows the feed. */
@@ -31,10 +43,6 @@ export interface Follower {
   onEnd(): void;
   /** Called with each reading, whether or not there is a message. */
   onTick(): void;
-}
-
-interface Change extends FeedMessage {
-  readonly number: number;
 }
 
 /**
@@ -49,7 +57,8 @@ export class LiveFeed {
   #run = "";
   /** Number of the last change. */
   #number = 0;
-  #changes: Change[] = [];
+  /** The last ones, numbered to `#number`. */
+  #changes: FeedMessage[] = [];
   #full: FeedMessage | undefined;
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<void> | undefined;
@@ -83,13 +92,13 @@ export class LiveFeed {
 
   /** The whole state, as it was read last. */
   full(): FeedMessage {
-    this.#full ??= {
-      id: this.#id(this.#number),
-      data: this.#envelope(
+    this.#full ??= new FeedMessage(
+      this.#id(this.#number),
+      this.#envelope(
         true,
         this.#pools.map((pool) => pool.full()),
       ),
-    };
+    );
     return this.#full;
   }
 
@@ -98,8 +107,8 @@ export class LiveFeed {
     const [run, number] = (id ?? "").split(".");
     const since = Number(number);
     if (run !== this.#run || !Number.isInteger(since) || since > this.#number) return undefined;
-    const missing = this.#changes.filter((change) => change.number > since);
-    return missing.length === this.#number - since ? missing : undefined;
+    const missing = this.#number - since;
+    return missing <= this.#changes.length ? this.#changes.slice(this.#changes.length - missing) : undefined;
   }
 
   /** Follows the feed; reading begins with the first one. Returns how to leave. */
@@ -140,7 +149,7 @@ export class LiveFeed {
   #addChange(data: string): void {
     this.#full = undefined;
     this.#number++;
-    this.#changes.push({ number: this.#number, id: this.#id(this.#number), data });
+    this.#changes.push(new FeedMessage(this.#id(this.#number), data));
     let length = this.#changes.reduce((sum, change) => sum + change.data.length, 0);
     while (this.#changes.length > MAX_CHANGES || (length > MAX_CHANGES_LENGTH && this.#changes.length > 1)) {
       length -= this.#changes.shift()?.data.length ?? 0;

@@ -1,7 +1,12 @@
 import type { ServerResponse } from "node:http";
+import { inOwnContext } from "../common/own-context.js";
 import type { Hello } from "./frames.js";
 import type { FeedMessage, Follower, LiveFeed } from "./live-feed.js";
 
+/** Length of what is given to the connection at once, in bytes: what it has not taken is not copied for it. */
+const PIECE_LENGTH = 65_536;
+/** Time that a connection has to take the last messages. */
+const END_WITHIN_MS = 5_000;
 /** Longest time for which a connection may take nothing that was sent. */
 const MAX_BLOCKED_MS = 20_000;
 /** Silence after which something is sent, so that a connection that is gone is noticed. */
@@ -10,9 +15,9 @@ const PING_MS = 15_000;
 const RETRY_MS = 2_000;
 
 /**
- * One page that looks: a stream of Server-Sent Events (https://html.spec.whatwg.org/multipage/server-sent-events.html). At
- * most one message waits in its buffer: what a slow connection misses it gets together, as soon as it has taken the last
- * one; one that takes nothing is dropped.
+ * One page that looks: a stream of Server-Sent Events (https://html.spec.whatwg.org/multipage/server-sent-events.html). What
+ * a slow connection misses it gets together, as soon as it has taken what it was sent before; one that takes nothing is
+ * dropped.
  */
 export class Viewer implements Follower {
   readonly #feed: LiveFeed;
@@ -23,6 +28,9 @@ export class Viewer implements Follower {
   /** Since when the connection has taken nothing. */
   #blockedAt: number | undefined;
   #sentAt = performance.now();
+  /** What is still to be given to the connection. */
+  #rest: Buffer[] = [];
+  #isEnding = false;
   #isOver = false;
 
   constructor(feed: LiveFeed, response: ServerResponse) {
@@ -37,7 +45,7 @@ export class Viewer implements Follower {
     response.on("drain", () => this.#onDrain());
     response.on("close", () => this.#end());
     response.on("error", () => this.#end());
-    this.#write(`retry: ${RETRY_MS}\nevent: hello\ndata: ${JSON.stringify(hello)}\n\n`);
+    this.#write(Buffer.from(`retry: ${RETRY_MS}\nevent: hello\ndata: ${JSON.stringify(hello)}\n\n`));
     await this.#feed.refresh();
     if (this.#isOver) return;
     if (this.#feed.isEnded) {
@@ -50,30 +58,32 @@ export class Viewer implements Follower {
   }
 
   onMessage(): void {
-    if (this.#blockedAt === undefined) this.#sendMissing();
+    if (this.#blockedAt === undefined && !this.#isEnding) this.#sendMissing();
   }
 
   onTick(): void {
     const now = performance.now();
     if (this.#blockedAt !== undefined && now - this.#blockedAt > MAX_BLOCKED_MS) this.#drop();
-    else if (this.#blockedAt === undefined && now - this.#sentAt > PING_MS) this.#write(": still here\n\n");
+    else if (this.#blockedAt === undefined && now - this.#sentAt > PING_MS)
+      this.#write(Buffer.from(": still here\n\n"));
   }
 
   onEnd(): void {
-    if (this.#isOver) return;
-    this.#write("event: end\ndata: {}\n\n");
-    this.#response.end();
-    if (this.#blockedAt !== undefined) this.#drop();
-    this.#end();
+    if (this.#isOver || this.#isEnding) return;
+    this.#sendMissing();
+    this.#isEnding = true;
+    this.#write(Buffer.from("event: end\ndata: {}\n\n"));
+    const timer = inOwnContext(() => setTimeout(() => this.#response.destroy(), END_WITHIN_MS).unref());
+    this.#response.once("close", () => clearTimeout(timer));
   }
 
   /** Sends the changes that are missing, or the whole state where that is shorter. */
   #sendMissing(): void {
     const changes = this.#feed.changesSince(this.#lastId);
     const isFull = changes === undefined || (changes.length > 1 && this.#isLong(changes));
-    for (const { id, data } of isFull ? [this.#feed.full()] : changes) {
-      this.#write(`id: ${id}\nevent: state\ndata: ${data}\n\n`);
-      this.#lastId = id;
+    for (const message of isFull ? [this.#feed.full()] : changes) {
+      this.#lastId = message.id;
+      this.#write(message.bytes);
     }
   }
 
@@ -81,15 +91,30 @@ export class Viewer implements Follower {
     return changes.reduce((sum, { data }) => sum + data.length, 0) > this.#feed.full().data.length;
   }
 
-  #write(text: string): void {
-    if (this.#isOver) return;
-    this.#sentAt = performance.now();
-    if (!this.#response.write(text)) this.#blockedAt ??= performance.now();
+  #write(bytes: Buffer): void {
+    this.#rest.push(bytes);
+    this.#flush();
+  }
+
+  /** Gives the connection one piece after the other, each when it has taken the one before. */
+  #flush(): void {
+    while (!this.#isOver && this.#blockedAt === undefined) {
+      const [next] = this.#rest;
+      if (next === undefined) break;
+      const isLast = next.length <= PIECE_LENGTH;
+      this.#rest.splice(0, 1, ...(isLast ? [] : [next.subarray(PIECE_LENGTH)]));
+      this.#sentAt = performance.now();
+      if (!this.#response.write(next.subarray(0, PIECE_LENGTH))) this.#blockedAt = this.#sentAt;
+    }
+    if (!this.#isEnding || this.#isOver || this.#rest.length > 0) return;
+    this.#response.end();
+    this.#end();
   }
 
   #onDrain(): void {
     this.#blockedAt = undefined;
-    if (!this.#isOver) this.#sendMissing();
+    this.#flush();
+    if (this.#blockedAt === undefined && !this.#isOver && !this.#isEnding) this.#sendMissing();
   }
 
   /** A connection that takes nothing would not end by itself either. */
@@ -101,6 +126,7 @@ export class Viewer implements Follower {
   #end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#rest = [];
     this.#stop();
   }
 }
