@@ -174,14 +174,14 @@ export class ConnectionFactory<Client> {
     const { clock, options } = this.#context;
     // A session that is probed is sent the probe alone.
     if (known.accountId !== null || !known.canEverServe || this.#sessionState.askedIds.has(known.id)) return;
-    const request = options.client.ownUserRequest?.();
-    if (request === undefined) return;
-    const asked = sendRaw(options.client, connection, request).then((answer) => {
-      const user = readOwnUser(answer);
+    if (options.client.ownUserRequest === undefined) return;
+    const ask = async (): Promise<void> => {
+      const request = options.client.ownUserRequest?.();
+      const user = request === undefined ? undefined : readOwnUser(await sendRaw(options.client, connection, request));
       if (user !== undefined) this.#learn(origin, user);
-    });
+    };
     const late = (): Error => new Error("the account was not identified in time");
-    await withTimeout(clock, Math.min(limitMs, IDENTIFY_WITHIN_MS), asked, late).catch(() => {});
+    await withTimeout(clock, Math.min(limitMs, IDENTIFY_WITHIN_MS), ask(), late).catch(() => {});
   }
 
   #learn(origin: ClientOrigin, { accountId, isBot }: Pick<OwnUser, "accountId" | "isBot">): void {

@@ -175,10 +175,24 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     const durationMs = this.#context.clock.monotonic() - startedAt;
     this.#hooks.connected(durationMs);
     this.#assertUnchanged();
-    await this.#hooks.identify(Math.max(this.#context.options.connectTimeoutMs - durationMs, 0));
+    await this.#identify(abort, Math.max(this.#context.options.connectTimeoutMs - durationMs, 0));
     // The answer may have been a verdict, or the account may cool down.
     this.#assertAllowed();
     this.#assertUnchanged();
+  }
+
+  /** A loss ends it at once: the request would wait for this very connect to be sent again. */
+  async #identify(abort: AbortController, limitMs: number): Promise<void> {
+    if (!this.isConnected) return;
+    this.#abort = abort;
+    try {
+      await unlessAborted(abort.signal, this.#hooks.identify(limitMs));
+      abort.signal.throwIfAborted();
+    } catch (error) {
+      throw this.closing === undefined ? this.#hooks.connectFailed(error) : error;
+    } finally {
+      this.#abort = undefined;
+    }
   }
 
   /** Throws if the connection became stale before its first use. */

@@ -95,6 +95,43 @@ describe("the first connect of a session whose account is not known", () => {
     expect({ state: opened.pool.get("a")?.state, methods: methodsOf(opened) }).toEqual({ state, methods: [OWN] });
   });
 
+  test("the connection is lost meanwhile - fails as a connect does, without a wait, and another session serves", async () => {
+    const opened = await openAsking({ sessions: ["a", "b"] });
+    const { pool, telegram } = opened;
+    telegram.onCall = ({ id, method }) => {
+      if (method !== OWN) return "ok";
+      if (id === "b") return user(ALICE);
+      queueMicrotask(() => telegram.handle("a").drop());
+      return new Promise(() => {});
+    };
+    const work = watch(pool.use((client, { id }) => client.call(READ).then(() => id)));
+    await settled();
+    expect(work.value).toBe("b");
+    expect(pool.get("a")).toMatchObject({ state: "cooling", accountId: null });
+    await expect(pool.acquire({ id: "a", wait: false })).rejects.toMatchObject({ code: "NO_SESSION_AVAILABLE" });
+  });
+
+  test("the pool is closed meanwhile - rejects the caller", async () => {
+    const { pool, telegram, clock } = await openAsking({ sessions: ["a"] });
+    telegram.onCall = () => new Promise(() => {});
+    const waiting = watch(pool.acquire());
+    await settled();
+    const closing = watch(pool.close({ timeoutMs: 1_000 }));
+    await clock.advance(1_000);
+    expect(closing.state).toBe("resolved");
+    expect(waiting.error).toMatchObject({ code: "POOL_CLOSED" });
+  });
+
+  test("an adapter whose ownUserRequest() throws - the session is leased all the same", async () => {
+    const { pool, telegram } = await openAsking({ sessions: ["a"] });
+    Object.assign(telegram, {
+      ownUserRequest: () => {
+        throw new Error("a fault of the adapter");
+      },
+    });
+    expect(await pool.use((client) => client.call(READ))).toBe("ok");
+  });
+
   test("a client that reports its own user by onOwnUser() - needs no request", async () => {
     const opened = await openPool({ sessions: ["a"] });
     const lease = await opened.pool.acquire({ id: "a" });
