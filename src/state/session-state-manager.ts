@@ -380,11 +380,14 @@ export class SessionStateManager {
   /** Applies what another process has learned, except where news of this one are yet to be written. */
   mergeRemoteFacts(known: PooledSession, { accountId, isBot, expiresAt, authorizationTtlDays }: SessionFacts): void {
     const former = known.accountId;
-    const isOutdated = known.expiresAt !== null && known.pendingChanges.has("facts");
-    const remote = { accountId, isBot, ...(isOutdated ? {} : { expiresAt, authorizationTtlDays }) };
+    const hasNews = known.pendingChanges.has("facts");
+    const remote = {
+      ...(hasNews && former !== null ? {} : { accountId, isBot }),
+      ...(hasNews && known.expiresAt !== null ? {} : { expiresAt, authorizationTtlDays }),
+    };
     if (!this.#sessionTable.setFacts(known, remote, this.#context.time.now())) return;
     if (expiresAt !== null) this.#context.events.emit("expiryLearned", known.id);
-    if (accountId === null || accountId === former) return;
+    if (accountId === null || known.accountId === former) return;
     this.#publishStarted(this.#sessionTable.shareCooldowns(known, this.#context.time.now()));
     this.#context.events.emit("available");
     this.#context.events.publish("accountLearnt", { id: known.id, accountId });

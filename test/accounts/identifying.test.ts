@@ -132,6 +132,19 @@ describe("the first connect of a session whose account is not known", () => {
     expect(await pool.use((client) => client.call(READ))).toBe("ok");
   });
 
+  test("another process still has the account that an import named - what Telegram says is kept and written", async () => {
+    const { pool, telegram, storage } = await openPool();
+    await pool.addMany([{ id: "a", session: sessionString("a"), accountId: "111" }]);
+    const lease = await pool.acquire({ id: "a" });
+    const stored = await storage.read("a");
+    await storage.sibling().write("a", stored?.version ?? 0, stored?.data ?? "");
+    telegram.handle("a").request.onOwnUser?.({ accountId: ALICE, isBot: false });
+    await settled();
+    expect(pool.get("a")?.accountId).toBe(ALICE);
+    expect(await storage.stored("a")).toMatchObject({ accountId: ALICE });
+    lease.release();
+  });
+
   test("a client that reports its own user by onOwnUser() - needs no request", async () => {
     const opened = await openPool({ sessions: ["a"] });
     const lease = await opened.pool.acquire({ id: "a" });
