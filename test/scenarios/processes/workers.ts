@@ -1,4 +1,5 @@
 import { sqlite } from "../../../adapters/storage/sqlite.js";
+import { AcquireTimeoutError, NoSessionAvailableError } from "../../../src/index.js";
 import { openPool, orders, tell } from "./child.js";
 
 const modes: Readonly<Record<string, () => Promise<void>>> = {
@@ -16,6 +17,24 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     const job = (id: string) => pool.use((client) => client.getMe(), { id, wait: false });
     await Promise.allSettled(orders.accounts.map(({ name }) => job(name)));
     tell("settled");
+  },
+  /** Sends within a limit per day, as fast as it can, until the limit is spent. */
+  async spending() {
+    const pool = await openPool({
+      budgets: { "messages.SendMessage": { calls: 100, perMs: 86_400_000, durable: true } },
+      idleTimeoutMs: 50,
+    });
+    for (let sent = 0; ; sent++) {
+      try {
+        await pool.use((client) => client.sendMessage("user1", { message: `${process.pid} ${sent}` }), { wait: 2_000 });
+        tell("sent");
+      } catch (error) {
+        if (!(error instanceof NoSessionAvailableError || error instanceof AcquireTimeoutError)) {
+          tell("failed", { message: String(error) });
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
   },
   /** Sends 200 messages by `map`, as far as they are not sent already, and tells each that is acknowledged. */
   async mapping() {
