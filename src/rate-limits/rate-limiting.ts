@@ -1,5 +1,6 @@
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
+import { siblingsOf } from "../state/accounts.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionTable } from "../state/session-table.js";
@@ -101,8 +102,11 @@ export class RateLimiting {
   #coolDown(id: string, blocks: readonly RateBlock[], now: number): boolean {
     const entry = this.#sessionTable.get(id);
     if (entry === undefined) return false;
-    for (const { method, peer, until } of blocks) {
-      this.#sessionTable.cool(entry, { kind: "budget", method, peer }, until, "budget", now);
+    for (const { method, peer, until, isOfAccount } of blocks) {
+      const scope = { kind: "budget", method, peer } as const;
+      this.#sessionTable.cool(entry, scope, until, "budget", now);
+      if (isOfAccount !== true) continue;
+      for (const sibling of siblingsOf(entry)) this.#sessionTable.cool(sibling, scope, until, "budget", now);
     }
     this.#context.events.emit("rateLimited");
     return true;

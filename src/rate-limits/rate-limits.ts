@@ -9,6 +9,8 @@ export interface RateBlock {
   readonly method: string;
   readonly peer: string | undefined;
   readonly until: number;
+  /** Whether it holds for all sessions of the account. */
+  readonly isOfAccount?: boolean;
 }
 
 /** What is blocked of a session. */

@@ -53,6 +53,11 @@ function send({ pool }: TestPool): Promise<unknown> {
   return pool.use((client) => client.call(WRITE), { wait: false });
 }
 
+/** Sends by one session. */
+function on({ pool }: TestPool, id: string): Promise<unknown> {
+  return pool.use((client) => client.call(WRITE), { id, wait: false });
+}
+
 /** Sends until the limit refuses, letting time pass where a call waits. Returns how many were sent. */
 async function sendAll(made: TestPool, stage: Stage): Promise<number> {
   const before = stage.telegram.calls.length;
@@ -305,7 +310,6 @@ describe("durable limits of an account", () => {
   test("what a session spent before its account was known counts, once, whichever process learns it", async () => {
     const stage = new Stage(20);
     const first = await stage.open({ sessions: ["a", "b"] });
-    const on = ({ pool }: TestPool, id: string) => pool.use((client) => client.call(WRITE), { id, wait: false });
     for (let call = 0; call < 3; call++) await on(first, "a");
     await on(first, "b");
     const other = await stage.open({ storage: stage.storage.sibling(), sessions: [], ownership: { host: "two" } });
@@ -319,6 +323,21 @@ describe("durable limits of an account", () => {
       "~pool:spent:account:5000000001",
     ]);
     expect(await sendAll(other, stage)).toBe(14);
+  });
+
+  test("a limit that one session has spent - its other sessions cool at once, and other accounts do not", async () => {
+    const stage = new Stage(2);
+    const made = await stage.open({ sessions: ["a", "b", "c"] });
+    await setAccount(stage, ["a", "b"]);
+    await setAccount(stage, ["c"], "5000000002");
+    await stage.clock.advance(SYNC_MS);
+    for (let call = 0; call < 2; call++) await on(made, "a");
+    await expect(made.pool.acquire({ id: "b", method: WRITE, wait: false })).rejects.toMatchObject({
+      waitingCount: 1,
+      retryAt: START + SYNC_MS + DAY,
+    });
+    (await made.pool.acquire({ id: "b", method: READ, wait: false })).release();
+    (await made.pool.acquire({ id: "c", method: WRITE, wait: false })).release();
   });
 
   test("a spent limit of a session that was removed and added again is still spent", async () => {

@@ -108,7 +108,7 @@ export class DurableLimits implements RateLimits {
     const limit = this.#durable.get(method);
     if (limit === undefined) return blocks;
     const until = this.#spendingOf(id).blockedUntil(method, limit, now);
-    return until > now ? [...blocks, { method, peer: undefined, until }] : blocks;
+    return until > now ? [...blocks, { method, peer: undefined, until, isOfAccount: true }] : blocks;
   }
 
   #exhaustedIn(spending: AccountSpending, now: number): readonly RateBlock[] {
