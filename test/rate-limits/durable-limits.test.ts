@@ -1,5 +1,7 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { NoSessionAvailableError } from "../../src/errors.js";
+import { encodeSpending, sessionRecordId } from "../../src/rate-limits/durable/spending-record.js";
+import { SpentCalls } from "../../src/rate-limits/durable/spent-calls.js";
 import { decodeRecord, encodeRecord } from "../../src/storage/record.js";
 import { FakeTelegram, READ, WRITE } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
@@ -338,6 +340,22 @@ describe("durable limits of an account", () => {
     });
     (await made.pool.acquire({ id: "b", method: READ, wait: false })).release();
     (await made.pool.acquire({ id: "c", method: WRITE, wait: false })).release();
+  });
+
+  test("what a session has spent counts, even if its record is read after the account has made calls", async () => {
+    const stage = new Stage(20);
+    const made = await stage.open({ sessions: ["a", "b"] });
+    await setAccount(stage, ["a", "b"]);
+    await stage.clock.advance(SYNC_MS);
+    await on(made, "b");
+    const at = stage.clock.now();
+    const methods = new Map([[WRITE, new SpentCalls(DAY, [{ at, calls: 3 }])]]);
+    const data = encodeSpending({ at, wall: at, line: "", methods, absorbed: new Map() });
+    await stage.storage.write(sessionRecordId("b"), 0, data);
+    await stage.clock.advance(2 * SYNC_MS);
+    expect(await sendAll(made, stage)).toBe(16);
+    await made.pool.close();
+    expect((await stage.storage.list()).map(({ id }) => id)).not.toContain(sessionRecordId("b"));
   });
 
   test("a spent limit of a session that was removed and added again is still spent", async () => {

@@ -85,8 +85,11 @@ export class DurableLimits implements RateLimits {
     if (this.#changed.size === 0) return [];
     const blocked: SessionBlocks[] = [];
     for (const id of this.#registry.ids()) {
-      const names = recordIdsOf(id, this.#registry.get(id)?.accountId ?? null);
+      const known = this.#registry.get(id);
+      const names = recordIdsOf(id, known?.accountId ?? null);
       if (!names.some((name) => this.#changed.has(name))) continue;
+      // Its own record may be news to that of its account.
+      if (known !== undefined) this.#known.delete(known);
       const blocks = this.#exhaustedIn(this.#spendingOf(id), now);
       if (blocks.length > 0) blocked.push({ id, blocks });
     }
