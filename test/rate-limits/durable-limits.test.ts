@@ -350,7 +350,7 @@ describe("durable limits of an account", () => {
     await on(made, "b");
     const at = stage.clock.now();
     const methods = new Map([[WRITE, new SpentCalls(DAY, [{ at, calls: 3 }])]]);
-    const data = encodeSpending({ at, wall: at, line: "", methods, absorbed: new Map() });
+    const data = encodeSpending({ at, latest: at, wall: at, line: "", methods, absorbed: new Map() });
     await stage.storage.write(sessionRecordId("b"), 0, data);
     await stage.clock.advance(2 * SYNC_MS);
     expect(await sendAll(made, stage)).toBe(16);

@@ -101,20 +101,20 @@ export class AccountSpending {
 
   /** Whether a call of the method may be made without a write. */
   mayCall(method: string, limit: CallLimit, now: number): boolean {
-    return this.#methodOf(method, limit).mayCall(this.#time.now(now)) && !this.#time.isOutdated;
+    return this.#methodOf(method, limit).mayCall(this.#time.latest(now)) && !this.#time.isOutdated;
   }
 
   /** The instant until which the limit is known to permit no call; in the past if a call may be within the limit. */
   blockedUntil(method: string, limit: CallLimit, now: number): number {
     const spending = this.#methodOf(method, limit);
-    if (this.#damage !== undefined || spending.mayCall(this.#time.now(now))) return 0;
+    if (this.#damage !== undefined || spending.mayCall(this.#time.latest(now))) return 0;
     return this.#time.toInstant(spending.nextAllowedAt());
   }
 
   /** Counts a call that is made. */
   count(method: string, limit: CallLimit, now: number): void {
     const spending = this.#methodOf(method, limit);
-    if (!spending.count(this.#time.now(now)) || now - this.#writtenAt < WRITE_INTERVAL_MS) return;
+    if (!spending.count(this.#time.latest(now)) || now - this.#writtenAt < WRITE_INTERVAL_MS) return;
     if (this.#next !== undefined || this.#running !== undefined) return;
     spending.demand(true);
     this.#writeInBackground();
@@ -142,7 +142,7 @@ export class AccountSpending {
    */
   absorb(session: AccountSpending, limits: ReadonlyMap<string, CallLimit>): void {
     const convert = ({ at, calls }: CallsAt): CallsAt => ({
-      at: Math.ceil(this.#time.now(session.#time.toInstant(at))),
+      at: Math.ceil(this.#time.latest(session.#time.toInstant(at))),
       calls,
     });
     const isNews = session.#version > (this.#absorbed.get(session.id) ?? 0);
@@ -235,10 +235,10 @@ export class AccountSpending {
   }
 
   async #writeNow(): Promise<void> {
-    const now = this.#time.now();
+    const latest = this.#time.latest();
     this.#writtenAt = this.#context.time.now();
     const targets = new Map(
-      Array.from(this.#used, ([name, method]) => [name, this.#isClosed ? -1 : method.plan(now)] as const),
+      Array.from(this.#used, ([name, method]) => [name, this.#isClosed ? -1 : method.plan(latest)] as const),
     );
     try {
       await this.#writeByCompareAndSet(targets);
@@ -268,8 +268,8 @@ export class AccountSpending {
   }
 
   #draft(write: number, targets: ReadonlyMap<string, number>): readonly MethodDraft[] {
-    const now = this.#time.now();
-    return Array.from(targets, ([name, target]) => this.#used.get(name)?.draft(now, write, target)).filter(
+    const [now, latest] = [this.#time.now(), this.#time.latest()];
+    return Array.from(targets, ([name, target]) => this.#used.get(name)?.draft(now, latest, write, target)).filter(
       (draft) => draft !== undefined,
     );
   }
@@ -279,6 +279,7 @@ export class AccountSpending {
     for (const draft of drafts) draft.method.begin(draft);
     const data = encodeSpending(this.#record(drafts));
     const { storage } = this.#context.options;
+    const begunAt = this.#context.time.now();
     this.#credits.take();
     const version = await this.#deadline.run("write the calls spent of a durable limit", () =>
       storage.write(this.id, this.#version, data),
@@ -288,8 +289,8 @@ export class AccountSpending {
       return false;
     }
     this.#version = version;
-    this.#time.establish();
-    for (const draft of drafts) draft.method.confirm(draft, this.#time.now());
+    this.#time.seen(begunAt);
+    for (const draft of drafts) draft.method.confirm(draft, this.#time.now(), this.#time.latest());
     this.#deleteObsolete();
     return true;
   }
@@ -315,10 +316,12 @@ export class AccountSpending {
 
   async #read(): Promise<void> {
     const { storage } = this.#context.options;
+    const begunAt = this.#context.time.now();
     const stored = await this.#deadline.run("read a record", () => storage.read(this.id));
     if (stored !== undefined) {
       try {
         this.#adopt(stored);
+        this.#time.seen(begunAt);
       } catch (error) {
         throw new StorageCorruptError(
           `The record "${this.id}" of calls spent cannot be read, so none can be made: ${(error as Error).message}. Nothing was overwritten. remove() of that id forgets them.`,
@@ -343,7 +346,7 @@ export class AccountSpending {
     this.#damage = undefined;
     if (stored.version !== this.#version) {
       const movedMs = this.#time.adopt(record);
-      if (movedMs > 0) for (const method of this.#used.values()) method.moveBack(movedMs);
+      for (const method of this.#used.values()) method.move(movedMs);
     }
     this.#version = stored.version;
     const { methods, absorbed } = record;

@@ -37,7 +37,8 @@ interface Attempt {
 
 /**
  * The calls of one method by one account, as far as one pool knows them. Calls are reserved in the record before they are
- * made: a crash leaves more reserved than made, never less. Pure; instants are on the time line of the record.
+ * made: a crash leaves more reserved than made, never less. Pure; instants are on the time line of the record. Of `now`, the earliest that it may be, what the record
+ * contains is judged, and by `latest` the calls of this pool.
  */
 export class MethodSpending {
   readonly limit: CallLimit;
@@ -68,19 +69,19 @@ export class MethodSpending {
   }
 
   /** Whether a call may be made without a write. */
-  mayCall(now: number): boolean {
-    return this.#allowance > 0 && now < this.#validUntil;
+  mayCall(latest: number): boolean {
+    return this.#allowance > 0 && latest < this.#validUntil;
   }
 
   /** Counts a call that is made. Returns whether calls are frequent enough to reserve more of them ahead. */
-  count(now: number): boolean {
-    const at = Math.ceil(now);
+  count(latest: number): boolean {
+    const at = Math.ceil(latest);
     const last = this.#made.at(-1);
     this.#allowance--;
     if (last !== undefined && (last.at === at || this.#made.length >= MAX_SLOTS)) {
       this.#made[this.#made.length - 1] = { at, calls: last.calls + 1 };
     } else this.#made.push({ at, calls: 1 });
-    const lasted = now - this.#grantedAt;
+    const lasted = latest - this.#grantedAt;
     return this.#block > 1 && this.#allowance <= this.#block / 2 && lasted < 2 * MIN_LASTING_MS;
   }
 
@@ -106,10 +107,10 @@ export class MethodSpending {
   }
 
   /** Chooses how many calls the next write reserves. Called once, before its drafts. */
-  plan(now: number): number {
+  plan(latest: number): number {
     const isWanted = this.#demand > 0 || this.#isEager;
-    if (isWanted && now - this.#grantedAt < MIN_LASTING_MS) this.#block = Math.min(this.#block * 2, this.#largest);
-    else if (!isWanted && now >= this.#validUntil && this.#allowance * 2 >= this.#block) {
+    if (isWanted && latest - this.#grantedAt < MIN_LASTING_MS) this.#block = Math.min(this.#block * 2, this.#largest);
+    else if (!isWanted && latest >= this.#validUntil && this.#allowance * 2 >= this.#block) {
       this.#block = Math.ceil(this.#block / 2);
     }
     const target = this.#demand > 0 ? this.#demand + this.#block - 1 : this.#isEager ? this.#block : 0;
@@ -119,7 +120,7 @@ export class MethodSpending {
   }
 
   /** The next state of the record with `target` calls reserved, or as many as the limit permits. */
-  draft(now: number, write: number, target: number): MethodDraft {
+  draft(now: number, latest: number, write: number, target: number): MethodDraft {
     const { calls: most, perMs } = this.limit;
     if (this.#made.length > 0) {
       this.#attempts.push({ write, calls: this.#made });
@@ -128,13 +129,13 @@ export class MethodSpending {
     const next = this.#settled();
     next.holds.delete(this.#pool);
     next.prune(now, perMs);
-    const left = now < this.#validUntil ? this.#allowance : 0;
+    const left = latest < this.#validUntil ? this.#allowance : 0;
     const room = Math.max(most - next.used(now, perMs, this.#pool), 0);
     const calls = Math.min(Math.max(target, target < 0 ? 0 : left), room);
     const isGranting = calls > left;
-    const until = isGranting ? now + holdMs(perMs) : this.#validUntil;
+    const until = isGranting ? latest + holdMs(perMs) : this.#validUntil;
     if (calls > 0 || this.#attempts.length > 0) {
-      next.holds.set(this.#pool, { calls, until: Math.max(until, now), write });
+      next.holds.set(this.#pool, { calls, until: Math.max(until, latest), write });
     }
     return { method: this, next, calls, until, isGranting };
   }
@@ -145,13 +146,13 @@ export class MethodSpending {
   }
 
   /** The draft is on disk. */
-  confirm({ next, calls, until, isGranting }: MethodDraft, now: number): void {
+  confirm({ next, calls, until, isGranting }: MethodDraft, now: number, latest: number): void {
     this.#attempts = [];
     this.stored = next;
     this.readAt = now;
     this.#allowance = calls - this.#made.reduce((sum, made) => sum + made.calls, 0);
     this.#validUntil = until;
-    if (isGranting) this.#grantedAt = now;
+    if (isGranting) this.#grantedAt = latest;
   }
 
   /** The record was read. `absorbed`: the other records that it contains. */
@@ -164,12 +165,12 @@ export class MethodSpending {
     );
   }
 
-  /** The time line has moved back: what this pool alone knows moves with it. */
-  moveBack(ms: number): void {
-    this.#validUntil -= ms;
-    this.#grantedAt -= ms;
+  /** What this pool alone knows is dated anew, because it is on another time line. */
+  move(ms: number): void {
+    this.#validUntil += ms;
+    this.#grantedAt += ms;
     const moved = (calls: readonly CallsAt[]): CallsAt[] =>
-      calls.map((made) => ({ at: Math.ceil(made.at - ms), calls: made.calls }));
+      calls.map((made) => ({ at: Math.ceil(made.at + ms), calls: made.calls }));
     this.#made = moved(this.#made);
     this.#attempts = this.#attempts.map((attempt) => ({ ...attempt, calls: moved(attempt.calls) }));
   }

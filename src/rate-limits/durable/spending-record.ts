@@ -36,7 +36,7 @@ export function isSpendingRecord(id: string): boolean {
 }
 
 /** Serializes a record. Instants are stored by their distance from the time of the write. */
-export function encodeSpending({ at, wall, line, methods, absorbed }: SpendingRecord): string {
+export function encodeSpending({ at, latest, wall, line, methods, absorbed }: SpendingRecord): string {
   const fields = Array.from(methods, ([method, spent]) => {
     const slots = Array.from(spent.slots(), (slot) => [Math.ceil(slot.at) - at, slot.calls]).flat();
     const holds = Array.from(spent.holds, ([pool, { calls, until, write }]) => [
@@ -46,17 +46,18 @@ export function encodeSpending({ at, wall, line, methods, absorbed }: SpendingRe
     return [method, { keepMs: spent.keepMs, slots, holds: Object.fromEntries(holds) }];
   });
   const others = absorbed.size === 0 ? {} : { absorbed: Object.fromEntries([...absorbed].slice(-MAX_ABSORBED)) };
-  return JSON.stringify({ v: FORMAT, at, wall, line, methods: Object.fromEntries(fields), ...others });
+  return JSON.stringify({ v: FORMAT, at, latest, wall, line, methods: Object.fromEntries(fields), ...others });
 }
 
 /** Parses a record. Throws an `Error` that states what is wrong, without quoting the text. */
 export function decodeSpending(data: string): SpendingRecord {
-  const { v, at, wall, line = "", methods, absorbed = {} } = parse(data);
+  const { v, at, latest = at, wall, line = "", methods, absorbed = {} } = parse(data);
   if (v !== FORMAT) throw new Error(newerFormat(v, FORMAT) ?? "it has no known format");
   if (!isInstant(at) || !isInstant(wall) || !isPlainObject(methods) || !isVersions(absorbed)) throw damaged();
-  if (typeof line !== "string") throw damaged();
+  if (typeof line !== "string" || !isInstant(latest)) throw damaged();
   return {
     at,
+    latest,
     wall,
     line,
     methods: new Map(Object.entries(methods).map(([method, value]) => [method, decodeSpent(value, at)])),
