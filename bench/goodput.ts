@@ -11,6 +11,7 @@ import { type ForkedTestServer, forkTestServer, type TestServerAccount } from "t
  */
 
 const SESSIONS = 20;
+/** Callers of each method. */
 const CALLERS = 20;
 const LATENCY_MS = 5;
 /** The oracle knows the limits; that the wire is not always equally fast nobody can know. */
@@ -49,6 +50,10 @@ interface Shape {
   readonly options: { readonly shape: "bucket" | "window"; readonly penalty?: number; readonly waitSeconds?: number };
   readonly methods: readonly Method[];
   readonly runMs: number;
+  /** @default 20 */
+  readonly sessions?: number;
+  /** Callers of each method. @default 20 */
+  readonly callers?: number;
   /** What comes before does not count. @default the first window of each method */
   readonly settlesMs?: number;
 }
@@ -74,6 +79,15 @@ const SHAPES: readonly Shape[] = [
     options: { shape: "window", waitSeconds: 4 },
     methods: SHORT,
     runMs: 90_000,
+    settlesMs: 30_000,
+  },
+  {
+    name: "12 accounts, 36 callers, FLOOD_WAIT_4",
+    options: { shape: "window", waitSeconds: 4 },
+    methods: SHORT.slice(0, 1),
+    runMs: 90_000,
+    sessions: 12,
+    callers: 36,
     settlesMs: 30_000,
   },
   {
@@ -114,8 +128,12 @@ interface Score {
   readonly insideWait: number;
 }
 
-async function accountsFor(server: ForkedTestServer, contender: Contender): Promise<TestServerAccount[]> {
-  const count = contender === "gramjs" ? 1 : SESSIONS;
+async function accountsFor(
+  server: ForkedTestServer,
+  contender: Contender,
+  sessions: number,
+): Promise<TestServerAccount[]> {
+  const count = contender === "gramjs" ? 1 : sessions;
   const accounts: TestServerAccount[] = [];
   for (let index = 0; index < count; index++) {
     accounts.push(await server.addAccount({ name: `${contender}-${index}` }));
@@ -161,9 +179,9 @@ const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 
 async function prepare(
   server: ForkedTestServer,
   contender: Contender,
-  methods: readonly Method[],
+  { methods, sessions = SESSIONS, callers = CALLERS }: Shape,
 ): Promise<(run: Run) => Promise<void>> {
-  const accounts = await accountsFor(server, contender);
+  const accounts = await accountsFor(server, contender, sessions);
   if (contender === "gramjs") return prepareGramjs(server, accounts[0]?.session ?? "");
   const known = methods.map(({ name, calls, perMs }) => [name, { calls, perMs: perMs * ORACLE_MARGIN }] as const);
   const given: Readonly<Record<Exclude<Contender, "gramjs">, Budgets | undefined>> = {
@@ -175,7 +193,7 @@ async function prepare(
   return async (run) => {
     const call = ({ request }: Method): Promise<unknown> =>
       pool.invoke(request, { method: undefined, wait: Math.max(run.endAt - Date.now(), 0) });
-    await callAll(call, CALLERS, run);
+    await callAll(call, callers, run);
     await pool.destroy();
   };
 }
@@ -198,7 +216,7 @@ async function measure(shape: Shape): Promise<Readonly<Record<Contender, Score>>
   await server.addAccount({ name: "user1" });
   for (const { name, calls, perMs } of shape.methods) await server.limit(name, { calls, perMs, ...shape.options });
   const runs: ((run: Run) => Promise<void>)[] = [];
-  for (const contender of CONTENDERS) runs.push(await prepare(server, contender, shape.methods));
+  for (const contender of CONTENDERS) runs.push(await prepare(server, contender, shape));
   const startAt = Date.now() + 200;
   const run = { shape, startAt, endAt: startAt + shape.runMs };
   await Promise.all(runs.map((go) => go(run)));

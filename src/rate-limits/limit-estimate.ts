@@ -98,6 +98,33 @@ export function lowered(
   return isSlower(retreat, observation) ? firstEstimate(withoutReserve(observation, estimate), changedAt) : retreat;
 }
 
+/** Up to this share of the calls are fewer than the limit of others, not as many at another pace. */
+const FEWER_CALLS = 0.75;
+/** A rate of at least this share may be the same, as a wait that is longer than the window makes a rate seem slower. */
+const SAME_RATE_AT_LEAST = 0.7;
+/** A burst is clearly faster than others by this factor. */
+const FASTER_BURST = 1.25;
+
+/**
+ * The estimate after a flood wait that came after clearly fewer calls, at about the same rate, and in a faster burst than
+ * any before: the window is shorter than it seemed, as calls at a steady pace fit into windows of any length. `undefined`
+ * if that is not so.
+ *
+ * @param burstMs the shortest time in which all calls of the estimate were permitted
+ */
+export function shortened(
+  estimate: LimitEstimate,
+  observation: FloodObservation,
+  burstMs: number,
+  changedAt: number,
+): LimitEstimate | undefined {
+  if (observation.calls > estimate.calls * FEWER_CALLS || isSlower(observation, estimate, SAME_RATE_AT_LEAST))
+    return undefined;
+  if (observation.calls * burstMs < estimate.calls * observation.spanMs * FASTER_BURST) return undefined;
+  const perMs = Math.max(observation.perMs, (estimate.perMs * observation.calls) / estimate.calls);
+  return firstEstimate({ ...observation, perMs }, changedAt);
+}
+
 /** The same rate for at most as many calls as in the estimate: more of them at once may be more than the limit permits. */
 function withoutReserve(observation: FloodObservation, { calls }: CallLimit): FloodObservation {
   if (observation.calls <= calls) return observation;
@@ -110,8 +137,6 @@ export function isSlower(one: CallLimit, other: CallLimit, share = 1): boolean {
   return one.calls * other.perMs < other.calls * one.perMs * share;
 }
 
-/** Up to this share of the calls in half a window are fewer than the limit of others, not as many at another pace. */
-const FEWER_CALLS = 0.75;
 /** A smaller step of an experiment may have succeeded by chance, because it was about what the wire varies by. */
 const CLEAR_STEP = 1.15;
 

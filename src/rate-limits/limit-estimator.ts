@@ -11,6 +11,7 @@ import {
   type Proof,
   rejectExperiment,
   reopened,
+  shortened,
   widen,
 } from "./limit-estimate.js";
 
@@ -92,6 +93,8 @@ export class LimitEstimator {
   #triedFrom: number | undefined;
   /** That account, and until when the others make way for it. */
   #leader: { readonly account: string; readonly until: number } | undefined;
+  /** The shortest time in which an account was permitted all calls of the estimate. */
+  #burstMs: number;
   /** No experiment starts earlier: in the first window, the other accounts only use what is known to be safe. */
   readonly #experimentsFrom: number;
 
@@ -99,6 +102,7 @@ export class LimitEstimator {
   constructor(estimate: LimitEstimate, first?: Flood) {
     this.estimate = estimate;
     this.#waitMs = first?.waitMs;
+    this.#burstMs = first === undefined ? estimate.perMs : Math.max(estimate.perMs - first.waitMs, 1);
     this.#triedFrom = first && first.now + first.waitMs;
     const isEarly = first === undefined || (first.waitMs >= EARLY_WAITS_MS[0] && first.waitMs <= EARLY_WAITS_MS[1]);
     this.#experimentsFrom = isEarly ? Number.NEGATIVE_INFINITY : first.now + estimate.perMs;
@@ -116,6 +120,11 @@ export class LimitEstimator {
     return new LimitEstimator(firstEstimate(observation, flood.date), flood);
   }
 
+  /** Whether an experiment has confirmed the estimate. */
+  get isProven(): boolean {
+    return this.#proof !== undefined;
+  }
+
   /** When an account has last used all of the estimate without a flood. */
   get confirmedAt(): number {
     return this.#confirmed?.at ?? Number.NEGATIVE_INFINITY;
@@ -127,6 +136,7 @@ export class LimitEstimator {
     this.#proof = undefined;
     this.#experiments.clear();
     this.#convergedAt = undefined;
+    this.#burstMs = estimate.perMs;
   }
 
   /** The limit for the account's next call. */
@@ -154,7 +164,11 @@ export class LimitEstimator {
     const experiment = this.#experiments.get(account);
     if (experiment !== undefined && experiment.overLimitCalls >= this.#minSamples)
       return this.#accept(account, experiment, now, date);
-    if (window.nextAllowedAt(this.estimate) > now) this.#confirm(account, now);
+    const freeAt = window.nextAllowedAt(this.estimate);
+    if (freeAt > now) {
+      this.#confirm(account, now);
+      this.#burstMs = Math.min(this.#burstMs, Math.max(now - (freeAt - this.estimate.perMs), 1));
+    }
     if (this.#triedFrom === undefined || this.#leader?.account !== account) return false;
     if (window.countSince(this.#triedFrom - 1) < this.estimate.calls) return false;
     this.#triedFrom = undefined;
@@ -199,10 +213,24 @@ export class LimitEstimator {
     this.#convergedAt = undefined;
   }
 
+  /** Returns whether the flood shows that the limit is one for fewer calls in a shorter window. */
+  shorten(observation: FloodObservation, { waitMs, now, date }: Flood): boolean {
+    const estimate = shortened(this.estimate, observation, this.#burstMs, date);
+    if (estimate === undefined) return false;
+    this.#waitMs = waitMs;
+    this.estimate = estimate;
+    this.#burstMs = observation.spanMs;
+    this.#proof = undefined;
+    this.#end(now, () => true);
+    return true;
+  }
+
   /** An account was flooded although it kept within the estimate. */
   lower(observation: FloodObservation, { waitMs, now, date }: Flood): void {
     this.#waitMs = waitMs;
+    const { calls } = this.estimate;
     this.estimate = lowered(this.estimate, observation, this.#proof, date);
+    if (this.estimate.calls !== calls) this.#burstMs = observation.spanMs;
     this.#proof = this.#proof && { ...this.#proof, retreats: this.#proof.retreats + 1 };
     if (this.#proof === undefined || this.estimate.perMs === observation.perMs) {
       this.#proof = undefined;

@@ -147,6 +147,9 @@ class MethodLimits {
     const tier = this.of(account);
     // An account keeps the estimate that it was flooded under when a faster one is found for others.
     if (!this.#tierOf.has(account)) this.#tierOf.set(account, tier);
+    // Where limits are known to differ by account, fewer calls may be the limit of this one.
+    if (this.#tiers.length === 1 && observation !== undefined && tier?.shorten(observation, flood) === true)
+      return true;
     if (tier?.rejectExperiment(flood) === true) return true;
     if (observation === undefined || !wasWithin) return false;
     if (tier === undefined) this.#add(account, LimitEstimator.after(observation, flood));
@@ -172,7 +175,7 @@ class MethodLimits {
     if (!tier.isConfirmedByOthers(account, now)) return false;
     const calls = window.countSince(now - tier.estimate.perMs / 2);
     const estimate = slowerEstimate(tier.estimate, tier.heldBefore(now), calls, date);
-    if (estimate === undefined) return false;
+    if (estimate === undefined || (tier.isProven && wasPermittedMore(window, estimate, now))) return false;
     const next = this.#tiers[this.#tiers.indexOf(tier) + 1];
     tier.leave(account, next?.estimate ?? estimate);
     if (next === undefined) this.#add(account, new LimitEstimator(estimate, flood));
@@ -189,6 +192,11 @@ class MethodLimits {
     for (const [account, tier] of this.#tierOf) if (tier === dropped) this.#tierOf.set(account, kept);
     this.#tiers = this.#tiers.filter((tier) => tier !== dropped);
   }
+}
+
+/** Whether more calls were permitted lately than at the end of one window and in the next, as after a stall of the wire. */
+function wasPermittedMore(window: SlidingWindow, { calls, perMs }: LimitEstimate, now: number): boolean {
+  return window.countSince(now - perMs) > 2 * calls;
 }
 
 /** The calls since the previous flood that Telegram has answered; the latest are still in flight. */

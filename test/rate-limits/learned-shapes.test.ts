@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { compare, floodShare, shareFrom } from "./learned-shapes.js";
-import { type LimitShape, limitShapes } from "./limit-shapes.js";
+import { type LimitShape, limitShapes, slowWire } from "./limit-shapes.js";
 
 const SEEDS = [1, 2, 3, 4];
 
@@ -42,5 +42,13 @@ describe("learned limits", () => {
     expect(meanOf(runs.map((run) => shareFrom(run, fromMs)))).toBeGreaterThanOrEqual(share);
     expect(meanOf(runs.map((run) => floodShare(run)))).toBeLessThanOrEqual(floods);
     expect(meanOf(runs.map((run) => floodShare(run, fromMs)))).toBeLessThanOrEqual(floodsAfter);
+  });
+
+  test("two methods on a slow wire - a window that was read from a steady pace becomes shorter after bursts", () => {
+    const runs = [1, 2, 3, 4, 5, 6, 7, 8].map((seed) => compare(slowWire(), seed));
+    const shares = runs.map((run) => shareFrom(run, 30_000));
+    expect(meanOf(shares)).toBeGreaterThanOrEqual(0.88);
+    expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.7);
+    expect(meanOf(runs.map((run) => floodShare(run, 30_000)))).toBeLessThanOrEqual(0.01);
   });
 });

@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
 import type { CallLimit } from "../../src/options/budgets.js";
 import { SlidingWindow } from "../../src/rate-limits/call-counters.js";
-import { experimentsOf, type LimitEstimate, lowered, retentionMsOf } from "../../src/rate-limits/limit-estimate.js";
+import {
+  experimentsOf,
+  type LimitEstimate,
+  lowered,
+  retentionMsOf,
+  shortened,
+} from "../../src/rate-limits/limit-estimate.js";
 import { LimitLearner } from "../../src/rate-limits/limit-learner.js";
 import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
 
@@ -319,4 +325,47 @@ test("merge() - the later estimate wins, in either order", () => {
   learning.merge(METHOD, newer, 100);
   learning.merge(METHOD, older, 100);
   expect(learning.estimates().get(METHOD)).toEqual(newer);
+});
+
+/** An account sends so many calls as fast as its limit permits, each answered at once. Returns the instant of the last. */
+function sendAtFullSpeed(learning: LimitLearner, account: string, window: SlidingWindow, calls: number): number {
+  let now = 0;
+  for (let call = 0; call < calls; call++) {
+    const limit = learning.limitFor(account, METHOD, window, now) ?? { calls: 1, perMs: 0 };
+    now = Math.max(now + 10, window.nextAllowedAt(limit));
+    learning.onSent(account, METHOD, window, now, now);
+    window.add(now, 20_000);
+    learning.onSuccess(account, METHOD, window, now, now);
+  }
+  return now;
+}
+
+test("an account that is flooded after a stall of the wire - keeps the estimate of the others", () => {
+  const learning = new LimitLearner(LONG_AGO);
+  learning.merge(METHOD, { calls: 8, perMs: 2_100, refusedMs: 1_960, changedAt: 0 }, 0);
+  const proven = sendAtFullSpeed(learning, "other", new SlidingWindow(), 120);
+  const window = new SlidingWindow();
+  for (const before of [1_900, 1_800, 1_700, 1_600, 500, 400, 300]) window.add(proven + 100 - before, 20_000);
+  const flood = { account: "stalled", waitMs: 4_000, now: proven + 110, date: proven + 110 };
+  window.add(proven + 100, 20_000);
+  learning.onFlood(METHOD, window, flood);
+  const limits = ["stalled", "other"].map((account) => learning.limitFor(account, METHOD, undefined, flood.now + 10));
+  expect(limits).toMatchObject([{ calls: 8 }, { calls: 8 }]);
+});
+
+describe("shortened()", () => {
+  const steady: LimitEstimate = { calls: 25, perMs: 14_000, refusedMs: 10_000, changedAt: 0 };
+
+  test("when a faster burst is refused at the same rate, its calls are the limit", () => {
+    const burst = { calls: 12, perMs: 6_700, spanMs: 2_700 };
+    expect(shortened(steady, burst, 10_000, 5)).toEqual({ calls: 12, perMs: 6_720, refusedMs: 2_700, changedAt: 5 });
+  });
+
+  test("when another account was permitted as fast a burst, the limit is another one", () => {
+    expect(shortened(steady, { calls: 12, perMs: 6_700, spanMs: 2_700 }, 5_000, 5)).toBeUndefined();
+  });
+
+  test("when the rate is clearly lower, the limit is another one", () => {
+    expect(shortened(steady, { calls: 6, perMs: 6_700, spanMs: 1_000 }, 10_000, 5)).toBeUndefined();
+  });
 });

@@ -11,9 +11,13 @@ export interface LimitShape {
   /** The length of a window. */
   readonly perMs: number;
   readonly methods?: readonly string[];
+  /** The least and the most milliseconds that a request or an answer takes. @default 1 to 4 */
+  readonly wireMs?: readonly [number, number];
+  /** Whether each method has a limit of its own. @default false: methods share one */
+  readonly isByMethod?: boolean;
   server(): FloodServer;
   /** The limit of a session at an instant. */
-  limitAt(session: string, now: number): CallLimit;
+  limitAt(session: string, now: number, method: string): CallLimit;
 }
 
 const METHODS = ["contacts.ResolveUsername", "messages.SendMessage"];
@@ -77,33 +81,60 @@ export function limitShapes(limit: CallLimit = { calls: 8, perMs: 2_000 }): read
   ];
 }
 
+/** Two methods, 8 calls in 2 s and 12 in 3 s, with waits of 4 s: both compete for the sessions on a slow, uneven wire. */
+export function slowWire(): LimitShape {
+  const limits = new Map([
+    [METHODS[0], { calls: 8, perMs: 2_000 }],
+    [METHODS[1], { calls: 12, perMs: 3_000 }],
+  ]);
+  const limitOf = (method = ""): CallLimit => limits.get(method) ?? { calls: 1, perMs: 1 };
+  return {
+    name: "two methods on a slow wire, wait 2 windows",
+    untilMs: 90_000,
+    perMs: 2_000,
+    methods: METHODS,
+    wireMs: [5, 200],
+    isByMethod: true,
+    server: () => {
+      const servers = new Map(Array.from(limits, ([of, { calls, perMs }]) => [of, fixedWindow(calls, perMs, 1, 4)]));
+      return (session, now, method = "") => servers.get(method)?.(session, now);
+    },
+    limitAt: (_session, _now, method) => limitOf(method),
+  };
+}
+
 /** Limits of someone who knows them, with a margin for the wire. */
 export class KnownLimits implements RateLimits {
-  readonly #limitAt: (session: string, now: number) => CallLimit;
+  readonly #shape: LimitShape;
   readonly #methods: readonly string[];
+  readonly #marginMs: number;
   readonly #startAt: number;
   readonly #windows = new Map<string, SlidingWindow>();
 
-  constructor({ limitAt, methods = METHODS.slice(0, 1) }: LimitShape, startAt: number) {
-    this.#limitAt = limitAt;
+  constructor(shape: LimitShape, startAt: number) {
+    const { methods = METHODS.slice(0, 1), wireMs } = shape;
+    this.#shape = shape;
     this.#methods = methods;
+    this.#marginMs = wireMs === undefined ? 8 : wireMs[1] - wireMs[0];
     this.#startAt = startAt;
   }
 
-  blocksOf(id: string, _: OutgoingRequest, now: number): readonly RateBlock[] {
-    const { calls, perMs } = this.#limitAt(id, now - this.#startAt);
-    const until = this.#window(id).nextAllowedAt({ calls, perMs: perMs + 8 });
-    return until > now ? this.#methods.map((method) => ({ method, peer: undefined, until })) : [];
+  blocksOf(id: string, { method }: OutgoingRequest, now: number): readonly RateBlock[] {
+    const { calls, perMs } = this.#shape.limitAt(id, now - this.#startAt, method);
+    const until = this.#window(id, method).nextAllowedAt({ calls, perMs: perMs + this.#marginMs });
+    const blocked = this.#shape.isByMethod === true ? [method] : this.#methods;
+    return until > now ? blocked.map((one) => ({ method: one, peer: undefined, until })) : [];
   }
 
   onSent(id: string, request: OutgoingRequest, now: number): readonly RateBlock[] {
-    this.#window(id).add(now, 60_000);
+    this.#window(id, request.method).add(now, 60_000);
     return this.blocksOf(id, request, now);
   }
 
-  #window(id: string): SlidingWindow {
-    const window = this.#windows.get(id) ?? new SlidingWindow();
-    this.#windows.set(id, window);
+  #window(id: string, method: string): SlidingWindow {
+    const key = this.#shape.isByMethod === true ? `${id} ${method}` : id;
+    const window = this.#windows.get(key) ?? new SlidingWindow();
+    this.#windows.set(key, window);
     return window;
   }
 }

@@ -20,6 +20,8 @@ export interface SimulationOptions {
   readonly sessions?: number;
   readonly workers?: number;
   readonly methods?: readonly string[];
+  /** The least and the most milliseconds that a request or an answer takes. @default 1 to 4 */
+  readonly wireMs?: readonly [number, number];
 }
 
 interface Session {
@@ -32,8 +34,8 @@ interface Session {
 }
 
 /**
- * A pool at full speed in simulated time, on a wire of 2 to 8 ms: workers take the least recently used session that is
- * not blocked for their method, one call each time.
+ * A pool at full speed in simulated time: workers take the least recently used session that is not blocked for their
+ * method, one call each time.
  */
 export class LimitSimulation {
   readonly #options: SimulationOptions;
@@ -108,10 +110,10 @@ export class LimitSimulation {
     this.#block(session, limits.onSent(id, request, now));
     session.isLeased = true;
     session.usedAt = ++this.#uses;
-    const arrival = this.#now + 1 + this.#random() * 3;
+    const arrival = this.#now + this.#transit();
     this.#at(arrival, () => {
       const wait = server(id, this.#now, method);
-      this.#at(this.#now + 1 + this.#random() * 3, () => this.#answer(session, request, wait));
+      this.#at(this.#now + this.#transit(), () => this.#answer(session, request, wait));
     });
     return true;
   }
@@ -168,6 +170,11 @@ export class LimitSimulation {
 
   #nextMethod(): string {
     return this.#methods[Math.floor(this.#random() * this.#methods.length)] ?? "";
+  }
+
+  #transit(): number {
+    const [least, most] = this.#options.wireMs ?? [1, 4];
+    return least + this.#random() * (most - least);
   }
 
   #poolNow(): number {
