@@ -1,6 +1,18 @@
 import { describe, expect, test } from "vitest";
 import { Api, PromisedNetSockets } from "../fakes/client-library.js";
-import { callsOf, expectPeace, nameOf, type Pool, rejection, type Stage, stage, until, within } from "./support.js";
+import { SHARED_SERVERS } from "./shared-storages.js";
+import {
+  callsOf,
+  expectPeace,
+  nameOf,
+  type OpenOptions,
+  type Pool,
+  rejection,
+  type Stage,
+  stage,
+  until,
+  within,
+} from "./support.js";
 
 const OWN = "users.GetUsers";
 const getState = () => new Api.updates.GetState();
@@ -45,11 +57,11 @@ describe("the account of a session", () => {
 });
 
 /** A pool with two sessions of one account. */
-async function twoSessions(): Promise<Stage & { readonly pool: Pool }> {
+async function twoSessions(options: OpenOptions = {}): Promise<Stage & { readonly pool: Pool }> {
   const scene = await stage({ accounts: [{ name: "alice" }] });
   const { server } = scene;
   const client = { server: server.server, clientOptions: { networkSocket: PromisedNetSockets } };
-  const pool = await scene.open({ client, connectTimeoutMs: 60_000 });
+  const pool = await scene.open({ client, connectTimeoutMs: 60_000, ...options });
   await within(60_000, pool.duplicate("alice", "laptop"));
   return { ...scene, pool };
 }
@@ -74,3 +86,28 @@ describe("two sessions of one account", () => {
     expectPeace(server);
   });
 });
+
+describe("two sessions of one account, each in a process of its own", () => {
+  test.each(SHARED_SERVERS)("over $name - a flood of one holds for the other", async ({ connect }) => {
+    const create = await connect();
+    if (create === undefined) return;
+    const { server, open, pool } = await twoSessions({ storage: create(), idleTimeoutMs: 50 });
+    await until("laptop is given up", () => pool.status().foreign + pool.status().free === 2 && isIdle(server));
+    const other = await open({ storage: create(), add: [], ownership: { host: "another" } });
+    await within(10_000, other.invoke(getState, { id: "laptop", wait: 8_000 }));
+    const { length: before } = callsOf(server, "updates.GetState");
+    server.fail({ account: "alice", method: "updates.GetState", message: "FLOOD_WAIT_30", times: 1 });
+    await rejection(pool.invoke(getState, { id: "alice", wait: false, retry: "none" }));
+    await until("the other process knows", () => other.get("laptop")?.availableAt !== null);
+    expect(other.get("laptop")).toMatchObject({ state: "cooling", reason: "FLOOD_WAIT" });
+    expect(
+      await rejection(other.invoke(getState, { account: other.get("laptop")?.accountId ?? "", wait: false })),
+    ).toMatchObject({ code: "NO_SESSION_AVAILABLE" });
+    expect(callsOf(server, "updates.GetState")).toHaveLength(before + 1);
+    expectPeace(server);
+  });
+});
+
+function isIdle(server: Stage["server"]): boolean {
+  return server.connections().every(({ closedAt }) => closedAt !== null);
+}

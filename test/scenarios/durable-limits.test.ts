@@ -1,14 +1,9 @@
-import { randomUUID } from "node:crypto";
-import pg from "pg";
-import { createClient } from "redis";
-import { describe, expect, onTestFinished, test } from "vitest";
-import { postgres } from "../../adapters/storage/postgres.js";
-import { redis } from "../../adapters/storage/redis.js";
-import { NoSessionAvailableError, type SessionStorage } from "../../src/index.js";
-import { isServerThere } from "../adapters/storage/servers.js";
+import { describe, expect, test } from "vitest";
+import { NoSessionAvailableError } from "../../src/index.js";
 import { seededRandom } from "../fakes/seeded-random.js";
 import { testSeed } from "../fakes/test-seed.js";
 import { type Child, startChild } from "./child-processes.js";
+import { SHARED_SERVERS } from "./shared-storages.js";
 import { callsOf, expectPeace, message, type Pool, rejection, stage, until } from "./support.js";
 
 const DAY = 86_400_000;
@@ -35,36 +30,6 @@ async function sendAll(pool: Pool): Promise<number> {
     if (error instanceof NoSessionAvailableError) return sent;
     if (error !== undefined) throw error;
   }
-}
-
-const redisUrl = process.env.REDIS_URL ?? "redis://127.0.0.1:6379";
-const postgresUrl = process.env.POSTGRES_URL ?? "postgres://postgres@127.0.0.1:5432/test";
-
-/** One storage for each pool, over one client. Called before {@link stage}: what is set up first is taken down last. */
-type Storages = () => SessionStorage;
-
-async function overRedis(): Promise<Storages> {
-  const client = createClient({ url: redisUrl });
-  await client.connect();
-  const prefix = `{durable-${randomUUID()}}:`;
-  onTestFinished(async () => {
-    for await (const keys of client.scanIterator({ MATCH: `${prefix}*` })) {
-      const found = [keys].flat();
-      if (found.length > 0) await client.del(found);
-    }
-    await client.close();
-  });
-  return () => redis(client, { prefix });
-}
-
-async function overPostgres(): Promise<Storages> {
-  const client = new pg.Pool({ connectionString: postgresUrl, max: 3 });
-  const table = `durable_${randomUUID().replaceAll("-", "")}`;
-  onTestFinished(async () => {
-    await client.query(`DROP TABLE IF EXISTS ${table}, ${table}_peers CASCADE`);
-    await client.end();
-  });
-  return () => postgres(client, { table });
 }
 
 describe("durable limits", () => {
@@ -94,14 +59,11 @@ describe("durable limits", () => {
     expectPeace(server);
   });
 
-  test.each([
-    ["Redis", redisUrl, overRedis],
-    ["Postgres", postgresUrl, overPostgres],
-  ] as const)(
-    "over %s - a spent day is spent in the next process and beside another one",
-    async (name, url, connect) => {
-      if (!(await isServerThere(name, url))) return;
+  test.each(SHARED_SERVERS)(
+    "over $name - a spent day is spent in the next process and beside another one",
+    async ({ connect }) => {
       const create = await connect();
+      if (create === undefined) return;
       const { server, open } = await stage({ accounts: 2 });
       const budgets = budgetsOf(5);
       const first = await open({ storage: create(), budgets, add: ["account1"] });
