@@ -1,5 +1,5 @@
 import type { BucketRow, IncidentRow, NamedCooldown, RunRow, SessionRow, StatusRow } from "../dashboard/frames.js";
-import { toNamedCooldowns, toSecond, toTagTexts } from "../dashboard/pool-source.js";
+import { toSecond, toSessionRow } from "../dashboard/pool-source.js";
 import type { Reading, Source } from "../dashboard/source.js";
 import { wireId, wireText, wireTextOrNull } from "../dashboard/wire-text.js";
 import { Timeline } from "../observability/timeline.js";
@@ -57,7 +57,7 @@ export class StoredSource implements Source {
     return {
       at: Date.now(),
       status: toStatusRow(status),
-      sessions: sessions.map(toSessionRow),
+      sessions: sessions.map(toRow),
       leases: [],
       runs: checkpoints.map(toRunRow),
       rejected: rejected.map(({ id, reason }) => ({ id: wireId(id), reason: wireText(reason) })),
@@ -114,25 +114,15 @@ function toStatusRow({ nextAvailableAt, ...counts }: StoredSessions["status"]): 
   };
 }
 
-function toSessionRow(session: StoredSession): SessionRow {
-  const { id, state, tags, availableAt, reason, addedAt, lastUsedAt, restrictedUntil, accountId, proxy } = session;
+function toRow(session: StoredSession): SessionRow {
   const cooldowns: readonly NamedCooldown[] = Object.entries(session.partialCooldowns);
-  return {
-    id: wireId(id),
-    state,
-    tags: toTagTexts(tags),
-    availableAt: toSecond(availableAt),
-    reason: wireTextOrNull(reason),
-    addedAt,
-    lastUsedAt: toSecond(lastUsedAt),
-    restrictedUntil: toSecond(restrictedUntil),
-    accountId,
-    methods: toNamedCooldowns(cooldowns.filter(([name]) => !PEER.test(name))),
-    peers: toNamedCooldowns(cooldowns.filter(([name]) => PEER.test(name))),
+  return toSessionRow({
+    ...session,
+    methods: cooldowns.filter(([name]) => !PEER.test(name)),
+    peers: cooldowns.filter(([name]) => PEER.test(name)),
     holder: session.process === null ? null : { ...session.process, isSelf: false },
     isConnected: session.process !== null,
-    proxy,
-  };
+  });
 }
 
 function toRunRow({ name, done, uncertain, isRunning }: StoredCheckpoint): RunRow {

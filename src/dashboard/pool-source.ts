@@ -74,7 +74,8 @@ function toStatusRow({ status, leases }: PoolView): StatusRow {
   };
 }
 
-function toSessionRow(session: SessionDetails): SessionRow {
+/** A session as it is sent. */
+export function toSessionRow(session: SessionDetails): SessionRow {
   const { id, state, tags, availableAt, reason, addedAt, lastUsedAt, restrictedUntil, accountId } = session;
   const { holder, isConnected, proxy, methods, peers } = session;
   return {
@@ -104,12 +105,12 @@ export function toSecond(instant: number | null): number | null {
 }
 
 /** Tags as they are sent. */
-export function toTagTexts(tags: readonly string[]): readonly string[] {
+function toTagTexts(tags: readonly string[]): readonly string[] {
   return tags.length === 0 ? tags : tags.slice(0, MAX_TAGS).map(wireText);
 }
 
 /** The cooldowns that end first, in this order. */
-export function toNamedCooldowns(cooldowns: readonly NamedCooldown[]): readonly NamedCooldown[] {
+function toNamedCooldowns(cooldowns: readonly NamedCooldown[]): readonly NamedCooldown[] {
   if (cooldowns.length === 0) return cooldowns;
   const sorted = cooldowns.toSorted(([, one], [, other]) => one - other);
   return sorted.slice(0, MAX_COOLDOWNS).map(([name, until]) => [wireText(name), toSecond(until) ?? until]);
