@@ -1,8 +1,8 @@
 import { existsSync, type FSWatcher, watch } from "node:fs";
 
 /**
- * Calls back when somebody writes to a database file or to its WAL, at the first write of a commit rather than at its end. Costs
- * nothing while nobody writes.
+ * Calls back on writes to a database file or its WAL, at the first write of a commit rather than at its end. Costs nothing
+ * while there are none.
  *
  * Linux only: elsewhere watching a file may open it, and closing it again drops the locks of this process's SQLite
  * connections (see `prepareFile`). inotify watches the file itself, without a descriptor: it sees the writes of every process on
