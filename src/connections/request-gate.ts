@@ -1,7 +1,6 @@
 import type { Timer } from "../common/clock.js";
-import { deferred } from "../common/deferred.js";
 import { ownershipLost, readOnlyLease } from "../error-factories.js";
-import { CallTimeoutError, ConnectError, OutcomeUnknownError, SessionPoolError } from "../errors.js";
+import { CallTimeoutError, ConnectError, OutcomeUnknownError } from "../errors.js";
 import type { CallOutcome } from "../observability/pool-metrics.js";
 import { CALL_CHANNEL, type CallTrace, trace } from "../observability/tracing.js";
 import type { Ownership } from "../ownership/ownership.js";
@@ -11,9 +10,8 @@ import type { ActiveCooldown, CooldownScope } from "../state/cooldowns.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
-import { affectsSession, classifyTelegramError, isFreeze, type Verdict } from "../telegram/verdicts.js";
-import { type AttemptTracker, NOOP_TRACKER, type TrackedCall } from "./attempt.js";
-import { callOutcomeOf, isOutcomeUnknown } from "./call-outcome.js";
+import { classifyTelegramError, isFreeze, type Verdict } from "../telegram/verdicts.js";
+import { NOOP_TRACKER } from "./attempt.js";
 import {
   ConnectionLostError,
   HeldBackError,
@@ -24,6 +22,17 @@ import {
 } from "./client-adapter.js";
 import type { Connection } from "./connection.js";
 import type { LeaseScope } from "./lease-scope.js";
+import { OrderedRequests } from "./ordered-requests.js";
+import {
+  alreadyExecuted,
+  callOutcomeOf,
+  isOutcomeUnknown,
+  isWithoutEffect,
+  notConnected,
+  outcomeUnknown,
+  type PendingCall,
+  unreadable,
+} from "./pending-call.js";
 
 /** Maximum number of times an idempotent request is sent again after a lost connection or a server error. */
 const RESENDS = 2;
@@ -39,30 +48,6 @@ const TRANSFER_WAIT_MS = 20_000;
 /** Minimum delay before a refused request is checked again. */
 const MIN_PAUSE_MS = 1;
 
-/** A request in the gate, with the waiting time and the repetitions that it may still use. */
-interface PendingCall extends TrackedCall {
-  readonly request: OutgoingRequest;
-  readonly scope: LeaseScope | undefined;
-  readonly tracker: AttemptTracker;
-  readonly transmit: () => InFlightRequest;
-  inlineWaitMs: number;
-  transferWaitMs: number;
-  resends: number;
-  /** Whether the request was put on the wire. */
-  isSent: boolean;
-  /** Start of the current transmission by the monotonic clock; `undefined` if it is not measured. */
-  sentAt: number | undefined;
-  /** Whether an earlier transmission may have reached Telegram. */
-  mayHaveArrived: boolean;
-}
-
-/** The place of an ordered request in the queue. */
-interface Turn {
-  /** Resolves when all requests ahead have ended; `undefined` if there are no such requests. */
-  readonly before: Promise<void> | undefined;
-  end(): void;
-}
-
 /** The {@link RequestGate} of one session. */
 export class SessionRequestGate implements RequestGate {
   /** The session's connection. Created after the gate, and set before the first request. */
@@ -73,8 +58,7 @@ export class SessionRequestGate implements RequestGate {
   readonly #sessionState: SessionStateManager;
   readonly #ownership: Ownership;
   readonly #rateLimits: RateLimiting | undefined;
-  /** Resolves when the last ordered request has ended; `undefined` if none is in progress. */
-  #lastTurn: Promise<void> | undefined;
+  readonly #ordered = new OrderedRequests();
   #timeouts = 0;
 
   constructor(
@@ -145,7 +129,7 @@ export class SessionRequestGate implements RequestGate {
     const { request } = call;
     for (;;) {
       await this.#untilAllowed(call);
-      const turn = request.isOrdered ? this.#takeTurn() : undefined;
+      const turn = request.isOrdered ? this.#ordered.takeTurn() : undefined;
       try {
         if (turn?.before !== undefined && !(await this.#waitFor(turn.before, call))) continue;
         const admission = this.#rateLimits?.tryAdmit(this.#id, request) ?? true;
@@ -228,19 +212,6 @@ export class SessionRequestGate implements RequestGate {
     if (death !== undefined) return death;
     const claim = this.connection?.claim;
     return claim !== undefined && this.#context.time.now() < claim.usableUntil ? undefined : ownershipLost(this.#id);
-  }
-
-  /** Queues an ordered request. Synchronous, so that one without others ahead is sent in the same turn of the event loop. */
-  #takeTurn(): Turn {
-    const before = this.#lastTurn;
-    const mine = deferred();
-    const last = before === undefined ? mine.promise : before.then(() => mine.promise);
-    this.#lastTurn = last;
-    const end = (): void => {
-      if (this.#lastTurn === last) this.#lastTurn = undefined;
-      mine.resolve();
-    };
-    return { before, end };
   }
 
   /** Waits for the ordered requests ahead. Returns whether the request may be sent without another check. */
@@ -406,51 +377,4 @@ export class SessionRequestGate implements RequestGate {
       });
     }
   }
-}
-
-/** Returns whether a refusal at this point proves that the request has had no effect. */
-function isWithoutEffect({ isIdempotent: isRead, mayHaveArrived }: PendingCall): boolean {
-  return isRead || !mayHaveArrived;
-}
-
-/** Returns the error for a request that was not sent because its client could not connect. */
-function notConnected({ request, scope }: PendingCall, error: unknown): Error {
-  if (error instanceof SessionPoolError || (error instanceof Error && affectsSession(classifyTelegramError(error)))) {
-    return error;
-  }
-  const id = scope?.sessionId;
-  const reason = error instanceof Error ? error.message : String(error);
-  return new ConnectError(
-    `${request.method} was not sent: the connection of session "${id}" was lost, and it must not connect now: ${reason}`,
-    { cause: error, sessionId: id },
-  );
-}
-
-/** Returns the error for an unreadable answer, or for a request that could not be serialized. */
-function unreadable(call: PendingCall, error: unknown): unknown {
-  if (call.isIdempotent || !call.isSent) {
-    call.tracker.broke(error);
-    return error;
-  }
-  return outcomeError(call, "unknown", `was sent, and its answer could not be read: ${MAY_HAVE_EXECUTED}`, error);
-}
-
-function outcomeUnknown(call: PendingCall, cause: unknown): OutcomeUnknownError {
-  return outcomeError(call, "unknown", `was sent and not answered: ${MAY_HAVE_EXECUTED}`, cause);
-}
-
-function alreadyExecuted(call: PendingCall, cause: unknown): OutcomeUnknownError {
-  const text = "took effect, but its answer was lost with the connection: Telegram refuses the second copy.";
-  return outcomeError(call, "yes", text, cause);
-}
-
-const MAY_HAVE_EXECUTED = "it may have taken effect. It is not repeated; check before you send it again.";
-
-function outcomeError(
-  { request, scope }: PendingCall,
-  executed: "yes" | "unknown",
-  text: string,
-  cause: unknown,
-): OutcomeUnknownError {
-  return new OutcomeUnknownError(`${request.method} ${text}`, executed, { cause, sessionId: scope?.sessionId });
 }
