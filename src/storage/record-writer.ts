@@ -1,10 +1,10 @@
-import type { Timer } from "../common/clock.js";
 import { exponentialDelay } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionStorage, StoredRecord } from "./storage.js";
 import { StorageTimeout } from "./storage-timeout.js";
 import { endlessConflict, MAX_CONFLICTS, updateRecord } from "./update-record.js";
+import { WriteProgress } from "./write-progress.js";
 
 /** The current data of a record, ready to be written. */
 export interface RecordDraft {
@@ -23,22 +23,6 @@ export interface RecordSource {
   mayDelete(id: string): boolean;
   /** Called when another writer has deleted the record. It is not written again. */
   onDeleted(id: string): void;
-}
-
-/** Progress of one record: which of its states were requested, written and awaited, by sequence number. */
-interface WriteState {
-  version: number;
-  requestedSequence: number;
-  writtenSequence: number;
-  /** The latest state that a caller awaits. */
-  awaitedSequence: number;
-  isWriting: boolean;
-  /** The latest state for which a wait timed out. It is not awaited again. */
-  timedOutSequence: number;
-  /** Number of writes that failed or timed out. */
-  failures: number;
-  retry: { readonly timer: Timer; readonly again: () => void } | undefined;
-  waiting: { readonly target: number; readonly done: () => void }[];
 }
 
 const FIRST_RETRY_MS = 100;
@@ -61,13 +45,13 @@ export class RecordWriter {
   readonly #maxRetryMs: number;
   #source = NO_SOURCE;
   /** Records never written by this process are kept as a bare version to save memory. */
-  readonly #slots = new Map<string, WriteState | number>();
+  readonly #slots = new Map<string, WriteProgress | number>();
   /** Records a caller is waiting for. Usually empty, which lets the hot path skip the lookup. */
-  readonly #awaited = new Set<WriteState>();
+  readonly #awaited = new Set<WriteProgress>();
   /** True if every record is settled. A field, because every lease reads it. */
   isIdle = true;
   /** Records whose last write failed. Bounded by the number of sessions. */
-  readonly #failing = new Set<WriteState>();
+  readonly #failing = new Set<WriteProgress>();
   #isClosed = false;
 
   constructor(context: PoolContext) {
@@ -111,7 +95,7 @@ export class RecordWriter {
       slot.version = record.version;
     } finally {
       slot.isWriting = false;
-      if (slot.writtenSequence < slot.requestedSequence) void this.#write(record.id, slot);
+      if (slot.hasUnwritten) void this.#write(record.id, slot);
     }
   }
 
@@ -165,7 +149,7 @@ export class RecordWriter {
   async save(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot !== undefined && !this.#isClosed) {
-      slot.awaitedSequence = slot.requestedSequence + 1;
+      slot.awaitNext();
       this.#awaited.add(slot);
       this.isIdle = false;
     }
@@ -176,26 +160,24 @@ export class RecordWriter {
   async saveOutsideFlush(id: string): Promise<boolean> {
     const slot = this.#slotOf(id);
     if (slot === undefined || this.#isClosed) return false;
-    const target = ++slot.requestedSequence;
+    const target = slot.request();
     void this.#write(id, slot);
     await this.#until(id, slot, target);
-    return slot.writtenSequence >= target && this.#isTracked(id, slot);
+    return slot.isWritten(target) && this.#isTracked(id, slot);
   }
 
   /** Resolves when the changes made so far are on disk, or after `storageTimeoutMs`. */
   flush(id: string): Promise<void> {
     const slot = this.#slots.get(id);
-    return typeof slot !== "object" || this.isSettled(id)
-      ? Promise.resolve()
-      : this.#until(id, slot, slot.awaitedSequence);
+    return typeof slot !== "object" || this.isSettled(id) ? Promise.resolve() : this.#until(id, slot, slot.awaited);
   }
 
   /** Resolves when everything is on disk, or after `storageTimeoutMs`. */
   async flushAll(): Promise<void> {
     const slots = [...this.#written()];
-    for (const [, slot] of slots) slot.retry?.again();
-    const late = slots.filter(([, slot]) => slot.writtenSequence < slot.requestedSequence);
-    await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.requestedSequence)));
+    for (const [, slot] of slots) slot.retryNow();
+    const late = slots.filter(([, slot]) => slot.hasUnwritten);
+    await Promise.all(late.map(([id, slot]) => this.#until(id, slot, slot.requested)));
   }
 
   /** Deletes the record. Resolves to false if it was kept because of what another writer had changed. */
@@ -204,7 +186,7 @@ export class RecordWriter {
     if (slot === undefined) return true;
     await this.flush(id);
     this.#slots.delete(id);
-    slot.retry?.again();
+    slot.retryNow();
     let isGone = false;
     try {
       isGone = await this.#deleteTracked(id, slot);
@@ -212,13 +194,13 @@ export class RecordWriter {
     } finally {
       if (!isGone) {
         this.#slots.set(id, slot);
-        slot.requestedSequence++;
+        slot.request();
         void this.#write(id, slot);
       }
     }
   }
 
-  async #deleteTracked(id: string, slot: WriteState): Promise<boolean> {
+  async #deleteTracked(id: string, slot: WriteProgress): Promise<boolean> {
     const { before, version } = await updateRecord(
       {
         id,
@@ -243,100 +225,85 @@ export class RecordWriter {
   /** Stops retrying. */
   close(): void {
     this.#isClosed = true;
-    for (const [, slot] of this.#written()) slot.retry?.again();
+    for (const [, slot] of this.#written()) slot.retryNow();
   }
 
-  #slotOf(id: string): WriteState | undefined {
+  #slotOf(id: string): WriteProgress | undefined {
     const slot = this.#slots.get(id);
     if (typeof slot !== "number") return slot;
-    const made = writeStateAt(slot);
+    const made = new WriteProgress(slot);
     this.#slots.set(id, made);
     return made;
   }
 
-  *#written(): Generator<readonly [string, WriteState]> {
+  *#written(): Generator<readonly [string, WriteProgress]> {
     for (const [id, slot] of this.#slots) if (typeof slot === "object") yield [id, slot];
   }
 
   /** Reports one failure of a write, regardless of how many callers await it. */
-  #fail(slot: WriteState, error: unknown): void {
+  #fail(slot: WriteProgress, error: unknown): void {
     slot.failures++;
     this.#failing.add(slot);
     const failure = error instanceof Error ? error : new StorageError("The storage failed.", { cause: error });
     this.#context.events.emit("storageFailed", failure, "records");
   }
 
-  #until(id: string, slot: WriteState, target: number): Promise<void> {
+  #until(id: string, slot: WriteProgress, target: number): Promise<void> {
+    const { clock, options } = this.#context;
     const { failures } = slot;
-    return new Promise((resolve) => {
-      const { clock, options } = this.#context;
-      const timer = clock.setTimer(options.storageTimeoutMs, () => {
-        slot.waiting = slot.waiting.filter((entry) => entry !== waiter);
-        slot.timedOutSequence = Math.max(slot.timedOutSequence, target);
-        this.#account(slot);
-        if (slot.failures === failures) this.#fail(slot, this.#deadline.late(`write the record of "${id}"`));
-        resolve();
-      });
-      const waiter = {
-        target,
-        done: () => {
-          timer.cancel();
-          resolve();
-        },
-      };
-      slot.waiting.push(waiter);
+    return slot.untilWritten(target, clock, options.storageTimeoutMs, () => {
+      this.#account(slot);
+      if (slot.failures === failures) this.#fail(slot, this.#deadline.late(`write the record of "${id}"`));
     });
   }
 
-  async #write(id: string, slot: WriteState): Promise<void> {
+  async #write(id: string, slot: WriteProgress): Promise<void> {
     if (slot.isWriting) return;
     slot.isWriting = true;
-    for (let failures = 0; slot.writtenSequence < slot.requestedSequence && this.#isTracked(id, slot); ) {
+    for (let failures = 0; slot.hasUnwritten && this.#isTracked(id, slot); ) {
       try {
-        slot.writtenSequence = await this.#writeState(id, slot);
+        slot.onWritten(await this.#writeState(id, slot));
         this.#account(slot);
         this.#works(slot);
         failures = 0;
-        releaseWaiting(slot);
       } catch (error) {
         this.#fail(slot, error);
         if (this.#isClosed) break;
-        await this.#pause(slot, exponentialDelay(failures++, FIRST_RETRY_MS, this.#maxRetryMs));
+        await slot.pause(this.#context.clock, exponentialDelay(failures++, FIRST_RETRY_MS, this.#maxRetryMs));
       }
     }
     slot.isWriting = false;
     if (this.#isTracked(id, slot)) return;
     this.#failing.delete(slot);
-    slot.writtenSequence = slot.requestedSequence;
+    slot.onWritten(slot.requested);
     this.#account(slot);
-    releaseWaiting(slot);
   }
 
-  #works(slot: WriteState): void {
+  #works(slot: WriteProgress): void {
     if (this.#failing.delete(slot) && this.#failing.size === 0) this.#context.events.emit("storageWorks", "records");
   }
 
-  #account(slot: WriteState): void {
-    if (Math.max(slot.writtenSequence, slot.timedOutSequence) >= slot.awaitedSequence) this.#awaited.delete(slot);
+  #account(slot: WriteProgress): void {
+    if (slot.isSettled) this.#awaited.delete(slot);
     this.isIdle = this.#awaited.size === 0;
   }
 
-  #isTracked(id: string, slot: WriteState): boolean {
+  #isTracked(id: string, slot: WriteProgress): boolean {
     return this.#slots.get(id) === slot && !this.#isClosed;
   }
 
   /** Writes the latest state, retrying on conflicts. Resolves with the sequence number of the written state. */
-  async #writeState(id: string, slot: WriteState): Promise<number> {
+  async #writeState(id: string, slot: WriteProgress): Promise<number> {
     // Not `updateRecord`: the state to write may change, or the record be untracked, during a round.
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
-      const target = slot.requestedSequence;
+      const target = slot.requested;
       if (await this.#writeOnce(id, slot)) return target;
     }
     throw endlessConflict(id);
   }
 
   /** Returns false if another writer was faster and the write has to be retried. */
-  async #writeOnce(id: string, slot: WriteState): Promise<boolean> {
+  async #writeOnce(id: string, slot: WriteProgress): Promise<boolean> {
     const draft = this.#source.draft(id);
     if (draft === undefined) {
       // The session is gone, so its record is no longer written here.
@@ -368,39 +335,4 @@ export class RecordWriter {
     slot.version = current.version;
     return current.data === data;
   }
-
-  #pause(slot: WriteState, delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const again = (): void => {
-        timer.cancel();
-        slot.retry = undefined;
-        resolve();
-      };
-      const timer = this.#context.clock.setTimer(delayMs, again);
-      slot.retry = { timer, again };
-    });
-  }
-}
-
-/** State of a record that is on disk at this version. */
-function writeStateAt(version: number): WriteState {
-  return {
-    version,
-    requestedSequence: 0,
-    writtenSequence: 0,
-    awaitedSequence: 0,
-    isWriting: false,
-    timedOutSequence: 0,
-    failures: 0,
-    retry: undefined,
-    waiting: [],
-  };
-}
-
-/** Resolves the waits for states that are on disk. */
-function releaseWaiting(slot: WriteState): void {
-  const done = slot.waiting.filter((waiter) => waiter.target <= slot.writtenSequence);
-  if (done.length === 0) return;
-  slot.waiting = slot.waiting.filter((waiter) => waiter.target > slot.writtenSequence);
-  for (const waiter of done) waiter.done();
 }
