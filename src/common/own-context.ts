@@ -13,6 +13,18 @@ export function inOwnContext<Result>(run: () => Result): Result {
   return own.runInAsyncScope(run);
 }
 
+/** Runs a function in one certain async context. */
+export type RunInContext = <Result>(run: () => Result) => Result;
+
+/**
+ * Returns how to run functions in the caller's async context, to be called before {@link inOwnContext}: for requests that
+ * are sent on the way to what outlives the caller, and that belong to the caller's trace.
+ */
+export function captureContext(): RunInContext {
+  const context = new AsyncResource("SessionPool");
+  return (run) => context.runInAsyncScope(run);
+}
+
 /** The same clock with timers that run outside of the caller's async context. */
 export function inBackground(clock: Clock): Clock {
   return {

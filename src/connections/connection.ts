@@ -1,6 +1,6 @@
 import { deferred } from "../common/deferred.js";
 import type { ListNode } from "../common/linked-list.js";
-import { inOwnContext } from "../common/own-context.js";
+import { captureContext, inOwnContext, type RunInContext } from "../common/own-context.js";
 import { withTimeout } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
 import { CONNECT_CHANNEL, trace } from "../observability/tracing.js";
@@ -158,11 +158,14 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
 
   /** Traced in the context of the caller, which the connection itself must not keep. */
   #tracedConnect(): Promise<void> {
-    const connect = (): Promise<void> => inOwnContext(() => this.#connect());
+    const connect = (): Promise<void> => {
+      const inTrace = captureContext();
+      return inOwnContext(() => this.#connect(inTrace));
+    };
     return CONNECT_CHANNEL.hasSubscribers ? trace(CONNECT_CHANNEL, { sessionId: this.id }, connect) : connect();
   }
 
-  async #connect(): Promise<void> {
+  async #connect(inTrace: RunInContext): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
     this.#assertAllowed();
@@ -175,18 +178,19 @@ export class Connection<Client> implements ListNode<Connection<Client>> {
     const durationMs = this.#context.clock.monotonic() - startedAt;
     this.#hooks.connected(durationMs);
     this.#assertUnchanged();
-    await this.#identify(abort, Math.max(this.#context.options.connectTimeoutMs - durationMs, 0));
+    const limitMs = Math.max(this.#context.options.connectTimeoutMs - durationMs, 0);
+    await this.#identify(abort, () => inTrace(() => this.#hooks.identify(limitMs)));
     // The answer may have been a verdict, or the account may cool down.
     this.#assertAllowed();
     this.#assertUnchanged();
   }
 
   /** A loss ends it at once: the request would wait for this very connect to be sent again. */
-  async #identify(abort: AbortController, limitMs: number): Promise<void> {
+  async #identify(abort: AbortController, identify: () => Promise<void>): Promise<void> {
     if (!this.isConnected) return;
     this.#abort = abort;
     try {
-      await unlessAborted(abort.signal, this.#hooks.identify(limitMs));
+      await unlessAborted(abort.signal, identify());
       abort.signal.throwIfAborted();
     } catch (error) {
       throw this.closing === undefined ? this.#hooks.connectFailed(error) : error;

@@ -7,8 +7,8 @@ import { type AttemptTracker, NOOP_TRACKER } from "./attempt.js";
 export class LeaseScope {
   readonly sessionId: string;
   readonly tracker: AttemptTracker;
-  /** Number of the attempt of a job, from 1. */
-  attempt = 1;
+  /** Number of the attempt of a job, from 1; `undefined` for a request of the pool itself. */
+  attempt: number | undefined = 1;
   /** Whether only known reads are sent: a frozen account may serve the lease. */
   isReadOnly = false;
   /** Whether the work has returned something that produces its items later. */

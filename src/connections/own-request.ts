@@ -28,6 +28,7 @@ export async function sendRaw<Client>(
 ): Promise<unknown> {
   const { id: sessionId, handle } = connection;
   const scope = new LeaseScope(sessionId);
+  scope.attempt = undefined;
   try {
     return await client.invoke(handle.guard(scope), request);
   } finally {

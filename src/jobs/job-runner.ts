@@ -131,6 +131,7 @@ export class JobRunner<Client> {
         this.#prepareNext(request, attempt, active.sessionId, failure);
       }
     } finally {
+      if (message !== undefined) message.attempts = request.attempts;
       if (isPending) this.#leases.endPending();
       // A timeout and a signal end the job at once; writes to the storage have a timeout of their own.
       if (!isCut && !request.signal?.aborted && !this.#acquirer.isDurable(request))

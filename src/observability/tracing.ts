@@ -48,7 +48,7 @@ export interface ConnectTrace extends Trace {
 export interface CallTrace extends Trace {
   readonly sessionId: string;
   readonly method: string;
-  /** Number of the attempt of its `use`, from 1; `undefined` for a request without a lease. */
+  /** Number of the attempt of its `use`, from 1; `undefined` for a request of the pool itself. */
   readonly attempt: number | undefined;
 }
 

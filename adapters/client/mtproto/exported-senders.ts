@@ -1,5 +1,5 @@
 import type { Clock } from "../../../src/common/clock.js";
-import { inOwnContext } from "../../../src/common/own-context.js";
+import { captureContext, inOwnContext, type RunInContext } from "../../../src/common/own-context.js";
 import {
   ConnectionLostError,
   type CreateClientOptions,
@@ -59,7 +59,8 @@ export class ExportedSenders {
   get(dcId: number): Promise<PooledSender> {
     const known = this.#senders.get(dcId);
     if (known !== undefined) return known;
-    const opening = inOwnContext(() => this.#openTo(dcId));
+    const inCaller = captureContext();
+    const opening = inOwnContext(() => this.#openTo(dcId, inCaller));
     this.#senders.set(dcId, opening);
     opening.catch(() => this.#forget(dcId, opening));
     return opening;
@@ -102,7 +103,7 @@ export class ExportedSenders {
     await Promise.allSettled(closing);
   }
 
-  async #openTo(dcId: number): Promise<PooledSender> {
+  async #openTo(dcId: number, inCaller: RunInContext): Promise<PooledSender> {
     const { _config: config, session } = this.#home.internals;
     const center = centerOf(config?.dcOptions ?? [], dcId, session.serverAddress.includes(":"));
     if (center === undefined) {
@@ -112,7 +113,7 @@ export class ExportedSenders {
     const timer = this.#clock.setTimer(this.#connectTimeoutMs, () => abort.abort(this.#timeoutError(dcId)));
     const signal = AbortSignal.any([abort.signal, this.#abort.signal]);
     try {
-      return await Promise.race([this.#connect(center, signal), rejection(signal)]);
+      return await Promise.race([this.#connect(center, signal, inCaller), rejection(signal)]);
     } catch (error) {
       throw this.#failure(dcId, error);
     } finally {
@@ -121,8 +122,8 @@ export class ExportedSenders {
   }
 
   /** Exports at home first: what the gate refuses, because the session is cooling, opens no connection either. */
-  async #connect(center: DcAddress, signal: AbortSignal): Promise<PooledSender> {
-    const { id, bytes } = await this.#export(center.id);
+  async #connect(center: DcAddress, signal: AbortSignal, inCaller: RunInContext): Promise<PooledSender> {
+    const { id, bytes } = await inCaller(() => this.#export(center.id));
     const lost = (sender: PooledSender): void => {
       // It may have been replaced already.
       if (this.#open.get(center.id) !== sender) return;
