@@ -30,8 +30,8 @@ export function tokenBucket(calls: number, perMs: number, waitSeconds?: number):
 }
 
 /**
- * `calls` in a window that begins with the first; each offence in a row makes the wait so many times longer, or every
- * wait is as long.
+ * `calls` in a window that begins with the first; each offence in a row makes the wait so many times longer. The wait
+ * is the rest of the window, or always as long.
  */
 export function fixedWindow(calls: number, perMs: number, penalty = 1, waitSeconds?: number): FloodServer {
   const windows = new Map<string, { startedAt: number; sent: number; offences: number }>();
@@ -41,6 +41,8 @@ export function fixedWindow(calls: number, perMs: number, penalty = 1, waitSecon
     if (now >= window.startedAt + perMs) Object.assign(window, { startedAt: now, sent: 0 });
     if (window.sent++ < calls) return undefined;
     if (now - endedAt > 2 * perMs) window.offences = 0;
-    return waitSeconds ?? seconds((window.startedAt + perMs - now) * penalty ** window.offences++);
+    return seconds(
+      (waitSeconds === undefined ? window.startedAt + perMs - now : waitSeconds * 1_000) * penalty ** window.offences++,
+    );
   });
 }

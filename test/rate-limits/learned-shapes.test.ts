@@ -20,6 +20,7 @@ const GOALS: Readonly<Record<string, Goal>> = {
   // Before its end, the first wait of ten windows leaves nothing to send with.
   "wait 10 windows": { share: 0.9, floods: 0.01, from: 10 },
   "growing rest": { share: 0.95, floods: 0.01 },
+  "growing, from 2 windows": { share: 0.93, floods: 0.01 },
   bucket: { share: 0.97, floods: 0.02, floodsAfter: 0.01 },
   "bucket, wait 2 windows": { share: 0.95, floods: 0.01 },
   "two methods share it": { share: 0.97, floods: 0.01 },

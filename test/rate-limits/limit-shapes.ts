@@ -4,6 +4,14 @@ import type { RateBlock, RateLimits } from "../../src/rate-limits/rate-limits.js
 import type { OutgoingRequest } from "../../src/telegram/requests.js";
 import { type FloodServer, fixedWindow, tokenBucket } from "./flood-servers.js";
 
+/** What learning is to reach: the share of an oracle's calls after the first windows, and the floods among all calls. */
+export interface LimitGoal {
+  readonly share: number;
+  readonly floods: number;
+}
+
+const GOAL: LimitGoal = { share: 0.9, floods: 0.01 };
+
 /** A way to limit calls, and what is to be known of it to keep within it. */
 export interface LimitShape {
   readonly name: string;
@@ -15,6 +23,7 @@ export interface LimitShape {
   readonly wireMs?: readonly [number, number];
   /** Whether each method has a limit of its own. @default false: methods share one */
   readonly isByMethod?: boolean;
+  readonly goal: LimitGoal;
   server(): FloodServer;
   /** The limit of a session at an instant. */
   limitAt(session: string, now: number, method: string): CallLimit;
@@ -27,7 +36,7 @@ const half = ({ calls, perMs }: CallLimit): CallLimit => ({ calls: calls / 2, pe
 export function limitShapes(limit: CallLimit = { calls: 8, perMs: 2_000 }): readonly LimitShape[] {
   const { calls, perMs } = limit;
   const seconds = perMs / 1_000;
-  const always = { perMs, untilMs: 25 * perMs, limitAt: () => limit };
+  const always = { perMs, untilMs: 25 * perMs, limitAt: () => limit, goal: GOAL };
   const waitOf = (windows: number): number => Math.ceil(windows * seconds);
   const halves = (wait?: number): LimitShape => ({
     ...always,
@@ -51,15 +60,31 @@ export function limitShapes(limit: CallLimit = { calls: 8, perMs: 2_000 }): read
     limitAt: (_, now) => (now < 25 * perMs ? limit : half(limit)),
   });
   return [
-    { ...always, name: "wait = rest of the window", server: () => fixedWindow(calls, perMs) },
-    { ...always, name: "wait 2 windows", server: () => fixedWindow(calls, perMs, 1, waitOf(2)) },
+    {
+      ...always,
+      name: "wait = rest of the window",
+      goal: { ...GOAL, share: 0.95 },
+      server: () => fixedWindow(calls, perMs),
+    },
+    {
+      ...always,
+      name: "wait 2 windows",
+      goal: { ...GOAL, share: 0.95 },
+      server: () => fixedWindow(calls, perMs, 1, waitOf(2)),
+    },
     {
       ...always,
       name: "wait 10 windows",
       untilMs: 100 * perMs,
       server: () => fixedWindow(calls, perMs, 1, waitOf(10)),
     },
-    { ...always, name: "growing rest", server: () => fixedWindow(calls, perMs, 2) },
+    { ...always, name: "growing rest", goal: { ...GOAL, floods: 0.02 }, server: () => fixedWindow(calls, perMs, 2) },
+    {
+      ...always,
+      name: "growing, from 2 windows",
+      goal: { ...GOAL, floods: 0.02 },
+      server: () => fixedWindow(calls, perMs, 2, waitOf(2)),
+    },
     { ...always, name: "bucket", server: () => tokenBucket(calls, perMs) },
     { ...always, name: "bucket, wait 2 windows", server: () => tokenBucket(calls, perMs, waitOf(2)) },
     {
@@ -93,6 +118,7 @@ export function slowWire(): LimitShape {
     untilMs: 90_000,
     perMs: 2_000,
     methods: METHODS,
+    goal: GOAL,
     wireMs: [5, 200],
     isByMethod: true,
     server: () => {
