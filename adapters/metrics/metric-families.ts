@@ -17,7 +17,12 @@ export interface Reading {
 }
 
 /** One metric: its name without the prefix, and how its series are computed. */
-export type MetricFamily = { readonly name: string; readonly help: string } & (
+export type MetricFamily = {
+  readonly name: string;
+  readonly help: string;
+  /** How a registry of a cluster joins the values of several processes. @default "sum" */
+  readonly aggregator?: "min";
+} & (
   | { readonly type: "gauge" | "counter"; series(reading: Reading): readonly Series<number>[] }
   | { readonly type: "histogram"; series(reading: Reading): readonly Series<HistogramSnapshot>[] }
 );
@@ -91,6 +96,7 @@ export const METRIC_FAMILIES: readonly MetricFamily[] = [
     name: "next_available_seconds",
     help: "Seconds until a session is free, 0 when one is; absent while no instant is known.",
     type: "gauge",
+    aggregator: "min",
     series: nextAvailable,
   },
   histogram("wait_seconds", "Time from a call until its lease, a connect included.", ({ wait }) => wait),

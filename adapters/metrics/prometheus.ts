@@ -35,6 +35,11 @@ const OPTION_NAMES: readonly string[] = ["registry", "prefix", "perSession", "po
 /** A pool that is exported. */
 interface ExportedPool {
   readonly label: string;
+  readonly pool: MeasuredPool;
+  readonly perSession: boolean;
+  readonly metrics: PoolMetrics;
+  /** Registrations that were not disposed of. */
+  users: number;
   read(): Reading;
 }
 
@@ -53,16 +58,18 @@ class ExposedMetric {
   name: string;
   readonly help: string;
   readonly type: MetricFamily["type"];
-  readonly aggregator = "sum";
+  readonly aggregator: "sum" | "min";
   readonly #family: MetricFamily;
-  readonly #fullName: string;
+  /** The name as it is registered. */
+  readonly fullName: string;
   readonly #pools: Iterable<ExportedPool>;
 
   constructor(family: MetricFamily, prefix: string, pools: Iterable<ExportedPool>) {
     this.name = prefix + family.name;
     this.help = family.help;
     this.type = family.type;
-    this.#fullName = this.name;
+    this.aggregator = family.aggregator ?? "sum";
+    this.fullName = this.name;
     this.#family = family;
     this.#pools = pools;
   }
@@ -81,7 +88,7 @@ class ExposedMetric {
       const reading = read();
       if (family.type === "histogram") {
         for (const { labels, value } of family.series(reading)) {
-          yield* bucketsOf(this.#fullName, { pool: label, ...labels }, value);
+          yield* bucketsOf(this.fullName, { pool: label, ...labels }, value);
         }
       } else {
         for (const { labels, value } of family.series(reading)) yield { value, labels: { pool: label, ...labels } };
@@ -108,16 +115,49 @@ function* bucketsOf(
 /** The pools of one registry and prefix; registered with the first, removed with the last. */
 class PoolGroup {
   readonly #registry: Registry;
-  readonly #prefix: string;
   readonly #pools = new Map<string, ExportedPool>();
+  readonly #metrics: readonly ExposedMetric[];
 
   constructor(registry: Registry, prefix: string) {
     this.#registry = registry;
-    this.#prefix = prefix;
+    const pools = { [Symbol.iterator]: () => this.#pools.values() };
+    this.#metrics = METRIC_FAMILIES.map((family) => new ExposedMetric(family, prefix, pools));
+  }
+
+  /** Exports a pool, or joins its export if it has one already. Throws `OptionsError` when a label or a name is taken. */
+  join(pool: MeasuredPool, perSession: boolean, given: string | undefined): ExportedPool {
+    const isSame = (other: ExportedPool): boolean =>
+      other.pool === pool && other.perSession === perSession && (given ?? other.label) === other.label;
+    const exported = [...this.#pools.values()].find(isSame) ?? this.#add(pool, perSession, given);
+    exported.users++;
+    return exported;
+  }
+
+  leave(exported: ExportedPool): void {
+    if (--exported.users > 0) return;
+    this.#pools.delete(exported.label);
+    exported.metrics[Symbol.dispose]();
+    if (this.#pools.size > 0) return;
+    // The user may have cleared the registry, and used the names.
+    for (const metric of this.#metrics)
+      if (this.#isRegistered(metric)) this.#registry.removeSingleMetric(metric.fullName);
+  }
+
+  #add(pool: MeasuredPool, perSession: boolean, given: string | undefined): ExportedPool {
+    const label = this.#labelFor(given);
+    this.#register();
+    const metrics = pool.metrics();
+    const read = oncePerTurn(() => ({
+      snapshot: metrics.read(),
+      sessions: perSession ? pool.sessions() : undefined,
+    }));
+    const exported: ExportedPool = { label, pool, perSession, metrics, users: 0, read };
+    this.#pools.set(label, exported);
+    return exported;
   }
 
   /** The given label, or a free one. Throws `OptionsError` when it is taken. */
-  labelFor(given: string | undefined): string {
+  #labelFor(given: string | undefined): string {
     if (given !== undefined) {
       if (!this.#pools.has(given)) return given;
       throw new OptionsError(`prometheus: "${given}" (pool) is registered already. Give each pool a name of its own.`);
@@ -127,30 +167,17 @@ class PoolGroup {
     return String(number);
   }
 
-  add(pool: ExportedPool): void {
-    if (this.#pools.size === 0) this.#register();
-    this.#pools.set(pool.label, pool);
-  }
-
-  remove({ label }: ExportedPool): void {
-    this.#pools.delete(label);
-    if (this.#pools.size > 0) return;
-    for (const name of this.#names()) this.#registry.removeSingleMetric(name);
-  }
-
-  #names(): readonly string[] {
-    return METRIC_FAMILIES.map(({ name }) => this.#prefix + name);
+  #isRegistered(metric: ExposedMetric): boolean {
+    return this.#registry.getSingleMetric(metric.fullName) === (metric as unknown as Metric);
   }
 
   #register(): void {
-    const taken = this.#names().find((name) => this.#registry.getSingleMetric(name) !== undefined);
+    const missing = this.#metrics.filter((metric) => !this.#isRegistered(metric));
+    const taken = missing.find(({ fullName }) => this.#registry.getSingleMetric(fullName) !== undefined);
     if (taken !== undefined) {
-      throw new OptionsError(`prometheus: the registry has another metric "${taken}". Pass another prefix.`);
+      throw new OptionsError(`prometheus: the registry has another metric "${taken.fullName}". Pass another prefix.`);
     }
-    const pools = { [Symbol.iterator]: () => this.#pools.values() };
-    for (const family of METRIC_FAMILIES) {
-      this.#registry.registerMetric(new ExposedMetric(family, this.#prefix, pools) as unknown as Metric);
-    }
+    for (const metric of missing) this.#registry.registerMetric(metric as unknown as Metric);
   }
 }
 
@@ -168,7 +195,7 @@ function groupOf(registry: Registry, prefix: string): PoolGroup {
 /**
  * Exports the metrics of a pool to Prometheus by `prom-client` 15, which is to be installed. The pool is measured from now
  * until the registration is disposed of; `docs/metrics.md` lists the names. Several pools in one registry differ in the
- * label `pool`.
+ * label `pool`; the same pool again, with the same options, shares its series.
  *
  * @throws `OptionsError` for a wrong option, a label or name that is taken, or without `prom-client`.
  *
@@ -183,28 +210,15 @@ export function prometheus(pool: MeasuredPool, options: PrometheusOptions = {}):
   const { prefix = DEFAULT_PREFIX, perSession = false } = options;
   const registry = options.registry ?? globalRegistry();
   const group = groupOf(registry, prefix);
-  const label = group.labelFor(options.pool);
-  const metrics = pool.metrics();
-  const read = oncePerTurn(() => ({
-    snapshot: metrics.read(),
-    sessions: perSession ? pool.sessions() : undefined,
-  }));
-  const exported: ExportedPool = { label, read };
-  try {
-    group.add(exported);
-  } catch (error) {
-    metrics[Symbol.dispose]();
-    throw error;
-  }
+  const exported = group.join(pool, perSession, options.pool);
   let isDisposed = false;
   return {
     registry,
-    pool: label,
+    pool: exported.label,
     [Symbol.asyncDispose]: async () => {
       if (isDisposed) return;
       isDisposed = true;
-      group.remove(exported);
-      metrics[Symbol.dispose]();
+      group.leave(exported);
     },
   };
 }

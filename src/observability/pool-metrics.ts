@@ -27,6 +27,7 @@ export type CallOutcome =
 
 /** API calls of one method that ended in one way. A request that is sent again counts again. */
 export interface CallMetrics {
+  /** `"other"` for a request with a name that no method has. */
   readonly method: string;
   readonly outcome: CallOutcome;
   readonly seconds: HistogramSnapshot;
@@ -98,6 +99,13 @@ interface Flood {
   seconds: number;
 }
 
+/** Method of every request that is named as no method of Telegram's API is, or that is one too many. */
+const OTHER_METHOD = "other";
+/** More than Telegram's API has: the names are those of requests, which a program can make up. */
+const MAX_METHODS = 2_000;
+/** Source: core.telegram.org/methods, and the class names of both libraries. */
+const METHOD_NAME = /^(?:[A-Za-z]{1,32}\.)?[A-Za-z][A-Za-z0-9]{0,63}$/;
+
 /** Counts how often each session met each reason. */
 class ReasonCounter {
   /** Bounded by the sessions of the pool and the codes of Telegram. */
@@ -127,17 +135,15 @@ export class MetricsRecorder {
   unknownOutcomes = 0;
   storageFailures = 0;
   ownershipLost = 0;
-  /** Bounded by the methods of Telegram's API. */
+  /** The methods that are told apart; at most {@link MAX_METHODS}. */
+  readonly #methods = new Set<string>();
+  /** Bounded by {@link #methods}. */
   readonly #calls = new Map<string, Map<CallOutcome, Histogram>>();
   /** Bounded by the sessions of the pool and the methods that were refused on them. */
   readonly #floods = new Map<string, Flood>();
 
   recordCall(method: string, outcome: CallOutcome, ms: number): void {
-    let outcomes = this.#calls.get(method);
-    if (outcomes === undefined) {
-      outcomes = new Map();
-      this.#calls.set(method, outcomes);
-    }
+    const outcomes = this.#calls.get(method) ?? this.#outcomesOf(this.#known(method));
     let histogram = outcomes.get(outcome);
     if (histogram === undefined) {
       histogram = new Histogram(CALL_BOUNDS);
@@ -146,7 +152,8 @@ export class MetricsRecorder {
     histogram.record(ms);
   }
 
-  recordFlood(sessionId: string, method: string, kind: string, seconds: number): void {
+  recordFlood(sessionId: string, refusedMethod: string, kind: string, seconds: number): void {
+    const method = this.#known(refusedMethod);
     const key = `${method} ${kind} ${sessionId}`;
     let flood = this.#floods.get(key);
     if (flood === undefined) {
@@ -155,6 +162,20 @@ export class MetricsRecorder {
     }
     flood.count++;
     flood.seconds += seconds;
+  }
+
+  /** The method as it is counted. */
+  #known(method: string): string {
+    if (this.#methods.has(method)) return method;
+    if (this.#methods.size >= MAX_METHODS || !METHOD_NAME.test(method)) return OTHER_METHOD;
+    this.#methods.add(method);
+    return method;
+  }
+
+  #outcomesOf(method: string): Map<CallOutcome, Histogram> {
+    const outcomes = this.#calls.get(method) ?? new Map<CallOutcome, Histogram>();
+    this.#calls.set(method, outcomes);
+    return outcomes;
   }
 
   snapshot(gauges: PoolGauges): MetricsSnapshot {

@@ -1,11 +1,11 @@
-import { type Metric, Registry, register } from "prom-client";
+import { AggregatorRegistry, type Metric, Registry, register } from "prom-client";
 import { describe, expect, test } from "vitest";
 import { METRIC_FAMILIES } from "../../adapters/metrics/metric-families.js";
 import { prometheus } from "../../adapters/metrics/prometheus.js";
 import { OptionsError } from "../../src/errors.js";
-import { WRITE } from "../fakes/fake-telegram.js";
+import { READ, WRITE } from "../fakes/fake-telegram.js";
 import { openPool } from "../fakes/pools.js";
-import { flood } from "../fakes/telegram-errors.js";
+import { flood, slowMode } from "../fakes/telegram-errors.js";
 
 /** The names of the metrics in the text, by their TYPE lines. */
 function namesIn(text: string): readonly string[] {
@@ -125,6 +125,75 @@ describe("prometheus()", () => {
     await second[Symbol.asyncDispose]();
     await second[Symbol.asyncDispose]();
     expect(registry.getMetricsAsArray()).toEqual([]);
+  });
+
+  test("the same pool again - shares its series until both registrations are disposed of", async () => {
+    const registry = new Registry();
+    const { pool } = await openPool({ sessions: ["a"] });
+    const [first, again] = [prometheus(pool, { registry }), prometheus(pool, { registry })];
+    const named = [prometheus(pool, { registry, pool: "mine" }), prometheus(pool, { registry, pool: "mine" })];
+    const waiters = async () => linesOf(await registry.metrics(), "waiters");
+    expect(await waiters()).toEqual([
+      'telegram_session_pool_waiters{pool="1"} 0',
+      'telegram_session_pool_waiters{pool="mine"} 0',
+    ]);
+    expect([first, again, ...named].map(({ pool: label }) => label)).toEqual(["1", "1", "mine", "mine"]);
+    for (const registration of named) await registration[Symbol.asyncDispose]();
+    await first[Symbol.asyncDispose]();
+    await first[Symbol.asyncDispose]();
+    expect(await waiters()).toEqual(['telegram_session_pool_waiters{pool="1"} 0']);
+    await again[Symbol.asyncDispose]();
+    expect(registry.getMetricsAsArray()).toEqual([]);
+  });
+
+  test("a registry that was cleared - gets the metrics again with the next pool, and keeps what is not the pool's", async () => {
+    const registry = new Registry();
+    const [one, other] = [await openPool({ sessions: ["a"] }), await openPool({ sessions: ["a"] })];
+    const first = prometheus(one.pool, { registry });
+    registry.clear();
+    const second = prometheus(other.pool, { registry });
+    expect(linesOf(await registry.metrics(), "waiters")).toHaveLength(2);
+    registry.clear();
+    const foreign = { name: "telegram_session_pool_waiters" } as unknown as Metric;
+    registry.registerMetric(foreign);
+    await first[Symbol.asyncDispose]();
+    await second[Symbol.asyncDispose]();
+    expect(registry.getMetricsAsArray()).toEqual([foreign]);
+  });
+
+  test("the workers of a cluster - are added up, and the first session that is free counts", async () => {
+    const texts = [100, 40].map(async (seconds) => {
+      const { pool } = await openPool({ sessions: ["a"] });
+      await using registration = prometheus(pool, { registry: new Registry() });
+      const lease = await pool.acquire();
+      lease.coolDown(seconds);
+      lease.release();
+      return registration.registry.getMetricsAsJSON();
+    });
+    const text = await AggregatorRegistry.aggregate(await Promise.all(texts)).metrics();
+    expect(["next_available_seconds", "lease_seconds_count"].flatMap((name) => linesOf(text, name))).toEqual([
+      'telegram_session_pool_next_available_seconds{pool="1"} 40',
+      'telegram_session_pool_lease_seconds_count{pool="1"} 2',
+    ]);
+  });
+
+  test("method - has a bounded number of values, and none that no method of Telegram's has", async () => {
+    const { pool, telegram } = await openPool({ sessions: ["a"] });
+    await using registration = prometheus(pool, { registry: new Registry() });
+    telegram.onCall = ({ method }) => (method.startsWith("flood") ? Promise.reject(slowMode(30)) : "done");
+    const strange = ["", "x".repeat(200), 'a"} 1\nevil 2', "no name", "<script>"];
+    const names = [...strange, ...Array.from({ length: 3_000 }, (_, index) => `made.Up${index}`), READ];
+    for (const name of names) await pool.use((client) => client.call(name));
+    await pool.use((client) => client.call("flood it", { peer: "user:5" }), { retry: "none" }).catch(() => {});
+    const text = await registration.registry.metrics();
+    const labels = linesOf(text, "call_seconds_count").map((line) => /method="([^"]*)"/.exec(line)?.[1]);
+    expect({ series: labels.length, isMade: labels.filter((label) => label?.startsWith("made.")).length }).toEqual({
+      series: 2_002,
+      isMade: 2_000,
+    });
+    expect(linesOf(text, "floods_total")).toEqual([
+      'telegram_session_pool_floods_total{pool="1",method="other",kind="SLOWMODE_WAIT"} 1',
+    ]);
   });
 
   test("without registry - registers in the global one, beside other metrics", async () => {
