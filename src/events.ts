@@ -3,7 +3,7 @@ import { callSafely, textOf, warn } from "./common/process-warning.js";
 import { OptionsError } from "./errors.js";
 import { describeType, nearestName } from "./options/validators.js";
 
-/** Events emitted by a pool, keyed by name. Payloads are readonly and never contain a secret. */
+/** Events emitted by a pool, keyed by name. Payloads are frozen and never contain a secret. */
 export interface SessionPoolEvents {
   /** Emitted when a caller has to wait. */
   waiting: (event: { readonly waiters: number; readonly nextAvailableAt: number | null }) => void;
@@ -14,7 +14,7 @@ export interface SessionPoolEvents {
   /**
    * Emitted when a session, or one method or peer of it, starts to cool down. `reason` is Telegram's error code
    * (`"FLOOD_WAIT"`) or `"coolDown"`; `refusedMethod` is the method that Telegram refused, also when the whole session
-cools down. It is absent after a refused connect, and when another process was refused. Each session of an account gets an
+   * cools down. It is absent after a refused connect, and when another process was refused. Each session of an account gets an
    * event of its own; `sharedBy` is the session of the same account from which the cooldown comes.
    */
   cooled: (event: {

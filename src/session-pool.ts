@@ -76,6 +76,8 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
     this.#options = options;
     const publish = (name: string, event: unknown): void => {
       if (!subscribed.has(name as keyof SessionPoolEvents)) return;
+      // All listeners get the same object.
+      Object.freeze(event);
       inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
     };
     this.#parts = createPool(options, processRef, processLock, publish, subscribed);

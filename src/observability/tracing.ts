@@ -128,7 +128,7 @@ type PointName = keyof typeof POINTS;
 
 /** The message of each point, without what a trace must not contain: peers above all. */
 const MESSAGES: { readonly [Name in PointName]: (event: Parameters<SessionPoolEvents[Name]>[0]) => object } = {
-  cooled: ({ id, until, seconds, reason, method, peer, refusedMethod }) => ({
+  cooled: ({ id, until, seconds, reason, method, peer, refusedMethod, sharedBy }) => ({
     sessionId: id,
     until,
     seconds,
@@ -136,6 +136,7 @@ const MESSAGES: { readonly [Name in PointName]: (event: Parameters<SessionPoolEv
     scope: method !== undefined ? "method" : peer !== undefined ? "peer" : "session",
     method,
     refusedMethod,
+    sharedBy,
   }),
   died: ({ id, reason }) => ({ sessionId: id, reason }),
   restricted: ({ id, reason }) => ({ sessionId: id, reason }),

@@ -146,6 +146,20 @@ describe("SafeEmitter", () => {
   });
 });
 
+test("events - payloads are frozen: a listener that changes one fails, and the next gets it as it was", async () => {
+  const { pool, telegram } = await openPool({ sessions: ["a"] });
+  const seen: unknown[] = [];
+  const warned = new Promise((resolve) => process.once("warning", resolve));
+  pool.on("cooled", (event) => Object.assign(event, { id: "changed" }));
+  pool.on("cooled", ({ id }) => seen.push(id));
+  telegram.onCall = () => Promise.reject(flood(30));
+  await pool.use((client) => client.call(READ), { wait: false }).catch(() => {});
+  expect({ seen, warning: String(await warned) }).toEqual({
+    seen: ["a"],
+    warning: expect.stringContaining("read only"),
+  });
+});
+
 test("events - when every listener throws, the pool continues to work", async () => {
   const { pool, clock } = await openPool({ sessions: ["a"] });
   const names = ["waiting", "leased", "released", "cooled", "recovered", "connected", "disconnected"] as const;

@@ -1,5 +1,5 @@
 import { Console } from "node:console";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { pino } from "pino";
@@ -16,7 +16,7 @@ import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { dead, FakeRpcError, flood, peerFlood, slowMode } from "../fakes/telegram-errors.js";
 import { twoHosts } from "../fakes/two-hosts.js";
-import { settled, VirtualClock } from "../fakes/virtual-clock.js";
+import { VirtualClock } from "../fakes/virtual-clock.js";
 
 interface Line {
   readonly level: LogLevel;
@@ -144,7 +144,10 @@ const SCENARIOS: Readonly<Record<string, (logger: Logger) => Promise<void>>> = {
     const lease = await pool.acquire({ id: "c" });
     lease.coolDown(60, { method: WRITE });
     lease.release();
-    await settled();
+    const sharing = ["d", "e"].map((id) => ({ id, session: sessionString(id), accountId: "5000000001" }));
+    await pool.addMany(sharing);
+    telegram.onCall = () => Promise.reject(flood(30));
+    await pool.use((client) => client.call(READ), { id: "d", wait: false }).catch(() => {});
   },
   "info recovered": async (logger) => {
     const { pool, clock } = await openPool({ sessions: ["a"], logger });
@@ -221,6 +224,19 @@ describe("docs/logging.md", () => {
 
   test("the table of messages - has a scenario for every row, and no other", () => {
     expect(Object.keys(SCENARIOS).sort()).toEqual(Object.keys(documentedRows()).sort());
+  });
+
+  test("the table of messages - has every kind that the sources write", () => {
+    const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".ts"))
+      .map((path) => readFileSync(join(root, "src", path), "utf8"));
+    const written = sources.flatMap((source) => [...source.matchAll(/\bevent: "(\w+)"/g)]);
+    const log = readFileSync(join(root, "src/observability/pool-log.ts"), "utf8");
+    const ofEvents = [...(/^const LINES[\s\S]*?^};/m.exec(log)?.[0] ?? "").matchAll(/^ {2}(\w+): \(/gm)];
+    expect({ written: written.length > 5, ofEvents: ofEvents.length > 10 }).toEqual({ written: true, ofEvents: true });
+    const kinds = new Set([...written, ...ofEvents].map(([, name = ""]) => name));
+    const documented = new Set(Object.keys(documentedRows()).map((row) => row.split(" ")[1]));
+    expect([...kinds].sort()).toEqual([...documented].sort());
   });
 });
 
