@@ -32,15 +32,19 @@ import { Reencryption } from "./sessions/reencryption.js";
 import { RemoteRecords } from "./sessions/remote-records.js";
 import { SessionAdmin } from "./sessions/session-admin.js";
 import { SessionKeys } from "./sessions/session-keys.js";
+import type { SessionParts } from "./sessions/session-parts.js";
 import { SessionRemoval } from "./sessions/session-removal.js";
 import { StorageSync } from "./sessions/storage-sync.js";
 import { type PoolParts, Shutdown } from "./shutdown.js";
+import { AccountFacts } from "./state/account-facts.js";
 import type { PooledSession } from "./state/pooled-session.js";
+import { RemoteStateMerger } from "./state/remote-state.js";
 import { createSelectionOrder } from "./state/selection-order.js";
 import { toSessionInfo } from "./state/session-entry.js";
 import { SessionRegistry } from "./state/session-registry.js";
 import { SessionStateManager } from "./state/session-state-manager.js";
 import { SessionTable } from "./state/session-table.js";
+import { StatePublisher } from "./state/state-publisher.js";
 import { checkedStorage } from "./storage/checked-storage.js";
 import { isInMemory, memory } from "./storage/memory.js";
 import { createPeerCacheWriter } from "./storage/peer-cache-writer.js";
@@ -138,34 +142,28 @@ function createState<Client>(context: PoolContext<Client>, lifecycle: PoolLifecy
   const ownership: Ownership = options.storage.shared
     ? new SharedOwnership(context, sessionTable, recordWriter, processRef)
     : new LocalOwnership(context, sessionTable, recordWriter);
-  const sessionState = new SessionStateManager(context, sessionTable, registry, recordWriter);
+  const publisher = new StatePublisher(context, registry, recordWriter);
+  const sessionState = new SessionStateManager(context, sessionTable, recordWriter, publisher);
+  const facts = new AccountFacts(context, sessionTable, recordWriter, sessionState, publisher);
+  const remoteState = new RemoteStateMerger(context, sessionTable, sessionState, publisher);
   const rateLimits = createRateLimiting(context, lifecycle, sessionTable, registry);
-  return { sessionTable, registry, recordWriter, peers, ownership, sessionState, rateLimits };
+  return { sessionTable, registry, recordWriter, peers, ownership, sessionState, facts, remoteState, rateLimits };
 }
 
 type State = ReturnType<typeof createState>;
 
 /** Creates the parts that connect clients. */
 function createConnections<Client>(context: PoolContext<Client>, processRef: ProcessRef, state: State) {
-  const { sessionTable, registry, peers, ownership, sessionState, rateLimits } = state;
+  const { sessionTable, registry, sessionState, facts } = state;
   const { events } = context;
   const backOffs = new ConnectBackoff(context, sessionTable);
-  const factory = new ConnectionFactory(
-    context,
-    registry,
-    sessionTable,
-    ownership,
-    sessionState,
-    peers,
-    rateLimits,
-    backOffs,
-  );
+  const factory = new ConnectionFactory(context, { ...state, backOffs });
   const connections = new ConnectionPool<Client>(context, (id) => factory.create(id));
   const healthProbe = new HealthProbe<Client>(context, registry, sessionState, connections);
   const expiryWatch = new ExpiryWatch(context, registry);
-  const expiryTouch = new ExpiryTouch<Client>(context, registry, sessionState, connections);
+  const expiryTouch = new ExpiryTouch<Client>(context, registry, facts, connections);
   new FreezeReader<Client>(context, registry, sessionState);
-  const expiryReader = new ExpiryReader<Client>(context, registry, sessionState);
+  const expiryReader = new ExpiryReader<Client>(context, registry, facts);
   const persistentConnections = new PersistentConnections(context, registry, connections, processRef);
   events.on("dead", (id) => {
     if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");
@@ -175,78 +173,22 @@ function createConnections<Client>(context: PoolContext<Client>, processRef: Pro
 
 type Connecting<Client> = ReturnType<typeof createConnections<Client>>;
 
-/** Creates the parts for auth keys, removal, and records that other processes write. */
-function createRecords<Client>(
-  context: PoolContext<Client>,
-  lifecycle: PoolLifecycle,
-  state: State,
-  { backOffs, factory, connections }: Connecting<Client>,
-) {
-  const { registry, recordWriter, peers, ownership, sessionState } = state;
-  const keys = new SessionKeys(
-    context,
-    lifecycle,
-    registry,
-    ownership,
-    sessionState,
-    recordWriter,
-    peers,
-    connections,
-    backOffs,
-  );
-  factory.settleKey = (known) => keys.settle(known);
-  const { reservations } = keys;
-  const removal = new SessionRemoval(
-    context,
-    registry,
-    ownership,
-    sessionState,
-    recordWriter,
-    peers,
-    connections,
-    backOffs,
-    reservations,
-  );
-  const remoteRecords = new RemoteRecords(
-    context,
-    lifecycle,
-    registry,
-    ownership,
-    sessionState,
-    recordWriter,
-    peers,
-    connections,
-    backOffs,
-    keys,
-    removal,
-  );
-  recordWriter.attach(remoteRecords);
-  return { keys, removal, remoteRecords };
-}
-
 /** Creates the parts that add, change and remove sessions, for changes made by this process and by others. */
 function createSessions<Client>(
   context: PoolContext<Client>,
   lifecycle: PoolLifecycle,
   state: State,
-  connecting: Connecting<Client>,
+  { connections, backOffs, factory }: Connecting<Client>,
 ) {
-  const { registry, recordWriter, peers, ownership, sessionState, rateLimits } = state;
-  const { connections, backOffs } = connecting;
-  const { keys, removal, remoteRecords } = createRecords(context, lifecycle, state, connecting);
-  const admin = new SessionAdmin(
-    context,
-    registry,
-    sessionState,
-    recordWriter,
-    peers,
-    connections,
-    backOffs,
-    keys,
-    removal,
-    remoteRecords,
-  );
-  const storageSync = new StorageSync(context, lifecycle, registry, ownership, recordWriter, remoteRecords, rateLimits);
+  const { registry, recordWriter, remoteState, rateLimits } = state;
+  const parts: SessionParts = { lifecycle, ...state, connections, backOffs };
+  const keys = new SessionKeys(context, parts);
+  factory.settleKey = (known) => keys.settle(known);
+  const removal = new SessionRemoval(context, parts, keys.reservations);
+  const remoteRecords = new RemoteRecords(context, parts, remoteState, keys, removal);
+  recordWriter.attach(remoteRecords);
+  const admin = new SessionAdmin(context, parts, keys, removal, remoteRecords);
+  const storageSync = new StorageSync(context, parts, remoteRecords, rateLimits);
   const reencryption = new Reencryption(context, lifecycle, registry, recordWriter, storageSync);
   return { removal, admin, storageSync, reencryption };
 }
@@ -263,7 +205,7 @@ function createLeasing<Client>(
   { removal }: Sessions,
 ) {
   const { events } = context;
-  const { sessionTable, registry, recordWriter, peers, sessionState } = state;
+  const { sessionTable, registry, recordWriter, peers, sessionState, facts } = state;
   const abortListeners = new AbortListeners();
   const nesting = new Nesting(context.options.traceLeases);
   const scheduler = new LeaseScheduler(context, sessionTable, abortListeners, processRef);
@@ -292,7 +234,7 @@ function createLeasing<Client>(
     peerKnowledge,
   );
   const jobRunner = new JobRunner<Client>(context, leases, scheduler, acquirer, abortListeners, nesting);
-  const sessionCheck = new SessionCheck<Client>(context, jobRunner, registry, sessionState);
+  const sessionCheck = new SessionCheck<Client>(context, jobRunner, registry, sessionState, facts);
   const bulkRuns = new BulkRunManager<Client>(
     context,
     lifecycle,

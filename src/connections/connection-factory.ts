@@ -4,13 +4,11 @@ import { withTimeout } from "../common/timers.js";
 import { ConnectError } from "../errors.js";
 import { type ResolvedProfile, secretsOf } from "../options/client-profile.js";
 import { isHost, type ProxyProfile } from "../options/proxy.js";
-import type { ClaimHandle, Ownership } from "../ownership/ownership.js";
+import type { ClaimHandle } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
-import type { RateLimiting } from "../rate-limits/rate-limiting.js";
+import type { AccountFacts } from "../state/account-facts.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import type { SessionStateManager } from "../state/session-state-manager.js";
-import type { SessionTable } from "../state/session-table.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { type OwnUser, readOwnUser } from "../telegram/account-answers.js";
 import { isAccountId } from "../telegram/peers.js";
@@ -20,7 +18,7 @@ import { type ConnectBackoff, isApplicationRefused } from "./connect-backoff.js"
 import { Connection, type ConnectionHooks, SessionChangedError } from "./connection.js";
 import { sendRaw } from "./own-request.js";
 import { isPersistent } from "./persistent-connections.js";
-import { SessionRequestGate } from "./request-gate.js";
+import { type RequestGateParts, SessionRequestGate } from "./request-gate.js";
 
 /** The values a client was created with. Its errors do not apply to the session once the session has another key. */
 interface ClientOrigin {
@@ -34,42 +32,29 @@ interface ClientOrigin {
 /** How long the first lease of a session waits at most for the account to be known. */
 const IDENTIFY_WITHIN_MS = 3_000;
 
+/** What the connections of a pool are built on. */
+export interface ConnectionFactoryParts extends RequestGateParts {
+  readonly registry: SessionRegistry;
+  readonly facts: AccountFacts;
+  readonly peers: PeerCacheWriter;
+  readonly backOffs: ConnectBackoff;
+}
+
 /** Creates the connections of a pool: each with its client, its request gate and its back-off. */
 export class ConnectionFactory<Client> {
   readonly #context: PoolContext<Client>;
-  readonly #registry: SessionRegistry;
-  readonly #sessionTable: SessionTable<PooledSession>;
-  readonly #ownership: Ownership;
-  readonly #sessionState: SessionStateManager;
-  readonly #peers: PeerCacheWriter;
-  readonly #rateLimits: RateLimiting | undefined;
-  readonly #backOffs: ConnectBackoff;
+  readonly #parts: ConnectionFactoryParts;
   /** Called for a claimed session before its client connects; resolves once its auth key is its own for good. */
   settleKey: (known: PooledSession) => Promise<unknown> = async () => {};
 
-  constructor(
-    context: PoolContext<Client>,
-    registry: SessionRegistry,
-    sessionTable: SessionTable<PooledSession>,
-    ownership: Ownership,
-    sessionState: SessionStateManager,
-    peers: PeerCacheWriter,
-    rateLimits: RateLimiting | undefined,
-    backOffs: ConnectBackoff,
-  ) {
+  constructor(context: PoolContext<Client>, parts: ConnectionFactoryParts) {
     this.#context = context;
-    this.#registry = registry;
-    this.#sessionTable = sessionTable;
-    this.#ownership = ownership;
-    this.#sessionState = sessionState;
-    this.#peers = peers;
-    this.#rateLimits = rateLimits;
-    this.#backOffs = backOffs;
+    this.#parts = parts;
   }
 
   /** Creates a connection of the session without connecting it. Throws as a failed connect does. */
   create(id: string): Connection<Client> {
-    const known = this.#registry.get(id);
+    const known = this.#parts.registry.get(id);
     if (known === undefined) throw new ConnectError(`Session "${id}" is gone.`, { sessionId: id });
     const { profile } = known.credentials;
     const origin: ClientOrigin = {
@@ -89,21 +74,14 @@ export class ConnectionFactory<Client> {
     const { known, profile } = origin;
     const { id } = known;
     const { clock, options } = this.#context;
-    const gate = new SessionRequestGate(
-      this.#context,
-      id,
-      this.#sessionTable,
-      this.#sessionState,
-      this.#ownership,
-      this.#rateLimits,
-    );
+    const gate = new SessionRequestGate(this.#context, id, this.#parts);
     const handle = options.client.create({
       id,
       session: parseSession(known.credentials.reveal()),
       profile,
       gate,
       clock,
-      peers: this.#peers.for(id),
+      peers: this.#parts.peers.for(id),
       connectTimeoutMs: options.connectTimeoutMs,
       onDisconnect: (reason) => connection.lost(reason),
       onOwnUser: (user) => this.#learn(origin, user),
@@ -135,12 +113,12 @@ export class ConnectionFactory<Client> {
       claim: () => this.#claim(known),
       closed: () => {
         if (known.connection === connection()) known.connection = undefined;
-        void this.#ownership.release(id);
+        void this.#parts.ownership.release(id);
         changed();
       },
       connected: (durationMs) => {
         metrics.recorder?.connect.record(durationMs);
-        this.#backOffs.connected(known, profile);
+        this.#parts.backOffs.connected(known, profile);
         this.#setConnected(id, true);
         events.emit("connected", id);
         events.publish("connected", { id });
@@ -162,7 +140,7 @@ export class ConnectionFactory<Client> {
 
   /** Returns whether the session still has the auth key that the client was created with. */
   #hasItsKey({ known, fingerprint }: ClientOrigin): boolean {
-    return known.fingerprint === fingerprint && this.#registry.get(known.id) === known;
+    return known.fingerprint === fingerprint && this.#parts.registry.get(known.id) === known;
   }
 
   /**
@@ -173,7 +151,7 @@ export class ConnectionFactory<Client> {
     const { known } = origin;
     const { clock, options } = this.#context;
     // A session that is probed is sent the probe alone.
-    if (known.accountId !== null || !known.canEverServe || this.#sessionState.askedIds.has(known.id)) return;
+    if (known.accountId !== null || !known.canEverServe || this.#parts.facts.askedIds.has(known.id)) return;
     if (options.client.ownUserRequest === undefined) return;
     const ask = async (): Promise<void> => {
       const request = options.client.ownUserRequest?.();
@@ -187,12 +165,12 @@ export class ConnectionFactory<Client> {
   #learn(origin: ClientOrigin, { accountId, isBot }: Pick<OwnUser, "accountId" | "isBot">): void {
     const { known } = origin;
     if (known.accountId === accountId || !isAccountId(accountId) || !this.#hasItsKey(origin)) return;
-    this.#sessionState.learn(known, { accountId, isBot });
+    this.#parts.facts.learn(known, { accountId, isBot });
   }
 
   #setConnected(id: string, isConnected: boolean): void {
-    const entry = this.#sessionTable.get(id);
-    if (entry !== undefined) this.#sessionTable.setConnected(entry, isConnected, this.#context.time.now());
+    const entry = this.#parts.sessionTable.get(id);
+    if (entry !== undefined) this.#parts.sessionTable.setConnected(entry, isConnected, this.#context.time.now());
   }
 
   /**
@@ -202,27 +180,27 @@ export class ConnectionFactory<Client> {
   #refusal(origin: ClientOrigin): Error | undefined {
     const { id } = origin.known;
     if (!this.#hasItsKey(origin)) return new SessionChangedError(`Session "${id}" has another auth key now.`);
-    const entry = this.#sessionTable.get(id);
+    const entry = this.#parts.sessionTable.get(id);
     // Only a caller that reads gets a frozen session.
     const isWanted =
       entry?.canEverServe ||
       entry?.canEverServeReads ||
-      (this.#sessionState.isProbed(id) && entry?.disabledReason === null);
+      (this.#parts.sessionState.isProbed(id) && entry?.disabledReason === null);
     if (entry === undefined || !isWanted)
       return new SessionChangedError(`Session "${id}" is disabled, dead, restricted or removed.`);
-    const isCooling = entry.unavailableUntil > this.#context.time.now() || this.#backOffs.isStopped(entry);
+    const isCooling = entry.unavailableUntil > this.#context.time.now() || this.#parts.backOffs.isStopped(entry);
     return isCooling ? new SessionChangedError(`Session "${id}" is cooling down.`) : undefined;
   }
 
   async #claim(known: PooledSession): Promise<ClaimHandle> {
     const { id } = known;
-    const claim = await this.#ownership.claim(id);
+    const claim = await this.#parts.ownership.claim(id);
     if (claim !== undefined) {
       await this.settleKey(known);
       return claim;
     }
     // Without a reason in the session table, the session would be reserved again at once, in an endless loop.
-    if ((known.canEverServe || known.canEverServeReads) && !known.isForeign) this.#backOffs.backOff(known);
+    if ((known.canEverServe || known.canEverServeReads) && !known.isForeign) this.#parts.backOffs.backOff(known);
     throw new SessionChangedError(`Session "${id}" is owned by another process.`);
   }
 
@@ -235,11 +213,11 @@ export class ConnectionFactory<Client> {
     const { id } = known;
     const verdict = classifyTelegramError(error);
     const isOfItsKey = this.#hasItsKey(origin);
-    this.#sessionState.applyVerdict(id, error, verdict, undefined, isOfItsKey);
+    this.#parts.sessionState.applyVerdict(id, error, verdict, undefined, isOfItsKey);
     if (!isOfItsKey) return new SessionChangedError(`Session "${id}" has another auth key now.`);
     if (affectsSession(verdict) && error instanceof Error) return error;
     const failure = error instanceof ConnectError ? error : connectError(origin, error, verdict);
-    this.#backOffs.failed(known, profile, error, verdict, failure);
+    this.#parts.backOffs.failed(known, profile, error, verdict, failure);
     return failure;
   }
 }

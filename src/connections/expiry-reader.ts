@@ -1,8 +1,8 @@
 import { WakeTimer } from "../common/timers.js";
 import type { PoolContext } from "../pool-context.js";
+import type { AccountFacts } from "../state/account-facts.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import type { SessionStateManager } from "../state/session-state-manager.js";
 import { readAuthorizationLife } from "../telegram/account-answers.js";
 import type { Connection } from "./connection.js";
 import { sendOwnRequest } from "./own-request.js";
@@ -17,7 +17,7 @@ const DELAY_MS = 30_000;
 export class ExpiryReader<Client> {
   readonly #context: PoolContext<Client>;
   readonly #registry: SessionRegistry;
-  readonly #sessionState: SessionStateManager;
+  readonly #facts: AccountFacts;
   readonly #timer: WakeTimer;
   /** Ids of connected sessions, the first connected first, with the instant from which they are asked. */
   readonly #due = new Map<string, number>();
@@ -25,10 +25,10 @@ export class ExpiryReader<Client> {
   readonly #untold = new WeakMap<PooledSession, string>();
   #isEnded = false;
 
-  constructor(context: PoolContext<Client>, registry: SessionRegistry, sessionState: SessionStateManager) {
+  constructor(context: PoolContext<Client>, registry: SessionRegistry, facts: AccountFacts) {
     this.#context = context;
     this.#registry = registry;
-    this.#sessionState = sessionState;
+    this.#facts = facts;
     this.#timer = new WakeTimer(context.clock, () => void this.#askDue());
     if (context.options.client.createRequest !== undefined)
       context.events.on("connected", (id) => this.#onConnected(id));
@@ -75,7 +75,7 @@ export class ExpiryReader<Client> {
       const answer = await sendOwnRequest(this.#context.options.client, connection, "account.GetAuthorizations");
       const life = readAuthorizationLife(answer);
       if (life === undefined) this.#untold.set(known, fingerprint);
-      else if (known.fingerprint === fingerprint) this.#sessionState.learn(known, life);
+      else if (known.fingerprint === fingerprint) this.#facts.learn(known, life);
     } catch {
       // Unknown, as before: the next connection is asked. An error that concerns the session was applied where it came.
     }

@@ -1,8 +1,8 @@
 import { WakeTimer } from "../common/timers.js";
 import type { PoolContext } from "../pool-context.js";
+import type { AccountFacts } from "../state/account-facts.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
-import type { SessionStateManager } from "../state/session-state-manager.js";
 import { readAuthorizationLife } from "../telegram/account-answers.js";
 import { classifyTelegramError } from "../telegram/verdicts.js";
 import type { Connection } from "./connection.js";
@@ -23,7 +23,7 @@ const METHOD = "account.GetAuthorizations";
 export class ExpiryTouch<Client> {
   readonly #context: PoolContext<Client>;
   readonly #registry: SessionRegistry;
-  readonly #sessionState: SessionStateManager;
+  readonly #facts: AccountFacts;
   readonly #connections: ConnectionPool<Client>;
   readonly #timer: WakeTimer;
   /** Sessions that wait for their turn. */
@@ -38,12 +38,12 @@ export class ExpiryTouch<Client> {
   constructor(
     context: PoolContext<Client>,
     registry: SessionRegistry,
-    sessionState: SessionStateManager,
+    facts: AccountFacts,
     connections: ConnectionPool<Client>,
   ) {
     this.#context = context;
     this.#registry = registry;
-    this.#sessionState = sessionState;
+    this.#facts = facts;
     this.#connections = connections;
     this.#timer = new WakeTimer(context.clock, () => this.#touchDue());
   }
@@ -108,9 +108,9 @@ export class ExpiryTouch<Client> {
     const now = this.#context.time.wallNow();
     this.#touchedAt.set(known, now);
     const { authorizationTtlDays: days } = known;
-    if (life !== undefined) this.#sessionState.learn(known, life);
+    if (life !== undefined) this.#facts.learn(known, life);
     // An answer without the end was a use all the same.
-    else if (days !== null) this.#sessionState.learn(known, { expiresAt: now + days * DAY_MS });
+    else if (days !== null) this.#facts.learn(known, { expiresAt: now + days * DAY_MS });
     else this.#untold.add(known);
   }
 

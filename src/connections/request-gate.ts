@@ -7,6 +7,7 @@ import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
 import type { ActiveCooldown, CooldownScope } from "../state/cooldowns.js";
+import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { SessionTable } from "../state/session-table.js";
 import { isIdempotent, isTransfer } from "../telegram/idempotent-methods.js";
@@ -48,13 +49,21 @@ const TRANSFER_WAIT_MS = 20_000;
 /** Minimum delay before a refused request is checked again. */
 const MIN_PAUSE_MS = 1;
 
+/** What decides about the requests of a session. */
+export interface RequestGateParts {
+  readonly sessionTable: SessionTable<PooledSession>;
+  readonly sessionState: SessionStateManager;
+  readonly ownership: Ownership;
+  readonly rateLimits: RateLimiting | undefined;
+}
+
 /** The {@link RequestGate} of one session. */
 export class SessionRequestGate implements RequestGate {
   /** The session's connection. Created after the gate, and set before the first request. */
   connection: Connection<unknown> | undefined;
   readonly #context: PoolContext;
   readonly #id: string;
-  readonly #sessionTable: SessionTable;
+  readonly #sessionTable: SessionTable<PooledSession>;
   readonly #sessionState: SessionStateManager;
   readonly #ownership: Ownership;
   readonly #rateLimits: RateLimiting | undefined;
@@ -64,10 +73,7 @@ export class SessionRequestGate implements RequestGate {
   constructor(
     context: PoolContext,
     id: string,
-    sessionTable: SessionTable,
-    sessionState: SessionStateManager,
-    ownership: Ownership,
-    rateLimits: RateLimiting | undefined,
+    { sessionTable, sessionState, ownership, rateLimits }: RequestGateParts,
   ) {
     this.#context = context;
     this.#id = id;

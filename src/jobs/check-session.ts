@@ -10,6 +10,7 @@ import type { UseOptions } from "../options/options.js";
 import { describeType } from "../options/validators.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionHealth, SessionInfo } from "../session-info.js";
+import type { AccountFacts } from "../state/account-facts.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import {
@@ -50,18 +51,21 @@ export class SessionCheck<Client> {
   readonly #jobRunner: JobRunner<Client>;
   readonly #registry: SessionRegistry;
   readonly #sessionState: SessionStateManager;
+  readonly #facts: AccountFacts;
 
   constructor(
     { options: { client, connectTimeoutMs, callTimeoutMs } }: PoolContext<Client>,
     jobRunner: JobRunner<Client>,
     registry: SessionRegistry,
     sessionState: SessionStateManager,
+    facts: AccountFacts,
   ) {
     this.#client = client;
     this.#waitMs = connectTimeoutMs + callTimeoutMs;
     this.#jobRunner = jobRunner;
     this.#registry = registry;
     this.#sessionState = sessionState;
+    this.#facts = facts;
   }
 
   /** Checks one session. What is learned becomes part of its state. */
@@ -91,7 +95,7 @@ export class SessionCheck<Client> {
 
   async #ask(options: UseOptions & { readonly id: string }): Promise<Answers | Refusal> {
     const { id, signal } = options;
-    this.#sessionState.askedIds.add(id);
+    this.#facts.askedIds.add(id);
     try {
       const job = createJob<Client, Answers | Refusal>((leased) => this.#question(id, leased), {
         ...options,
@@ -108,7 +112,7 @@ export class SessionCheck<Client> {
       }
       return { reason: this.#registry.get(id)?.deadReason ?? reasonOf(error) };
     } finally {
-      this.#sessionState.askedIds.delete(id);
+      this.#facts.askedIds.delete(id);
     }
   }
 
@@ -143,7 +147,7 @@ export class SessionCheck<Client> {
   #learn(id: string, { user: { accountId, isBot }, freeze, life }: Answers): void {
     const known = this.#registry.get(id);
     if (known === undefined) return;
-    this.#sessionState.learn(known, { accountId, isBot, ...life });
+    this.#facts.learn(known, { accountId, isBot, ...life });
     if (freeze === null && known.isFrozen) this.#sessionState.thaw(known);
     else if (freeze) this.#sessionState.freeze(known, freeze.until);
   }

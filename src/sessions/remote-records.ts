@@ -8,6 +8,7 @@ import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { PooledSession } from "../state/pooled-session.js";
+import type { RemoteStateMerger } from "../state/remote-state.js";
 import { KeyTakenError, type SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
@@ -15,6 +16,7 @@ import { decodeRecord, type SessionRecord } from "../storage/record.js";
 import type { RecordDraft, RecordSource, RecordWriter } from "../storage/record-writer.js";
 import type { StoredRecord } from "../storage/storage.js";
 import type { SessionKeys } from "./session-keys.js";
+import type { SessionParts } from "./session-parts.js";
 import type { SessionRemoval } from "./session-removal.js";
 
 /**
@@ -32,6 +34,7 @@ export class RemoteRecords implements RecordSource {
   readonly #peers: PeerCacheWriter;
   readonly #connections: ConnectionPool<unknown>;
   readonly #backOffs: ConnectBackoff;
+  readonly #remoteState: RemoteStateMerger;
   readonly #keys: SessionKeys;
   readonly #removal: SessionRemoval;
   /** The version of each record that could not be read. */
@@ -39,26 +42,21 @@ export class RemoteRecords implements RecordSource {
 
   constructor(
     context: PoolContext,
-    lifecycle: PoolLifecycle,
-    registry: SessionRegistry,
-    ownership: Ownership,
-    sessionState: SessionStateManager,
-    recordWriter: RecordWriter,
-    peers: PeerCacheWriter,
-    connections: ConnectionPool<unknown>,
-    backOffs: ConnectBackoff,
+    parts: SessionParts,
+    remoteState: RemoteStateMerger,
     keys: SessionKeys,
     removal: SessionRemoval,
   ) {
     this.#context = context;
-    this.#lifecycle = lifecycle;
-    this.#registry = registry;
-    this.#ownership = ownership;
-    this.#sessionState = sessionState;
-    this.#recordWriter = recordWriter;
-    this.#peers = peers;
-    this.#connections = connections;
-    this.#backOffs = backOffs;
+    this.#lifecycle = parts.lifecycle;
+    this.#registry = parts.registry;
+    this.#ownership = parts.ownership;
+    this.#sessionState = parts.sessionState;
+    this.#recordWriter = parts.recordWriter;
+    this.#peers = parts.peers;
+    this.#connections = parts.connections;
+    this.#backOffs = parts.backOffs;
+    this.#remoteState = remoteState;
     this.#keys = keys;
     this.#removal = removal;
   }
@@ -164,14 +162,14 @@ export class RemoteRecords implements RecordSource {
     const hasTags = !known.pendingChanges.has("tags") && !isDeepStrictEqual(record.tags, known.tags);
     if (hasTags) this.#registry.setTags(known, record.tags);
     for (const cooldown of this.#registry.serializer.cooldownsOf(record))
-      this.#sessionState.mergeRemoteCooldown(known, cooldown);
+      this.#remoteState.mergeCooldown(known, cooldown);
     const { deadReason, disabledReason } = record;
-    this.#sessionState.mergeRemoteState(known, {
+    this.#remoteState.mergeState(known, {
       deadReason,
       disabledReason,
       restriction: this.#registry.serializer.restrictionOf(record),
     });
-    if (record.fingerprint === known.fingerprint) this.#sessionState.mergeRemoteFacts(known, record);
+    if (record.fingerprint === known.fingerprint) this.#remoteState.mergeFacts(known, record);
     known.lastUsedAt = latest(known.lastUsedAt, record.lastUsedAt);
     this.#ownership.onRecordRead(known.id, record.owner);
     if (record.isRemoved && !known.isRemoved) {

@@ -20,6 +20,7 @@ import type { AddOptions, SessionChange } from "../options/options.js";
 import { checkAddArguments, checkChange, type SessionDescription } from "../options/validate.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionInfo } from "../session-info.js";
+import type { AccountFacts } from "../state/account-facts.js";
 import { type LocalChange, markDirty, PooledSession } from "../state/pooled-session.js";
 import type { LearnedFacts } from "../state/session-entry.js";
 import type { SessionRegistry } from "../state/session-registry.js";
@@ -32,6 +33,7 @@ import { authKeyFingerprint, parseSession } from "../telegram/session-string.js"
 import { reencrypt } from "./reencryption.js";
 import type { RemoteRecords } from "./remote-records.js";
 import type { SessionKeys } from "./session-keys.js";
+import type { SessionParts } from "./session-parts.js";
 import type { SessionRemoval } from "./session-removal.js";
 
 /** Maximum number of times an addition starts over because another process has removed the session meanwhile. */
@@ -65,6 +67,7 @@ export class SessionAdmin {
   readonly #context: PoolContext;
   readonly #registry: SessionRegistry;
   readonly #sessionState: SessionStateManager;
+  readonly #facts: AccountFacts;
   readonly #recordWriter: RecordWriter;
   readonly #peers: PeerCacheWriter;
   readonly #connections: ConnectionPool<unknown>;
@@ -75,23 +78,19 @@ export class SessionAdmin {
 
   constructor(
     context: PoolContext,
-    registry: SessionRegistry,
-    sessionState: SessionStateManager,
-    recordWriter: RecordWriter,
-    peers: PeerCacheWriter,
-    connections: ConnectionPool<unknown>,
-    backOffs: ConnectBackoff,
+    parts: SessionParts,
     keys: SessionKeys,
     removal: SessionRemoval,
     remoteRecords: RemoteRecords,
   ) {
     this.#context = context;
-    this.#registry = registry;
-    this.#sessionState = sessionState;
-    this.#recordWriter = recordWriter;
-    this.#peers = peers;
-    this.#connections = connections;
-    this.#backOffs = backOffs;
+    this.#registry = parts.registry;
+    this.#sessionState = parts.sessionState;
+    this.#facts = parts.facts;
+    this.#recordWriter = parts.recordWriter;
+    this.#peers = parts.peers;
+    this.#connections = parts.connections;
+    this.#backOffs = parts.backOffs;
     this.#keys = keys;
     this.#removal = removal;
     this.#remoteRecords = remoteRecords;
@@ -122,7 +121,7 @@ export class SessionAdmin {
       const known = this.#known(id);
       if (change.session !== undefined && identity !== undefined) {
         await this.#keys.change(known, change.session, identity.fingerprint);
-        this.#sessionState.learn(known, identity.facts);
+        this.#facts.learn(known, identity.facts);
       }
       await this.#describe(known, description);
       await this.#save(known);
@@ -170,7 +169,7 @@ export class SessionAdmin {
         { sessionId: id },
       );
     }
-    if (known.accountId === null) this.#sessionState.learn(known, facts);
+    if (known.accountId === null) this.#facts.learn(known, facts);
     if (await this.#describe(known, { tags, profile })) {
       await this.#save(known);
       this.#context.events.publish("sessionChanged", { id });
@@ -203,7 +202,7 @@ export class SessionAdmin {
     }
     const seeded = options.peers && this.#peers.seed(id, options.peers);
     this.#registry.enter(known);
-    this.#sessionState.joinAccount(known);
+    this.#facts.joinAccount(known);
     await seeded;
     return { info: this.#registry.info(known), isNew: true };
   }

@@ -6,6 +6,7 @@ import type { ResolvedProfile } from "../options/client-profile.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
+import type { AccountFacts } from "../state/account-facts.js";
 import { markDirty, type PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { isOfKey, type SessionStateManager } from "../state/session-state-manager.js";
@@ -13,6 +14,7 @@ import { KeyReservations } from "../storage/key-reservations.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import { StorageTimeout } from "../storage/storage-timeout.js";
+import type { SessionParts } from "./session-parts.js";
 
 /** The previous credentials of a session whose new key is not confirmed yet. */
 interface FormerKey {
@@ -28,6 +30,7 @@ export class SessionKeys {
   readonly #registry: SessionRegistry;
   readonly #ownership: Ownership;
   readonly #sessionState: SessionStateManager;
+  readonly #facts: AccountFacts;
   readonly #recordWriter: RecordWriter;
   readonly #peers: PeerCacheWriter;
   readonly #connections: ConnectionPool<unknown>;
@@ -37,31 +40,22 @@ export class SessionKeys {
   /** Previous credentials of sessions whose new key is not confirmed. Entries last as long as the session. */
   readonly #unconfirmed = new WeakMap<PooledSession, FormerKey>();
 
-  constructor(
-    context: PoolContext,
-    lifecycle: PoolLifecycle,
-    registry: SessionRegistry,
-    ownership: Ownership,
-    sessionState: SessionStateManager,
-    recordWriter: RecordWriter,
-    peers: PeerCacheWriter,
-    connections: ConnectionPool<unknown>,
-    backOffs: ConnectBackoff,
-  ) {
+  constructor(context: PoolContext, parts: SessionParts) {
     const { clock, options } = context;
     this.#context = context;
-    this.#lifecycle = lifecycle;
-    this.#registry = registry;
-    this.#ownership = ownership;
-    this.#sessionState = sessionState;
-    this.#recordWriter = recordWriter;
-    this.#peers = peers;
-    this.#connections = connections;
-    this.#backOffs = backOffs;
+    this.#lifecycle = parts.lifecycle;
+    this.#registry = parts.registry;
+    this.#ownership = parts.ownership;
+    this.#sessionState = parts.sessionState;
+    this.#facts = parts.facts;
+    this.#recordWriter = parts.recordWriter;
+    this.#peers = parts.peers;
+    this.#connections = parts.connections;
+    this.#backOffs = parts.backOffs;
     this.reservations = new KeyReservations(
       options.storage,
       new StorageTimeout(clock, options.storageTimeoutMs, context.metrics),
-      (key, holder) => this.#formerKeys.has(key) || ownership.isForeign(holder),
+      (key, holder) => this.#formerKeys.has(key) || parts.ownership.isForeign(holder),
     );
   }
 
@@ -75,7 +69,7 @@ export class SessionKeys {
     const { gone } = this.#connections.get(id) ?? { gone: Promise.resolve() };
     const former: FormerKey = { credentials: known.credentials, fingerprint: known.fingerprint };
     this.#unconfirmed.set(known, former);
-    void this.#sessionState.leaveAccount(known);
+    void this.#facts.leaveAccount(known);
     // It may be the key of another account, and an access hash is valid for one account only.
     const cleared = this.#peers.clear(id);
     await this.#replace(known, { credentials, fingerprint });

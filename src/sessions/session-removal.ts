@@ -5,6 +5,7 @@ import type { ConnectionPool } from "../connections/connection-pool.js";
 import { writeTimedOutError } from "../error-factories.js";
 import type { Ownership } from "../ownership/ownership.js";
 import type { PoolContext } from "../pool-context.js";
+import type { AccountFacts } from "../state/account-facts.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import type { SessionStateManager } from "../state/session-state-manager.js";
@@ -13,6 +14,7 @@ import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import { decodeRecord } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { StoredRecord } from "../storage/storage.js";
+import type { SessionParts } from "./session-parts.js";
 
 /** Delay before the first retry of a failed deletion; doubles each time. */
 const FIRST_RETRY_MS = 1_000;
@@ -28,6 +30,7 @@ export class SessionRemoval {
   readonly #registry: SessionRegistry;
   readonly #ownership: Ownership;
   readonly #sessionState: SessionStateManager;
+  readonly #facts: AccountFacts;
   readonly #recordWriter: RecordWriter;
   readonly #peers: PeerCacheWriter;
   readonly #connections: ConnectionPool<unknown>;
@@ -38,25 +41,16 @@ export class SessionRemoval {
   #isEnded = false;
   readonly #reportFailure = (error: Error): void => this.#context.events.emit("storageFailed", error);
 
-  constructor(
-    context: PoolContext,
-    registry: SessionRegistry,
-    ownership: Ownership,
-    sessionState: SessionStateManager,
-    recordWriter: RecordWriter,
-    peers: PeerCacheWriter,
-    connections: ConnectionPool<unknown>,
-    backOffs: ConnectBackoff,
-    reservations: KeyReservations,
-  ) {
+  constructor(context: PoolContext, parts: SessionParts, reservations: KeyReservations) {
     this.#context = context;
-    this.#registry = registry;
-    this.#ownership = ownership;
-    this.#sessionState = sessionState;
-    this.#recordWriter = recordWriter;
-    this.#peers = peers;
-    this.#connections = connections;
-    this.#backOffs = backOffs;
+    this.#registry = parts.registry;
+    this.#ownership = parts.ownership;
+    this.#sessionState = parts.sessionState;
+    this.#facts = parts.facts;
+    this.#recordWriter = parts.recordWriter;
+    this.#peers = parts.peers;
+    this.#connections = parts.connections;
+    this.#backOffs = parts.backOffs;
     this.#reservations = reservations;
   }
 
@@ -143,7 +137,7 @@ export class SessionRemoval {
   /** Deletes the record, or marks it as removed. */
   async #takeOut(known: PooledSession): Promise<void> {
     const { id } = known;
-    await this.#sessionState.leaveAccount(known);
+    await this.#facts.leaveAccount(known);
     this.#registry.beginRemoval(known);
     try {
       const isInUse = this.#connections.get(id) !== undefined || this.#ownership.isForeign(id);

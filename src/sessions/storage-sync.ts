@@ -14,6 +14,7 @@ import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { asStorageError, LIST_TIMEOUT_FACTOR, StorageTimeout } from "../storage/storage-timeout.js";
 import type { RemoteRecords } from "./remote-records.js";
+import type { SessionParts } from "./session-parts.js";
 
 /** Consecutive failures of the storage after which a round is aborted. */
 const FAILURES_PER_ROUND = 3;
@@ -52,21 +53,18 @@ export class StorageSync {
 
   constructor(
     context: PoolContext,
-    lifecycle: PoolLifecycle,
-    registry: SessionRegistry,
-    ownership: Ownership,
-    recordWriter: RecordWriter,
+    parts: SessionParts,
     remoteRecords: RemoteRecords,
     rateLimits: RateLimiting | undefined,
   ) {
     const { clock, options, metrics } = context;
     this.#context = context;
-    this.#lifecycle = lifecycle;
+    this.#lifecycle = parts.lifecycle;
     this.#storage = options.storage;
     this.#listDeadline = new StorageTimeout(clock, options.storageTimeoutMs, metrics).times(LIST_TIMEOUT_FACTOR);
-    this.#registry = registry;
-    this.#ownership = ownership;
-    this.#recordWriter = recordWriter;
+    this.#registry = parts.registry;
+    this.#ownership = parts.ownership;
+    this.#recordWriter = parts.recordWriter;
     this.#remoteRecords = remoteRecords;
     this.#rateLimits = rateLimits;
     this.#timer = new WakeTimer(clock, () => void this.#readAllInTurn());

@@ -1,31 +1,21 @@
 import { LeaseReleasedError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { RecordWriter } from "../storage/record-writer.js";
-import type { RecordedCooldown } from "../storage/session-serializer.js";
 import type { OutgoingRequest } from "../telegram/requests.js";
 import { findVerdictRow } from "../telegram/verdict-table.js";
 import {
   concernsAccount,
-  dependsOnLogin,
   expiresOnItsOwn,
   FREEZE_CODE,
   isEndOfAccount,
   MAX_COOLDOWN_SECONDS,
   type Verdict,
 } from "../telegram/verdicts.js";
-import { latestCooldowns, siblingsOf } from "./accounts.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
-import { endOf, type LearnedFacts, NO_BACK_OFF, type Restriction, type SessionFacts } from "./session-entry.js";
-import type { SessionRegistry } from "./session-registry.js";
-import type { SessionTable, StartedCooldown } from "./session-table.js";
-
-/** The state of a session in another process's record. */
-export interface RemoteState {
-  readonly deadReason: string | null;
-  readonly disabledReason: string | null;
-  readonly restriction: Restriction | null;
-}
+import { NO_BACK_OFF, type Restriction } from "./session-entry.js";
+import type { SessionTable } from "./session-table.js";
+import { SAME_END_TOLERANCE_MS, type StatePublisher } from "./state-publisher.js";
 
 /**
  * Codes that may be transient: the session counts as dead only if the code is repeated on a new connection. Source: TDLib
@@ -52,36 +42,30 @@ export function isOfKey(reason: string | undefined): boolean {
   return reason === "SESSION_PASSWORD_NEEDED";
 }
 
-/** A cooldown or freeze that ends later by less than this is the same one, by a different clock. */
-const SAME_END_TOLERANCE_MS = 1_000;
-
 /**
- * Applies verdicts of Telegram, decisions of the user and records of other processes to sessions: first the session table
- * is changed, then the record is written, then the event is published.
+ * Applies verdicts of Telegram and decisions of the user to sessions: first the session table is changed, then the record is
+ * written, then the event is published.
  */
 export class SessionStateManager {
   readonly #context: PoolContext;
   readonly #sessionTable: SessionTable<PooledSession>;
-  readonly #registry: SessionRegistry;
   readonly #recordWriter: RecordWriter;
+  readonly #publisher: StatePublisher;
   /** The errors of dead sessions. `clearFatal` deletes them when a session is enabled or removed. */
   readonly #fatal = new Map<string, Error>();
   /** When an unconfirmed code was last received, by session; deleted together with `#fatal`. */
   readonly #suspectedAt = new Map<string, number>();
   #probedId: string | undefined;
-  /** Sessions whose account a caller is about to ask for: the pool does not ask as well. Bounded by the running checks. */
-  readonly askedIds: Set<string> = new Set();
-
   constructor(
     context: PoolContext,
     sessionTable: SessionTable<PooledSession>,
-    registry: SessionRegistry,
     recordWriter: RecordWriter,
+    publisher: StatePublisher,
   ) {
     this.#context = context;
     this.#sessionTable = sessionTable;
-    this.#registry = registry;
     this.#recordWriter = recordWriter;
+    this.#publisher = publisher;
     // After its "cooled" event, which waits for the record, and never in the call stack of a user.
     context.events.on("recovered", (id, isAnnounced) => {
       if (isAnnounced) void recordWriter.flush(id).then(() => context.events.publish("recovered", { id }));
@@ -182,11 +166,11 @@ export class SessionStateManager {
     const { time, events } = this.#context;
     const now = time.now();
     const until = now + seconds * 1000;
-    const sessions = this.#concerned(entry, isOfItsKey && concernsAccount(reason));
+    const sessions = this.#sessionTable.sharing(entry, isOfItsKey && concernsAccount(reason));
     const started = this.#sessionTable.coolAll(sessions, scope, until, reason, now);
     if (started.length === 0) return;
     events.emit("availabilityChanged");
-    this.#saveStarted(started, seconds, refusedMethod);
+    this.#publisher.saveStarted(started, seconds, refusedMethod);
   }
 
   /** Restricts the account: for `restrictedForMs`, or until it is enabled if the reason does not expire on its own. */
@@ -196,8 +180,8 @@ export class SessionStateManager {
     const until =
       expiresOnItsOwn(reason) && Number.isFinite(options.restrictedForMs) ? now + options.restrictedForMs : null;
     const wasFrozen = entry.isFrozen;
-    for (const session of this.#concerned(entry, isOfItsKey && concernsAccount(reason))) {
-      this.#applyRestriction(session, { reason, until }, now);
+    for (const session of this.#sessionTable.sharing(entry, isOfItsKey && concernsAccount(reason))) {
+      this.applyRestriction(session, { reason, until }, now);
     }
     if (entry.isFrozen && !wasFrozen) this.#context.events.emit("frozen", entry.id);
   }
@@ -213,15 +197,15 @@ export class SessionStateManager {
     for (const session of this.#sessionTable.sharing(known)) {
       const { restriction } = session;
       if (restriction === null || !session.isFrozen) {
-        this.#applyRestriction(session, { reason: FREEZE_CODE, until: end }, now);
+        this.applyRestriction(session, { reason: FREEZE_CODE, until: end }, now);
       } else if (end !== null && end - (restriction.until ?? 0) >= SAME_END_TOLERANCE_MS) {
-        this.#applyRestriction(session, { reason: restriction.reason, until: end }, now);
+        this.applyRestriction(session, { reason: restriction.reason, until: end }, now);
       }
     }
   }
 
   /** Restricts the session, writes its record and publishes the event. */
-  #applyRestriction(entry: PooledSession, restriction: Restriction, now: number): void {
+  applyRestriction(entry: PooledSession, restriction: Restriction, now: number): void {
     const { events, metrics } = this.#context;
     const { reason } = restriction;
     const isNew = entry.restriction?.reason !== reason;
@@ -229,7 +213,7 @@ export class SessionStateManager {
     this.#sessionTable.restrict(entry, restriction, now);
     events.emit("availabilityChanged");
     events.emit("unhealthy", entry.id);
-    this.#saveThen(entry.id, () => {
+    this.#publisher.saveThen(entry.id, () => {
       if (isNew) this.#context.events.publish("restricted", { id: entry.id, reason });
     });
   }
@@ -272,14 +256,15 @@ export class SessionStateManager {
 
   /** Marks the session as dead, by an answer of Telegram or by the user; if Telegram has ended the account, all of it. */
   markDead(entry: PooledSession, reason: string, error?: unknown): void {
-    for (const session of this.#concerned(entry, isEndOfAccount(reason))) this.#markDead(session, reason, error);
+    for (const session of this.#sessionTable.sharing(entry, isEndOfAccount(reason)))
+      this.#markDead(session, reason, error);
   }
 
   #markDead(entry: PooledSession, reason: string, error: unknown): void {
-    if (!this.#setDead(entry, reason, error)) return;
+    if (!this.setDead(entry, reason, error)) return;
     // A reason of the user's own is free text, and no label.
     this.#context.metrics.recorder?.deaths.add(entry.id, isTelegramErrorCode(reason) ? reason : "retired");
-    this.#saveThen(entry.id, () => {
+    this.#publisher.saveThen(entry.id, () => {
       // The record may have brought another auth key from another process in the meantime.
       if (entry.deadReason === reason) this.#context.events.publish("died", { id: entry.id, reason });
     });
@@ -330,105 +315,8 @@ export class SessionStateManager {
     events.emit("available");
   }
 
-  /**
-   * Records what Telegram has told about the account or the authorization; `null` and absent values change nothing. Writes
-   * the record once, for all that was learned meanwhile, and not at all if nothing is new. No caller waits for it: what a
-   * crash loses is learned again.
-   */
-  learn(known: PooledSession, facts: LearnedFacts): void {
-    const former = known.accountId;
-    if (!this.#sessionTable.setFacts(known, facts, this.#context.time.now())) return;
-    markDirty(known, "facts");
-    const { id, accountId } = known;
-    if (facts.expiresAt !== undefined && facts.expiresAt !== null) this.#context.events.emit("expiryLearned", id);
-    if (accountId !== former) this.joinAccount(known);
-    void this.#recordWriter.saveOutsideFlush(id).then(() => {
-      if (accountId !== null && accountId !== former) this.#context.events.publish("accountLearnt", { id, accountId });
-    });
-  }
-
-  /**
-   * Makes the latest cooldowns and restriction of the account hold for all its sessions, once the session is known to be one
-   * of it. A death is not shared: whoever has just signed in, or was answered, is alive.
-   */
-  joinAccount(known: PooledSession): void {
-    const { time, events } = this.#context;
-    const now = time.now();
-    const sessions = this.#sessionTable.sharing(known);
-    if (sessions.length > 1) {
-      this.#saveStarted(this.#sessionTable.shareCooldowns(known, now));
-      const restriction = latestRestriction(sessions);
-      for (const session of restriction === undefined ? [] : sessions) {
-        if (restriction !== undefined && session.restriction === null)
-          this.#applyRestriction(session, restriction, now);
-      }
-      events.emit("availabilityChanged");
-    }
-    events.emit("available");
-  }
-
-  /**
-   * To be called before a session leaves its account, by its removal or with another auth key: writes the cooldowns that
-   * others of the account have from it. Never rejects.
-   */
-  async leaveAccount(known: PooledSession): Promise<void> {
-    const siblings = siblingsOf(known);
-    if (latestCooldowns([known], this.#context.time.now()).length === 0) return;
-    await Promise.all(siblings.map(({ id }) => this.#recordWriter.save(id)));
-  }
-
-  /** Applies what another process has learned, except where news of this one are yet to be written. */
-  mergeRemoteFacts(known: PooledSession, { accountId, isBot, expiresAt, authorizationTtlDays }: SessionFacts): void {
-    const former = known.accountId;
-    const hasNews = known.pendingChanges.has("facts");
-    const remote = {
-      ...(hasNews && former !== null ? {} : { accountId, isBot }),
-      ...(hasNews && known.expiresAt !== null ? {} : { expiresAt, authorizationTtlDays }),
-    };
-    if (!this.#sessionTable.setFacts(known, remote, this.#context.time.now())) return;
-    if (expiresAt !== null) this.#context.events.emit("expiryLearned", known.id);
-    if (accountId === null || known.accountId === former) return;
-    this.#publishStarted(this.#sessionTable.shareCooldowns(known, this.#context.time.now()));
-    this.#context.events.emit("available");
-    this.#context.events.publish("accountLearnt", { id: known.id, accountId });
-  }
-
-  /** Applies a cooldown from a record written by another process. */
-  mergeRemoteCooldown(entry: PooledSession, { scope, until, reason }: RecordedCooldown): void {
-    const isOfLogin = !concernsAccount(reason) || (scope.kind === "method" && dependsOnLogin(scope.method));
-    const sessions = this.#concerned(entry, !isOfLogin);
-    this.#publishStarted(this.#sessionTable.coolAll(sessions, scope, until, reason, this.#context.time.now()));
-  }
-
-  /** Applies the state from a record written by another process, except where local changes are yet to be written. */
-  mergeRemoteState(known: PooledSession, remote: RemoteState): void {
-    const { time } = this.#context;
-    const { pendingChanges } = known;
-    const now = time.now();
-    if (pendingChanges.has("revived")) return;
-    if (!pendingChanges.has("disabled") && remote.disabledReason !== known.disabledReason) {
-      this.#sessionTable.setDisabled(known, remote.disabledReason, now);
-    }
-    if (pendingChanges.has("answered")) return;
-    if (remote.deadReason !== null) {
-      // The other process may not know the new session string yet.
-      if (!pendingChanges.has("resurrected") && this.#setDead(known, remote.deadReason))
-        this.#context.events.publish("died", { id: known.id, reason: remote.deadReason });
-    } else if (known.deadReason !== null && !pendingChanges.has("verdict")) {
-      this.clearFatal(known.id);
-      this.#sessionTable.setDead(known, null, now);
-    }
-    const isOutdated = pendingChanges.has("resurrected") && isOfKey(remote.restriction?.reason);
-    if (remote.restriction !== null && !isOutdated) {
-      if (known.restriction === null)
-        this.#context.events.publish("restricted", { id: known.id, reason: remote.restriction.reason });
-      this.#sessionTable.restrict(known, remote.restriction, now);
-      this.#context.events.emit("unhealthy", known.id);
-    } else if (!pendingChanges.has("verdict")) this.#sessionTable.restrict(known, null, now);
-  }
-
-  /** Returns whether the session was alive before. */
-  #setDead(entry: PooledSession, reason: string, error?: unknown): boolean {
+  /** Marks the session as dead, in memory only. Returns whether it was alive before. */
+  setDead(entry: PooledSession, reason: string, error?: unknown): boolean {
     if (entry.deadReason !== null) return false;
     const { time, events } = this.#context;
     this.#fatal.set(
@@ -444,48 +332,6 @@ export class SessionStateManager {
     return true;
   }
 
-  /** The sessions that a verdict on one session concerns, itself first. */
-  #concerned(entry: PooledSession, isOfAccount: boolean): readonly PooledSession[] {
-    return isOfAccount ? this.#sessionTable.sharing(entry) : [entry];
-  }
-
-  /** Writes the record of each session, and publishes its event then. `seconds` as Telegram named them. */
-  #saveStarted(started: readonly StartedCooldown<PooledSession>[], seconds?: number, refusedMethod?: string): void {
-    const now = this.#context.time.now();
-    for (const { entry, scope, until, reason, sharedBy } of started) {
-      const left = seconds ?? Math.ceil((until - now) / 1000);
-      this.#saveThen(entry.id, () =>
-        this.#publishCooled(entry.id, scope, until, left, reason, refusedMethod, sharedBy),
-      );
-    }
-  }
-
-  /** Publishes what another process has written, or will write, except what differs by its clock only. */
-  #publishStarted(started: readonly StartedCooldown<PooledSession>[]): void {
-    const now = this.#context.time.now();
-    for (const { entry, scope, until, reason, formerUntil, sharedBy } of started) {
-      if (until - Math.max(formerUntil, now) < SAME_END_TOLERANCE_MS) continue;
-      this.#publishCooled(entry.id, scope, until, Math.ceil((until - now) / 1000), reason, undefined, sharedBy);
-    }
-  }
-
-  #publishCooled(
-    id: string,
-    scope: CooldownScope,
-    until: number,
-    seconds: number,
-    reason: string,
-    refusedMethod?: string,
-    sharedBy?: string,
-  ): void {
-    const refused = refusedMethod === undefined ? {} : { refusedMethod };
-    const shared = sharedBy === undefined ? {} : { sharedBy };
-    const event = { id, until: this.#context.time.toWall(until), seconds, reason, ...refused, ...shared };
-    if (scope.kind === "session") this.#context.events.publish("cooled", event);
-    else if (scope.kind === "method") this.#context.events.publish("cooled", { ...event, method: scope.method });
-    else if (scope.kind === "peer") this.#context.events.publish("cooled", { ...event, peer: scope.peer });
-  }
-
   /** Forgets the error of a session that is no longer dead. */
   clearFatal(id: string): void {
     this.#fatal.delete(id);
@@ -498,21 +344,4 @@ export class SessionStateManager {
     if (verdict.scope === "session" && this.#context.options.cooldownScope === "session") return { kind: "session" };
     return { kind: "method", method: request.method };
   }
-
-  /** Publishes only once the record is written, so that what listeners know is still true after a crash. */
-  #saveThen(id: string, publish: () => void): void {
-    const known = this.#registry.get(id);
-    if (known !== undefined) markDirty(known, "verdict");
-    void this.#recordWriter.save(id).then(publish);
-  }
-}
-
-/** The latest restriction of the account among those of its sessions. */
-function latestRestriction(sessions: readonly PooledSession[]): Restriction | undefined {
-  let latest: Restriction | undefined;
-  for (const { restriction } of sessions) {
-    if (restriction === null || !concernsAccount(restriction.reason)) continue;
-    if (latest === undefined || endOf(restriction) > endOf(latest)) latest = restriction;
-  }
-  return latest;
 }

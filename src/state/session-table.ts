@@ -246,9 +246,9 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     });
   }
 
-  /** The sessions for which a cooldown or a restriction of the session holds, itself first. */
-  sharing(entry: Entry): readonly Entry[] {
-    return this.#sharesCooldowns ? [entry, ...siblingsOf(entry)] : [entry];
+  /** The sessions for which a cooldown or a restriction of the session holds, itself first; `isOfAccount` if it is shared. */
+  sharing(entry: Entry, isOfAccount = true): readonly Entry[] {
+    return isOfAccount && this.#sharesCooldowns ? [entry, ...siblingsOf(entry)] : [entry];
   }
 
   /** Applies what is known of the account. Returns whether anything has changed. */

@@ -12,6 +12,7 @@ import { LeaseManager } from "../../src/lease/lease-manager.js";
 import { PoolLifecycle } from "../../src/pool-lifecycle.js";
 import { SessionRegistry } from "../../src/state/session-registry.js";
 import { SessionStateManager } from "../../src/state/session-state-manager.js";
+import { StatePublisher } from "../../src/state/state-publisher.js";
 import { PeerCacheWriter } from "../../src/storage/peer-cache-writer.js";
 import { RecordWriter } from "../../src/storage/record-writer.js";
 import { SessionSerializer } from "../../src/storage/session-serializer.js";
@@ -47,7 +48,8 @@ async function createAcquirer(...ids: readonly string[]): Promise<AcquirerParts>
   const encryption = new CredentialEncryption(undefined, new StorageTimeout(clock, 5_000));
   const registry = new SessionRegistry(sessionTable, context.time, new SessionSerializer(context.time, encryption));
   const recordWriter = new RecordWriter(context);
-  const sessionState = new SessionStateManager(context, sessionTable, registry, recordWriter);
+  const publisher = new StatePublisher(context, registry, recordWriter);
+  const sessionState = new SessionStateManager(context, sessionTable, recordWriter, publisher);
   const acquirer = new SessionAcquirer(
     context,
     new PoolLifecycle(context.events),
