@@ -54,6 +54,8 @@ export type {
   AddManyOptions,
   AddManyProgress,
   AddOptions,
+  CheckOptions,
+  CheckProgress,
   DuplicateOptions,
   LoadProgress,
   LogFields,

@@ -17,6 +17,7 @@ import type {
   AcquireOptions,
   AddManyOptions,
   AddOptions,
+  CheckOptions,
   DuplicateOptions,
   MapOptions,
   MapRun,
@@ -218,12 +219,12 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * if (!isAlive) console.log(`alice: ${reason}`);
    * ```
    */
-  async check(id: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<SessionHealth> {
+  async check(id: string, options: CheckOptions = {}): Promise<SessionHealth> {
     checkTextId("check", id);
     checkCheckOptions(options);
     const session = this.get(id);
     if (session === undefined) throw unknownSessionError(id);
-    return this.#parts.sessionCheck.run(session, options.signal);
+    return this.#parts.sessionCheck.run(session, options);
   }
 
   /**

@@ -45,7 +45,7 @@ export async function withPool<Client, T>(
       encryption,
       keepConnected: false,
       trustServers: settings.privateServer !== undefined,
-      onLoadProgress: loading.show,
+      onProgress: loading.show,
     });
     const pool = await answered(opening, { signal })
       .catch((error: unknown) => {

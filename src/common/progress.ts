@@ -42,6 +42,12 @@ export class ProgressReporter<State extends object> {
     this.report();
   }
 
+  /** Reports that all steps are done, also those that were not to be taken. */
+  complete(steps: number): void {
+    this.#done = steps;
+    this.report();
+  }
+
   /** Reports in any case: at the end. */
   report(): void {
     const onProgress = this.#onProgress;

@@ -1,3 +1,5 @@
+import type { Clock } from "../common/clock.js";
+import { ProgressReporter } from "../common/progress.js";
 import type { ClientAdapter } from "../connections/client-adapter.js";
 import {
   AcquireTimeoutError,
@@ -6,7 +8,7 @@ import {
   SessionNotFoundError,
   SessionPoolError,
 } from "../errors.js";
-import type { UseOptions } from "../options/options.js";
+import type { CheckOptions, CheckProgress, UseOptions } from "../options/options.js";
 import { describeType } from "../options/validators.js";
 import type { PoolContext } from "../pool-context.js";
 import type { SessionHealth, SessionInfo } from "../session-info.js";
@@ -33,6 +35,13 @@ interface Answers {
   readonly life: AuthorizationLife | undefined;
 }
 
+/** The own user, a freeze, and the end of the authorization. */
+const QUESTIONS = 3;
+
+function questions(done: number): CheckProgress {
+  return { done, total: QUESTIONS };
+}
+
 /** Why the session is not alive, or was not asked. */
 interface Refusal {
   readonly reason: string;
@@ -46,6 +55,7 @@ interface Refusal {
  */
 export class SessionCheck<Client> {
   readonly #client: ClientAdapter<Client>;
+  readonly #clock: Clock;
   /** How long a session that is leased or cools is waited for. */
   readonly #waitMs: number;
   readonly #jobRunner: JobRunner<Client>;
@@ -54,13 +64,14 @@ export class SessionCheck<Client> {
   readonly #facts: AccountFacts;
 
   constructor(
-    { options: { client, connectTimeoutMs, callTimeoutMs } }: PoolContext<Client>,
+    { clock, options: { client, connectTimeoutMs, callTimeoutMs } }: PoolContext<Client>,
     jobRunner: JobRunner<Client>,
     registry: SessionRegistry,
     sessionState: SessionStateManager,
     facts: AccountFacts,
   ) {
     this.#client = client;
+    this.#clock = clock;
     this.#waitMs = connectTimeoutMs + callTimeoutMs;
     this.#jobRunner = jobRunner;
     this.#registry = registry;
@@ -69,14 +80,18 @@ export class SessionCheck<Client> {
   }
 
   /** Checks one session. What is learned becomes part of its state. */
-  async run(session: SessionInfo, signal?: AbortSignal): Promise<SessionHealth> {
+  async run(session: SessionInfo, { signal, onProgress }: CheckOptions): Promise<SessionHealth> {
     const { id } = session;
+    const progress = new ProgressReporter("onProgress of check", onProgress, this.#clock, questions);
     const known = this.#registry.get(id);
     const dcId = known === undefined ? 0 : parseSession(known.credentials.reveal()).dcId;
     const unasked = this.#whyNotAsked(session);
     const found =
-      unasked === null ? await this.#ask({ id, wait: this.#waitMs, retry: "none", signal }) : { reason: unasked };
+      unasked === null
+        ? await this.#ask({ id, wait: this.#waitMs, retry: "none", signal }, () => progress.advance())
+        : { reason: unasked };
     const isKnownFrozen = isFreeze(session.reason) || this.#registry.get(id)?.isFrozen === true;
+    progress.complete(QUESTIONS);
     return Object.freeze({
       id,
       dcId,
@@ -93,11 +108,11 @@ export class SessionCheck<Client> {
     return isHeld ? `not asked: ${state}${why}` : null;
   }
 
-  async #ask(options: UseOptions & { readonly id: string }): Promise<Answers | Refusal> {
+  async #ask(options: UseOptions & { readonly id: string }, answered: () => void): Promise<Answers | Refusal> {
     const { id, signal } = options;
     this.#facts.askedIds.add(id);
     try {
-      const job = createJob<Client, Answers | Refusal>((leased) => this.#question(id, leased), {
+      const job = createJob<Client, Answers | Refusal>((leased) => this.#question(id, leased, answered), {
         ...options,
         allowFrozen: true,
         maxAttempts: 1,
@@ -117,15 +132,17 @@ export class SessionCheck<Client> {
   }
 
   /** One question after the other: the second is not sent if the first was refused. */
-  async #question(id: string, leased: Client): Promise<Answers | Refusal> {
+  async #question(id: string, leased: Client, answered: () => void): Promise<Answers | Refusal> {
     const fingerprint = this.#registry.get(id)?.fingerprint;
     const answer = await this.#client.invoke(leased, this.#client.ownUserRequest?.());
+    answered();
     const user = readOwnUser(answer);
     // An answer without the account does not prove that the session is alive.
     if (user === undefined) {
       return { reason: `Telegram's answer does not contain the account (${describeType(answer)})` };
     }
     const freeze = readFreeze(await this.#answerTo(leased, "help.GetAppConfig", { hash: 0 }));
+    answered();
     // Refused to bots (BOT_METHOD_INVALID), whose authorization does not end by disuse.
     const life = user.isBot
       ? undefined

@@ -133,7 +133,7 @@ export interface SessionPoolOptions<Client> {
    * Called at most ten times a second while `open` reads the records that the storage has listed, and once at the end. For
    * pools of very many sessions, and for a sealer that takes its time. @default none
    */
-  readonly onLoadProgress?: ((progress: LoadProgress) => void) | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Source of time and timers. @default systemClock */
   readonly clock?: Clock | undefined;
 }
@@ -378,6 +378,22 @@ export interface RotateKeysOptions {
   readonly onProgress?: ((progress: RotateKeysProgress) => void) | undefined;
 }
 
+/** Progress of `check`. */
+export interface CheckProgress {
+  /** Number of questions that are done: answered, failed, or not to be asked of this session. */
+  readonly done: number;
+  /** Number of all questions. */
+  readonly total: number;
+}
+
+/** Options of `check`. */
+export interface CheckOptions {
+  /** Ends the check: it rejects with the signal's reason. @default none */
+  readonly signal?: AbortSignal | undefined;
+  /** Called at most ten times a second while questions are answered, and once at the end. @default none */
+  readonly onProgress?: ((progress: CheckProgress) => void) | undefined;
+}
+
 /** Progress of `SessionPool.open` once the storage has listed its records. */
 export interface LoadProgress {
   /** Number of records that are read, rejected ones included. */
@@ -397,11 +413,11 @@ export interface SessionChange {
 export type ResolvedOptions<Client> = {
   readonly [Key in Exclude<
     keyof SessionPoolOptions<Client>,
-    "logger" | "onLoadProgress" | "encryption" | "ownership" | "budgets"
+    "logger" | "onProgress" | "encryption" | "ownership" | "budgets"
   >]-?: Exclude<SessionPoolOptions<Client>[Key], undefined>;
 } & {
   readonly logger: Logger | undefined;
-  readonly onLoadProgress: ((progress: LoadProgress) => void) | undefined;
+  readonly onProgress: ((progress: LoadProgress) => void) | undefined;
   readonly encryption: Sealer | undefined;
   /** Validated, with methods by canonical name. */
   readonly budgets: ParsedBudgets | undefined;

@@ -9,6 +9,7 @@ import type {
   AcquireOptions,
   AddManyOptions,
   AddOptions,
+  CheckOptions,
   DuplicateOptions,
   MapOptions,
   NewSession,
@@ -81,7 +82,7 @@ const POOL: Rules = {
   budgets,
   traceLeases: boolean,
   trustServers: boolean,
-  onLoadProgress: functionValue,
+  onProgress: functionValue,
   logger: methods("a logger", "debug", "info", "warn", "error"),
   clock: methods("a clock", "now", "monotonic", "setTimer"),
 };
@@ -127,7 +128,7 @@ const ACQUIRE: Rules = {
   signal,
 };
 
-const CHECK: Rules = { signal };
+const CHECK: Rules = { signal, onProgress: functionValue };
 
 const USE: Rules = {
   ...ACQUIRE,
@@ -215,7 +216,7 @@ export function checkPoolOptions<Client>(
     trustServers: false,
     clock: systemClock,
     logger: undefined,
-    onLoadProgress: undefined,
+    onProgress: undefined,
     encryption: undefined,
     ...omitUndefined(options),
     budgets: parseBudgets(options.budgets),
@@ -258,7 +259,7 @@ function hasClassName(value: unknown): boolean {
 }
 
 /** Throws `OptionsError` if the options of `check` are not valid. */
-export function checkCheckOptions(options: Pick<AcquireOptions, "signal">): void {
+export function checkCheckOptions(options: CheckOptions): void {
   check("check", options, CHECK);
 }
 

@@ -53,7 +53,7 @@ export class Reencryption {
     const all = this.#registry.ids();
     const ids = all.values();
     const state = (done: number): RotateKeysProgress => ({ done, total: all.length, rewritten });
-    const progress = new ProgressReporter("onProgress", onProgress, this.#context.clock, state);
+    const progress = new ProgressReporter("onProgress of rotateKeys", onProgress, this.#context.clock, state);
     const rotateNext = async (): Promise<void> => {
       for (const id of ids) {
         if (failures.length > 0) return;

@@ -96,9 +96,9 @@ export class StorageSync {
 
   #loadProgress(total: number): ProgressReporter<LoadProgress> | undefined {
     const { clock, options } = this.#context;
-    const { onLoadProgress } = options;
+    const { onProgress } = options;
     const state = (done: number): LoadProgress => ({ done, total, rejected: this.#registry.rejectedCount });
-    return onLoadProgress && new ProgressReporter("onLoadProgress", onLoadProgress, clock, state);
+    return onProgress && new ProgressReporter("onProgress of open", onProgress, clock, state);
   }
 
   /** Publishes which records could not be read at the start. */

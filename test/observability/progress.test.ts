@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ProgressReporter } from "../../src/common/progress.js";
 import { aesGcm, type Sealer } from "../../src/encryption/sealer.js";
-import type { LoadProgress, RotateKeysProgress } from "../../src/index.js";
+import type { CheckProgress, LoadProgress, RotateKeysProgress } from "../../src/index.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
@@ -31,20 +31,20 @@ async function filled(count: number, encryption: Sealer = aesGcm(OLDER)): Promis
   return storage;
 }
 
-describe("open({ onLoadProgress })", () => {
+describe("open({ onProgress })", () => {
   test("with few records - is called once, at the end", async () => {
     const storage = await filled(3);
     await storage.write("bad", 0, "no record");
     const seen: LoadProgress[] = [];
-    await openPool({ storage, encryption: aesGcm(OLDER), onLoadProgress: (progress) => seen.push(progress) });
+    await openPool({ storage, encryption: aesGcm(OLDER), onProgress: (progress) => seen.push(progress) });
     expect(seen).toEqual([{ done: 4, total: 4, rejected: 1 }]);
   });
 
   test("with a slow sealer - is called at most ten times a second, and counts up to all", async () => {
     const [storage, clock] = [await filled(320), new VirtualClock()];
     const seen: LoadProgress[] = [];
-    const onLoadProgress = (progress: LoadProgress): void => void seen.push(progress);
-    const opening = watch(openPool({ storage, clock, encryption: slowSealer(clock, 50), onLoadProgress }));
+    const onProgress = (progress: LoadProgress): void => void seen.push(progress);
+    const opening = watch(openPool({ storage, clock, encryption: slowSealer(clock, 50), onProgress }));
     await clock.advance(60_000);
     expect(opening.state).toBe("resolved");
     const counts = seen.map(({ done }) => done);
@@ -79,6 +79,31 @@ describe("rotateKeys({ onProgress })", () => {
   test("an option of another kind - is an OptionsError", async () => {
     const { pool } = await openPool({ encryption: aesGcm(OLDER) });
     await expect(pool.rotateKeys({ onProgress: true } as never)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+  });
+});
+
+describe("check({ onProgress })", () => {
+  const slowly = (clock: VirtualClock, answer: unknown): Promise<unknown> =>
+    new Promise((resolve) => void clock.setTimer(150, () => resolve(answer)));
+
+  test("counts the questions as Telegram answers, up to all", async () => {
+    const { pool, clock, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
+    Object.assign(telegram, { ownUserRequest: () => ({ className: "users.GetUsers" }) });
+    const user = [{ className: "User", self: true, id: 7n }];
+    telegram.onCall = ({ method }) => slowly(clock, method === "users.GetUsers" ? user : {});
+    const seen: CheckProgress[] = [];
+    const checking = watch(pool.check("a", { onProgress: (progress) => seen.push(progress) }));
+    await clock.advance(10_000);
+    expect(checking.state).toBe("resolved");
+    expect(seen).toEqual([1, 2, 3].map((done) => ({ done, total: 3 })));
+  });
+
+  test("a session that is not asked - is done at once; an option of another kind is an OptionsError", async () => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const seen: CheckProgress[] = [];
+    await pool.check("a", { onProgress: (progress) => seen.push(progress) });
+    expect(seen).toEqual([{ done: 3, total: 3 }]);
+    await expect(pool.check("a", { onProgress: true } as never)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
   });
 });
 

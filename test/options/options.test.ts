@@ -44,7 +44,7 @@ describe("SessionPool.open - options", () => {
       traceLeases: false,
       trustServers: false,
       logger: undefined,
-      onLoadProgress: undefined,
+      onProgress: undefined,
       encryption: undefined,
     });
     expect({ isShared: storage.shared, nowType: typeof time.now }).toEqual({ isShared: false, nowType: "function" });
@@ -82,7 +82,7 @@ describe("SessionPool.open - options", () => {
     ["budgets", [{ calls: 1, perMs: 1 }]],
     ["trustServers", "yes"],
     ["logger", { warn() {} }],
-    ["onLoadProgress", true],
+    ["onProgress", true],
     ["clock", { now() {} }],
   ] as [string, unknown][])("%s: %s is an OptionsError that names it", (key, value) => {
     expect(open({ [key]: value })).toThrow(OptionsError);

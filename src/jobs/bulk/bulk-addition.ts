@@ -83,7 +83,9 @@ export class BulkAddition implements ActiveBulkRun {
     this.#add = add;
     this.#total = sizeOf(sessions);
     const { clock } = runs.context;
-    this.#progressReporter = new ProgressReporter("onProgress", options.onProgress, clock, () => this.#progress());
+    this.#progressReporter = new ProgressReporter("onProgress of addMany", options.onProgress, clock, () =>
+      this.#progress(),
+    );
     this.#puller = new ItemPuller(sessions, {
       hasRoom: () => this.#hasRoom(),
       onItem: (entry, index) => {

@@ -28,7 +28,7 @@ export class ProgressReport {
   ) {
     this.#context = context;
     this.#isSubscribed = onProgress !== undefined;
-    this.#reporter = new ProgressReporter("onProgress", onProgress, context.clock, () => this.read());
+    this.#reporter = new ProgressReporter("onProgress of map", onProgress, context.clock, () => this.read());
     this.#total = total;
     this.#waitingUntil = waitingUntil;
     this.#timer = new WakeTimer(context.options.clock, () => {
