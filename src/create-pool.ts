@@ -161,9 +161,9 @@ function createConnections<Client>(context: PoolContext<Client>, processRef: Pro
   const connections = new ConnectionPool<Client>(context, (id) => factory.create(id));
   const healthProbe = new HealthProbe<Client>(context, registry, sessionState, connections);
   const expiryWatch = new ExpiryWatch(context, registry);
-  const expiryTouch = new ExpiryTouch<Client>(context, registry, facts, connections);
   new FreezeReader<Client>(context, registry, sessionState);
   const expiryReader = new ExpiryReader<Client>(context, registry, facts);
+  const expiryTouch = new ExpiryTouch<Client>(context, registry, connections, expiryReader);
   const persistentConnections = new PersistentConnections(context, registry, connections, processRef);
   events.on("dead", (id) => {
     if (sessionTable.get(id)?.isLeased === false) void connections.close(id, "the session is dead");

@@ -43,6 +43,8 @@ export interface PartEvents {
   unhealthy(id: string): void;
   /** The client of the session has connected. */
   connected(id: string): void;
+  /** The client of the session has connected, and Telegram was asked for the account if that was not known. */
+  identified(id: string): void;
   /** Telegram has refused a request of the session because its account is frozen, and has named no end. */
   frozen(id: string): void;
   /** It became known, or known anew, when Telegram terminates the session if it stays unused. */

@@ -123,7 +123,10 @@ export class ConnectionFactory<Client> {
         events.emit("connected", id);
         events.publish("connected", { id });
       },
-      identify: (limitMs) => this.#identify(origin, connection(), limitMs),
+      identify: async (limitMs) => {
+        await this.#identify(origin, connection(), limitMs);
+        events.emit("identified", id);
+      },
       disconnected: (reason) => {
         this.#setConnected(id, false);
         events.publish("disconnected", { id, reason });

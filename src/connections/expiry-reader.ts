@@ -1,27 +1,27 @@
-import { WakeTimer } from "../common/timers.js";
 import type { PoolContext } from "../pool-context.js";
 import type { AccountFacts } from "../state/account-facts.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { readAuthorizationLife } from "../telegram/account-answers.js";
+import { classifyTelegramError } from "../telegram/verdicts.js";
 import type { Connection } from "./connection.js";
 import { sendOwnRequest } from "./own-request.js";
 
-/** How long a session has to be connected before it is asked: programs that end sooner cost Telegram nothing. */
-const DELAY_MS = 30_000;
+const DAY_MS = 86_400_000;
+const METHOD = "account.GetAuthorizations";
 
 /**
- * Learns of sessions that stay connected when Telegram terminates them if they stay unused: one `account.getAuthorizations`
- * beside the requests of callers, one session at a time. Once for each auth key, since the record keeps the answer.
+ * Learns when Telegram terminates a session if it stays unused, by `account.getAuthorizations`: beside the requests of
+ * callers as soon as the session has connected and its account is known, which no caller waits for. Once for each auth
+ * key, since the record keeps the answer. Bots are not asked: their authorization does not end by disuse.
  */
 export class ExpiryReader<Client> {
   readonly #context: PoolContext<Client>;
   readonly #registry: SessionRegistry;
   readonly #facts: AccountFacts;
-  readonly #timer: WakeTimer;
-  /** Ids of connected sessions, the first connected first, with the instant from which they are asked. */
-  readonly #due = new Map<string, number>();
-  /** Sessions whose answer did not say when they end, each with its auth key. */
+  /** Requests under way: a second one joins them. */
+  readonly #reading = new WeakMap<Connection<Client>, Promise<void>>();
+  /** Sessions whose answer did not say when they end, each with its auth key: they are not asked for that again. */
   readonly #untold = new WeakMap<PooledSession, string>();
   #isEnded = false;
 
@@ -29,55 +29,68 @@ export class ExpiryReader<Client> {
     this.#context = context;
     this.#registry = registry;
     this.#facts = facts;
-    this.#timer = new WakeTimer(context.clock, () => void this.#askDue());
     if (context.options.client.createRequest !== undefined)
-      context.events.on("connected", (id) => this.#onConnected(id));
+      context.events.on("identified", (id) => this.#onIdentified(id));
   }
 
   end(): void {
     this.#isEnded = true;
-    this.#timer.cancel();
-    this.#due.clear();
   }
 
-  #onConnected(id: string): void {
-    const known = this.#registry.get(id);
-    if (this.#isEnded || known === undefined || !this.#isUnknown(known)) return;
-    const now = this.#context.time.now();
-    this.#due.delete(id);
-    this.#due.set(id, now + DELAY_MS);
-    this.#timer.setBy(now + DELAY_MS, now);
-  }
-
-  #isUnknown(known: PooledSession): boolean {
+  /** Whether it is not known when the session ends, and asking may tell. */
+  mayLearn(known: PooledSession): boolean {
+    if (this.#context.options.client.createRequest === undefined) return false;
     return known.expiresAt === null && known.isBot !== true && this.#untold.get(known) !== known.fingerprint;
   }
 
-  async #askDue(): Promise<void> {
-    const { time } = this.#context;
-    for (const [id, at] of this.#due) {
-      if (at > time.now()) break;
-      this.#due.delete(id);
-      const known = this.#registry.get(id);
-      const connection = known?.connection;
-      if (known !== undefined && connection?.isConnected === true && this.#isUnknown(known)) {
-        // All connections of sessions are clients of this pool's adapter.
-        await this.#ask(known, connection as Connection<Client>);
-      }
+  /**
+   * Sends one read, which is a use of the session, and applies what its answer says. Resolves once Telegram has answered,
+   * also by refusing the request; rejects if the session may not have been used.
+   */
+  read(known: PooledSession, connection: Connection<Client>): Promise<void> {
+    let reading = this.#reading.get(connection);
+    if (reading === undefined) {
+      reading = this.#read(known, connection).finally(() => this.#reading.delete(connection));
+      this.#reading.set(connection, reading);
     }
-    const [next] = this.#due.values();
-    if (next !== undefined && !this.#isEnded) this.#timer.setBy(next, time.now());
+    return reading;
   }
 
-  async #ask(known: PooledSession, connection: Connection<Client>): Promise<void> {
+  #onIdentified(id: string): void {
+    const known = this.#registry.get(id);
+    const connection = known?.connection;
+    if (this.#isEnded || known === undefined || connection?.isConnected !== true) return;
+    // A session that is probed is sent the probe alone, and one that is checked is about to be asked.
+    if (!known.canEverServe || this.#facts.askedIds.has(id) || !this.mayLearn(known)) return;
+    // All connections of sessions are clients of this pool's adapter. What fails is applied where it was received, and
+    // the next connection is asked.
+    void this.read(known, connection as Connection<Client>).catch(() => {});
+  }
+
+  async #read(known: PooledSession, connection: Connection<Client>): Promise<void> {
     const { fingerprint } = known;
+    const life = readAuthorizationLife(await this.#answer(connection));
+    if (known.fingerprint !== fingerprint) return;
+    if (life !== undefined) {
+      this.#facts.learn(known, life);
+      return;
+    }
+    this.#untold.set(known, fingerprint);
+    const { authorizationTtlDays: days } = known;
+    // An answer without the end was a use all the same.
+    if (days !== null) this.#facts.learn(known, { expiresAt: this.#context.time.wallNow() + days * DAY_MS });
+  }
+
+  /** What Telegram answers to one read; `undefined` if it refuses the request itself. */
+  async #answer(connection: Connection<Client>): Promise<unknown> {
+    const { client } = this.#context.options;
+    if (client.createRequest === undefined) return connection.handle.probe?.();
     try {
-      const answer = await sendOwnRequest(this.#context.options.client, connection, "account.GetAuthorizations");
-      const life = readAuthorizationLife(answer);
-      if (life === undefined) this.#untold.set(known, fingerprint);
-      else if (known.fingerprint === fingerprint) this.#facts.learn(known, life);
-    } catch {
-      // Unknown, as before: the next connection is asked. An error that concerns the session was applied where it came.
+      return await sendOwnRequest(client, connection, METHOD);
+    } catch (error) {
+      const { kind, code } = classifyTelegramError(error, { method: METHOD });
+      if (kind !== "none" || code === "UNKNOWN") throw error;
+      return undefined;
     }
   }
 }

@@ -6,7 +6,7 @@ import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { openPool, type TestPool, type TestPoolOptions } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { FakeRpcError, flood } from "../fakes/telegram-errors.js";
-import { VirtualClock } from "../fakes/virtual-clock.js";
+import { settled, VirtualClock } from "../fakes/virtual-clock.js";
 
 const DAY_MS = 86_400_000;
 const PROBE_MS = 3_600_000;
@@ -228,49 +228,72 @@ describe("probeIntervalMs", () => {
   });
 });
 
-describe("a session that stays connected", () => {
-  const SHORT_MS = 29_999;
-
-  test("its end - is asked for after 30 s, once, and kept in the record", async () => {
+describe("a session that connects", () => {
+  test("its end - is asked for at once, once, and kept in the record", async () => {
     const storage = new FaultyStorage(memory());
     const scene = await openPool({ isAskable: true, sessions: ["a", "b"], storage });
     const { pool, clock, telegram } = scene;
     const answeredAt = Math.floor(clock.now() / 1_000) * 1_000;
     telegram.onCall = () => authorizations(180, answeredAt);
-    for (const id of ["a", "b"]) await pool.use(() => {}, { id });
-    await clock.advance(SHORT_MS);
-    expect(telegram.calls).toEqual([]);
-    await clock.advance(1);
+    for (const id of ["a", "b"]) await pool.use((client) => client.call(READ), { id });
     expect(telegram.calls.map(({ id, method }) => [id, method])).toEqual([
       ["a", AUTHORIZATIONS],
+      ["a", READ],
       ["b", AUTHORIZATIONS],
+      ["b", READ],
     ]);
     expect(pool.get("a")?.expiresAt).toBe(answeredAt + 180 * DAY_MS);
     telegram.handle("a").drop();
     await pool.use(() => {}, { id: "a" });
-    await clock.advance(60_000);
     await pool.close();
     const again = await openPool({ isAskable: true, storage, clock, telegram });
     await again.pool.use(() => {}, { id: "a" });
-    await clock.advance(60_000);
+    await settled();
     expect({ calls: telegram.calls.length, expiresAt: again.pool.get("a")?.expiresAt }).toEqual({
-      calls: 2,
+      calls: 4,
       expiresAt: answeredAt + 180 * DAY_MS,
     });
   });
 
-  test("disconnected sooner, and an answer that says nothing - not asked, and not asked again", async () => {
-    const { pool, clock, telegram } = await openPool({ isAskable: true, sessions: ["a"], idleTimeoutMs: 10_000 });
-    await pool.use(() => {});
-    await clock.advance(60_000);
-    expect(telegram.calls).toEqual([]);
-    for (let turn = 0; turn < 2; turn++) {
-      const lease = await pool.acquire();
-      await clock.advance(60_000);
-      lease.release();
-      await clock.advance(60_000);
+  test("an answer that does not come - no caller waits for it", async () => {
+    const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
+    telegram.onCall = ({ method }) => (method === AUTHORIZATIONS ? new Promise(() => {}) : "ok");
+    expect(await pool.use((client) => client.call(READ))).toBe("ok");
+    expect(await pool.use((client) => client.call(READ))).toBe("ok");
+    expect(telegram.calls.map(({ method }) => method)).toEqual([AUTHORIZATIONS, READ, READ]);
+    expect(pool.get("a")).toMatchObject({ state: "free", expiresAt: null });
+  });
+
+  test("an answer that says nothing, and one that refuses the request - not asked again", async () => {
+    for (const answer of ["nothing", "refused"]) {
+      const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
+      telegram.onCall = () => {
+        if (answer === "refused") throw new FakeRpcError(400, "BOT_METHOD_INVALID");
+        return "ok";
+      };
+      for (let turn = 0; turn < 2; turn++) {
+        await pool.use(() => {});
+        await settled();
+        telegram.handle("a").drop();
+      }
+      expect({ answer, calls: telegram.calls.length, state: pool.get("a")?.state }).toEqual({
+        answer,
+        calls: 1,
+        state: "free",
+      });
     }
-    expect(telegram.calls.length).toBe(1);
+  });
+
+  test("the account is asked for first - a bot is asked for nothing else", async () => {
+    for (const bot of [false, true]) {
+      const { pool, telegram } = await openPool({ isAskable: true, sessions: ["a"] });
+      Object.assign(telegram, { ownUserRequest: () => ({ className: "users.GetUsers" }) });
+      telegram.onCall = ({ method }) =>
+        method === "users.GetUsers" ? [{ className: "User", self: true, id: 7n, bot }] : authorizations(180, 1_000_000);
+      await pool.use(() => {});
+      await settled();
+      expect(telegram.calls.map(({ method }) => method)).toEqual(["users.GetUsers", ...(bot ? [] : [AUTHORIZATIONS])]);
+    }
   });
 
   test("refused with a wait - the session cools, and its next connection is asked", async () => {
@@ -279,13 +302,13 @@ describe("a session that stays connected", () => {
       throw flood(600);
     };
     await pool.use(() => {});
-    await clock.advance(30_000);
+    await settled();
     expect({ state: pool.get("a")?.state, calls: telegram.calls.length }).toEqual({ state: "cooling", calls: 1 });
     telegram.onCall = () => authorizations(180, 1_000_000);
     await clock.advance(700_000);
     expect(telegram.calls.length).toBe(1);
     await pool.use(() => {});
-    await clock.advance(30_000);
+    await settled();
     expect({ calls: telegram.calls.length, expiresAt: pool.get("a")?.expiresAt }).toEqual({
       calls: 2,
       expiresAt: expect.any(Number),
@@ -297,7 +320,6 @@ describe("a session that stays connected", () => {
     const { pool, clock, telegram } = await openPool({ isAskable: true, sessions: ["a", "b"] });
     telegram.onCall = () => new Promise(() => {});
     for (const id of ["a", "b"]) await pool.use(() => {}, { id });
-    await clock.advance(30_000);
     const closed = pool.close();
     await clock.advance(10_000);
     await closed;

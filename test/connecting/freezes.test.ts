@@ -26,6 +26,7 @@ describe("a freeze", () => {
     const until = Math.ceil(clock.now() / 1_000) + 3_600;
     telegram.onCall = ({ method }) => {
       if (method === CONFIG) return config(5, until);
+      if (method !== WRITE) return "ok";
       throw frozen();
     };
     const lease = await pool.acquire();
@@ -82,6 +83,7 @@ describe("a freeze", () => {
     let answer: (value: unknown) => void = () => {};
     telegram.onCall = ({ method }) => {
       if (method === CONFIG) return new Promise((resolve) => (answer = resolve));
+      if (method !== WRITE) return "ok";
       throw frozen();
     };
     const lease = await one.pool.acquire();

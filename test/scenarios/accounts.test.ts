@@ -15,16 +15,19 @@ import {
 } from "./support.js";
 
 const OWN = "users.GetUsers";
+const ENDING = "account.GetAuthorizations";
+const DAY_MS = 86_400_000;
 const getState = () => new Api.updates.GetState();
 
 describe("the account of a session", () => {
-  test("is learned at the first connect, by one request, and never asked for again", async () => {
+  test("is learned at the first connect, as is the session's end, by one request each, and never asked for again", async () => {
     const { server, open, toldOf } = await stage();
     const [account] = server.accounts;
     const pool = await open({ add: [] });
     await pool.add("a", account?.session ?? "");
     expect(pool.get("a")?.accountId).toBeNull();
     await pool.invoke(getState);
+    const { expiresAt } = pool.get("a") ?? {};
     const known = { accountId: String(account?.userId), isBot: false };
     expect(pool.get("a")).toMatchObject(known);
     expect(
@@ -32,14 +35,15 @@ describe("the account of a session", () => {
         .calls()
         .filter(({ isConnect }) => !isConnect)
         .map(({ method }) => method),
-    ).toEqual([OWN, "updates.GetState"]);
+    ).toEqual([OWN, ENDING, "updates.GetState"]);
+    await until("its end is known", () => (pool.get("a")?.expiresAt ?? 0) > Date.now() + 179 * DAY_MS);
     await until("it is written", () => toldOf("accountLearnt").length === 1);
     expect(toldOf("accountLearnt")).toEqual([{ id: "a", accountId: known.accountId }]);
     await pool.close();
     const again = await open({ add: [] });
-    expect(again.get("a")).toMatchObject(known);
+    expect(again.get("a")).toMatchObject({ ...known, expiresAt });
     await again.invoke(getState);
-    expect(callsOf(server, OWN)).toHaveLength(1);
+    expect([OWN, ENDING].map((method) => callsOf(server, method).length)).toEqual([1, 1]);
     expectPeace(server);
   });
 

@@ -181,7 +181,7 @@ describe("duplicate() - refused", () => {
 
   test("the first session cools - nothing is sent before it may", async () => {
     const { server, pool } = await alicesPool();
-    server.fail({ message: "FLOOD_WAIT_30", times: 1 });
+    server.fail({ method: "users.GetUsers", message: "FLOOD_WAIT_30", times: 1 });
     await rejection(pool.use((client) => client.getMe(), { id: "alice", maxAttempts: 1, wait: false }));
     const sent = server.calls().length;
     const error = await rejection(pool.duplicate("alice", "laptop", { wait: false }));

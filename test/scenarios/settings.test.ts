@@ -19,6 +19,8 @@ describe("changes of a client under one lease", () => {
     const pool = await open();
     const log = vi.spyOn(console, "log").mockImplementation(() => {});
     onTestFinished(() => log.mockRestore());
+    await pool.use(nameOf);
+    await until("the pool has asked what it asks", () => pool.get("account1")?.expiresAt !== null);
     await pool.use((client) => client.setLogLevel("debug" as LogLevel));
     await pool.use(nameOf);
     expect(log).not.toHaveBeenCalled();
