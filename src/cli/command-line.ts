@@ -72,7 +72,7 @@ function checkValue(name: string, { type, value: placeholder }: OptionHelp, valu
 
 function checkPositionals(name: string, { usage, positionals: { min, max } }: Command, given: readonly string[]): void {
   if (given.length >= min && given.length <= max) return;
-  const problem = given.length < min ? "More is needed" : `${excess(given[max] ?? "")} is too much`;
+  const problem = given.length < min ? "Something is missing" : `${excess(given[max] ?? "")} is too much`;
   throw new UsageError(`${problem}: ${PROGRAM} ${name} ${usage}`.trimEnd());
 }
 
@@ -95,15 +95,28 @@ export function commandHelp(name: string, command: Command): string {
     description,
   ]);
   return [
-    `Usage: ${PROGRAM} ${name} ${command.usage}`.trimEnd(),
+    ...usageLines(name, command),
     "",
-    ...wrap(command.description, 80),
+    ...wrap(command.description, HELP_WIDTH),
     "",
     "Options:",
     ...twoColumns(options),
     "",
     `Example: ${command.example}`,
   ].join("\n");
+}
+
+/** The usage of a command; what does not fit into a line goes on under its first option. */
+function usageLines(name: string, { usage }: Command): readonly string[] {
+  const start = `Usage: ${PROGRAM} ${name} `;
+  const parts = usage.match(/\[[^\]]*\]|\S+/g) ?? [];
+  const lines = [start.trimEnd()];
+  for (const part of parts) {
+    const line = `${lines.at(-1)} ${part}`;
+    if (line.length <= HELP_WIDTH) lines[lines.length - 1] = line;
+    else lines.push(`${" ".repeat(start.length - 1)} ${part}`);
+  }
+  return lines;
 }
 
 /** The same for programs. */
@@ -133,9 +146,10 @@ export function programHelp(): string {
     "",
     ...twoColumns(Object.entries(COMMANDS).map(([name, { summary }]) => [name, summary])),
     "",
-    `"${PROGRAM} COMMAND --help" explains one command. Settings come from the environment`,
-    "or from .env: API_ID, API_HASH, SESSION_POOL_STORAGE, SESSION_POOL_KEY.",
-    "Exit codes: 0 as asked, 1 something is not as asked, 2 a mistake in the command line.",
+    ...wrap(
+      `"${PROGRAM} COMMAND --help" explains one command. Settings come from the environment or from the file .env: API_ID, API_HASH, SESSION_POOL_STORAGE, SESSION_POOL_KEY. Exit codes: 0 success, 1 something failed or was refused, 2 a mistake in the command line or the settings.`,
+      HELP_WIDTH,
+    ),
   ].join("\n");
 }
 

@@ -41,7 +41,9 @@ export async function findStorage(url: string, { mayCreate, signal }: FindOption
     return (await import("./storage/postgres-server.js")).findPostgres(parseUrl(url), signal);
   const isFile = !url.includes("://") && (/\.(db|sqlite3?)$/.test(url) || existsSync(url));
   const hint = isFile ? ` Did you mean sqlite:${url}?` : "";
-  throw new UsageError(`The storage must be ${EXPECTED}.${hint}`);
+  const scheme = /^[a-z][a-z0-9+.-]{0,19}(?=:)/i.exec(url)?.[0];
+  const given = scheme === undefined ? "" : `; got "${scheme}:…"`;
+  throw new UsageError(`The storage must be ${EXPECTED}${given}.${hint}`);
 }
 
 /** How long a server may take to list every record. */

@@ -5,9 +5,9 @@ import { CLIENT_OPTIONS, type Command, UsageError } from "../command.js";
 export const demoCommand: Command = {
   usage: "[--keep]",
   description:
-    "Shows the pool at work, without an account and without the network: 8 accounts send 400 messages and resolve 100 usernames against a Telegram server on this machine, which floods them and kills one. It takes half a minute.",
+    "Shows the pool at work, without an account and without the network: 8 accounts send 400 messages and resolve 100 usernames against a Telegram server on this machine, which floods them and revokes one. It takes about 15 seconds.",
   options: {
-    keep: { type: "boolean", description: "go on afterwards, and show the accounts in the browser until Ctrl-C" },
+    keep: { type: "boolean", description: "continue afterwards, and show the accounts in the browser until Ctrl-C" },
     ...CLIENT_OPTIONS,
   },
   positionals: { min: 0, max: 0 },

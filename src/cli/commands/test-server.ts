@@ -11,14 +11,14 @@ const LOGIN_CODE = "12345";
 
 /** `test-server`: a Telegram server of one's own. */
 export const testServerCommand: Command = {
-  usage: "[--accounts N] [--file FILE] [--port N]",
+  usage: "[--accounts N] [--port N] [--file FILE] [--sessions FILE]",
   description:
     "Runs a Telegram server on 127.0.0.1 until Ctrl-C, with made-up accounts that exist until it ends. With SESSION_POOL_TEST_SERVER=FILE the other commands use it.",
   options: {
     accounts: { type: "string", value: "N", description: "how many accounts it has (default 1)" },
-    port: { type: "string", value: "N", description: "its port (default any that is free)" },
+    port: { type: "string", value: "N", description: "port to listen on (default: any free one)" },
     file: { type: "string", value: "FILE", description: "where to write how it is reached, as JSON" },
-    sessions: { type: "string", value: "FILE", description: "where to write its session strings, one a line" },
+    sessions: { type: "string", value: "FILE", description: "where to write its session strings, one per line" },
     ...CLIENT_OPTIONS,
   },
   positionals: { min: 0, max: 0 },

@@ -39,9 +39,9 @@ function rows({ sessions, server }: Evidence): readonly (readonly string[])[] {
     `${waits.filter(({ account }) => account === id).reduce((sum, { seconds }) => sum + seconds, 0)} s`,
     state === "dead" ? `dead: ${reason}` : state,
   ]);
-  const rested = waits.reduce((sum, { seconds }) => sum + seconds, 0);
-  const total = ["total", `${calls.length}`, `${messages.length}`, `${waits.length}`, `${rested} s`, ""];
-  return [["account", "calls", "messages", "floods", "rested", "at the end"], ...lines, total];
+  const waited = waits.reduce((sum, { seconds }) => sum + seconds, 0);
+  const total = ["total", `${calls.length}`, `${messages.length}`, `${waits.length}`, `${waited} s`, ""];
+  return [["account", "calls", "messages", "floods", "waited", "at the end"], ...lines, total];
 }
 
 function judge(evidence: Evidence): readonly { readonly isKept: boolean; readonly text: string }[] {
