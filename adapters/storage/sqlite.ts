@@ -193,7 +193,7 @@ async function openPath(path: string, inspect?: (engine: SqliteDriver) => Promis
     return await prepared(engine, path, own && inspect);
   } catch (error) {
     if (!isNoDatabase(error)) throw error;
-    throw new StorageCorruptError(`${path} is no SQLite database. Nothing was overwritten.`);
+    throw new StorageCorruptError(`${path} is not an SQLite database. Nothing was overwritten.`);
   }
 }
 

@@ -193,7 +193,8 @@ export class CredentialEncryption {
 
 /** A custom sealer may return anything, a secret included: the message names the type alone. */
 function noText(method: "seal" | "open", id: string, value: unknown): StorageError {
-  const got = value === null || value === "" ? describeType(value) : `a value of type ${typeof value}`;
+  const isShowable = typeof value === "object" || value === undefined || value === "";
+  const got = isShowable ? describeType(value) : `a ${typeof value}`;
   return new StorageError(
     `The encryption's ${method}() must return a non-empty text for "${id}"; it returned ${got}.`,
     {

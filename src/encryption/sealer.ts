@@ -166,7 +166,7 @@ function refused(reason: string): StorageCorruptError {
 }
 
 /**
- * A key of AES-256: 32 random bytes, as they are (`Buffer`, `Uint8Array`), as hex, base64 or base64url text (white space
+ * A key of AES-256: 32 random bytes, as they are (`Buffer`, `Uint8Array`), as hex, base64 or base64url text (whitespace
  * around it is no part of it), or as a secret `KeyObject`. Make one with `openssl rand -base64 32`. A passphrase is
  * not accepted.
  */
@@ -262,5 +262,5 @@ function describeKey(given: unknown): string {
       ? `a secret KeyObject of ${given.symmetricKeySize} bytes`
       : `a ${given.type} KeyObject`;
   }
-  return typeof given === "number" ? "a value of type number" : describeType(given);
+  return typeof given === "number" ? "a number" : describeType(given);
 }

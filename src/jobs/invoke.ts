@@ -22,12 +22,20 @@ export function createInvokeJob<Client>(
 }
 
 function checkSource(value: unknown): RequestSource {
-  if (typeof value === "function") return value as () => TelegramRequest;
-  const className: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "className") : undefined;
+  const className: unknown = Reflect.get(Object(value), "className");
+  if (typeof value === "function") {
+    if (typeof className === "string") throw new OptionsError(classGiven(className));
+    return value as () => TelegramRequest;
+  }
   if (typeof className === "string") return value as TelegramRequest;
   throw new OptionsError(
     "invoke: expected a request, for instance new Api.users.GetUsers({ … }), or a function that creates one.",
   );
+}
+
+/** Both libraries name their classes of requests in `className`. */
+function classGiven(className: string): string {
+  return `invoke: expected a request, and got the class of one: pass new Api.${className}({ … }), or a function that creates one.`;
 }
 
 /**

@@ -29,6 +29,7 @@ import {
   functionValue,
   hasMethods,
   isObject,
+  isPlainObject,
   isReserved,
   isStorable,
   isStorableId,
@@ -85,6 +86,18 @@ const POOL: Rules = {
   onProgress: functionValue,
   logger: methods("a logger", "debug", "info", "warn", "error"),
   clock: methods("a clock", "now", "monotonic", "setTimer"),
+};
+
+const OF_THE_CLIENT = "It belongs to the client: { client: gramjs({ apiId, apiHash }) }.";
+const OF_ADD = "Sessions are added to the open pool: pool.add(id, session).";
+/** Options that people look for in the pool, and where they are. */
+const POOL_HINTS: Readonly<Record<string, string>> = {
+  apiId: OF_THE_CLIENT,
+  apiHash: OF_THE_CLIENT,
+  clientOptions: OF_THE_CLIENT,
+  session: OF_ADD,
+  sessions: OF_ADD,
+  accounts: OF_ADD,
 };
 
 const OWNERSHIP: Rules = { ttlMs: finiteMilliseconds, host: nonEmptyString };
@@ -192,7 +205,7 @@ const CLOSE: Rules = { timeoutMs: milliseconds };
 export function checkPoolOptions<Client>(
   options: SessionPoolOptions<Client>,
 ): Omit<ResolvedOptions<Client>, "storage"> {
-  check("SessionPool.open", options, POOL, ["client"]);
+  check("SessionPool.open", options, POOL, ["client"], POOL_HINTS);
   const { ttlMs = 60_000, host } = options.ownership ?? {};
   if (options.ownership !== undefined) check("SessionPool.open: ownership", options.ownership, OWNERSHIP);
   return {
@@ -341,6 +354,9 @@ export function checkRotateKeysOptions(options: RotateKeysOptions): void {
 
 /** Throws `OptionsError` if an entry of `addMany` is no object of the fields of one; `add` checks the rest. */
 export function checkNewSession(entry: unknown): asserts entry is NewSession {
+  if (!isPlainObject(entry)) {
+    throw new OptionsError(`addMany: each entry must be an object { id, session }; got ${describeType(entry)}.`);
+  }
   check("addMany, for this entry", entry, NEW_SESSION);
 }
 

@@ -97,14 +97,24 @@ export const selection: Validator = {
   },
 };
 
-/** Validates options. Throws `OptionsError` for an unknown key, an invalid value, or a missing required key. */
-export function check(call: string, options: unknown, rules: Rules, required: readonly string[] = []): void {
+/**
+ * Validates options. Throws `OptionsError` for an unknown key, an invalid value, or a missing required key. `hints` say, by
+ * the name of an unknown key, what to do instead.
+ */
+export function check(
+  call: string,
+  options: unknown,
+  rules: Rules,
+  required: readonly string[] = [],
+  hints: Readonly<Record<string, string>> = {},
+): void {
   if (!isPlainObject(options)) {
     throw new OptionsError(`${call}: expected an object of options; got ${describeType(options)}.`);
   }
   for (const key of Object.keys(options)) {
     const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
-    if (rule === undefined) throw unknownOption(call, key, Object.keys(rules));
+    if (rule === undefined)
+      throw unknownOption(call, key, Object.keys(rules), Object.hasOwn(hints, key) ? hints[key] : undefined);
     const value = options[key];
     if (value !== undefined && !rule.accepts(value)) {
       throw new OptionsError(`${call}: ${key} must be ${rule.expected}; got ${describeType(value)}.`);
@@ -116,11 +126,12 @@ export function check(call: string, options: unknown, rules: Rules, required: re
   }
 }
 
-/** The error for an unknown option, with the known one that was probably meant. */
-export function unknownOption(call: string, key: string, known: readonly string[]): OptionsError {
+/** The error for an unknown option, with a hint or the known one that was probably meant. */
+export function unknownOption(call: string, key: string, known: readonly string[], hint?: string): OptionsError {
   const meant = nearestName(key, known);
-  const hint = meant === undefined ? "" : ` Did you mean "${meant}"?`;
-  return new OptionsError(`${call}: unknown option "${key}".${hint} Known options: ${known.join(", ")}.`);
+  const advice = hint ?? (meant === undefined ? undefined : `Did you mean "${meant}"?`);
+  const unknown = `${call}: unknown option "${key}".`;
+  return new OptionsError([unknown, advice, `Known options: ${known.join(", ")}.`].filter(Boolean).join(" "));
 }
 
 /** Throws `OptionsError` unless `options` is an object whose keys are all known. For adapters. */
@@ -177,9 +188,15 @@ function editDistance(from: string, to: string): number {
 export function describeType(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  if (typeof value === "string") return value === "" ? "an empty string" : `a string of ${value.length} characters`;
+  if (typeof value === "string") return describeString(value);
   if (isArray(value)) return "an array";
-  return value === undefined ? "undefined" : `a value of type ${typeof value}`;
+  if (value === undefined) return "undefined";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+function describeString({ length }: string): string {
+  if (length === 0) return "an empty string";
+  return `a string of ${length} character${length === 1 ? "" : "s"}`;
 }
 
 /** `Array.isArray`, which throws for a revoked `Proxy`. */

@@ -7,7 +7,7 @@ const MISTAKES: readonly (readonly [RegExp, string])[] = [
     /^\s*\{.*"AuthKey"/s,
     "The text is a session of gotd, which this package does not read. Log in once with another library and save the session string.",
   ],
-  [/^\s*[{[]/, "The text is JSON, not a session string. Hand over the string inside it."],
+  [/^\s*[{[]/, "The text is JSON, not a session string. Pass the string inside it."],
   [/^(["'`]).*\1$/s, "The session string is wrapped in quotation marks. Remove them."],
   [
     /^\s*\d{5,}:[\w-]{20,}\s*$/,
@@ -33,15 +33,15 @@ const MISTAKES: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^\s*(?:export\s+)?[a-z_]\w{0,40}\s*=\s*[^\s=]/i,
-    "The text is a whole line of settings. Hand over what is behind its first =, without quotation marks.",
+    "The text is a whole line of settings. Pass what is behind its first =, without quotation marks.",
   ],
-  [/^\s/, "The session string has white space before it. Remove it."],
+  [/^\s/, "The session string has whitespace before it. Remove it."],
   [/[\r\n]+$/, "The session string has a line break after it. Remove it: trim() the text."],
-  [/\s$/, "The session string has white space after it. Remove it: trim() the text."],
-  [/\s/, "The session string has white space inside. Copy it as one line."],
-  [/^[\da-f]{512}$/i, "The text is an auth key in hexadecimal. Hand over a session string made of it."],
+  [/\s$/, "The session string has whitespace after it. Remove it: trim() the text."],
+  [/\s/, "The session string has whitespace inside. Copy it as one line."],
+  [/^[\da-f]{512}$/i, "The text is an auth key in hexadecimal. Pass a session string made of it."],
   [/[^A-Za-z0-9+/_=-]/, "The text has characters in it that no session string has. Copy the session string alone."],
-  [/=[^=]/, "The session string has padding in its middle: two texts were joined. Hand over one session string."],
+  [/=[^=]/, "The session string has padding in its middle: two texts were joined. Pass one session string."],
 ];
 
 /** Far longer than any session string; longer texts are not examined. */
@@ -61,11 +61,11 @@ export function assertText(text: unknown): asserts text is string {
   if (typeof text !== "string") {
     const kind = kindOf(text);
     throw new InvalidSessionError(
-      `A session is a string, and this is ${kind}. Hand over what the library's session.save() returns.`,
+      `A session is a string, and this is ${kind}. Pass what the library's session.save() returns.`,
     );
   }
   if (text.length > MAX_TEXT_LENGTH) {
-    throw new InvalidSessionError("The text is far too long for a session string. Hand over the session string alone.");
+    throw new InvalidSessionError("The text is far too long for a session string. Pass the session string alone.");
   }
 }
 
@@ -77,7 +77,9 @@ function isDatabase(value: unknown): boolean {
 function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (value instanceof Uint8Array) return "bytes: read the file as text";
-  return Array.isArray(value) ? "an array" : typeof value;
+  if (value === undefined) return "undefined";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 /** Throws `InvalidSessionError` for a text that is obviously something else than a session string. */

@@ -157,6 +157,6 @@ function unrecognized(text: string, bytes: Buffer): InvalidSessionError {
     return new InvalidSessionError(`The session string is of a version this package does not read. ${READABLE}`);
   }
   return new InvalidSessionError(
-    "The text is not a session string. Hand over what the library's session.save() returns, whole.",
+    "The text is not a session string. Pass what the library's session.save() returns, whole.",
   );
 }

@@ -99,6 +99,14 @@ describe("SessionPool.open - options", () => {
   );
 
   test.each([
+    ["apiId", "gramjs({ apiId, apiHash })"],
+    ["sessions", "pool.add(id, session)"],
+  ])("the option %s, which belongs elsewhere - says where", (key, place) => {
+    expect(open({ [key]: 1 })).toThrow(`unknown option "${key}". `);
+    expect(open({ [key]: 1 })).toThrow(place);
+  });
+
+  test.each([
     ["storages", "storage"],
     ["maxWaitrs", "maxWaiters"],
     ["connectTimeout", "connectTimeoutMs"],
@@ -403,6 +411,14 @@ describe("arguments that were swapped", () => {
     expect(call).toThrow(expected);
   });
 
+  test.each([
+    ["x", "a string of 1 character."],
+    [{}, "an object."],
+    [() => {}, "a function."],
+  ])("a value of the wrong type - is described by it: %o", (value, described) => {
+    expect(() => checkCloseOptions({ timeoutMs: value } as never)).toThrow(`; got ${described}`);
+  });
+
   test("an unknown option - is reported under the name of the call", () => {
     expect(() => checkUseArguments("invoke", {}, { nope: 1 } as never)).toThrow('invoke: unknown option "nope"');
     expect(() => checkUseArguments("iterate", () => {}, { nope: 1 } as never)).toThrow("iterate: unknown option");
@@ -418,4 +434,10 @@ describe("names of requests", () => {
       await expect(pool.acquire({ method: name })).rejects.toThrow(/method must be the name of a request/);
     },
   );
+});
+
+test("invoke() - given the class of a request, says that it is one", async () => {
+  const { pool } = await openPool({ sessions: ["a"] });
+  const GetConfig = Object.assign(class {}, { className: "help.GetConfig" });
+  await expect(pool.invoke(GetConfig as never)).rejects.toThrow("pass new Api.help.GetConfig({ … }), or a function");
 });

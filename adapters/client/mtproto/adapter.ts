@@ -101,7 +101,7 @@ function check(name: string, title: string, options: AdapterOptions<never, { rea
   const { apiId, apiHash, clientOptions, onConnect, updates } = options;
   if (!Number.isInteger(apiId) || apiId <= 0) {
     throw new OptionsError(
-      `${name}: apiId must be a whole number, more than 0, from my.telegram.org; got ${describeType(apiId)}.`,
+      `${name}: apiId must be a whole number, more than 0, from my.telegram.org; got ${describeType(apiId)}.${typeof apiId === "string" ? " Convert it: Number(…)." : ""}`,
     );
   }
   if (typeof apiHash !== "string" || apiHash === "") {

@@ -99,7 +99,7 @@ describe("options", () => {
     expect(attempt({ ...OPTIONS, apiKey: 1 })).toThrow(`${adapter.name}: unknown option "apiKey"`);
     expect(attempt({ ...OPTIONS, update: true })).toThrow('Did you mean "updates"?');
     expect(attempt({ ...OPTIONS, apiId: "1" })).toThrow(`${adapter.name}: apiId must be a whole number`);
-    expect(attempt({ ...OPTIONS, apiId: "12345" })).toThrow("; got a string of 5 characters.");
+    expect(attempt({ ...OPTIONS, apiId: "12345" })).toThrow("; got a string of 5 characters. Convert it: Number(…).");
     expect(attempt({ ...OPTIONS, apiId: Number.NaN })).toThrow("; got NaN.");
     expect(attempt({ apiHash: "x" })).toThrow("; got undefined.");
     expect(attempt({ ...OPTIONS, apiHash: "" })).toThrow(`${adapter.name}: apiHash must be a non-empty string`);
