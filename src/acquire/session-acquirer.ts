@@ -18,8 +18,7 @@ import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
 import { ACQUIRE_CHANNEL, type AcquireTrace, CONNECT_CHANNEL, trace } from "../observability/tracing.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
-import type { Criteria } from "../state/criteria.js";
-import { canEverServe } from "../state/criteria.js";
+import { areAllServing, type Criteria, canEverServe } from "../state/criteria.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
@@ -261,7 +260,9 @@ export class SessionAcquirer<Client> {
   /** Throws if only the work around this call could release a session, which waits for this call. */
   #assertNotNested(criteria: Criteria): void {
     const held = this.#nesting.heldLeases();
-    if (held === undefined || !this.#sessionTable.areAll(criteria, (entry) => isHeldByCaller(held, entry))) return;
+    if (held === undefined) return;
+    const candidates = this.#sessionTable.candidates(criteria);
+    if (!areAllServing(candidates, criteria, (entry) => isHeldByCaller(held, entry))) return;
     throw waitsForItself([...held.keys()], this.#scheduler.status(), criteria.id);
   }
 

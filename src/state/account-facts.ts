@@ -6,6 +6,7 @@ import { markDirty, type PooledSession } from "./pooled-session.js";
 import { endOf, type LearnedFacts, type Restriction } from "./session-entry.js";
 import type { SessionStateManager } from "./session-state-manager.js";
 import type { SessionTable } from "./session-table.js";
+import { shareCooldowns } from "./shared-cooldowns.js";
 import type { StatePublisher } from "./state-publisher.js";
 
 /**
@@ -61,7 +62,7 @@ export class AccountFacts {
     const now = time.now();
     const sessions = this.#sessionTable.sharing(known);
     if (sessions.length > 1) {
-      this.#publisher.saveStarted(this.#sessionTable.shareCooldowns(known, now));
+      this.#publisher.saveStarted(shareCooldowns(this.#sessionTable, known, now));
       const restriction = latestRestriction(sessions);
       for (const session of restriction === undefined ? [] : sessions) {
         if (restriction !== undefined && session.restriction === null)

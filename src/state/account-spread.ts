@@ -1,3 +1,4 @@
+import { type AccountIndex, siblingsOf } from "./accounts.js";
 import type { AvailableSessions } from "./available-sessions.js";
 import type { ExpiryHeap } from "./expiry-heap.js";
 import type { SessionEntry } from "./session-entry.js";
@@ -7,13 +8,32 @@ import type { SessionEntry } from "./session-entry.js";
  * come after the sessions of all other accounts, and once it is released they count as used, too. Accounts with one session
  * cost nothing.
  */
-export class AccountSpread {
+export class AccountSpread<Entry extends SessionEntry = SessionEntry> {
+  readonly #accounts: AccountIndex<Entry>;
   readonly #available: AvailableSessions;
   readonly #expiries: ExpiryHeap;
 
-  constructor(available: AvailableSessions, expiries: ExpiryHeap) {
+  constructor(accounts: AccountIndex<Entry>, available: AvailableSessions, expiries: ExpiryHeap) {
+    this.#accounts = accounts;
     this.#available = available;
     this.#expiries = expiries;
+  }
+
+  /** Adds a session to its account, which has become known. */
+  join(entry: Entry, now: number): void {
+    this.#accounts.add(entry);
+    if (entry.accountSessions !== null) this.update(entry.accountSessions, now);
+  }
+
+  /** Removes a session from its account, before that changes or is forgotten. */
+  leave(entry: Entry, now: number): void {
+    const siblings = siblingsOf(entry);
+    const { isAvailable } = entry;
+    this.#available.remove(entry);
+    this.#accounts.remove(entry);
+    entry.isAccountInUse = false;
+    if (isAvailable) this.#available.add(entry, now);
+    this.update(siblings, now);
   }
 
   /** Reports that a session has been leased. */

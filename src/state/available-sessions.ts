@@ -1,5 +1,6 @@
 import type { AccountIndex } from "./accounts.js";
 import { ANY, type Criteria, candidatesOf, isCooling, matches, stickyRanks } from "./criteria.js";
+import type { FrozenSessions } from "./frozen-sessions.js";
 import type { SelectionOrder } from "./selection-order.js";
 import type { SessionEntry } from "./session-entry.js";
 import { SessionIndexes } from "./session-indexes.js";
@@ -24,15 +25,22 @@ export class AvailableSessions {
   readonly #accounts: AccountIndex;
   readonly #order: SelectionOrder;
   readonly #queue: SessionQueue;
+  readonly #frozen: FrozenSessions;
   /** Created by the first search that visits many entries. */
   #indexes: SessionIndexes | undefined;
 
   /** `entries` and `accounts` hold all sessions, the available ones and the others. */
-  constructor(entries: ReadonlyMap<string, SessionEntry>, accounts: AccountIndex, order: SelectionOrder) {
+  constructor(
+    entries: ReadonlyMap<string, SessionEntry>,
+    accounts: AccountIndex,
+    order: SelectionOrder,
+    frozen: FrozenSessions,
+  ) {
     this.#entries = entries;
     this.#accounts = accounts;
     this.#order = order;
     this.#queue = order.createQueue();
+    this.#frozen = frozen;
   }
 
   add(entry: SessionEntry, now: number): void {
@@ -68,15 +76,31 @@ export class AvailableSessions {
    */
   select(criteria: Criteria, now: number, isFull: boolean): SessionEntry | undefined {
     if (criteria === ANY && !isFull) return this.#queue.find(isAny);
+    const available = this.#selectAvailable(criteria, now, isFull);
+    return this.#mayBeFrozen(criteria) ? this.#frozen.choose(criteria, now, isFull, available) : available;
+  }
+
+  /** Whether {@link select} would find a session. Has no side effect, as a random draw would have. */
+  canSelect(criteria: Criteria, now: number, isFull: boolean): boolean {
+    if (!this.#mayBeFrozen(criteria)) return this.#canSelectAvailable(criteria, now, isFull);
+    // For a key, the available sessions alone do not decide.
+    const isAvailable = criteria.key === undefined && this.#canSelectAvailable(criteria, now, isFull);
+    return isAvailable || this.#frozen.choose(criteria, now, isFull, undefined) !== undefined;
+  }
+
+  #mayBeFrozen({ allowFrozen }: Criteria): boolean {
+    return this.#frozen.size > 0 && allowFrozen === true;
+  }
+
+  #selectAvailable(criteria: Criteria, now: number, isFull: boolean): SessionEntry | undefined {
     if (criteria.id !== undefined) return this.#selectById(criteria.id, criteria, now, isFull);
     if (criteria.key !== undefined) return this.#selectByKey(criteria.key, criteria, now, isFull);
     return this.#search(criteria, now, isFull, (queue, isMatch) => queue.find(isMatch));
   }
 
-  /** Whether {@link select} would find a session. Has no side effect, as a random draw would have. */
-  canSelect(criteria: Criteria, now: number, isFull: boolean): boolean {
+  #canSelectAvailable(criteria: Criteria, now: number, isFull: boolean): boolean {
     if (criteria.id !== undefined || criteria.key !== undefined) {
-      return this.select(criteria, now, isFull) !== undefined;
+      return this.#selectAvailable(criteria, now, isFull) !== undefined;
     }
     return this.#search(criteria, now, isFull, (queue, isMatch) => queue.some(isMatch));
   }

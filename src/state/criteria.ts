@@ -106,3 +106,18 @@ function fnv1a(start: number, text: string): number {
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
   return hash;
 }
+
+/** Whether the condition holds for all sessions that can ever serve the caller, of which there is at least one. */
+export function areAllServing<Entry extends SessionEntry>(
+  candidates: Iterable<Entry>,
+  criteria: Criteria,
+  isOne: (entry: Entry) => boolean,
+): boolean {
+  let count = 0;
+  for (const entry of candidates) {
+    if (!matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
+    if (!isOne(entry)) return false;
+    count++;
+  }
+  return count > 0;
+}

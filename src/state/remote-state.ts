@@ -5,6 +5,7 @@ import type { PooledSession } from "./pooled-session.js";
 import type { Restriction, SessionFacts } from "./session-entry.js";
 import { isOfKey, type SessionStateManager } from "./session-state-manager.js";
 import type { SessionTable } from "./session-table.js";
+import { coolAll, shareCooldowns } from "./shared-cooldowns.js";
 import type { StatePublisher } from "./state-publisher.js";
 
 /** The state of a session in another process's record. */
@@ -41,7 +42,7 @@ export class RemoteStateMerger {
     const isOfLogin = !concernsAccount(reason) || (scope.kind === "method" && dependsOnLogin(scope.method));
     const sessions = this.#sessionTable.sharing(entry, !isOfLogin);
     this.#publisher.publishStarted(
-      this.#sessionTable.coolAll(sessions, scope, until, reason, this.#context.time.now()),
+      coolAll(this.#sessionTable, sessions, scope, until, reason, this.#context.time.now()),
     );
   }
 
@@ -83,7 +84,7 @@ export class RemoteStateMerger {
     if (!this.#sessionTable.setFacts(known, remote, this.#context.time.now())) return;
     if (expiresAt !== null) this.#context.events.emit("expiryLearned", known.id);
     if (accountId === null || known.accountId === former) return;
-    this.#publisher.publishStarted(this.#sessionTable.shareCooldowns(known, this.#context.time.now()));
+    this.#publisher.publishStarted(shareCooldowns(this.#sessionTable, known, this.#context.time.now()));
     this.#context.events.emit("available");
     this.#context.events.publish("accountLearnt", { id: known.id, accountId });
   }

@@ -346,6 +346,15 @@ export function endOf({ until }: Restriction): number {
   return until ?? Number.POSITIVE_INFINITY;
 }
 
+/** Whether a restriction replaces another one: if it ends later, or if both are the freeze of which it names the end. */
+export function replaces(restriction: Restriction, former: Restriction): boolean {
+  if (isFreeze(restriction.reason) && isFreeze(former.reason)) {
+    if (restriction.until === null) return false;
+    if (former.until === null) return true;
+  }
+  return endOf(restriction) > endOf(former);
+}
+
 /**
  * Positions in a heap of entries, stored in the entries: with a map beside the heap, cooling 10,000 sessions at once
  * takes several times as long (`bench/session-table.ts`).

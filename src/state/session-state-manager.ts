@@ -15,6 +15,7 @@ import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
 import { NO_BACK_OFF, type Restriction } from "./session-entry.js";
 import type { SessionTable } from "./session-table.js";
+import { coolAll } from "./shared-cooldowns.js";
 import { SAME_END_TOLERANCE_MS, type StatePublisher } from "./state-publisher.js";
 
 /**
@@ -167,7 +168,7 @@ export class SessionStateManager {
     const now = time.now();
     const until = now + seconds * 1000;
     const sessions = this.#sessionTable.sharing(entry, isOfItsKey && concernsAccount(reason));
-    const started = this.#sessionTable.coolAll(sessions, scope, until, reason, now);
+    const started = coolAll(this.#sessionTable, sessions, scope, until, reason, now);
     if (started.length === 0) return;
     events.emit("availabilityChanged");
     this.#publisher.saveStarted(started, seconds, refusedMethod);

@@ -1,23 +1,24 @@
 import type { PoolStatus, SessionState } from "../session-info.js";
-import { isFreeze } from "../telegram/verdicts.js";
 import { AccountSpread, accountUsedAt } from "./account-spread.js";
-import { AccountIndex, latestCooldowns, siblingsOf } from "./accounts.js";
+import { AccountIndex, siblingsOf } from "./accounts.js";
 import { type Availability, canServeBy, forecast } from "./availability.js";
 import { AvailableSessions } from "./available-sessions.js";
+import { BlockedSessions } from "./blocked-sessions.js";
 import type { CooldownScope } from "./cooldowns.js";
-import { type Criteria, candidatesOf, canEverServe, matches } from "./criteria.js";
+import { type Criteria, candidatesOf } from "./criteria.js";
 import { ExpiryHeap } from "./expiry-heap.js";
 import { FrozenSessions } from "./frozen-sessions.js";
 import { LruOrder, type SelectionOrder } from "./selection-order.js";
 import {
   type BackOff,
   type Blockers,
-  endOf,
   type LearnedFacts,
   NO_BACK_OFF,
   type Restriction,
+  replaces,
   type SessionEntry,
 } from "./session-entry.js";
+import { shareAllCooldowns } from "./shared-cooldowns.js";
 
 export interface SessionTableOptions {
   /** Maximum number of concurrent leases per session. */
@@ -28,18 +29,6 @@ export interface SessionTableOptions {
   readonly order?: SelectionOrder | undefined;
   /** Whether a cooldown of one session holds for all sessions of its account. @default true */
   readonly sharesCooldowns?: boolean | undefined;
-}
-
-/** A cooldown that has been started or extended. */
-export interface StartedCooldown<Entry extends SessionEntry = SessionEntry> {
-  readonly entry: Entry;
-  readonly scope: CooldownScope;
-  readonly until: number;
-  readonly reason: string;
-  /** Its former end; 0 if there was none. */
-  readonly formerUntil: number;
-  /** The session of the same account from which it comes; `undefined` for that session itself. */
-  readonly sharedBy: string | undefined;
 }
 
 /**
@@ -57,8 +46,9 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
   readonly #accounts = new AccountIndex<Entry>();
   readonly #available: AvailableSessions;
   readonly #frozen: FrozenSessions;
+  readonly #blocked: BlockedSessions;
   readonly #expiries = new ExpiryHeap();
-  readonly #spread: AccountSpread;
+  readonly #spread: AccountSpread<Entry>;
   readonly #sharesCooldowns: boolean;
   readonly #counts: Record<SessionState, number> = {
     free: 0,
@@ -69,10 +59,6 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     disabled: 0,
     foreign: 0,
   };
-  /** Sessions that have become free again and were not returned by {@link takeRecovered} yet. */
-  #recovered: SessionEntry[] = [];
-  /** Whether {@link takeRecovered} would return any. */
-  hasRecovered = false;
   #useSequence = 0;
   /** Order of sessions that were never used, which come before all others. V8 stores integers of 32 bits in place. */
   #addSequence = -(2 ** 31);
@@ -82,9 +68,11 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     this.#leasesPerSession = leasesPerSession;
     this.#maxConnected = maxConnected;
     this.#order = order;
-    this.#available = new AvailableSessions(this.#entries, this.#accounts, order);
-    this.#frozen = new FrozenSessions(this.#entries, this.#accounts, leasesPerSession, order instanceof LruOrder);
-    this.#spread = new AccountSpread(this.#available, this.#expiries);
+    const isLru = order instanceof LruOrder;
+    this.#frozen = new FrozenSessions(this.#entries, this.#accounts, leasesPerSession, isLru);
+    this.#available = new AvailableSessions(this.#entries, this.#accounts, order, this.#frozen);
+    this.#blocked = new BlockedSessions(this.#available, this.#frozen, this.#expiries, leasesPerSession);
+    this.#spread = new AccountSpread(this.#accounts, this.#available, this.#expiries);
     this.#sharesCooldowns = sharesCooldowns;
   }
 
@@ -120,18 +108,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     used.sort((a, b) => (accountUsedAt(a) ?? 0) - (accountUsedAt(b) ?? 0));
     for (const entry of unused) this.#enter(entry, ++this.#addSequence, now);
     for (const entry of used) this.#enter(entry, ++this.#useSequence, now);
-    this.#shareAll(entries, now);
-  }
-
-  /** Makes the cooldowns of each account hold for all its sessions: once for each account, and not where nothing cools. */
-  #shareAll(entries: readonly Entry[], now: number): void {
-    const done = new Set<readonly SessionEntry[]>();
-    for (const entry of entries) {
-      const { accountSessions } = entry;
-      if (accountSessions === null || done.has(accountSessions)) continue;
-      done.add(accountSessions);
-      if (!accountSessions.every((session) => session.isUnblocked)) this.shareCooldowns(entry, now);
-    }
+    shareAllCooldowns(this, entries, now);
   }
 
   /** Excludes the entry from further leases, as the first step of its removal, or includes it again. */
@@ -162,9 +139,7 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     if (this.#available.size === 0 && this.#frozen.size === 0) return undefined;
     if (this.isFull && !isShared) return undefined;
     // Only entries of this table are selected.
-    let entry = this.#available.select(criteria, now, this.isFull) as Entry | undefined;
-    if (this.#frozen.size > 0 && criteria.allowFrozen === true)
-      entry = this.#frozen.choose(criteria, now, this.isFull, entry) as Entry | undefined;
+    const entry = this.#available.select(criteria, now, this.isFull) as Entry | undefined;
     if (entry === undefined) return undefined;
     this.#available.remove(entry);
     entry.leases++;
@@ -215,37 +190,6 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return true;
   }
 
-  /**
-   * Starts or extends a cooldown that the first of the sessions was told and that holds for all of them. Returns those whose
-   * end has changed.
-   */
-  coolAll(
-    sessions: readonly Entry[],
-    scope: CooldownScope,
-    until: number,
-    reason: string,
-    now: number,
-  ): readonly StartedCooldown<Entry>[] {
-    const [told] = sessions;
-    const started: StartedCooldown<Entry>[] = [];
-    for (const entry of sessions) {
-      const formerUntil = entry.cooldowns.until(scope);
-      if (!this.cool(entry, scope, until, reason, now)) continue;
-      started.push({ entry, scope, until, reason, formerUntil, sharedBy: entry === told ? undefined : told?.id });
-    }
-    return started;
-  }
-
-  /** Makes the latest of the cooldowns of each scope hold for all sessions of the account. Returns what has changed. */
-  shareCooldowns(entry: Entry, now: number): readonly StartedCooldown<Entry>[] {
-    const sessions = this.sharing(entry);
-    if (sessions.length === 1) return [];
-    return latestCooldowns(sessions, now).flatMap(({ id, scope, until, reason }) => {
-      const source = this.#entries.get(id);
-      return source === undefined ? [] : this.coolAll(this.sharing(source), scope, until, reason, now);
-    });
-  }
-
   /** The sessions for which a cooldown or a restriction of the session holds, itself first; `isOfAccount` if it is shared. */
   sharing(entry: Entry, isOfAccount = true): readonly Entry[] {
     return isOfAccount && this.#sharesCooldowns ? [entry, ...siblingsOf(entry)] : [entry];
@@ -256,16 +200,15 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     const { accountId } = facts;
     const isMoved = accountId !== undefined && accountId !== null && accountId !== entry.accountId;
     if (!isMoved || !entry.isEntered) return entry.setFacts(facts);
-    this.#leaveAccount(entry, now);
+    this.#spread.leave(entry, now);
     entry.setFacts(facts);
-    this.#accounts.add(entry);
-    if (entry.accountSessions !== null) this.#spread.update(entry.accountSessions, now);
+    this.#spread.join(entry, now);
     return true;
   }
 
   /** Forgets what was known of the account, because the session has another auth key. */
   clearFacts(entry: Entry, now: number): void {
-    if (entry.isEntered) this.#leaveAccount(entry, now);
+    if (entry.isEntered) this.#spread.leave(entry, now);
     entry.clearFacts();
   }
 
@@ -346,12 +289,14 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     if (entry !== undefined) this.#expire(entry, now);
   }
 
+  /** Whether {@link takeRecovered} would return any. */
+  get hasRecovered(): boolean {
+    return this.#blocked.hasRecovered;
+  }
+
   /** The sessions that have become free again since the last call. */
   takeRecovered(): readonly SessionEntry[] {
-    const recovered = this.#recovered;
-    this.#recovered = [];
-    this.hasRecovered = false;
-    return recovered;
+    return this.#blocked.takeRecovered();
   }
 
   /** The next instant at which something changes by itself; `Infinity` if nothing does. */
@@ -388,17 +333,6 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     return canServeBy(this.candidates(criteria), criteria, now, deadline);
   }
 
-  /** Whether the condition holds for all sessions that can ever serve the caller, of which there is at least one. */
-  areAll(criteria: Criteria, isOne: (entry: SessionEntry) => boolean): boolean {
-    let count = 0;
-    for (const entry of this.candidates(criteria)) {
-      if (!matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
-      if (!isOne(entry)) return false;
-      count++;
-    }
-    return count > 0;
-  }
-
   /** When sessions will be available to a caller that has to wait. */
   forecast(criteria: Criteria, now: number): Availability {
     return forecast(this.candidates(criteria), criteria, now, this.#leasesPerSession);
@@ -424,12 +358,8 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
 
   #canSelect(criteria: Criteria, now: number): boolean {
     if (this.isFull && this.#leasesPerSession === 1) return false;
-    if (this.#frozen.size > 0 && criteria.allowFrozen === true) {
-      // For a key, the available sessions alone do not decide.
-      const isUsual = criteria.key === undefined && this.#available.canSelect(criteria, now, this.isFull);
-      return isUsual || this.#frozen.choose(criteria, now, this.isFull, undefined) !== undefined;
-    }
-    return this.hasAvailable && this.#available.canSelect(criteria, now, this.isFull);
+    if (!this.hasAvailable && !this.hasFrozen) return false;
+    return this.#available.canSelect(criteria, now, this.isFull);
   }
 
   #enter(entry: Entry, sequence: number, now: number): void {
@@ -467,16 +397,6 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     if (entry.isRemoving && !entry.isLeased) this.#delete(entry, now);
   }
 
-  #leaveAccount(entry: Entry, now: number): void {
-    const siblings = siblingsOf(entry);
-    const { isAvailable } = entry;
-    this.#available.remove(entry);
-    this.#accounts.remove(entry);
-    entry.isAccountInUse = false;
-    if (isAvailable) this.#available.add(entry, now);
-    this.#spread.update(siblings, now);
-  }
-
   #expire(entry: SessionEntry, now: number): void {
     if (!entry.isScheduled || entry.dueAt > now) return;
     if (entry.restriction !== null) entry.setBlockers({ restriction: null });
@@ -493,42 +413,13 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     // A lease may end after its session has been removed.
     if (!entry.isEntered) return;
     if (!entry.isUnblocked) {
-      this.#refreshBlocked(entry, now);
+      this.#setState(entry, entry.stateAt(now));
+      this.#blocked.update(entry, now);
       return;
     }
     this.#setState(entry, entry.isLeased ? "leased" : "free");
     if (entry.hasRoom(this.#leasesPerSession)) this.#available.add(entry, now);
     else this.#available.remove(entry);
-  }
-
-  #refreshBlocked(entry: SessionEntry, now: number): void {
-    const state = entry.stateAt(now);
-    this.#setState(entry, state);
-    if (!entry.shouldEmitRecovered && entry.hasReportedCause(now)) entry.shouldEmitRecovered = true;
-    if (state !== "free" && state !== "leased" && state !== "foreign") entry.isRecovering = true;
-    else if (state === "free" && entry.isRecovering) {
-      entry.isRecovering = false;
-      this.#recovered.push(entry);
-      this.hasRecovered = true;
-    }
-    this.#refreshFrozen(entry, now);
-    // Never in both the queue and the expiry heap: they share the entry's position.
-    if (entry.canServeAt(now, this.#leasesPerSession)) {
-      if (entry.isScheduled) this.#expiries.remove(entry);
-      this.#available.add(entry, now);
-      return;
-    }
-    this.#available.remove(entry);
-    if (entry.becomesAvailableByTimeAt(now, this.#leasesPerSession)) this.#expiries.set(entry);
-    else if (entry.isScheduled) this.#expiries.remove(entry);
-  }
-
-  /** The end of a cooldown makes a frozen session available to callers that read, while the heap has the end of its freeze. */
-  #refreshFrozen(entry: SessionEntry, now: number): void {
-    if (this.#frozen.size === 0 && !entry.isFrozen) return;
-    this.#frozen.update(entry);
-    if (entry.isFrozen && entry.unavailableUntil > now)
-      this.#expiries.setScoped(entry, { kind: "session" }, entry.unavailableUntil);
   }
 
   #setState(entry: SessionEntry, state: SessionState): void {
@@ -544,13 +435,4 @@ export class SessionTable<Entry extends SessionEntry = SessionEntry> {
     else if (state === "leased") this.#counts.leased += change;
     else this.#counts[state] += change;
   }
-}
-
-/** Whether a restriction replaces another one: if it ends later, or if both are the freeze of which it names the end. */
-function replaces(restriction: Restriction, former: Restriction): boolean {
-  if (isFreeze(restriction.reason) && isFreeze(former.reason)) {
-    if (restriction.until === null) return false;
-    if (former.until === null) return true;
-  }
-  return endOf(restriction) > endOf(former);
 }

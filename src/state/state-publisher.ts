@@ -3,7 +3,7 @@ import type { RecordWriter } from "../storage/record-writer.js";
 import type { CooldownScope } from "./cooldowns.js";
 import { markDirty, type PooledSession } from "./pooled-session.js";
 import type { SessionRegistry } from "./session-registry.js";
-import type { StartedCooldown } from "./session-table.js";
+import type { StartedCooldown } from "./shared-cooldowns.js";
 
 /** A cooldown or freeze that ends later by less than this is the same one, by a different clock. */
 export const SAME_END_TOLERANCE_MS: number = 1_000;

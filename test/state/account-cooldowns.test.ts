@@ -4,6 +4,7 @@ import type { CooldownScope } from "../../src/state/cooldowns.js";
 import { ANY } from "../../src/state/criteria.js";
 import { SessionEntry } from "../../src/state/session-entry.js";
 import { SessionTable } from "../../src/state/session-table.js";
+import { coolAll, shareCooldowns } from "../../src/state/shared-cooldowns.js";
 
 const IDS = ["a", "b", "c", "d", "e", "f"];
 const ACCOUNTS = ["1", "2", "3"];
@@ -77,11 +78,11 @@ class Run {
     else if (kind === "add" && entry === undefined) this.#add(id, account, ms > 25);
     else if (entry === undefined) return;
     else if (kind === "cool") {
-      table.coolAll(table.sharing(entry), SCOPES[scope] as CooldownScope, now + ms, "flood", now);
+      coolAll(table, table.sharing(entry), SCOPES[scope] as CooldownScope, now + ms, "flood", now);
       model.cool(id, scope, now + ms);
     } else if (kind === "learn") {
       table.setFacts(entry, { accountId: account }, now);
-      table.shareCooldowns(entry, now);
+      shareCooldowns(table, entry, now);
       model.accounts.set(id, account);
       model.join(id);
     } else if (kind === "forget") {
