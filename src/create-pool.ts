@@ -205,45 +205,17 @@ function createLeasing<Client>(
   { removal }: Sessions,
 ) {
   const { events } = context;
-  const { sessionTable, registry, recordWriter, peers, sessionState, facts } = state;
+  const { registry, sessionState, facts } = state;
   const abortListeners = new AbortListeners();
   const nesting = new Nesting(context.options.traceLeases);
-  const scheduler = new LeaseScheduler(context, sessionTable, abortListeners, processRef);
-  const leases = new LeaseManager<Client>(
-    context,
-    sessionTable,
-    registry,
-    sessionState,
-    connections,
-    processRef,
-    scheduler,
-  );
-  const peerKnowledge = new PeerKnowledge(context, peers, connections, scheduler, abortListeners, processRef);
-  const acquirer = new SessionAcquirer<Client>(
-    context,
-    lifecycle,
-    sessionTable,
-    recordWriter,
-    connections,
-    backOffs,
-    leases,
-    scheduler,
-    abortListeners,
-    processRef,
-    nesting,
-    peerKnowledge,
-  );
-  const jobRunner = new JobRunner<Client>(context, leases, scheduler, acquirer, abortListeners, nesting);
+  const scheduler = new LeaseScheduler(context, state.sessionTable, abortListeners, processRef);
+  const base = { ...state, lifecycle, processRef, connections, backOffs, abortListeners, nesting, scheduler };
+  const leases = new LeaseManager<Client>(context, base);
+  const peerKnowledge = new PeerKnowledge(context, base);
+  const acquirer = new SessionAcquirer<Client>(context, { ...base, leases, peerKnowledge });
+  const jobRunner = new JobRunner<Client>(context, { ...base, leases, acquirer });
   const sessionCheck = new SessionCheck<Client>(context, jobRunner, registry, sessionState, facts);
-  const bulkRuns = new BulkRunManager<Client>(
-    context,
-    lifecycle,
-    sessionTable,
-    scheduler,
-    jobRunner,
-    abortListeners,
-    processRef,
-  );
+  const bulkRuns = new BulkRunManager<Client>(context, { ...base, jobRunner });
   events.on("vacated", (id) => lifecycle.runInBackground(removal.onLastLeaseEnded(id)));
   events.on("ownershipLost", (id) => {
     leases.revoke(id, ownershipLost(id), "its ownership was lost");

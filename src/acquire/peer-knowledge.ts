@@ -25,6 +25,15 @@ interface LookUpRequest {
   recordWait(ms: number): void;
 }
 
+/** What the look-up of peers is built on. */
+export interface PeerKnowledgeParts {
+  readonly peers: PeerCacheWriter;
+  readonly connections: ConnectionPool<unknown>;
+  readonly scheduler: LeaseScheduler;
+  readonly abortListeners: AbortListeners;
+  readonly processRef: ProcessRef;
+}
+
 /**
  * Which sessions know a peer: as it is stored, as clients of this process have learned since, and, where a client is open, as
  * its cache holds it. Looked up while a caller wants one; nothing is kept afterwards.
@@ -45,20 +54,13 @@ export class PeerKnowledge {
   #isEnded = false;
   #isAnnouncing = false;
 
-  constructor(
-    context: PoolContext,
-    peers: PeerCacheWriter,
-    connections: ConnectionPool<unknown>,
-    scheduler: LeaseScheduler,
-    abortListeners: AbortListeners,
-    processRef: ProcessRef,
-  ) {
+  constructor(context: PoolContext, parts: PeerKnowledgeParts) {
     this.#context = context;
-    this.#peers = peers;
-    this.#connections = connections;
-    this.#scheduler = scheduler;
-    this.#abortListeners = abortListeners;
-    this.#processRef = processRef;
+    this.#peers = parts.peers;
+    this.#connections = parts.connections;
+    this.#scheduler = parts.scheduler;
+    this.#abortListeners = parts.abortListeners;
+    this.#processRef = parts.processRef;
     this.#timer = new WakeTimer(context.clock, () => this.#askAgain());
     context.events.on("peerLearned", (id, peer) => this.#learned(id, peer));
     context.events.on("peersCleared", (id) => this.#cleared(id));

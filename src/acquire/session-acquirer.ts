@@ -1,41 +1,33 @@
 import { AsyncResource } from "node:async_hooks";
-import type { AbortListeners } from "../common/abort-listeners.js";
 import type { ProcessRef } from "../common/process-ref.js";
-import type { ConnectBackoff } from "../connections/connect-backoff.js";
-import { type Connection, SessionChangedError } from "../connections/connection.js";
-import { type ConnectionPool, Opening } from "../connections/connection-pool.js";
-import {
-  attemptTimeoutError,
-  connectTookTooLong,
-  notConnectedInTime,
-  queueFullError,
-  unknownSessionError,
-  waitsForItself,
-} from "../error-factories.js";
+import type { ConnectionPool } from "../connections/connection-pool.js";
+import { queueFullError, unknownSessionError, waitsForItself } from "../error-factories.js";
 import { ConnectError } from "../errors.js";
 import type { Lease } from "../lease/lease.js";
 import type { ActiveLease, LeaseManager } from "../lease/lease-manager.js";
 import { ACQUIRE_CHANNEL, type AcquireTrace, CONNECT_CHANNEL, trace } from "../observability/tracing.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolLifecycle } from "../pool-lifecycle.js";
-import { areAllServing, type Criteria, canEverServe } from "../state/criteria.js";
+import { areAllServing, type Criteria } from "../state/criteria.js";
 import type { PooledSession } from "../state/pooled-session.js";
 import type { SessionTable } from "../state/session-table.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { PeerReference } from "../telegram/peers.js";
-import { affectsSession, classifyTelegramError } from "../telegram/verdicts.js";
 import type { AcquireRequest } from "./acquire-request.js";
 import type { LeaseScheduler } from "./lease-scheduler.js";
 import { isHeldByCaller, type Nesting } from "./nesting.js";
 import type { PeerKnowledge } from "./peer-knowledge.js";
+import { SessionConnector, type SessionConnectorParts } from "./session-connector.js";
 import type { ServeRequest } from "./wait-queue.js";
 
-/** The limits of a caller's wait for a connect, besides the timeout of the connect itself. */
-interface ConnectLimit {
-  readonly ms: number;
-  /** Whether it is the timeout of the attempt: then the session backs off as after a failed connect. */
-  readonly isAttempt: boolean;
-  error(): Error;
+/** What the way to a lease is built on. */
+export interface SessionAcquirerParts<Client> extends SessionConnectorParts<Client> {
+  readonly sessionTable: SessionTable<PooledSession>;
+  readonly recordWriter: RecordWriter;
+  readonly scheduler: LeaseScheduler;
+  readonly processRef: ProcessRef;
+  readonly nesting: Nesting;
+  readonly peerKnowledge: PeerKnowledge;
 }
 
 /** Fulfills requests for a lease: reserves a session or waits for one, connects it, and tries another one if that fails. */
@@ -45,44 +37,27 @@ export class SessionAcquirer<Client> {
   readonly #sessionTable: SessionTable<PooledSession>;
   readonly #recordWriter: RecordWriter;
   readonly #connections: ConnectionPool<Client>;
-  readonly #backOffs: ConnectBackoff;
   readonly #leases: LeaseManager<Client>;
   readonly #scheduler: LeaseScheduler;
-  readonly #abortListeners: AbortListeners;
   readonly #processRef: ProcessRef;
   readonly #nesting: Nesting;
   readonly #peerKnowledge: PeerKnowledge;
-  /** Sessions whose latest connection was closed while it was being opened, without a reason in their state. */
-  readonly #closedWhileOpening = new WeakSet<PooledSession>();
+  readonly #connector: SessionConnector<Client>;
   readonly #serve: ServeRequest<ActiveLease<Client>> = (entry, request) =>
     this.#leaseConnected(entry, request) ?? this.#connectAndLease(entry, request);
 
-  constructor(
-    context: PoolContext,
-    lifecycle: PoolLifecycle,
-    sessionTable: SessionTable<PooledSession>,
-    recordWriter: RecordWriter,
-    connections: ConnectionPool<Client>,
-    backOffs: ConnectBackoff,
-    leases: LeaseManager<Client>,
-    scheduler: LeaseScheduler,
-    abortListeners: AbortListeners,
-    processRef: ProcessRef,
-    nesting: Nesting,
-    peerKnowledge: PeerKnowledge,
-  ) {
+  constructor(context: PoolContext, parts: SessionAcquirerParts<Client>) {
     this.#context = context;
-    this.#lifecycle = lifecycle;
-    this.#sessionTable = sessionTable;
-    this.#recordWriter = recordWriter;
-    this.#connections = connections;
-    this.#backOffs = backOffs;
-    this.#leases = leases;
-    this.#scheduler = scheduler;
-    this.#abortListeners = abortListeners;
-    this.#processRef = processRef;
-    this.#nesting = nesting;
-    this.#peerKnowledge = peerKnowledge;
+    this.#lifecycle = parts.lifecycle;
+    this.#sessionTable = parts.sessionTable;
+    this.#recordWriter = parts.recordWriter;
+    this.#connections = parts.connections;
+    this.#leases = parts.leases;
+    this.#scheduler = parts.scheduler;
+    this.#processRef = parts.processRef;
+    this.#nesting = parts.nesting;
+    this.#peerKnowledge = parts.peerKnowledge;
+    this.#connector = new SessionConnector(context, parts);
   }
 
   /**
@@ -210,7 +185,7 @@ export class SessionAcquirer<Client> {
   /** Connects the reserved session and leases it. Resolves with `undefined` if another session is to be tried. */
   async #leaseAfterConnect(entry: PooledSession, request: AcquireRequest): Promise<ActiveLease<Client> | undefined> {
     request.markTried(entry.id);
-    const connection = await this.#processRef.whileRunning(() => this.#connect(entry, request));
+    const connection = await this.#processRef.whileRunning(() => this.#connector.connect(entry, request));
     if (connection === undefined) return undefined;
     if (request.holders !== undefined && !this.#peerKnowledge.confirm(request.holders, connection)) {
       void this.#connections.checkIn(connection);
@@ -264,137 +239,5 @@ export class SessionAcquirer<Client> {
     const candidates = this.#sessionTable.candidates(criteria);
     if (!areAllServing(candidates, criteria, (entry) => isHeldByCaller(held, entry))) return;
     throw waitsForItself([...held.keys()], this.#scheduler.status(), criteria.id);
-  }
-
-  /** Connects a reserved session. Resolves with `undefined` if another session is to be tried. */
-  async #connect(entry: PooledSession, request: AcquireRequest): Promise<Connection<Client> | undefined> {
-    const { time } = this.#context;
-    const startedAt = time.now();
-    let connection: Connection<Client> | undefined;
-    try {
-      connection = await this.#open(entry, request);
-      request.signal?.throwIfAborted();
-      this.#throwIfClosed();
-      // The record, read when the session was claimed, may tell of a freeze.
-      if (entry.isFrozen && !request.isReadOnly) throw new SessionChangedError(`Session "${entry.id}" is frozen.`);
-      this.#closedWhileOpening.delete(entry);
-      return connection;
-    } catch (error) {
-      if (connection !== undefined) void this.#connections.checkIn(connection);
-      this.#cancelReservation(entry, request, error);
-      this.#throwIfClosed();
-      this.#throwIfFinal(entry, request, error);
-      return undefined;
-    } finally {
-      request.recordConnectTime(time.now() - startedAt);
-    }
-  }
-
-  #throwIfClosed(): void {
-    const error = this.#lifecycle.closedError(true);
-    if (error !== undefined) throw error;
-  }
-
-  /**
-   * Makes a session available again that did not connect. It backs off if nothing else keeps it from being reserved again
-   * at once: after a failed connect, and when its connection was closed while it was being opened for the second time in a
-   * row.
-   */
-  #cancelReservation(entry: PooledSession, { criteria, abandonedWith }: AcquireRequest, error: unknown): void {
-    const isUnavailable =
-      entry.isForeign || !canEverServe(entry, criteria) || entry.unavailableUntil > this.#context.time.now();
-    const wasClosed = !isUnavailable && error instanceof SessionChangedError;
-    const hasFailed = !isUnavailable && error instanceof ConnectError && error !== abandonedWith;
-    if (hasFailed || (wasClosed && this.#closedWhileOpening.has(entry))) this.#backOff(entry.id);
-    if (wasClosed) this.#closedWhileOpening.add(entry);
-    else this.#closedWhileOpening.delete(entry);
-    this.#leases.cancelReservation(entry);
-  }
-
-  /** Throws the error of a connect if it ends the request; otherwise records it for the next attempt. */
-  #throwIfFinal(entry: PooledSession, request: AcquireRequest, error: unknown): void {
-    if (error === request.abandonedWith || error === request.signal?.reason) throw error;
-    if (error instanceof SessionChangedError) return;
-    const isConnectError = error instanceof ConnectError;
-    // A verdict of Telegram has changed the state of the session already.
-    if (!isConnectError && !affectsSession(classifyTelegramError(error))) throw error;
-    request.attempts++;
-    const isOnlyCandidate = isConnectError && request.criteria.id !== undefined;
-    if (request.attempts >= request.maxAttempts || isOnlyCandidate) throw error;
-    if (isConnectError) request.recordFailure(entry.id, error, true);
-    else request.cause ??= error;
-  }
-
-  /** Opens the connection of a session, within the limits of the caller. */
-  #open(entry: PooledSession, request: AcquireRequest): Promise<Connection<Client>> {
-    const opening = new Opening();
-    const opened = this.#connections.checkOut(entry.id, opening);
-    const limit = this.#connectLimit(entry, request);
-    if (limit === undefined && request.signal === undefined) return opened;
-    return new Promise((resolve, reject) => {
-      const stopLimits = this.#limit(entry, request, opening, limit, (error) => {
-        request.abandonedWith = error;
-        reject(error);
-      });
-      opened
-        .then((connection) => {
-          if (opening.isGivenUp) void this.#connections.end(opening);
-          else resolve(connection);
-        }, reject)
-        .finally(stopLimits);
-    });
-  }
-
-  /** Calls `abandon` when a limit is reached or the signal aborts. Returns the function that prevents it. */
-  #limit(
-    entry: PooledSession,
-    { signal }: AcquireRequest,
-    opening: Opening,
-    limit: ConnectLimit | undefined,
-    abandon: (error: unknown) => void,
-  ): () => void {
-    const expire = ({ isAttempt, error }: ConnectLimit): void => {
-      if (isAttempt) {
-        this.#backOff(entry.id);
-        this.#connections.giveUp(opening);
-      } else this.#connections.leave(opening);
-      abandon(error());
-    };
-    const timer = limit && this.#context.options.clock.setTimer(Math.max(limit.ms, 0), () => expire(limit));
-    const stopListening =
-      signal &&
-      this.#abortListeners.onAbort(signal, () => {
-        this.#connections.giveUp(opening);
-        abandon(signal.reason);
-      });
-    return () => {
-      timer?.cancel();
-      stopListening?.();
-    };
-  }
-
-  /** The limit that is reached first; `undefined` if there is none. */
-  #connectLimit(entry: PooledSession, request: AcquireRequest): ConnectLimit | undefined {
-    const { attemptTimeoutMs, attemptConnectMs } = request;
-    const wait = this.#waitLimit(entry, request);
-    const attemptMs = attemptTimeoutMs - attemptConnectMs;
-    const error = (): Error => attemptTimeoutError(entry.id, attemptTimeoutMs);
-    const first = attemptMs <= wait.ms ? { ms: attemptMs, isAttempt: true, error } : wait;
-    return Number.isFinite(first.ms) ? first : undefined;
-  }
-
-  /** Without `wait`, connecting is limited by `connectTimeoutMs` over all attempts. */
-  #waitLimit({ id }: PooledSession, request: AcquireRequest): ConnectLimit {
-    const { totalConnectMs, givenWaitMs, waitMs, cause } = request;
-    if (givenWaitMs > 0)
-      return { ms: waitMs, isAttempt: false, error: () => connectTookTooLong(id, givenWaitMs, cause) };
-    const { connectTimeoutMs } = this.#context.options;
-    const ms = connectTimeoutMs - totalConnectMs;
-    return { ms, isAttempt: false, error: () => notConnectedInTime(id, connectTimeoutMs, cause) };
-  }
-
-  #backOff(id: string): void {
-    const entry = this.#sessionTable.get(id);
-    if (entry !== undefined) this.#backOffs.backOff(entry);
   }
 }

@@ -67,6 +67,15 @@ interface AttemptLimit {
   cancel(): void;
 }
 
+/** What running jobs is built on. */
+export interface JobRunnerParts<Client> {
+  readonly leases: LeaseManager<Client>;
+  readonly scheduler: LeaseScheduler;
+  readonly acquirer: SessionAcquirer<Client>;
+  readonly abortListeners: AbortListeners;
+  readonly nesting: Nesting;
+}
+
 /** Runs a job on one session after another until it is done, as far as its `retry` policy allows. */
 export class JobRunner<Client> {
   readonly #context: PoolContext;
@@ -76,20 +85,13 @@ export class JobRunner<Client> {
   readonly #abortListeners: AbortListeners;
   readonly #nesting: Nesting;
 
-  constructor(
-    context: PoolContext,
-    leases: LeaseManager<Client>,
-    scheduler: LeaseScheduler,
-    acquirer: SessionAcquirer<Client>,
-    abortListeners: AbortListeners,
-    nesting: Nesting,
-  ) {
+  constructor(context: PoolContext, parts: JobRunnerParts<Client>) {
     this.#context = context;
-    this.#leases = leases;
-    this.#scheduler = scheduler;
-    this.#acquirer = acquirer;
-    this.#abortListeners = abortListeners;
-    this.#nesting = nesting;
+    this.#leases = parts.leases;
+    this.#scheduler = parts.scheduler;
+    this.#acquirer = parts.acquirer;
+    this.#abortListeners = parts.abortListeners;
+    this.#nesting = parts.nesting;
   }
 
   /** Resolves with the result of the work, or rejects with the error that no other session can help with. */

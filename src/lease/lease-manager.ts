@@ -126,6 +126,17 @@ class LeaseHandle<Client> implements Lease<Client> {
   }
 }
 
+/** What the leases of a pool are built on. */
+export interface LeaseManagerParts<Client> {
+  readonly sessionTable: SessionTable<PooledSession>;
+  readonly registry: SessionRegistry;
+  readonly sessionState: SessionStateManager;
+  readonly connections: ConnectionPool<Client>;
+  readonly processRef: ProcessRef;
+  /** Offers the session of an ended lease to the callers that wait. */
+  readonly scheduler: { serveWaiters(now: number): void };
+}
+
 /** The leases of one pool: grants them, knows who holds what, and ends them. */
 export class LeaseManager<Client> {
   readonly #context: PoolContext;
@@ -134,28 +145,19 @@ export class LeaseManager<Client> {
   readonly #sessionState: SessionStateManager;
   readonly #connections: ConnectionPool<Client>;
   readonly #processRef: ProcessRef;
-  readonly #waiters: { serveWaiters(now: number): void };
+  readonly #scheduler: LeaseManagerParts<Client>["scheduler"];
   readonly #active = new LinkedList<ActiveLease<Client>>();
   #idleCallbacks: (() => void)[] = [];
   #pendingCount = 0;
 
-  /** `waiters` are the callers that the session of an ended lease is offered to. */
-  constructor(
-    context: PoolContext,
-    sessionTable: SessionTable<PooledSession>,
-    registry: SessionRegistry,
-    sessionState: SessionStateManager,
-    connections: ConnectionPool<Client>,
-    processRef: ProcessRef,
-    waiters: { serveWaiters(now: number): void },
-  ) {
+  constructor(context: PoolContext, parts: LeaseManagerParts<Client>) {
     this.#context = context;
-    this.#sessionTable = sessionTable;
-    this.#registry = registry;
-    this.#sessionState = sessionState;
-    this.#connections = connections;
-    this.#processRef = processRef;
-    this.#waiters = waiters;
+    this.#sessionTable = parts.sessionTable;
+    this.#registry = parts.registry;
+    this.#sessionState = parts.sessionState;
+    this.#connections = parts.connections;
+    this.#processRef = parts.processRef;
+    this.#scheduler = parts.scheduler;
   }
 
   /** Makes a lease of a reserved session and its connected client. */
@@ -305,7 +307,7 @@ export class LeaseManager<Client> {
   }
 
   #afterEnd(entry: PooledSession, now: number): void {
-    this.#waiters.serveWaiters(now);
+    this.#scheduler.serveWaiters(now);
     if (!entry.isUnblocked && entry.isRemoving && !entry.isLeased) this.#context.events.emit("vacated", entry.id);
     if (this.#idleCallbacks.length > 0) this.#resolveIfIdle();
   }

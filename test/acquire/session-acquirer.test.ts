@@ -41,7 +41,7 @@ interface AcquirerParts extends SchedulerParts {
 
 async function createAcquirer(...ids: readonly string[]): Promise<AcquirerParts> {
   const parts = await createScheduler(...ids);
-  const { context, clock, sessionTable, scheduler, abortListeners, processRef } = parts;
+  const { context, clock, sessionTable } = parts;
   const connections = new FailingConnections(context, () => {
     throw new Error("No connection is created.");
   });
@@ -50,27 +50,15 @@ async function createAcquirer(...ids: readonly string[]): Promise<AcquirerParts>
   const recordWriter = new RecordWriter(context);
   const publisher = new StatePublisher(context, registry, recordWriter);
   const sessionState = new SessionStateManager(context, sessionTable, recordWriter, publisher);
-  const acquirer = new SessionAcquirer(
-    context,
-    new PoolLifecycle(context.events),
-    sessionTable,
-    recordWriter,
-    connections,
-    new ConnectBackoff(context, sessionTable),
-    new LeaseManager(context, sessionTable, registry, sessionState, connections, processRef, scheduler),
-    scheduler,
-    abortListeners,
-    processRef,
-    new Nesting(false),
-    new PeerKnowledge(
-      context,
-      new PeerCacheWriter(context, undefined),
-      connections,
-      scheduler,
-      abortListeners,
-      processRef,
-    ),
-  );
+  const base = { ...parts, sessionTable, registry, recordWriter, sessionState, connections };
+  const acquirer = new SessionAcquirer(context, {
+    ...base,
+    lifecycle: new PoolLifecycle(context.events),
+    backOffs: new ConnectBackoff(context, sessionTable),
+    leases: new LeaseManager(context, base),
+    nesting: new Nesting(false),
+    peerKnowledge: new PeerKnowledge(context, { ...base, peers: new PeerCacheWriter(context, undefined) }),
+  });
   return { ...parts, acquirer, connections };
 }
 

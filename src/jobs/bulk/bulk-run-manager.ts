@@ -44,6 +44,16 @@ const MAX_ENDED = 10;
 /** How long a computed default `concurrency` is reused. */
 const CONCURRENCY_REUSE_MS = 1_000;
 
+/** What the bulk runs of a pool are built on. */
+export interface BulkRunManagerParts<Client> {
+  readonly lifecycle: PoolLifecycle;
+  readonly sessionTable: SessionTable;
+  readonly scheduler: LeaseScheduler;
+  readonly jobRunner: JobRunner<Client>;
+  readonly abortListeners: AbortListeners;
+  readonly processRef: ProcessRef;
+}
+
 /** The bulk runs of one pool, what they share, and the storages of their checkpoints. */
 export class BulkRunManager<Client> {
   readonly context: PoolContext;
@@ -64,22 +74,14 @@ export class BulkRunManager<Client> {
   /** One for each storage object that a checkpoint was given; it stays open until the pool is closed. */
   readonly #storages = new Map<SessionStorage, Promise<void>>();
 
-  constructor(
-    context: PoolContext,
-    lifecycle: PoolLifecycle,
-    sessionTable: SessionTable,
-    scheduler: LeaseScheduler,
-    jobRunner: JobRunner<Client>,
-    abortListeners: AbortListeners,
-    processRef: ProcessRef,
-  ) {
+  constructor(context: PoolContext, parts: BulkRunManagerParts<Client>) {
     this.context = context;
-    this.lifecycle = lifecycle;
-    this.sessionTable = sessionTable;
-    this.jobRunner = jobRunner;
-    this.abortListeners = abortListeners;
-    this.processRef = processRef;
-    this.#scheduler = scheduler;
+    this.lifecycle = parts.lifecycle;
+    this.sessionTable = parts.sessionTable;
+    this.jobRunner = parts.jobRunner;
+    this.abortListeners = parts.abortListeners;
+    this.processRef = parts.processRef;
+    this.#scheduler = parts.scheduler;
     this.#timeout = new StorageTimeout(context.clock, context.options.storageTimeoutMs, context.metrics);
   }
 
