@@ -3,7 +3,8 @@ import { Nesting } from "./acquire/nesting.js";
 import { PeerKnowledge } from "./acquire/peer-knowledge.js";
 import { SessionAcquirer } from "./acquire/session-acquirer.js";
 import { AbortListeners } from "./common/abort-listeners.js";
-import type { ProcessRef } from "./common/process-ref.js";
+import { inBackground, inOwnContext } from "./common/own-context.js";
+import { ProcessRef } from "./common/process-ref.js";
 import { ConnectBackoff } from "./connections/connect-backoff.js";
 import { ConnectionFactory } from "./connections/connection-factory.js";
 import { ConnectionPool } from "./connections/connection-pool.js";
@@ -60,13 +61,27 @@ export function resolveOptions<Client>(options: SessionPoolOptions<Client>): Res
 
 /** An open storage and its records. */
 export interface OpenedStorage {
+  /** Keeps the process alive while the pool is opened, used and closed. */
+  readonly processRef: ProcessRef;
   readonly records: readonly StoredRecord[];
   /** Held while a storage that supports only one process is open. */
   readonly processLock: SingleProcessLock | undefined;
 }
 
-/** Loads the client library, opens the storage and reads it. Closes the storage again if a step fails. */
+/** Loads the client library, opens the storage and reads it. Nothing is left open if a step fails. */
 export async function openStorage<Client>(options: ResolvedOptions<Client>): Promise<OpenedStorage> {
+  const background = { ...options, clock: inBackground(options.clock) };
+  const processRef = new ProcessRef(background.clock);
+  try {
+    const opened = await processRef.whileRunning(() => inOwnContext(() => openAndList(background)));
+    return { ...opened, processRef };
+  } catch (error) {
+    processRef.end();
+    throw error;
+  }
+}
+
+async function openAndList<Client>(options: ResolvedOptions<Client>): Promise<Omit<OpenedStorage, "processRef">> {
   const { storage, clock, storageTimeoutMs } = options;
   await options.client.open();
   const deadline = new StorageTimeout(clock, storageTimeoutMs);
@@ -93,8 +108,7 @@ export interface CreatedPool<Client> extends PoolParts<Client> {
 /** Builds a pool from its options, in dependency order. Contains no logic of its own. */
 export function createPool<Client>(
   options: ResolvedOptions<Client>,
-  processRef: ProcessRef,
-  processLock: SingleProcessLock | undefined,
+  { processRef, processLock }: OpenedStorage,
   publish: Publish,
   subscribed: SubscribedEvents,
 ): CreatedPool<Client> {

@@ -33,6 +33,7 @@ export {
   StorageError,
 } from "./errors.js";
 export type { SessionPoolEvents } from "./events.js";
+export type { ResponseOf } from "./jobs/invoke.js";
 export type { IterateWork } from "./jobs/iterate.js";
 export type { CooldownTarget, Lease, LeaseInfo } from "./lease/lease.js";
 export type { HistogramSnapshot } from "./observability/histogram.js";
@@ -85,7 +86,7 @@ export type {
   WeightedSelection,
 } from "./options/selection-strategy.js";
 export type { PoolStatus, SessionHealth, SessionInfo, SessionState } from "./session-info.js";
-export { type ResponseOf, SessionPool } from "./session-pool.js";
+export { SessionPool } from "./session-pool.js";
 export { memory } from "./storage/memory.js";
 export type {
   PeerField,

@@ -1,6 +1,7 @@
 import type { PoolTime } from "./common/pool-time.js";
 import type { BulkRunInfo } from "./jobs/bulk/bulk-run-manager.js";
 import type { LeaseInfo } from "./lease/lease.js";
+import type { PoolMetrics } from "./observability/pool-metrics.js";
 import { Timeline } from "./observability/timeline.js";
 import { type ProxyProfile, proxyName } from "./options/proxy.js";
 import type { Ownership, SessionHolder } from "./ownership/ownership.js";
@@ -42,6 +43,15 @@ export interface PoolObservation extends Disposable {
   readonly timeline: Timeline;
   /** Aborts when the pool has been closed. */
   readonly ended: AbortSignal;
+}
+
+/** Begins to measure a pool. */
+export function measurePool({ context, scheduler, connections }: PoolParts<unknown>): PoolMetrics {
+  return context.metrics.start(() => ({
+    readAt: context.clock.now(),
+    status: scheduler.status(),
+    connected: connections.usage(),
+  }));
 }
 
 /** Begins to observe a pool. */

@@ -1,13 +1,20 @@
 import { AcquireRequest } from "./acquire/acquire-request.js";
-import { inBackground, inOwnContext } from "./common/own-context.js";
+import { inOwnContext } from "./common/own-context.js";
 import { ProcessRef } from "./common/process-ref.js";
-import { type CreatedPool, createPool, openStorage, resolveOptions, startPool } from "./create-pool.js";
+import {
+  type CreatedPool,
+  createPool,
+  type OpenedStorage,
+  openStorage,
+  resolveOptions,
+  startPool,
+} from "./create-pool.js";
 import { unknownSessionError } from "./error-factories.js";
 import { type AddManyReport, OptionsError } from "./errors.js";
 import { EVENT_NAMES, SafeEmitter, type SessionPoolEvents } from "./events.js";
 import { BulkAddition } from "./jobs/bulk/bulk-addition.js";
 import { BulkRun } from "./jobs/bulk/bulk-run.js";
-import { createInvokeJob } from "./jobs/invoke.js";
+import { createInvokeJob, type ResponseOf } from "./jobs/invoke.js";
 import { type IterateWork, iterate } from "./jobs/iterate.js";
 import { createJob } from "./jobs/job-runner.js";
 import type { Lease, LeaseInfo } from "./lease/lease.js";
@@ -39,14 +46,10 @@ import {
   checkTextId,
   checkUseArguments,
 } from "./options/validate.js";
-import type { SingleProcessLock } from "./ownership/single-process-lock.js";
-import { observePool, type PoolObservation } from "./pool-observation.js";
+import { measurePool, observePool, type PoolObservation } from "./pool-observation.js";
 import type { PoolStatus, SessionHealth, SessionInfo } from "./session-info.js";
 
 const DEFAULT_ACQUIRE_OPTIONS: AcquireOptions = {};
-
-/** The result type of a request. */
-export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
 
 /**
  * A pool of Telegram accounts in this process: it leases them as connected clients, cools down
@@ -61,27 +64,21 @@ export type ResponseOf<R> = R extends { __response: infer Response } ? Response 
  */
 export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implements AsyncDisposable {
   readonly #parts: CreatedPool<Client>;
-  readonly #options: ResolvedOptions<Client>;
 
-  private constructor(
-    options: ResolvedOptions<Client>,
-    processRef: ProcessRef,
-    processLock: SingleProcessLock | undefined,
-  ) {
+  private constructor(options: ResolvedOptions<Client>, opened: OpenedStorage) {
     const subscribed = new Set<keyof SessionPoolEvents>();
     super(EVENT_NAMES, subscribed);
     // Programs in JavaScript can call it.
-    if (!(processRef instanceof ProcessRef)) {
+    if (!(opened?.processRef instanceof ProcessRef)) {
       throw new OptionsError('A pool cannot be constructed; use "await SessionPool.open(options)".');
     }
-    this.#options = options;
     const publish = (name: string, event: unknown): void => {
       if (!subscribed.has(name as keyof SessionPoolEvents)) return;
       // All listeners get the same object.
       Object.freeze(event);
       inOwnContext(() => (this.emit as (name: string, event: unknown) => boolean).call(this, name, event));
     };
-    this.#parts = createPool(options, processRef, processLock, publish, subscribed);
+    this.#parts = createPool(options, opened, publish, subscribed);
   }
 
   /**
@@ -91,17 +88,10 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   static async open<Client>(options: SessionPoolOptions<Client>): Promise<SessionPool<Client>> {
     const resolved = resolveOptions(options);
-    const background = { ...resolved, clock: inBackground(resolved.clock) };
-    const processRef = new ProcessRef(background.clock);
-    const { records, processLock } = await processRef
-      .whileRunning(() => inOwnContext(() => openStorage(background)))
-      .catch((error: unknown) => {
-        processRef.end();
-        throw error;
-      });
-    const pool = new SessionPool(resolved, processRef, processLock);
+    const opened = await openStorage(resolved);
+    const pool = new SessionPool(resolved, opened);
     try {
-      await processRef.whileRunning(() => pool.#parts.storageSync.load(records));
+      await opened.processRef.whileRunning(() => pool.#parts.storageSync.load(opened.records));
     } catch (error) {
       await pool.destroy();
       throw error;
@@ -295,7 +285,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    */
   async invoke<R>(request: R | (() => R), options: UseOptions = {}): Promise<ResponseOf<R>> {
     checkUseArguments("invoke", request, options);
-    const job = createInvokeJob(this.#options.client, request, options);
+    const job = createInvokeJob(this.#parts.context.options.client, request, options);
     return (await this.#parts.jobRunner.run(job)) as ResponseOf<R>;
   }
 
@@ -351,12 +341,7 @@ export class SessionPool<Client> extends SafeEmitter<SessionPoolEvents> implemen
    * ```
    */
   metrics(): PoolMetrics {
-    const { context, scheduler, connections } = this.#parts;
-    return context.metrics.start(() => ({
-      readAt: context.clock.now(),
-      status: scheduler.status(),
-      connected: connections.usage(),
-    }));
+    return measurePool(this.#parts);
   }
 
   /**

@@ -4,6 +4,9 @@ import type { UseOptions } from "../options/options.js";
 import { methodOf, rebuild, type TelegramRequest } from "../telegram/requests.js";
 import { createJob, type Job } from "./job-runner.js";
 
+/** The result type of a request. */
+export type ResponseOf<R> = R extends { __response: infer Response } ? Response : unknown;
+
 type RequestSource = TelegramRequest | (() => TelegramRequest);
 
 /**
