@@ -55,7 +55,7 @@ export class AccountFacts {
 
   /**
    * Makes the latest cooldowns and restriction of the account hold for all its sessions, once the session is known to be one
-   * of it. A death is not shared: whoever has just signed in, or was answered, is alive.
+   * of it. A death is not shared: a session that has just signed in, or was answered, is alive.
    */
   joinAccount(known: PooledSession): void {
     const { time, events } = this.#context;

@@ -22,8 +22,8 @@ interface CooldownTable<Entry extends SessionEntry> {
 }
 
 /**
- * Starts or extends a cooldown that the first of the sessions was told and that holds for all of them. Returns those whose
- * end has changed.
+ * Starts or extends a cooldown that Telegram has started for the first of the sessions and that holds for all of them. Returns
+ * those whose end has changed.
  */
 export function coolAll<Entry extends SessionEntry>(
   table: CooldownTable<Entry>,
