@@ -47,6 +47,8 @@ export class StorageSync {
   #isReadingAll = false;
   /** Whether all records have to be read again, because the current read may have begun too early. */
   #mustReadAgain = false;
+  /** Whether that read removes the sessions of missing records. */
+  #deletesMissing = false;
   #isStopped = false;
   readonly #timer: WakeTimer;
   #stopWatching: () => void = () => {};
@@ -67,7 +69,7 @@ export class StorageSync {
     this.#recordWriter = parts.recordWriter;
     this.#remoteRecords = remoteRecords;
     this.#rateLimits = rateLimits;
-    this.#timer = new WakeTimer(clock, () => void this.#readAllInTurn());
+    this.#timer = new WakeTimer(clock, () => void this.#readAllInTurn(true));
   }
 
   /** Loads the records that the storage contained at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
@@ -113,8 +115,9 @@ export class StorageSync {
       const failed = (error: Error): void => {
         if (!this.#isStopped) this.#reportFailure(asStorageError(error, "watch for changes", undefined));
       };
-      // What was written before the watch listens is not reported.
-      const listening = (): void => void this.#readAllInTurn();
+      // What was written before the watch listens is not reported. A server that has just come back may still be without
+      // records that it is about to have again, as after a failover: the next read in the interval decides.
+      const listening = (): void => void this.#readAllInTurn(false);
       this.#stopWatching = this.#storage.watch?.((id) => this.#onNotified(id), failed, listening) ?? (() => {});
     } catch (error) {
       this.#reportFailure(new StorageError("The storage could not be watched.", { cause: error }));
@@ -134,7 +137,7 @@ export class StorageSync {
 
   /** Reads all records of a shared storage now. Rejects as the storage does. */
   async syncAll(): Promise<void> {
-    if (this.#storage.shared) await this.#readAll();
+    if (this.#storage.shared) await this.#readAll(true);
   }
 
   #arm(): void {
@@ -142,19 +145,24 @@ export class StorageSync {
   }
 
   /** One read at a time. A call during a read leads to one more. */
-  async #readAllInTurn(): Promise<void> {
+  async #readAllInTurn(deletesMissing: boolean): Promise<void> {
     this.#mustReadAgain = true;
+    this.#deletesMissing ||= deletesMissing;
     if (this.#isReadingAll) return;
     this.#isReadingAll = true;
     while (this.#mustReadAgain && !this.#isStopped) {
+      const removes = this.#deletesMissing;
       this.#mustReadAgain = false;
-      await this.#unlessStopped(() => this.#readAll());
+      this.#deletesMissing = false;
+      await this.#unlessStopped(() => this.#readAll(removes));
+      // A watch that begins again and again must not put the interval off.
+      if (removes) this.#arm();
     }
     this.#isReadingAll = false;
-    this.#arm();
   }
 
-  async #readAll(): Promise<void> {
+  /** `deletesMissing`: whether the session of a missing record is removed. */
+  async #readAll(deletesMissing: boolean): Promise<void> {
     const recordWriter = this.#recordWriter;
     const records = await this.#listDeadline.run("be listed", () => this.#storage.list());
     const listed = new Set(records.map(({ id }) => id));
@@ -170,7 +178,7 @@ export class StorageSync {
     // Changed and deleted records first: a new session may have the former key of another one.
     const failures = [
       await this.#each(changed, (record) => this.#apply(record)),
-      await this.#each(missing, (id) => this.#readOne(id)),
+      await this.#each(deletesMissing ? missing : [], (id) => this.#readOne(id)),
       await this.#each(added, (record) => this.#apply(record)),
     ];
     for (const failure of failures) if (failure !== undefined) throw failure;

@@ -102,6 +102,22 @@ describe("watch()", () => {
     expect(lists).toBe(3);
   });
 
+  test("a record that is missing then: its session stays until the interval, however often it listens", async () => {
+    const { pool, clock, other, listen } = await listening();
+    await other.add("a", sessionString("a"));
+    await other.add("b", sessionString("b"));
+    listen();
+    await clock.advance(0);
+    await other.remove("a");
+    for (let seconds = 0; seconds < 19; seconds++) {
+      listen();
+      await clock.advance(1_000);
+      expect(pool.get("a")?.state).toBe("free");
+    }
+    await clock.advance(1_000);
+    expect({ a: pool.get("a"), b: pool.get("b")?.state }).toEqual({ a: undefined, b: "free" });
+  });
+
   test("a read that fails then is reported, and repeated in the interval", async () => {
     const { pool, clock, storage, other, listen, events } = await listening();
     await other.add("a", sessionString("a"));
