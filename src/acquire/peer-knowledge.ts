@@ -15,6 +15,10 @@ import { PeerLook } from "./peer-look.js";
 
 /** Milliseconds for which an answer of the storage serves further callers of the same peer. */
 const FRESH_MS = 1_000;
+/** Number of holders from which an answer is kept for later callers: to fetch it costs more than all the rest of a lease. */
+const MANY_HOLDERS = 100;
+/** Maximum number of answers kept for later callers. */
+const KEPT_ANSWERS = 100;
 
 /** The part of a caller's request that limits the wait for the storage. */
 interface LookUpRequest {
@@ -36,7 +40,7 @@ export interface PeerKnowledgeParts {
 
 /**
  * Which sessions know a peer: as it is stored, as clients of this process have learned since, and, where a client is open, as
- * its cache holds it. Looked up while a caller wants one; nothing is kept afterwards.
+ * its cache holds it. Looked up while a caller wants one; only answers with many holders are kept afterwards, for a second.
  */
 export class PeerKnowledge {
   readonly #context: PoolContext;
@@ -47,6 +51,8 @@ export class PeerKnowledge {
   readonly #processRef: ProcessRef;
   /** By field and value. Bounded by the callers. */
   readonly #looks = new Map<string, PeerLook>();
+  /** Answers with many holders that no caller uses any more, the oldest first. Bounded by `KEPT_ANSWERS`. */
+  readonly #kept = new Map<string, PeerLook>();
   /** Callers that wait for the storage. */
   readonly #waiting = new Set<() => void>();
   /** Set to when the storage is asked again for callers that wait. */
@@ -69,7 +75,7 @@ export class PeerKnowledge {
   /** The holders of a peer for one more caller, to be given to {@link release}. */
   use(reference: PeerReference): PeerLook {
     const key = keyOf(reference);
-    const look = this.#looks.get(key) ?? new PeerLook(reference);
+    const look = this.#looks.get(key) ?? this.#takeKept(key) ?? new PeerLook(reference);
     this.#looks.set(key, look);
     look.users++;
     if (!this.#timer.isSet) this.#arm();
@@ -78,7 +84,9 @@ export class PeerKnowledge {
 
   release(look: PeerLook): void {
     if (--look.users > 0) return;
-    this.#looks.delete(keyOf(look.reference));
+    const key = keyOf(look.reference);
+    this.#looks.delete(key);
+    if (look.ids.size >= MANY_HOLDERS && this.#isFresh(look)) this.#keep(key, look);
     if (this.#looks.size === 0) this.#timer.cancel();
   }
 
@@ -89,7 +97,7 @@ export class PeerKnowledge {
   async find(look: PeerLook, request: LookUpRequest): Promise<void> {
     const { time } = this.#context;
     const startedAt = time.now();
-    if (look.isAnswered && startedAt - look.askedAt < FRESH_MS) return;
+    if (this.#isFresh(look)) return;
     try {
       await this.#processRef.whileRunning(() => this.#within(request, this.#ask(look)));
     } finally {
@@ -108,7 +116,24 @@ export class PeerKnowledge {
   end(): void {
     this.#isEnded = true;
     this.#timer.cancel();
+    this.#kept.clear();
     for (const stop of this.#waiting) stop();
+  }
+
+  #isFresh({ isAnswered, asking, askedAt }: PeerLook): boolean {
+    return isAnswered && asking === undefined && this.#context.time.now() - askedAt < FRESH_MS;
+  }
+
+  #keep(key: string, look: PeerLook): void {
+    const [oldest] = this.#kept.keys();
+    if (oldest !== undefined && this.#kept.size >= KEPT_ANSWERS) this.#kept.delete(oldest);
+    this.#kept.set(key, look);
+  }
+
+  #takeKept(key: string): PeerLook | undefined {
+    const look = this.#kept.get(key);
+    this.#kept.delete(key);
+    return look !== undefined && this.#isFresh(look) ? look : undefined;
   }
 
   #within({ waitMs, givenWaitMs, signal, cause }: LookUpRequest, answer: Promise<void>): Promise<void> {
@@ -178,9 +203,10 @@ export class PeerKnowledge {
   }
 
   #learned(sessionId: string, { id, username }: KnownPeer): void {
-    if (this.#looks.size === 0) return;
-    const byName = username === undefined ? undefined : this.#looks.get(keyOf({ field: "username", value: username }));
-    for (const look of [this.#looks.get(keyOf({ field: "id", value: id })), byName]) {
+    if (this.#looks.size === 0 && this.#kept.size === 0) return;
+    const names = [{ field: "id", value: id } as const, { field: "username", value: username ?? "" } as const];
+    for (const key of names.map(keyOf)) {
+      const look = this.#looks.get(key) ?? this.#kept.get(key);
       if (look === undefined) continue;
       look.news.set(sessionId, true);
       if (look.ids.has(sessionId)) continue;
@@ -190,7 +216,7 @@ export class PeerKnowledge {
   }
 
   #cleared(sessionId: string): void {
-    for (const { news, ids } of this.#looks.values()) {
+    for (const { news, ids } of [...this.#looks.values(), ...this.#kept.values()]) {
       news.set(sessionId, false);
       this.#removeHolder(ids, sessionId);
     }

@@ -13,6 +13,7 @@ import { type FakeClient, READ } from "../fakes/fake-telegram.js";
 import { FaultyPeers } from "../fakes/faulty-peers.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
 import { deferred, openPool, type TestPool, type TestPoolOptions, watch } from "../fakes/pools.js";
+import { sessionString } from "../fakes/sessions.js";
 import { flood } from "../fakes/telegram-errors.js";
 import { settled } from "../fakes/virtual-clock.js";
 
@@ -241,7 +242,55 @@ describe("acquire({ knows }) - what is known", () => {
   });
 });
 
+describe("acquire({ knows }) - a peer that many sessions know", () => {
+  const ids = Array.from({ length: 120 }, (_, index) => `s${index}`);
+  const use = ({ pool }: Stage, options: AcquireOptions = { knows: "@news" }) => pool.use((_, { id }) => id, options);
+
+  test("callers one after another - share an answer for a second", async () => {
+    const test = await stage(ids, ids);
+    for (let times = 0; times < 5; times++) await use(test);
+    expect(test.peers.lookUps).toEqual(["username news"]);
+    await test.clock.advance(1_000);
+    await use(test);
+    expect(test.peers.lookUps).toHaveLength(2);
+  });
+
+  test("learned and removed within that second - counts", async () => {
+    const test = await stage([...ids, "late"], ids);
+    await connect(test, "late");
+    await use(test);
+    test.learn("late");
+    expect(await use(test, { knows: "@news", id: "late" })).toBe("late");
+    await test.pool.remove("s7");
+    await test.pool.add("s7", sessionString("another key"));
+    await expect(use(test, { knows: "@news", id: "s7", wait: false })).rejects.toBeInstanceOf(NoSessionAvailableError);
+    expect(test.peers.lookUps).toEqual(["username news"]);
+  });
+
+  test("the storage fails later - what it answered long ago does not count", async () => {
+    const test = await stage(ids, ids);
+    await use(test);
+    await test.clock.advance(5_000);
+    test.peers.fateOfKnowing = () => "fails";
+    for (const id of ids) await test.peers.clear(id);
+    await expect(use(test, { knows: CHANNEL })).rejects.toBeInstanceOf(StorageError);
+    await expect(use(test)).rejects.toBeInstanceOf(StorageError);
+  });
+});
+
 describe("acquire({ knows }) - waiting", () => {
+  test("a caller that comes while the storage is asked once more - gets the new answer", async () => {
+    const test = await stage(["a", "b", "c", "d"], ["a"]);
+    await test.pool.acquire({ id: "a" });
+    const waiting = [test.acquire({ knows: "@news" })];
+    await settled();
+    await test.clock.advance(5_000);
+    for (const id of ["b", "c", "d"]) await test.peers.put(id, [NEWS]);
+    for (let times = 0; times < 2; times++) waiting.push(test.acquire({ knows: "@news", wait: false }));
+    await settled();
+    expect(waiting.map(({ value }) => value?.id).sort()).toEqual(["b", "c", "d"]);
+  });
+
   test("a session that learns the peer meanwhile - serves at once", async () => {
     const test = await stage(["a", "b"], ["a"]);
     await connect(test, "b");
