@@ -41,21 +41,26 @@ interface Listener {
 }
 
 /** On a machine with much else to do. */
-const SAYS_WITHIN_MS = 30_000;
+const SAYS_WITHIN_MS = 60_000;
 
 /** Runs a script in a process of its own, with its orders as the only argument. Whoever starts it MUST end it. */
 export function startScript(path: string, orders: object): Child {
   const args = ["--import", "tsx", "--no-warnings", path, JSON.stringify(orders)];
   const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] });
-  child.stderr.on("data", (chunk: Buffer) => process.stderr.write(chunk));
+  let complaints = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    process.stderr.write(chunk);
+    complaints = `${complaints}${chunk}`.slice(-2_000);
+  });
   const ended = Promise.all([once(child, "exit"), once(child.stdout, "close")]).then(
     ([[code, signal]]) => (code ?? signal) as number | string,
   );
+  const outcome = ended.then((how) => (complaints === "" ? how : `${how}, after writing to stderr:\n${complaints}`));
   const kill = (signal: NodeJS.Signals): Promise<number | string> => {
     child.kill(signal);
     return ended;
   };
-  return { process: child, ended, kill, ...talkWith(child.stdin, child.stdout, ended) };
+  return { process: child, ended, kill, ...talkWith(child.stdin, child.stdout, outcome) };
 }
 
 /** Runs a script in a thread of this process, otherwise likewise. */

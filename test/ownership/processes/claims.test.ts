@@ -22,7 +22,7 @@ let claimants: readonly Child[] = [];
 beforeAll(async () => {
   claimants = await startClaimants(8);
   for (const { process } of claimants) watchChild("a claimant", process);
-}, TIMEOUT_MS);
+}, 90_000);
 
 afterAll(() => endClaimants(claimants));
 
