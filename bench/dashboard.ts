@@ -4,8 +4,9 @@
  * One viewer on 5,000 sessions, of which some are leased, cool and recover each second: CPU of the process and bytes. With
  * Chromium at hand (`CHROMIUM`, else /usr/bin/chromium) also the frames of its table while it is scrolled.
  */
+import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { createServer, get, type Server } from "node:http";
+import { createServer, get, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
@@ -70,6 +71,15 @@ async function follow(origin: string): Promise<{ bytes(): number; close(): void 
   return { bytes: () => bytes, close: () => request.destroy() };
 }
 
+/** Bytes of the first answer to a page, which asks for it in gzip. */
+async function firstBytes(origin: string): Promise<number> {
+  const request = get(`${origin}/state`, { headers: { "accept-encoding": "gzip" } });
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  let bytes = 0;
+  for await (const chunk of response) bytes += (chunk as Buffer).length;
+  return bytes;
+}
+
 /** Times between the frames of a page that scrolls through all sessions, in milliseconds. */
 const SCROLL = `new Promise((resolve) => {
   const viewport = document.querySelector(".viewport");
@@ -111,13 +121,14 @@ await new Promise((resolve) => server.once("listening", resolve));
 const mounted = await cpuPercent(SECONDS);
 const viewer = await follow(originOf(server));
 const first = viewer.bytes();
+const compressed = await firstBytes(originOf(server));
 const viewed = await cpuPercent(SECONDS);
 console.log(`${SESSIONS} sessions, ${LEASES_PER_SECOND} leases and ${COOLDOWNS_PER_SECOND} cooldowns a second`);
 console.log(
   `CPU without a dashboard ${without.toFixed(1)} %, with one ${mounted.toFixed(1)} %, with one viewer ${viewed.toFixed(1)} %`,
 );
 console.log(
-  `${(first / 1_000).toFixed(0)} kB at first, then ${((viewer.bytes() - first) / SECONDS / 1_000).toFixed(1)} kB a second`,
+  `${(compressed / 1_000).toFixed(0)} kB at first (${(first / 1_000).toFixed(0)} kB without gzip), then ${((viewer.bytes() - first) / SECONDS / 1_000).toFixed(1)} kB a second`,
 );
 viewer.close();
 await measureScrolling(originOf(server));

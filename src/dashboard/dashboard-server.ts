@@ -5,13 +5,17 @@ import { type Access, AccessControl, type Authorize, checkReader, Refusal } from
 import type { ChangeAnswer, Hello } from "./frames.js";
 import { LiveFeed } from "./live-feed.js";
 import { PAGE } from "./page-assets.js";
-import { begin, StaticFile, sendJson, sendText } from "./responses.js";
+import { acceptsGzip, begin, StaticFile, sendCompressedJson, sendJson, sendText } from "./responses.js";
 import type { Management, Source } from "./source.js";
 import { Viewer } from "./viewer.js";
 import { wireText } from "./wire-text.js";
 
 /** Maximum number of pages that look at once. */
 const MAX_VIEWERS = 100;
+/** Maximum number of answers with the whole state that are under way at once. */
+const MAX_STATE_ANSWERS = 100;
+/** Time for which the connection of such an answer may take nothing. */
+const MAX_BLOCKED_MS = 20_000;
 /** Time after which a change is answered although it is not complete: a storage may be slow. */
 const ANSWER_WITHIN_MS = 3_000;
 const CLOSED = "This dashboard is closed.";
@@ -57,6 +61,7 @@ export class DashboardServer {
   readonly #reads: ReadonlyMap<string, Route>;
   readonly #changes: ReadonlyMap<string, Route>;
   #viewerCount = 0;
+  #stateAnswerCount = 0;
   #isClosed = false;
 
   constructor(sources: readonly Source[], options: ServerOptions) {
@@ -73,7 +78,7 @@ export class DashboardServer {
       ["/icon.svg", file("image/svg+xml", PAGE.icon)],
       ["/page.css", file("text/css; charset=utf-8", PAGE.css)],
       ["/page.js", file("text/javascript; charset=utf-8", PAGE.script)],
-      ["/state", ({ response }) => this.#sendState(response)],
+      ["/state", (call) => this.#sendState(call)],
       ["/events", (call) => this.#sendEvents(call)],
     ]);
     this.#changes = new Map<string, Route>([
@@ -149,9 +154,16 @@ export class DashboardServer {
     return { path: isBelow(seen, basePath) ? seen.slice(basePath.length) : NOWHERE, query };
   }
 
-  async #sendState(response: ServerResponse): Promise<void> {
-    await this.#feed.refresh();
-    sendJson(response, 200, this.#feed.full().data);
+  async #sendState({ request, response }: Call): Promise<void> {
+    if (this.#stateAnswerCount >= MAX_STATE_ANSWERS) {
+      throw new Refusal(503, `${MAX_STATE_ANSWERS} answers with this state are under way already.`);
+    }
+    this.#stateAnswerCount++;
+    response.once("close", () => this.#stateAnswerCount--);
+    response.setTimeout(MAX_BLOCKED_MS, () => response.destroy());
+    const message = await this.#feed.snapshot();
+    if (!acceptsGzip(request.headers)) sendJson(response, 200, message.data);
+    else sendCompressedJson(response, await message.compressed());
   }
 
   async #sendEvents({ request, response, query, access }: Call): Promise<void> {

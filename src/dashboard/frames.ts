@@ -116,9 +116,12 @@ export interface RowLists {
   readonly rejected: RejectedRow;
 }
 
+/** A row as it is sent: fields that are `null`, `false` or an empty list are left out. */
+export type CompactRow<Row> = Partial<Row>;
+
 /** Changes of one list. */
 export interface ListChange<Row> {
-  readonly set?: readonly Row[];
+  readonly set?: readonly CompactRow<Row>[];
   /** Keys of rows that are gone. */
   readonly gone?: readonly string[];
 }
@@ -140,6 +143,8 @@ export interface PoolFrame {
 /** One message: the whole state (`isFull`), or what has changed since the one before. */
 export interface Frame {
   readonly isFull: boolean;
+  /** Identifies the state that a page has after it. */
+  readonly id: string;
   /** Names of all pools, in order. */
   readonly names: readonly string[];
   readonly pools: readonly PoolFrame[];

@@ -10,6 +10,15 @@ function keyOf(row: { readonly id?: string; readonly key?: string }): string {
   return row.key ?? row.id ?? "";
 }
 
+/** A row without the fields that say nothing, which are most of those of a session that is free. */
+function compact(row: object): object {
+  const short: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(row)) {
+    if (value !== null && value !== false && !(Array.isArray(value) && value.length === 0)) short[name] = value;
+  }
+  return short;
+}
+
 /** The rows of one list as JSON, by their keys. */
 class ListState {
   #rows = new Map<string, string>();
@@ -21,7 +30,7 @@ class ListState {
     const changed: string[] = [];
     for (const row of rows) {
       const key = keyOf(row);
-      const text = JSON.stringify(row);
+      const text = JSON.stringify(compact(row));
       after.set(key, text);
       if (before.get(key) !== text) changed.push(text);
     }

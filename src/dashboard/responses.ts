@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { gzipSync } from "node:zlib";
 
 /** Everything of the page comes from its own origin; nothing is run or drawn that is not a file of it. */
 const CONTENT_SECURITY_POLICY = [
@@ -47,25 +48,48 @@ export function sendJson(response: ServerResponse, status: number, json: string)
   response.end(json);
 }
 
+/** Whether an answer may be in gzip. Source: RFC 9110, 12.5.3. */
+export function acceptsGzip({ "accept-encoding": accepted }: IncomingHttpHeaders): boolean {
+  const codings = (Array.isArray(accepted) ? accepted.join() : (accepted ?? "")).toLowerCase().split(",");
+  const found = codings.map((text) => text.split(";").map((part) => part.trim())).find(([name]) => name === "gzip");
+  return found !== undefined && !found.some((part) => /^q=0(\.0*)?$/.test(part));
+}
+
+/** Answers with bytes of JSON in gzip that are not kept. */
+export function sendCompressedJson(response: ServerResponse, bytes: Buffer): void {
+  begin(response, 200, {
+    "content-type": "application/json; charset=utf-8",
+    "cache-control": "no-store",
+    "content-encoding": "gzip",
+    vary: "accept-encoding",
+  });
+  response.end(bytes);
+}
+
 /** A file that is sent again only when it has changed. */
 export class StaticFile {
   readonly #type: string;
   readonly #content: Buffer;
+  readonly #compressed: Buffer;
   readonly #tag: string;
 
   constructor(type: string, content: string) {
     this.#type = type;
     this.#content = Buffer.from(content);
+    this.#compressed = gzipSync(content, { level: 9 });
     this.#tag = `"${createHash("sha256").update(content).digest("base64url").slice(0, 22)}"`;
   }
 
   send({ headers }: IncomingMessage, response: ServerResponse): void {
     const isKnown = headers["if-none-match"]?.includes(this.#tag) === true;
+    const isCompressed = !isKnown && acceptsGzip(headers);
     begin(response, isKnown ? 304 : 200, {
       "content-type": this.#type,
       "cache-control": "private, no-cache",
       etag: this.#tag,
+      vary: "accept-encoding",
+      ...(isCompressed && { "content-encoding": "gzip" }),
     });
-    response.end(isKnown ? undefined : this.#content);
+    response.end(isKnown ? undefined : isCompressed ? this.#compressed : this.#content);
   }
 }

@@ -46,7 +46,7 @@ test("every response - holds no session string, api hash, proxy password or prox
   );
   expect(bytes).not.toMatch(/canary-(user|password|api)|(ca){8}/);
   const { lists } = await poolOf(origin);
-  expect(lists?.sessions?.set?.map(({ id, proxy, reason }) => [id, proxy, reason])).toEqual([
+  expect(lists?.sessions?.set?.map(({ id, proxy, reason }) => [id, proxy, reason ?? null])).toEqual([
     ["alice", "SOCKS5 proxy 203.0.113.7:1080", null],
     ["bob", "SOCKS5 proxy 203.0.113.7:1080", expect.any(String)],
     ["carol", "SOCKS5 proxy 203.0.113.7:1080", "sold with [redacted]"],

@@ -45,7 +45,8 @@ class SlowResponse extends EventEmitter {
 
 async function view(count: number) {
   const { pool } = await openPool();
-  for (let index = 0; index < count; index++) await pool.add(`${EMOJI}${index}`, sessionString(`${index}`));
+  const tags = ["a tag that is long ".repeat(6)];
+  for (let index = 0; index < count; index++) await pool.add(`${EMOJI}${index}`, sessionString(`${index}`), { tags });
   const feed = new LiveFeed([new PoolSource("pool", pool)]);
   const response = new SlowResponse();
   await new Viewer(feed, response as unknown as ServerResponse).start(HELLO, undefined);

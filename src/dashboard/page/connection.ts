@@ -4,6 +4,8 @@ import { PoolModel } from "./pool-model.js";
 /** How the page is connected to its server. */
 export type ConnectionState = "connecting" | "live" | "lost" | "paused" | "ended" | "refused";
 
+/** Time after which a page that was refused asks again. */
+const RETRY_MS = 3_000;
 /** Time for which a page that is not seen stays connected. */
 const HIDDEN_MS = 60_000;
 
@@ -23,12 +25,38 @@ export class LiveConnection {
     document.addEventListener("visibilitychange", () => this.#onVisibility());
   }
 
-  connect(): void {
-    const since = this.#lastId === undefined ? "" : `?since=${encodeURIComponent(this.#lastId)}`;
-    const source = new EventSource(`events${since}`);
+  /** Gets the whole state in one answer, which is compressed, and then follows its changes. */
+  async connect(): Promise<void> {
+    const { state } = this;
+    if (this.#lastId === undefined) {
+      const response = await this.#load();
+      // The page may have been hidden meanwhile.
+      if (this.state !== state) return;
+      if (response === undefined || !response.ok) return this.#giveUp(response);
+    }
+    this.#follow(this.#lastId ?? "");
+  }
+
+  /** Takes the whole state over. Resolves with the answer; `undefined` if there was none. */
+  async #load(): Promise<Response | undefined> {
+    try {
+      const response = await fetch("state");
+      if (!response.ok) return response;
+      const frame = (await response.json()) as Frame;
+      this.#apply(frame);
+      this.#lastId = frame.id;
+      return response;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #follow(since: string): void {
+    const source = new EventSource(`events?since=${encodeURIComponent(since)}`);
     this.#source = source;
     source.addEventListener("hello", ({ data }) => {
       this.hello = JSON.parse(data) as Hello;
+      this.#set("live");
     });
     source.addEventListener("state", ({ data, lastEventId }) => {
       this.#apply(JSON.parse(data) as Frame);
@@ -67,13 +95,20 @@ export class LiveConnection {
   /** The browser gives up when the answer is no stream: the server refuses the page, or has ended. */
   async #onRefused(): Promise<void> {
     if (this.state === "ended") return;
-    const response = await fetch("state").catch(() => undefined);
-    if (response?.status === 403) return this.#end("refused");
-    if (response?.ok && [...this.pools.values()].every(({ isEnded }) => isEnded)) return this.#end("ended");
+    this.#giveUp(await this.#load());
+  }
+
+  /** What follows from an answer of which nothing can be followed. */
+  #giveUp(response: Response | undefined): void {
+    const hasEnded = response?.ok === true && [...this.pools.values()].every(({ isEnded }) => isEnded);
+    if (response?.status === 403 || hasEnded) {
+      this.#end(hasEnded ? "ended" : "refused");
+      return;
+    }
     this.#set("lost");
     setTimeout(() => {
-      if (this.state === "lost") this.connect();
-    }, 3_000);
+      if (this.state === "lost") void this.connect();
+    }, RETRY_MS);
   }
 
   #end(state: ConnectionState): void {
@@ -87,7 +122,7 @@ export class LiveConnection {
     if (document.hidden) this.#hiddenTimer = setTimeout(() => this.#pause(), HIDDEN_MS);
     else if (this.state === "paused") {
       this.#set("connecting");
-      this.connect();
+      void this.connect();
     }
   }
 

@@ -42,7 +42,7 @@ class Page {
   #poolsText = "";
 
   start(): void {
-    this.#connection.connect();
+    void this.#connection.connect();
     setInterval(() => {
       if (!document.hidden) this.#update();
     }, REDRAW_MS);
@@ -60,7 +60,7 @@ class Page {
     const text = pool?.isEnded && state === "live" ? "Closed" : CONNECTION_TEXTS[state];
     setText(byId("connection"), text);
     setAttribute(byId("connection"), "data-state", state);
-    if (pool === undefined) return;
+    if (pool === undefined || state === "connecting") return;
     byId("main").hidden = false;
     setAttribute(document.body, "data-source", hello?.isStorage ? "storage" : "process");
     showNotice(byId("notice"), noticeOf(pool, state, hello?.isStorage === true));

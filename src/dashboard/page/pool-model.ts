@@ -1,6 +1,7 @@
 import type { SessionState } from "../../session-info.js";
 import type {
   BucketRow,
+  CompactRow,
   IncidentRow,
   LeaseRow,
   ListChange,
@@ -39,6 +40,42 @@ const NO_STATUS: StatusRow = {
   leases: 0,
 };
 
+/** What is left out of the rows. */
+const NO_SESSION: SessionRow = {
+  id: "",
+  state: "free",
+  tags: [],
+  availableAt: null,
+  reason: null,
+  addedAt: 0,
+  lastUsedAt: null,
+  restrictedUntil: null,
+  accountId: null,
+  methods: [],
+  peers: [],
+  holder: null,
+  isConnected: false,
+  proxy: null,
+};
+const NO_LEASE: LeaseRow = { key: "", id: "", leasedAt: 0, stack: null };
+const NO_RUN: RunRow = {
+  key: "",
+  name: null,
+  startedAt: null,
+  done: 0,
+  total: null,
+  failed: 0,
+  skipped: 0,
+  perSecond: 0,
+  etaAt: null,
+  waitingUntil: null,
+  uncertain: 0,
+  uncertainItems: [],
+  hasKeys: false,
+  hasEnded: false,
+};
+const NO_RECORD: RejectedRow = { id: "", reason: "" };
+
 /** What the page knows of one pool. */
 export class PoolModel {
   readonly name: string;
@@ -74,10 +111,10 @@ export class PoolModel {
     this.status = status ?? this.status;
     this.isEnded = isEnded ?? this.isEnded;
     this.isStale = isStale ?? this.isStale;
-    if (change(this.sessions, lists?.sessions, ({ id }) => id)) this.sessionsVersion++;
-    change(this.leases, lists?.leases, ({ key }) => key);
-    change(this.runs, lists?.runs, ({ key }) => key);
-    change(this.rejected, lists?.rejected, ({ id }) => id);
+    if (change(this.sessions, lists?.sessions, NO_SESSION, ({ id }) => id)) this.sessionsVersion++;
+    change(this.leases, lists?.leases, NO_LEASE, ({ key }) => key);
+    change(this.runs, lists?.runs, NO_RUN, ({ key }) => key);
+    change(this.rejected, lists?.rejected, NO_RECORD, ({ id }) => id);
     for (const bucket of buckets ?? []) this.buckets.set(bucket.at, bucket);
     // Those of the future are of before the clock of the pool was set back.
     for (const since of this.buckets.keys()) {
@@ -90,9 +127,13 @@ export class PoolModel {
 function change<Row>(
   rows: Map<string, Row>,
   changes: ListChange<Row> | undefined,
+  empty: Row,
   keyOf: (row: Row) => string,
 ): boolean {
-  for (const row of changes?.set ?? []) rows.set(keyOf(row), row);
+  for (const short of changes?.set ?? []) {
+    const row = { ...empty, ...(short satisfies CompactRow<Row>) };
+    rows.set(keyOf(row), row);
+  }
   for (const key of changes?.gone ?? []) rows.delete(key);
   return changes !== undefined;
 }
