@@ -72,7 +72,8 @@ export class SamplePool implements AsyncDisposable {
       const host = ["203.0.113.7", "203.0.113.8", undefined][index % 3];
       const proxy = host === undefined ? {} : { profile: { proxy: `socks5://${host}:1080` } };
       const tags = [["eu", "us", "asia"][index % 3] ?? "eu", ...(index % 5 === 0 ? ["warm"] : [])];
-      await this.pool.add(name, sessionString(name), { tags, ...proxy });
+      const accountId = `${5_000_000_000 + (name === "victor" ? 1 : index)}`;
+      await this.pool.addMany([{ id: name, session: sessionString(name), tags, accountId, ...proxy }]);
     }
   }
 

@@ -33,6 +33,7 @@ export {
   StorageError,
 } from "./errors.js";
 export type { SessionPoolEvents } from "./events.js";
+export type { BulkRunInfo } from "./jobs/bulk/bulk-run-manager.js";
 export type { ResponseOf } from "./jobs/invoke.js";
 export type { IterateWork } from "./jobs/iterate.js";
 export type { CooldownTarget, Lease, LeaseInfo } from "./lease/lease.js";
@@ -46,6 +47,7 @@ export type {
   PoolMetrics,
   ReasonMetrics,
 } from "./observability/pool-metrics.js";
+export type { Incident, IncidentKind, PoolTimeline, TimelineBucket } from "./observability/timeline.js";
 export type { AcquireTrace, CallTrace, ConnectTrace, Trace, TraceError, UseTrace } from "./observability/tracing.js";
 export type { BudgetedCall, BudgetStrategy } from "./options/budget-strategy.js";
 export type { Budget, Budgets, CallLimit } from "./options/budgets.js";
@@ -85,6 +87,8 @@ export type {
   SessionSelection,
   WeightedSelection,
 } from "./options/selection-strategy.js";
+export type { SessionHolder } from "./ownership/ownership.js";
+export type { PartialCooldown, PoolObservation, PoolView, SessionDetails } from "./pool-observation.js";
 export type { PoolStatus, SessionHealth, SessionInfo, SessionState } from "./session-info.js";
 export { SessionPool } from "./session-pool.js";
 export { memory } from "./storage/memory.js";

@@ -2,12 +2,13 @@ import type { PoolTime } from "./common/pool-time.js";
 import type { BulkRunInfo } from "./jobs/bulk/bulk-run-manager.js";
 import type { LeaseInfo } from "./lease/lease.js";
 import type { PoolMetrics } from "./observability/pool-metrics.js";
-import { Timeline } from "./observability/timeline.js";
+import { type PoolTimeline, Timeline } from "./observability/timeline.js";
 import { type ProxyProfile, proxyName } from "./options/proxy.js";
 import type { Ownership, SessionHolder } from "./ownership/ownership.js";
 import type { PoolStatus, SessionInfo } from "./session-info.js";
 import type { PoolParts } from "./shutdown.js";
 import type { PooledSession } from "./state/pooled-session.js";
+import { isFreeze } from "./telegram/verdicts.js";
 
 /** A cooldown of one method or one peer of a session, and when it ends, epoch milliseconds. */
 export type PartialCooldown = readonly [name: string, until: number];
@@ -18,6 +19,8 @@ export interface SessionDetails extends SessionInfo {
   readonly peers: readonly PartialCooldown[];
   /** When a restriction is expected to end, epoch milliseconds; `null` if there is none, or it does not end by itself. */
   readonly restrictedUntil: number | null;
+  /** Whether Telegram has frozen its account, which then reads and changes nothing; `restrictedUntil` is the end of that. */
+  readonly isFrozen: boolean;
   /** The process that has the session connected, or may; `null` if none has. */
   readonly holder: (SessionHolder & { readonly isSelf: boolean }) | null;
   readonly isConnected: boolean;
@@ -40,7 +43,7 @@ export interface PoolView {
 export interface PoolObservation extends Disposable {
   /** The pool as it is now. Visits every session. */
   read(): PoolView;
-  readonly timeline: Timeline;
+  readonly timeline: PoolTimeline;
   /** Aborts when the pool has been closed. */
   readonly ended: AbortSignal;
 }
@@ -100,6 +103,7 @@ function detailsOf(
     methods: methods.map(toWall),
     peers: peers.map(toWall),
     restrictedUntil: until === null ? null : time.toWall(until),
+    isFrozen: isFreeze(restriction?.reason),
     holder: connection === undefined ? foreignHolder(ownership.holderOf(known.id)) : OWN_PROCESS,
     isConnected,
     proxy: proxy === undefined ? null : nameOf(proxy),

@@ -5,6 +5,7 @@ import { wireId, wireText, wireTextOrNull } from "../dashboard/wire-text.js";
 import { Timeline } from "../observability/timeline.js";
 import type { SessionState } from "../session-info.js";
 import type { SessionStorage } from "../storage/storage.js";
+import { isFreeze } from "../telegram/verdicts.js";
 import type { StoredCheckpoint } from "./stored-checkpoints.js";
 import { SessionReader, type StoredSession, type StoredSessions } from "./stored-sessions.js";
 
@@ -118,6 +119,7 @@ function toRow(session: StoredSession): SessionRow {
   const cooldowns: readonly NamedCooldown[] = Object.entries(session.partialCooldowns);
   return toSessionRow({
     ...session,
+    isFrozen: isFreeze(session.reason),
     methods: cooldowns.filter(([name]) => !PEER.test(name)),
     peers: cooldowns.filter(([name]) => PEER.test(name)),
     holder: session.process === null ? null : { ...session.process, isSelf: false },

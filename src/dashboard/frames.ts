@@ -26,8 +26,12 @@ export interface SessionRow {
   readonly addedAt: number;
   readonly lastUsedAt: number | null;
   readonly restrictedUntil: number | null;
+  /** Whether Telegram has frozen its account; `restrictedUntil` is the end of that. */
+  readonly isFrozen: boolean;
   /** The account's user id. */
   readonly accountId: string | null;
+  /** When Telegram terminates the session if it stays unused. */
+  readonly expiresAt: number | null;
   /** The soonest to end come first. */
   readonly methods: readonly NamedCooldown[];
   readonly peers: readonly NamedCooldown[];

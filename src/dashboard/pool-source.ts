@@ -76,8 +76,8 @@ function toStatusRow({ status, leases }: PoolView): StatusRow {
 
 /** A session as it is sent. */
 export function toSessionRow(session: SessionDetails): SessionRow {
-  const { id, state, tags, availableAt, reason, addedAt, lastUsedAt, restrictedUntil, accountId } = session;
-  const { holder, isConnected, proxy, methods, peers } = session;
+  const { id, state, tags, availableAt, reason, addedAt, lastUsedAt, restrictedUntil } = session;
+  const { isFrozen, accountId, expiresAt, holder, isConnected, proxy, methods, peers } = session;
   return {
     id: wireId(id),
     state,
@@ -87,7 +87,9 @@ export function toSessionRow(session: SessionDetails): SessionRow {
     addedAt,
     lastUsedAt: toSecond(lastUsedAt),
     restrictedUntil: toSecond(restrictedUntil),
+    isFrozen,
     accountId,
+    expiresAt: toSecond(expiresAt),
     methods: toNamedCooldowns(methods),
     peers: toNamedCooldowns(peers),
     holder,

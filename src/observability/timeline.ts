@@ -63,6 +63,14 @@ export interface Incident {
   readonly until: number | null;
 }
 
+/** What happened in a pool within the last hour, counted from the first call of `observe`. */
+export interface PoolTimeline {
+  /** The buckets that begin at `since` or later, in the order of time. Those in which nothing happened may be missing. */
+  buckets(since?: number): readonly TimelineBucket[];
+  /** The latest incidents after the given number, in the order of time; the last 200 are kept. */
+  incidents(after?: number): readonly Incident[];
+}
+
 interface Bucket extends TimelineBucket {
   calls: number;
   waiters: number;
@@ -77,7 +85,7 @@ type EventFields = Readonly<Record<string, unknown>>;
  * The last hour of a pool in buckets of ten seconds, and its latest incidents. Bounded, and without a timer: a bucket begins
  * with what is recorded in it.
  */
-export class Timeline {
+export class Timeline implements PoolTimeline {
   readonly #now: () => number;
   readonly #waiterCount: () => number;
   /** In the order of time, at most an hour of them; those in which nothing happened may be missing. */

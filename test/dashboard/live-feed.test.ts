@@ -20,7 +20,9 @@ function sessionRow(id: string, reason = ""): SessionRow {
     addedAt: 0,
     lastUsedAt: null,
     restrictedUntil: null,
+    isFrozen: false,
     accountId: null,
+    expiresAt: null,
     methods: [],
     peers: [],
     holder: null,
@@ -191,13 +193,13 @@ describe("Viewer", () => {
     const viewer = await viewed.promise;
     let number = 0;
     const timer = setInterval(() => {
-      source.sessions = Array.from({ length: 500 }, (_, index) => sessionRow(`s${index}`, `${number}`.padEnd(250)));
+      source.sessions = Array.from({ length: 100 }, (_, index) => sessionRow(`s${index}`, `${number}`.padEnd(12_500)));
       number++;
     }, 20);
     onTestFinished(() => clearInterval(timer));
     await vi.waitFor(() => expect(viewer.buffered()).toBeGreaterThan(16_000), { timeout: 30_000 });
     const before = source.reads;
-    await vi.waitFor(() => expect(source.reads).toBeGreaterThan(before + 10), { timeout: 30_000 });
+    await vi.waitFor(() => expect(source.reads).toBeGreaterThan(before + 3), { timeout: 30_000 });
     expect(viewer.buffered()).toBeLessThan(200_000);
     const now = performance.now();
     const later = vi.spyOn(performance, "now").mockImplementation(() => now + 60_000);

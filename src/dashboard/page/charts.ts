@@ -161,7 +161,7 @@ class Chart {
     const title = make("h3", {}, kind.title, this.#now);
     this.element = make(
       "figure",
-      { class: "chart", "data-chart": kind.name },
+      { class: "chart", "data-chart": kind.name, "aria-label": kind.title },
       title,
       plot,
       axis,

@@ -1,9 +1,12 @@
-import type { IncidentRow, LeaseRow, RunRow } from "../frames.js";
+import type { IncidentRow, LeaseRow, RunRow, SessionRow } from "../frames.js";
 import { make, setText } from "./dom.js";
-import type { PoolModel } from "./pool-model.js";
-import { ago, clockTime, count, counted, duration, visible } from "./text.js";
+import { hasFlag, type PoolModel } from "./pool-model.js";
+import { ago, clockTime, count, counted, days, duration, visible } from "./text.js";
 
 const MAX_INCIDENTS = 60;
+const MAX_ACCOUNTS = 100;
+/** Sessions of one account that are named. */
+const MAX_SIBLINGS = 10;
 
 /** A list below the table: drawn anew when what it says has changed. */
 export class ListView {
@@ -178,6 +181,62 @@ export function proxyItems(pool: PoolModel): readonly ListItem[] {
         note: `${counted(failures, "failure")}, the last ${ago(pool.now() - failedAt)}`,
       }),
     }));
+}
+
+/** The accounts that need a look: frozen ones, those whose session ends soon, those of several sessions. */
+export function accountItems(pool: PoolModel): readonly ListItem[] {
+  const now = pool.now();
+  const rows = [...pool.sessions.values()];
+  const frozen = rows
+    .filter((row) => hasFlag(pool, row, "frozen"))
+    .sort(
+      (one, other) =>
+        (one.restrictedUntil ?? Number.POSITIVE_INFINITY) - (other.restrictedUntil ?? Number.POSITIVE_INFINITY),
+    )
+    .map((row) => frozenItem(row, now));
+  const ending = rows
+    .filter((row) => hasFlag(pool, row, "ends soon"))
+    .sort((one, other) => (one.expiresAt ?? 0) - (other.expiresAt ?? 0))
+    .map((row) => endingItem(row, now));
+  const shared = [...pool.accounts]
+    .filter(([, ids]) => ids.length > 1)
+    .map(([account, ids]) => ({
+      key: `account ${account}`,
+      title: `Account ${account}`,
+      value: counted(ids.length, "session"),
+      note: ids.toSorted().slice(0, MAX_SIBLINGS).map(visible).join(", "),
+    }));
+  const items = [...frozen, ...ending, ...shared];
+  const hidden = items.length - MAX_ACCOUNTS;
+  if (hidden <= 0) return items;
+  const more = { key: "more", title: `${count(hidden)} more`, value: "see the table" };
+  return [...items.slice(0, MAX_ACCOUNTS), more];
+}
+
+function frozenItem({ id, restrictedUntil, accountId }: SessionRow, now: number): ListItem {
+  const end =
+    restrictedUntil === null
+      ? "Telegram has named no end."
+      : `Without an appeal Telegram deletes the account in ${days(restrictedUntil - now)}.`;
+  const account = accountId === null ? "" : `Account ${accountId}. `;
+  return {
+    key: `frozen ${id}`,
+    title: `${visible(id)} is frozen`,
+    value: "reads only",
+    note: `${account}${end}`,
+    tone: "bad",
+  };
+}
+
+function endingItem({ id, expiresAt }: SessionRow, now: number): ListItem {
+  const left = days((expiresAt ?? now) - now);
+  return {
+    key: `ends ${id}`,
+    title: `${visible(id)} ends soon`,
+    value: `in ${left}`,
+    note: "Unless it is used before then.",
+    tone: "wait",
+  };
 }
 
 const INCIDENT_TEXTS: Readonly<Record<string, readonly [text: string, tone?: string]>> = {

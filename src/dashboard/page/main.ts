@@ -2,7 +2,16 @@ import { Charts } from "./charts.js";
 import { type ConnectionState, LiveConnection } from "./connection.js";
 import { byId, make, setAttribute, setText } from "./dom.js";
 import { Figures } from "./figures.js";
-import { incidentItems, ListView, leaseItems, processItems, proxyItems, runItems, showNotice } from "./lists.js";
+import {
+  accountItems,
+  incidentItems,
+  ListView,
+  leaseItems,
+  processItems,
+  proxyItems,
+  runItems,
+  showNotice,
+} from "./lists.js";
 import type { PoolModel } from "./pool-model.js";
 import { SessionDialog } from "./session-dialog.js";
 import { SessionTable } from "./session-table.js";
@@ -35,6 +44,11 @@ class Page {
     new ListView(byId("runs"), "No map() is under way.", runItems),
     new ListView(byId("processes"), "No process has a session connected.", processItems),
     new ListView(byId("proxies"), "There are no sessions.", proxyItems),
+    new ListView(
+      byId("accounts"),
+      "No account is frozen, no session ends within 30 days, and no account has several sessions.",
+      accountItems,
+    ),
     new ListView(byId("incidents"), "Nothing since this dashboard was made.", incidentItems),
   ];
   /** Name of the pool that is shown. */
@@ -111,6 +125,7 @@ class Page {
     if (name === "next")
       this.#table.show({
         states: new Set(["cooling", "leased"]),
+        flags: new Set(),
         text: "",
         tag: "",
         sort: "until",

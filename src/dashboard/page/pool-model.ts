@@ -13,6 +13,8 @@ import type {
 } from "../frames.js";
 
 const HOUR_MS = 3_600_000;
+/** A session that ends within this time ends soon; the event `expiring` comes so early as well. */
+export const SOON_MS: number = 30 * 24 * HOUR_MS;
 const MAX_INCIDENTS = 200;
 
 /** Every state, in the order in which it is shown. */
@@ -50,7 +52,9 @@ const NO_SESSION: SessionRow = {
   addedAt: 0,
   lastUsedAt: null,
   restrictedUntil: null,
+  isFrozen: false,
   accountId: null,
+  expiresAt: null,
   methods: [],
   peers: [],
   holder: null,
@@ -93,6 +97,8 @@ export class PoolModel {
   isStale = false;
   /** Increases when the sessions have changed. */
   sessionsVersion = 0;
+  /** Ids of the sessions of each account, of this version of the sessions. */
+  #accounts: { readonly version: number; readonly ids: ReadonlyMap<string, readonly string[]> } | undefined;
   /** By how much the clock of the pool is ahead of the browser's. */
   #offset = 0;
 
@@ -103,6 +109,25 @@ export class PoolModel {
   /** The time by the clock of the pool. */
   now(): number {
     return Date.now() + this.#offset;
+  }
+
+  /** The accounts by their user ids, with the ids of their sessions. */
+  get accounts(): ReadonlyMap<string, readonly string[]> {
+    if (this.#accounts?.version === this.sessionsVersion) return this.#accounts.ids;
+    const ids = new Map<string, string[]>();
+    for (const { id, accountId } of this.sessions.values()) {
+      if (accountId === null) continue;
+      const known = ids.get(accountId);
+      if (known === undefined) ids.set(accountId, [id]);
+      else known.push(id);
+    }
+    this.#accounts = { version: this.sessionsVersion, ids };
+    return ids;
+  }
+
+  /** Ids of all sessions of the account of a session, its own included; none if the account is not known. */
+  siblingsOf({ accountId }: SessionRow): readonly string[] {
+    return accountId === null ? [] : (this.accounts.get(accountId) ?? []);
   }
 
   /** Takes a message over. */
@@ -136,6 +161,19 @@ function change<Row>(
   }
   for (const key of changes?.gone ?? []) rows.delete(key);
   return changes !== undefined;
+}
+
+/** What an operator has to know of an account, whatever the state of its session. */
+export type Flag = "frozen" | "ends soon" | "shared account";
+
+/** Every flag, the most urgent first. */
+export const FLAGS: readonly Flag[] = ["frozen", "ends soon", "shared account"];
+
+/** Whether a session has a flag. */
+export function hasFlag(pool: PoolModel, row: SessionRow, flag: Flag): boolean {
+  if (flag === "frozen") return row.isFrozen;
+  if (flag === "shared account") return pool.siblingsOf(row).length > 1;
+  return row.expiresAt !== null && row.expiresAt - pool.now() < SOON_MS && row.state !== "dead";
 }
 
 /** Until when a session is known to be unable to work; `null` if it can, or no end is known. */

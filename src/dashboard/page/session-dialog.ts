@@ -3,7 +3,7 @@ import type { LiveConnection } from "./connection.js";
 import { make, setText } from "./dom.js";
 import { blockedUntil, type PoolModel } from "./pool-model.js";
 import { barPart, holderText } from "./session-row.js";
-import { ago, dateTime, duration, visible } from "./text.js";
+import { ago, dateTime, days, duration, visible } from "./text.js";
 
 type Action = "disable" | "enable" | "remove";
 
@@ -12,6 +12,9 @@ const QUESTIONS: Readonly<Record<Action, string>> = {
   enable: "Enable this session? That ends its death, restriction or disabling. A cooldown stays.",
   remove: "Remove this session and its record? Its session string is lost, unless you have it elsewhere.",
 };
+
+/** Sessions of one account that are named. */
+const MAX_SIBLINGS = 10;
 
 /** Everything about one session, and what can be done with it. */
 export class SessionDialog {
@@ -81,7 +84,12 @@ export class SessionDialog {
       ["Methods that cool", cooldownList(row.methods, now)],
       ["Peers that cool", cooldownList(row.peers, now)],
       ["Tags", row.tags.length === 0 ? null : row.tags.map(visible).join(", ")],
-      ["Account", row.accountId],
+      ["Account", accountText(row, this.#pool.siblingsOf(row))],
+      ["Frozen", row.isFrozen ? "yes: it reads, and changes nothing" : null],
+      [
+        "Ends",
+        row.expiresAt === null ? null : `${dateTime(row.expiresAt)} (${days(row.expiresAt - now)}), if it stays unused`,
+      ],
       ["Held by", row.holder === null ? "nobody" : `${holderText(row)} (pid ${row.holder.pid})`],
       ["Connection", row.isConnected ? "connected" : "not connected by this process"],
       ["Proxy", row.proxy === null ? "none" : visible(row.proxy)],
@@ -130,6 +138,13 @@ export class SessionDialog {
     this.#showActions();
     if (message === null) this.#dialog.close();
   }
+}
+
+function accountText({ accountId }: SessionRow, siblings: readonly string[]): string | null {
+  if (accountId === null || siblings.length < 2) return accountId;
+  const named = siblings.toSorted().slice(0, MAX_SIBLINGS).map(visible).join(", ");
+  const more = siblings.length > MAX_SIBLINGS ? ", …" : "";
+  return `${accountId}, of ${siblings.length} sessions: ${named}${more}`;
 }
 
 function title(action: Action): string {

@@ -1,6 +1,6 @@
 import type { SessionState } from "../../session-info.js";
 import type { SessionRow } from "../frames.js";
-import { blockedUntil, STATES } from "./pool-model.js";
+import { blockedUntil, type Flag, hasFlag, type PoolModel, STATES } from "./pool-model.js";
 
 /** Columns by which the table can be sorted. */
 export type SortKey = "id" | "state" | "until" | "reason" | "holder" | "lastUsed" | "proxy";
@@ -9,6 +9,8 @@ export type SortKey = "id" | "state" | "until" | "reason" | "holder" | "lastUsed
 export interface SessionView {
   /** Shown states; all, if there are none. */
   readonly states: ReadonlySet<SessionState>;
+  /** Flags of which each shown session has one; all sessions, if there are none. */
+  readonly flags: ReadonlySet<Flag>;
   readonly tag: string;
   readonly text: string;
   readonly sort: SortKey;
@@ -43,8 +45,9 @@ function compareValues(one: string | number, other: string | number): number {
   return one === other ? 0 : one < other ? -1 : 1;
 }
 
-function matches(row: SessionRow, view: SessionView, text: string): boolean {
+function matches(pool: PoolModel, row: SessionRow, view: SessionView, text: string): boolean {
   if (view.states.size > 0 && !view.states.has(row.state)) return false;
+  if (view.flags.size > 0 && ![...view.flags].some((flag) => hasFlag(pool, row, flag))) return false;
   if (view.tag !== "" && !row.tags.includes(view.tag)) return false;
   return text === "" || searchTextOf(row).includes(text);
 }
@@ -62,11 +65,13 @@ function searchTextOf(row: SessionRow): string {
   return text;
 }
 
-/** The sessions that a view shows, in its order. */
-export function arrange(rows: Iterable<SessionRow>, view: SessionView): readonly SessionRow[] {
+/** The sessions that a view of a pool shows, in its order. */
+export function arrange(pool: PoolModel, view: SessionView): readonly SessionRow[] {
   const text = view.text.trim().toLowerCase();
   const shown: { readonly row: SessionRow; readonly value: string | number }[] = [];
-  for (const row of rows) if (matches(row, view, text)) shown.push({ row, value: sortValueOf(row, view.sort) });
+  for (const row of pool.sessions.values()) {
+    if (matches(pool, row, view, text)) shown.push({ row, value: sortValueOf(row, view.sort) });
+  }
   const sign = view.isDescending ? -1 : 1;
   shown.sort((one, other) => sign * compareValues(one.value, other.value) || NAMES.compare(one.row.id, other.row.id));
   return shown.map(({ row }) => row);

@@ -1,7 +1,7 @@
 import type { SessionRow } from "../frames.js";
 import { make, setAttribute, setText } from "./dom.js";
-import { blockedUntil } from "./pool-model.js";
-import { ago, counted, duration, shortMethod, visible } from "./text.js";
+import { blockedUntil, SOON_MS } from "./pool-model.js";
+import { ago, counted, days, duration, shortMethod, visible } from "./text.js";
 
 /** The longest wait for which the bar of a cooldown grows; the scale is logarithmic. */
 const FULL_BAR_MS = 86_400_000;
@@ -28,6 +28,13 @@ function partialText({ methods, peers }: SessionRow, now: number): string {
   return `${name} ${duration(first[1] - now)}${more}`;
 }
 
+/** What is urgent about the account in a few words. */
+function flagText({ isFrozen, expiresAt, state }: SessionRow, now: number): string {
+  const leftMs = expiresAt === null || state === "dead" ? Number.POSITIVE_INFINITY : expiresAt - now;
+  const end = leftMs < SOON_MS ? `ends in ${days(leftMs)}` : "";
+  return [isFrozen ? "frozen" : "", end].filter((part) => part !== "").join(" · ");
+}
+
 /** One line of the table: its elements are made once, and filled with one session after the other. */
 export class SessionLine {
   readonly element: HTMLTableRowElement;
@@ -35,6 +42,7 @@ export class SessionLine {
   row: SessionRow | undefined;
   readonly #tags = make("span", { class: "tags" });
   readonly #state = make("span", { class: "state" });
+  readonly #flags = make("span", { class: "flag" });
   readonly #bar = make("i");
   readonly #left = make("span", { class: "left" });
   readonly #partial = make("span", { class: "partial" });
@@ -48,7 +56,7 @@ export class SessionLine {
       "tr",
       {},
       make("th", { scope: "row", class: "c-id" }, make("bdi", {}, this.name), this.#tags),
-      make("td", { class: "c-state" }, this.#state),
+      make("td", { class: "c-state" }, this.#state, this.#flags),
       make(
         "td",
         { class: "c-until" },
@@ -86,6 +94,7 @@ export class SessionLine {
     this.#bar.style.transform = `scaleX(${barPart(leftMs).toFixed(3)})`;
     setAttribute(this.#bar, "data-state", row.state);
     setText(this.#left, until === null ? "" : leftMs === 0 ? "ends now" : duration(leftMs));
+    setText(this.#flags, flagText(row, now));
     setText(this.#partial, partialText(row, now));
     setText(
       this.#lastUsed,

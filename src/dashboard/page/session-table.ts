@@ -1,7 +1,7 @@
 import type { SessionState } from "../../session-info.js";
 import type { SessionRow } from "../frames.js";
 import { make, setAttribute, setText } from "./dom.js";
-import { type PoolModel, STATES } from "./pool-model.js";
+import { FLAGS, type Flag, hasFlag, type PoolModel, STATES } from "./pool-model.js";
 import { arrange, type SessionView, type SortKey } from "./session-order.js";
 import { SessionLine } from "./session-row.js";
 import { count, counted, visible } from "./text.js";
@@ -20,7 +20,7 @@ const COLUMNS: readonly (readonly [sort: SortKey, title: string, style: string])
 const OVERSCAN = 10;
 /** Tags that can be chosen. */
 const MAX_TAGS = 200;
-const ALL: SessionView = { states: new Set(), tag: "", text: "", sort: "id", isDescending: false };
+const ALL: SessionView = { states: new Set(), flags: new Set(), tag: "", text: "", sort: "id", isDescending: false };
 
 /** The table of all sessions. Of thousands of lines only those in sight are in the document. */
 export class SessionTable {
@@ -31,6 +31,7 @@ export class SessionTable {
   readonly #table: HTMLTableElement;
   readonly #heads = new Map<SortKey, HTMLElement>();
   readonly #chips = new Map<SessionState, HTMLButtonElement>();
+  readonly #flags = new Map<Flag, HTMLButtonElement>();
   readonly #search: HTMLInputElement;
   readonly #tags: HTMLSelectElement;
   readonly #summary = make("p", { class: "summary", role: "status" });
@@ -77,7 +78,13 @@ export class SessionTable {
       { class: "chips", role: "group", "aria-label": "States" },
       ...STATES.map((state) => this.#chip(state)),
     );
-    section.append(make("div", { class: "filters" }, this.#search, this.#tags, chips), this.#viewport, this.#summary);
+    const flags = make(
+      "div",
+      { class: "chips flags", role: "group", "aria-label": "Accounts" },
+      ...FLAGS.map((flag) => this.#flagChip(flag)),
+    );
+    const filters = make("div", { class: "filters" }, this.#search, this.#tags, chips, flags);
+    section.append(filters, this.#viewport, this.#summary);
     this.#body.append(this.#above, this.#below);
     new ResizeObserver(() => this.#drawSoon()).observe(this.#viewport);
   }
@@ -92,7 +99,7 @@ export class SessionTable {
 
   /** Shows sessions of these states alone. */
   showStates(...states: readonly SessionState[]): void {
-    this.show({ states: new Set(states), text: "", tag: "" });
+    this.show({ states: new Set(states), flags: new Set(), text: "", tag: "" });
   }
 
   /** Shows what is new of the pool. */
@@ -103,6 +110,7 @@ export class SessionTable {
     if (isOther || pool.sessionsVersion !== this.#version) {
       this.#version = pool.sessionsVersion;
       this.#updateTags(pool);
+      this.#updateFlags(pool);
       this.#arrange();
     } else this.#draw();
   }
@@ -129,10 +137,30 @@ export class SessionTable {
     return chip;
   }
 
+  #flagChip(flag: Flag): HTMLButtonElement {
+    const click = (): void => this.show({ flags: toggled(this.#view.flags, flag) });
+    const chip = make(
+      "button",
+      { type: "button", class: "chip", "data-flag": flag, "aria-pressed": "false", hidden: true, click },
+      make("span", {}, flag),
+      make("b", {}, "0"),
+    );
+    this.#flags.set(flag, chip);
+    return chip;
+  }
+
+  /** Only flags that a session has can be chosen. */
+  #updateFlags(pool: PoolModel): void {
+    for (const [flag, chip] of this.#flags) {
+      let number = 0;
+      for (const row of pool.sessions.values()) if (hasFlag(pool, row, flag)) number++;
+      setText(chip.lastElementChild ?? chip, count(number));
+      chip.hidden = number === 0 && !this.#view.flags.has(flag);
+    }
+  }
+
   #toggle(state: SessionState): void {
-    const states = new Set(this.#view.states);
-    if (!states.delete(state)) states.add(state);
-    this.show({ states });
+    this.show({ states: toggled(this.#view.states, state) });
   }
 
   #sortBy(sort: SortKey): void {
@@ -143,12 +171,13 @@ export class SessionTable {
   #arrange(): void {
     if (this.#pool === undefined) return;
     const { sessions } = this.#pool;
-    this.#rows = arrange(sessions.values(), this.#view);
+    this.#rows = arrange(this.#pool, this.#view);
     for (const [sort, head] of this.#heads) {
       const order = this.#view.isDescending ? "descending" : "ascending";
       setAttribute(head, "aria-sort", sort === this.#view.sort ? order : null);
     }
     for (const [state, chip] of this.#chips) setAttribute(chip, "aria-pressed", `${this.#view.states.has(state)}`);
+    for (const [flag, chip] of this.#flags) setAttribute(chip, "aria-pressed", `${this.#view.flags.has(flag)}`);
     setAttribute(this.#table, "aria-rowcount", `${this.#rows.length + 1}`);
     const isAll = this.#rows.length === sessions.size;
     setText(
@@ -242,4 +271,10 @@ export class SessionTable {
     const line = this.#lines.find(({ element }) => element.getAttribute("aria-rowindex") === `${index + 2}`);
     line?.name.focus({ preventScroll: true });
   }
+}
+
+function toggled<Value>(values: ReadonlySet<Value>, value: Value): ReadonlySet<Value> {
+  const changed = new Set(values);
+  if (!changed.delete(value)) changed.add(value);
+  return changed;
 }

@@ -23,6 +23,13 @@ export function duration(ms: number): string {
   return pair(Math.floor(hours / 24), "d", hours % 24, "h");
 }
 
+/** A duration in whole days, or in hours below two of them. */
+export function days(ms: number): string {
+  return ms < 2 * 86_400_000
+    ? duration(Math.floor(Math.max(0, ms) / 3_600_000) * 3_600_000)
+    : `${Math.floor(ms / 86_400_000)} d`;
+}
+
 function pair(large: number, largeUnit: string, small: number, smallUnit: string): string {
   return small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
 }
