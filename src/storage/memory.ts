@@ -79,8 +79,8 @@ class MemoryPeers implements PeerStorage {
   readonly #assertOpen: () => void;
   /** Bounded by the number of sessions, and 20,000 peers for each, as the writer deletes older ones. */
   readonly #sessions = new Map<string, Map<string, StoredPeer>>();
-  /** Created by the first `knowing`. */
-  #index: PeerIndex | undefined;
+  /** Each created by the first `knowing` of its field. */
+  readonly #indexes: Partial<Record<PeerField, PeerIndex>> = {};
 
   constructor(assertOpen: () => void) {
     this.#assertOpen = assertOpen;
@@ -99,7 +99,7 @@ class MemoryPeers implements PeerStorage {
       this.#unindex(sessionId, known.get(peer.id));
       known.delete(peer.id);
       known.set(peer.id, { ...peer });
-      this.#index?.add(sessionId, peer);
+      for (const index of Object.values(this.#indexes)) index.add(sessionId, peer);
     }
   }
 
@@ -111,54 +111,49 @@ class MemoryPeers implements PeerStorage {
 
   async knowing(field: PeerField, values: readonly string[]): Promise<readonly string[]> {
     this.#assertOpen();
-    this.#index ??= this.#createIndex();
-    return this.#index.find(field, values);
+    const index = this.#indexes[field] ?? this.#createIndex(field);
+    this.#indexes[field] = index;
+    return index.find(values);
   }
 
-  #createIndex(): PeerIndex {
-    const index = new PeerIndex();
+  #createIndex(field: PeerField): PeerIndex {
+    const index = new PeerIndex(field);
     for (const [sessionId, peers] of this.#sessions) for (const peer of peers.values()) index.add(sessionId, peer);
     return index;
   }
 
   #unindex(sessionId: string, peer: StoredPeer | undefined): void {
-    if (peer !== undefined) this.#index?.remove(sessionId, peer);
+    if (peer !== undefined) for (const index of Object.values(this.#indexes)) index.remove(sessionId, peer);
   }
 }
 
-/** The sessions that hold each peer, by its id and by its username. Bounded by the peers. */
+/** The sessions that hold each peer, by one of its fields. Bounded by the peers. */
 class PeerIndex {
+  readonly #field: PeerField;
   /** By value, then by session id: the id of the peer. */
-  readonly #holders: Readonly<Record<PeerField, Map<string, Map<string, string>>>> = {
-    id: new Map(),
-    username: new Map(),
-  };
+  readonly #holders = new Map<string, Map<string, string>>();
 
-  add(sessionId: string, peer: StoredPeer): void {
-    this.#add("id", peer.id, sessionId, peer.id);
-    if (peer.username !== undefined) this.#add("username", peer.username, sessionId, peer.id);
+  constructor(field: PeerField) {
+    this.#field = field;
   }
 
-  remove(sessionId: string, peer: StoredPeer): void {
-    this.#remove("id", peer.id, sessionId, peer.id);
-    if (peer.username !== undefined) this.#remove("username", peer.username, sessionId, peer.id);
+  add(sessionId: string, { id, [this.#field]: value }: StoredPeer): void {
+    if (value === undefined) return;
+    const holders = this.#holders.get(value) ?? new Map<string, string>();
+    this.#holders.set(value, holders);
+    holders.set(sessionId, id);
   }
 
-  find(field: PeerField, values: readonly string[]): readonly string[] {
-    return [...new Set(values.flatMap((value) => [...(this.#holders[field].get(value)?.keys() ?? [])]))];
-  }
-
-  #add(field: PeerField, value: string, sessionId: string, peerId: string): void {
-    const holders = this.#holders[field].get(value) ?? new Map<string, string>();
-    this.#holders[field].set(value, holders);
-    holders.set(sessionId, peerId);
-  }
-
-  #remove(field: PeerField, value: string, sessionId: string, peerId: string): void {
-    const holders = this.#holders[field].get(value);
+  remove(sessionId: string, { id, [this.#field]: value }: StoredPeer): void {
+    if (value === undefined) return;
+    const holders = this.#holders.get(value);
     // The username may have moved to another peer of the session.
-    if (holders?.get(sessionId) === peerId) holders.delete(sessionId);
-    if (holders?.size === 0) this.#holders[field].delete(value);
+    if (holders?.get(sessionId) === id) holders.delete(sessionId);
+    if (holders?.size === 0) this.#holders.delete(value);
+  }
+
+  find(values: readonly string[]): readonly string[] {
+    return [...new Set(values.flatMap((value) => [...(this.#holders.get(value)?.keys() ?? [])]))];
   }
 }
 

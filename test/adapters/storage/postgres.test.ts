@@ -313,4 +313,43 @@ describe.skipIf(!isThere)("on a server", () => {
     await pool.query(`CREATE TABLE ${schema}."${name}" (theirs int)`);
     await expect(postgres(pool, { table }).open?.()).rejects.toBeInstanceOf(StorageError);
   });
+
+  test("peers.knowing() - as a role that may not create an index: found without one, until the owner has made it", async () => {
+    const table = newTable();
+    const [, name] = table.split(".");
+    const indexes = async (): Promise<readonly string[]> => {
+      const { rows } = await pool.query("SELECT indexname FROM pg_indexes WHERE schemaname = $1 AND tablename = $2", [
+        schema,
+        `${name}_peers`,
+      ]);
+      return rows.map(({ indexname }) => indexname).sort();
+    };
+    await postgres(pool, { table }).open?.();
+    await pool.query(
+      `CREATE ROLE ${schema} LOGIN; GRANT USAGE ON SCHEMA ${schema} TO ${schema};
+       GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${schema};
+       GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${schema} TO ${schema}`,
+    );
+    const asRole = new pg.Pool({ connectionString: url, max: 2 });
+    asRole.on("connect", (client) => void client.query(`SET ROLE ${schema}`));
+    try {
+      const storage = postgres(asRole, { table });
+      await storage.open?.();
+      await storage.peers?.save("a", [{ id: "1", accessHash: "7", username: "news" }]);
+      const before = await indexes();
+      for (let times = 0; times < 2; times++) {
+        expect(await storage.peers?.knowing?.("username", ["news"])).toEqual(["a"]);
+        expect(await storage.peers?.knowing?.("id", ["1", "2"])).toEqual(["a"]);
+      }
+      expect(await indexes()).toEqual(before);
+      await storage.close?.();
+      const owned = postgres(pool, { table });
+      await owned.open?.();
+      expect(await owned.peers?.knowing?.("username", ["news"])).toEqual(["a"]);
+      expect(await indexes()).toEqual([...before, `${name}_peers_name`].sort());
+    } finally {
+      await asRole.end();
+      await pool.query(`DROP OWNED BY ${schema}; DROP ROLE ${schema}`);
+    }
+  });
 });
