@@ -80,3 +80,33 @@ test("metrics() - a write that is never answered is an unknown outcome and a tim
   const sends = calls.filter(({ method }) => method === SEND).map(({ outcome, seconds }) => [outcome, seconds.count]);
   expect({ unknownOutcomes, sends }).toEqual({ unknownOutcomes: 1, sends: [["timeout", 1]] });
 });
+
+test("prometheus() - a storm of floods with 64 workers: every call, flood and second is what the server saw", async () => {
+  const { server, open } = await stage({ accounts: 8 });
+  const pool = await open({ cooldownScope: "method" });
+  await using metrics = prometheus(pool, { registry: new Registry(), pool: "main" });
+  for (const { name } of server.accounts) {
+    server.fail({ account: name, method: SEND, message: "FLOOD_WAIT_1", skip: 2, times: 1 });
+  }
+  await Promise.all(Array.from({ length: 64 }, (_, worker) => pool.invoke(() => message(`${worker}`))));
+  const text = await metrics.registry.metrics();
+  const calls = server.calls();
+  const floods = calls.filter(({ outcome }) => outcome.startsWith("FLOOD_WAIT_"));
+  expect(floods.length).toBeGreaterThanOrEqual(8);
+  const seconds = floods.reduce((sum, { outcome }) => sum + Number(outcome.replace("FLOOD_WAIT_", "")), 0);
+  expect({
+    sent: valueIn(text, `call_seconds_count{pool="main",method="${SEND}",outcome="ok"}`),
+    refused: valueIn(text, `call_seconds_count{pool="main",method="${SEND}",outcome="flood"}`),
+    floods: valueIn(text, `floods_total{pool="main",method="${SEND}",kind="FLOOD_WAIT"}`),
+    seconds: valueIn(text, 'flood_seconds_total{pool="main"}'),
+    leases: valueIn(text, 'lease_seconds_count{pool="main"}'),
+  }).toEqual({
+    sent: 64,
+    refused: floods.length,
+    floods: floods.length,
+    seconds,
+    leases: 64 + (valueIn(text, 'rotations_total{pool="main"}') ?? 0),
+  });
+  const states = [...text.matchAll(/_sessions\{pool="main",state="\w+"\} (\d+)/g)].map(([, count]) => Number(count));
+  expect({ states: states.length, sum: states.reduce((sum, count) => sum + count, 0) }).toEqual({ states: 7, sum: 8 });
+});
