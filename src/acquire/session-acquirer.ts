@@ -99,11 +99,22 @@ export class SessionAcquirer<Client> {
   }
 
   #acquireTraced(request: AcquireRequest): Promise<ActiveLease<Client>> {
+    const { time } = this.#context;
+    const startedAt = time.now();
     const message: AcquireTrace = { attempt: request.attempts + 1, methods: request.criteria.methods };
     return trace(
       ACQUIRE_CHANNEL,
       message,
-      () => (request.knows === undefined ? this.#acquire(request) : this.#acquireKnowing(request, request.knows)),
+      async () => {
+        try {
+          return await (request.knows === undefined
+            ? this.#acquire(request)
+            : this.#acquireKnowing(request, request.knows));
+        } catch (error) {
+          message.waitedMs = Math.round(time.now() - startedAt);
+          throw error;
+        }
+      },
       (active) => {
         message.attempt = request.attempts + 1;
         message.sessionId = active.sessionId;

@@ -35,7 +35,7 @@ export interface AcquireTrace extends Trace {
   /** The methods that the session must not be cooling for. */
   readonly methods: readonly string[];
   sessionId?: string;
-  /** Time until the lease, a connect included. */
+  /** Time until the lease, a connect included; in a failed operation the time until its error. */
   waitedMs?: number;
 }
 

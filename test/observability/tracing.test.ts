@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe, tracingChannel, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { READ, WRITE } from "../fakes/fake-telegram.js";
-import { deferred, openPool } from "../fakes/pools.js";
+import { deferred, openPool, watch } from "../fakes/pools.js";
 import { dead, flood, peerFlood, slowMode } from "../fakes/telegram-errors.js";
 import { recordSpans, treeOf } from "../fakes/trace-recorder.js";
 
@@ -56,6 +56,23 @@ describe("tracing channels", () => {
     ]);
     const acquires = spans.filter(({ name }) => name === "acquire");
     expect(acquires.map(({ message }) => message.waitedMs)).toEqual([0, 1_000]);
+  });
+
+  test("acquire() - waitedMs is the wait of a caller that gave up, too; a use whose connects failed counts them", async () => {
+    const { pool, clock, telegram } = await openPool({ sessions: ["a", "b"] });
+    const leases = await Promise.all(["a", "b"].map((id) => pool.acquire({ id })));
+    const spans = recordSpans();
+    const late = watch(pool.acquire({ wait: 2_000 }));
+    await clock.advance(3_000);
+    expect(late.state).toBe("rejected");
+    expect(spans[0]?.message).toMatchObject({ outcome: "ACQUIRE_TIMEOUT", waitedMs: 2_000 });
+    for (const lease of leases) {
+      telegram.handle(lease.id).drop();
+      lease.release();
+    }
+    telegram.onConnect = () => Promise.reject(new Error("refused"));
+    await expect(pool.use(() => undefined)).rejects.toMatchObject({ code: "CONNECT_FAILED" });
+    expect(spans.find(({ name }) => name === "use")?.message).toMatchObject({ outcome: "CONNECT_FAILED", attempts: 2 });
   });
 
   test("errors - are traced by name and code, without what they say", async () => {
