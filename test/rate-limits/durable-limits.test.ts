@@ -229,6 +229,38 @@ describe("durable limits", () => {
     expect(await sendAll(two, stage)).toBe(39);
   });
 
+  test("a record of which nothing has counted for a day - is deleted at the next start", async () => {
+    const stage = new Stage(3);
+    const first = await stage.open();
+    await send(first);
+    await first.pool.close();
+    const isStored = async (): Promise<boolean> => (await stage.storage.stored(sessionRecordId("a"))) !== undefined;
+    await stage.clock.advance(2 * DAY - MINUTE);
+    const second = await stage.open();
+    await stage.clock.advance(MINUTE / 2);
+    expect(await isStored()).toBe(true);
+    await second.pool.close();
+    await stage.clock.advance(15 * MINUTE);
+    const third = await stage.open();
+    await stage.clock.advance(MINUTE);
+    expect(await isStored()).toBe(false);
+    expect(await sendAll(third, stage)).toBe(3);
+    expect(await isStored()).toBe(true);
+  });
+
+  test("a record that is deleted while another process knows it - the limit holds for both", async () => {
+    const stage = new Stage(3);
+    const first = await stage.open({ ownership: { host: "one" }, idleTimeoutMs: 0 });
+    await send(first);
+    await stage.clock.advance(3 * DAY);
+    const second = await stage.open({ ownership: { host: "two" }, idleTimeoutMs: 0, storage: stage.storage.sibling() });
+    await stage.clock.advance(MINUTE);
+    expect(await stage.storage.stored(sessionRecordId("a"))).toBeUndefined();
+    await send(first);
+    await stage.clock.advance(2 * MINUTE);
+    expect(await sendAll(second, stage)).toBe(2);
+  });
+
   test("a damaged record - is reported, is not overwritten, and nothing is sent until it is removed", async () => {
     const stage = new Stage(3);
     const first = await stage.open();

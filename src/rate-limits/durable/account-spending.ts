@@ -20,6 +20,9 @@ const WRITE_INTERVAL_MS = 2_000;
 /** Number of writes that may follow each other sooner when calls begin: enough to use up any limit of up to 1,024 calls. */
 const BURST = 5;
 
+/** How long a record is kept after its last call has ceased to count: another clock may be behind by that much. */
+const KEPT_EXPIRED_MS = 86_400_000;
+
 /** The writes that are permitted now: a token bucket. */
 class WriteCredits {
   readonly #context: PoolContext;
@@ -157,6 +160,32 @@ export class AccountSpending {
     if (session.#version === 0) return;
     this.#obsolete.set(session.id, session.#version);
     this.#absorbed.set(session.id, Math.max(session.#version, this.#absorbed.get(session.id) ?? 0));
+  }
+
+  /** Whether nothing that the record contains has counted for a day, and nothing is about to be added. */
+  get isExpired(): boolean {
+    if (this.#version === 0 || this.#damage !== undefined || this.#next !== undefined || this.#running !== undefined)
+      return false;
+    const used = [...this.#used.values()];
+    const contained = [...this.#others.values(), ...used.map(({ stored }) => stored)];
+    const expiredBy = this.#time.now() - KEPT_EXPIRED_MS;
+    return contained.every(({ expiresAt }) => expiresAt <= expiredBy) && !used.some(({ isUnsettled }) => isUnsettled);
+  }
+
+  /**
+   * Deletes the record if it {@link isExpired} and no other pool has written it meanwhile. A pool that knows it writes it
+   * again with its next call. Never rejects: what is not deleted now is deleted after the next start.
+   */
+  async deleteExpired(): Promise<void> {
+    if (this.#isEnded || !this.isExpired) return;
+    const version = this.#version;
+    const { storage } = this.#context.options;
+    try {
+      const deleted = await this.#deadline.run("delete a record", () => storage.write(this.id, version, null));
+      if (deleted !== undefined && this.#version === version) this.#version = 0;
+    } catch {
+      // The storage's failures are reported by the traffic that has to succeed.
+    }
   }
 
   /** Ends all writes. Callers that wait are asked to judge their calls again. */

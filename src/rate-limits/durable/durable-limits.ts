@@ -32,6 +32,8 @@ export class DurableLimits implements RateLimits {
   /** Records that were read since {@link takeBlocked}. */
   readonly #changed = new Set<string>();
   readonly #pool: string = poolName();
+  /** Deletes one record after the other. */
+  #deleting: Promise<void> = Promise.resolve();
 
   constructor(
     budgets: ReadonlyMap<string, MethodBudget>,
@@ -73,12 +75,20 @@ export class DurableLimits implements RateLimits {
     for (const stored of records) {
       if (!isSpendingRecord(stored.id)) continue;
       try {
-        if (this.#spendingAt(stored.id).load(stored)) this.#changed.add(stored.id);
+        const spending = this.#spendingAt(stored.id);
+        if (spending.load(stored)) this.#changed.add(stored.id);
+        if (spending.isExpired) this.#deleteSoon(spending);
         this.#registry.forgetRejected(stored.id);
       } catch (error) {
         this.#registry.reject(stored.id, error);
       }
     }
+  }
+
+  /** Records outlive their sessions and would accumulate. */
+  #deleteSoon(spending: AccountSpending): void {
+    this.#deleting = this.#deleting.then(() => spending.deleteExpired());
+    this.#lifecycle.runInBackground(this.#deleting);
   }
 
   takeBlocked(now: number): readonly SessionBlocks[] {
