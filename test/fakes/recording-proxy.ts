@@ -5,8 +5,8 @@ import { Duplex } from "node:stream";
 import { onTestFinished } from "vitest";
 
 /**
- * A proxy that notes where it was asked to connect to. It speaks SOCKS5 and HTTP CONNECT and wants a login; or it is an MTProto
- * proxy.
+ * A proxy that notes where it was asked to connect to. It speaks SOCKS5, SOCKS4 and HTTP CONNECT and wants a login (of SOCKS4
+ * the user name alone); or it is an MTProto proxy.
  */
 export interface RecordingProxy {
   readonly port: number;
@@ -201,8 +201,33 @@ async function take(stream: Duplex, count: number): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
+/** Source: the SOCKS4 and SOCKS4a memos. */
+async function socks4(client: Duplex): Promise<Request | undefined> {
+  const port = (await take(client, 2)).readUInt16BE();
+  const address = await take(client, 4);
+  const username = await takeText(client);
+  const isNamed = address.readUInt32BE() < 0x100 && address[3] !== 0;
+  const host = isNamed ? await takeText(client) : [...address].join(".");
+  if (username !== LOGIN.username) {
+    client.write(Buffer.of(0, 93, 0, 0, 0, 0, 0, 0));
+    return undefined;
+  }
+  return { host, port, granted: Buffer.of(0, 90, 0, 0, 0, 0, 0, 0) };
+}
+
+/** Takes a text that ends with a zero byte. */
+async function takeText(client: Duplex): Promise<string> {
+  const bytes: number[] = [];
+  for (;;) {
+    const [byte = 0] = await take(client, 1);
+    if (byte === 0) return String(Buffer.from(bytes));
+    bytes.push(byte);
+  }
+}
+
 async function socks(client: Duplex): Promise<Request | undefined> {
-  const [, methods = 0] = await take(client, 2);
+  const [version, methods = 0] = await take(client, 2);
+  if (version === 4) return socks4(client);
   await take(client, methods);
   client.write(Buffer.of(5, 2));
   const [, length = 0] = await take(client, 2);

@@ -11,9 +11,10 @@ import { nameOf, type OpenOptions, type Pool, rejection, type Stage, stage, unti
 
 const FAR = 4;
 /** By what a session gets to the proxy. */
-type Kind = "socks5" | "http" | "mtproto" | "mtproto, dd" | "mtproto, ee";
+type Kind = "socks5" | "socks4" | "http" | "mtproto" | "mtproto, dd" | "mtproto, ee";
 const KINDS: readonly Kind[] = [
   "socks5",
+  "socks4",
   "http",
   "mtproto",
   "mtproto, dd",
@@ -86,7 +87,7 @@ async function behindProxy(kind: Kind, options: OpenOptions = {}): Promise<Proxi
   const pool = await scene.open({ add: [], ...options, client: { ...client, ...options.client } });
   const url = isMtproto
     ? `tg://proxy?server=127.0.0.1&port=${proxy.port}&secret=${secretOf(kind)}`
-    : `${kind}://${LOGIN.username}:${LOGIN.password}@127.0.0.1:${proxy.port}`;
+    : `${kind}://${loginOf(kind)}@127.0.0.1:${proxy.port}`;
   await pool.add("a", server.sessions[0] ?? "", { profile: { proxy: url } });
   const expectOnlyProxy = (): void => {
     expect(new Set(watch.dialed)).toEqual(new Set([`127.0.0.1:${proxy.port}`]));
@@ -96,6 +97,11 @@ async function behindProxy(kind: Kind, options: OpenOptions = {}): Promise<Proxi
     expect([watch.lookedUp, watch.count("UDPWRAP"), watch.count("TLSWRAP")]).toEqual([[], 0, 0]);
   };
   return { ...scene, proxy, watch, pool, expectOnlyProxy };
+}
+
+/** SOCKS4 has no password. */
+function loginOf(kind: Kind): string {
+  return kind === "socks4" ? LOGIN.username : `${LOGIN.username}:${LOGIN.password}`;
 }
 
 function secretOf(kind: Kind): string {
