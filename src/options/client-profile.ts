@@ -66,5 +66,8 @@ export function secretsOf({
   proxy,
 }: Pick<ResolvedProfile, "apiHash" | "proxy">): readonly (string | undefined)[] {
   const address = proxy === undefined || isHost(proxy.ip) ? undefined : proxy.ip;
-  return [apiHash, proxy?.password, proxy?.secret, address, proxy && basicCredentials(proxy)];
+  const { username, password, secret } = proxy ?? {};
+  // A short user name may be an ordinary word of an error's text; a long one is often an access token.
+  const token = username !== undefined && username.length >= 8 ? username : undefined;
+  return [apiHash, password, token, secret, address, proxy && basicCredentials(proxy)];
 }
