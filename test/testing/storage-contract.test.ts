@@ -16,6 +16,7 @@ interface Defect {
   readonly isRacy?: boolean;
   /** Forgets the version of what was deleted. */
   readonly restartsVersions?: boolean;
+  readonly versionsAreTexts?: boolean;
   readonly longestList?: number;
   readonly ignoresDeletes?: boolean;
   /** Keeps what was written to itself, until it is closed, or for good. */
@@ -66,7 +67,7 @@ class TinyStorage implements SessionStorage {
     if (data === null && this.#defect.restartsVersions) this.#rows.delete(key);
     else this.#rows.set(key, { version, data });
     if (this.#defect.saves === undefined) this.disk.rows = new Map(this.#rows);
-    return version;
+    return this.#defect.versionsAreTexts ? (String(version) as unknown as number) : version;
   }
 
   async close(): Promise<void> {
@@ -89,7 +90,7 @@ class TinyStorage implements SessionStorage {
   }
 }
 
-/** The names of the kit's tests that fail. */
+/** The names of the kit's tests that fail, each with its error. */
 async function failuresOf(defect: Defect): Promise<readonly string[]> {
   const tests: [name: string, run: () => Promise<void>][] = [];
   testSessionStorage({
@@ -103,7 +104,7 @@ async function failuresOf(defect: Defect): Promise<readonly string[]> {
     },
   });
   const failures: string[] = [];
-  for (const [name, run] of tests) await run().catch(() => failures.push(name));
+  for (const [name, run] of tests) await run().catch(({ message }: Error) => failures.push(`${name}: ${message}`));
   return failures;
 }
 
@@ -125,4 +126,21 @@ test.each<[string, Defect, string]>([
 ])("testSessionStorage() - %s: it is found", async (_, defect, name) => {
   const failures = await failuresOf(defect);
   expect(failures.filter((failure) => failure.includes(name))).not.toEqual([]);
+});
+
+test.each<[string, Defect, string]>([
+  ["versions restart", { restartsVersions: true }, "A version must be greater than the former 3; it is 1."],
+  [
+    "a text as version",
+    { versionsAreTexts: true },
+    "write() must resolve the new version, a safe integer; it resolved '1'.",
+  ],
+  [
+    "ids that differ in case are one",
+    { foldsCase: true },
+    'write("A", 0, …) resolved undefined: the id was taken for one',
+  ],
+  ["it serves when closed", { servesWhenClosed: true }, "A call resolved that must reject with StorageError."],
+])("testSessionStorage() - %s: the error says so", async (_, defect, sentence) => {
+  expect((await failuresOf(defect)).join("\n")).toContain(sentence);
 });

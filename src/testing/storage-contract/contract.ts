@@ -71,16 +71,23 @@ export class Contract {
     for (const storage of this.#handles.reverse()) await storage.close?.();
   }
 
-  /** The version a write MUST have won. */
-  async won(write: Promise<number | undefined>): Promise<number> {
+  /** The version of a write that MUST win. Else throws an error with this sentence. */
+  async won(
+    write: Promise<number | undefined>,
+    sentence = "A write that had no rival resolved undefined.",
+  ): Promise<number> {
     const version = await write;
-    if (version === undefined) throw new Error("A write that had no rival resolved undefined.");
+    if (version === undefined) throw new Error(sentence);
+    if (!Number.isSafeInteger(version)) {
+      throw new Error(`write() must resolve the new version, a safe integer; it resolved ${inspect(version)}.`);
+    }
     return version;
   }
 
   /** The call MUST reject with an error that has one of the storage codes, and does not repeat what was to be written. */
   async expectFailure(call: () => Promise<unknown>): Promise<void> {
     const error = await failureOf(call);
+    if (error === undefined) throw new Error("A call resolved that must reject with StorageError.");
     const code = error instanceof Error && "code" in error ? error.code : `no code: ${String(error)}`;
     this.expect(code === "STORAGE_CORRUPT" ? "STORAGE_FAILED" : code).toBe("STORAGE_FAILED");
     this.expectNoCanary(error);
