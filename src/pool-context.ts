@@ -47,7 +47,7 @@ export interface PartEvents {
   identified(id: string): void;
   /** Telegram has refused a request of the session because its account is frozen, and has named no end. */
   frozen(id: string): void;
-  /** It became known, or known anew, when Telegram terminates the session if it stays unused. */
+  /** The time is known, or has changed, at which Telegram terminates the session if it stays unused. */
   expiryLearned(id: string): void;
   /** The record of a session that another process has added was read. */
   discovered(id: string): void;

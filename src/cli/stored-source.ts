@@ -17,7 +17,7 @@ const HIDES_COOLDOWN: readonly SessionState[] = ["disabled", "restricted", "dead
 const PEER = /^(user|chat|channel):/;
 
 /**
- * The sessions of a storage that other processes use. What happened is told by how two readings differ: `observe` is to be
+ * The sessions of a storage that other processes use. Events are derived from the difference between two readings: `observe` is to be
  * called from time to time.
  */
 export class StoredSource implements Source {

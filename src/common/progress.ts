@@ -22,7 +22,7 @@ export class ProgressReporter<State extends object> {
 
   /**
    * @param name of the callback, for the warning
-   * @param state returns the progress after so many steps
+   * @param state returns the progress after `done` steps
    */
   constructor(name: string, onProgress: OnProgress<State>, clock: Clock, state: (done: number) => State) {
     this.#name = name;

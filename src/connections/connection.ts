@@ -25,7 +25,7 @@ export interface ConnectionHooks {
   claim(): Promise<ClaimHandle>;
   /** Called when the client is closed: other processes may claim the session. */
   closed(): void;
-  /** The client has connected, within so many milliseconds. */
+  /** The client has connected; `durationMs` is how long it took. */
   connected(durationMs: number): void;
   /**
    * Called after `connected`, before the client is leased: learns whose session it is, if that is not known. Never rejects,

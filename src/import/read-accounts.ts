@@ -68,7 +68,8 @@ export async function statPath(call: string, path: unknown): Promise<Stats> {
       error.code === "ENOENT"
         ? "there is no file and no folder at the path"
         : `the path cannot be read (${error.code})`;
-    throw new OptionsError(`${call}: ${reason}.`, { cause: error });
+    // Without its cause, which repeats the path: that may be a session string, passed by mistake.
+    throw new OptionsError(`${call}: ${reason}.`);
   });
 }
 

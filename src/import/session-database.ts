@@ -61,7 +61,7 @@ function signedInRow(rows: readonly Row[]): Row {
   const signedIn = rows.filter(({ auth_key: key }) => key instanceof Buffer && key.length === AUTH_KEY_BYTES);
   const [row] = signedIn;
   if (row === undefined) {
-    throw new AccountFileError("The session file holds no auth key: nobody has signed in with it. Sign in again.");
+    throw new AccountFileError("The session file holds no auth key: no account is signed in with it. Sign in again.");
   }
   if (signedIn.length > 1) {
     throw new AccountFileError(

@@ -6,8 +6,8 @@ import { AccountFileError } from "./found-account.js";
  * (sqlite.org/fileformat2.html), and no more of it than session files need.
  *
  * Not by a driver: a driver that opens a database whose log is in use writes beside it (`-shm`, and a checkpoint when it
- * closes), and which driver there is depends on the version of Node.js and on packages that whoever imports accounts
- * need not have. This reads pages on demand, changes nothing, and takes a bounded amount of memory of a file of any size.
+ * closes), and which driver there is depends on the version of Node.js and on packages that the
+ * user need not have. This reads pages on demand, changes nothing, and takes a bounded amount of memory of a file of any size.
  */
 export class SqliteFile implements Disposable {
   readonly #file: number;

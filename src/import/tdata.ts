@@ -72,7 +72,7 @@ async function accountOf(
   const reader = new QtReader(decryptLocal(content.bytes(), localKey) ?? fail());
   if (reader.int32() !== AUTHORIZATION_BLOCK) {
     throw new AccountFileError(
-      "The account's part of the tdata folder begins with something else than its authorization: nobody has signed in, or its Telegram Desktop is newer than this package.",
+      "The account's part of the tdata folder does not begin with its authorization: no account is signed in, or Telegram Desktop is newer than this package.",
     );
   }
   const authorization = new QtReader(reader.bytes());
@@ -88,7 +88,7 @@ async function accountOf(
   const authKey = keys.get(dcId);
   if (authKey === undefined)
     throw new AccountFileError(
-      "The tdata folder holds no key of the account's data center: nobody has signed in. Start Telegram Desktop and sign in.",
+      "The tdata folder holds no key of the account's data center: no account is signed in. Start Telegram Desktop and sign in.",
     );
   const session = createSessionData({
     dcId,
@@ -259,5 +259,5 @@ function damaged(): AccountFileError {
 }
 
 function notTdata(): AccountFileError {
-  return new AccountFileError("The folder is no tdata folder of Telegram Desktop.");
+  return new AccountFileError("The folder is not a tdata folder of Telegram Desktop.");
 }

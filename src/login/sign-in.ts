@@ -143,7 +143,7 @@ export class SignIn {
     this.#isTokenAccepted = false;
   }
 
-  /** Resolves when the login token was accepted, or so many milliseconds later. */
+  /** Resolves when the login token was accepted, or after `withinMs`. */
   async loginTokenAccepted(withinMs: number): Promise<void> {
     if (this.#isTokenAccepted) return;
     let end = (): void => {};

@@ -204,7 +204,7 @@ export class MetricsRecorder {
 export class MetricsSwitch {
   /** `undefined` while the pool is not measured: nothing is recorded then. */
   recorder: MetricsRecorder | undefined;
-  /** `undefined` while nobody has asked for what happened lately. Records nothing of a lease. */
+  /** `undefined` while the pool is not observed. Records nothing of a lease. */
   timeline: Timeline | undefined;
   #users = 0;
   #observers = 0;

@@ -9,7 +9,7 @@ import type { SessionQueue } from "./session-queue.js";
 /** Searches that visit at most this many entries are cheaper than an index. */
 const SCAN_LIMIT = 8;
 
-/** Adding an entry to a queue costs as much as visiting so many. */
+/** Adding an entry to a queue costs as much as visiting this number of entries. */
 const NAMED_COST = 4;
 
 /** Added to the rank of a session whose account is in use: it then comes after all sessions of other accounts. */

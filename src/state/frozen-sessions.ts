@@ -70,7 +70,7 @@ export class FrozenSessions {
     for (const entry of candidatesOf(this.#entries, this.#accounts, criteria)) {
       const rank = rankOf(entry.id);
       if (rank <= bestRank || !matches(entry, criteria) || !canEverServe(entry, criteria)) continue;
-      // One that is leased is waited for, whoever owns it by now.
+      // One that is leased is waited for, whichever process owns it.
       if ((entry.isForeign && !entry.isLeased) || entry.unavailableUntil > now) continue;
       if (isCooling(entry, criteria, now)) continue;
       best = entry;

@@ -44,7 +44,9 @@ test.skipIf(!hasPseudoTerminal)("import - Ctrl-C says what was added, and anothe
   await using terminal = new TerminalSession(folder, ["import", "accounts"]);
   await terminal.until(/\d+ read:/);
   terminal.interrupt();
-  await terminal.until(/At least \d+ added and \d+ known before that\. Import again to go on\./);
+  await terminal.until(
+    /^\d+ added, 0 known, 0 refused\.[\s\S]*^The import was interrupted\. Import again to add the rest\./m,
+  );
   expect(await terminal.ended).toBe(130);
   const { stdout } = await folder.run(["import", "accounts", "--json"]);
   const { added, known, refused } = JSON.parse(stdout);

@@ -74,6 +74,9 @@ describe.skipIf(!hasPseudoTerminal).each(["gramjs", "teleproto"])("login with %s
     await terminal.until(/700000001 is signed in \(account 700000001\)\./);
     expect(await terminal.ended).toBe(0);
     expect((await folder.run(["list"])).stdout).toMatch(/^700000001 +free/m);
+    expect(JSON.parse((await folder.run(["list", "--json"])).stdout).sessions).toMatchObject([
+      { id: "700000001", accountId: "700000001", lastUsedAt: null },
+    ]);
   });
 });
 

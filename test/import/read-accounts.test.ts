@@ -19,6 +19,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { OptionsError } from "../../src/errors.js";
 import { AccountFileError, type FoundAccount, type ReadAccount, readAccounts } from "../../src/import/index.js";
 import { parseSession } from "../../src/telegram/session-string.js";
+import { sessionString } from "../fakes/sessions.js";
 import { fixturePath, keyOf } from "./fixtures.js";
 
 let folder: string;
@@ -347,6 +348,12 @@ describe("readAccounts() - what it gives", () => {
 describe("readAccounts() - arguments", () => {
   test.each([[undefined], [""], [7], ["a\0b"]])("path %j - OptionsError", async (path) => {
     await expect(allOf(path as string)).rejects.toThrow(OptionsError);
+  });
+
+  test("a session string as the path - is in no part of the error", async () => {
+    const error = await allOf(sessionString("a")).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(OptionsError);
+    expect(inspect(error)).not.toContain(sessionString("a").slice(1, 100));
   });
 
   test("nothing at the path - OptionsError", async () => {

@@ -7,7 +7,7 @@ import { withStorage } from "../storage-url.js";
 import { StoredSource } from "../stored-source.js";
 
 const LARGEST_PORT = 65_535;
-/** Time between two readings while nobody looks: for what the page shows of the last hour. */
+/** Time between two readings while no page is open, for the last hour that a page shows. */
 const OBSERVE_MS = 10_000;
 
 /** `dashboard`: how the accounts stand, as a page. */

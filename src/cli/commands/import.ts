@@ -49,11 +49,17 @@ async function importAll(
   pool: SessionPool<unknown>,
   passcode: string | undefined,
   dryRun: boolean,
-  { terminal, signal, arguments: given }: CommandContext,
+  context: CommandContext,
 ): Promise<ImportReport> {
+  const { terminal, signal, arguments: given } = context;
   const progress = new ProgressText(terminal);
   const reports: ImportReport[] = [];
   let latest = { added: 0, known: 0 };
+  let isAborted = false;
+  const onAborted = (report: ImportReport): void => {
+    isAborted = true;
+    reports.push(report);
+  };
   try {
     for (const path of given.positionals) {
       const onProgress = ({ read, path: file, added, known }: ImportProgress): void => {
@@ -61,18 +67,27 @@ async function importAll(
         progress.show(`${read} read: ${file}`);
       };
       const tags = given.texts("tag");
-      reports.push(await importAccounts(pool, path, { dryRun, tags, passcode, signal, onProgress }));
+      reports.push(await importAccounts(pool, path, { dryRun, tags, passcode, signal, onProgress, onAborted }));
       latest = { added: 0, known: 0 };
     }
   } catch (error) {
     progress.end();
-    const added = reports.reduce((sum, report) => sum + report.added.length, latest.added);
-    const known = reports.reduce((sum, report) => sum + report.known.length, latest.known);
-    if (!dryRun) terminal.note(`At least ${added} added and ${known} known before that. Import again to go on.`);
+    if (isAborted) {
+      if (!given.flag("json")) terminal.print(textOf(merged(reports), dryRun, context).join("\n"));
+      terminal.note("The import was interrupted. Import again to add the rest.");
+    } else if (!dryRun) {
+      const { added, known } = merged(reports);
+      const counts = `${added.length + latest.added} added and ${known.length + latest.known} known`;
+      terminal.note(`At least ${counts} before the import failed. Import again to add the rest.`);
+    }
     throw error;
   } finally {
     progress.end();
   }
+  return merged(reports);
+}
+
+function merged(reports: readonly ImportReport[]): ImportReport {
   return {
     added: reports.flatMap(({ added }) => added),
     known: reports.flatMap(({ known }) => known),

@@ -1,5 +1,5 @@
 import { OptionsError } from "../../errors.js";
-import { login } from "../../login/index.js";
+import { type LoginResult, login } from "../../login/index.js";
 import { checkAddArguments, isShowableId } from "../../options/validate.js";
 import type { SessionPool } from "../../session-pool.js";
 import { createClientAdapter } from "../client-library.js";
@@ -52,7 +52,7 @@ export const loginCommand: Command = {
         const signing = expected === undefined ? client : onlyAccount(client, expected);
         const { session, accountId } = await signIn(signing, context);
         const name = id ?? freeName(pool, accountId);
-        await keep(pool, name, session, isReplaced);
+        await keep(pool, name, { session, accountId }, isReplaced);
         return { text: `${name} is signed in (account ${accountId}).`, json: { id: name, accountId } };
       },
       { mayCreate: true },
@@ -131,10 +131,19 @@ function freeName(pool: SessionPool<unknown>, accountId: string): string {
   return name;
 }
 
-async function keep(pool: SessionPool<unknown>, id: string, session: string, isReplaced: boolean): Promise<void> {
+async function keep(
+  pool: SessionPool<unknown>,
+  id: string,
+  { session, accountId }: LoginResult,
+  isReplaced: boolean,
+): Promise<void> {
   try {
     if (isReplaced) await pool.update(id, { session });
-    else await pool.add(id, session);
+    else {
+      // Unlike add(), it takes the user id, which is then known before the first connect.
+      const { refused } = await pool.addMany([{ id, session, accountId }]);
+      if (refused[0] !== undefined) throw refused[0].error;
+    }
   } catch (error) {
     throw signedInOnly(error);
   }

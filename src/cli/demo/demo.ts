@@ -13,7 +13,6 @@ import { ACCOUNTS, type Job, makeJobs, RECIPIENT } from "./data.js";
 import { keepShowing } from "./keep.js";
 import { type Progress, showProgress, type Tally } from "./progress.js";
 import { printReport } from "./report.js";
-import { makeTrouble, setLimits } from "./trouble.js";
 
 const WORKERS = 12;
 
@@ -21,7 +20,7 @@ type Pool = SessionPool<TelegramClient>;
 
 /**
  * 8 accounts, 400 messages and 100 usernames against a Telegram test server of our own, on 127.0.0.1, in a process of
- * its own. It floods the accounts and kills one of them; the pool has to get all of the work done. Whether it has. With `isKept` it
+ * its own. It floods the accounts and revokes one of them; the pool has to get all of the work done. Whether it has. With `isKept` it
  * goes on until the signal aborts, and shows the accounts in the browser.
  */
 export async function runDemo(
@@ -143,4 +142,20 @@ async function work(
   };
   await Promise.all(Array.from({ length: WORKERS }, worker));
   return resolved;
+}
+
+/** Gives every account limits of its own, which the pool is not told, as on Telegram. */
+async function setLimits(server: ForkedTestServer): Promise<void> {
+  for (const [at, account] of ACCOUNTS.entries()) {
+    const waitSeconds = 2 + (at % 3);
+    await server.limit("messages.SendMessage", { account, calls: 12 + 2 * at, perMs: 4_000, waitSeconds });
+    await server.limit("contacts.ResolveUsername", { account, calls: 12, perMs: 5_000, waitSeconds: 2 });
+  }
+}
+
+/** What happens on the way, by how many jobs are done: two floods out of the blue, and an account that is killed. */
+async function makeTrouble(server: ForkedTestServer, done: number): Promise<void> {
+  if (done === 60) await server.fail({ account: "bob", message: "FLOOD_WAIT_6", times: 1 });
+  if (done === 120) await server.revoke("heidi");
+  if (done === 200) await server.fail({ account: "carol", message: "FLOOD_WAIT_5", times: 1 });
 }

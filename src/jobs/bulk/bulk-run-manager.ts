@@ -31,7 +31,7 @@ export interface BulkRunInfo {
 
 /** A bulk run that has begun and has not ended. */
 export interface ActiveBulkRun {
-  /** The run as it stands; `undefined` if nobody watches runs of this kind. */
+  /** The run as it stands; `undefined` if runs of this kind are not observed. */
   describe?(): Omit<BulkRunInfo, "number" | "hasEnded">;
   /** Ends the run with an error. Resolves when none of its items is under way. */
   end(error: Error): Promise<void>;
@@ -66,7 +66,7 @@ export class BulkRunManager<Client> {
   readonly #timeout: StorageTimeout;
   /** The active runs and their numbers. */
   readonly #active = new Map<ActiveBulkRun, number>();
-  /** Runs that ended while somebody watched. */
+  /** Runs that ended while the pool was observed. */
   readonly #ended: BulkRunInfo[] = [];
   #runCount = 0;
   #concurrency = 0;
@@ -98,7 +98,7 @@ export class BulkRunManager<Client> {
     if (this.#ended.length > MAX_ENDED) this.#ended.shift();
   }
 
-  /** The runs of `map`: the last ones that ended while somebody watched, then the active ones. */
+  /** The runs of `map`: the last ones that ended while the pool was observed, then the active ones. */
   list(): readonly BulkRunInfo[] {
     const active = [...this.#active].flatMap(([run, number]) => {
       const info = run.describe?.();

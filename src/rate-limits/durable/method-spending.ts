@@ -165,7 +165,7 @@ export class MethodSpending {
     );
   }
 
-  /** What this pool alone knows is dated anew, because it is on another time line. */
+  /** What this pool alone knows gets new dates, because it is on another time line. */
   move(ms: number): void {
     this.#validUntil += ms;
     this.#grantedAt += ms;

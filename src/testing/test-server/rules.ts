@@ -41,12 +41,12 @@ export interface LimitAction {
   /** In how many milliseconds that many come back. */
   readonly perMs: number;
   /**
-   * `"bucket"`: they come back one by one. `"window"`: all at once, so many milliseconds after the first of them.
+   * `"bucket"`: they come back one by one. `"window"`: all at once, `perMs` after the first of them.
    * @default "bucket"
    */
   readonly shape?: "bucket" | "window";
   /**
-   * For windows: with every refusal in a row the wait is so many times longer, until a whole window has passed without
+   * For windows: with every refusal in a row the wait is multiplied by this factor, until a whole window has passed without
    * one. @default 1
    */
   readonly penalty?: number;
