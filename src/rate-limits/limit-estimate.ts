@@ -1,5 +1,5 @@
 import type { CallLimit } from "../options/budgets.js";
-import type { CallsAt } from "./call-counters.js";
+import type { CallsAt, SlidingWindow } from "./call-counters.js";
 
 /** The estimated rate limit of one method, the same for every session. */
 export interface LimitEstimate extends CallLimit {
@@ -99,7 +99,7 @@ export function lowered(
 }
 
 /** Up to this share of the calls are fewer than the limit of others, not as many at another pace. */
-const FEWER_CALLS = 0.75;
+export const FEWER_CALLS = 0.75;
 /** A rate of at least this share may be the same, as a wait that is longer than the window makes a rate seem slower. */
 const SAME_RATE_AT_LEAST = 0.7;
 /** A burst is clearly faster than others by this factor. */
@@ -133,30 +133,39 @@ function withoutReserve(observation: FloodObservation, { calls }: CallLimit): Fl
 }
 
 /** Whether the rate of one limit is below that of the other, or below a share of it. */
-export function isSlower(one: CallLimit, other: CallLimit, share = 1): boolean {
+function isSlower(one: CallLimit, other: CallLimit, share = 1): boolean {
   return one.calls * other.perMs < other.calls * one.perMs * share;
 }
 
+/** Calls in up to this share of a window are one burst. */
+const BURST_SHARE = 0.05;
+/** The least share of the calls in the latest half of a window that are in its latest burst. */
+const MOST_CALLS = 0.75;
+/** Up to this share of the calls are the limit of one account, not what a token bucket has left for all of them. */
+const CLEARLY_FEWER = 0.65;
 /** A smaller step of an experiment may have succeeded by chance, because it was about what the wire varies by. */
 const CLEAR_STEP = 1.15;
 
 /**
- * The first estimate for an account that was flooded within the estimate of others: what it has kept within before that
- * became faster, or the calls that it was permitted. `undefined` if the flood may be about all of them.
+ * The calls per window that an account is permitted which was flooded within the estimate of others: those of its latest
+ * burst, or as many as before the estimate became faster. `undefined` if the flood may be about all of them.
  *
  * @param held the estimate that was replaced lately
- * @param calls number of calls that were permitted in the latest half of a window
  */
-export function slowerEstimate(
-  faster: LimitEstimate,
+export function slowerCalls(
+  { calls, perMs }: LimitEstimate,
   held: LimitEstimate | undefined,
-  calls: number,
-  changedAt: number,
-): LimitEstimate | undefined {
-  if (held !== undefined && held.perMs > faster.perMs * CLEAR_STEP)
-    return { ...held, refusedMs: Math.min(Math.max(faster.perMs, held.refusedMs), held.perMs), changedAt };
-  const isFewer = held === undefined && calls >= 1 && calls <= faster.calls * FEWER_CALLS;
-  return isFewer ? { calls, perMs: faster.perMs, refusedMs: 0, changedAt } : undefined;
+  window: SlidingWindow,
+  now: number,
+): number | undefined {
+  const { value: latest } = window.latestFirst().next();
+  const sent = window.countSince((latest?.at ?? now) - perMs * BURST_SHARE);
+  // At a steady pace, fewer calls are in any part of the window.
+  if (window.countSince(now - perMs / 2) * MOST_CALLS > sent) return undefined;
+  if (sent >= 1 && sent <= calls * CLEARLY_FEWER) return sent;
+  if (held === undefined || held.perMs <= perMs * CLEAR_STEP) return undefined;
+  const share = (calls * perMs) / held.perMs;
+  return share < 1 ? share : Math.floor(share);
 }
 
 /** Positions between the estimate and the refused window that experiments try, at the same time by different sessions. */
@@ -223,4 +232,9 @@ const MAX_REMEMBERED_WINDOWS = 10;
 /** Milliseconds for which calls are remembered: several windows, because the next flood wait depends on the calls before. */
 export function retentionMsOf({ calls, perMs }: CallLimit): number {
   return perMs * Math.min(Math.max(EXACT_CALLS / calls, 2), MAX_REMEMBERED_WINDOWS);
+}
+
+/** Whether one more call exhausts the limit: only an account that uses all of it can find out what lies beyond. */
+export function isFilledByNext(window: SlidingWindow | undefined, { calls, perMs }: CallLimit, now: number): boolean {
+  return calls === 1 || (window?.nextAllowedAt({ calls: calls - 1, perMs }) ?? 0) > now;
 }

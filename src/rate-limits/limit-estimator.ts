@@ -3,15 +3,17 @@ import type { SlidingWindow } from "./call-counters.js";
 import {
   acceptExperiment,
   experimentsOf,
+  FEWER_CALLS,
   type FloodObservation,
   firstEstimate,
-  isSlower,
+  isFilledByNext,
   type LimitEstimate,
   lowered,
   type Proof,
   rejectExperiment,
   reopened,
   shortened,
+  slowerCalls,
   widen,
 } from "./limit-estimate.js";
 
@@ -29,6 +31,10 @@ interface Experiment {
   readonly perMs: number;
   /** Number of successful calls that the estimate would not have permitted. */
   overLimitCalls: number;
+  /** Number of those in a clearly shorter window than the estimate's. */
+  samples: number;
+  /** The longest window that they show. */
+  shownMs: number;
   lastOverLimitAt: number;
 }
 
@@ -63,6 +69,12 @@ const EARLY_WAITS_MS = [2_000, 30_000] as const;
 const FOLLOWERS_SHARE = 0.5;
 /** Below this share of the rate a limit is not the same one measured badly, but another one. */
 const OTHER_RATE = 0.85;
+/** Where limits are known to differ by account, those of an account drop by this factor. */
+const FEWER_STEP = 0.9;
+/** A call counts in an experiment from this share of the way between the two windows on. */
+const CLEAR_SAMPLE = 0.25;
+/** The calls of the estimate are dropped after this many windows in which no account has used all of them, but fewer. */
+const UNUSED_WINDOWS = 8;
 /** For how many windows other accounts' use of the estimate shows that a flood is about one account alone. */
 const CONFIRMED_WINDOWS = 3;
 
@@ -82,6 +94,12 @@ export class LimitEstimator {
   #provenAt = Number.NEGATIVE_INFINITY;
   /** The account of the latest refused experiment. */
   #refusedAccount: string | undefined;
+  /** By account, the calls per window of those that are permitted fewer than the estimate says; less than 1 for longer windows. */
+  readonly #fewer = new Map<string, number>();
+  /** Accounts that were flooded or have sent all of their calls in one burst: their limits are known. */
+  readonly #known = new Set<string>();
+  /** When an account has last used all calls of the estimate, or when it is first known. */
+  #fullyUsedAt: number;
   /** The latest confirmation, and the latest by another account. */
   #confirmed: Confirmation | undefined;
   #confirmedByOther: Confirmation | undefined;
@@ -102,6 +120,8 @@ export class LimitEstimator {
   constructor(estimate: LimitEstimate, first?: Flood) {
     this.estimate = estimate;
     this.#waitMs = first?.waitMs;
+    this.#fullyUsedAt = first?.now ?? Number.NEGATIVE_INFINITY;
+    if (first !== undefined) this.#known.add(first.account);
     this.#burstMs = first === undefined ? estimate.perMs : Math.max(estimate.perMs - first.waitMs, 1);
     this.#triedFrom = first && first.now + first.waitMs;
     const isEarly = first === undefined || (first.waitMs >= EARLY_WAITS_MS[0] && first.waitMs <= EARLY_WAITS_MS[1]);
@@ -120,14 +140,12 @@ export class LimitEstimator {
     return new LimitEstimator(firstEstimate(observation, flood.date), flood);
   }
 
-  /** Whether an experiment has confirmed the estimate. */
-  get isProven(): boolean {
-    return this.#proof !== undefined;
-  }
-
-  /** When an account has last used all of the estimate without a flood. */
-  get confirmedAt(): number {
-    return this.#confirmed?.at ?? Number.NEGATIVE_INFINITY;
+  /** The estimate for an account. */
+  of(account: string): LimitEstimate {
+    const calls = this.#fewer.get(account);
+    if (calls === undefined) return this.estimate;
+    const { perMs } = this.estimate;
+    return calls < 1 ? { ...this.estimate, calls: 1, perMs: perMs / calls } : { ...this.estimate, calls };
   }
 
   /** Replaces the estimate by a later one of another process. */
@@ -135,6 +153,7 @@ export class LimitEstimator {
     this.estimate = estimate;
     this.#proof = undefined;
     this.#experiments.clear();
+    this.#fewer.clear();
     this.#convergedAt = undefined;
     this.#burstMs = estimate.perMs;
   }
@@ -142,35 +161,43 @@ export class LimitEstimator {
   /** The limit for the account's next call. */
   limitFor(account: string, window: SlidingWindow | undefined, now: number): CallLimit {
     this.#endStale(now);
-    const { calls, perMs } = this.estimate;
+    const own = this.of(account);
+    const { calls, perMs } = own;
     if (this.#triedFrom !== undefined && now >= this.#triedFrom && !this.#isLeader(account, now))
       return { calls: Math.ceil(calls * FOLLOWERS_SHARE), perMs };
-    if (!this.#experiments.has(account) && isFilledByNext(window, this.estimate, now)) this.#begin(account, now);
+    if (!this.#experiments.has(account) && isFilledByNext(window, own, now)) this.#begin(account, now);
     const experiment = this.#experiments.get(account);
-    return experiment === undefined ? this.estimate : { calls, perMs: experiment.perMs };
+    return experiment === undefined ? own : { calls, perMs: experiment.perMs };
   }
 
   /** A call is sent, and is not in the window yet. Returns whether the estimate became faster. */
   onSent(account: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
     const experiment = this.#experiments.get(account);
-    if (experiment === undefined || (window?.nextAllowedAt(this.estimate) ?? 0) <= now) return false;
+    if (experiment === undefined) return false;
+    const own = this.of(account);
+    const freeAt = window?.nextAllowedAt(own) ?? 0;
+    if (freeAt <= now) return false;
     experiment.lastOverLimitAt = now;
+    experiment.overLimitCalls++;
+    const shownMs = now - freeAt + own.perMs;
+    if (shownMs > own.perMs - (own.perMs - experiment.perMs) * CLEAR_SAMPLE) return false;
+    experiment.shownMs = Math.max(experiment.shownMs, shownMs);
     // The call itself is not answered yet.
-    return ++experiment.overLimitCalls > this.#minSamples && this.#accept(account, experiment, now, date);
+    return ++experiment.samples > this.#minSamples(account) && this.#accept(account, experiment, now, date);
   }
 
   /** All calls of the account are answered, the latest without an error. Returns whether the estimate became faster. */
   onSuccess(account: string, window: SlidingWindow, now: number, date: number): boolean {
     const experiment = this.#experiments.get(account);
-    if (experiment !== undefined && experiment.overLimitCalls >= this.#minSamples)
+    if (experiment !== undefined && experiment.samples >= this.#minSamples(account))
       return this.#accept(account, experiment, now, date);
-    const freeAt = window.nextAllowedAt(this.estimate);
-    if (freeAt > now) {
-      this.#confirm(account, now);
-      this.#burstMs = Math.min(this.#burstMs, Math.max(now - (freeAt - this.estimate.perMs), 1));
-    }
+    const own = this.of(account);
+    const freeAt = window.nextAllowedAt(own);
+    if (freeAt > now) this.#onFullyUsed(account, Math.max(now - (freeAt - own.perMs), 1), now);
+    // The reserve of a token bucket permits all calls once.
+    if (window.countSince(now - 2 * own.perMs) >= 2 * own.calls) this.#confirm(account, now);
     if (this.#triedFrom === undefined || this.#leader?.account !== account) return false;
-    if (window.countSince(this.#triedFrom - 1) < this.estimate.calls) return false;
+    if (window.countSince(this.#triedFrom - 1) < this.#windows * own.calls) return false;
     this.#triedFrom = undefined;
     return true;
   }
@@ -187,34 +214,46 @@ export class LimitEstimator {
     return true;
   }
 
-  /** Whether other accounts have used all of the estimate lately: a flood within it is then about this account alone. */
-  isConfirmedByOthers(account: string, now: number): boolean {
-    if (this.#triedFrom !== undefined && now >= this.#triedFrom) return false;
-    const by = this.#confirmed?.account === account ? this.#confirmedByOther : this.#confirmed;
-    return by !== undefined && now < by.until;
+  /** An account that was permitted more than the estimate says was flooded: those that were flooded before have lower limits. */
+  raise(observation: FloodObservation, { account, waitMs, date, now }: Flood, flooded: ReadonlySet<string>): void {
+    const { calls } = this.estimate;
+    // Calls at a steady pace are another reading of the same limit, as they fit into windows of any length.
+    if (calls <= observation.calls * FEWER_CALLS && observation.spanMs <= waitMs) {
+      this.#known.clear();
+      for (const one of flooded) {
+        this.#known.add(one);
+        if (!this.#fewer.has(one)) this.#fewer.set(one, calls);
+      }
+      for (const one of this.#experiments.keys()) if (!this.#known.has(one)) this.#experiments.delete(one);
+      this.estimate = firstEstimate(observation, date);
+      this.#burstMs = observation.spanMs;
+      this.#fullyUsedAt = now;
+    }
+    this.#known.add(account);
   }
 
-  /** The estimate before the latest successful experiment, for accounts that have kept within it until now. */
-  heldBefore(now: number): LimitEstimate | undefined {
-    const isRecent = now - this.#provenAt < 2 * CONFIRMED_WINDOWS * this.estimate.perMs;
-    return isRecent ? this.#proof?.held : undefined;
-  }
-
-  /**
-   * An account keeps within a slower estimate from now on. If that is much slower, a refusal that the account has met says
-   * nothing about the others.
-   */
-  leave(account: string, slower: LimitEstimate): void {
+  /** Gives an account a lower limit than the others' if the flood is about that account alone. Returns whether it is. */
+  slow(window: SlidingWindow, flood: Flood): boolean {
+    const { account } = flood;
+    const calls = this.#fewerCalls(window, flood);
+    if (calls === undefined) return false;
+    this.#fewer.set(account, calls);
+    this.#known.add(account);
     this.#experiments.delete(account);
     this.#triedAt.delete(account);
-    if (this.#refusedAccount !== account || !isSlower(slower, this.estimate, OTHER_RATE)) return;
-    this.#refusedAccount = undefined;
-    this.estimate = reopened(this.estimate);
-    this.#convergedAt = undefined;
+    // A refusal that the account has met says nothing about the others.
+    if (this.#refusedAccount === account && calls < this.estimate.calls * OTHER_RATE) {
+      this.#refusedAccount = undefined;
+      this.estimate = reopened(this.estimate);
+      this.#convergedAt = undefined;
+    }
+    return true;
   }
 
   /** Returns whether the flood shows that the limit is one for fewer calls in a shorter window. */
   shorten(observation: FloodObservation, { waitMs, now, date }: Flood): boolean {
+    // Where limits are known to differ by account, fewer calls may be the limit of this one.
+    if (this.#fewer.size > 0) return false;
     const estimate = shortened(this.estimate, observation, this.#burstMs, date);
     if (estimate === undefined) return false;
     this.#waitMs = waitMs;
@@ -230,11 +269,14 @@ export class LimitEstimator {
     this.#waitMs = waitMs;
     const { calls } = this.estimate;
     this.estimate = lowered(this.estimate, observation, this.#proof, date);
-    if (this.estimate.calls !== calls) this.#burstMs = observation.spanMs;
+    if (this.estimate.calls !== calls) {
+      this.#burstMs = observation.spanMs;
+      this.#fewer.clear();
+    }
     this.#proof = this.#proof && { ...this.#proof, retreats: this.#proof.retreats + 1 };
     if (this.#proof === undefined || this.estimate.perMs === observation.perMs) {
       this.#proof = undefined;
-      this.#triedFrom = now + waitMs;
+      this.#triedFrom = now;
       this.#leader = undefined;
     }
     this.#confirmed = undefined;
@@ -245,15 +287,76 @@ export class LimitEstimator {
   /** Whether the account is the one that tries the estimate before the others use all of it. */
   #isLeader(account: string, now: number): boolean {
     if (this.#leader === undefined || now >= this.#leader.until)
-      this.#leader = { account, until: now + 2 * this.estimate.perMs };
+      this.#leader = { account, until: now + (1 + this.#windows) * this.estimate.perMs };
     return this.#leader.account === account;
   }
 
+  /** The calls per window of an account whose limit is lower than the others'; `undefined` if the flood may be about all of them. */
+  #fewerCalls(window: SlidingWindow, { account, waitMs, now }: Flood): number | undefined {
+    const { calls, perMs } = this.of(account);
+    if (!this.#isKnown(account)) {
+      const lower = [...this.#fewer.values()].filter((fewer) => fewer < calls);
+      if (lower.length > 0) return Math.max(...lower);
+    }
+    const fewer = this.#fewer.get(account);
+    // After the shortest wait, the calls before it may be what is left of a bucket's reserve.
+    const slower =
+      waitMs > SHORTEST_WAIT_MS && fewer === undefined
+        ? slowerCalls(this.estimate, this.#heldBefore(now), window, now)
+        : undefined;
+    const isLikeOther = slower !== undefined && Array.from(this.#fewer.values()).includes(slower);
+    if (!isLikeOther && !this.#isConfirmedByOthers(account, now)) return undefined;
+    if (fewer !== undefined) return fewer > 1 ? Math.max(Math.floor(fewer * FEWER_STEP), 1) : fewer * FEWER_STEP;
+    // More of them were permitted lately than at the end of one window and in the next, as after a stall of the wire.
+    const hadMore = slower !== undefined && this.#proof !== undefined && window.countSince(now - perMs) > 2 * slower;
+    return hadMore && !isLikeOther ? undefined : slower;
+  }
+
+  /** The estimate before the latest successful experiment, for accounts that meet the faster one now. */
+  #heldBefore(now: number): LimitEstimate | undefined {
+    return now - this.#provenAt < 2 * this.estimate.perMs ? this.#proof?.held : undefined;
+  }
+
+  /** Whether other accounts have used all of their limits lately: a flood within them is then about this account alone. */
+  #isConfirmedByOthers(account: string, now: number): boolean {
+    if (this.#triedFrom !== undefined && now >= this.#triedFrom) return false;
+    const by = this.#confirmed?.account === account ? this.#confirmedByOther : this.#confirmed;
+    return by !== undefined && now < by.until;
+  }
+
+  /** Whether the limit of the account is known, where limits differ by account. */
+  #isKnown(account: string): boolean {
+    return this.#fewer.size === 0 || this.#known.has(account);
+  }
+
+  /** An account has used all of its limit without a flood, the calls of a window in so many milliseconds. */
+  #onFullyUsed(account: string, spanMs: number, now: number): void {
+    if (spanMs <= Math.max(2 * this.#burstMs, this.estimate.refusedMs)) this.#known.add(account);
+    if (this.#fewer.has(account)) this.#dropUnused(now);
+    else {
+      this.#burstMs = Math.min(this.#burstMs, spanMs);
+      this.#fullyUsedAt = now;
+    }
+  }
+
+  /** Nobody has used all calls of the estimate lately: the limits of most accounts are lower. */
+  #dropUnused(now: number): void {
+    if (now - this.#fullyUsedAt <= UNUSED_WINDOWS * this.estimate.perMs) return;
+    const calls = Math.max(...this.#fewer.values());
+    if (calls < 1) return;
+    this.estimate = { ...this.estimate, calls };
+    for (const [account, fewer] of this.#fewer) if (fewer === calls) this.#fewer.delete(account);
+  }
+
   /** Number of calls that make an experiment. */
-  get #minSamples(): number {
+  #minSamples(account: string): number {
+    return Math.max(MIN_SAMPLES, this.#windows * this.of(account).calls);
+  }
+
+  /** Number of full windows after which an experiment succeeds. */
+  get #windows(): number {
     const isShort = this.#waitMs !== undefined && this.#waitMs <= SHORTEST_WAIT_MS;
-    const windows = isShort ? WINDOWS_AFTER_SHORT_WAITS : WINDOWS_PER_EXPERIMENT;
-    return Math.max(MIN_SAMPLES, windows * this.estimate.calls);
+    return isShort ? WINDOWS_AFTER_SHORT_WAITS : WINDOWS_PER_EXPERIMENT;
   }
 
   #confirm(account: string, at: number): void {
@@ -265,7 +368,7 @@ export class LimitEstimator {
     this.#proof = { held: this.estimate, retreats: 0 };
     this.#triedFrom = undefined;
     this.#provenAt = now;
-    this.estimate = acceptExperiment(this.estimate, experiment.perMs, date);
+    this.estimate = acceptExperiment(this.estimate, Math.max(experiment.perMs, experiment.shownMs), date);
     this.#confirmed = undefined;
     this.#confirm(account, now);
     // This result also settles the more cautious experiments.
@@ -274,13 +377,18 @@ export class LimitEstimator {
   }
 
   #begin(account: string, now: number): void {
-    if (now < this.#experimentsFrom) return;
+    if (now < this.#experimentsFrom || !this.#isKnown(account)) return;
     const candidates = experimentsOf(this.estimate, this.#waitMs);
     const { perMs } = this.estimate;
     if (candidates.length === 0) {
       this.#convergedAt ??= now;
       if (now - this.#convergedAt < Math.max(QUIET_WINDOWS * perMs, QUIET_WAITS * (this.#waitMs ?? 0))) return;
       this.estimate = widen(this.estimate);
+      // Limits change: one account at a time tries those of the others again.
+      for (const [slower] of this.#fewer) {
+        this.#fewer.delete(slower);
+        break;
+      }
       this.#convergedAt = undefined;
       return;
     }
@@ -288,7 +396,7 @@ export class LimitEstimator {
     const running = Array.from(this.#experiments.values(), (experiment) => experiment.perMs);
     const next = candidates.find((candidate) => !running.includes(candidate));
     if (next !== undefined && running.length < candidates.length)
-      this.#experiments.set(account, { perMs: next, overLimitCalls: 0, lastOverLimitAt: now });
+      this.#experiments.set(account, { perMs: next, overLimitCalls: 0, samples: 0, shownMs: 0, lastOverLimitAt: now });
   }
 
   #endStale(now: number): void {
@@ -308,9 +416,4 @@ export class LimitEstimator {
       if (now - at >= EXPERIMENT_TIMEOUT_WINDOWS * this.estimate.perMs) this.#triedAt.delete(account);
     }
   }
-}
-
-/** Whether one more call exhausts the limit: only an account that uses all of it can find out what lies beyond. */
-function isFilledByNext(window: SlidingWindow | undefined, { calls, perMs }: CallLimit, now: number): boolean {
-  return calls === 1 || (window?.nextAllowedAt({ calls: calls - 1, perMs }) ?? 0) > now;
 }

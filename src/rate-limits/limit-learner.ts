@@ -1,14 +1,6 @@
 import type { CallLimit } from "../options/budgets.js";
 import type { CallsAt, SlidingWindow } from "./call-counters.js";
-import {
-  type FloodObservation,
-  isSlower,
-  type LimitEstimate,
-  laterOf,
-  observe,
-  receivedAt,
-  slowerEstimate,
-} from "./limit-estimate.js";
+import { type FloodObservation, type LimitEstimate, laterOf, observe, receivedAt } from "./limit-estimate.js";
 import { type Flood, LimitEstimator } from "./limit-estimator.js";
 
 /**
@@ -31,7 +23,7 @@ export class LimitLearner {
 
   /** The estimates by method. */
   estimates(): ReadonlyMap<string, LimitEstimate> {
-    return new Map(Array.from(this.#methods, ([method, { common }]) => [method, common.estimate]));
+    return new Map(Array.from(this.#methods, ([method, { estimator }]) => [method, estimator.estimate]));
   }
 
   /** Merges an estimate from the record. `date`: now, in wall-clock time. */
@@ -39,7 +31,8 @@ export class LimitLearner {
     const estimate = receivedAt(recorded, date);
     const limits = this.#methods.get(method);
     if (limits === undefined) this.#methods.set(method, new MethodLimits(new LimitEstimator(estimate)));
-    else if (laterOf(limits.common.estimate, estimate) !== limits.common.estimate) limits.common.replace(estimate);
+    else if (laterOf(limits.estimator.estimate, estimate) !== limits.estimator.estimate)
+      limits.estimator.replace(estimate);
   }
 
   /** Methods turn out to share one limit, whose estimate is known from a flood wait. */
@@ -56,7 +49,7 @@ export class LimitLearner {
   /** An account sends a call within its limit; the call is not in the window yet. Returns whether an estimate changed. */
   onSent(account: string, method: string, window: SlidingWindow | undefined, now: number, date: number): boolean {
     const limits = this.#methods.get(method);
-    return limits?.of(account)?.onSent(account, window, now, date) === true && this.#relaxed(method, limits);
+    return limits?.of(account)?.onSent(account, window, now, date) === true && this.#relaxed(method);
   }
 
   /** Telegram has answered a call of an account without an error. Returns whether an estimate changed. */
@@ -64,7 +57,7 @@ export class LimitLearner {
     const limits = this.#methods.get(method);
     if (limits === undefined || window.pending > 0) return false;
     limits.refute(account, window, now);
-    return limits.of(account)?.onSuccess(account, window, now, date) === true && this.#relaxed(method, limits);
+    return limits.of(account)?.onSuccess(account, window, now, date) === true && this.#relaxed(method);
   }
 
   /** Telegram has refused a call, the latest in the window, with a flood wait. Returns whether an estimate changed. */
@@ -78,7 +71,7 @@ export class LimitLearner {
     const observation = observe(answeredCalls(window, since), now, waitMs);
     const limits = this.#methods.get(method);
     if (limits !== undefined) {
-      const estimate = limits.of(flood.account)?.estimate;
+      const estimate = limits.of(flood.account)?.of(flood.account);
       const wasWithin = estimate === undefined || this.#isWithin(window, estimate, now);
       return limits.onFlood(window, observation, wasWithin, flood);
     }
@@ -87,8 +80,7 @@ export class LimitLearner {
     return true;
   }
 
-  #relaxed(method: string, limits: MethodLimits): true {
-    limits.simplify();
+  #relaxed(method: string): true {
     this.#onRelaxed(method);
     return true;
   }
@@ -99,104 +91,48 @@ export class LimitLearner {
   }
 }
 
-/** Two estimates are the same limit if their rates differ by less than this factor. */
-const SAME_RATE = 0.97;
-/** Estimates are dropped after this many windows in which no account has used all of them, but one of a slower estimate. */
-const UNUSED_WINDOWS = 8;
-
-/**
- * The estimates for one method. Nearly all accounts share one. Those that are flooded while others are not share a slower
- * one, and so on, as limits differ by account.
- */
+/** The estimate for one method, and the accounts that it does not hold for. */
 class MethodLimits {
-  /** The fastest first. There is at least one. */
-  #tiers: readonly LimitEstimator[];
-  /** By account, if it was flooded; `undefined` if it was permitted more than every estimate says. */
-  readonly #tierOf = new Map<string, LimitEstimator | undefined>();
-  /** Since when the first estimate is known: what was permitted before then may refute it. */
+  readonly estimator: LimitEstimator;
+  /** Accounts that were permitted more than the estimate says. */
+  readonly #free = new Set<string>();
+  /** Accounts that were flooded since. */
+  readonly #flooded = new Set<string>();
+  /** Since when the estimate is known: what was permitted before then may refute it. */
   readonly #knownSince: number;
 
-  constructor(first: LimitEstimator, flood?: Flood) {
-    this.#tiers = [first];
+  constructor(estimator: LimitEstimator, flood?: Flood) {
+    this.estimator = estimator;
     this.#knownSince = flood?.now ?? Number.NEGATIVE_INFINITY;
-    if (flood !== undefined) this.#tierOf.set(flood.account, first);
+    if (flood !== undefined) this.#flooded.add(flood.account);
   }
 
-  /** The estimate for accounts of which nothing else is known. */
-  get common(): LimitEstimator {
-    return this.#tiers[0] as LimitEstimator;
-  }
-
-  /** The estimate for an account; `undefined` if it is not known. */
+  /** The estimator for an account; `undefined` if its limit is not known. */
   of(account: string): LimitEstimator | undefined {
-    return this.#tierOf.has(account) ? this.#tierOf.get(account) : this.common;
+    return this.#free.has(account) ? undefined : this.estimator;
   }
 
   /** Frees an account from a new estimate that does not hold for it. */
   refute(account: string, window: SlidingWindow, now: number): void {
-    const { calls, perMs } = this.common.estimate;
-    if (now >= this.#knownSince + perMs || this.#tierOf.has(account)) return;
+    const { calls, perMs } = this.estimator.estimate;
+    if (now >= this.#knownSince + perMs || this.#flooded.has(account)) return;
     let sent = 0;
     for (const one of window.latestFirst()) if (one.at <= this.#knownSince) sent += one.calls;
-    if (sent > calls) this.#tierOf.set(account, undefined);
+    if (sent > calls) this.#free.add(account);
   }
 
   /** A flood wait. Returns whether an estimate changed. */
   onFlood(window: SlidingWindow, observation: FloodObservation | undefined, wasWithin: boolean, flood: Flood): boolean {
-    const { account } = flood;
-    const tier = this.of(account);
-    // An account keeps the estimate that it was flooded under when a faster one is found for others.
-    if (!this.#tierOf.has(account)) this.#tierOf.set(account, tier);
-    // Where limits are known to differ by account, fewer calls may be the limit of this one.
-    if (this.#tiers.length === 1 && observation !== undefined && tier?.shorten(observation, flood) === true)
-      return true;
-    if (tier?.rejectExperiment(flood) === true) return true;
+    const { estimator } = this;
+    const isFree = this.#free.delete(flood.account);
+    if (!isFree) this.#flooded.add(flood.account);
+    if (observation !== undefined && !isFree && estimator.shorten(observation, flood)) return true;
+    if (!isFree && estimator.rejectExperiment(flood)) return true;
     if (observation === undefined || !wasWithin) return false;
-    if (tier === undefined) this.#add(account, LimitEstimator.after(observation, flood));
-    else if (!this.#slow(tier, window, flood)) tier.lower(observation, flood);
-    this.simplify();
+    if (isFree) estimator.raise(observation, flood, this.#flooded);
+    else if (!estimator.slow(window, flood)) estimator.lower(observation, flood);
     return true;
   }
-
-  /** Removes estimates that no account uses, and those that equal another one. */
-  simplify(): void {
-    for (let index = this.#tiers.length - 1; index > 0; index--) {
-      const slow = this.#tiers[index] as LimitEstimator;
-      const fast = this.#tiers[index - 1] as LimitEstimator;
-      const unusedMs = UNUSED_WINDOWS * Math.max(slow.estimate.perMs, fast.estimate.perMs);
-      if (!isSlower(slow.estimate, fast.estimate, SAME_RATE)) this.#drop(slow, fast);
-      else if (slow.confirmedAt - fast.confirmedAt > unusedMs) this.#drop(fast, slow);
-    }
-  }
-
-  /** Moves the account to a slower estimate if the flood is about that account alone. Returns whether it is. */
-  #slow(tier: LimitEstimator, window: SlidingWindow, flood: Flood): boolean {
-    const { account, now, date } = flood;
-    if (!tier.isConfirmedByOthers(account, now)) return false;
-    const calls = window.countSince(now - tier.estimate.perMs / 2);
-    const estimate = slowerEstimate(tier.estimate, tier.heldBefore(now), calls, date);
-    if (estimate === undefined || (tier.isProven && wasPermittedMore(window, estimate, now))) return false;
-    const next = this.#tiers[this.#tiers.indexOf(tier) + 1];
-    tier.leave(account, next?.estimate ?? estimate);
-    if (next === undefined) this.#add(account, new LimitEstimator(estimate, flood));
-    else this.#tierOf.set(account, next);
-    return true;
-  }
-
-  #add(account: string, tier: LimitEstimator): void {
-    this.#tiers = [...this.#tiers, tier].sort((a, b) => (isSlower(a.estimate, b.estimate) ? 1 : -1));
-    this.#tierOf.set(account, tier);
-  }
-
-  #drop(dropped: LimitEstimator, kept: LimitEstimator): void {
-    for (const [account, tier] of this.#tierOf) if (tier === dropped) this.#tierOf.set(account, kept);
-    this.#tiers = this.#tiers.filter((tier) => tier !== dropped);
-  }
-}
-
-/** Whether more calls were permitted lately than at the end of one window and in the next, as after a stall of the wire. */
-function wasPermittedMore(window: SlidingWindow, { calls, perMs }: LimitEstimate, now: number): boolean {
-  return window.countSince(now - perMs) > 2 * calls;
 }
 
 /** The calls since the previous flood that Telegram has answered; the latest are still in flight. */
