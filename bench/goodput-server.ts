@@ -259,6 +259,9 @@ function scoreOf(report: Report, contender: Contender, { shape, startAt }: Run):
 
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 
+/** Shares of the oracle. A bucket's reserve hides its rate, so less of it can be found. */
+const GOALS = { window: 0.95, bucket: 0.9 } as const;
+
 /** Measures one shape, prints its table and returns the goals that were missed. */
 export async function measureOverServer(shape: ServerShape): Promise<readonly string[]> {
   const scores = await measure(shape);
@@ -278,7 +281,8 @@ export async function measureOverServer(shape: ServerShape): Promise<readonly st
   console.table(rows);
   const { learn, oracle } = scores;
   const missed: string[] = [];
-  if (learn.perSecond < 0.95 * oracle.perSecond) missed.push(`${shape.name}: under 95 % of the oracle`);
+  const goal = GOALS[shape.options.shape];
+  if (learn.perSecond < goal * oracle.perSecond) missed.push(`${shape.name}: under ${percent(goal)} of the oracle`);
   if (learn.floodShare > 0.01) missed.push(`${shape.name}: more than 1 % of calls answered by a flood`);
   if (learn.insideWait > 0) missed.push(`${shape.name}: calls inside a wait`);
   return missed;
