@@ -50,10 +50,11 @@ describe("allowFrozen", () => {
       expect(error).toBeInstanceOf(ReadOnlyLeaseError);
       expect(error).toMatchObject({ code: "READ_ONLY_LEASE", sessionId: id, method: WRITE });
     }
-    expect(telegram.calls).toEqual([]);
+    const writes = () => telegram.calls.filter(({ method }) => method === WRITE);
+    expect(writes()).toEqual([]);
     expect(pool.status()).toMatchObject({ free: 1, restricted: 1 });
     await pool.use((client) => client.call(WRITE));
-    expect(telegram.calls).toMatchObject([{ id: "b", method: WRITE }]);
+    expect(writes()).toMatchObject([{ id: "b" }]);
   });
 
   test("frozen and free sessions - the least recently used one of both", async () => {

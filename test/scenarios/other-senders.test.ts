@@ -92,11 +92,11 @@ describe("another data center that cannot be reached", () => {
         const method = job === "FILE_MIGRATE_4" ? "upload.GetFile" : "users.GetUsers";
         if (job.includes("MIGRATE")) server.fail({ method, code: 303, message: job, times: 1 });
         child.tell("go");
-        const { error } = await within(5_000, child.said(`${job} settled`));
+        const { error } = await within(10_000, child.said(`${job} settled`));
         expect(error, job).toEqual(expect.any(String));
         if (job === "released") expect(error).toBe("LeaseReleasedError");
         if (job === "cooling") expect(error).toMatch(/FloodWait|RPCError/);
-        expect(await within(5_000, child.said(`${job} over`)), job).toMatchObject({ name: "account1", isSame: true });
+        expect(await within(10_000, child.said(`${job} over`)), job).toMatchObject({ name: "account1", isSame: true });
       }
       child.tell("end");
       expect(await within(2_000, child.ended)).toBe(0);

@@ -17,7 +17,7 @@ const download = (client: TelegramClient, dcId?: number): Promise<unknown> =>
     { fileSize: bigInt(131_072), partSizeKb: 64, ...(dcId === undefined ? {} : { dcId }) },
   ) as Promise<unknown>;
 
-const pool = await openPool({ connectTimeoutMs: 500, callTimeoutMs: 500 });
+const pool = await openPool({ connectTimeoutMs: 1_000, callTimeoutMs: 1_000 });
 const before = await pool.exportSession("account1");
 
 const jobs: Readonly<Record<string, () => Promise<unknown>>> = {
