@@ -20,8 +20,8 @@ const plugins = [embedPage()];
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    // Most tests over the data center wait, they do not compute: several at once even on two cores.
-    maxWorkers: 3,
+    // Many tests start processes of their own and have limits in real time: no more at once than the smallest machine has cores.
+    maxWorkers: 2,
     projects: [
       {
         plugins,

@@ -27,7 +27,7 @@ async function alicesPool(
   const scene = await stage({ accounts: [{ name: "alice", ...account }], ...serverOptions });
   const { server } = scene;
   onTestFinished(() => until("the client that signs in is closed", () => openConnections(scene, "guest").length === 0));
-  const pool = await scene.open({ ...options, client: clientOf(server) });
+  const pool = await scene.open({ connectTimeoutMs: 15_000, ...options, client: clientOf(server) });
   return { ...scene, pool };
 }
 

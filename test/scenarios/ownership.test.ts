@@ -210,7 +210,9 @@ describe("a worker thread", () => {
       await expect(main.acquire({ id: "account2", wait: false })).rejects.toMatchObject({
         code: "NO_SESSION_AVAILABLE",
       });
-      expect(main.sessions().map(({ state }) => state)).toEqual(["leased", "foreign", "free"]);
+      // Whether the third is known to be taken yet depends on the watch of the file.
+      const third = expect.stringMatching(/^(free|foreign)$/);
+      expect(main.sessions().map(({ state }) => state)).toEqual(["leased", "foreign", third]);
       await expect(main.acquire({ id: "account3", wait: false })).rejects.toMatchObject({
         code: "NO_SESSION_AVAILABLE",
       });
