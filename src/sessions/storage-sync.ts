@@ -1,5 +1,5 @@
 import { ProgressReporter } from "../common/progress.js";
-import { WakeTimer } from "../common/timers.js";
+import { exponentialDelay, WakeTimer } from "../common/timers.js";
 import { allLocked } from "../error-factories.js";
 import { StorageCorruptError, StorageError } from "../errors.js";
 import type { LoadProgress } from "../options/options.js";
@@ -19,6 +19,10 @@ import type { SessionParts } from "./session-parts.js";
 /** Consecutive failures of the storage after which a round is aborted. */
 const FAILURES_PER_ROUND = 3;
 const READS_PER_TTL = 3;
+/** Reads of all records that a watch causes without a delay, between two reads in the interval. */
+const UNDELAYED_WATCH_READS = 2;
+/** The delay of the next one; then twice as long each time. */
+const FIRST_WATCH_READ_DELAY_MS = 1_000;
 
 /**
  * Keeps the sessions in step with the storage: loads them at the start, then reads what other processes have written, all
@@ -51,6 +55,11 @@ export class StorageSync {
   #deletesMissing = false;
   #isStopped = false;
   readonly #timer: WakeTimer;
+  /** A delayed read of all records that the watch causes. */
+  readonly #watchTimer: WakeTimer;
+  /** Reads that the watch has caused since the last read in the interval. */
+  #watchReads = 0;
+  #watchReadAt = Number.NEGATIVE_INFINITY;
   #stopWatching: () => void = () => {};
 
   constructor(
@@ -69,7 +78,8 @@ export class StorageSync {
     this.#recordWriter = parts.recordWriter;
     this.#remoteRecords = remoteRecords;
     this.#rateLimits = rateLimits;
-    this.#timer = new WakeTimer(clock, () => void this.#readAllInTurn(true));
+    this.#timer = new WakeTimer(clock, () => this.#readInInterval());
+    this.#watchTimer = new WakeTimer(clock, () => this.#readForWatch());
   }
 
   /** Loads the records that the storage contained at the start. Rejects with `StorageCorruptError` if no record can be opened with the given keys. */
@@ -115,9 +125,7 @@ export class StorageSync {
       const failed = (error: Error): void => {
         if (!this.#isStopped) this.#reportFailure(asStorageError(error, "watch for changes", undefined));
       };
-      // What was written before the watch listens is not reported. A server that has just come back may still be without
-      // records that it is about to have again, as after a failover: the next read in the interval decides.
-      const listening = (): void => void this.#readAllInTurn(false);
+      const listening = (): void => this.#onListening();
       this.#stopWatching = this.#storage.watch?.((id) => this.#onNotified(id), failed, listening) ?? (() => {});
     } catch (error) {
       this.#reportFailure(new StorageError("The storage could not be watched.", { cause: error }));
@@ -128,6 +136,7 @@ export class StorageSync {
   stop(): void {
     this.#isStopped = true;
     this.#timer.cancel();
+    this.#watchTimer.cancel();
     try {
       this.#stopWatching();
     } catch (error) {
@@ -142,6 +151,33 @@ export class StorageSync {
 
   #arm(): void {
     if (!this.#isStopped) this.#timer.set(this.#context.options.ownership.ttlMs / READS_PER_TTL);
+  }
+
+  /**
+   * Reads all records, because what was written before the watch listens is not reported. A connection that is cut again
+   * and again does not lead to one read after the other.
+   */
+  #onListening(): void {
+    // A read that has yet to begin includes what was written until now.
+    if (this.#isStopped || this.#mustReadAgain) return;
+    const delays = this.#watchReads - UNDELAYED_WATCH_READS;
+    const delayMs = delays < 0 ? 0 : exponentialDelay(delays, FIRST_WATCH_READ_DELAY_MS, Number.POSITIVE_INFINITY);
+    if (delayMs === 0) this.#readForWatch();
+    else this.#watchTimer.setBy(this.#watchReadAt + delayMs, this.#context.clock.monotonic());
+  }
+
+  #readForWatch(): void {
+    this.#watchReads += 1;
+    this.#watchReadAt = this.#context.clock.monotonic();
+    // A server that has just come back may still be without records that it is about to have again, as after a failover:
+    // the next read in the interval decides.
+    void this.#readAllInTurn(false);
+  }
+
+  #readInInterval(): void {
+    this.#watchTimer.cancel();
+    this.#watchReads = 0;
+    void this.#readAllInTurn(true);
   }
 
   /** One read at a time. A call during a read leads to one more. */

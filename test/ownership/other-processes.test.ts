@@ -118,6 +118,45 @@ describe("watch()", () => {
     expect({ a: pool.get("a"), b: pool.get("b")?.state }).toEqual({ a: undefined, b: "free" });
   });
 
+  test("it listens again every 50 ms: read twice at once, then less and less often until the interval", async () => {
+    const { pool, clock, storage, other, listen } = await listening();
+    const startedAt = clock.monotonic();
+    const listedAt: number[] = [];
+    const list = storage.list.bind(storage);
+    storage.list = () => {
+      listedAt.push(clock.monotonic() - startedAt);
+      return list();
+    };
+    const flap = async (untilMs: number): Promise<void> => {
+      while (clock.monotonic() - startedAt < untilMs) {
+        listen();
+        await clock.advance(50);
+      }
+    };
+    await flap(12_000);
+    await other.add("a", sessionString("a"));
+    await flap(15_150);
+    expect(pool.get("a")?.state).toBe("free");
+    await flap(19_950);
+    expect(listedAt).toEqual([0, 50, 1_050, 3_050, 7_050, 15_050]);
+    await clock.advance(50);
+    expect(listedAt.slice(6)).toEqual([20_000]);
+    listen();
+    await clock.advance(0);
+    expect(listedAt).toHaveLength(8);
+  });
+
+  test("close() during such a pause: no timer is left", async () => {
+    const { pool, clock, listen } = await listening();
+    for (let times = 0; times < 3; times++) {
+      listen();
+      await clock.advance(0);
+    }
+    await pool.close();
+    listen();
+    expect(clock.pending).toBe(0);
+  });
+
   test("a read that fails then is reported, and repeated in the interval", async () => {
     const { pool, clock, storage, other, listen, events } = await listening();
     await other.add("a", sessionString("a"));
