@@ -135,7 +135,7 @@ export class MetricsRecorder {
   unknownOutcomes = 0;
   storageFailures = 0;
   ownershipLost = 0;
-  /** The methods that are told apart; at most {@link MAX_METHODS}. */
+  /** Names of methods that are counted separately; at most {@link MAX_METHODS}. */
   readonly #methods = new Set<string>();
   /** Bounded by {@link #methods}. */
   readonly #calls = new Map<string, Map<CallOutcome, Histogram>>();

@@ -329,7 +329,7 @@ export class LimitEstimator {
     return this.#fewer.size === 0 || this.#known.has(account);
   }
 
-  /** An account has used all of its limit without a flood, the calls of a window in so many milliseconds. */
+  /** An account has used all of its limit without a flood: the calls of one window within `spanMs`. */
   #onFullyUsed(account: string, spanMs: number, now: number): void {
     if (spanMs <= Math.max(2 * this.#burstMs, this.estimate.refusedMs)) this.#known.add(account);
     if (this.#fewer.has(account)) this.#dropUnused(now);
@@ -339,7 +339,7 @@ export class LimitEstimator {
     }
   }
 
-  /** Nobody has used all calls of the estimate lately: the limits of most accounts are lower. */
+  /** If no account has used all calls of the estimate lately, drops them: the limits of most accounts are lower. */
   #dropUnused(now: number): void {
     if (now - this.#fullyUsedAt <= UNUSED_WINDOWS * this.estimate.perMs) return;
     const calls = Math.max(...this.#fewer.values());

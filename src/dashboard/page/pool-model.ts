@@ -163,7 +163,7 @@ function change<Row>(
   return changes !== undefined;
 }
 
-/** What an operator has to know of an account, whatever the state of its session. */
+/** Conditions of an account that an operator needs to see, regardless of the state of its session. */
 export type Flag = "frozen" | "ends soon" | "shared account";
 
 /** Every flag, the most urgent first. */
