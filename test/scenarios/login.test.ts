@@ -440,16 +440,17 @@ describe("login() - the server", () => {
   test.runIf(libraryName === "telegram")("a key exchange that fails once, as GramJS's does - is repeated", async () => {
     const server = await alices();
     const { receive } = KeyExchange.prototype;
-    let failures = 0;
+    let exchanges = 0;
     const spy = vi.spyOn(KeyExchange.prototype, "receive").mockImplementation(function (this: KeyExchange, body) {
       const step = receive.call(this, body);
-      if (step?.agreed !== undefined && failures++ === 0)
+      if (step?.agreed !== undefined && exchanges++ === 0)
         step.answer.writeUInt8(step.answer.at(-1) === 1 ? 2 : 1, step.answer.length - 1);
       return step;
     });
     onTestFinished(() => spy.mockRestore());
     const { session } = await signIn(server, byPhone(server));
-    expect(failures).toBe(2);
+    // More than two when GramJS fails by itself, as with every 256th key.
+    expect(exchanges).toBeGreaterThanOrEqual(2);
     expect(await ownerOf(server, session)).toBe("alice");
   });
 

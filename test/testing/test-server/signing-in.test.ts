@@ -25,7 +25,7 @@ async function newClient(library: Library, server: TelegramTestServer) {
   const client = new root.TelegramClient(new sessions.StringSession(""), 1, "x", {
     ...server.clientOptions,
     baseLogger: new logging.Logger("none" as never),
-    // One key in 256 begins with a zero, which GramJS cannot cope with.
+    // One key in 256 begins with a zero: GramJS cannot cope with it, and makes another.
     connectionRetries: 5,
   });
   onTestFinished(() => client.destroy());
@@ -72,7 +72,10 @@ describe.each(["telegram", "teleproto"] as const)("%s's own way to sign in", (li
     await client.connect();
     const refused = client.invoke(new Api.users.GetUsers({ id: [new Api.InputUserSelf()] }));
     await expect(refused).rejects.toMatchObject({ code: 401 });
-    expect(server.calls().at(-1)).toMatchObject({ account: "guest1", outcome: "AUTH_KEY_UNREGISTERED" });
+    expect(server.calls().at(-1)).toMatchObject({
+      account: expect.stringMatching(/^guest\d+$/),
+      outcome: "AUTH_KEY_UNREGISTERED",
+    });
   });
 });
 
