@@ -197,7 +197,7 @@ describe("two processes that start at once with the same sessions", () => {
 
 describe("a worker thread", () => {
   test(
-    "has its own sessions beside the main thread's; they are free after it was terminated",
+    "has its own sessions beside the main thread's; they are free after it has ended without a word",
     async () => {
       const scene = await stage({ accounts: 3 });
       const thread = startNeighbourThread(scene, JSON.stringify({ ownership: {} }));
@@ -219,7 +219,7 @@ describe("a worker thread", () => {
       await mine.client.getMe();
       expect(idsOf(thread, "got")).toEqual(["account2", "account3"]);
       const waiting = main.acquire({ id: "account2", wait: WITHIN_MS });
-      await thread.worker.terminate();
+      thread.tell("vanish");
       const taken = await waiting;
       await taken.client.getMe();
       expect(await main.use((_, lease) => lease.id, { id: "account3", wait: 3_000 })).toBe("account3");

@@ -27,13 +27,15 @@ process.on("unhandledRejection", (reason) => {
   process.exit(70);
 });
 
+export const storage = sqlite(orders.file);
+
 /** A pool on the orders' file with the orders' accounts. */
 export async function openPool(
   options: Partial<SessionPoolOptions<TelegramClient>> = {},
 ): Promise<SessionPool<TelegramClient>> {
   const pool = await SessionPool.open({
     client: telegramAdapter({ apiId: 1, apiHash: "x", clientOptions }),
-    storage: sqlite(orders.file),
+    storage,
     trustServers: true,
     callTimeoutMs: 5_000,
     ...options,

@@ -2,7 +2,7 @@ import { createInterface } from "node:readline";
 import type { TelegramClient } from "telegram";
 import type { Lease, SessionPool } from "../../../src/index.js";
 import { seededRandom } from "../../fakes/seeded-random.js";
-import { openPool, orders, tell } from "./child.js";
+import { openPool, orders, storage, tell } from "./child.js";
 
 /** A process that shares its file with others: it does what it is told, and tells what becomes of it. */
 const { seed = 1, ...options } = JSON.parse(orders.mode);
@@ -86,6 +86,11 @@ const commands: Readonly<Record<string, () => Promise<unknown>>> = {
   async close() {
     await pool?.close({ timeoutMs: 100 });
     tell("closed");
+  },
+  /** Ends the thread without giving anything up, while no statement is under way: that would end the process (sqlite3). */
+  async vanish() {
+    await storage.close?.();
+    process.exit();
   },
 };
 
