@@ -1,6 +1,6 @@
 import type { TelegramClient } from "telegram";
 import { sqlite } from "../../../adapters/storage/sqlite.js";
-import { SessionPool, type SessionPoolOptions } from "../../../src/index.js";
+import { SessionPool, type SessionPoolOptions, type SessionStorage } from "../../../src/index.js";
 import { testServerClientOptions } from "../../../src/testing/index.js";
 import { libraryName, telegramAdapter } from "../../fakes/client-library.js";
 
@@ -27,7 +27,7 @@ process.on("unhandledRejection", (reason) => {
   process.exit(70);
 });
 
-export const storage = sqlite(orders.file);
+export const storage: SessionStorage = sqlite(orders.file);
 
 /** A pool on the orders' file with the orders' accounts. */
 export async function openPool(
