@@ -60,9 +60,8 @@ export function unavailableError(
   const full = isFull ? "; maxConnected allows no further client" : "";
   const first = named === undefined ? "the first is free" : "it is free";
   const next = nextReleaseIn === null ? "" : `; ${first} in ${nextReleaseIn} s`;
-  const state = named === undefined ? describe(status) : describeNamed(named, requested);
   return new NoSessionAvailableError(
-    `No session is available${describeRequested(requested)}: ${state}${full}${next}.`,
+    `No session is available${describeRequested(requested)}: ${describeState(requested, status, named)}${full}${next}.`,
     { waitingCount, nextReleaseIn, retryAt, status },
     { ...(cause === undefined ? {} : { cause }), sessionId: requested.id },
   );
@@ -81,13 +80,14 @@ export function waitsForItself(holds: readonly string[], status: PoolStatus, id?
 /** The wait has passed. */
 export function acquireTimeoutError(
   waitMs: number,
+  requested: RequestedSessions,
   status: PoolStatus,
-  retryAt: number | null,
-  cause: unknown,
+  prospects: Pick<AvailabilityForecast, "retryAt" | "cause" | "named">,
 ): AcquireTimeoutError {
+  const { retryAt, cause, named } = prospects;
   return new AcquireTimeoutError(
-    `No session was free within ${Math.round(waitMs)} ms (wait): ${describe(status)}.`,
-    cause === undefined ? { retryAt } : { cause, retryAt },
+    `No session was free within ${Math.round(waitMs)} ms (wait)${describeRequested(requested)}: ${describeState(requested, status, named)}.`,
+    { ...(cause === undefined ? {} : { cause }), retryAt, sessionId: requested.id },
   );
 }
 
@@ -145,7 +145,13 @@ export function unknownSessionError(id: string): SessionNotFoundError {
 }
 
 /** Another session holds the auth key. */
-export function duplicateKeyError(id: string, holder: string): DuplicateSessionError {
+export function duplicateKeyError(id: string, holder: string, isBeingRemoved = false): DuplicateSessionError {
+  if (isBeingRemoved) {
+    return new DuplicateSessionError(
+      `"${id}" has the same auth key as "${holder}", which is being removed: a lease of it runs, or its client is still closing. Try again when that has ended.`,
+      { sessionId: holder },
+    );
+  }
   return new DuplicateSessionError(
     `"${id}" has the same auth key as "${holder}": Telegram destroys a key that is used from two places. Keep one of them; to rename or replace a session use remove() or update().`,
     { sessionId: holder },
@@ -180,6 +186,11 @@ export function allLocked(count: number, reason: string): StorageCorruptError {
   return new StorageCorruptError(
     `The storage holds ${count} ${count === 1 ? "session" : "sessions"} and none of them can be opened with the given encryption: ${reason}. Nothing was overwritten.`,
   );
+}
+
+/** The state of the session that was named, otherwise of all. */
+function describeState(requested: RequestedSessions, status: PoolStatus, named: NamedSession | undefined): string {
+  return named === undefined ? describe(status) : describeNamed(named, requested);
 }
 
 function describe(status: PoolStatus): string {

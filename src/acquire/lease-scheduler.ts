@@ -2,7 +2,7 @@ import type { AbortListeners } from "../common/abort-listeners.js";
 import type { ProcessRef } from "../common/process-ref.js";
 import { WakeTimer } from "../common/timers.js";
 import { acquireTimeoutError, type NamedSession, unavailableError } from "../error-factories.js";
-import { CallTimeoutError, ConnectError, type NoSessionAvailableError } from "../errors.js";
+import { type AcquireTimeoutError, CallTimeoutError, ConnectError, type NoSessionAvailableError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PoolStatus } from "../session-info.js";
 import type { Availability } from "../state/availability.js";
@@ -177,6 +177,15 @@ export class LeaseScheduler {
     });
   }
 
+  /** The error of a caller whose wait has passed. */
+  timeoutError(
+    { givenWaitMs, criteria, cause }: Pick<AcquireRequest, "givenWaitMs" | "criteria" | "cause">,
+    retryAt: number | null,
+  ): AcquireTimeoutError {
+    const named = this.#describeNamed(criteria);
+    return acquireTimeoutError(givenWaitMs, criteria, this.status(), { retryAt, cause, named });
+  }
+
   /** When a session that matches ends its cooldown, in epoch milliseconds; `null` if none is known to. */
   retryAt(criteria: Criteria): number | null {
     const { time } = this.#context;
@@ -196,8 +205,7 @@ export class LeaseScheduler {
     const { signal } = request;
     const end = (error: () => unknown): (() => void) | undefined =>
       this.#waiters.remove(waiter) ? () => this.#reject(waiter, error()) : undefined;
-    const timeoutError = (): unknown =>
-      acquireTimeoutError(request.givenWaitMs, this.status(), this.retryAt(waiter.criteria), request.cause);
+    const timeoutError = (): unknown => this.timeoutError(request, this.retryAt(waiter.criteria));
     const stopListening = signal && this.#abortListeners.onAbort(signal, () => end(() => signal.reason));
     const timer = Number.isFinite(deadline)
       ? options.clock.setTimer(Math.max(deadline - time.now(), 0), () => end(timeoutError)?.())

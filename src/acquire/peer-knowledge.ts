@@ -4,12 +4,12 @@ import type { ProcessRef } from "../common/process-ref.js";
 import { WakeTimer } from "../common/timers.js";
 import type { Connection } from "../connections/connection.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
-import { acquireTimeoutError } from "../error-factories.js";
 import { StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
 import type { PeerReference } from "../telegram/peers.js";
+import type { AcquireRequest } from "./acquire-request.js";
 import type { LeaseScheduler } from "./lease-scheduler.js";
 import { PeerLook } from "./peer-look.js";
 
@@ -21,13 +21,7 @@ const MANY_HOLDERS = 100;
 const KEPT_ANSWERS = 100;
 
 /** The part of a caller's request that limits the wait for the storage. */
-interface LookUpRequest {
-  readonly waitMs: number;
-  readonly givenWaitMs: number;
-  readonly signal: AbortSignal | undefined;
-  readonly cause: unknown;
-  recordWait(ms: number): void;
-}
+type LookUpRequest = Pick<AcquireRequest, "criteria" | "waitMs" | "givenWaitMs" | "signal" | "cause" | "recordWait">;
 
 /** What the look-up of peers is built on. */
 export interface PeerKnowledgeParts {
@@ -136,10 +130,11 @@ export class PeerKnowledge {
     return look !== undefined && this.#isFresh(look) ? look : undefined;
   }
 
-  #within({ waitMs, givenWaitMs, signal, cause }: LookUpRequest, answer: Promise<void>): Promise<void> {
+  #within(request: LookUpRequest, answer: Promise<void>): Promise<void> {
+    const { waitMs, signal } = request;
     return new Promise((resolve, reject) => {
       const isLimited = Number.isFinite(waitMs) && waitMs > 0;
-      const late = (): void => reject(acquireTimeoutError(givenWaitMs, this.#scheduler.status(), null, cause));
+      const late = (): void => reject(this.#scheduler.timeoutError(request, null));
       const timer = isLimited ? this.#context.options.clock.setTimer(waitMs, late) : undefined;
       const stopListening = signal && this.#abortListeners.onAbort(signal, () => reject(signal.reason));
       const end = (): void => {

@@ -108,7 +108,7 @@ export class SessionAdmin {
       const known = this.#registry.get(id);
       if (known !== undefined) return this.#addAgain(known, { ...description, fingerprint, facts });
       const holder = this.#registry.holderOf(fingerprint);
-      if (holder !== undefined) throw duplicateKeyError(id, holder);
+      if (holder !== undefined) throw duplicateKeyError(id, holder, this.#registry.get(holder)?.isRemoving);
       return this.#create(id, session, { ...description, fingerprint, facts, peers });
     });
   }

@@ -65,7 +65,7 @@ export class SessionKeys {
     const credentials = await this.#registry.serializer.encryption.seal(id, session, known.credentials.profile);
     if (known.fingerprint === fingerprint) return this.#replace(known, { credentials, fingerprint });
     const holder = this.#registry.holderOf(fingerprint) ?? (await this.reservations.reserve(fingerprint, id)).holder;
-    if (holder !== undefined) throw duplicateKeyError(id, holder);
+    if (holder !== undefined) throw duplicateKeyError(id, holder, this.#registry.get(holder)?.isRemoving);
     const { gone } = this.#connections.get(id) ?? { gone: Promise.resolve() };
     const former: FormerKey = { credentials: known.credentials, fingerprint: known.fingerprint };
     this.#unconfirmed.set(known, former);

@@ -297,6 +297,18 @@ describe("NoSessionAvailableError - message", () => {
     }
   });
 
+  test("when the wait for a named session has passed, says how that one is", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a", "b"] });
+    const lease = await pool.acquire({ id: "a" });
+    const waiting = watch(pool.acquire({ id: "a", wait: 500 }));
+    await clock.advance(500);
+    expect(waiting.error).toMatchObject({
+      sessionId: "a",
+      message: 'No session was free within 500 ms (wait) with the id "a": it is leased.',
+    });
+    lease.release();
+  });
+
   test("when a wait has passed, names the wait that was given", async () => {
     const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();

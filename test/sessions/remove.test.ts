@@ -39,6 +39,22 @@ test("remove() - whose record cannot be deleted yet: the session has gone, and t
   await pool.add("b", sessionString("a"));
 });
 
+test("add() and update() - with the key of a session that is being removed: refused until its lease has ended, which the message says", async () => {
+  const { pool } = await openPool({ sessions: ["a", "b"] });
+  const lease = await pool.acquire({ id: "a" });
+  await pool.remove("a");
+  const refused = {
+    code: "DUPLICATE_SESSION",
+    sessionId: "a",
+    message: expect.stringContaining('"a", which is being removed: a lease of it runs'),
+  };
+  await expect(pool.add("again", sessionString("a"))).rejects.toMatchObject(refused);
+  await expect(pool.update("b", { session: sessionString("a") })).rejects.toMatchObject(refused);
+  lease.release();
+  await settled();
+  await pool.add("again", sessionString("a"));
+});
+
 test("remove() - whose key cannot be released: the session is gone, and the key can be added", async () => {
   const { pool, storage, events } = await openPool({ sessions: ["a"] });
   storage.fateOfWrite = (id, data) => (id.startsWith("~key:") && data === null ? "fails" : "works");
