@@ -24,11 +24,17 @@ const MAX_DOUBLINGS = 4;
 /** The shortest window of an experiment as a share of the estimate's, where a refusal is cheap and where it is not. */
 const MAX_STEP = 0.6;
 const CAREFUL_STEP = 0.85;
+/**
+ * The same after a wait that is long, and still cheap: while a window that is far too long is shortened in small steps, all
+ * accounts lose more than one of them by a refusal.
+ */
+const BOLD_STEP = 0.25;
+const LONG_WAIT_MS = 5_000;
 /** A refused experiment costs its session one wait, which is cheap up to this many windows and milliseconds. */
 const CHEAP_WINDOWS = 10;
 const CHEAP_WAIT_MS = 300_000;
 /** A gap between refused and permitted windows, as a share of the estimate's, that is not worth another flood wait. */
-const CONVERGED_GAP = 0.04;
+const CONVERGED_GAP = 0.06;
 /** The refused window, as a share of the estimate's, when it is not known any more. */
 const REOPENED = 0.4;
 /** Factor by which a shorter window is tried again after a long time without a change, as limits may have changed. */
@@ -179,9 +185,14 @@ const EXPERIMENT_POSITIONS: readonly number[] = [1 / 2, 1 / 4, 3 / 4];
 export function experimentsOf({ perMs, refusedMs }: LimitEstimate, waitMs: number | undefined): readonly number[] {
   const gapMs = perMs - refusedMs;
   if (gapMs <= perMs * CONVERGED_GAP) return [];
-  const isCheap = waitMs !== undefined && waitMs <= Math.min(perMs * CHEAP_WINDOWS, CHEAP_WAIT_MS);
-  const shortestMs = perMs * (isCheap ? MAX_STEP : CAREFUL_STEP);
+  const shortestMs = perMs * shortestStep(perMs, waitMs);
   return [...new Set(EXPERIMENT_POSITIONS.map((share) => Math.max(perMs - gapMs * share, shortestMs)))];
+}
+
+function shortestStep(perMs: number, waitMs: number | undefined): number {
+  const isCheap = waitMs !== undefined && waitMs <= Math.min(perMs * CHEAP_WINDOWS, CHEAP_WAIT_MS);
+  if (!isCheap) return CAREFUL_STEP;
+  return waitMs > LONG_WAIT_MS ? BOLD_STEP : MAX_STEP;
 }
 
 /**
