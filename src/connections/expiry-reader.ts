@@ -8,6 +8,8 @@ import type { Connection } from "./connection.js";
 import { sendOwnRequest } from "./own-request.js";
 
 const DAY_MS = 86_400_000;
+/** Time without such a request beside callers after it was refused with a wait, which the callers of the session wait out. */
+const PAUSE_AFTER_FLOOD_MS = DAY_MS;
 const METHOD = "account.GetAuthorizations";
 
 /**
@@ -23,6 +25,8 @@ export class ExpiryReader<Client> {
   readonly #reading = new WeakMap<Connection<Client>, Promise<void>>();
   /** Sessions whose answer did not say when they end, each with its auth key: they are not asked for that again. */
   readonly #untold = new WeakMap<PooledSession, string>();
+  /** When Telegram last refused it with a wait, on the pool's time line. */
+  readonly #floodedAt = new WeakMap<PooledSession, number>();
   #isEnded = false;
 
   constructor(context: PoolContext<Client>, registry: SessionRegistry, facts: AccountFacts) {
@@ -62,9 +66,12 @@ export class ExpiryReader<Client> {
     if (this.#isEnded || known === undefined || connection?.isConnected !== true) return;
     // A session that is probed is sent the probe alone, and one that is checked is about to be asked.
     if (!known.canEverServe || this.#facts.askedIds.has(id) || !this.mayLearn(known)) return;
-    // All connections of sessions are clients of this pool's adapter. What fails is applied where it was received, and
-    // the next connection is asked.
-    void this.read(known, connection as Connection<Client>).catch(() => {});
+    const { time } = this.#context;
+    if (time.now() - (this.#floodedAt.get(known) ?? Number.NEGATIVE_INFINITY) < PAUSE_AFTER_FLOOD_MS) return;
+    // All connections of sessions are clients of this pool's adapter. What fails is applied where it was received.
+    void this.read(known, connection as Connection<Client>).catch((error: unknown) => {
+      if (classifyTelegramError(error, { method: METHOD }).kind === "cooldown") this.#floodedAt.set(known, time.now());
+    });
   }
 
   async #read(known: PooledSession, connection: Connection<Client>): Promise<void> {

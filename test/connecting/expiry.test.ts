@@ -3,7 +3,7 @@ import { memory } from "../../src/storage/memory.js";
 import { decodeRecord, encodeRecord, type SessionRecord } from "../../src/storage/record.js";
 import { FakeTelegram, PROBE, READ } from "../fakes/fake-telegram.js";
 import { FaultyStorage } from "../fakes/faulty-storage.js";
-import { openPool, type TestPool, type TestPoolOptions } from "../fakes/pools.js";
+import { openPool, type TestPool, type TestPoolOptions, watch } from "../fakes/pools.js";
 import { sessionString } from "../fakes/sessions.js";
 import { FakeRpcError, flood } from "../fakes/telegram-errors.js";
 import { settled, VirtualClock } from "../fakes/virtual-clock.js";
@@ -296,21 +296,36 @@ describe("a session that connects", () => {
     }
   });
 
-  test("refused with a wait - the session cools, and its next connection is asked", async () => {
-    const { pool, clock, telegram } = await openPool({ isAskable: true, sessions: ["a"], idleTimeoutMs: 60_000 });
-    telegram.onCall = () => {
-      throw flood(600);
+  test("refused with a wait - the session cools once; its next connections are asked after a day", async () => {
+    const { pool, clock, telegram, events } = await openPool({
+      isAskable: true,
+      sessions: ["a"],
+      idleTimeoutMs: 60_000,
+    });
+    const asked = (): number => telegram.calls.filter(({ method }) => method === AUTHORIZATIONS).length;
+    telegram.onCall = ({ method }) => {
+      if (method === AUTHORIZATIONS) throw flood(600);
+      return "done";
     };
-    await pool.use(() => {});
-    await settled();
-    expect({ state: pool.get("a")?.state, calls: telegram.calls.length }).toEqual({ state: "cooling", calls: 1 });
-    telegram.onCall = () => authorizations(180, 1_000_000);
+    const twoReads = watch(
+      pool.use(async (client) => {
+        await settled();
+        await client.call(READ);
+        return client.call(READ);
+      }),
+    );
     await clock.advance(700_000);
-    expect(telegram.calls.length).toBe(1);
+    expect({ result: twoReads.value, asked: asked(), cooled: events("cooled").length }).toEqual({
+      result: "done",
+      asked: 1,
+      cooled: 1,
+    });
+    telegram.onCall = () => authorizations(180, 1_000_000);
+    await clock.advance(DAY_MS);
     await pool.use(() => {});
     await settled();
-    expect({ calls: telegram.calls.length, expiresAt: pool.get("a")?.expiresAt }).toEqual({
-      calls: 2,
+    expect({ asked: asked(), expiresAt: pool.get("a")?.expiresAt }).toEqual({
+      asked: 2,
       expiresAt: expect.any(Number),
     });
     expect(telegram.violations).toEqual([]);
