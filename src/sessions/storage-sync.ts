@@ -210,7 +210,8 @@ export class StorageSync {
     const news = records.filter((record) => this.#isNewer(record));
     const isKnown = ({ id }: StoredRecord): boolean => recordWriter.versionOf(id) !== undefined;
     const changed = news.filter(isKnown);
-    const added = news.filter((record) => !isKnown(record));
+    // A new session may have the key of one that is missing: both are left to the read that decides.
+    const added = deletesMissing || missing.length === 0 ? news.filter((record) => !isKnown(record)) : [];
     // Changed and deleted records first: a new session may have the former key of another one.
     const failures = [
       await this.#each(changed, (record) => this.#apply(record)),

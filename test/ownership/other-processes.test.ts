@@ -118,6 +118,21 @@ describe("watch()", () => {
     expect({ a: pool.get("a"), b: pool.get("b")?.state }).toEqual({ a: undefined, b: "free" });
   });
 
+  test("a key that is under another id then: the new session comes in the interval, and nothing is rejected", async () => {
+    const { pool, clock, other, listen, events } = await listening();
+    await other.add("a", sessionString("a"));
+    listen();
+    await clock.advance(0);
+    await other.remove("a");
+    await other.add("A", sessionString("a"));
+    listen();
+    await clock.advance(SEEN_AFTER);
+    expect({ ids: pool.sessions().map(({ id }) => id), rejected: events("recordRejected") }).toEqual({
+      ids: ["A"],
+      rejected: [],
+    });
+  });
+
   test("it listens again every 50 ms: read twice at once, then less and less often until the interval", async () => {
     const { pool, clock, storage, other, listen } = await listening();
     const startedAt = clock.monotonic();
