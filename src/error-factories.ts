@@ -34,6 +34,8 @@ export interface NamedSession {
   readonly reason: string | null;
   /** Whether the caller's method or peer is cooling, if the session itself is free. */
   readonly isHeld: boolean;
+  /** Whether it is one of those that the caller wants. */
+  readonly isMatch: boolean;
 }
 
 /** When a caller that cannot be served now could be. */
@@ -57,11 +59,10 @@ export function unavailableError(
 ): NoSessionAvailableError {
   const { waitingCount, waitMs, retryAt, isFull, cause, named } = prospects;
   const nextReleaseIn = waitMs === null ? null : Math.ceil(waitMs / 1000);
-  const full = isFull ? "; maxConnected allows no further client" : "";
   const first = named === undefined ? "the first is free" : "it is free";
   const next = nextReleaseIn === null ? "" : `; ${first} in ${nextReleaseIn} s`;
   return new NoSessionAvailableError(
-    `No session is available${describeRequested(requested)}: ${describeState(requested, status, named)}${full}${next}.`,
+    `No session is available${describeRequested(requested)}: ${describeState(requested, status, named)}${fullIf(isFull)}${next}.`,
     { waitingCount, nextReleaseIn, retryAt, status },
     { ...(cause === undefined ? {} : { cause }), sessionId: requested.id },
   );
@@ -82,12 +83,20 @@ export function acquireTimeoutError(
   waitMs: number,
   requested: RequestedSessions,
   status: PoolStatus,
-  prospects: Pick<AvailabilityForecast, "retryAt" | "cause" | "named">,
+  prospects: Pick<AvailabilityForecast, "retryAt" | "isFull" | "cause" | "named">,
 ): AcquireTimeoutError {
-  const { retryAt, cause, named } = prospects;
+  const { retryAt, isFull, cause, named } = prospects;
   return new AcquireTimeoutError(
-    `No session was free within ${Math.round(waitMs)} ms (wait)${describeRequested(requested)}: ${describeState(requested, status, named)}.`,
+    `No session was free within ${Math.round(waitMs)} ms (wait)${describeRequested(requested)}: ${describeState(requested, status, named)}${fullIf(isFull)}.`,
     { ...(cause === undefined ? {} : { cause }), retryAt, sessionId: requested.id },
+  );
+}
+
+/** The wait has passed before the storage has answered who knows a peer. */
+export function peerLookUpTimeoutError(waitMs: number, peer: string, cause: unknown): AcquireTimeoutError {
+  return new AcquireTimeoutError(
+    `The storage did not answer within ${Math.round(waitMs)} ms (wait) which sessions know ${peer}.`,
+    cause === undefined ? {} : { cause },
   );
 }
 
@@ -188,6 +197,10 @@ export function allLocked(count: number, reason: string): StorageCorruptError {
   );
 }
 
+function fullIf(isFull: boolean): string {
+  return isFull ? "; maxConnected allows no further client" : "";
+}
+
 /** The state of the session that was named, otherwise of all. */
 function describeState(requested: RequestedSessions, status: PoolStatus, named: NamedSession | undefined): string {
   return named === undefined ? describe(status) : describeNamed(named, requested);
@@ -202,7 +215,7 @@ function describe(status: PoolStatus): string {
 }
 
 /** The state of one session, and what to do about it. */
-function describeNamed({ state, reason, isHeld }: NamedSession, { excluded }: RequestedSessions): string {
+function describeNamed({ state, reason, isHeld, isMatch }: NamedSession, { excluded }: RequestedSessions): string {
   const why = reason === null ? "" : ` (${reason})`;
   switch (state) {
     case "dead":
@@ -219,7 +232,8 @@ function describeNamed({ state, reason, isHeld }: NamedSession, { excluded }: Re
       return `it is cooling${why}`;
     case "free":
       if (excluded !== undefined) return "it has failed this caller";
-      return isHeld ? "it is cooling for that" : "it does not match";
+      if (isHeld) return "it is cooling for that";
+      return isMatch ? "it is free" : "it does not match";
   }
 }
 

@@ -6,7 +6,7 @@ import { type AcquireTimeoutError, CallTimeoutError, ConnectError, type NoSessio
 import type { PoolContext } from "../pool-context.js";
 import type { PoolStatus } from "../session-info.js";
 import type { Availability } from "../state/availability.js";
-import { ANY, type Criteria, canEverServe, matches } from "../state/criteria.js";
+import { ANY, type Criteria, canEverServe, isCooling, matches } from "../state/criteria.js";
 import { type ConnectFailure, connectFailureSince, PooledSession } from "../state/pooled-session.js";
 import type { SessionEntry } from "../state/session-entry.js";
 import type { SessionTable } from "../state/session-table.js";
@@ -177,15 +177,6 @@ export class LeaseScheduler {
     });
   }
 
-  /** The error of a caller whose wait has passed. */
-  timeoutError(
-    { givenWaitMs, criteria, cause }: Pick<AcquireRequest, "givenWaitMs" | "criteria" | "cause">,
-    retryAt: number | null,
-  ): AcquireTimeoutError {
-    const named = this.#describeNamed(criteria);
-    return acquireTimeoutError(givenWaitMs, criteria, this.status(), { retryAt, cause, named });
-  }
-
   /** When a session that matches ends its cooldown, in epoch milliseconds; `null` if none is known to. */
   retryAt(criteria: Criteria): number | null {
     const { time } = this.#context;
@@ -205,7 +196,7 @@ export class LeaseScheduler {
     const { signal } = request;
     const end = (error: () => unknown): (() => void) | undefined =>
       this.#waiters.remove(waiter) ? () => this.#reject(waiter, error()) : undefined;
-    const timeoutError = (): unknown => this.timeoutError(request, this.retryAt(waiter.criteria));
+    const timeoutError = (): unknown => this.#timeoutError(waiter);
     const stopListening = signal && this.#abortListeners.onAbort(signal, () => end(() => signal.reason));
     const timer = Number.isFinite(deadline)
       ? options.clock.setTimer(Math.max(deadline - time.now(), 0), () => end(timeoutError)?.())
@@ -214,6 +205,15 @@ export class LeaseScheduler {
       stopListening?.();
       timer?.cancel();
     };
+  }
+
+  #timeoutError({ request, criteria }: Waiter): AcquireTimeoutError {
+    return acquireTimeoutError(request.givenWaitMs, criteria, this.status(), {
+      retryAt: this.retryAt(criteria),
+      isFull: this.#sessionTable.isFull,
+      cause: request.cause,
+      named: this.#describeNamed(criteria),
+    });
   }
 
   #publishWaiting(): void {
@@ -318,12 +318,17 @@ export class LeaseScheduler {
     return latest?.error;
   }
 
-  #describeNamed({ id, methods, peers }: Criteria): NamedSession | undefined {
+  #describeNamed(criteria: Criteria): NamedSession | undefined {
+    const { id } = criteria;
     const entry = id === undefined ? undefined : this.#sessionTable.get(id);
     if (entry === undefined) return undefined;
     const now = this.#context.time.now();
-    const isHeld = entry.cooldowns.blockingCooldown(methods, peers, now) !== undefined;
-    return { state: entry.stateAt(now), reason: entry.reason, isHeld };
+    return {
+      state: entry.stateAt(now),
+      reason: entry.reason,
+      isHeld: isCooling(entry, criteria, now),
+      isMatch: matches(entry, criteria),
+    };
   }
 
   #arm(): void {

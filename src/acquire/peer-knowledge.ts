@@ -4,13 +4,13 @@ import type { ProcessRef } from "../common/process-ref.js";
 import { WakeTimer } from "../common/timers.js";
 import type { Connection } from "../connections/connection.js";
 import type { ConnectionPool } from "../connections/connection-pool.js";
+import { peerLookUpTimeoutError } from "../error-factories.js";
 import { StorageError } from "../errors.js";
 import type { PoolContext } from "../pool-context.js";
 import type { PeerCacheWriter } from "../storage/peer-cache-writer.js";
 import type { KnownPeer } from "../telegram/peer-cache.js";
 import type { PeerReference } from "../telegram/peers.js";
 import type { AcquireRequest } from "./acquire-request.js";
-import type { LeaseScheduler } from "./lease-scheduler.js";
 import { PeerLook } from "./peer-look.js";
 
 /** Milliseconds for which an answer of the storage serves further callers of the same peer. */
@@ -21,13 +21,12 @@ const MANY_HOLDERS = 100;
 const KEPT_ANSWERS = 100;
 
 /** The part of a caller's request that limits the wait for the storage. */
-type LookUpRequest = Pick<AcquireRequest, "criteria" | "waitMs" | "givenWaitMs" | "signal" | "cause" | "recordWait">;
+type LookUpRequest = Pick<AcquireRequest, "waitMs" | "givenWaitMs" | "signal" | "cause" | "recordWait">;
 
 /** What the look-up of peers is built on. */
 export interface PeerKnowledgeParts {
   readonly peers: PeerCacheWriter;
   readonly connections: ConnectionPool<unknown>;
-  readonly scheduler: LeaseScheduler;
   readonly abortListeners: AbortListeners;
   readonly processRef: ProcessRef;
 }
@@ -40,7 +39,6 @@ export class PeerKnowledge {
   readonly #context: PoolContext;
   readonly #peers: PeerCacheWriter;
   readonly #connections: ConnectionPool<unknown>;
-  readonly #scheduler: LeaseScheduler;
   readonly #abortListeners: AbortListeners;
   readonly #processRef: ProcessRef;
   /** By field and value. Bounded by the callers. */
@@ -58,7 +56,6 @@ export class PeerKnowledge {
     this.#context = context;
     this.#peers = parts.peers;
     this.#connections = parts.connections;
-    this.#scheduler = parts.scheduler;
     this.#abortListeners = parts.abortListeners;
     this.#processRef = parts.processRef;
     this.#timer = new WakeTimer(context.clock, () => this.#askAgain());
@@ -93,7 +90,7 @@ export class PeerKnowledge {
     const startedAt = time.now();
     if (this.#isFresh(look)) return;
     try {
-      await this.#processRef.whileRunning(() => this.#within(request, this.#ask(look)));
+      await this.#processRef.whileRunning(() => this.#within(request, look));
     } finally {
       request.recordWait(time.now() - startedAt);
     }
@@ -130,11 +127,11 @@ export class PeerKnowledge {
     return look !== undefined && this.#isFresh(look) ? look : undefined;
   }
 
-  #within(request: LookUpRequest, answer: Promise<void>): Promise<void> {
-    const { waitMs, signal } = request;
+  #within({ waitMs, givenWaitMs, signal, cause }: LookUpRequest, look: PeerLook): Promise<void> {
+    const answer = this.#ask(look);
     return new Promise((resolve, reject) => {
       const isLimited = Number.isFinite(waitMs) && waitMs > 0;
-      const late = (): void => reject(this.#scheduler.timeoutError(request, null));
+      const late = (): void => reject(peerLookUpTimeoutError(givenWaitMs, look.peer, cause));
       const timer = isLimited ? this.#context.options.clock.setTimer(waitMs, late) : undefined;
       const stopListening = signal && this.#abortListeners.onAbort(signal, () => reject(signal.reason));
       const end = (): void => {

@@ -339,6 +339,9 @@ describe("acquire({ knows }) - waiting", () => {
     expect(waiting.state).toBe("pending");
     await test.clock.advance(1);
     expect(waiting.error).toBeInstanceOf(AcquireTimeoutError);
+    expect(waiting.error).toMatchObject({
+      message: "The storage did not answer within 1000 ms (wait) which sessions know @news.",
+    });
     expect(test.pool.status().waiters).toBe(0);
   });
 

@@ -309,6 +309,17 @@ describe("NoSessionAvailableError - message", () => {
     lease.release();
   });
 
+  test("when the named session is free and no client may be opened, says so", async () => {
+    const { pool, clock } = await openPool({ sessions: ["a", "b"], maxConnected: 1 });
+    const lease = await pool.acquire({ id: "b" });
+    const waiting = watch(pool.acquire({ id: "a", wait: 500 }));
+    await clock.advance(500);
+    const state = 'with the id "a": it is free; maxConnected allows no further client.';
+    expect((waiting.error as Error).message).toBe(`No session was free within 500 ms (wait) ${state}`);
+    await expect(pool.acquire({ id: "a", wait: false })).rejects.toThrow(`No session is available ${state}`);
+    lease.release();
+  });
+
   test("when a wait has passed, names the wait that was given", async () => {
     const { pool, clock, telegram } = await openPool({ sessions: ["a"] });
     const lease = await pool.acquire();
