@@ -56,7 +56,7 @@ interface Refusal {
 export class SessionCheck<Client> {
   readonly #client: ClientAdapter<Client>;
   readonly #clock: Clock;
-  /** How long a session that is leased or cools is waited for. */
+  /** How long a session that is leased is waited for. */
   readonly #waitMs: number;
   readonly #jobRunner: JobRunner<Client>;
   readonly #registry: SessionRegistry;
@@ -104,7 +104,7 @@ export class SessionCheck<Client> {
     if (this.#client.ownUserRequest === undefined) return "not asked: the client adapter has no ownUserRequest()";
     if (state === "foreign") return "not asked: another process has it connected";
     if (state === "dead") return reason ?? "dead";
-    const isHeld = state === "disabled" || (state === "restricted" && !isFreeze(reason));
+    const isHeld = state === "cooling" || state === "disabled" || (state === "restricted" && !isFreeze(reason));
     return isHeld ? `not asked: ${state}${why}` : null;
   }
 

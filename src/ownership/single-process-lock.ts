@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
+import { sharedByCopies } from "../common/shared-by-copies.js";
 import { sleep, WakeTimer } from "../common/timers.js";
 import { StorageError } from "../errors.js";
 import type { ResolvedOptions } from "../options/options.js";
 import { RESERVED_PREFIXES } from "../options/validators.js";
-import type { StoredRecord } from "../storage/storage.js";
+import { givenStorage } from "../storage/checked-storage.js";
+import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import type { StorageTimeout } from "../storage/storage-timeout.js";
 import { updateRecord } from "../storage/update-record.js";
 import { openPools, RemoteClaims } from "./claims.js";
@@ -13,6 +15,9 @@ import { isSameThread, ownIdentity, type ProcessIdentity } from "./process-ident
 const ID = `${RESERVED_PREFIXES.pool}process`;
 const RENEWALS = 3;
 const LOOKS_PER_RENEWAL = 4;
+
+/** The storage object of each pool of this thread that is not closed, by the pool's id. */
+const storageOf: Map<string, SessionStorage> = sharedByCopies("single-process-storages", Map<string, SessionStorage>);
 
 /**
  * Detects a second process on a storage that supports only one. Such a storage has no compare-and-set across processes,
@@ -44,20 +49,18 @@ export class SingleProcessLock {
   }
 
   /**
-   * Rejects with `StorageError` if another process uses the storage. A claim of another host is observed for its ttl.
+   * Rejects with `StorageError` if another process uses the storage, or another pool of this one by a storage object of its
+   * own. A claim of another host is observed for its ttl.
    */
   async claim(): Promise<void> {
-    const read = (): Promise<StoredRecord | undefined> => this.#read();
-    // Such a storage may accept two writers at one version: only a second read shows which of them won.
-    const write = async (expected: number, data: string | null): Promise<number | undefined> => {
-      const version = await this.#write(expected, data);
-      return version !== undefined && claimIn(await this.#read())?.pool === this.#pool ? version : undefined;
-    };
-    await updateRecord({ id: ID, read, write }, async (stored) => {
-      const claim = claimIn(stored);
-      if (claim !== undefined && !(await this.#isVoid(claim))) throw inUse(claim);
-      return this.#nextClaim();
-    });
+    // Before the first write: two pools may be opening.
+    storageOf.set(this.#pool, givenStorage(this.#options.storage));
+    try {
+      await this.#claim();
+    } catch (error) {
+      storageOf.delete(this.#pool);
+      throw error;
+    }
     openPools.add(this.#pool);
     this.#arm();
   }
@@ -67,6 +70,7 @@ export class SingleProcessLock {
     this.#isEnded = true;
     this.#timer.cancel();
     openPools.delete(this.#pool);
+    storageOf.delete(this.#pool);
     // A renewal in flight may still be written.
     await this.#renewal;
     const stored = await this.#read();
@@ -74,6 +78,27 @@ export class SingleProcessLock {
     await this.#deadline.run("release the record of the process that uses it", () =>
       this.#options.storage.write(ID, stored.version, null),
     );
+  }
+
+  async #claim(): Promise<void> {
+    const read = (): Promise<StoredRecord | undefined> => this.#read();
+    // Such a storage may accept two writers at one version: only a second read shows which of them won.
+    const write = async (expected: number, data: string | null): Promise<number | undefined> => {
+      const version = await this.#write(expected, data);
+      return version !== undefined && claimIn(await this.#read())?.pool === this.#pool ? version : undefined;
+    };
+    await updateRecord({ id: ID, read, write }, async (stored) => {
+      const claim = claimIn(stored);
+      if (claim !== undefined && this.#hasOtherObject(claim)) throw inUseByOtherObject();
+      if (claim !== undefined && !(await this.#isVoid(claim))) throw inUse(claim);
+      return this.#nextClaim();
+    });
+  }
+
+  /** Whether a pool of this thread has claimed it that was given another storage object: nothing arbitrates between the two. */
+  #hasOtherObject({ pool }: Claim): boolean {
+    const other = storageOf.get(pool);
+    return other !== undefined && other !== givenStorage(this.#options.storage);
   }
 
   /** Returns whether the claim has no effect. Pools of the same thread may share a storage object: LocalOwnership arbitrates. */
@@ -132,6 +157,12 @@ function claimIn(stored: StoredRecord | undefined): Claim | undefined {
   } catch {
     return undefined;
   }
+}
+
+function inUseByOtherObject(): StorageError {
+  return new StorageError(
+    "Another pool of this process uses this storage by another storage object, and the two could connect one session twice. Give both pools the same object, or close the other pool first.",
+  );
 }
 
 function inUse({ pid, host }: Claim): StorageError {

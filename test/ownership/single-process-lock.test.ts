@@ -111,6 +111,20 @@ describe("a storage that is not shared", () => {
     expect(await storage.stored(ID)).toBeUndefined();
   });
 
+  test("two pools of one process on two storage objects - the second is refused until the first is closed", async () => {
+    const storage = await storageWith();
+    const second = Object.assign(storage.sibling(), { shared: false });
+    const { pool, clock } = await openPool({ storage });
+    const opened = SessionPool.open({ client: new FakeTelegram(clock), storage: second, clock });
+    await expect(opened).rejects.toMatchObject({
+      code: "STORAGE_FAILED",
+      message: expect.stringMatching(/^Another pool of this process .* Give both pools the same object/),
+    });
+    await pool.close();
+    const other = await SessionPool.open({ client: new FakeTelegram(clock), storage: second, clock });
+    await other.close();
+  });
+
   test("when another process took it over, that is reported once", async () => {
     const storage = await storageWith();
     const { clock, events } = await openPool({ storage });
