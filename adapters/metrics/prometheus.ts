@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import type { Metric, Registry } from "prom-client";
 import { type HistogramSnapshot, OptionsError, type PoolMetrics, type SessionInfo } from "../../src/index.js";
+import { assertKnownOptions } from "../../src/options/validators.js";
 import { METRIC_FAMILIES, type MetricFamily, type Reading } from "./metric-families.js";
 
 /** The part of a pool that is exported: a `SessionPool`. */
@@ -249,12 +250,7 @@ function globalRegistry(): Registry {
 function checkOptions(pool: MeasuredPool, options: PrometheusOptions): void {
   if (typeof pool?.metrics !== "function")
     throw new OptionsError("prometheus expects a SessionPool as its first argument.");
-  if (typeof options !== "object" || options === null)
-    throw new OptionsError("prometheus expects its options as an object.");
-  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.includes(name));
-  if (unknown !== undefined) {
-    throw new OptionsError(`prometheus: there is no option "${unknown}". Options: ${OPTION_NAMES.join(", ")}.`);
-  }
+  assertKnownOptions("prometheus", options, OPTION_NAMES);
   const { registry, prefix, perSession, pool: name } = options;
   if (registry !== undefined && typeof registry?.registerMetric !== "function") {
     throw new OptionsError("prometheus: registry expects a Registry of prom-client.");

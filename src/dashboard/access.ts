@@ -123,7 +123,10 @@ function checkLocal({ headers, httpVersion, socket }: IncomingMessage): void {
     throw new Refusal(403, `Without authorize this dashboard answers requests from its own machine only. ${advice}`);
   // No browser speaks HTTP/1.0; nginx does by default, without a header that names it.
   if (httpVersion === "1.0" || Object.keys(headers).some((name) => FORWARDING_HEADER.test(name)))
-    throw new Refusal(403, `This request came through a proxy, which hides whose it is. ${advice}`);
+    throw new Refusal(
+      403,
+      `This request came through a proxy, or as HTTP/1.0 as from a proxy, which hides whose it is. ${advice}`,
+    );
   if (!isLoopbackHost(hostOf(headers)))
     throw new Refusal(403, `Without authorize this dashboard answers to localhost and 127.0.0.1 only. ${advice}`);
 }

@@ -124,7 +124,10 @@ export class DashboardServer {
     const isChange = this.#changes.has(path);
     const route = (isChange ? this.#changes : this.#reads).get(path);
     if (route === undefined) {
-      throw new Refusal(404, "There is nothing here. A dashboard below a path needs that path as basePath.");
+      throw new Refusal(
+        404,
+        "There is nothing here. A dashboard below a path needs that path as basePath; Express takes it off by app.use(path, dashboard(pool)).",
+      );
     }
     const methods = isChange ? ["POST"] : ["GET", "HEAD"];
     if (!methods.includes(request.method ?? "")) {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { OptionsError } from "../errors.js";
-import { hasMethods, isObject, isPlainObject } from "../options/validators.js";
+import { assertKnownOptions, hasMethods, isObject, isPlainObject } from "../options/validators.js";
 import type { Authorize, AuthorizeAnswer } from "./access.js";
 import { DashboardServer } from "./dashboard-server.js";
 import { type ObservedPool, PoolSource } from "./pool-source.js";
@@ -68,10 +68,7 @@ export function toListener(server: DashboardServer): Dashboard {
 
 function checkOptions(options: object): { authorize: Authorize | undefined; basePath: string } {
   if (!isPlainObject(options)) throw new OptionsError("dashboard expects its options as an object.");
-  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.includes(name));
-  if (unknown !== undefined) {
-    throw new OptionsError(`dashboard: there is no option "${unknown}". Options: ${OPTION_NAMES.join(", ")}.`);
-  }
+  assertKnownOptions("dashboard", options, OPTION_NAMES);
   const { authorize, basePath = "" }: DashboardOptions = options;
   if (authorize !== undefined && typeof authorize !== "function") {
     throw new OptionsError("dashboard: authorize expects a function of the request.");

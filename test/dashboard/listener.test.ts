@@ -82,7 +82,7 @@ describe("dashboard()", () => {
 
   test("wrong options - throws an OptionsError that names them", async () => {
     const { pool } = await openPool();
-    expect(() => dashboard(pool, { base: "/x" } as never)).toThrow('there is no option "base"');
+    expect(() => dashboard(pool, { base: "/x" } as never)).toThrow('unknown option "base"');
     expect(() => dashboard(pool, { basePath: "pool" })).toThrow("basePath expects a path");
     expect(() => dashboard(pool, { authorize: true } as never)).toThrow("authorize expects a function");
   });

@@ -228,7 +228,7 @@ describe("prometheus()", () => {
   });
 
   test.each([
-    [{ prefx: "x" }, /there is no option "prefx"/],
+    [{ prefx: "x" }, /unknown option "prefx"\. Did you mean "prefix"/],
     [{ prefix: "no spaces " }, /prefix expects/],
     [{ registry: {} }, /registry expects/],
     [{ perSession: 1 }, /perSession expects/],
