@@ -35,7 +35,8 @@ describe.skipIf(!hasPseudoTerminal)("status --watch at a terminal", () => {
     await using terminal = new TerminalSession(folder, ["status", "--watch"]);
     await terminal.until(/3 accounts: 3 free {2}Next free: now\.\n\nID +STATE/);
     await cool(pool, "bob");
-    await terminal.until(/bob +(foreign|cooling) +\d\d:\d\d:\d\d \((10 min|9 min \d+ s)\)/);
+    // With its date when it ends tomorrow.
+    await terminal.until(/bob +(foreign|cooling) +[\d-]* ?[\d:]+ \((10 min|9 min \d+ s)\)/);
     await terminal.until(new RegExp(`bob +foreign .* ${process.pid}`));
     await pool.disable("carol", "on holiday");
     await terminal.until(/carol +disabled +on holiday/);
