@@ -75,7 +75,10 @@ describe("ProgressView", () => {
     const view = new ProgressView(new Terminal(streams as never, () => {}), "accounts");
     for (const done of steps) view.show({ done, total: 4 });
     view.end();
-    return String(stderr.read() ?? "");
+    let text = "";
+    // Node.js 26 returns one chunk at a time.
+    for (let chunk = stderr.read(); chunk !== null; chunk = stderr.read()) text += String(chunk);
+    return text;
   }
 
   test("progress short of the end - draws a bar, and erases it", () => {

@@ -11,6 +11,9 @@ export const root: string = fileURLToPath(new URL("../..", import.meta.url));
 const LOCK = join(root, "node_modules", ".examples-build");
 const LONGEST_BUILD_MS = 120_000;
 
+/** Node.js 22 warns of its SQLite, 26 of the localStorage that a dependency of the client libraries looks for. */
+const NO_EXPERIMENTS = "--disable-warning=ExperimentalWarning";
+
 /** What a program printed, and how it ended. */
 export interface Run {
   readonly code: number | null;
@@ -20,7 +23,10 @@ export interface Run {
 /** Runs Node.js in a child process, its output in a pipe. */
 export function runNode(parameters: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, parameters, { cwd: root, env: { ...process.env, ...environment } });
+    const child = spawn(process.execPath, [NO_EXPERIMENTS, ...parameters], {
+      cwd: root,
+      env: { ...process.env, ...environment },
+    });
     let output = "";
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text) => (output += text));

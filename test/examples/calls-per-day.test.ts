@@ -3,9 +3,7 @@ import { ensureBuilt, runNode } from "./build.js";
 
 test("08-calls-per-day - the programs send what is left of the day, and no more", async () => {
   await ensureBuilt();
-  // Node.js 22 warns that its SQLite is experimental.
-  const quiet = { NODE_NO_WARNINGS: "1" };
-  const { code, output } = await runNode(["--import", "tsx", "examples/08-calls-per-day.ts"], quiet);
+  const { code, output } = await runNode(["--import", "tsx", "examples/08-calls-per-day.ts"]);
   expect(code, output).toBe(0);
   expect(output.trim().split("\n")).toEqual([
     "first: 4 sent",

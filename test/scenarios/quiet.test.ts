@@ -8,7 +8,9 @@ import { watchChild } from "../canary/output-watch.js";
 /** What a process prints that uses a pool and prints nothing itself. */
 async function printedBy(mode: "asked" | "not asked"): Promise<object> {
   const script = fileURLToPath(new URL("./processes/printing.ts", import.meta.url));
-  const child = spawn(process.execPath, ["--import", "tsx", script, mode], { stdio: ["ignore", "pipe", "pipe"] });
+  // Node.js 26 warns of the localStorage that a dependency of the client libraries looks for.
+  const parameters = ["--disable-warning=ExperimentalWarning", "--import", "tsx", script, mode];
+  const child = spawn(process.execPath, parameters, { stdio: ["ignore", "pipe", "pipe"] });
   watchChild("printing", child);
   onTestFinished(() => void child.kill("SIGKILL"));
   const printed = Promise.all([text(child.stdout), text(child.stderr)]);
