@@ -165,9 +165,13 @@ export class DashboardServer {
     response.once("close", () => this.#stateAnswerCount--);
     const message = await this.#feed.snapshot();
     const body = acceptsGzip(request.headers) ? await message.compressed() : undefined;
-    // For what the client does not take; the storage may need longer. The connection goes on to other answers afterwards.
+    // For what the client does not take; the storage may need longer.
+    const { socket } = response;
     response.setTimeout(MAX_BLOCKED_MS, () => response.destroy());
-    response.once("finish", () => response.setTimeout(0));
+    response.once("finish", () => {
+      // The connection goes on to other answers. Node.js has set its own timeout by now, unless `keepAliveTimeout` is 0.
+      if (socket?.timeout === MAX_BLOCKED_MS) socket.setTimeout(0);
+    });
     if (body === undefined) sendJson(response, 200, message.data);
     else sendCompressedJson(response, body);
   }

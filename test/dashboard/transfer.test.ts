@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { get, type IncomingMessage } from "node:http";
-import { connect } from "node:net";
+import { Agent, get, type IncomingMessage } from "node:http";
+import { connect, type Socket } from "node:net";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Frame } from "../../src/dashboard/frames.js";
@@ -110,6 +110,21 @@ describe("many who ask for the state", () => {
     now += 1_000;
     await feed.snapshot();
     expect(counted).toHaveBeenCalledTimes(5);
+  });
+
+  test.each([0, 5_000])("with keepAliveTimeout %i - leave no timeout of theirs on the connection", async (ms) => {
+    const { pool } = await openPool({ sessions: ["a"] });
+    const { origin, server } = await serve(pool);
+    server.keepAliveTimeout = ms;
+    const connected = once(server, "connection") as Promise<[Socket]>;
+    const agent = new Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    const [answer] = (await once(get(`${origin}/state`, { agent }), "response")) as [IncomingMessage];
+    await once(answer.resume(), "end");
+    const [socket] = await connected;
+    await vi.waitFor(() => expect(socket.timeout ?? 0).toBeLessThan(20_000));
+    if (ms === 0) expect(socket.timeout).toBe(0);
+    else expect(socket.timeout).toBeGreaterThanOrEqual(ms);
   });
 
   test("and wait for it - are refused from the hundred and first on, until some leave", async () => {
