@@ -10,6 +10,7 @@ import type { PoolLifecycle } from "../pool-lifecycle.js";
 import type { RateLimiting } from "../rate-limits/rate-limiting.js";
 import type { SessionRegistry } from "../state/session-registry.js";
 import { ownerAmong } from "../storage/key-reservations.js";
+import { decodeRecord } from "../storage/record.js";
 import type { RecordWriter } from "../storage/record-writer.js";
 import type { SessionStorage, StoredRecord } from "../storage/storage.js";
 import { asStorageError, LIST_TIMEOUT_FACTOR, StorageTimeout } from "../storage/storage-timeout.js";
@@ -210,8 +211,7 @@ export class StorageSync {
     const news = records.filter((record) => this.#isNewer(record));
     const isKnown = ({ id }: StoredRecord): boolean => recordWriter.versionOf(id) !== undefined;
     const changed = news.filter(isKnown);
-    // A new session may have the key of one that is missing: both are left to the read that decides.
-    const added = deletesMissing || missing.length === 0 ? news.filter((record) => !isKnown(record)) : [];
+    const added = news.filter((record) => !isKnown(record) && (deletesMissing || !this.#hasKeyOfOther(record, listed)));
     // Changed and deleted records first: a new session may have the former key of another one.
     const failures = [
       await this.#each(changed, (record) => this.#apply(record)),
@@ -220,6 +220,17 @@ export class StorageSync {
     ];
     for (const failure of failures) if (failure !== undefined) throw failure;
     this.#context.events.emit("storageWorks", "changes");
+  }
+
+  /** Whether a known session has the record's key that is not listed: both are left to the read that decides about that one. */
+  #hasKeyOfOther({ data }: StoredRecord, listed: ReadonlySet<string>): boolean {
+    try {
+      const holder = this.#registry.holderOf(decodeRecord(data).fingerprint);
+      return holder !== undefined && !listed.has(holder);
+    } catch {
+      // It is rejected when it is applied.
+      return false;
+    }
   }
 
   /** Handles each item even if one of them cannot be read, but not if the storage fails. Resolves with the first failure. */

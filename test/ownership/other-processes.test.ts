@@ -125,7 +125,11 @@ describe("watch()", () => {
     await clock.advance(0);
     await other.remove("a");
     await other.add("A", sessionString("a"));
+    await other.add("b", sessionString("b"));
     listen();
+    await clock.advance(0);
+    expect({ A: pool.get("A"), b: pool.get("b")?.state }).toEqual({ A: undefined, b: "free" });
+    await other.remove("b");
     await clock.advance(SEEN_AFTER);
     expect({ ids: pool.sessions().map(({ id }) => id), rejected: events("recordRejected") }).toEqual({
       ids: ["A"],
